@@ -1,0 +1,1 @@
+"""The engine that deletes rows in batches, each its own short transaction."""

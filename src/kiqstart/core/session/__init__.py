@@ -1,0 +1,1 @@
+"""Refresh sessions: one for each device that stays logged in."""

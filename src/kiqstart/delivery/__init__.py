@@ -1,0 +1,1 @@
+"""How work reaches the core: tasks and the command line."""

@@ -1,0 +1,1 @@
+"""The `kiqstart` command."""

@@ -1,0 +1,1 @@
+"""The tasks: their names, registry, schedules and controllers."""

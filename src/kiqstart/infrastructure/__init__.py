@@ -1,0 +1,1 @@
+"""Adapters, each usable without the rest; they know neither core nor delivery."""

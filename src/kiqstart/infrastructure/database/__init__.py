@@ -1,0 +1,1 @@
+"""PostgreSQL: settings, engine, sessions and migrations."""

@@ -1,0 +1,1 @@
+"""Redis: settings and the start-up check."""

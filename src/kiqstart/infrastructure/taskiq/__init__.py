@@ -1,0 +1,1 @@
+"""Typed task references, registration, retries and schedules for any taskiq project."""
