@@ -1,0 +1,112 @@
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+SHELL := /bin/sh
+
+PYTHON ?= python3
+ROWS ?= 200000
+# Everything that make fetches or starts stays in these two folders.
+LOCAL := .local
+VENV := .venv
+UV := $(LOCAL)/uv/bin/uv
+RUN := $(VENV)/bin/
+INSTALLED := $(VENV)/.installed
+export UV_CACHE_DIR ?= $(CURDIR)/$(LOCAL)/uv-cache
+export UV_NO_CONFIG := 1
+
+##@ Start here
+
+.PHONY: demo
+demo: $(INSTALLED) ## Show it: real rows, a real worker, a real scheduler (ROWS=200000)
+	@$(RUN)kiqstart demo --rows $(ROWS)
+
+.PHONY: test
+test: $(INSTALLED) ## Run every test, with branch coverage (PYTEST="-k name" narrows it)
+	@$(RUN)python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST)
+
+##@ Develop
+
+.PHONY: install
+install: $(INSTALLED) ## Install what is missing (every other target does it too)
+
+.PHONY: up
+up: $(INSTALLED) ## Run PostgreSQL, Redis, a worker and a scheduler until Ctrl-C
+	@$(RUN)kiqstart up
+
+.PHONY: worker-dev
+worker-dev: $(INSTALLED) ## Run a worker that reloads when a file changes
+	@$(RUN)kiqstart local -- $(RUN)taskiq worker --reload --reload-dir src kiqstart.delivery.tasks.app:broker
+
+.PHONY: scheduler-dev
+scheduler-dev: $(INSTALLED) ## Run a scheduler that reloads when a file changes
+	@$(RUN)kiqstart local -- $(RUN)watchmedo auto-restart --directory src --pattern '*.py' --recursive --signal SIGINT --no-restart-on-command-exit -- $(RUN)taskiq scheduler kiqstart.delivery.tasks.app:scheduler
+
+.PHONY: shell
+shell: $(INSTALLED) ## Open an async Python prompt with `container` and `registry` ready
+	@$(RUN)kiqstart local -- $(RUN)kiqstart shell
+
+.PHONY: migrate
+migrate: $(INSTALLED) ## Bring the database's schema up to date
+	@$(RUN)kiqstart local -- $(RUN)kiqstart migrate
+
+.PHONY: migration
+migration: $(INSTALLED) ## Write a migration from the models' changes (name="add a table")
+	@test -n "$(name)" || { echo 'make migration: name is missing: make migration name="add a table"' >&2; exit 2; }
+	@$(RUN)kiqstart local -- $(RUN)kiqstart migration "$(name)"
+
+##@ Check
+
+.PHONY: lint
+lint: $(INSTALLED) ## Check style, types and who imports whom
+	@$(RUN)ruff format --check .
+	@$(RUN)ruff check .
+	@$(RUN)lint-imports
+	@$(RUN)mypy
+	@$(RUN)basedpyright
+
+.PHONY: format
+format: $(INSTALLED) ## Format the code and mend what can be mended by itself
+	@$(RUN)ruff check --fix .
+	@$(RUN)ruff format .
+
+LOCK := pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+	--generate-hashes --no-header --no-emit-index-url --quiet
+
+.PHONY: lock
+lock: $(UV) ## Write requirements.lock from pyproject.toml
+	@$(UV) $(LOCK) --upgrade --output-file requirements.lock
+
+.PHONY: lock-check
+lock-check: $(UV) ## Fail where requirements.lock does not fit pyproject.toml
+	@cp requirements.lock $(LOCAL)/requirements.lock
+	@$(UV) $(LOCK) --output-file $(LOCAL)/requirements.lock
+	@cmp -s requirements.lock $(LOCAL)/requirements.lock || { \
+		echo 'requirements.lock does not fit pyproject.toml: run `make lock`' >&2; exit 1; }
+
+.PHONY: clean
+clean: ## Remove what make installed, and the local databases
+	@rm -rf $(VENV) $(LOCAL)
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+$(UV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo 'kiqstart needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...' >&2; exit 1; }
+	@mkdir -p $(LOCAL)
+	@rm -rf $(LOCAL)/uv
+	@if $(PYTHON) -m venv $(LOCAL)/uv >/dev/null 2>&1; then \
+		$(LOCAL)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; \
+	else \
+		rm -rf $(LOCAL)/uv; \
+		$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(LOCAL)/uv uv; \
+	fi || { echo 'kiqstart gets uv with pip, and $(PYTHON) has neither venv nor pip: install python3-venv' >&2; exit 1; }
+	@touch $(UV)
+
+$(INSTALLED): $(UV) requirements.lock pyproject.toml
+	@test -x $(VENV)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
+	@$(UV) pip sync --quiet --python $(VENV) --require-hashes requirements.lock
+	@$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation --editable .
+	@touch $(INSTALLED)
