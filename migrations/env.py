@@ -1,0 +1,56 @@
+"""What Alembic runs for each of its commands, from `kiqstart migrate` or from `alembic` itself."""
+
+import asyncio
+import importlib
+import pkgutil
+
+from alembic import context
+from sqlalchemy import Connection, text
+
+import kiqstart.core
+from kiqstart.infrastructure.database.base import Base
+from kiqstart.infrastructure.database.engine import create_engine
+from kiqstart.infrastructure.database.settings import DatabaseSettings
+from kiqstart.infrastructure.settings import load_settings
+
+# Mapped classes add their tables to the metadata when their module is imported.
+for module in pkgutil.walk_packages(kiqstart.core.__path__, "kiqstart.core."):
+    if module.name.endswith(".models"):
+        importlib.import_module(module.name)
+
+target_metadata = Base.metadata
+
+# One for all migrations of this project; any number that no other user of the database's advisory locks takes.
+LOCK = 7_461_236_910
+
+
+def migrate(connection: Connection) -> None:
+    context.configure(connection=connection, target_metadata=target_metadata)
+    with context.begin_transaction():
+        # A second process that migrates at the same time waits here, and then finds nothing left to do.
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
+        context.run_migrations()
+
+
+def write_sql() -> None:
+    context.configure(dialect_name="postgresql", target_metadata=target_metadata, literal_binds=True)
+    with context.begin_transaction():
+        context.run_migrations()
+
+
+async def connect_and_migrate() -> None:
+    engine = create_engine(load_settings(DatabaseSettings))
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(migrate)
+    finally:
+        await engine.dispose()
+
+
+given = context.config.attributes.get("connection")
+if isinstance(given, Connection):
+    migrate(given)
+elif context.is_offline_mode():
+    write_sql()
+else:
+    asyncio.run(connect_and_migrate())
