@@ -1,0 +1,18 @@
+"""What the worker and the scheduler are started with.
+
+taskiq worker kiqstart.delivery.tasks.app:broker
+taskiq scheduler kiqstart.delivery.tasks.app:scheduler
+"""
+
+from taskiq import AsyncBroker, TaskiqScheduler
+
+from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.infrastructure.observability.logging import LogSettings, configure_logging
+from kiqstart.infrastructure.taskiq.process import exit_on_operator_error
+from kiqstart.ioc.container import ContainerFactory
+
+with exit_on_operator_error():
+    container = ContainerFactory()()
+    configure_logging(container.resolve(LogSettings))
+    broker: AsyncBroker = container.resolve(TasksRegistry).broker
+    scheduler: TaskiqScheduler = container.resolve(TaskiqScheduler)

@@ -1,0 +1,84 @@
+"""What happens when a broker starts and stops: servers are checked first and let go last."""
+
+from dataclasses import dataclass
+from logging import getLogger
+
+from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncEngine
+from taskiq import AsyncBroker, TaskiqEvents, TaskiqState
+
+from kiqstart.infrastructure.database.schema import check_schema
+from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.redis.client import check_redis
+from kiqstart.infrastructure.redis.settings import RedisSettings
+from kiqstart.infrastructure.taskiq.delayed import InMemoryDelayedMessages, RedisDelayedMessages
+from kiqstart.infrastructure.taskiq.process import end_with_process_manager, exit_with
+
+logger = getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamLifecycle:
+    """A broker on Redis: any process checks Redis; a worker also checks PostgreSQL, and moves delayed messages."""
+
+    broker: AsyncBroker
+    redis: Redis
+    redis_settings: RedisSettings
+    engine: AsyncEngine
+    delayed: RedisDelayedMessages
+
+    def attach(self) -> None:
+        """Add the handlers to the broker's events."""
+        self.broker.with_event_handlers(TaskiqEvents.CLIENT_STARTUP, self._start_client)
+        self.broker.with_event_handlers(TaskiqEvents.WORKER_STARTUP, self._start_worker)
+        for event in (TaskiqEvents.CLIENT_SHUTDOWN, TaskiqEvents.WORKER_SHUTDOWN):
+            self.broker.with_event_handlers(event, self._stop)
+
+    async def _start_client(self, _: TaskiqState) -> None:
+        try:
+            await check_redis(self.redis, self.redis_settings)
+        except OperatorError as error:
+            _fail_to_start(self.broker, error)
+
+    async def _start_worker(self, _: TaskiqState) -> None:
+        end_with_process_manager()
+        try:
+            await check_redis(self.redis, self.redis_settings)
+            await check_schema(self.engine)
+        except OperatorError as error:
+            _fail_to_start(self.broker, error)
+        self.delayed.start()
+
+    async def _stop(self, _: TaskiqState) -> None:
+        await self.delayed.stop()
+        await self.redis.aclose()
+        await self.engine.dispose()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InMemoryLifecycle:
+    """A broker inside the program: says what is not durable, and checks PostgreSQL, since tasks run right here."""
+
+    broker: AsyncBroker
+    engine: AsyncEngine
+    delayed: InMemoryDelayedMessages
+
+    def attach(self) -> None:
+        """Add the handlers to the broker's events; taskiq's in-memory broker fires those of the worker too."""
+        self.broker.with_event_handlers(TaskiqEvents.WORKER_STARTUP, self._start)
+        self.broker.with_event_handlers(TaskiqEvents.WORKER_SHUTDOWN, self._stop)
+
+    async def _start(self, _: TaskiqState) -> None:
+        logger.warning("REDIS_URL=memory:// runs tasks in this process; what it has not run when it ends is lost")
+        await check_schema(self.engine)
+
+    async def _stop(self, _: TaskiqState) -> None:
+        await self.delayed.stop()
+        await self.engine.dispose()
+
+
+def _fail_to_start(broker: AsyncBroker, error: OperatorError) -> None:
+    # A worker or a scheduler shows the line and ends; a program that embeds the broker gets the exception.
+    if broker.is_worker_process or broker.is_scheduler_process:
+        exit_with(error)
+    raise error

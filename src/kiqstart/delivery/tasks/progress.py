@@ -1,0 +1,28 @@
+"""Progress of a clean-up, as whoever waits for it sees it."""
+
+from taskiq.depends.progress_tracker import ProgressTracker, TaskState
+from typing_extensions import TypedDict
+
+from kiqstart.core.retention.progress import ProgressCallback, RetentionProgress
+
+
+class CleanupProgress(TypedDict):
+    """What `await task.get_progress()` has in its `meta` while a clean-up runs.
+
+    `deleted` counts rows, `fraction` is the part of the table that has been gone through (0 to 1), `seconds` the time
+    since the start.
+    """
+
+    deleted: int
+    fraction: float
+    seconds: float
+
+
+def report_progress(tracker: ProgressTracker[CleanupProgress]) -> ProgressCallback:
+    """A callback for the retention engine that hands its progress to taskiq's tracker."""
+
+    async def report(progress: RetentionProgress) -> None:
+        meta = CleanupProgress(deleted=progress.deleted, fraction=progress.fraction, seconds=progress.seconds)
+        await tracker.set_progress(TaskState.STARTED, meta)
+
+    return report

@@ -1,0 +1,65 @@
+"""Log lines: readable on a terminal, JSON elsewhere if asked for, each with the task that it belongs to."""
+
+import logging
+from enum import StrEnum
+from typing import Literal
+
+import structlog
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    CONSOLE = "console"
+    JSON = "json"
+
+
+class LogSettings(BaseSettings):
+    """Environment variables of the log."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_prefix="LOG_", extra="ignore")
+
+    format: LogFormat = Field(default=LogFormat.CONSOLE, description="`console` for people, `json` for collectors.")
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(default="INFO", description="The least level written.")
+
+
+def configure_logging(settings: LogSettings) -> None:
+    """Send the standard library's log, which taskiq and SQLAlchemy write to, through structlog to standard error."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    renderers: list[structlog.typing.Processor] = (
+        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        if settings.format is LogFormat.JSON
+        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    )
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
+        )
+    )
+    logging.basicConfig(level=settings.level, handlers=[handler], force=True)
+
+
+class TaskLogMiddleware(TaskiqMiddleware):
+    """Puts `task_id` and `task_name` on every line that is logged while a task runs."""
+
+    def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
+        """Bind the task to the log's context, which is the receiver's asyncio task for this message."""
+        structlog.contextvars.bind_contextvars(task_id=message.task_id, task_name=message.task_name)
+        return message
+
+    def post_save(self, message: TaskiqMessage, result: TaskiqResult[object]) -> None:
+        """Say how the run ended."""
+        logging.getLogger(__name__).info(
+            "Task %s %s in %.2f s", message.task_name, "failed" if result.is_err else "succeeded", result.execution_time
+        )

@@ -1,0 +1,31 @@
+"""What can be wrong with tasks, before and while they run."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+
+from kiqstart.infrastructure.errors import OperatorError
+
+
+class WiringError(OperatorError):
+    """Tasks, registry, controllers and schedules do not fit together; no process starts like that."""
+
+
+class InvalidTaskArgumentsError(ValueError):
+    """A task was called with arguments that it does not take. Such a call is never retried."""
+
+    def __init__(self, task_name: str, problem: str) -> None:
+        super().__init__(f"{task_name}: {problem}")
+        self.task_name = task_name
+        self.problem = problem
+
+
+def source_file(member: type | Callable[..., object]) -> str:
+    """The file that defines a class or function, relative to the working directory where it lies below it."""
+    return shown_path(inspect.getsourcefile(member) or member.__module__)
+
+
+def shown_path(path: str) -> str:
+    """A path as a reader would type it: relative to the working directory where it lies below it."""
+    resolved = Path(path)
+    return str(resolved.relative_to(Path.cwd())) if resolved.is_relative_to(Path.cwd()) else path

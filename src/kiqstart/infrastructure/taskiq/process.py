@@ -1,0 +1,64 @@
+"""Ending the processes that `taskiq worker` and `taskiq scheduler` start."""
+
+import asyncio
+import multiprocessing
+import os
+import signal
+import sys
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Final, NoReturn
+
+from kiqstart.infrastructure.errors import OperatorError
+
+_SECONDS_TO_END: Final = 1.0
+
+
+@contextmanager
+def exit_on_operator_error() -> Generator[None]:
+    """Turn an `OperatorError` into its one line on standard error and exit code 1."""
+    try:
+        yield
+    except OperatorError as error:
+        exit_with(error)
+
+
+def exit_with(error: OperatorError) -> NoReturn:
+    """Print the error's line and end this process; in a worker also the manager, which would only start it again."""
+    # In one write, since the worker processes of one manager share the terminal.
+    sys.stderr.write(f"kiqstart: {error}\n")
+    sys.stderr.flush()
+    _end_process_manager()
+    raise SystemExit(1)
+
+
+def end_with_process_manager() -> None:
+    """Let this worker shut down when its process manager has vanished (`kill -9`), instead of living on unwatched.
+
+    Call it in the worker's event loop; it does nothing elsewhere.
+    """
+    manager = multiprocessing.parent_process()
+    if manager is None:
+        return
+    loop = asyncio.get_running_loop()
+
+    def end() -> None:
+        loop.remove_reader(manager.sentinel)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    loop.add_reader(manager.sentinel, end)
+
+
+def _end_process_manager() -> None:
+    manager = multiprocessing.parent_process()
+    if manager is None or manager.pid is None or not multiprocessing.current_process().name.startswith("worker-"):
+        return
+    # taskiq's manager exits with 0 for the signals that it handles, so it is ended by one that it does not. Only where
+    # that has no effect (it is process 1 of a container) does it get a SIGTERM.
+    os.kill(manager.pid, signal.SIGUSR1)
+    deadline = time.monotonic() + _SECONDS_TO_END
+    while manager.is_alive() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if manager.is_alive():
+        os.kill(manager.pid, signal.SIGTERM)

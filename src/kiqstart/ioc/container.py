@@ -1,0 +1,132 @@
+"""The container: the only place that knows every room.
+
+A script:
+
+    container = ContainerFactory()()
+    async with container.running() as registry:
+        task = await registry.todo_cleanup.kiq()
+        print(await task.wait_result(timeout=30))
+
+An async web app enters `container.running()` in its lifespan and resolves `TasksRegistry` where it handles requests.
+A test puts its own parts in place of the service's:
+
+    container = ContainerFactory(overrides=[Object(FakeTodoService(), interface=TodoService)])()
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from aioinject import Object, Singleton, SyncContainer
+from pydantic_settings import BaseSettings
+from taskiq import AsyncBroker, TaskiqScheduler
+
+from kiqstart.core.retention.engine import RetentionEngine
+from kiqstart.core.session.repository import RefreshSessionRepository
+from kiqstart.core.session.service import RefreshSessionService
+from kiqstart.core.todo.repository import TodoRepository
+from kiqstart.core.todo.service import TodoService
+from kiqstart.core.user.repository import UserRepository
+from kiqstart.core.user.service import UserService
+from kiqstart.delivery.tasks.controllers.ping import PingTaskController
+from kiqstart.delivery.tasks.controllers.session_cleanup import SessionCleanupTaskController
+from kiqstart.delivery.tasks.controllers.todo_cleanup import TodoCleanupTaskController
+from kiqstart.delivery.tasks.factories import BrokerFactory, SchedulerFactory, TasksRegistryFactory
+from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.delivery.tasks.schedules import SCHEDULES
+from kiqstart.delivery.tasks.settings import TasksSettings
+from kiqstart.infrastructure.controller import Controller
+from kiqstart.infrastructure.database.engine import create_engine, create_session_factory
+from kiqstart.infrastructure.database.settings import DatabaseSettings
+from kiqstart.infrastructure.observability.logging import LogSettings
+from kiqstart.infrastructure.redis.settings import RedisSettings
+from kiqstart.infrastructure.settings import load_settings
+from kiqstart.infrastructure.taskiq.schedules import Schedule
+
+T = TypeVar("T")
+
+
+class ServiceContainer(SyncContainer):
+    """aioinject's container, with one instance of each part and a start and an end."""
+
+    def resolve(self, type_: type[T], /) -> T:
+        """Give the part of that type, with all that it depends on."""
+        return self.root.resolve(type_)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[TasksRegistry]:
+        """Start the broker, hand out the registry to send tasks with, and let all connections go at the end."""
+        registry = self.resolve(TasksRegistry)
+        await registry.broker.startup()
+        try:
+            yield registry
+        finally:
+            await registry.broker.shutdown()
+
+
+class ContainerFactory:
+    """Builds a container.
+
+    Args:
+        overrides: providers that take the place of those with the same interface.
+    """
+
+    def __init__(self, overrides: Sequence[Singleton[Any] | Object[Any]] = ()) -> None:
+        self._overrides = overrides
+
+    def __call__(self) -> ServiceContainer:
+        """Build it; settings are read when a part that needs them is resolved."""
+        container = ServiceContainer()
+        replaced = {_interface(provider) for provider in self._overrides}
+        container.register(*(provider for provider in _providers() if _interface(provider) not in replaced))
+        container.register(*self._overrides)
+        return container
+
+
+def _interface(provider: Singleton[Any] | Object[Any]) -> object:
+    return provider.interface or provider.implementation
+
+
+def _settings(settings: type[BaseSettings]) -> Singleton[Any]:
+    return Singleton(partial(load_settings, settings), interface=settings)
+
+
+def _providers() -> list[Singleton[Any] | Object[Any]]:
+    return [
+        _settings(DatabaseSettings),
+        _settings(RedisSettings),
+        _settings(TasksSettings),
+        _settings(LogSettings),
+        Singleton(create_engine),
+        Singleton(create_session_factory),
+        Singleton(RetentionEngine),
+        Singleton(UserRepository),
+        Singleton(UserService),
+        Singleton(RefreshSessionRepository),
+        Singleton(RefreshSessionService),
+        Singleton(TodoRepository),
+        Singleton(TodoService),
+        Singleton(PingTaskController, interface=Controller),
+        Singleton(SessionCleanupTaskController, interface=Controller),
+        Singleton(TodoCleanupTaskController, interface=Controller),
+        Object(SCHEDULES, interface=Sequence[Schedule]),
+        Singleton(BrokerFactory),
+        Singleton(_broker),
+        Singleton(TasksRegistryFactory),
+        Singleton(_registry),
+        Singleton(SchedulerFactory),
+        Singleton(_scheduler),
+    ]
+
+
+def _broker(factory: BrokerFactory) -> AsyncBroker:
+    return factory()
+
+
+def _registry(factory: TasksRegistryFactory) -> TasksRegistry:
+    return factory()
+
+
+def _scheduler(factory: SchedulerFactory) -> TaskiqScheduler:
+    return factory()
