@@ -1,1 +1,10 @@
-"""PostgreSQL and Redis for a machine that has none running."""
+"""PostgreSQL and Redis for a machine that has none running.
+
+`local_stack` hands out their URLs. Each server runs below a small supervisor process in a session of its own, shared by
+every process that uses the same home folder, and ends with the last of them, however that one ends.
+"""
+
+from kiqstart.infrastructure.local_stack.errors import LocalStackError
+from kiqstart.infrastructure.local_stack.stack import StackUrls, local_stack
+
+__all__ = ["LocalStackError", "StackUrls", "local_stack"]
