@@ -59,8 +59,8 @@ class TaskArguments:
 
 @cache
 def task_arguments(function: Callable[..., object]) -> TaskArguments:
-    """The arguments of a task's function; its signature is read once."""
-    return TaskArguments(function)
+    """The arguments of a task's function, or of the one that it wraps; the signature is read once."""
+    return TaskArguments(inspect.unwrap(function))
 
 
 class ArgumentsMiddleware(TaskiqMiddleware):

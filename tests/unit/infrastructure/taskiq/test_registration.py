@@ -1,0 +1,126 @@
+from datetime import UTC, datetime
+from enum import StrEnum
+from uuid import UUID
+
+import pytest
+from taskiq import AsyncBroker, Context, InMemoryBroker, TaskiqDepends
+
+from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, WiringError
+from kiqstart.infrastructure.taskiq.registration import register_task
+
+
+class Reports:
+    """A class like a controller: its methods are the tasks."""
+
+    async def build(self, day: datetime, owner: UUID, pages: int = 1) -> str:
+        return f"{day:%Y-%m-%d} {type(day).__name__} {type(owner).__name__} {pages}"
+
+    async def which(self, context: Context = TaskiqDepends()) -> str:
+        return context.message.task_id
+
+    async def total(self, *amounts: int, **named: int) -> int:
+        return sum(amounts) + sum(named.values())
+
+
+@pytest.fixture
+def broker() -> AsyncBroker:
+    return InMemoryBroker(await_inplace=True).with_middlewares(ArgumentsMiddleware())
+
+
+OWNER = UUID("6a1c1f1e-5d0b-4b0e-9f53-0d6ac1d0a001")
+
+
+async def test_json_arguments_reach_the_task_as_their_types(broker: AsyncBroker) -> None:
+    build = register_task(broker, Reports().build, name="report.build")
+    task = await build.kiq(datetime(2026, 10, 25, tzinfo=UTC), owner=OWNER)
+    result = await task.wait_result(timeout=5)
+    assert result.return_value == "2026-10-25 datetime UUID 1"
+
+
+async def test_the_context_is_injected(broker: AsyncBroker) -> None:
+    which = register_task(broker, Reports().which, name="report.which")
+    task = await which.kiq()
+    assert (await task.wait_result(timeout=5)).return_value == task.task_id
+
+
+async def test_variadic_arguments_are_taken(broker: AsyncBroker) -> None:
+    total = register_task(broker, Reports().total, name="report.total")
+    task = await total.kiq(1, 2, extra=3)
+    assert (await task.wait_result(timeout=5)).return_value == 6
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "problem"),
+    [
+        (("2026-10-25", OWNER, "many"), {}, "argument pages: Input should be a valid integer"),
+        (("2026-10-25",), {}, "missing a required argument: 'owner'"),
+        (("2026-10-25", OWNER), {"colour": "red"}, "unexpected keyword argument 'colour'"),
+        (("no day", OWNER), {}, "argument day: Input should be a valid datetime"),
+    ],
+)
+async def test_a_bad_call_is_refused_at_the_caller(
+    broker: AsyncBroker, args: tuple[object, ...], kwargs: dict[str, object], problem: str
+) -> None:
+    register_task(broker, Reports().build, name="report.build")
+    build = broker.find_task("report.build")
+    assert build is not None
+    with pytest.raises(InvalidTaskArgumentsError, match=problem) as refused:
+        await build.kiq(*args, **kwargs)
+    assert str(refused.value).startswith("report.build: ")
+    assert "\n" not in str(refused.value)
+
+
+async def test_a_bad_call_from_elsewhere_fails_the_task_without_running_it() -> None:
+    broker = InMemoryBroker(await_inplace=True)  # a sender that checks nothing
+    register_task(broker, Reports().total, name="report.total")
+    total = broker.find_task("report.total")
+    assert total is not None
+    result = await (await total.kiq("one")).wait_result(timeout=5)
+    assert isinstance(result.error, InvalidTaskArgumentsError)
+
+
+class Colour(StrEnum):
+    RED = "red"
+
+
+async def test_options_become_labels(broker: AsyncBroker) -> None:
+    task = register_task(
+        broker,
+        Reports().which,
+        name=Colour.RED,
+        max_retries=3,
+        retry_delay=60,
+        retry_on=(OSError,),
+        acks_late=False,
+        timeout=2.5,
+        queue_name="slow",
+    )
+    assert task.task_name == "red"
+    assert task.labels == {
+        "max_retries": 3,
+        "retry_delay": 60,
+        "types_of_exceptions": (OSError,),
+        "ack_type": "when_received",
+        "timeout": 2.5,
+        "queue_name": "slow",
+    }
+
+
+@pytest.mark.parametrize("options", [{"max_retries": -1}, {"retry_delay": -1}, {"timeout": 0}])
+def test_an_option_out_of_range_names_the_file_and_the_task(broker: AsyncBroker, options: dict[str, int]) -> None:
+    with pytest.raises(WiringError, match=r"test_registration\.py: task 'report\.which': max_retries"):
+        register_task(broker, Reports().which, name="report.which", **options)  # type: ignore[arg-type]  # wrong on purpose
+
+
+def test_a_name_is_taken_once(broker: AsyncBroker) -> None:
+    register_task(broker, Reports().which, name="report")
+    with pytest.raises(WiringError, match=r"task 'report': the name is taken"):
+        register_task(broker, Reports().total, name="report")
+
+
+def test_a_parameter_that_cannot_travel_is_refused(broker: AsyncBroker) -> None:
+    async def draw(canvas: Reports) -> None: ...
+
+    with pytest.raises(WiringError, match="parameter canvas: its type"):
+        register_task(broker, draw, name="draw")

@@ -1,0 +1,42 @@
+"""Calls that the type checkers must accept, and calls that they must reject (marked `# error`)."""
+
+from kiqstart.delivery.tasks.controllers.ping import PingResult
+from kiqstart.delivery.tasks.controllers.session_cleanup import SessionCleanupResult
+from kiqstart.delivery.tasks.controllers.todo_cleanup import TodoCleanupResult
+from kiqstart.delivery.tasks.registry import TasksRegistry
+
+
+async def right_calls(registry: TasksRegistry) -> None:
+    await registry.session_cleanup.kiq()
+    await registry.session_cleanup.kiq(7)
+    await registry.session_cleanup.kiq(days_old=7)
+    await registry.session_cleanup.kicker().with_labels(priority=1).kiq(days_old=0)
+    await registry.todo_cleanup.kiq()
+
+
+async def right_results(registry: TasksRegistry) -> None:
+    pong: PingResult = (await (await registry.ping.kiq()).wait_result(timeout=1)).return_value
+    sessions: SessionCleanupResult = (await (await registry.session_cleanup.kiq()).wait_result()).return_value
+    todos: TodoCleanupResult = (await (await registry.todo_cleanup.kiq()).wait_result()).return_value
+    deleted: int = sessions["deleted_count"] + todos["todos_deleted"] + todos["users_processed"]
+    first_error: str = todos["errors"][0]["error"]
+    print(pong["result"], deleted, first_error)
+
+
+async def wrong_calls(registry: TasksRegistry) -> None:
+    await registry.session_cleanup.kiq(days_old="7")  # error
+    await registry.session_cleanup.kiq(days=7)  # error
+    await registry.session_cleanup.kiq(7, None, 3)  # error
+    await registry.ping.kiq(1)  # error
+    await registry.todo_cleanup.kiq(user_id=1)  # error
+    await registry.user_cleanup.kiq()  # error
+    await registry.session_cleanup.kicker().kiq(days_old=None)  # error
+
+
+async def wrong_results(registry: TasksRegistry) -> None:
+    result = (await (await registry.session_cleanup.kiq()).wait_result()).return_value
+    print(result["todos_deleted"])  # error
+    count: str = result["deleted_count"]  # error
+    print(count)
+    pong: TodoCleanupResult = (await (await registry.ping.kiq()).wait_result()).return_value  # error
+    print(pong)
