@@ -1,4 +1,4 @@
-"""The fixtures. Each test has an emptied database and keys of its own in Redis, so tests run in any order, or at once."""
+"""The fixtures: each test has an emptied database and Redis keys of its own, so tests run in any order and at once."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Generator
@@ -115,7 +115,7 @@ async def in_memory_registry(database_url: str) -> AsyncGenerator[TasksRegistry]
 
 @pytest.fixture
 def worker(service_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
-    """A factory of real workers, each of one process unless told otherwise: `with worker("--workers", "2"):`."""
+    """Start real workers in `with` statements, each of one process unless `"--workers", "2"` is passed."""
     return ProcessFactory(
         command=taskiq_command("worker", "kiqstart.delivery.tasks.app:broker", "--workers", "1"),
         environment=service_environment,
@@ -161,7 +161,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_testnodedown(node: object) -> None:
     """Take what a parallel worker tells."""
     output: dict[str, list[str]] = getattr(node, "workeroutput", {})
-    config: pytest.Config = node.config  # type: ignore[attr-defined]  # pytest-xdist's WorkerController
+    config: pytest.Config = vars(node)["config"]
     _used_servers(config).update(output.get("kiqstart_servers", ()))
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Generator
+from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,8 @@ async def empty_tables(database_url: str) -> None:
 async def delete_keys(redis_url: str, prefix: str) -> None:
     """Delete every Redis key of a key prefix."""
     redis = Redis.from_url(redis_url)
-    keys: list[bytes] = [key async for key in redis.scan_iter(match=f"{{{prefix}}}*", count=1000)]
+    found: AsyncIterator[bytes] = redis.scan_iter(match=f"{{{prefix}}}*", count=1000)
+    keys = [key async for key in found]
     if keys:
         await redis.delete(*keys)
     await redis.aclose()
