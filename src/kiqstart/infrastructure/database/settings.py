@@ -45,6 +45,8 @@ def _parse(text: str) -> URL:
         url = make_url(text.strip())
     except (ArgumentError, ValueError):
         raise ValueError(f"is not a URL: write {_FORM}") from None
+    if "@" in (url.host or ""):
+        raise ValueError("has an '@' in its password: write it as %40")
     if url.drivername not in _SCHEMES:
         raise ValueError(f"must name PostgreSQL: write {_FORM}")
     if unknown := sorted(url.query.keys() - _OPTIONS):

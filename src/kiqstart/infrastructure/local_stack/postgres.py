@@ -62,10 +62,11 @@ class PostgresServer:
 
     def prepare(self, run: Callable[[Command], None]) -> None:
         """Make a database cluster with an empty database, unless one is there; it gets its name when it is complete."""
-        data = self._data()
-        if not self._in_place():
+        if self.account:
             sweep_stand_ins()
+        if not self._in_place():
             self._copy_programs()
+        data = self._data()
         if data.is_dir():
             return
         new = data.with_name("data.new")

@@ -15,10 +15,11 @@ _MAKING_SECONDS = 60.0
 def stand_in(folder: Path) -> Path:
     """The stand-in for `folder`, made on first use, readable for all.
 
-    A link `elsewhere` in `folder` points to it, and its own link `home` points back.
+    A link `elsewhere` in `folder` points to it, and its own link `home` points back. A copied or moved `folder` gets
+    one of its own.
     """
     link = folder / "elsewhere"
-    if _is_ours(link):
+    if link.is_symlink() and _is_ours(link.readlink()) and _home(link.readlink()) == folder:
         return link.readlink()
     link.unlink(missing_ok=True)
     made = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_ROOT))
@@ -31,20 +32,22 @@ def stand_in(folder: Path) -> Path:
 def sweep_stand_ins() -> None:
     """Remove the stand-ins of this account whose folder is gone, or has another one by now."""
     for made in _ROOT.glob(f"{_PREFIX}*"):
-        info, home = made.lstat(), made / "home"
-        being_made = time.time() - info.st_mtime < _MAKING_SECONDS
-        if being_made or info.st_uid != os.geteuid() or not home.is_symlink():
+        home = _home(made) if _is_ours(made) else None
+        if home is None or time.time() - made.lstat().st_mtime < _MAKING_SECONDS:
             continue
-        link = home.readlink() / "elsewhere"
+        link = home / "elsewhere"
         if not link.is_symlink() or link.readlink() != made:
             shutil.rmtree(made, ignore_errors=True)
 
 
-def _is_ours(link: Path) -> bool:
-    if not link.is_symlink():
-        return False
+def _home(made: Path) -> Path | None:
+    link = made / "home"
+    return link.readlink() if link.is_symlink() else None
+
+
+def _is_ours(made: Path) -> bool:
     try:
-        info = link.readlink().lstat()
+        info = made.lstat()
     except FileNotFoundError:
         return False
     return stat.S_ISDIR(info.st_mode) and info.st_uid == os.geteuid()
