@@ -13,6 +13,7 @@ Then a test of a task, as a user meets it:
         assert result.return_value == {"deleted_count": 0}
 """
 
+from kiqstart.testing.polling import eventually
 from kiqstart.testing.processes import ProcessFactory, ServiceProcess
 
-__all__ = ["ProcessFactory", "ServiceProcess"]
+__all__ = ["ProcessFactory", "ServiceProcess", "eventually"]

@@ -32,7 +32,16 @@ def test_pyright_accepts_right_calls_and_rejects_wrong_ones(tmp_path: Path) -> N
         json.dumps({"include": [str(SAMPLE)], "typeCheckingMode": "strict", "reportUnknownMemberType": False})
     )
     output = subprocess.run(
-        [sys.executable, "-m", "basedpyright", "--outputjson", "--pythonpath", sys.executable, "--project", str(config)],
+        [
+            sys.executable,
+            "-m",
+            "basedpyright",
+            "--outputjson",
+            "--pythonpath",
+            sys.executable,
+            "--project",
+            str(config),
+        ],
         cwd=ROOT,
         capture_output=True,
         text=True,

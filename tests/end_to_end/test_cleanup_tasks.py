@@ -1,0 +1,127 @@
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest_asyncio
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from kiqstart.core.session.models import RefreshSession
+from kiqstart.core.todo.models import Todo
+from kiqstart.core.user.models import User
+from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.testing import ProcessFactory
+
+NOW = datetime.now(UTC)
+
+
+@pytest_asyncio.fixture
+async def users(session_factory: async_sessionmaker[AsyncSession]) -> dict[str, int]:
+    """An active and an inactive user, by name."""
+    async with session_factory.begin() as session:
+        people = [
+            User(username="ada", email="ada@example.org"),
+            User(username="bob", email="bob@example.org", is_active=False),
+        ]
+        session.add_all(people)
+    return {person.username: person.id for person in people}
+
+
+def refresh_session(user_id: int, name: str, expires_in: timedelta, *, revoked: bool = False) -> RefreshSession:
+    return RefreshSession(
+        user_id=user_id,
+        refresh_token_hash=uuid4().hex * 2,
+        user_agent=name,
+        created_at=NOW - timedelta(days=90),
+        last_used_at=NOW - timedelta(days=90),
+        expires_at=NOW + expires_in,
+        revoked_at=NOW if revoked else None,
+    )
+
+
+async def add_sessions(session_factory: async_sessionmaker[AsyncSession], user_id: int) -> None:
+    async with session_factory.begin() as session:
+        session.add_all(
+            [
+                refresh_session(user_id, "expired long ago", timedelta(days=-60)),
+                refresh_session(user_id, "expired 31 days ago", timedelta(days=-31)),
+                refresh_session(user_id, "expired 29 days ago", timedelta(days=-29)),
+                refresh_session(user_id, "expired this second", timedelta(seconds=0)),
+                refresh_session(user_id, "expired and revoked", timedelta(days=-60), revoked=True),
+                refresh_session(user_id, "revoked but not expired", timedelta(days=1), revoked=True),
+                refresh_session(user_id, "expires in an hour", timedelta(hours=1)),
+            ]
+        )
+
+
+async def remaining_sessions(session_factory: async_sessionmaker[AsyncSession]) -> set[str]:
+    async with session_factory() as session:
+        return set(await session.scalars(select(RefreshSession.user_agent)))
+
+
+async def test_all_expired_sessions_go_and_no_other(
+    registry: TasksRegistry,
+    worker: ProcessFactory,
+    session_factory: async_sessionmaker[AsyncSession],
+    users: dict[str, int],
+) -> None:
+    await add_sessions(session_factory, users["ada"])
+    with worker():
+        result = await (await registry.session_cleanup.kiq(days_old=0)).wait_result(timeout=10)
+        again = await (await registry.session_cleanup.kiq(days_old=0)).wait_result(timeout=10)
+    assert result.return_value == {"deleted_count": 5}
+    assert again.return_value == {"deleted_count": 0}
+    assert await remaining_sessions(session_factory) == {"revoked but not expired", "expires in an hour"}
+
+
+async def test_sessions_that_expired_lately_stay_by_default(
+    registry: TasksRegistry,
+    worker: ProcessFactory,
+    session_factory: async_sessionmaker[AsyncSession],
+    users: dict[str, int],
+) -> None:
+    await add_sessions(session_factory, users["bob"])
+    # Sent before any worker exists: it is run by the first that comes.
+    task = await registry.session_cleanup.kiq()
+    with worker("--workers", "2"):
+        result = await task.wait_result(timeout=10)
+    assert result.return_value == {"deleted_count": 3}
+    assert await remaining_sessions(session_factory) == {
+        "expired 29 days ago",
+        "expired this second",
+        "revoked but not expired",
+        "expires in an hour",
+    }
+
+
+async def test_completed_todos_of_active_users_go_and_no_other(
+    registry: TasksRegistry,
+    worker: ProcessFactory,
+    session_factory: async_sessionmaker[AsyncSession],
+    users: dict[str, int],
+) -> None:
+    async with session_factory.begin() as session:
+        session.add_all(
+            Todo(user_id=user_id, title=f"{name} {number}", is_completed=done, completed_at=NOW if done else None)
+            for name, user_id in users.items()
+            for number, done in enumerate([True, False, True, True, False])
+        )
+    with worker():
+        task = await registry.todo_cleanup.kiq()
+        result = await task.wait_result(timeout=10)
+        progress = await task.get_progress()
+    assert result.return_value == {"users_processed": 1, "todos_deleted": 3, "errors": []}
+    assert progress is not None
+    assert progress.meta["deleted"] == 3
+    assert progress.meta["fraction"] == 1.0
+    async with session_factory() as session:
+        titles = set(await session.scalars(select(Todo.title)))
+    assert titles == {"ada 1", "ada 4", *(f"bob {number}" for number in range(5))}
+
+
+async def test_tasks_run_without_redis_in_the_program_that_sends_them(
+    in_memory_registry: TasksRegistry, session_factory: async_sessionmaker[AsyncSession], users: dict[str, int]
+) -> None:
+    await add_sessions(session_factory, users["ada"])
+    task = await in_memory_registry.session_cleanup.kiq(days_old=0)
+    result = await task.wait_result(check_interval=0.01, timeout=10)
+    assert result.return_value == {"deleted_count": 5}

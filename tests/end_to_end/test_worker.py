@@ -1,0 +1,70 @@
+import signal
+import time
+
+import pytest
+from redis.asyncio import Redis
+
+from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.testing import ProcessFactory, eventually
+
+
+async def test_a_finished_task_leaves_nothing_in_the_stream_and_its_result_expires(
+    registry: TasksRegistry, worker: ProcessFactory, redis_url: str, key_prefix: str
+) -> None:
+    with worker():
+        tasks = [await registry.ping.kiq() for _ in range(20)]
+        for task in tasks:
+            assert (await task.wait_result(timeout=10)).return_value == {"result": "pong"}
+    async with Redis.from_url(redis_url) as redis:
+        assert await redis.xlen(f"{{{key_prefix}}}:tasks") == 0
+        assert 0 < await redis.ttl(f"{{{key_prefix}}}:result:{tasks[0].task_id}") <= 3600
+
+
+async def test_several_workers_share_the_work(registry: TasksRegistry, worker: ProcessFactory) -> None:
+    with worker() as one, worker() as other:
+        tasks = [await registry.ping.kiq() for _ in range(100)]
+        for task in tasks:
+            await task.wait_result(check_interval=0.05, timeout=10)
+        runs = one.log.count("Executing task ping") + other.log.count("Executing task ping")
+    assert runs == 100
+
+
+async def test_an_idle_worker_ends_soon_after_sigterm(registry: TasksRegistry, worker: ProcessFactory) -> None:
+    process = worker.start()
+    process.wait_for_log("Listening started.")
+    await (await registry.ping.kiq()).wait_result(timeout=10)
+    began = time.monotonic()
+    assert process.stop() == 0
+    # taskiq's process manager looks for signals once a second.
+    assert time.monotonic() - began < 4
+
+
+async def test_workers_end_when_their_process_manager_is_killed(worker: ProcessFactory) -> None:
+    process = worker.start("--workers", "2")
+    process.wait_for_log("Listening started.", times=2)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+    async def both_have_ended() -> bool:
+        return process.log.count("Shutting down the broker.") == 2
+
+    await eventually(both_have_ended)
+
+
+async def test_every_line_of_a_task_carries_its_id_in_json(registry: TasksRegistry, worker: ProcessFactory) -> None:
+    with worker("--no-configure-logging", environment={"LOG_FORMAT": "json"}) as process:
+        task = await registry.ping.kiq()
+        await task.wait_result(timeout=10)
+        process.wait_for_log("Task ping succeeded")
+    line = next(line for line in process.log.splitlines() if "Task ping succeeded" in line)
+    assert f'"task_id": "{task.task_id}"' in line
+    assert '"task_name": "ping"' in line
+
+
+@pytest.mark.parametrize("secret", ["hunter2"])
+async def test_no_secret_is_logged(worker: ProcessFactory, service_environment: dict[str, str], secret: str) -> None:
+    broken = {"DATABASE_URL": f"postgresql://someone:{secret}@127.0.0.1:1/nowhere"}
+    process = worker.start("--log-level", "DEBUG", environment=broken)
+    assert process.wait() != 0
+    assert secret not in process.log
+    assert service_environment["DATABASE_URL"] not in process.log

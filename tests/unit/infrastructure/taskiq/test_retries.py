@@ -1,0 +1,71 @@
+from collections.abc import AsyncGenerator
+
+import pytest
+import pytest_asyncio
+from taskiq import Context, InMemoryBroker, TaskiqDepends
+
+from kiqstart.infrastructure.taskiq.delayed import InMemoryDelayedMessages
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
+from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
+
+
+class Attempts:
+    """Fails until it has been tried often enough, and remembers each try's task id."""
+
+    def __init__(self, failures: list[Exception]) -> None:
+        self.task_ids: list[str] = []
+        self._failures = failures
+
+    async def run(self, answer: int = 42, context: Context = TaskiqDepends()) -> int:
+        self.task_ids.append(context.message.task_id)
+        if len(self.task_ids) <= len(self._failures):
+            raise self._failures[len(self.task_ids) - 1]
+        return answer
+
+
+@pytest_asyncio.fixture
+async def broker() -> AsyncGenerator[InMemoryBroker]:
+    broker = InMemoryBroker()
+    delayed = InMemoryDelayedMessages(broker)
+    broker.add_middlewares(RetryMiddleware(delayed))
+    yield broker
+    await delayed.stop()
+
+
+async def test_a_failed_task_is_tried_again_until_it_succeeds(broker: InMemoryBroker) -> None:
+    attempts = Attempts([OSError("one"), TimeoutError("two")])
+    task = await register_task(broker, attempts.run, name="try", max_retries=2, retry_delay=0).kiq(answer=7)
+    result = await task.wait_result(check_interval=0.01, timeout=5)
+    assert result.return_value == 7
+    assert attempts.task_ids == [task.task_id] * 3
+
+
+async def test_the_last_failure_is_the_result(broker: InMemoryBroker) -> None:
+    attempts = Attempts([OSError("one"), OSError("two"), OSError("three")])
+    task = await register_task(broker, attempts.run, name="try", max_retries=1, retry_delay=0).kiq()
+    result = await task.wait_result(check_interval=0.01, timeout=5)
+    assert isinstance(result.error, OSError)
+    assert str(result.error) == "two"
+    assert len(attempts.task_ids) == 2
+
+
+@pytest.mark.parametrize(("max_retries", "error"), [(0, OSError("no retries")), (3, ValueError("not worth a retry"))])
+async def test_other_failures_are_final(broker: InMemoryBroker, max_retries: int, error: Exception) -> None:
+    attempts = Attempts([error])
+    registered = register_task(
+        broker, attempts.run, name="try", max_retries=max_retries, retry_delay=0, retry_on=(OSError,)
+    )
+    result = await (await registered.kiq()).wait_result(check_interval=0.01, timeout=5)
+    assert result.error is error
+    assert len(attempts.task_ids) == 1
+
+
+async def test_a_call_with_wrong_arguments_is_never_tried_again(broker: InMemoryBroker) -> None:
+    attempts = Attempts([])
+    register_task(broker, attempts.run, name="try", max_retries=3, retry_delay=0)
+    registered = broker.find_task("try")
+    assert registered is not None
+    result = await (await registered.kiq(answer="many")).wait_result(check_interval=0.01, timeout=5)
+    assert isinstance(result.error, InvalidTaskArgumentsError)
+    assert attempts.task_ids == []
