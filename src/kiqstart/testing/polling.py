@@ -14,5 +14,5 @@ async def eventually(condition: Callable[[], Awaitable[bool]], *, within: float 
         TimeoutError: it does not hold `within` so many seconds.
     """
     async with asyncio.timeout(within):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(_POLL_SECONDS)
