@@ -55,9 +55,15 @@ def unprivileged_account() -> Account | None:
 
 
 def make_socket_folder(account: Account | None) -> Path:
-    """A new folder that only `account` (and root) can enter, with a path short enough for a socket."""
+    """A new folder that only `account` (and root) can enter, with a path short enough for a socket.
+
+    Raises:
+        LocalStackError: there is no place for one.
+    """
     roots = [Path(tempfile.gettempdir()), Path("/tmp"), Path("/var/tmp")]  # noqa: S108  # mkdtemp makes it private
-    root = next(root for root in roots if _SHORT_PLAIN_PATH.fullmatch(str(root)) and _usable(root, account))
+    root = next((root for root in roots if _SHORT_PLAIN_PATH.fullmatch(str(root)) and _usable(root, account)), None)
+    if root is None:
+        raise LocalStackError(f"no folder for sockets: none of {', '.join(map(str, roots))} can be written to")
     folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=root))
     if account:
         os.chown(folder, account.uid, account.gid)
