@@ -1,5 +1,5 @@
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from secrets import token_bytes
 
 import pytest_asyncio
 from sqlalchemy import select
@@ -29,7 +29,7 @@ async def users(session_factory: async_sessionmaker[AsyncSession]) -> dict[str, 
 def refresh_session(user_id: int, name: str, expires_in: timedelta, *, revoked: bool = False) -> RefreshSession:
     return RefreshSession(
         user_id=user_id,
-        refresh_token_hash=uuid4().hex * 2,
+        refresh_token_hash=token_bytes(32),
         user_agent=name,
         created_at=NOW - timedelta(days=90),
         last_used_at=NOW - timedelta(days=90),

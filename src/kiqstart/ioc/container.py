@@ -42,7 +42,7 @@ from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.observability.logging import LogSettings
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import load_settings
-from kiqstart.infrastructure.taskiq.schedules import Schedule
+from kiqstart.infrastructure.taskiq.schedules import ScheduleTable
 
 T = TypeVar("T")
 
@@ -110,7 +110,7 @@ def _providers() -> list[Singleton[Any] | Object[Any]]:
         Singleton(PingTaskController, interface=Controller),
         Singleton(SessionCleanupTaskController, interface=Controller),
         Singleton(TodoCleanupTaskController, interface=Controller),
-        Object(SCHEDULES, interface=Sequence[Schedule]),
+        Object(SCHEDULES, interface=ScheduleTable),
         Singleton(BrokerFactory),
         Singleton(_broker),
         Singleton(TasksRegistryFactory),

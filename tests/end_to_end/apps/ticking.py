@@ -1,17 +1,18 @@
 """A scheduler that ticks every second: `taskiq scheduler tests.end_to_end.apps.ticking:scheduler`."""
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 from aioinject import Object
 from taskiq import TaskiqScheduler
 
 from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.infrastructure.taskiq.schedules import IntervalSchedule, Schedule
+from kiqstart.infrastructure.taskiq.schedules import IntervalSchedule, ScheduleTable
 from kiqstart.ioc.container import ContainerFactory
 
-TABLE = (
-    IntervalSchedule(name="tick", task=TaskName.PING, every=timedelta(seconds=1)),
-    IntervalSchedule(name="daily", task=TaskName.PING, every=timedelta(days=1)),
+TABLE = ScheduleTable(
+    [
+        IntervalSchedule(name="tick", task=TaskName.PING, every=timedelta(seconds=1)),
+        IntervalSchedule(name="daily", task=TaskName.PING, every=timedelta(days=1)),
+    ]
 )
-scheduler = ContainerFactory(overrides=[Object(TABLE, interface=Sequence[Schedule])])().resolve(TaskiqScheduler)
+scheduler = ContainerFactory(overrides=[Object(TABLE, interface=ScheduleTable)])().resolve(TaskiqScheduler)

@@ -1,6 +1,5 @@
 """Builds the broker, the registry with its tasks, and the scheduler."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,7 +24,7 @@ from kiqstart.infrastructure.taskiq.schedule_source import (
     OccurrenceSource,
     RedisOccurrenceClaims,
 )
-from kiqstart.infrastructure.taskiq.schedules import Schedule, check_schedules
+from kiqstart.infrastructure.taskiq.schedules import ScheduleTable, check_schedules
 from kiqstart.infrastructure.taskiq.stream_broker import StreamBroker
 
 # Reading ahead takes tasks from other workers, so a worker reads little at a time.
@@ -96,7 +95,7 @@ class TasksRegistryFactory:
 
     _broker: AsyncBroker
     _controllers: list[Controller]
-    _schedules: Sequence[Schedule]
+    _schedules: ScheduleTable
 
     def __call__(self) -> TasksRegistry:
         """Build the registry.
@@ -115,7 +114,7 @@ class SchedulerFactory:
     """Gives the scheduler that sends what the table of schedules says, side by side with any number of others."""
 
     _registry: TasksRegistry
-    _schedules: Sequence[Schedule]
+    _schedules: ScheduleTable
     _redis_settings: RedisSettings
     _tasks_settings: TasksSettings
 

@@ -4,15 +4,19 @@ from datetime import timedelta
 from typing import Final
 
 from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.infrastructure.taskiq.schedules import CronSchedule, IntervalSchedule, Schedule
+from kiqstart.infrastructure.taskiq.schedules import CronSchedule, IntervalSchedule, ScheduleTable
 
-SCHEDULES: Final[tuple[Schedule, ...]] = (
-    IntervalSchedule(name="ping-every-minute", task=TaskName.PING, every=timedelta(seconds=60)),
-    IntervalSchedule(
-        name="cleanup-sessions-daily",
-        task=TaskName.SESSION_CLEANUP,
-        every=timedelta(hours=24),
-        arguments={"days_old": 30},
-    ),
-    CronSchedule(name="cleanup-completed-todos-daily", task=TaskName.TODO_CLEANUP, cron="0 2 * * *", time_zone="UTC"),
+SCHEDULES: Final = ScheduleTable(
+    [
+        IntervalSchedule(name="ping-every-minute", task=TaskName.PING, every=timedelta(seconds=60)),
+        IntervalSchedule(
+            name="cleanup-sessions-daily",
+            task=TaskName.SESSION_CLEANUP,
+            every=timedelta(hours=24),
+            arguments={"days_old": 30},
+        ),
+        CronSchedule(
+            name="cleanup-completed-todos-daily", task=TaskName.TODO_CLEANUP, cron="0 2 * * *", time_zone="UTC"
+        ),
+    ]
 )

@@ -101,6 +101,12 @@ class CronSchedule(Schedule):
             yield local.astimezone(UTC)
 
 
+class ScheduleTable(tuple[Schedule, ...]):
+    """All schedules of a service; a type of its own, by which a container finds it."""
+
+    __slots__ = ()
+
+
 def check_schedules(schedules: Iterable[Schedule], broker: AsyncBroker) -> None:
     """Check a table against the tasks of a broker.
 
