@@ -117,7 +117,7 @@ class _Run:
 
 
 def _is_one_of(tids: list[str]) -> ColumnElement[bool]:
-    return func.any(cast(literal(tids, ARRAY(Text)), ARRAY(TupleId()))) == ctid
+    return ctid == func.any(cast(literal(tids, ARRAY(Text)), ARRAY(TupleId())))
 
 
 def _concerns_rows(error: DBAPIError) -> bool:

@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
-    Select,
     Text,
     and_,
     cast,
@@ -86,8 +85,8 @@ class KeyRange:
     """Deletes by range of a key: finds the n-th row past the cursor in the key's order, then deletes all up to it.
 
     The first column needs an index; together the columns must be unique and not null, so that rows equal in the first
-    are still cut into batches. An index on the first alone does while few rows are equal in it: PostgreSQL sorts the
-    equals by the rest.
+    are still cut into batches. An index on the first alone does while no more than some batches' rows are equal in it:
+    each cut through equals sorts those that are left by the rest.
     """
 
     # Columns of any type.
@@ -97,47 +96,68 @@ class KeyRange:
     async def start(
         self, session: AsyncSession, model: type[DeclarativeBase], predicate: ColumnElement[bool]
     ) -> Walker:
-        """Find the first key and the last, where the walk will end."""
-        keys = select(*self.columns).select_from(model).where(predicate).limit(1)
-        last = (await session.execute(keys.order_by(*(column.desc() for column in self.columns)))).one_or_none()
-        first = (await session.execute(keys.order_by(*self.columns))).one_or_none()
-        return _KeyWalker(
-            columns=self.columns,
-            keys=keys.order_by(*self.columns),
-            origin=_position(first[0]) if first else 0.0,
-            last=tuple(last) if last else None,
-        )
+        """Find the first value of the first column and the last, where the walk will end."""
+        del model
+        first = self.columns[0]
+        last = await session.scalar(select(first).where(predicate).order_by(first.desc()).limit(1))
+        origin = await session.scalar(select(first).where(predicate).order_by(first).limit(1))
+        return _KeyWalker(columns=self.columns, predicate=predicate, origin=_position(origin), last=last)
 
 
 @dataclass
 class _KeyWalker:
     columns: tuple[InstrumentedAttribute[Any], ...]
-    keys: Select[*tuple[Any, ...]]
+    predicate: ColumnElement[bool]
     origin: float
-    last: tuple[object, ...] | None
-    cursor: tuple[object, ...] | None = None
+    # None: no row was there at the start.
+    last: object
+    # The key up to which all is done. The first column alone says that no row equal in it is left.
+    cursor: tuple[object, ...] = ()
 
     async def next_span(self, session: AsyncSession, size: int) -> Span | None:
-        if self.last is None or self.cursor == self.last:
+        if self.last is None or self.cursor == (self.last,):
             return None
-        past = true() if self.cursor is None else self._compare(operators.gt, operators.ge, self.cursor)
-        rest = past & self._compare(operators.le, operators.le, self.last)
-        found = (await session.execute(self.keys.where(rest).offset(size - 1))).one_or_none()
-        self.cursor = tuple(found) if found else self.last
+        past = _compare(operators.gt, operators.ge, self.columns, self.cursor) if self.cursor else true()
+        self.cursor = await self._bound(session, past, size)
         return Span(
-            where=past & self._compare(operators.le, operators.le, self.cursor), fraction=self._fraction(self.cursor)
+            where=past & _compare(operators.le, operators.le, self.columns, self.cursor), fraction=self._fraction()
         )
 
-    def _compare(self, operator: OperatorType, on_first: OperatorType, key: tuple[object, ...]) -> ColumnElement[bool]:
-        # The plain comparison is implied by the row's; it is what an index on the first column is searched by.
-        values = [literal(value, column.type) for value, column in zip(key, self.columns, strict=True)]
-        return and_(on_first(self.columns[0], values[0]), operator(tuple_(*self.columns), tuple_(*values)))
+    async def _bound(self, session: AsyncSession, past: ColumnElement[bool], size: int) -> tuple[object, ...]:
+        # An index on the first column answers this alone, without a look at rows in pages that are all visible.
+        first = self.columns[0]
+        rows = (self.predicate, past, first <= literal(self.last, first.type))
+        cut = (await session.scalars(select(first).where(*rows).order_by(first).offset(size - 1).limit(2))).all()
+        if len(cut) < 2:  # noqa: PLR2004 - the row at the cut and the one after it
+            return (self.last,)
+        if cut[0] != cut[1]:
+            return (cut[0],)
+        keys = select(*self.columns).where(*rows).order_by(*self.columns).offset(size - 1).limit(1)
+        # Empty: somebody else has deleted rows since.
+        found = (await session.execute(keys)).one_or_none()
+        return tuple(found) if found else (self.last,)
 
-    def _fraction(self, key: tuple[object, ...]) -> float:
-        if self.last is None or key == self.last:
+    def _fraction(self) -> float:
+        if self.cursor == (self.last,):
             return 1.0
-        length = _position(self.last[0]) - self.origin
-        return min(1.0, max(0.0, (_position(key[0]) - self.origin) / length)) if length else 0.0
+        length = _position(self.last) - self.origin
+        return min(1.0, max(0.0, (_position(self.cursor[0]) - self.origin) / length)) if length else 0.0
+
+
+def _compare(
+    operator: OperatorType,
+    on_first: OperatorType,
+    columns: tuple[InstrumentedAttribute[Any], ...],
+    key: tuple[object, ...],
+) -> ColumnElement[bool]:
+    """Compare the first columns of a row with a key of as many."""
+    columns = columns[: len(key)]
+    values = [literal(value, column.type) for value, column in zip(key, columns, strict=True)]
+    first: ColumnElement[bool] = (operator if len(key) == 1 else on_first)(columns[0], values[0])
+    if len(key) == 1:
+        return first
+    # `first` is implied by the comparison of the rows, and what an index on the first column is searched by.
+    return and_(first, operator(tuple_(*columns), tuple_(*values)))
 
 
 def _position(value: object) -> float:
