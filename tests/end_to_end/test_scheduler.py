@@ -1,10 +1,12 @@
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
-import orjson
 import pytest
-from redis.asyncio import Redis
+from taskiq import TaskiqMessage
 
 from kiqstart.testing import ProcessFactory, eventually
+
+QueuedTasks = Callable[[], Awaitable[list[TaskiqMessage]]]
 
 
 @pytest.fixture
@@ -13,30 +15,31 @@ def ticking(scheduler: ProcessFactory) -> ProcessFactory:
     return replace(scheduler, command=[*scheduler.command[:-1], "tests.end_to_end.apps.ticking:scheduler"])
 
 
-async def wait_for_ticks(redis: Redis, queue: str, count: int) -> None:
+async def wait_for_ticks(queued_tasks: QueuedTasks, count: int) -> None:
     async def enough() -> bool:
-        return bool(await redis.xlen(queue) >= count)
+        return len(await queued_tasks()) >= count
 
     await eventually(enough)
 
 
-async def occurrences(redis: Redis, queue: str) -> list[str]:
-    return [orjson.loads(fields[b"data"])["labels"]["schedule_id"] for _, fields in await redis.xrange(queue)]
-
-
 async def test_each_tick_is_sent_once_by_any_number_of_schedulers_and_none_early(
-    ticking: ProcessFactory, redis_url: str, key_prefix: str
+    ticking: ProcessFactory, queued_tasks: QueuedTasks
 ) -> None:
-    queue = f"{{{key_prefix}}}:tasks"
-    async with Redis.from_url(redis_url) as redis:
-        with ticking(), ticking():
-            await wait_for_ticks(redis, queue, 3)
-        with ticking():  # a restart
-            await wait_for_ticks(redis, queue, await redis.xlen(queue) + 2)
-        sent = await occurrences(redis, queue)
+    with ticking(), ticking():
+        await wait_for_ticks(queued_tasks, 3)
+    with ticking():  # a restart
+        await wait_for_ticks(queued_tasks, len(await queued_tasks()) + 2)
+    sent = [task.labels["schedule_id"] for task in await queued_tasks()]
     assert len(sent) == len(set(sent))
     # The daily schedule is not due, however often a scheduler starts.
     assert {occurrence.partition("@")[0] for occurrence in sent} == {"tick"}
+
+
+async def test_a_task_learns_which_tick_it_is(ticking: ProcessFactory, queued_tasks: QueuedTasks) -> None:
+    with ticking():
+        await wait_for_ticks(queued_tasks, 1)
+    [tick, *_] = await queued_tasks()
+    assert tick.labels["schedule_id"] == f"tick@{tick.labels['scheduled_at']}"
 
 
 async def test_the_production_table_is_accepted(scheduler: ProcessFactory) -> None:

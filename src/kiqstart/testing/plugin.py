@@ -1,7 +1,8 @@
 """The fixtures: each test has an emptied database and Redis keys of its own, so tests run in any order and at once."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -10,6 +11,7 @@ import pytest_asyncio
 from aioinject import Object
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from taskiq import TaskiqMessage
 
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.delivery.tasks.settings import TasksSettings
@@ -25,6 +27,7 @@ from kiqstart.testing.servers import (
     empty_tables,
     migrated_database,
     running_servers,
+    waiting_messages,
 )
 
 _SERVERS = pytest.StashKey[set[str]]()
@@ -66,6 +69,12 @@ def key_prefix(redis_url: str) -> Generator[str]:
     prefix = f"kiqstart-test-{uuid4().hex[:12]}"
     yield prefix
     asyncio.run(delete_keys(redis_url, prefix))
+
+
+@pytest.fixture
+def queued_tasks(redis_url: str, key_prefix: str) -> Callable[[], Awaitable[list[TaskiqMessage]]]:
+    """Tells, when awaited, which tasks are in the queue, those that are being run included."""
+    return partial(waiting_messages, redis_url, TasksSettings(key_prefix=key_prefix).queue)
 
 
 @pytest_asyncio.fixture

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 from uuid import uuid4
 
 from pydantic import SecretStr
 from redis.asyncio import Redis
 from sqlalchemy import make_url, text
+from taskiq import TaskiqMessage
 
 from kiqstart.infrastructure.database.base import Base
 from kiqstart.infrastructure.database.engine import create_engine
@@ -70,11 +72,18 @@ async def empty_tables(database_url: str) -> None:
 async def delete_keys(redis_url: str, prefix: str) -> None:
     """Delete every Redis key of a key prefix."""
     redis = Redis.from_url(redis_url)
-    found: AsyncIterator[bytes] = redis.scan_iter(match=f"{{{prefix}}}*", count=1000)
-    keys = [key async for key in found]
-    if keys:
-        await redis.delete(*keys)
+    keys = cast("AsyncIterator[bytes]", redis.scan_iter(match=f"{{{prefix}}}*", count=1000))
+    async for key in keys:
+        await redis.delete(key)
     await redis.aclose()
+
+
+async def waiting_messages(redis_url: str, queue: str) -> list[TaskiqMessage]:
+    """Read a queue's messages, oldest first: those that wait and those that are being run."""
+    redis = Redis.from_url(redis_url)
+    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(queue))
+    await redis.aclose()
+    return [TaskiqMessage.model_validate_json(fields[b"data"]) for _, fields in entries]
 
 
 def database_settings(url: str) -> DatabaseSettings:

@@ -1,5 +1,6 @@
 import time
 from collections.abc import AsyncGenerator
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -27,7 +28,8 @@ def queue(key_prefix: str) -> str:
 
 
 async def bodies(redis: Redis, queue: str) -> list[bytes]:
-    return [fields[b"data"] for _, fields in await redis.xrange(queue)]
+    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(queue))
+    return [fields[b"data"] for _, fields in entries]
 
 
 async def test_a_message_waits_in_redis_and_is_moved_once_by_any_of_several_workers(redis: Redis, queue: str) -> None:
