@@ -35,7 +35,8 @@ async def broker() -> AsyncGenerator[InMemoryBroker]:
 
 async def test_a_failed_task_is_tried_again_until_it_succeeds(broker: InMemoryBroker) -> None:
     attempts = Attempts([OSError("one"), TimeoutError("two")])
-    task = await register_task(broker, attempts.run, name="try", max_retries=2, retry_delay=0).kiq(answer=7)
+    # The delay is long enough for a waiter to see a failure that were stored as the result.
+    task = await register_task(broker, attempts.run, name="try", max_retries=2, retry_delay=0.1).kiq(answer=7)
     result = await task.wait_result(check_interval=0.01, timeout=5)
     assert result.return_value == 7
     assert attempts.task_ids == [task.task_id] * 3
@@ -68,4 +69,5 @@ async def test_a_call_with_wrong_arguments_is_never_tried_again(broker: InMemory
     assert registered is not None
     result = await (await registered.kiq(answer="many")).wait_result(check_interval=0.01, timeout=5)
     assert isinstance(result.error, InvalidTaskArgumentsError)
+    assert "retries" not in result.labels
     assert attempts.task_ids == []
