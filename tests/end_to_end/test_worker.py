@@ -5,6 +5,7 @@ import pytest
 from redis.asyncio import Redis
 
 from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.ioc.container import ServiceContainer
 from kiqstart.testing import ProcessFactory, eventually
 
 
@@ -18,6 +19,16 @@ async def test_a_finished_task_leaves_nothing_in_the_stream_and_its_result_expir
     async with Redis.from_url(redis_url) as redis:
         assert await redis.xlen(f"{{{key_prefix}}}:tasks") == 0
         assert 0 < await redis.ttl(f"{{{key_prefix}}}:result:{tasks[0].task_id}") <= 3600
+
+
+async def test_a_task_is_run_that_was_sent_before_any_worker_by_a_program_that_started_nothing(
+    container: ServiceContainer, worker: ProcessFactory
+) -> None:
+    registry = container.resolve(TasksRegistry)
+    task = await registry.ping.kiq()
+    with worker():
+        assert (await task.wait_result(timeout=10)).return_value == {"result": "pong"}
+    await registry.broker.shutdown()
 
 
 async def test_several_workers_share_the_work(registry: TasksRegistry, worker: ProcessFactory) -> None:
