@@ -12,7 +12,7 @@ from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.redis.client import check_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.taskiq.delayed import InMemoryDelayedMessages, RedisDelayedMessages
-from kiqstart.infrastructure.taskiq.process import end_with_process_manager, exit_with, notice_signals_at_once
+from kiqstart.infrastructure.taskiq.process import end_with_process_manager, exit_with
 
 logger = getLogger(__name__)
 
@@ -41,7 +41,6 @@ class StreamLifecycle:
             _fail_to_start(self.broker, error)
 
     async def _start_worker(self, _: TaskiqState) -> None:
-        notice_signals_at_once()
         end_with_process_manager()
         try:
             await check_redis(self.redis, self.redis_settings)

@@ -50,21 +50,6 @@ def end_with_process_manager() -> None:
     loop.add_reader(manager.sentinel, end)
 
 
-def notice_signals_at_once() -> None:
-    """Let taskiq's handlers of SIGINT and SIGTERM wake the event loop.
-
-    They are installed with `signal.signal` and set an `asyncio.Event`, which an idle loop sees only when something else
-    wakes it: seconds later, for a worker that waits for Redis. Call it in a worker's event loop.
-    """
-    if multiprocessing.parent_process() is None:
-        return
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        handler = signal.getsignal(number)
-        if callable(handler):
-            loop.add_signal_handler(number, handler, number, None)
-
-
 def _end_process_manager() -> None:
     manager = multiprocessing.parent_process()
     if manager is None or manager.pid is None or not multiprocessing.current_process().name.startswith("worker-"):
