@@ -1,6 +1,7 @@
 """Log lines: readable on a terminal, JSON elsewhere if asked for, each with the task that it belongs to."""
 
 import logging
+import sys
 from enum import StrEnum
 from typing import Literal
 
@@ -38,7 +39,9 @@ def configure_logging(settings: LogSettings) -> None:
     renderers: list[structlog.typing.Processor] = (
         [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
         if settings.format is LogFormat.JSON
-        else [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        else [
+            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
+        ]
     )
     handler = logging.StreamHandler()
     handler.setFormatter(
