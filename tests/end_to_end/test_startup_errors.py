@@ -1,4 +1,6 @@
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -6,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kiqstart.testing import ProcessFactory
 
+ROOT = Path(__file__).parents[2]
 NOTHING_LISTENS = "127.0.0.1:1"
 
 CASES = [
@@ -75,11 +78,56 @@ def test_a_missing_setting_is_named(worker: ProcessFactory) -> None:
     assert complaint(outcome.stderr).startswith("settings: REDIS_URL is not set")
 
 
-@pytest.mark.parametrize("module", ["unknown_task", "bad_cron"])
-def test_a_wiring_mistake_names_file_and_line(scheduler: ProcessFactory, module: str) -> None:
-    command = [*scheduler.command[:-1], f"tests.end_to_end.apps.{module}:scheduler"]
-    process = ProcessFactory(
-        command=command, environment=scheduler.environment, ready="", log_folder=scheduler.log_folder
-    ).start()
-    assert process.wait() == 1
-    assert complaint(process.log).startswith(f"tests/end_to_end/apps/{module}.py:")
+WIRING = [
+    (
+        "worker",
+        "delivery/tasks/schedules.py",
+        '"0 2 * * *"',
+        '"61 2 * * *"',
+        "cleanup-completed-todos-daily': cron '61 2 * * *'",
+    ),
+    (
+        "scheduler",
+        "delivery/tasks/schedules.py",
+        '"0 2 * * *"',
+        '"0 0 30 2 *"',
+        "cleanup-completed-todos-daily': cron ",
+    ),
+    (
+        "scheduler",
+        "delivery/tasks/schedules.py",
+        '"days_old"',
+        '"weeks_old"',
+        "cleanup-sessions-daily': arguments do not fit",
+    ),
+    (
+        "scheduler",
+        "delivery/tasks/schedules.py",
+        "task=TaskName.TODO_CLEANUP",
+        'task="todo.wash"',
+        "there is no task 'todo.wash'",
+    ),
+    (
+        "worker",
+        "ioc/container.py",
+        "Singleton(PingTaskController, interface=Controller),",
+        "",
+        "TaskName.PING ('ping') has no controller",
+    ),
+    ("worker", "delivery/tasks/names.py", X),
+]
+
+
+@pytest.mark.parametrize(("kind", "file", "right", "wrong", "line"), WIRING)
+def test_a_wiring_mistake_stops_the_process_with_a_line_that_names_the_file(
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str, file: str, right: str, wrong: str, line: str
+) -> None:
+    shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    source = tmp_path / "src" / "kiqstart" / file
+    assert source.read_text().count(right) == 1
+    source.write_text(source.read_text().replace(right, wrong))
+    factory: ProcessFactory = request.getfixturevalue(kind)
+    process = factory.start(environment={"PYTHONPATH": str(tmp_path / "src")})
+    assert process.wait() != 0
+    assert line in complaint(process.log)
+    assert ".py:" in complaint(process.log)

@@ -6,12 +6,14 @@ taskiq scheduler kiqstart.delivery.tasks.app:scheduler
 
 from taskiq import AsyncBroker, TaskiqScheduler
 
-from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.infrastructure.observability.logging import LogSettings, configure_logging
 from kiqstart.infrastructure.taskiq.process import exit_on_operator_error
-from kiqstart.ioc.container import ContainerFactory
 
 with exit_on_operator_error():
+    # Imported here, since a schedule that can never be due is noticed while its table is imported.
+    from kiqstart.delivery.tasks.registry import TasksRegistry
+    from kiqstart.ioc.container import ContainerFactory
+
     container = ContainerFactory()()
     configure_logging(container.resolve(LogSettings))
     broker: AsyncBroker = container.resolve(TasksRegistry).broker
