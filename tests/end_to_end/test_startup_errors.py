@@ -114,7 +114,7 @@ WIRING = [
         "",
         "TaskName.PING ('ping') has no controller",
     ),
-    ("worker", "delivery/tasks/names.py", X),
+    ("worker", "delivery/tasks/names.py", '"session.cleanup"', '"ping"', "task 'ping': the name is taken already"),
 ]
 
 
