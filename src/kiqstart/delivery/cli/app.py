@@ -1,0 +1,131 @@
+"""The command `kiqstart`.
+
+Each command is declared here and lives in a file of its own, which is imported when the command runs: `--help` stays
+quick that way.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kiqstart.infrastructure.errors import OperatorError
+
+app = typer.Typer(
+    help="Background tasks on taskiq: run them, look at them, and see them work.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Plain help: to import rich for it would cost more than all the rest.
+    rich_markup_mode=None,
+)
+
+
+def main() -> None:
+    """Run the command line's command; a mistake that the operator can mend is one line and exit code 1."""
+    try:
+        app()
+    except OperatorError as error:
+        sys.stderr.write(f"kiqstart: {error}\n")
+        raise SystemExit(1) from None
+
+
+@app.command()
+def demo(
+    *,
+    rows: Annotated[int, typer.Option(min=10, help="Rows to delete, among as many to keep.")] = 200_000,
+    svg: Annotated[Path | None, typer.Option(help="Write a picture of the last screen here.")] = None,
+) -> None:
+    """Show all of it at work, in under a minute.
+
+    A real worker and a real scheduler delete real rows, in a database of their own that is dropped at the end.
+    """
+    from kiqstart.delivery.cli.demo.demo import run_demo
+
+    run_demo(rows=rows, picture=svg)
+
+
+@app.command()
+def up() -> None:
+    """Run servers, worker and scheduler until Ctrl-C.
+
+    PostgreSQL and Redis are started where neither the environment nor .env names them.
+    """
+    from kiqstart.delivery.cli.up import run_up
+
+    raise typer.Exit(run_up())
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def local(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="The command and its arguments.")],
+) -> None:
+    """Run a command with DATABASE_URL and REDIS_URL.
+
+    Where neither the environment nor .env names them, they lead to local servers that end with the command.
+    """
+    from kiqstart.delivery.cli.local import run_local
+
+    raise typer.Exit(run_local(command))
+
+
+@app.command()
+def shell() -> None:
+    """Open an async Python prompt on the service.
+
+    `container` and `registry` are ready. Lines from a pipe are run until one raises.
+    """
+    from kiqstart.delivery.cli.shell import run_shell
+
+    raise typer.Exit(run_shell())
+
+
+@app.command()
+def migrate(
+    *,
+    to: Annotated[str, typer.Option(metavar="REVISION", help="Upgrade to this revision.")] = "head",
+    down: Annotated[
+        str | None,
+        typer.Option(metavar="REVISION", help="Downgrade instead: to a revision, -1 for one step, base for nothing."),
+    ] = None,
+) -> None:
+    """Bring the database's schema up to date."""
+    from kiqstart.delivery.cli.migrations import run_migrate
+
+    run_migrate(to=to, down=down)
+
+
+@app.command()
+def migration(name: Annotated[str, typer.Argument(help='What it does: "add a table".')]) -> None:
+    """Write a migration from the models' changes."""
+    from kiqstart.delivery.cli.migrations import run_migration
+
+    run_migration(name)
+
+
+@app.command()
+def check() -> None:
+    """Check settings, servers and schema.
+
+    The exit code is 1 if one is not as it must be.
+    """
+    from kiqstart.delivery.cli.check import run_check
+
+    raise typer.Exit(run_check())
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks, and when each is due next."""
+    from kiqstart.delivery.cli.tasks import run_tasks
+
+    run_tasks()
+
+
+@app.command()
+def ping(*, timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 5.0) -> None:
+    """Send a task, and wait for a worker's answer."""
+    from kiqstart.delivery.cli.ping import run_ping
+
+    run_ping(timeout=timeout)

@@ -1,0 +1,104 @@
+"""`kiqstart check`: is all there that a worker needs?"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Final
+
+import typer
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.delivery.tasks.schedules import SCHEDULES
+from kiqstart.delivery.tasks.settings import TasksSettings
+from kiqstart.infrastructure.database.engine import create_engine
+from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_schema
+from kiqstart.infrastructure.database.settings import DatabaseSettings
+from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.observability.logging import LogSettings
+from kiqstart.infrastructure.redis.client import check_redis, create_redis
+from kiqstart.infrastructure.redis.settings import RedisSettings
+from kiqstart.infrastructure.settings import load_settings
+from kiqstart.ioc.container import ContainerFactory
+
+
+def run_check() -> int:
+    """Make every check, print a line for each, and return 0 if all went well, else 1."""
+    return asyncio.run(_run_all())
+
+
+async def _run_all() -> int:
+    # Each check is made whatever the others say, so that one run shows all there is to mend.
+    results = [await _run_one(name, check) for name, check in _CHECKS.items()]
+    return 0 if all(results) else 1
+
+
+async def _run_one(name: str, check: Callable[[], Awaitable[str]]) -> bool:
+    try:
+        found = await check()
+    except OperatorError as error:
+        typer.echo(f"FAILED  {name:10}  {error}")
+        return False
+    typer.echo(f"ok      {name:10}  {found}")
+    return True
+
+
+async def _settings() -> str:
+    load_settings(DatabaseSettings)
+    load_settings(RedisSettings)
+    load_settings(LogSettings)
+    return f"keys in Redis begin with {load_settings(TasksSettings).key_prefix!r}"
+
+
+async def _wiring() -> str:
+    tasks = ContainerFactory()().resolve(TasksRegistry).broker.get_all_tasks()
+    return f"{len(tasks)} tasks, {len(SCHEDULES)} schedules"
+
+
+async def _redis() -> str:
+    settings = load_settings(RedisSettings)
+    if settings.is_in_memory:
+        return "memory:// (tasks run in the program that sends them)"
+    redis = create_redis(settings)
+    try:
+        await check_redis(redis, settings)
+        return str((await redis.info("server"))["redis_version"])
+    finally:
+        await redis.aclose()
+
+
+async def _postgresql() -> str:
+    async def version(engine: AsyncEngine) -> str:
+        with suppress(SchemaOutOfDateError):  # which is the next check's line
+            await check_schema(engine)
+        async with engine.connect() as connection:
+            return str(await connection.scalar(text("SHOW server_version")))
+
+    return await _on_database(version)
+
+
+async def _schema() -> str:
+    async def revision(engine: AsyncEngine) -> str:
+        await check_schema(engine)
+        async with engine.connect() as connection:
+            return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
+
+    return await _on_database(revision)
+
+
+async def _on_database(question: Callable[[AsyncEngine], Coroutine[Any, Any, str]]) -> str:
+    engine = create_engine(load_settings(DatabaseSettings))
+    try:
+        return await question(engine)
+    finally:
+        await engine.dispose()
+
+
+_CHECKS: Final[dict[str, Callable[[], Awaitable[str]]]] = {
+    "settings": _settings,
+    "wiring": _wiring,
+    "Redis": _redis,
+    "PostgreSQL": _postgresql,
+    "schema": _schema,
+}

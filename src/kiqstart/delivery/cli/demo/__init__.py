@@ -1,0 +1,1 @@
+"""`kiqstart demo`: the tasks at work on rows of their own."""

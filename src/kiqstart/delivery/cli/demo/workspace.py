@@ -1,0 +1,102 @@
+"""A database and Redis keys of the demo's own, on whatever servers there are; both are gone afterwards."""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from redis.asyncio import Redis
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kiqstart.delivery.cli.demo.errors import DemoError
+from kiqstart.infrastructure.database.engine import create_engine
+from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_schema
+from kiqstart.infrastructure.database.settings import DatabaseSettings
+from kiqstart.infrastructure.redis.client import check_redis, create_redis
+from kiqstart.infrastructure.redis.settings import RedisSettings
+
+_KEYS_AT_ONCE: Final = 1000
+
+
+@asynccontextmanager
+async def own_database(settings: DatabaseSettings, name: str) -> AsyncGenerator[str]:
+    """Create the database `name` (letters, digits and underscores) on that server, give its URL, and drop it.
+
+    Raises:
+        DatabaseUnavailableError: the server cannot be reached.
+        DemoError: the account may not create databases.
+    """
+    # CREATE and DROP DATABASE refuse to run in a transaction.
+    engine = create_engine(settings).execution_options(isolation_level="AUTOCOMMIT")
+    try:
+        await _check_reachable(engine)
+        try:
+            await _to_its_end(_create(engine, name))
+            yield settings.sqlalchemy_url().set(database=name).render_as_string(hide_password=False)
+        finally:
+            await _execute(engine, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+    finally:
+        await engine.dispose()
+
+
+@asynccontextmanager
+async def own_keys(settings: RedisSettings, prefix: str) -> AsyncGenerator[str]:
+    """Give the server's version, and delete every key with `prefix` in its name at the end.
+
+    Raises:
+        RedisUnavailableError: Redis cannot be used.
+    """
+    redis = create_redis(settings)
+    try:
+        await check_redis(redis, settings)
+        try:
+            yield f"Redis {(await redis.info('server'))['redis_version']}"
+        finally:
+            await _delete_keys(redis, prefix)
+    finally:
+        await redis.aclose()
+
+
+async def _check_reachable(engine: AsyncEngine) -> None:
+    # The check's message about an unreachable server is the one that is wanted; the schema is nobody's concern here.
+    try:
+        await check_schema(engine)
+    except SchemaOutOfDateError:
+        return
+
+
+async def _create(engine: AsyncEngine, name: str) -> None:
+    try:
+        # From template0, since nobody else can be connected to that one.
+        await _execute(engine, f'CREATE DATABASE "{name}" TEMPLATE template0')
+    except DBAPIError as error:
+        reason = str(error.driver_exception).partition("\n")[0]
+        raise DemoError(
+            f"cannot create a database for the demo on the server of DATABASE_URL: {reason}; "
+            "name an account that may (ALTER ROLE … CREATEDB), or unset DATABASE_URL"
+        ) from None
+
+
+async def _execute(engine: AsyncEngine, statement: str) -> None:
+    async with engine.connect() as connection:
+        await connection.execute(text(statement))
+
+
+async def _delete_keys(redis: Redis, prefix: str) -> None:
+    # Anywhere in the name, as the lock of taskiq-redis has it behind a prefix of its own.
+    found: AsyncIterator[bytes] = redis.scan_iter(match=f"*{prefix}*", count=_KEYS_AT_ONCE)  # pyright: ignore[reportUnknownVariableType]  # redis-py leaves it open
+    keys = [key async for key in found]
+    for start in range(0, len(keys), _KEYS_AT_ONCE):
+        await redis.unlink(*keys[start : start + _KEYS_AT_ONCE])
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Let work end that would otherwise go on in the server after a Ctrl-C here."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait({task})
+        raise
