@@ -38,7 +38,7 @@ worker-dev: $(INSTALLED) ## Run a worker that reloads when a file changes
 
 .PHONY: scheduler-dev
 scheduler-dev: $(INSTALLED) ## Run a scheduler that reloads when a file changes
-	@$(RUN)kiqstart local -- $(RUN)watchmedo auto-restart --directory src --pattern '*.py' --recursive --signal SIGINT --no-restart-on-command-exit -- $(RUN)taskiq scheduler kiqstart.delivery.tasks.app:scheduler
+	@$(RUN)kiqstart local -- $(RUN)watchmedo auto-restart --directory src --pattern '**/*.py' --recursive --signal SIGINT --no-restart-on-command-exit -- $(RUN)taskiq scheduler kiqstart.delivery.tasks.app:scheduler
 
 .PHONY: shell
 shell: $(INSTALLED) ## Open an async Python prompt with `container` and `registry` ready
