@@ -19,17 +19,19 @@ from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.observability.logging import LogSettings
 from kiqstart.infrastructure.redis.client import check_redis, create_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
-from kiqstart.infrastructure.settings import load_settings
+from kiqstart.infrastructure.settings import SettingsError, load_settings
 from kiqstart.ioc.container import ContainerFactory
 
 
 def run_check() -> int:
-    """Make every check, print a line for each, and return 0 if all went well, else 1."""
+    """Print a line for each check, failures on standard error, and return 0 if all went well, else 1."""
     return asyncio.run(_run_all())
 
 
 async def _run_all() -> int:
-    # Each check is made whatever the others say, so that one run shows all there is to mend.
+    if not await _run_one("settings", _settings):
+        return 1
+    # Each of the others is made whatever the rest says, so that one run shows all there is to mend.
     results = [await _run_one(name, check) for name, check in _CHECKS.items()]
     return 0 if all(results) else 1
 
@@ -38,16 +40,21 @@ async def _run_one(name: str, check: Callable[[], Awaitable[str]]) -> bool:
     try:
         found = await check()
     except OperatorError as error:
-        typer.echo(f"FAILED  {name:10}  {error}")
+        typer.echo(f"FAILED  {name:10}  {error}", err=True)
         return False
     typer.echo(f"ok      {name:10}  {found}")
     return True
 
 
 async def _settings() -> str:
-    load_settings(DatabaseSettings)
-    load_settings(RedisSettings)
-    load_settings(LogSettings)
+    wrong: list[str] = []
+    for settings in (DatabaseSettings, RedisSettings, LogSettings, TasksSettings):
+        try:
+            load_settings(settings)
+        except SettingsError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise SettingsError("; ".join(wrong))
     return f"keys in Redis begin with {load_settings(TasksSettings).key_prefix!r}"
 
 
@@ -96,7 +103,6 @@ async def _on_database(question: Callable[[AsyncEngine], Coroutine[Any, Any, str
 
 
 _CHECKS: Final[dict[str, Callable[[], Awaitable[str]]]] = {
-    "settings": _settings,
     "wiring": _wiring,
     "Redis": _redis,
     "PostgreSQL": _postgresql,

@@ -36,6 +36,8 @@ A task runs where a worker does: `make worker-dev` in another terminal, or `make
 
 def run_shell() -> int:
     """Run the prompt, or the lines from a pipe until one raises; return 0, or 1 where one raised."""
+    # Typer's hook would show the console's own frames.
+    sys.excepthook = sys.__excepthook__
     loop = asyncio.new_event_loop()
     # The prompt blocks its thread, so connections and background tasks live in another one.
     thread = Thread(target=loop.run_forever, name="shell", daemon=True)

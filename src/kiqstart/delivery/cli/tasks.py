@@ -3,10 +3,11 @@
 import inspect
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, get_args, get_origin
+from typing import Annotated, Final, get_args, get_origin
 
 from aioinject import Object
 from pydantic import SecretStr
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from taskiq import AsyncTaskiqDecoratedTask
@@ -18,6 +19,8 @@ from kiqstart.infrastructure.redis.settings import IN_MEMORY_URL, RedisSettings
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.schedules import CronSchedule, IntervalSchedule, Schedule
 from kiqstart.ioc.container import ContainerFactory
+
+_UNITS: Final = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
 
 
 def run_tasks() -> None:
@@ -36,44 +39,57 @@ def run_tasks() -> None:
 def tasks_table(
     tasks: Sequence[AsyncTaskiqDecoratedTask[..., object]], schedules: Sequence[Schedule], *, now: datetime
 ) -> Table:
-    """A line for each task and each of its schedules, with the first time after `now` at which it is due, in UTC."""
-    table = Table("task", "arguments", "retries", "schedule", "next run (UTC)")
+    """A row for each task, its arguments below its name, and each of its schedules with the first time after `now`."""
+    table = Table(box=SIMPLE_HEAD)
+    for title in ("task", "retries", "schedule", "next run (UTC)"):
+        table.add_column(title, no_wrap=True)
     for task in sorted(tasks, key=lambda one: one.task_name):
         own = [schedule for schedule in schedules if schedule.task == task.task_name]
         table.add_row(
-            task.task_name,
-            shown_arguments(task),
+            "\n  ".join([task.task_name, *shown_parameters(task)]),
             shown_retries(task),
             "\n".join(shown_schedule(schedule) for schedule in own) or "-",
-            "\n".join(f"{next(schedule.occurrences(now)):%Y-%m-%d %H:%M:%S}" for schedule in own) or "-",
+            "\n".join(_next_run(schedule, now) for schedule in own) or "-",
         )
     return table
 
 
-def shown_arguments(task: AsyncTaskiqDecoratedTask[..., object]) -> str:
+def shown_parameters(task: AsyncTaskiqDecoratedTask[..., object]) -> list[str]:
     """The arguments as they stand in the signature: `days_old: int = 30`."""
     parameters = task_arguments(task.original_func).signature.parameters.values()
-    return "\n".join(str(parameter.replace(annotation=_plain(parameter.annotation))) for parameter in parameters) or "-"
+    return [str(parameter.replace(annotation=_plain(parameter.annotation))) for parameter in parameters]
 
 
 def shown_retries(task: AsyncTaskiqDecoratedTask[..., object]) -> str:
-    """How often and how far apart: `3, each after 0:01:00`."""
+    """How often and how far apart: `3, 1 min apart`."""
     retries = int(task.labels.get("max_retries", 0))
     delay = timedelta(seconds=float(task.labels.get("retry_delay", 0)))
-    return f"{retries}, each after {delay}" if retries else "-"
+    return f"{retries}, {shown_duration(delay)} apart" if retries else "-"
 
 
 def shown_schedule(schedule: Schedule) -> str:
-    """When, and with which arguments: `every 1 day, 0:00:00 (days_old=30)`."""
+    """When, and with which arguments: `every 1 d` and, on a line of its own, `days_old=30`."""
     match schedule:
         case IntervalSchedule():
-            when = f"every {schedule.every}"
+            when = f"every {shown_duration(schedule.every)}"
         case CronSchedule():
             when = f"{schedule.cron} {schedule.time_zone}"
         case _:
             when = schedule.name
-    arguments = ", ".join(f"{name}={value!r}" for name, value in schedule.arguments.items())
-    return f"{when} ({arguments})" if arguments else when
+    return "\n  ".join([when, *(f"{name}={value!r}" for name, value in schedule.arguments.items())])
+
+
+def shown_duration(duration: timedelta) -> str:
+    """In the greatest unit that fits without a remainder: `90 min`."""
+    for unit, name in _UNITS:
+        if duration >= unit and not duration % unit:
+            return f"{duration // unit} {name}"
+    return f"{duration.total_seconds():g} s"
+
+
+def _next_run(schedule: Schedule, now: datetime) -> str:
+    # As many lines as the schedule beside it has.
+    return f"{next(schedule.occurrences(now)):%Y-%m-%d %H:%M:%S}" + "\n" * len(schedule.arguments)
 
 
 def _plain(annotation: object) -> object:
