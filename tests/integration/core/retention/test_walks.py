@@ -117,9 +117,10 @@ async def test_an_empty_table_is_done_at_once(retention: RetentionEngine, walk: 
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", [KeyRange((Todo.id,), fixed(20)), HeapPages(fixed(1))])
+# The last page may have had room for some of the new rows.
+@pytest.mark.parametrize(("walk", "most"), [(KeyRange((Todo.id,), fixed(30)), 500), (HeapPages(fixed(1)), 550)])
 async def test_a_run_ends_though_rows_keep_coming(
-    retention: RetentionEngine, user: User, execute: Execute, count: Count, walk: Walk
+    retention: RetentionEngine, user: User, execute: Execute, count: Count, walk: Walk, most: int
 ) -> None:
     async def insert_more(_: RetentionProgress) -> None:
         await execute(
@@ -128,7 +129,7 @@ async def test_a_run_ends_though_rows_keep_coming(
         )
 
     report = await retention.run(all_todos(walk), progress=insert_more)
-    assert report.deleted >= 500
+    assert 500 <= report.deleted <= most
     assert await count("todos WHERE is_completed AND title LIKE 'todo%'") == 0
 
 
