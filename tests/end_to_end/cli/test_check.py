@@ -1,0 +1,47 @@
+import pytest
+from tests.end_to_end.cli.command_line import CommandLine
+
+from kiqstart.testing import ProcessFactory
+
+
+def test_everything_is_there(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("check")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("ok ") == 5
+    assert "3 tasks, 3 schedules" in done.stdout
+
+
+def test_all_that_is_wrong_is_shown_at_once(kiqstart: CommandLine) -> None:
+    nowhere = {"REDIS_URL": "redis://:hunter2@127.0.0.1:1", "DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/x"}
+    done = kiqstart.run("check", environment=nowhere)
+    assert done.returncode == 1
+    assert [line.split()[:2] for line in done.stderr.splitlines()] == [
+        ["FAILED", "Redis"],
+        ["FAILED", "PostgreSQL"],
+        ["FAILED", "schema"],
+    ]
+    assert "hunter2" not in done.stderr + done.stdout
+
+
+@pytest.mark.parametrize("command", ["check", "ping", "shell", "migrate"])
+def test_a_missing_setting_is_one_line(kiqstart: CommandLine, command: str) -> None:
+    done = kiqstart.run(command, environment={"DATABASE_URL": ""})
+    assert done.returncode == 1
+    assert done.stdout == ""
+    assert "DATABASE_URL" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_ping_measures_a_worker(kiqstart: CommandLine, worker: ProcessFactory) -> None:
+    with worker():
+        done = kiqstart.run("ping")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("pong in ")
+    assert done.stdout.endswith(" ms\n")
+
+
+def test_ping_without_a_worker_is_one_line(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("ping", "--timeout", "0.2")
+    assert done.returncode == 1
+    assert done.stderr.startswith("kiqstart: no worker has answered within 0.2 s")
+    assert done.stderr.count("\n") == 1

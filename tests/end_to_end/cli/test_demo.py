@@ -1,0 +1,97 @@
+import os
+import re
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.end_to_end.cli.command_line import CommandLine
+
+TABLE_ROW = re.compile(r"^ *(sessions|todos), by [a-z ]+? +([\d,]+) +([\d,]+) +([\d,]+) ", re.MULTILINE)
+
+
+async def demo_databases(engine: AsyncEngine) -> set[str]:
+    async with engine.connect() as connection:
+        names = await connection.scalars(text("SELECT datname FROM pg_database WHERE datname LIKE 'kiqstart_demo_%'"))
+        return set(names)
+
+
+def demo_keys(redis_url: str) -> list[bytes]:
+    with Redis.from_url(redis_url) as redis:
+        found: Iterator[bytes] = redis.scan_iter("*kiqstart-demo-*")  # pyright: ignore[reportUnknownVariableType]  # redis-py leaves it open
+        return list(found)
+
+
+def figures(log: str) -> list[tuple[str, ...]]:
+    return [match.groups() for match in TABLE_ROW.finditer(log)]
+
+
+EXPECTED = [
+    ("sessions", "800", "800", "1,200"),
+    ("todos", "1,000", "1,000", "1,000"),
+    ("sessions", "200", "200", "1,000"),
+]
+
+
+async def test_it_ends_with_figures_that_are_right_to_the_row(
+    kiqstart: CommandLine, engine: AsyncEngine, redis_url: str
+) -> None:
+    before = await demo_databases(engine)
+    picture = kiqstart.folder / "demo.svg"
+    with kiqstart.start("demo", "--rows", "2000", "--svg", str(picture)) as process:
+        assert process.wait(60) == 0, process.log
+        assert figures(process.log) == EXPECTED
+        assert "scheduler: session.cleanup, due at " in process.log
+        assert "scheduler: ping, due at " in process.log
+    assert await demo_databases(engine) <= before
+    assert not demo_keys(redis_url)
+    drawing = picture.read_text()
+    assert "sessions&#160;deleted" in drawing
+    assert str(Path.home()) not in drawing
+    assert str(kiqstart.folder) not in drawing
+
+
+def test_without_redis_it_runs_in_one_process(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("demo", "--rows", "2000", environment={"REDIS_URL": "memory://"})
+    assert done.returncode == 0, done.stderr
+    assert "InMemoryBroker runs the tasks in this process" in done.stdout
+    assert figures(done.stdout) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("moment", "number", "times"),
+    [
+        ("kiqstart demo", signal.SIGINT, 1),
+        ("PostgreSQL", signal.SIGTERM, 1),
+        ("refresh sessions", signal.SIGINT, 2),
+        ("by hand: ", signal.SIGHUP, 1),
+        ("scheduler: ping", signal.SIGINT, 1),
+    ],
+)
+async def test_an_interrupted_run_leaves_nothing(
+    kiqstart: CommandLine, engine: AsyncEngine, redis_url: str, moment: str, number: signal.Signals, times: int
+) -> None:
+    before = await demo_databases(engine)
+    with kiqstart.start("demo", "--rows", "2000") as process:
+        process.wait_for_log(moment)
+        for _ in range(times):
+            os.killpg(process.pid, number)
+        assert process.wait() == 128 + number, process.log
+    assert "Traceback" not in process.log
+    assert await demo_databases(engine) <= before
+    assert not demo_keys(redis_url)
+
+
+def test_a_folder_that_is_not_there_is_one_line(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("demo", "--svg", "nowhere/demo.svg")
+    assert done.returncode == 1
+    assert done.stderr == "kiqstart: --svg: there is no folder nowhere\n"
+
+
+def test_an_unreachable_database_is_one_line(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("demo", environment={"DATABASE_URL": "postgresql://me@127.0.0.1:1/x"})
+    assert done.returncode == 1
+    assert done.stderr.startswith("kiqstart: cannot reach PostgreSQL at 127.0.0.1:1/x")

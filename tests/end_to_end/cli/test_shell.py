@@ -1,0 +1,102 @@
+import os
+import pty
+import subprocess
+import sys
+import time
+
+from tests.end_to_end.cli.command_line import KIQSTART, CommandLine
+
+from kiqstart.testing import ProcessFactory
+
+SECONDS = 20.0
+# Makes standard input the controlling terminal, which turns ^C into a signal.
+ON_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
+
+
+def test_lines_from_a_pipe_send_tasks(kiqstart: CommandLine, worker: ProcessFactory) -> None:
+    lines = "task = await registry.session_cleanup.kiq(days_old=7)\n(await task.wait_result(timeout=10)).return_value\n"
+    with worker():
+        done = kiqstart.run("shell", stdin=lines)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "{'deleted_count': 0}\n"
+
+
+def test_services_work_at_the_top_level(kiqstart: CommandLine) -> None:
+    lines = """\
+users = container.resolve(UserService)
+for name in ("ada", "bob"):
+    await users.create(username=name, email=f"{name}@example.com")
+
+[user.username for user in await users.list_active()]
+"""
+    done = kiqstart.run("shell", stdin=lines)
+    assert done.stdout.splitlines()[-1] == "['ada', 'bob']", done.stderr
+
+
+def test_the_first_line_that_raises_ends_it(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("shell", stdin="print(1)\nawait registry.session_cleanup.kiq(days_old='soon')\nprint(2)\n")
+    assert done.returncode == 1
+    assert done.stdout == "1\n"
+    assert "session.cleanup: argument days_old" in done.stderr
+    assert "delivery/cli" not in done.stderr
+
+
+def test_a_syntax_error_ends_it(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("shell", stdin="a b\nprint(2)\n")
+    assert done.returncode == 1
+    assert "SyntaxError" in done.stderr
+    assert done.stdout == ""
+
+
+def test_an_exit_code_can_be_chosen(kiqstart: CommandLine) -> None:
+    assert kiqstart.run("shell", stdin="exit(5)\n").returncode == 5
+
+
+class Terminal:
+    """A shell on a terminal."""
+
+    def __init__(self, kiqstart: CommandLine) -> None:
+        self._fd, end = pty.openpty()
+        os.set_blocking(self._fd, False)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", ON_TERMINAL, KIQSTART, "shell"],
+            env={**os.environ, **kiqstart.environment, "TERM": "dumb"},
+            cwd=kiqstart.folder,
+            stdin=end,
+            stdout=end,
+            stderr=end,
+        )
+        os.close(end)
+        self._seen = ""
+
+    def type(self, text: str) -> None:
+        os.write(self._fd, text.encode())
+
+    def expect(self, text: str) -> None:
+        deadline = time.monotonic() + SECONDS
+        while text not in self._seen:
+            assert time.monotonic() < deadline, f"no {text!r} in {self._seen!r}"
+            try:
+                self._seen += os.read(self._fd, 4096).decode()
+            except BlockingIOError:
+                time.sleep(0.02)
+        self._seen = self._seen.partition(text)[2]
+
+
+def test_the_prompt_greets_and_outlives_ctrl_c(kiqstart: CommandLine) -> None:
+    terminal = Terminal(kiqstart)
+    try:
+        terminal.expect("session_cleanup")
+        terminal.expect(">>> ")
+        terminal.type("print('wai' + 'ting') or await asyncio.sleep(600)\n")
+        terminal.expect("waiting")
+        terminal.type("\x03")
+        terminal.expect("KeyboardInterrupt")
+        terminal.expect(">>> ")
+        terminal.type("6 * await asyncio.sleep(0, 7)\n")
+        terminal.expect("42")
+        terminal.type("\x04")
+        assert terminal.process.wait(SECONDS) == 0
+    finally:
+        terminal.process.kill()
+        terminal.process.wait()
