@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Final
 
 from kiqstart.delivery.cli.servers import migrate_local, servers
-from kiqstart.delivery.cli.signals import exit_on_signal, signal_handler
+from kiqstart.delivery.cli.signals import exit_on_signal
 from kiqstart.infrastructure.errors import OperatorError
 
 _FROM_KEYBOARD: Final = (signal.SIGINT, signal.SIGQUIT)
@@ -37,14 +37,15 @@ def _run(command: Sequence[str]) -> int:
         elif not _sent_by_terminal(number):
             process.send_signal(number)
 
-    with signal_handler(pass_on, *_PASSED_ON):
-        try:
-            process = subprocess.Popen(command)
-        except OSError as error:
-            raise CommandError(f"cannot run {command[0]!r}: {error.strerror}") from None
-        for number in early:
-            process.send_signal(number)
-        code = process.wait()
+    for passed_on in _PASSED_ON:
+        signal.signal(passed_on, pass_on)
+    try:
+        process = subprocess.Popen(command)
+    except OSError as error:
+        raise CommandError(f"cannot run {command[0]!r}: {error.strerror}") from None
+    for number in early:
+        process.send_signal(number)
+    code = process.wait()
     return code if code >= 0 else 128 - code
 
 

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from collections.abc import Callable
 from contextlib import suppress
@@ -12,6 +13,8 @@ from typing import Final, Self
 
 # A worker's manager looks for signals once a second, and the worker then ends its wait for the next task.
 _SECONDS_TO_END: Final = 10.0
+_SECONDS_TO_DIE: Final = 1.0
+_POLL_SECONDS: Final = 0.01
 _LONGEST_LINE: Final = 2**24
 
 
@@ -78,11 +81,16 @@ async def _end(process: Process) -> None:
         async with asyncio.timeout(_SECONDS_TO_END):
             await process.wait()
     # Also where the leader has ended: it may have been killed and have left its children.
-    _signal_group(process, signal.SIGKILL)
+    deadline = time.monotonic() + _SECONDS_TO_DIE
+    while _signal_group(process, signal.SIGKILL) and time.monotonic() < deadline:  # noqa: ASYNC110  # no event tells of it
+        await asyncio.sleep(_POLL_SECONDS)
     await process.wait()
 
 
-def _signal_group(process: Process, number: signal.Signals) -> None:
-    # PermissionError is what macOS says of a group that has ended.
-    with suppress(ProcessLookupError, PermissionError):
+def _signal_group(process: Process, number: signal.Signals) -> bool:
+    """False where the group has ended."""
+    try:
         os.killpg(process.pid, number)
+    except (ProcessLookupError, PermissionError):  # the latter is what macOS says of zombies
+        return False
+    return True

@@ -9,32 +9,28 @@ from typing import Any, Final, NoReturn, TypeVar
 
 T = TypeVar("T")
 
-ENDING_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-
-@contextmanager
-def signal_handler(handler: Callable[[int, FrameType | None], object], *numbers: signal.Signals) -> Generator[None]:
-    """Handle signals within the `with` block; an ignored SIGHUP stays ignored, as `nohup` wants it."""
-    handled = [n for n in numbers if n is not signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
-    previous = [(number, signal.signal(number, handler)) for number in handled]
-    try:
-        yield
-    finally:
-        for number, handler_before in previous:
-            signal.signal(number, handler_before)
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_Handler = Callable[[int, FrameType | None], object] | signal.Handlers
 
 
 @contextmanager
 def exit_on_signal() -> Generator[None]:
-    """Let SIGINT, SIGTERM and SIGHUP unwind the program to exit code 128 + number, so that clean-ups run."""
-    with signal_handler(_exit, *ENDING_SIGNALS):
+    """Around all that a command does: let SIGINT, SIGTERM and SIGHUP unwind it, so that clean-ups run.
+
+    The exit code is 128 + the signal's number. The first signal counts; later ones are ignored, and so is any at the
+    end of the block, where the program ends anyway.
+    """
+    _handle(_exit)
+    try:
         yield
+    finally:
+        _handle(signal.SIG_IGN)
 
 
 def run_until_signal(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; the first SIGINT, SIGTERM or SIGHUP cancels it.
+    """Run a coroutine to its end; a signal cancels it. Call it within `exit_on_signal`.
 
-    Further signals change nothing, so its clean-up runs undisturbed and must be bounded in time.
+    Its clean-up runs undisturbed, so it must be bounded in time.
 
     Raises:
         SystemExit: 128 + the signal's number, once the cancelled coroutine has ended.
@@ -46,17 +42,27 @@ async def _until_signal(main: Coroutine[Any, Any, T]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
     received: list[int] = []
 
-    def cancel_once(number: int, _: FrameType | None) -> None:
-        if not received:
-            loop.call_soon_threadsafe(task.cancel)
+    def cancel(number: int, _: FrameType | None) -> None:
+        _handle(signal.SIG_IGN)
         received.append(number)
+        loop.call_soon_threadsafe(task.cancel)
 
-    with signal_handler(cancel_once, *ENDING_SIGNALS):
-        await asyncio.wait({task})
-    if task.cancelled() and received:
-        _exit(received[0], None)
+    _handle(cancel)
+    await asyncio.wait({task})
+    if not received:
+        _handle(_exit)
+    elif task.cancelled():
+        raise SystemExit(128 + received[0])
     return task.result()
 
 
 def _exit(number: int, _: FrameType | None) -> NoReturn:
+    _handle(signal.SIG_IGN)
     raise SystemExit(128 + number)
+
+
+def _handle(handler: _Handler) -> None:
+    for number in _ENDING:
+        # `nohup` starts a program with SIGHUP ignored.
+        if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
