@@ -59,6 +59,11 @@ def test_a_syntax_error_ends_it(kiqstart: CommandLine) -> None:
     assert done.stdout == ""
 
 
+def test_what_still_runs_at_the_end_is_cancelled(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("shell", stdin="background = asyncio.create_task(asyncio.sleep(600))\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 def test_an_exit_code_can_be_chosen(kiqstart: CommandLine) -> None:
     assert kiqstart.run("shell", stdin="exit(5)\n").returncode == 5
 

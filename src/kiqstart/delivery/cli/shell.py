@@ -49,6 +49,7 @@ def run_shell() -> int:
         try:
             return _run_console(AsyncConsole(_names(container, registry), loop), registry)
         finally:
+            _result(_cancel_background_tasks(), loop)
             _result(running.__aexit__(None, None, None), loop)
     finally:
         loop.call_soon_threadsafe(loop.stop)
@@ -64,6 +65,7 @@ class AsyncConsole(code.InteractiveConsole):
         self.compile.compiler.flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
         self.has_failed = False
         self._loop = loop
+        self._running: asyncio.Task[object] | None = None
 
     def runcode(self, code: types.CodeType) -> None:
         """Run what was typed on the loop; Ctrl-C cancels it."""
@@ -71,7 +73,8 @@ class AsyncConsole(code.InteractiveConsole):
         try:
             error = run.result()
         except KeyboardInterrupt:
-            run.cancel()
+            self._loop.call_soon_threadsafe(self._cancel)
+            run.result()
             self.write("\nKeyboardInterrupt\n")
             return
         if isinstance(error, SystemExit):
@@ -97,8 +100,13 @@ class AsyncConsole(code.InteractiveConsole):
         except BaseException:  # noqa: BLE001  # a CancelledError, too
             self.showtraceback()
 
+    def _cancel(self) -> None:
+        if self._running is not None:
+            self._running.cancel()
+
     async def _run(self, code: types.CodeType) -> BaseException | None:
         # Exceptions are returned: a SystemExit raised in the loop would end it.
+        self._running = asyncio.current_task()
         try:
             value = types.FunctionType(code, self.locals)()
             if inspect.iscoroutine(value):
@@ -158,6 +166,13 @@ def _history(console: AsyncConsole) -> Generator[None]:
 
 def _history_file() -> Path:
     return project_folder() / ".local" / "shell_history"
+
+
+async def _cancel_background_tasks() -> None:
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _result(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
