@@ -26,6 +26,7 @@ end
 return #due
 """
 _BATCH: Final = 100
+_SECONDS_TO_STOP: Final = 3.0
 
 
 class DelayedMessages(Protocol):
@@ -54,6 +55,7 @@ class RedisDelayedMessages:
         self._add = redis.register_script(_ADD)
         self._move_due = redis.register_script(_MOVE_DUE)
         self._mover: asyncio.Task[None] | None = None
+        self._stopping = asyncio.Event()
 
     async def add(self, message: BrokerMessage, delay: float) -> None:
         """Store the message; it is sent once `delay` seconds have passed on Redis' clock."""
@@ -61,24 +63,26 @@ class RedisDelayedMessages:
 
     def start(self) -> None:
         """Begin to move what is due. Call it in a worker's event loop."""
-        self._mover = asyncio.create_task(self._move_for_ever(), name="delayed-messages")
+        self._stopping.clear()
+        self._mover = asyncio.create_task(self._move_until_stopped(), name="delayed-messages")
 
     async def stop(self) -> None:
         """Stop moving; what waits stays in Redis."""
+        # Asked, not cancelled: redis-py can swallow a cancellation that arrives while it talks to the server.
+        self._stopping.set()
         if self._mover is not None:
-            self._mover.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._mover
+            await asyncio.wait({self._mover}, timeout=_SECONDS_TO_STOP)
             self._mover = None
 
-    async def _move_for_ever(self) -> None:
-        while True:
+    async def _move_until_stopped(self) -> None:
+        while not self._stopping.is_set():
             try:
                 while await self._move_due(keys=[self._key, self._queue], args=[_BATCH]) == _BATCH:
                     pass
             except RedisError as error:
                 logger.warning("Delayed messages wait on: %s", error)
-            await asyncio.sleep(self._interval)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._interval)
 
 
 class InMemoryDelayedMessages:
