@@ -7,22 +7,21 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from kiqstart.core.session.models import RefreshSession
 from kiqstart.core.todo.models import Todo
-from kiqstart.core.user.models import User
+from kiqstart.core.todo.service import TodoService
+from kiqstart.core.user.service import UserService
 from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.ioc.container import ServiceContainer
 from kiqstart.testing import ProcessFactory
 
 NOW = datetime.now(UTC)
 
 
 @pytest_asyncio.fixture
-async def users(session_factory: async_sessionmaker[AsyncSession]) -> dict[str, int]:
+async def users(container: ServiceContainer) -> dict[str, int]:
     """An active and an inactive user, by name."""
-    async with session_factory.begin() as session:
-        people = [
-            User(username="ada", email="ada@example.org"),
-            User(username="bob", email="bob@example.org", is_active=False),
-        ]
-        session.add_all(people)
+    service = container.resolve(UserService)
+    people = [await service.create(username=name, email=f"{name}@example.org") for name in ("ada", "bob")]
+    await service.deactivate(people[1].id)
     return {person.username: person.id for person in people}
 
 
@@ -94,17 +93,18 @@ async def test_sessions_that_expired_lately_stay_by_default(
 
 
 async def test_completed_todos_of_active_users_go_and_no_other(
+    container: ServiceContainer,
     registry: TasksRegistry,
     worker: ProcessFactory,
     session_factory: async_sessionmaker[AsyncSession],
     users: dict[str, int],
 ) -> None:
-    async with session_factory.begin() as session:
-        session.add_all(
-            Todo(user_id=user_id, title=f"{name} {number}", is_completed=done, completed_at=NOW if done else None)
-            for name, user_id in users.items()
-            for number, done in enumerate([True, False, True, True, False])
-        )
+    todos = container.resolve(TodoService)
+    for name, user_id in users.items():
+        for number in range(5):
+            todo = await todos.create(user_id=user_id, title=f"{name} {number}")
+            if number not in {1, 4}:
+                await todos.complete(todo.id)
     with worker():
         task = await registry.todo_cleanup.kiq()
         result = await task.wait_result(timeout=10)

@@ -102,10 +102,12 @@ def service_environment(database_url: str, redis_url: str, key_prefix: str) -> d
     }
 
 
-@pytest.fixture
-def container(database_url: str, redis_url: str, key_prefix: str) -> ServiceContainer:
+@pytest_asyncio.fixture
+async def container(database_url: str, redis_url: str, key_prefix: str) -> AsyncGenerator[ServiceContainer]:
     """The service's container on the test's database and keys."""
-    return _container(database_url, redis_url, key_prefix)
+    made = _container(database_url, redis_url, key_prefix)
+    yield made
+    await made.resolve(AsyncEngine).dispose()
 
 
 @pytest_asyncio.fixture

@@ -2,8 +2,8 @@ import os
 import signal
 import subprocess
 import sysconfig
-from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +52,24 @@ class CommandLine:
 
 def processes_of(process: ServiceProcess) -> dict[int, str]:
     """All that runs in the session of a process, by id, with the command lines."""
-    command = ["ps", "-A", "-o", "pid=,sess=,stat=,args="]
-    listing = subprocess.run(command, capture_output=True, text=True, check=True)
-    rows = [line.split(maxsplit=3) for line in listing.stdout.splitlines()]
-    # Zombies have ended.
-    return {int(row[0]): row[-1] for row in rows if row[1] == str(process.pid) and not row[2].startswith("Z")}
+    found: dict[int, str] = {}
+    for pid, state, arguments in _proc() if Path("/proc/self").exists() else _ps():
+        # The process may have ended since it was listed; a zombie has.
+        with suppress(ProcessLookupError):
+            if os.getsid(pid) == process.pid and not state.startswith("Z"):
+                found[pid] = arguments
+    return found
+
+
+def _proc() -> Iterator[tuple[int, str, str]]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            state = (folder / "stat").read_text().rpartition(") ")[2][:1]
+            yield int(folder.name), state, (folder / "cmdline").read_text().replace("\0", " ")
+
+
+def _ps() -> Iterator[tuple[int, str, str]]:
+    listing = subprocess.run(["ps", "-A", "-ww", "-o", "pid=,stat=,args="], capture_output=True, text=True, check=True)  # noqa: S607  # its place differs
+    for line in listing.stdout.splitlines():
+        pid, state, arguments = line.split(maxsplit=2)
+        yield int(pid), state, arguments

@@ -38,6 +38,20 @@ def run_until_signal(main: Coroutine[Any, Any, T]) -> T:
     return asyncio.run(_until_signal(main))
 
 
+def raise_swallowed_cancellation() -> None:
+    """Raise the cancellation that this task was sent but never got.
+
+    On Python 3.11, `asyncio.wait_for`, and with it redis-py, returns its result instead of being cancelled where both
+    come at once. Call it after talking to Redis, at least once in a loop.
+
+    Raises:
+        asyncio.CancelledError: this task was cancelled.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def _until_signal(main: Coroutine[Any, Any, T]) -> T:
     loop, task = asyncio.get_running_loop(), asyncio.ensure_future(main)
     received: list[int] = []

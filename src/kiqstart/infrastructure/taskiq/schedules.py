@@ -1,6 +1,7 @@
 """What a schedule is: a task, its arguments, and the times at which it is due."""
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -17,7 +18,7 @@ _ONE_SECOND = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Schedule:
+class Schedule(ABC):
     """One line of a table of schedules.
 
     Args:
@@ -37,13 +38,13 @@ class Schedule:
         object.__setattr__(self, "defined_at", f"{shown_path(caller.f_code.co_filename)}:{caller.f_lineno}")
         self.check_times()
 
+    @abstractmethod
     def check_times(self) -> None:
         """Raise `WiringError` where the schedule can never be due as written."""
-        raise NotImplementedError
 
+    @abstractmethod
     def occurrences(self, after: datetime) -> Iterator[datetime]:
         """The times at which it is due, in order, each later than `after`, in UTC, without end."""
-        raise NotImplementedError
 
     def error(self, problem: str) -> WiringError:
         """An error that names this line."""

@@ -16,6 +16,7 @@ from kiqstart.delivery.cli.demo.figures import Figures
 from kiqstart.delivery.cli.demo.log_lines import Started
 from kiqstart.delivery.cli.demo.screen import Screen
 from kiqstart.delivery.cli.demo.ticks import TickWatcher
+from kiqstart.delivery.cli.signals import raise_swallowed_cancellation
 from kiqstart.delivery.tasks.controllers.ping import PingResult
 from kiqstart.delivery.tasks.controllers.session_cleanup import SessionCleanupResult
 from kiqstart.delivery.tasks.names import TaskName
@@ -124,6 +125,7 @@ class Cleanups:
         deadline = time.monotonic() + _SECONDS_WITHOUT_PROGRESS
         while not await task.is_ready():
             progress = await task.get_progress()
+            raise_swallowed_cancellation()
             if progress != last:
                 last, deadline = progress, time.monotonic() + _SECONDS_WITHOUT_PROGRESS
                 self._advance(bar, progress)

@@ -13,6 +13,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import TaskiqScheduler
 
+from kiqstart.core.session.service import RefreshSessionService
+from kiqstart.core.todo.service import TodoService
+from kiqstart.core.user.service import UserService
 from kiqstart.delivery.cli.demo.cleanups import Cleanups
 from kiqstart.delivery.cli.demo.errors import DemoError
 from kiqstart.delivery.cli.demo.schedules import demo_container
@@ -20,9 +23,10 @@ from kiqstart.delivery.cli.demo.screen import Screen
 from kiqstart.delivery.cli.demo.seed import Plan, write_rows
 from kiqstart.delivery.cli.demo.service import Service, in_process_service, process_service
 from kiqstart.delivery.cli.demo.ticks import TickWatcher
+from kiqstart.delivery.cli.demo.visitor import Visitor
 from kiqstart.delivery.cli.demo.workspace import own_database, own_keys
 from kiqstart.delivery.cli.servers import Servers, servers
-from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
+from kiqstart.delivery.cli.signals import exit_on_signal, raise_swallowed_cancellation, run_until_signal
 from kiqstart.infrastructure.database.schema import upgrade
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.redis.settings import RedisSettings
@@ -75,9 +79,11 @@ class _Demo:
         engine = container.resolve(AsyncEngine)
         await upgrade(engine)
         async with container.running() as registry, self._service(container) as service:
+            raise_swallowed_cancellation()
             await self._introduce(engine, redis)
             await service.start_worker()
             await self._write_rows(engine)
+            await self._visit(container)
             cleanups = Cleanups(registry=registry, engine=engine, screen=self._screen, ticks=self._ticks)
             figures = await _unless_failing(service, cleanups.by_hand())
             await service.start_scheduler()
@@ -108,6 +114,15 @@ class _Demo:
             f"{plan.users:,} users, {plan.sessions:,} refresh sessions, {plan.todos:,} todos written "
             f"in {time.monotonic() - start:.1f} s"
         )
+
+    async def _visit(self, container: ServiceContainer) -> None:
+        visitor = Visitor(
+            users=container.resolve(UserService),
+            sessions=container.resolve(RefreshSessionService),
+            todos=container.resolve(TodoService),
+        )
+        await visitor.visit()
+        self._screen.step("through the services: ada logs in, refreshes her session, completes a todo")
 
     def _closing(self) -> list[str]:
         if self._servers.redis_missing:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kiqstart.delivery.cli.demo.errors import DemoError
+from kiqstart.delivery.cli.signals import raise_swallowed_cancellation
 from kiqstart.infrastructure.database.engine import create_engine
 from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_schema
 from kiqstart.infrastructure.database.settings import DatabaseSettings
@@ -52,7 +53,9 @@ async def own_keys(settings: RedisSettings, prefix: str) -> AsyncGenerator[str]:
     try:
         await check_redis(redis, settings)
         try:
-            yield f"Redis {(await redis.info('server'))['redis_version']}"
+            version = str((await redis.info("server"))["redis_version"])
+            raise_swallowed_cancellation()
+            yield f"Redis {version}"
         finally:
             await _delete_keys(redis, prefix)
     finally:
