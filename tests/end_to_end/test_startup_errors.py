@@ -16,6 +16,7 @@ CASES = [
     ({"DATABASE_URL": "mysql://localhost/x"}, "settings: DATABASE_URL must name PostgreSQL"),
     ({"REDIS_URL": "http://localhost"}, "settings: REDIS_URL is no URL of a Redis"),
     ({"TASKS_RESULT_TTL": "soon"}, "settings: TASKS_RESULT_TTL Input should be a valid integer"),
+    ({"TASKS_KEY_PREFIX": "{a}"}, "settings: TASKS_KEY_PREFIX String should match pattern"),
     ({"LOG_LEVEL": "LOUD"}, "settings: LOG_LEVEL Input should be "),
     ({"REDIS_URL": f"redis://:hunter2@{NOTHING_LISTENS}/0"}, f"cannot use Redis at {NOTHING_LISTENS} (REDIS_URL): "),
 ]

@@ -70,9 +70,9 @@ async def empty_tables(database_url: str) -> None:
 
 
 async def delete_keys(redis_url: str, prefix: str) -> None:
-    """Delete every Redis key of a key prefix."""
+    """Delete every Redis key of a key prefix; the locks of taskiq-redis have it behind a prefix of their own."""
     redis = Redis.from_url(redis_url)
-    keys = cast("AsyncIterator[bytes]", redis.scan_iter(match=f"{{{prefix}}}*", count=1000))
+    keys = cast("AsyncIterator[bytes]", redis.scan_iter(match=f"*{{{prefix}}}*", count=1000))
     async for key in keys:
         await redis.delete(key)
     await redis.aclose()
