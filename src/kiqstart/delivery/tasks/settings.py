@@ -12,8 +12,8 @@ class TasksSettings(BaseSettings):
     key_prefix: str = Field(
         default="kiqstart",
         pattern=r"^[A-Za-z0-9_.:-]+$",
-        description="What every key in Redis begins with: letters, digits and _ . : - only. Services that share a Redis "
-        "need one each.",
+        description="What every key in Redis begins with: letters, digits and _ . : - only. "
+        "Services that share a Redis need one each.",
     )
     result_ttl: int = Field(default=3600, gt=0, description="Seconds for which a result is kept.")
 
