@@ -11,7 +11,6 @@ UV := $(LOCAL)/uv/bin/uv
 RUN := $(VENV)/bin/
 INSTALLED := $(VENV)/.installed
 export UV_CACHE_DIR ?= $(CURDIR)/$(LOCAL)/uv-cache
-export UV_NO_CONFIG := 1
 
 ##@ Start here
 
