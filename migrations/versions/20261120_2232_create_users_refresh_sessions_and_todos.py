@@ -91,4 +91,4 @@ def _create_todos() -> None:
     # A user's todos, newest first (read backwards), and the cascade when a user is deleted.
     op.create_index(op.f("ix_todos_user_id_id"), "todos", ["user_id", "id"])
     # None for the clean-up: it walks the heap's pages and needs no index. So completing a todo changes no indexed
-    # column and can stay a heap-only update; an index on completed todos would make it up to three times as dear.
+    # column and can stay a heap-only update, which an index on completed todos would end.

@@ -1,7 +1,6 @@
 import signal
 import time
 
-import pytest
 from redis.asyncio import Redis
 
 from kiqstart.delivery.tasks.registry import TasksRegistry
@@ -72,10 +71,9 @@ async def test_every_line_of_a_task_carries_its_id_in_json(registry: TasksRegist
     assert '"task_name": "ping"' in line
 
 
-@pytest.mark.parametrize("secret", ["hunter2"])
-async def test_no_secret_is_logged(worker: ProcessFactory, service_environment: dict[str, str], secret: str) -> None:
-    broken = {"DATABASE_URL": f"postgresql://someone:{secret}@127.0.0.1:1/nowhere"}
+async def test_no_password_is_logged_even_when_all_is(worker: ProcessFactory) -> None:
+    broken = {"DATABASE_URL": "postgresql://someone:hunter2@127.0.0.1:1/nowhere", "LOG_LEVEL": "DEBUG"}
     process = worker.start("--log-level", "DEBUG", environment=broken)
     assert process.wait() != 0
-    assert secret not in process.log
-    assert service_environment["DATABASE_URL"] not in process.log
+    assert "cannot reach PostgreSQL" in process.log
+    assert "hunter2" not in process.log

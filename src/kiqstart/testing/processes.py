@@ -33,6 +33,16 @@ class ServiceProcess:
         """All that it and its children have written."""
         return self._log_file.read_text(errors="replace")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the process or one of its children still runs."""
+        self._process.poll()
+        try:
+            os.killpg(self.pid, 0)
+        except (ProcessLookupError, PermissionError):
+            return False
+        return True
+
     def wait_for_log(self, text: str, *, times: int = 1, timeout: float = _SECONDS_TO_START) -> None:
         """Wait until the log holds `text` that many times.
 

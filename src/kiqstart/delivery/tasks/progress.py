@@ -1,9 +1,14 @@
 """Progress of a clean-up, as whoever waits for it sees it."""
 
+from logging import getLogger
+
+from redis.exceptions import RedisError
 from taskiq.depends.progress_tracker import ProgressTracker, TaskState
 from typing_extensions import TypedDict
 
 from kiqstart.core.retention.progress import ProgressCallback, RetentionProgress
+
+logger = getLogger(__name__)
 
 
 class CleanupProgress(TypedDict):
@@ -23,6 +28,10 @@ def report_progress(tracker: ProgressTracker[CleanupProgress]) -> ProgressCallba
 
     async def report(progress: RetentionProgress) -> None:
         meta = CleanupProgress(deleted=progress.deleted, fraction=progress.fraction, seconds=progress.seconds)
-        await tracker.set_progress(TaskState.STARTED, meta)
+        try:
+            await tracker.set_progress(TaskState.STARTED, meta)
+        except (RedisError, OSError) as error:
+            # Whoever watches sees it later; the clean-up does not depend on it.
+            logger.warning("Progress cannot be stored: %s", error)
 
     return report

@@ -1,6 +1,7 @@
 """Ending the processes that `taskiq worker` and `taskiq scheduler` start."""
 
 import asyncio
+import fcntl
 import multiprocessing
 import os
 import signal
@@ -8,11 +9,13 @@ import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, NoReturn
 
 from kiqstart.infrastructure.errors import OperatorError
 
 _SECONDS_TO_END: Final = 1.0
+_POLL_SECONDS: Final = 0.01
 
 
 @contextmanager
@@ -25,11 +28,19 @@ def exit_on_operator_error() -> Generator[None]:
 
 
 def exit_with(error: OperatorError) -> NoReturn:
-    """Print the error's line and end this process; in a worker also the manager, which would only start it again."""
-    # In one write, since the worker processes of one manager share the terminal.
-    sys.stderr.write(f"kiqstart: {error}\n")
-    sys.stderr.flush()
-    _end_process_manager()
+    """Print the error's line and end this process; in a worker also the manager, which would only start it again.
+
+    The workers of one manager fail alike and at once; the first of them prints the line for all.
+    """
+    manager = multiprocessing.parent_process()
+    if manager is None or manager.pid is None or not multiprocessing.current_process().name.startswith("worker-"):
+        _print_line(error)
+    else:
+        with Path(__file__).open("rb") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            if os.getppid() == manager.pid:
+                _print_line(error)
+                _end_process_manager(manager.pid)
     raise SystemExit(1)
 
 
@@ -50,15 +61,17 @@ def end_with_process_manager() -> None:
     loop.add_reader(manager.sentinel, end)
 
 
-def _end_process_manager() -> None:
-    manager = multiprocessing.parent_process()
-    if manager is None or manager.pid is None or not multiprocessing.current_process().name.startswith("worker-"):
-        return
+def _print_line(error: OperatorError) -> None:
+    sys.stderr.write(f"kiqstart: {error}\n")
+    sys.stderr.flush()
+
+
+def _end_process_manager(pid: int) -> None:
     # taskiq's manager exits with 0 for the signals that it handles, so it is ended by one that it does not. Only where
     # that has no effect (it is process 1 of a container) does it get a SIGTERM.
-    os.kill(manager.pid, signal.SIGUSR1)
+    os.kill(pid, signal.SIGUSR1)
     deadline = time.monotonic() + _SECONDS_TO_END
-    while manager.is_alive() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    if manager.is_alive():
-        os.kill(manager.pid, signal.SIGTERM)
+    while os.getppid() == pid and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    if os.getppid() == pid:
+        os.kill(pid, signal.SIGTERM)

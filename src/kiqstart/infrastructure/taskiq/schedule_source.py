@@ -26,6 +26,10 @@ class OccurrenceClaims(Protocol):
         """True for the first one that asks."""
         ...
 
+    async def close(self) -> None:
+        """Let connections go."""
+        ...
+
 
 class RedisOccurrenceClaims:
     """Claims that all schedulers share: a key for each occurrence, kept for an hour."""
@@ -38,6 +42,10 @@ class RedisOccurrenceClaims:
         """Set the occurrence's key where it is not set yet."""
         return bool(await self._redis.set(f"{self._prefix}:{occurrence_id}", 1, nx=True, ex=_CLAIM_SECONDS))
 
+    async def close(self) -> None:
+        """Close the client."""
+        await self._redis.aclose()
+
 
 class LocalOccurrenceClaims:
     """Claims of a single scheduler, for the in-memory broker; taskiq's loop sends an id once by itself."""
@@ -45,6 +53,9 @@ class LocalOccurrenceClaims:
     async def claim(self, occurrence_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
         """Always granted."""
         return True
+
+    async def close(self) -> None:
+        """There is nothing to let go."""
 
 
 class OccurrenceSource(ScheduleSource):
@@ -62,6 +73,10 @@ class OccurrenceSource(ScheduleSource):
     async def startup(self) -> None:
         """Take the time before which nothing is sent."""
         self._started_at = datetime.now(UTC)
+
+    async def shutdown(self) -> None:
+        """Let the claims' connections go."""
+        await self._claims.close()
 
     async def get_schedules(self) -> list[ScheduledTask]:
         """All occurrences of the next quarter of an hour."""

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import cast
 
 import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
 from taskiq import InMemoryBroker
 
 from kiqstart.core.retention.progress import ProgressCallback, RetentionProgress
@@ -87,6 +88,17 @@ async def test_todo_cleanup_reports_what_it_could_not_delete(registry: TasksRegi
         "todos_deleted": 5,
         "errors": [{"user_id": 7, "error": "is referenced"}],
     }
+
+
+async def test_progress_that_cannot_be_stored_costs_the_clean_up_nothing(
+    registry: TasksRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RedisConnectionError("gone")
+
+    monkeypatch.setattr(registry.broker.result_backend, "set_progress", fail)
+    task = await registry.session_cleanup.kiq(days_old=7)
+    assert (await task.wait_result(timeout=5)).return_value == {"deleted_count": 7}
 
 
 async def test_progress_can_be_followed(registry: TasksRegistry) -> None:

@@ -52,10 +52,10 @@ async def test_a_reference_sends_the_task(broker: InMemoryBroker) -> None:
     assert result.return_value == 13
 
 
-def test_a_task_can_be_called_directly_as_in_a_unit_test(broker: InMemoryBroker) -> None:
+async def test_a_task_can_be_called_directly_without_a_broker(broker: InMemoryBroker) -> None:
     registry = Registry(broker)
     registry.register([AddController(), DoubleController()], Name)
-    assert registry.double.task_name == "sum.double"
+    assert await registry.double(21) == 42
 
 
 def test_a_name_without_controller(broker: InMemoryBroker) -> None:

@@ -13,6 +13,8 @@ class TakenClaims:
     async def claim(self, occurrence_id: str) -> bool:  # noqa: ARG002  # the protocol's parameter
         return False
 
+    async def close(self) -> None: ...
+
 
 async def test_occurrences_are_one_shots_with_their_time_in_the_id() -> None:
     tick = IntervalSchedule(name="tick", task="ping", every=timedelta(minutes=5), arguments={"days": 3})
