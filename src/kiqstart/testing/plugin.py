@@ -23,7 +23,7 @@ from kiqstart.testing.processes import ProcessFactory, taskiq_command
 from kiqstart.testing.servers import (
     Servers,
     database_settings,
-    delete_keys,
+    delete_keys_of,
     empty_tables,
     migrated_database,
     running_servers,
@@ -68,7 +68,7 @@ def key_prefix(redis_url: str) -> Generator[str]:
     """What all keys of this test begin with; they are deleted after it."""
     prefix = f"kiqstart-test-{uuid4().hex[:12]}"
     yield prefix
-    asyncio.run(delete_keys(redis_url, prefix))
+    asyncio.run(delete_keys_of(redis_url, prefix))
 
 
 @pytest.fixture

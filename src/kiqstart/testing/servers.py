@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from kiqstart.infrastructure.database.engine import create_engine
 from kiqstart.infrastructure.database.schema import upgrade
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.local_stack import local_stack
+from kiqstart.infrastructure.redis.client import delete_keys
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +70,10 @@ async def empty_tables(database_url: str) -> None:
     await engine.dispose()
 
 
-async def delete_keys(redis_url: str, prefix: str) -> None:
-    """Delete every Redis key of a key prefix; the locks of taskiq-redis have it behind a prefix of their own."""
+async def delete_keys_of(redis_url: str, prefix: str) -> None:
+    """Delete every Redis key of a key prefix."""
     redis = Redis.from_url(redis_url)
-    keys = cast("AsyncIterator[bytes]", redis.scan_iter(match=f"*{{{prefix}}}*", count=1000))
-    async for key in keys:
-        await redis.delete(key)
+    await delete_keys(redis, prefix)
     await redis.aclose()
 
 

@@ -10,18 +10,23 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
 
+from kiqstart.testing import ServiceProcess
+
 TABLE_ROW = re.compile(r"^ *(sessions|todos), by [a-z ]+? +([\d,]+) +([\d,]+) +([\d,]+) ", re.MULTILINE)
 
 
-async def demo_databases(engine: AsyncEngine) -> set[str]:
+async def databases_of(demo: ServiceProcess, engine: AsyncEngine) -> list[str]:
+    pattern = rf"kiqstart\_demo\_{demo.pid}\_%"
     async with engine.connect() as connection:
-        names = await connection.scalars(text("SELECT datname FROM pg_database WHERE datname LIKE 'kiqstart_demo_%'"))
-        return set(names)
+        names = await connection.scalars(
+            text("SELECT datname FROM pg_database WHERE datname LIKE :name"), {"name": pattern}
+        )
+        return list(names)
 
 
-def demo_keys(redis_url: str) -> set[bytes]:
+def keys_of(demo: ServiceProcess, redis_url: str) -> set[bytes]:
     with Redis.from_url(redis_url) as redis:
-        found: Iterator[bytes] = redis.scan_iter("*kiqstart-demo-*")  # pyright: ignore[reportUnknownVariableType]  # redis-py leaves it open
+        found: Iterator[bytes] = redis.scan_iter(f"*kiqstart-demo-{demo.pid}-*")  # pyright: ignore[reportUnknownVariableType]  # redis-py leaves it open
         return set(found)
 
 
@@ -40,15 +45,17 @@ EXPECTED = [
 async def test_it_ends_with_figures_that_are_right_to_the_row(
     kiqstart: CommandLine, engine: AsyncEngine, redis_url: str
 ) -> None:
-    databases, keys = await demo_databases(engine), demo_keys(redis_url)
     picture = kiqstart.folder / "demo.svg"
     with kiqstart.start("demo", "--rows", "2000", "--svg", str(picture)) as process:
+        process.wait_for_log("by hand: ")
+        assert len(await databases_of(process, engine)) == 1
+        assert keys_of(process, redis_url)
         assert process.wait(60) == 0, process.log
         assert figures(process.log) == EXPECTED
         assert "scheduler: session.cleanup, due at " in process.log
         assert "scheduler: ping, due at " in process.log
-    assert await demo_databases(engine) <= databases
-    assert demo_keys(redis_url) <= keys
+    assert await databases_of(process, engine) == []
+    assert keys_of(process, redis_url) == set()
     drawing = picture.read_text()
     assert "sessions&#160;deleted" in drawing
     assert str(Path.home()) not in drawing
@@ -75,15 +82,14 @@ def test_without_redis_it_runs_in_one_process(kiqstart: CommandLine) -> None:
 async def test_an_interrupted_run_leaves_nothing(
     kiqstart: CommandLine, engine: AsyncEngine, redis_url: str, moment: str, number: signal.Signals, times: int
 ) -> None:
-    databases, keys = await demo_databases(engine), demo_keys(redis_url)
     with kiqstart.start("demo", "--rows", "2000") as process:
         process.wait_for_log(moment)
         for _ in range(times):
             os.killpg(process.pid, number)
         assert process.wait() == 128 + number, process.log
     assert "Traceback" not in process.log
-    assert await demo_databases(engine) <= databases
-    assert demo_keys(redis_url) <= keys
+    assert await databases_of(process, engine) == []
+    assert keys_of(process, redis_url) == set()
 
 
 def test_a_folder_that_is_not_there_is_one_line(kiqstart: CommandLine) -> None:

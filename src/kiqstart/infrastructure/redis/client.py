@@ -1,5 +1,7 @@
 """A client of Redis, and the check that Redis is there."""
 
+from typing import TYPE_CHECKING, cast
+
 from redis.asyncio import Redis
 from redis.asyncio.connection import parse_url
 from redis.exceptions import RedisError
@@ -7,7 +9,11 @@ from redis.exceptions import RedisError
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.redis.settings import RedisSettings
 
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
 _OLDEST = (6, 2)
+_KEYS_AT_ONCE = 1000
 
 
 class RedisUnavailableError(OperatorError):
@@ -36,6 +42,16 @@ async def check_redis(redis: Redis, settings: RedisSettings) -> None:
         raise RedisUnavailableError(
             f"Redis at {_address(settings)} (REDIS_URL) is version {version}; kiqstart needs 6.2 or newer"
         )
+
+
+async def delete_keys(redis: Redis, name: str) -> None:
+    """Delete every key that has `name` (letters, digits and - only) anywhere in its own.
+
+    Anywhere, since the locks of taskiq-redis have a prefix of their own before that of the queue.
+    """
+    keys = cast("AsyncIterator[bytes]", redis.scan_iter(match=f"*{name}*", count=_KEYS_AT_ONCE))
+    async for key in keys:
+        await redis.unlink(key)
 
 
 def _address(settings: RedisSettings) -> str:

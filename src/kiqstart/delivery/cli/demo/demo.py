@@ -61,7 +61,8 @@ class _Demo:
         self._ticks = TickWatcher(self._screen)
 
     async def run(self, picture: Path | None) -> None:
-        name = f"kiqstart_demo_{uuid4().hex[:12]}"
+        # The process id tells whose it is, should it ever be left behind.
+        name = f"kiqstart_demo_{os.getpid()}_{uuid4().hex[:8]}"
         prefix = name.replace("_", "-")
         os.environ |= {"TASKS_KEY_PREFIX": prefix, "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
         async with AsyncExitStack() as stack:

@@ -1,11 +1,10 @@
 """A database and Redis keys of the demo's own, on whatever servers there are; both are gone afterwards."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any
 
-from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -15,10 +14,8 @@ from kiqstart.delivery.cli.signals import raise_swallowed_cancellation
 from kiqstart.infrastructure.database.engine import create_engine
 from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_schema
 from kiqstart.infrastructure.database.settings import DatabaseSettings
-from kiqstart.infrastructure.redis.client import check_redis, create_redis
+from kiqstart.infrastructure.redis.client import check_redis, create_redis, delete_keys
 from kiqstart.infrastructure.redis.settings import RedisSettings
-
-_KEYS_AT_ONCE: Final = 1000
 
 
 @asynccontextmanager
@@ -57,7 +54,7 @@ async def own_keys(settings: RedisSettings, prefix: str) -> AsyncGenerator[str]:
             raise_swallowed_cancellation()
             yield f"Redis {version}"
         finally:
-            await _delete_keys(redis, prefix)
+            await delete_keys(redis, prefix)
     finally:
         await redis.aclose()
 
@@ -85,14 +82,6 @@ async def _create(engine: AsyncEngine, name: str) -> None:
 async def _execute(engine: AsyncEngine, statement: str) -> None:
     async with engine.connect() as connection:
         await connection.execute(text(statement))
-
-
-async def _delete_keys(redis: Redis, prefix: str) -> None:
-    # Anywhere in the name, as the lock of taskiq-redis has it behind a prefix of its own.
-    found: AsyncIterator[bytes] = redis.scan_iter(match=f"*{prefix}*", count=_KEYS_AT_ONCE)  # pyright: ignore[reportUnknownVariableType]  # redis-py leaves it open
-    keys = [key async for key in found]
-    for start in range(0, len(keys), _KEYS_AT_ONCE):
-        await redis.unlink(*keys[start : start + _KEYS_AT_ONCE])
 
 
 async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
