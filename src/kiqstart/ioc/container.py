@@ -23,6 +23,8 @@ from pydantic_settings import BaseSettings
 from taskiq import AsyncBroker, TaskiqScheduler
 
 from kiqstart.core.retention.engine import RetentionEngine
+from kiqstart.core.retention.load import LoadCheck, PostgresLoad
+from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.session.repository import RefreshSessionRepository
 from kiqstart.core.session.service import RefreshSessionService
 from kiqstart.core.todo.repository import TodoRepository
@@ -98,8 +100,10 @@ def _providers() -> list[Singleton[Any] | Object[Any]]:
         _settings(RedisSettings),
         _settings(TasksSettings),
         _settings(LogSettings),
+        _settings(RetentionSettings),
         Singleton(create_engine),
         Singleton(create_session_factory),
+        Singleton(PostgresLoad, interface=LoadCheck),
         Singleton(RetentionEngine),
         Singleton(UserRepository),
         Singleton(UserService),

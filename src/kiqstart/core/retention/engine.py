@@ -1,125 +1,178 @@
-"""Runs a policy in batches, each its own short transaction."""
+"""Deletes what a policy names, in batches that nobody else notices."""
 
-from dataclasses import dataclass, field
-from time import monotonic
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from logging import getLogger
+from uuid import uuid4
 
-from sqlalchemy import ARRAY, ColumnElement, Text, cast, delete, func, literal, select
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.pace import Pace
+from kiqstart.core.retention.bloat import describe_bloat
+from kiqstart.core.retention.choice import WalkChoice, choose_walk
+from kiqstart.core.retention.errors import InvalidRunOptionError
+from kiqstart.core.retention.journal import Journal, Piece
+from kiqstart.core.retention.load import LoadCheck, LoadGate
 from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.preview import RetentionPreview, preview
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
-from kiqstart.core.retention.report import FailureKey, RetentionReport, RetentionTally
-from kiqstart.core.retention.walks import Span, TupleId, Walker, ctid
+from kiqstart.core.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
+from kiqstart.core.retention.run import Run, RunLimits
+from kiqstart.core.retention.settings import RetentionSettings
+from kiqstart.core.retention.transaction import to_its_end, transaction
 
-# SQLSTATE classes that no single row is to blame for: connection, transaction state, login, missing database, missing
-# object or right, resources, operator intervention, system, configuration, internal. Smaller batches do not help there.
-_NOT_OF_A_ROW = frozenset({"08", "25", "28", "3D", "42", "53", "57", "58", "F0", "XX"})
+logger = getLogger(__name__)
+
+MAX_SHARDS = 64
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionEngine:
-    """Deletes what a policy names, a stretch of the table at a time."""
+    """Runs policies. Where a run stands is kept in the table `retention_runs`, with each batch."""
 
     _sessions: async_sessionmaker[AsyncSession]
+    _settings: RetentionSettings
+    _load: LoadCheck
 
-    async def run(self, policy: RetentionPolicy, *, progress: ProgressCallback | None = None) -> RetentionReport:
-        """Delete the policy's rows that are there when the run starts, and say what was done.
+    async def run(
+        self,
+        policy: RetentionPolicy,
+        *,
+        run_id: str | None = None,
+        limits: RunLimits | None = None,
+        shards: int = 1,
+        invite: Callable[[int], Awaitable[None]] | None = None,
+        progress: ProgressCallback | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> RetentionReport:
+        """Delete the policy's rows that are there when the run begins, and say what was done.
 
-        A row that cannot be deleted is reported and costs the others nothing. When the run is cancelled or fails, the
-        batches that were committed stay; the next run does the rest.
+        A run goes on where the last one with the same id was interrupted, or else with what the policy's last run left
+        when it was interrupted or came to its limit. A row that is locked or cannot be deleted costs the others
+        nothing. A lost server is waited for. When the run is cancelled, the batch that is under way is finished first.
+
+        Args:
+            policy: what to delete.
+            run_id: names the run for whoever goes on with it; by default it has a name of its own.
+            limits: when to stop early.
+            shards: in how many pieces (1 to 64) the work may be shared with others, who call `join`.
+            invite: is called with the number of others that have something to do, before the work begins.
+            progress: is called about ten times a second at most.
+            stop: the run stops between two batches once this is set.
 
         Raises:
-            sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row, say by a lost connection.
-            OSError: a new connection was refused.
+            PolicyError: the policy cannot be run as it is written.
+            InvalidRunOptionError: a limit or the number of shards is out of its range.
+            RunTakenOverError: another worker goes on with this run.
+            sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
+            OSError: the server did not come back in time.
         """
-        run = _Run(sessions=self._sessions, policy=policy, meter=ProgressMeter(progress))
-        await run.to_end()
-        return run.tally.report(policy.name, run.meter.seconds())
-
-
-@dataclass(kw_only=True)
-class _Run:
-    sessions: async_sessionmaker[AsyncSession]
-    policy: RetentionPolicy
-    meter: ProgressMeter
-    tally: RetentionTally = field(default_factory=RetentionTally)
-    fraction: float = 0.0
-
-    async def to_end(self) -> None:
-        async with self.sessions.begin() as session:
-            walker = await self.policy.walk.start(session, self.policy.model, self.policy.predicate)
-        pace = Pace(self.policy.walk.limits)
-        while await self._batch(walker, pace):
-            await self.meter.report(self.tally.deleted, self.fraction)
-        await self.meter.report(self.tally.deleted, 1.0, end=True)
-
-    async def _batch(self, walker: Walker, pace: Pace) -> bool:
-        span: Span | None = None
-        started = monotonic()
+        limits = limits or RunLimits()
+        _check_options(limits, shards)
+        meter = ProgressMeter(progress)
+        run = self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop)
         try:
-            async with self.sessions.begin() as session:
-                span = await walker.next_span(session, pace.size)
-                if span is None:
-                    return False
-                deleted = await self._delete(session, span.where)
-        except DBAPIError as error:
-            if span is None or not _concerns_rows(error):
-                raise
-            await self._isolate(span)
-        else:
-            seconds = monotonic() - started
-            self.tally.add_batch(deleted, seconds)
-            pace.record(seconds)
-        self.fraction = span.fraction
-        return True
+            pieces = await run.open(shards)
+            if invite is not None and pieces > 1:
+                await invite(pieces - 1)
+            await run.take_part()
+            report = await self._report(run, await run.wait_for_others())
+        finally:
+            await to_its_end(run.release())
+        await meter.report(report.deleted, report.deleted, 1.0, end=report.stopped is StopReason.END)
+        logger.info(
+            "%s: %d rows deleted in %.1f s, stopped at: %s", policy.name, report.deleted, report.seconds, report.stopped
+        )
+        return report
 
-    async def _isolate(self, span: Span) -> None:
-        """Delete what can be deleted of a span that failed, halving down to the rows that cannot."""
-        async with self.sessions.begin() as session:
-            rows = select(cast(ctid, Text)).select_from(self.policy.model).where(span.where, self.policy.predicate)
-            tids = list(await session.scalars(rows))
-        parts = [tids]
-        while parts:
-            part = parts.pop()
-            started = monotonic()
-            try:
-                async with self.sessions.begin() as session:
-                    deleted = await self._delete(session, _is_one_of(part))
-            except DBAPIError as error:
-                if not _concerns_rows(error):
-                    raise
-                if len(part) == 1:
-                    await self._add_failure(part, error)
-                else:
-                    parts += (part[len(part) // 2 :], part[: len(part) // 2])
-            else:
-                self.tally.add_batch(deleted, monotonic() - started)
-            await self.meter.report(self.tally.deleted, self.fraction)
+    async def join(self, policy: RetentionPolicy, run_id: str, *, stop: asyncio.Event | None = None) -> None:
+        """Take part in a run that another worker has opened, until there is nothing to take.
 
-    async def _delete(self, session: AsyncSession, where: ColumnElement[bool]) -> int:
-        # On the connection, since only its result tells the number of rows.
-        connection = await session.connection()
-        return (await connection.execute(delete(self.policy.model).where(where, self.policy.predicate))).rowcount
+        Raises:
+            RunTakenOverError: this worker was taken for dead, and another goes on.
+            sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
+            OSError: the server did not come back in time.
+        """
+        run = self._run(policy, run_id, limits=RunLimits(), meter=ProgressMeter(None), stop=stop)
+        try:
+            await run.take_part()
+        finally:
+            await to_its_end(run.release())
 
-    async def _add_failure(self, tid: list[str], error: DBAPIError) -> None:
-        key = select(*self.policy.error_key).select_from(self.policy.model).where(_is_one_of(tid))
-        async with self.sessions.begin() as session:
-            row = (await session.execute(key)).one_or_none()
-        # None: somebody else has deleted or changed it since.
-        if row is not None:
-            values: FailureKey = {
-                column.key: value if isinstance(value, int) else str(value)
-                for column, value in zip(self.policy.error_key, row, strict=True)
-            }
-            self.tally.add_failure(values, str(error.driver_exception).partition("\n")[0])
+    async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
+        """Say what a run would delete, and which way it would go.
+
+        Raises:
+            PolicyError: the policy cannot be run as it is written.
+        """
+        async with self._sessions() as session:
+            return await preview(await session.connection(), policy)
+
+    async def check(self, policies: Sequence[RetentionPolicy]) -> list[WalkChoice]:
+        """Return which way each policy's run would go.
+
+        Raises:
+            PolicyError: one of them cannot be run as it is written.
+        """
+        async with transaction(self._sessions) as connection:
+            return [await choose_walk(connection, policy) for policy in policies]
+
+    def _run(
+        self,
+        policy: RetentionPolicy,
+        run_id: str,
+        *,
+        limits: RunLimits,
+        meter: ProgressMeter,
+        stop: asyncio.Event | None,
+    ) -> Run:
+        return Run(
+            sessions=self._sessions,
+            policy=policy,
+            journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
+            settings=self._settings,
+            load=LoadGate(check=self._load),
+            stop=stop or asyncio.Event(),
+            limits=limits,
+            meter=meter,
+        )
+
+    async def _report(self, run: Run, pieces: Sequence[Piece]) -> RetentionReport:
+        states = [piece.state for piece in pieces]
+        deleted, seconds = sum(state.deleted for state in states), max(piece.age for piece in pieces)
+        async with transaction(self._sessions) as connection:
+            bloat = await describe_bloat(connection, run.policy.table, deleted, seconds)
+        failures = merge_failures(failure for state in states for failure in state.failures)
+        return RetentionReport(
+            policy=run.policy.name,
+            run_id=run.journal.run_id,
+            walk=pieces[0].walk,
+            reason=pieces[0].reason,
+            deleted=deleted,
+            batches=sum(state.batches for state in states),
+            seconds=seconds,
+            longest_batch=max(state.longest_batch for state in states),
+            skipped=sum(state.skipped for state in states),
+            failed=sum(state.failed for state in states),
+            errors=tuple(RetentionFailure(key=one.key, error=one.error, rows=one.rows) for one in failures),
+            waited=sum(state.waited for state in states),
+            stopped=_why(pieces),
+            resumed=any(piece.resumed for piece in pieces),
+            bloat=bloat,
+        )
 
 
-def _is_one_of(tids: list[str]) -> ColumnElement[bool]:
-    return ctid == func.any(cast(literal(tids, ARRAY(Text)), ARRAY(TupleId())))
+def _why(pieces: Sequence[Piece]) -> StopReason:
+    reasons = {piece.stopped for piece in pieces}
+    if not all(piece.is_done for piece in pieces):
+        return StopReason.STOPPED
+    return next((one for one in (StopReason.TIME_BUDGET, StopReason.ROW_LIMIT) if one in reasons), StopReason.END)
 
 
-def _concerns_rows(error: DBAPIError) -> bool:
-    sqlstate: str | None = getattr(error.driver_exception, "sqlstate", None)
-    return sqlstate is not None and not error.connection_invalidated and sqlstate[:2] not in _NOT_OF_A_ROW
+def _check_options(limits: RunLimits, shards: int) -> None:
+    if not 1 <= shards <= MAX_SHARDS:
+        raise InvalidRunOptionError(f"shards must be from 1 to {MAX_SHARDS}, not {shards}")
+    if limits.rows is not None and limits.rows < 1:
+        raise InvalidRunOptionError(f"the row limit must be above 0, not {limits.rows}")
+    if limits.seconds is not None and limits.seconds <= 0:
+        raise InvalidRunOptionError(f"the time budget must be above 0 seconds, not {limits.seconds}")

@@ -1,30 +1,49 @@
 """How much a batch takes on."""
 
-from dataclasses import dataclass
+from typing import Final
 
+from kiqstart.core.retention.settings import RetentionSettings
 
-@dataclass(frozen=True, slots=True)
-class PaceLimits:
-    """The first batch's size, the smallest and the largest, in what a walk counts: rows or pages.
-
-    `target` is the time that a batch should take, in seconds.
-    """
-
-    first: int
-    floor: int
-    ceiling: int
-    target: float = 0.1
+_FIRST_ROWS: Final = 2_000
+_FEWEST_ROWS: Final = 100
+_FASTEST_GROWTH: Final = 4.0
+_LONGEST_TIMEOUT: Final = 10.0
 
 
 class Pace:
-    """Follows a target time per batch: the next batch is larger after a quick one and smaller after a slow one."""
+    """Follows a target time per batch: the next batch is larger after a quick one and smaller after a slow one.
 
-    def __init__(self, limits: PaceLimits) -> None:
-        self._limits = limits
-        self.size = limits.first
+    `rows` is the size of the next batch, `timeout` the seconds that it may take.
+    """
+
+    def __init__(self, settings: RetentionSettings) -> None:
+        self._target = settings.batch_seconds
+        # A ceiling of rows per second is kept batch by batch, so that rests stay as short as the batches.
+        per_batch = round((settings.rows_per_second or settings.batch_rows / self._target) * self._target)
+        self._ceiling = max(1, min(settings.batch_rows, per_batch))
+        self._floor = min(_FEWEST_ROWS, self._ceiling)
+        self._first_timeout = settings.statement_timeout
+        self.timeout = self._first_timeout
+        self.rows = min(_FIRST_ROWS, self._ceiling)
 
     def record(self, seconds: float) -> None:
         """Take the time that a batch of the present size took."""
-        # At most doubled: what comes next may be denser than what has been.
-        factor = min(2.0, self._limits.target / seconds) if seconds > 0 else 2.0
-        self.size = max(self._limits.floor, min(self._limits.ceiling, round(self.size * factor)))
+        factor = min(_FASTEST_GROWTH, self._target / seconds) if seconds > 0 else _FASTEST_GROWTH
+        self.rows = max(self._floor, min(self._ceiling, round(self.rows * factor)))
+
+    def shrink(self) -> bool:
+        """Halve the next batch, down to a single row; False if it is one already."""
+        if self.rows == 1:
+            return False
+        self.rows //= 2
+        return True
+
+    def relax(self) -> bool:
+        """Make the next batch smaller, and once it is small, let it take longer; False when neither is left."""
+        if self.rows > self._floor:
+            self.rows = max(self._floor, self.rows // 2)
+            return True
+        if self.timeout < _LONGEST_TIMEOUT:
+            self.timeout = min(_LONGEST_TIMEOUT, 2 * self.timeout)
+            return True
+        return self.shrink()

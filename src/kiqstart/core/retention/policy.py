@@ -1,30 +1,103 @@
 """What a run deletes."""
 
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
+from typing import Any, cast
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, Table, inspect
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
+from sqlalchemy.sql import operators
 
-from kiqstart.core.retention.walks import Walk
+from kiqstart.core.retention.errors import PolicyError
+
+
+class WalkKind(StrEnum):
+    """The ways through a table: along an index on the cursor, or along the heap's pages."""
+
+    KEY = "key"
+    PAGES = "pages"
+
+    @property
+    def described(self) -> str:
+        """What a run goes along, in words."""
+        return "index on its cursor" if self is WalkKind.KEY else "heap's pages"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetentionPolicy:
     """Which rows go, and how the engine goes through the table.
 
+        RetentionPolicy(
+            name="expired_tokens",
+            model=AccessToken,
+            predicate=AccessToken.expires_at < cutoff,
+            cursor=(AccessToken.expires_at,),
+        )
+
     Args:
-        name: names the run in reports and logs.
+        name: names the policy in reports, logs, and among the runs that can be gone on with.
         model: the mapped class whose rows are deleted.
         predicate: true for the rows to delete. It may look at other tables through `EXISTS` or `IN`; each DELETE
             repeats it, so a row for which it became false in the meantime is kept.
-        walk: `KeyRange` where an index leads to the rows, `HeapPages` where none does.
-        error_key: the columns by which a row that cannot be deleted is reported.
+        cursor: the columns that an index leads along, the first of which the index must begin with; equal values are
+            told apart by the primary key. Without a cursor the engine goes along the heap's pages, for which no index
+            is needed.
+        walk: the way through the table; None lets the engine choose it for each run from PostgreSQL's statistics.
+        error_key: columns by which rows that cannot be deleted are grouped in the report, beside the primary key of
+            the first; none for one entry per row.
     """
 
     name: str
     model: type[DeclarativeBase]
     predicate: ColumnElement[bool]
-    walk: Walk
-    # A column of any type, and of several types side by side.
-    error_key: tuple[InstrumentedAttribute[Any], ...]
+    # Columns of any type, and of several types side by side.
+    cursor: tuple[InstrumentedAttribute[Any], ...] = ()
+    walk: WalkKind | None = None
+    error_key: tuple[InstrumentedAttribute[Any], ...] = ()
+
+    @property
+    def table(self) -> Table[Any]:
+        """The table whose rows are deleted."""
+        return cast("Table[Any]", inspect(self.model).local_table)
+
+    @property
+    def primary_key(self) -> tuple[Column[Any], ...]:
+        """The columns of the primary key."""
+        return tuple(self.table.primary_key.columns)
+
+    @property
+    def key(self) -> tuple[Column[Any], ...]:
+        """The cursor, completed by the primary key so that no two rows are equal in it."""
+        cursor = tuple(self.table.columns[column.name] for column in self.cursor)
+        return cursor + tuple(column for column in self.primary_key if column not in set(cursor))
+
+    def check(self) -> None:
+        """Return if the policy can be run at all; what the database has to say is checked elsewhere.
+
+        Raises:
+            PolicyError: what is wrong with it.
+        """
+        if self.walk is WalkKind.KEY and not self.cursor:
+            raise PolicyError(
+                self.name, "a walk along a key needs a cursor: name the columns that its index begins with"
+            )
+        for column in self.key[: len(self.cursor)]:
+            if column.nullable and not _excludes_null(self.predicate, column):
+                raise PolicyError(
+                    self.name,
+                    f"column {column.name!r} may be NULL, and a cursor never comes to such rows: "
+                    f"add `{column.name} IS NOT NULL` to the predicate, or leave the cursor out",
+                )
+
+
+def _excludes_null(predicate: ColumnElement[bool], column: Column[Any]) -> bool:
+    """Whether the predicate is, or joins by AND, a comparison of the column, which is never true of NULL."""
+    if isinstance(predicate, BooleanClauseList) and predicate.operator is operators.and_:
+        return any(_excludes_null(cast("ColumnElement[bool]", clause), column) for clause in predicate.clauses)
+    if not isinstance(predicate, BinaryExpression):
+        return False
+    compares = {operators.lt, operators.le, operators.gt, operators.ge, operators.eq, operators.is_not}
+    sides = cast("tuple[ColumnElement[Any], ...]", (predicate.left, predicate.right))
+    return predicate.operator in compares and any(
+        isinstance(side, Column) and side.name == column.name and side.table.name == column.table.name for side in sides
+    )

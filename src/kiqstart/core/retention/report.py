@@ -1,6 +1,10 @@
 """What a run did."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from kiqstart.core.retention.policy import WalkKind
 
 # A key's columns as a JSON object.
 FailureKey = dict[str, str | int]
@@ -8,65 +12,86 @@ FailureKey = dict[str, str | int]
 MAX_FAILURES = 100
 
 
+class StopReason(StrEnum):
+    """Why a run ended."""
+
+    END = "end"
+    """All of the table was gone through."""
+    ROW_LIMIT = "row limit"
+    TIME_BUDGET = "time budget"
+    STOPPED = "stopped"
+    """It was asked to stop; the same run can be gone on with."""
+
+
 @dataclass(frozen=True, slots=True)
 class RetentionFailure:
-    """Rows that could not be deleted: the policy's `error_key` of theirs, the database's one line, and how many."""
+    """Rows that could not be deleted.
+
+    `key` is the policy's `error_key` of theirs with the primary key of the first, `error` the database's one line,
+    `rows` how many there were.
+    """
 
     key: FailureKey
     error: str
     rows: int = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class RetentionReport:
-    """What a run did.
+    """What a run did, all of it: what was done before it was interrupted, and by all who took part, included.
 
-    `seconds` and `longest_batch` (the longest transaction) are seconds. `errors` has the first `MAX_FAILURES` failures,
-    each key and error once; `failed` counts all rows that could not be deleted.
+    Args:
+        policy: the policy's name.
+        run_id: the run's id.
+        walk: the way through the table.
+        reason: why that way.
+        deleted: rows.
+        batches: transactions that deleted.
+        seconds: time since the run's beginning, interruptions included.
+        longest_batch: seconds of the longest transaction.
+        skipped: rows that others held locks on to the end; the next run takes them.
+        failed: rows that could not be deleted.
+        errors: the first `MAX_FAILURES` kinds of them.
+        waited: seconds spent waiting for replicas, for lock queues, or for the server to come back.
+        stopped: why the run ended.
+        resumed: whether it went on with what an interrupted or limited run had left.
+        bloat: what becomes of the dead rows, a sentence each.
     """
 
     policy: str
+    run_id: str
+    walk: WalkKind
+    reason: str
     deleted: int
     batches: int
     seconds: float
     longest_batch: float
+    skipped: int = 0
+    failed: int = 0
     errors: tuple[RetentionFailure, ...] = ()
-    failed: int = 0
+    waited: float = 0.0
+    stopped: StopReason = StopReason.END
+    resumed: bool = False
+    bloat: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
-class RetentionTally:
-    """Counts while a run goes on, in memory that does not grow with the rows."""
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Rows of one group that failed for one reason; see `RetentionFailure`."""
 
-    deleted: int = 0
-    batches: int = 0
-    longest_batch: float = 0.0
-    failed: int = 0
-    _failures: dict[tuple[tuple[tuple[str, str | int], ...], str], int] = field(default_factory=dict)
+    group: FailureKey
+    key: FailureKey
+    error: str
+    rows: int
 
-    def add_batch(self, deleted: int, seconds: float) -> None:
-        """Count a committed batch."""
-        self.deleted += deleted
-        self.batches += 1
-        self.longest_batch = max(self.longest_batch, seconds)
 
-    def add_failure(self, key: FailureKey, error: str) -> None:
-        """Count a row that could not be deleted."""
-        self.failed += 1
-        entry = (tuple(key.items()), error)
-        if entry in self._failures or len(self._failures) < MAX_FAILURES:
-            self._failures[entry] = self._failures.get(entry, 0) + 1
-
-    def report(self, policy: str, seconds: float) -> RetentionReport:
-        """Return the report of the run of that policy."""
-        return RetentionReport(
-            policy=policy,
-            deleted=self.deleted,
-            batches=self.batches,
-            seconds=seconds,
-            longest_batch=self.longest_batch,
-            errors=tuple(
-                RetentionFailure(key=dict(key), error=error, rows=rows) for (key, error), rows in self._failures.items()
-            ),
-            failed=self.failed,
-        )
+def merge_failures(groups: Iterable[FailureGroup]) -> tuple[FailureGroup, ...]:
+    """Put equal groups together, and keep the first `MAX_FAILURES`, so that memory does not grow with the rows."""
+    merged: dict[tuple[tuple[tuple[str, str | int], ...], str], FailureGroup] = {}
+    for one in groups:
+        entry = (tuple(one.group.items()), one.error)
+        if (known := merged.get(entry)) is not None:
+            merged[entry] = FailureGroup(known.group, known.key, known.error, known.rows + one.rows)
+        elif len(merged) < MAX_FAILURES:
+            merged[entry] = one
+    return tuple(merged.values())

@@ -9,7 +9,6 @@ from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from kiqstart.core.retention.policy import RetentionPolicy
-from kiqstart.core.retention.walks import KeyRange
 from kiqstart.core.session.models import RefreshSession
 from kiqstart.core.user.models import User
 
@@ -82,11 +81,10 @@ class RefreshSessionRepository:
         return await session.scalar(statement.returning(RefreshSession))
 
     def expired_policy(self, cutoff: datetime) -> RetentionPolicy:
-        """Delete the sessions that expired before `cutoff`, along the index on `expires_at`."""
+        """Delete the sessions that expired before `cutoff`; there is an index on `expires_at`."""
         return RetentionPolicy(
             name="expired_sessions",
             model=RefreshSession,
             predicate=RefreshSession.expires_at < cutoff,
-            walk=KeyRange((RefreshSession.expires_at, RefreshSession.id)),
-            error_key=(RefreshSession.id,),
+            cursor=(RefreshSession.expires_at,),
         )

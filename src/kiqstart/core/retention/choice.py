@@ -1,0 +1,106 @@
+"""Which way a run goes through its table, and why."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from sqlalchemy import Float, cast, func, literal, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.key_walk import KeyWalk
+from kiqstart.core.retention.page_walk import PageWalk
+from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.table import (
+    ColumnStatistics,
+    TableSize,
+    explain,
+    has_index,
+    qualified_name,
+    read_column_statistics,
+    read_table_size,
+)
+from kiqstart.core.retention.walk import Walk
+
+# Cutting more rows of one value than this into batches would sort them again and again.
+_MOST_EQUAL_ROWS: Final = 200_000
+
+
+@dataclass(frozen=True, slots=True)
+class WalkChoice:
+    """The way through the table, why, and about how many rows there are to delete."""
+
+    kind: WalkKind
+    reason: str
+    rows: int
+    size: TableSize
+
+
+async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> WalkChoice:
+    """Decide by what PostgreSQL knows: indexes, statistics, sizes, and its own price of a page read.
+
+    Raises:
+        PolicyError: the policy asks for a walk that it cannot have; the text has the index to create.
+    """
+    policy.check()
+    size = await read_table_size(connection, policy.table)
+    rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.predicate))).rows
+    kind, reason = await _decide(connection, policy, size, rows)
+    return WalkChoice(kind=kind, reason=reason, rows=min(rows, size.rows) if size.pages else 0, size=size)
+
+
+def make_walk(policy: RetentionPolicy, kind: WalkKind, size: TableSize) -> Walk:
+    """Build the walk of that kind."""
+    return KeyWalk(policy=policy) if kind is WalkKind.KEY else PageWalk(policy=policy, size=size)
+
+
+async def _decide(
+    connection: AsyncConnection, policy: RetentionPolicy, size: TableSize, rows: int
+) -> tuple[WalkKind, str]:
+    if policy.walk is WalkKind.PAGES:
+        return WalkKind.PAGES, "the policy asks for it"
+    if not policy.cursor:
+        return WalkKind.PAGES, "the policy has no cursor"
+    first = policy.key[0]
+    if not await has_index(connection, policy):
+        missing = f"no index leads to its rows in the order of {first.name!r}"
+        if policy.walk is WalkKind.KEY:
+            raise PolicyError(
+                policy.name, f"{missing}: run `{_create_index(connection, policy)}`, or let the engine choose the walk"
+            )
+        return WalkKind.PAGES, missing
+    if policy.walk is WalkKind.KEY:
+        return WalkKind.KEY, "the policy asks for it"
+    statistics = await read_column_statistics(connection, first)
+    if statistics is None:
+        return WalkKind.KEY, f"an index leads along {first.name!r}, and the table was never analysed"
+    return await _compare_costs(connection, first.name, size, rows, statistics)
+
+
+async def _compare_costs(
+    connection: AsyncConnection, column: str, size: TableSize, rows: int, statistics: ColumnStatistics
+) -> tuple[WalkKind, str]:
+    if statistics.commonest * size.rows > _MOST_EQUAL_ROWS:
+        return WalkKind.PAGES, f"{statistics.commonest:.0%} of the rows are equal in {column!r}"
+    random, sequential = await _page_costs(connection)
+    # As the planner reckons an index scan (`cost_index` in costsize.c): between the pages in their order and a page of
+    # its own for each row, by the square of the correlation.
+    in_order = statistics.correlation**2
+    share = rows / size.rows if size.rows else 0.0
+    along_key = in_order * share * size.pages * sequential + (1 - in_order) * rows * random
+    kind = WalkKind.KEY if along_key <= size.pages * sequential else WalkKind.PAGES
+    return kind, (
+        f"about {rows:,} of {size.rows:,} rows go, {min(share, 1):.0%}; the heap follows {column!r} by "
+        f"{statistics.correlation:.2f}; cost {along_key:,.0f} by the index, {size.pages * sequential:,.0f} by the pages"
+    )
+
+
+async def _page_costs(connection: AsyncConnection) -> tuple[float, float]:
+    names = ("random_page_cost", "seq_page_cost")
+    row = (await connection.execute(select(*(cast(func.current_setting(name), Float) for name in names)))).one()
+    costs: tuple[Any, Any] = (row[0], row[1])
+    return float(costs[0]), float(costs[1])
+
+
+def _create_index(connection: AsyncConnection, policy: RetentionPolicy) -> str:
+    columns = ", ".join(column.name for column in policy.cursor)
+    return f"CREATE INDEX CONCURRENTLY ON {qualified_name(connection, policy.table)} ({columns})"

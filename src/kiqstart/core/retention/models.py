@@ -1,0 +1,41 @@
+"""The mapped class of retention runs: where each stands, so that a killed one is gone on with."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+from uuid import UUID
+
+from sqlalchemy import BigInteger, false, func
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import Mapped, mapped_column
+
+from kiqstart.infrastructure.database.base import Base
+
+
+class RetentionRun(Base):
+    """A piece of a run, updated in the transaction of each batch: what is counted is deleted, and the reverse.
+
+    `owner` is the worker that has the piece, alive while `heartbeat_at` is recent. `stopped` is None while the piece is
+    not done; `taken_on` says that a later run has gone on with the rest of it.
+    """
+
+    __tablename__ = "retention_runs"
+    # Room on each page for the next versions of its rows, so that an update leaves the index alone.
+    __table_args__: ClassVar = {"postgresql_with": {"fillfactor": 50}}
+
+    run_id: Mapped[str] = mapped_column(primary_key=True)
+    piece: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    pieces: Mapped[int]
+    policy: Mapped[str]
+    walk: Mapped[str]
+    reason: Mapped[str]
+    # What the walk's positions are good for: see `TableSize.storage`.
+    storage: Mapped[str]
+    resumed: Mapped[bool]
+    total: Mapped[int] = mapped_column(BigInteger)
+    row_limit: Mapped[int | None] = mapped_column(BigInteger)
+    state: Mapped[dict[str, Any]] = mapped_column(JSONB)
+    started_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    owner: Mapped[UUID | None]
+    heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    stopped: Mapped[str | None]
+    taken_on: Mapped[bool] = mapped_column(server_default=false())

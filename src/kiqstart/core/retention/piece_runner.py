@@ -1,0 +1,262 @@
+"""Works through one piece of a run, batch by batch."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from logging import getLogger
+from time import monotonic
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+
+from kiqstart.core.retention.deletion import (
+    count_rows,
+    delete_range,
+    delete_unlocked,
+    limit_transaction,
+    list_rows,
+)
+from kiqstart.core.retention.faults import Fault, fault_of, first_line
+from kiqstart.core.retention.journal import Journal
+from kiqstart.core.retention.load import LoadGate
+from kiqstart.core.retention.pace import Pace
+from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.report import FailureGroup, StopReason
+from kiqstart.core.retention.settings import RetentionSettings
+from kiqstart.core.retention.state import PieceState
+from kiqstart.core.retention.transaction import rest, to_its_end, transaction
+from kiqstart.core.retention.walk import Interval, Walk
+
+logger = getLogger(__name__)
+
+_ROW_BY_ROW: Final = 8
+_SECONDS_BETWEEN_ROUNDS: Final = 0.2
+_FIRST_RECONNECT: Final = 0.1
+_LONGEST_RECONNECT: Final = 2.0
+
+
+class _OverRowLimitError(Exception):
+    """A stretch held more rows than expected, and more than the run may still delete."""
+
+
+Observer = Callable[[PieceState, float | None, str | None], Awaitable[None]]
+
+
+@dataclass(kw_only=True)
+class PieceRunner:
+    """Deletes the policy's rows of one piece, which the journal says is ours.
+
+    A batch that meets a lock is tried again passing over locked rows; one that takes too long or that the database
+    refuses is made smaller, down to single rows. A stretch with locked rows is come back to at the end.
+    """
+
+    sessions: async_sessionmaker[AsyncSession]
+    policy: RetentionPolicy
+    walk: Walk
+    journal: Journal
+    number: int
+    state: PieceState
+    row_limit: int | None
+    # On the clock of `monotonic`.
+    deadline: float
+    settings: RetentionSettings
+    load: LoadGate
+    stop: asyncio.Event
+    observe: Observer
+    _pace: Pace = field(init=False)
+    _pass_over: bool = False
+    _first_return: float | None = None
+    _is_last_round: bool = False
+
+    def __post_init__(self) -> None:
+        self._pace = Pace(self.settings)
+
+    async def run(self) -> StopReason:
+        """Work until the piece is done, a limit is reached, or the event says to stop.
+
+        Raises:
+            RunTakenOverError: another worker has the piece now.
+            sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
+            OSError: the server did not come back in time.
+        """
+        while True:
+            try:
+                reason = await self._go_on()
+            except (DBAPIError, OSError) as error:
+                if fault_of(error) is not Fault.LOST:
+                    raise
+                await self._wait_for_server(error)
+            else:
+                if reason is not None:
+                    return reason
+
+    async def _go_on(self) -> StopReason | None:
+        if self.stop.is_set():
+            return StopReason.STOPPED
+        if self._remaining() == 0:
+            return await self._finish(StopReason.ROW_LIMIT)
+        if monotonic() >= self.deadline:
+            return await self._finish(StopReason.TIME_BUDGET)
+        if not self.state.todo:
+            return None if await self._come_back() else await self._finish(StopReason.END)
+        if await self._must_wait():
+            return None
+        before, started = self.state.deleted, monotonic()
+        await to_its_end(self._step(self.state.todo[0]))
+        await self._report()
+        await self._slow_down(self.state.deleted - before, monotonic() - started)
+        return None
+
+    async def _step(self, interval: Interval) -> None:
+        try:
+            await self._batch(interval)
+        except DBAPIError as error:
+            await self._make_smaller(interval, fault_of(error), error)
+        except _OverRowLimitError:
+            # Rolled back. Passing over locked rows, a batch picks its rows, and so can count them.
+            self._pass_over = True
+
+    async def _batch(self, interval: Interval) -> None:
+        limit, started = self._remaining(), monotonic()
+        async with transaction(self.sessions) as connection:
+            await self._limit(connection)
+            rows = self._pace.rows if limit is None else min(self._pace.rows, limit)
+            batch = Interval(interval.after, await self.walk.advance(connection, interval, rows))
+            where, left = self.walk.where(batch), 0
+            if self._pass_over:
+                deleted = await delete_unlocked(connection, self.policy, where, limit=limit)
+                left = 0 if deleted == limit else await count_rows(connection, self.policy, where)
+            else:
+                deleted = await delete_range(connection, self.policy, where)
+            if limit is not None and deleted > limit:
+                raise _OverRowLimitError
+            state = self.state.with_batch(deleted, monotonic() - started)
+            if not (self._pass_over and deleted == limit):
+                state = state.past(batch).with_locked(batch, left)
+            await self.journal.save(connection, self.number, state)
+        seconds = monotonic() - started
+        self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
+        self._pass_over = left > 0
+        self._pace.record(seconds)
+        logger.debug("batch: rows=%d seconds=%.6f", deleted, seconds)
+
+    async def _make_smaller(self, interval: Interval, fault: Fault, error: DBAPIError) -> None:
+        if fault not in {Fault.LOCKED, Fault.SLOW, Fault.OF_A_ROW}:
+            raise error
+        if fault is Fault.LOCKED and not self._pass_over:
+            self._pass_over = True
+        elif fault is Fault.SLOW and self._pace.relax():
+            logger.debug("a batch took too long: next %d rows in %g s", self._pace.rows, self._pace.timeout)
+        elif fault is not Fault.SLOW and self._pace.rows > _ROW_BY_ROW:
+            self._pace.shrink()
+        else:
+            await self._row_by_row(interval)
+
+    async def _row_by_row(self, interval: Interval) -> None:
+        async with transaction(self.sessions) as connection:
+            await self._limit(connection)
+            batch = Interval(interval.after, await self.walk.advance(connection, interval, self._pace.rows))
+            where = self.walk.where(batch)
+            rows = await list_rows(connection, self.policy, where)
+        locked, failures = 0, list[FailureGroup]()
+        for is_it, group, key in rows:
+            if self._remaining() == 0:
+                return
+            try:
+                started = monotonic()
+                async with transaction(self.sessions) as connection:
+                    await self._limit(connection)
+                    deleted = await delete_range(connection, self.policy, where & is_it)
+                    state = self.state.with_batch(deleted, monotonic() - started)
+                    await self.journal.save(connection, self.number, state)
+                self.state = state
+            except DBAPIError as error:
+                fault = fault_of(error)
+                if fault is Fault.LOCKED:
+                    locked += 1
+                elif fault in {Fault.OF_A_ROW, Fault.SLOW}:
+                    failures.append(FailureGroup(group, key, first_line(error), 1))
+                else:
+                    raise
+        state = self.state.past(batch).with_locked(batch, locked)
+        if not locked or self._is_last_round:
+            # Else they are met again when the run comes back for the locked ones.
+            state = state.with_failures(tuple(failures))
+        async with transaction(self.sessions) as connection:
+            await self.journal.save(connection, self.number, state)
+        self.state = state
+
+    async def _come_back(self) -> bool:
+        """Go to the stretches with locked rows again; False if there is none, or if it was often enough."""
+        if not self.state.locked or self._is_last_round:
+            return False
+        if self._first_return is None:
+            self._first_return = monotonic()
+            logger.info("%s: comes back for %d locked rows", self.policy.name, self.state.skipped)
+        self._is_last_round = monotonic() - self._first_return >= self.settings.locked_wait
+        await rest(_SECONDS_BETWEEN_ROUNDS, self.stop)
+        self.state = self.state.coming_back()
+        self._pass_over = True
+        return True
+
+    async def _must_wait(self) -> bool:
+        """Whether others come first now; if so, wait a while."""
+        if not self.load.is_due:
+            return False
+        async with transaction(self.sessions) as connection:
+            waits_for = await self.load.ask(connection, self.policy.name)
+            if waits_for is not None:
+                await self.journal.heartbeat(connection)
+        if waits_for is None:
+            return False
+        started = monotonic()
+        await self.observe(self.state, self._fraction(), waits_for)
+        await rest(self.load.seconds_between, self.stop)
+        self.state = replace(self.state, waited=self.state.waited + monotonic() - started)
+        return True
+
+    async def _slow_down(self, deleted: int, seconds: float) -> None:
+        rate = self.settings.rows_per_second
+        pause = max(self.settings.pause, deleted / rate - seconds if rate else 0.0)
+        if pause > 0:
+            await rest(pause, self.stop)
+
+    async def _finish(self, reason: StopReason) -> StopReason:
+        async with transaction(self.sessions) as connection:
+            await self.journal.save(connection, self.number, self.state, stopped=reason)
+        return reason
+
+    async def _wait_for_server(self, error: DBAPIError | OSError) -> None:
+        """Wait until the server is back, and learn from it which batch was the last to be committed."""
+        logger.warning("%s: PostgreSQL is gone, waiting for it: %s", self.policy.name, error)
+        started, delay = monotonic(), _FIRST_RECONNECT
+        while not self.stop.is_set():
+            await rest(delay, self.stop)
+            delay = min(2 * delay, _LONGEST_RECONNECT)
+            try:
+                async with transaction(self.sessions) as connection:
+                    state = await self.journal.load(connection, self.number)
+                    await self.journal.heartbeat(connection)
+            except (DBAPIError, OSError) as again:
+                if fault_of(again) is not Fault.LOST or monotonic() - started > self.settings.reconnect_wait:
+                    raise
+            else:
+                waited = monotonic() - started
+                self.state = replace(state, waited=state.waited + waited)
+                logger.info("%s: PostgreSQL is back after %.1f s", self.policy.name, waited)
+                return
+
+    async def _limit(self, connection: AsyncConnection) -> None:
+        await limit_transaction(
+            connection, statement_timeout=self._pace.timeout, lock_timeout=self.settings.lock_timeout
+        )
+
+    async def _report(self) -> None:
+        await self.observe(self.state, self._fraction(), None)
+
+    def _fraction(self) -> float | None:
+        return self.walk.fraction(self.state.todo[0]) if self.state.todo else None
+
+    def _remaining(self) -> int | None:
+        return None if self.row_limit is None else max(0, self.row_limit - self.state.deleted)

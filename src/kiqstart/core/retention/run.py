@@ -1,0 +1,173 @@
+"""One worker's part in a run: opens it or finds it, works through pieces, waits for the others."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from logging import getLogger
+from math import inf
+from time import monotonic
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+
+from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk
+from kiqstart.core.retention.journal import Journal, Piece
+from kiqstart.core.retention.load import LoadGate
+from kiqstart.core.retention.piece_runner import PieceRunner
+from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.progress import ProgressMeter
+from kiqstart.core.retention.report import StopReason
+from kiqstart.core.retention.settings import RetentionSettings
+from kiqstart.core.retention.state import PieceState
+from kiqstart.core.retention.table import TableSize, read_table_size
+from kiqstart.core.retention.transaction import rest, transaction
+from kiqstart.core.retention.walk import Interval, Walk
+
+logger = getLogger(__name__)
+
+_SECONDS_BETWEEN_LOOKS: Final = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunLimits:
+    """After how many rows, and how many seconds from its beginning, a run stops; None for no limit."""
+
+    rows: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(kw_only=True)
+class Run:
+    """A run of a policy, as one worker sees it."""
+
+    sessions: async_sessionmaker[AsyncSession]
+    policy: RetentionPolicy
+    journal: Journal
+    settings: RetentionSettings
+    load: LoadGate
+    stop: asyncio.Event
+    limits: RunLimits = RunLimits()
+    meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
+
+    async def open(self, shards: int) -> int:
+        """Find the run's pieces, or make them, and return how many there are to do.
+
+        Raises:
+            PolicyError: the policy cannot be run.
+        """
+        async with transaction(self.sessions) as connection:
+            await self.journal.lock(connection)
+            pieces = await self.journal.pieces(connection)
+            size = await read_table_size(connection, self.policy.table)
+            if not pieces:
+                await self._begin(connection, size, shards)
+                pieces = await self.journal.pieces(connection)
+            elif pieces[0].walk is WalkKind.PAGES and pieces[0].storage != size.storage:
+                logger.info("%s: the table was rewritten, so its pages are gone through again", self.policy.name)
+                whole = await make_walk(self.policy, WalkKind.PAGES, size).whole(connection)
+                await self.journal.restart(connection, size, [whole] if whole else [])
+        return sum(not piece.is_done for piece in pieces)
+
+    async def take_part(self) -> None:
+        """Work through pieces until there is none that nobody has."""
+        while not self.stop.is_set():
+            async with transaction(self.sessions) as connection:
+                piece = await self.journal.claim(connection)
+                size = await read_table_size(connection, self.policy.table)
+            if piece is None or await self._runner(piece, size).run() is StopReason.STOPPED:
+                return
+
+    async def wait_for_others(self) -> list[Piece]:
+        """Wait until all pieces are done, take over those of whoever died, and return them."""
+        while True:
+            async with transaction(self.sessions) as connection:
+                pieces = await self.journal.pieces(connection)
+            if all(piece.is_done for piece in pieces) or self.stop.is_set():
+                return pieces
+            if any(not piece.is_alive for piece in pieces if not piece.is_done):
+                await self.take_part()
+                continue
+            await self.meter.report(_deleted(pieces), _total(pieces), None)
+            await rest(_SECONDS_BETWEEN_LOOKS, self.stop)
+
+    async def release(self) -> None:
+        """Let another worker go on at once, as far as the server can be reached."""
+        with suppress(DBAPIError, OSError):
+            async with transaction(self.sessions) as connection:
+                await self.journal.release(connection)
+
+    async def _begin(self, connection: AsyncConnection, size: TableSize, shards: int) -> None:
+        choice = await choose_walk(connection, self.policy)
+        left = await self.journal.interrupted(connection, size)
+        if left:
+            choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
+            await self.journal.take_on(connection, left[0].run_id)
+        walk = make_walk(self.policy, choice.kind, size)
+        whole = await walk.whole(connection)
+        intervals = _stretches(left, whole)
+        states = await _share_out(connection, walk, intervals, shards, end=whole.upto if whole else None)
+        await self.journal.open(connection, choice, states, row_limit=self.limits.rows, resumed=bool(left))
+        _log_choice(self.policy, choice)
+
+    def _runner(self, piece: Piece, size: TableSize) -> PieceRunner:
+        budget = inf if self.limits.seconds is None else self.limits.seconds - piece.age
+
+        async def observe(state: PieceState, fraction: float | None, waiting: str | None) -> None:
+            if not self.meter.is_due:
+                return
+            deleted, total = state.deleted, piece.total
+            if piece.is_one_of_many:
+                async with transaction(self.sessions) as connection:
+                    pieces = await self.journal.pieces(connection)
+                deleted, total, fraction = _deleted(pieces), _total(pieces), None
+            await self.meter.report(deleted, total, fraction, waiting=waiting)
+
+        return PieceRunner(
+            sessions=self.sessions,
+            policy=self.policy,
+            walk=make_walk(self.policy, piece.walk, size),
+            journal=self.journal,
+            number=piece.number,
+            state=piece.state,
+            row_limit=piece.row_limit,
+            deadline=monotonic() + budget,
+            settings=self.settings,
+            load=self.load,
+            stop=self.stop,
+            observe=observe,
+        )
+
+
+def _stretches(left: Sequence[Piece], whole: Interval | None) -> list[Interval]:
+    """What an interrupted run has left, and what lies past its end now; or all."""
+    if whole is None:
+        return []
+    if not left:
+        return [whole]
+    ends = [piece.state.end for piece in left if piece.state.end is not None]
+    return [
+        *(interval for piece in left for interval in piece.state.left()),
+        *(Interval(end, whole.upto) for end in ends[:1]),
+    ]
+
+
+async def _share_out(
+    connection: AsyncConnection, walk: Walk, intervals: Sequence[Interval], shards: int, *, end: tuple[str, ...] | None
+) -> list[PieceState]:
+    parts = [part for interval in intervals for part in await walk.split(connection, interval, shards)]
+    pieces = max(1, min(shards, len(parts)))
+    return [PieceState(todo=tuple(parts[number::pieces]), end=end) for number in range(pieces)]
+
+
+def _deleted(pieces: Sequence[Piece]) -> int:
+    return sum(piece.state.deleted for piece in pieces)
+
+
+def _total(pieces: Sequence[Piece]) -> int:
+    return sum(piece.total for piece in pieces)
+
+
+def _log_choice(policy: RetentionPolicy, choice: WalkChoice) -> None:
+    logger.info("%s: goes along the %s: %s", policy.name, choice.kind.described, choice.reason)

@@ -1,0 +1,43 @@
+"""How considerate a clean-up is."""
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class RetentionSettings(BaseSettings):
+    """Environment variables of the retention engine, for all policies. Times are seconds."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_prefix="RETENTION_", extra="ignore", frozen=True)
+
+    batch_seconds: float = Field(
+        default=0.1, gt=0, le=10, description="Seconds that a batch, one transaction, should take; its size follows."
+    )
+    batch_rows: int = Field(default=100_000, ge=1, le=10_000_000, description="Rows that a batch may have at most.")
+    pause: float = Field(default=0, ge=0, le=60, description="Seconds to rest after each batch.")
+    rows_per_second: int | None = Field(default=None, ge=1, description="Rows that a run may delete in a second.")
+    lock_timeout: float = Field(
+        default=0.05,
+        gt=0,
+        le=10,
+        description="Seconds that a batch waits for somebody else's lock; then it passes over the locked rows.",
+    )
+    locked_wait: float = Field(
+        default=5, ge=0, le=3600, description="Seconds at the end of a run in which rows that were locked are retried."
+    )
+    reconnect_wait: float = Field(
+        default=300, ge=0, description="Seconds that a run waits for PostgreSQL to come back before it fails."
+    )
+    takeover_after: float = Field(
+        default=15, ge=1, description="Seconds without a sign of life after which another worker goes on with a run."
+    )
+    max_replica_lag: float = Field(
+        default=10, gt=0, description="Seconds that the slowest replica may lag behind before a run waits for it."
+    )
+    max_lock_waiters: int = Field(
+        default=20, ge=1, description="Other connections that may wait for locks in this database before a run waits."
+    )
+
+    @property
+    def statement_timeout(self) -> float:
+        """Seconds after which a batch is given up and made smaller, as a first try."""
+        return 2 * self.batch_seconds

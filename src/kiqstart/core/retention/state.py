@@ -1,0 +1,99 @@
+"""Where a piece of a run stands."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+from pydantic import TypeAdapter
+
+from kiqstart.core.retention.report import FailureGroup, merge_failures
+from kiqstart.core.retention.walk import Interval, Position
+
+# More stretches with locked rows than these are left to the next run.
+_MOST_LOCKED: Final = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class LockedInterval:
+    """A stretch in which so many rows were passed over, since somebody held locks on them."""
+
+    interval: Interval
+    rows: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceState:
+    """What is left of a piece and what was done; a new one takes its place with each batch.
+
+    `todo` has the stretches that are left, `locked` those to come back to, `given_up` counts locked rows that nobody
+    comes back to in this run, `end` is where the whole run ends.
+    """
+
+    todo: tuple[Interval, ...]
+    end: Position | None
+    locked: tuple[LockedInterval, ...] = ()
+    given_up: int = 0
+    deleted: int = 0
+    batches: int = 0
+    longest_batch: float = 0.0
+    waited: float = 0.0
+    failed: int = 0
+    failures: tuple[FailureGroup, ...] = field(default=())
+
+    @property
+    def skipped(self) -> int:
+        """Rows that were passed over and not deleted since."""
+        return self.given_up + sum(one.rows for one in self.locked)
+
+    def with_batch(self, deleted: int, seconds: float) -> "PieceState":
+        """Count a batch."""
+        return replace(
+            self,
+            deleted=self.deleted + deleted,
+            batches=self.batches + 1,
+            longest_batch=max(self.longest_batch, seconds),
+        )
+
+    def past(self, done: Interval) -> "PieceState":
+        """Go on after a stretch that the first of `todo` begins with."""
+        rest = self.todo[0].beginning_after(done.upto)
+        return replace(self, todo=self.todo[1:] if rest.is_empty else (rest, *self.todo[1:]))
+
+    def with_locked(self, interval: Interval, rows: int) -> "PieceState":
+        """Remember a stretch with rows that somebody holds locks on."""
+        if not rows:
+            return self
+        if len(self.locked) >= _MOST_LOCKED:
+            return replace(self, given_up=self.given_up + rows)
+        return replace(self, locked=(*self.locked, LockedInterval(interval, rows)))
+
+    def with_failures(self, failures: tuple[FailureGroup, ...]) -> "PieceState":
+        """Count rows that cannot be deleted."""
+        return replace(
+            self,
+            failed=self.failed + sum(one.rows for one in failures),
+            failures=merge_failures((*self.failures, *failures)),
+        )
+
+    def coming_back(self) -> "PieceState":
+        """Go to the stretches with locked rows again."""
+        return replace(self, todo=tuple(one.interval for one in self.locked), locked=())
+
+    def left(self) -> tuple[Interval, ...]:
+        """Return what another run may go on with."""
+        return (*self.todo, *(one.interval for one in self.locked))
+
+    def restarted(self, todo: tuple[Interval, ...]) -> "PieceState":
+        """Keep the counts and go through these stretches instead."""
+        return replace(self, todo=todo, locked=(), end=todo[-1].upto if todo else self.end)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return _STATE.dump_python(self, mode="json")  # type: ignore[no-any-return]  # pydantic says Any
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "PieceState":
+        """Read what `to_json` returned."""
+        return _STATE.validate_python(values, strict=False)
+
+
+_STATE: Final = TypeAdapter(PieceState)

@@ -1,0 +1,165 @@
+"""What PostgreSQL knows about a policy's table."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from pydantic import BaseModel, Field, TypeAdapter
+from sqlalchemy import Column, Executable, FromClause, Select, Table, select, text
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
+
+from kiqstart.core.retention.policy import RetentionPolicy
+
+_SIZE: Final = text("""
+WITH block AS (SELECT current_setting('block_size')::bigint AS size)
+SELECT
+    coalesce(max(pg_relation_size(c.oid) / block.size), 0)::bigint AS longest,
+    coalesce(sum(pg_relation_size(c.oid) / block.size), 0)::bigint AS pages,
+    coalesce(sum(greatest(c.relpages, 0)), 0)::bigint AS known_pages,
+    coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS known_rows,
+    coalesce(md5(string_agg(c.relfilenode::text, ',' ORDER BY c.oid)), '') AS storage,
+    block.size AS block_size
+FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (
+    SELECT relid FROM pg_partition_tree(CAST(:table AS regclass)) UNION SELECT CAST(:table AS regclass)
+)
+GROUP BY block.size
+""")
+_COLUMN: Final = text("""
+SELECT s.correlation, s.most_common_freqs[1] AS commonest
+FROM pg_class c
+JOIN pg_namespace n ON n.oid = c.relnamespace
+JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = :column
+    AND s.inherited = (c.relkind = 'p')
+WHERE c.oid = CAST(:table AS regclass)
+""")
+_ONLY_INDEXES: Final = text("""
+SELECT set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
+    set_config('enable_bitmapscan', 'off', true)
+""")
+_ANY_PLAN: Final = text("""
+SELECT set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
+    set_config('enable_bitmapscan', 'on', true)
+""")
+_PAGE_HEADER: Final = 24
+_SMALLEST_ROW: Final = 28  # a header of 24 bytes and a line pointer of 4
+_ROWS_PER_UNKNOWN_PAGE: Final = 50.0
+
+
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """A table's pages, those of its longest partition (or itself), and the rows that were counted at the last ANALYZE.
+
+    `storage` changes when the table is rewritten (`VACUUM FULL`, `CLUSTER`), which moves all rows to other pages.
+    """
+
+    longest: int
+    pages: int
+    known_pages: int
+    known_rows: int
+    storage: str
+    block_size: int
+
+    @property
+    def rows_per_page(self) -> float:
+        """Rows on a page, on average."""
+        if not self.known_pages or not self.known_rows:
+            return _ROWS_PER_UNKNOWN_PAGE
+        return max(1.0, self.known_rows / self.known_pages)
+
+    @property
+    def rows(self) -> int:
+        """Rows in the table, as an estimate from its present size."""
+        return round(self.pages * self.rows_per_page)
+
+    @property
+    def lines_per_page(self) -> int:
+        """One more than the highest line number that a page can have (`MaxHeapTuplesPerPage`)."""
+        return (self.block_size - _PAGE_HEADER) // _SMALLEST_ROW + 1
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnStatistics:
+    """How far the heap's order follows a column's (-1 to 1), and which part of the rows has its commonest value."""
+
+    correlation: float
+    commonest: float
+
+
+class PlanNode(BaseModel):
+    """What is read of a node of PostgreSQL's query plan."""
+
+    node_type: str = Field(alias="Node Type")
+    rows: int = Field(alias="Plan Rows")
+    children: list["PlanNode"] = Field(alias="Plans", default=[])
+
+    def nodes(self) -> Iterator["PlanNode"]:
+        """Go through this node and all below it."""
+        yield self
+        for child in self.children:
+            yield from child.nodes()
+
+
+class _Explained(BaseModel):
+    plan: PlanNode = Field(alias="Plan")
+
+
+_EXPLAINED: Final = TypeAdapter(list[_Explained])
+
+
+class _Explain(Executable, ClauseElement):
+    inherit_cache = False
+
+    def __init__(self, statement: Select[Any]) -> None:
+        self.statement = statement
+
+
+@compiles(_Explain, "postgresql")
+def _compile_explain(element: _Explain, compiler: SQLCompiler, **kw: object) -> str:
+    return "EXPLAIN (FORMAT JSON) " + compiler.process(element.statement, **kw)
+
+
+async def explain(connection: AsyncConnection, statement: Select[Any]) -> PlanNode:
+    """Return the plan that PostgreSQL makes for a statement, which is not run."""
+    return _EXPLAINED.validate_python(await connection.scalar(_Explain(statement)))[0].plan
+
+
+async def read_table_size(connection: AsyncConnection, table: FromClause) -> TableSize:
+    """Read the sizes of a table and its partitions."""
+    row = (await connection.execute(_SIZE, {"table": qualified_name(connection, table)})).one()
+    return TableSize(
+        longest=row.longest,
+        pages=row.pages,
+        known_pages=row.known_pages,
+        known_rows=row.known_rows,
+        storage=row.storage,
+        block_size=row.block_size,
+    )
+
+
+async def read_column_statistics(connection: AsyncConnection, column: Column[Any]) -> ColumnStatistics | None:
+    """Read what the last ANALYZE found out about a column; None if there was none."""
+    parameters = {"table": qualified_name(connection, column.table), "column": column.name}
+    row = (await connection.execute(_COLUMN, parameters)).one_or_none()
+    if row is None or row.correlation is None:
+        return None
+    return ColumnStatistics(correlation=row.correlation, commonest=row.commonest or 0.0)
+
+
+async def has_index(connection: AsyncConnection, policy: RetentionPolicy) -> bool:
+    """Whether an index leads to the policy's rows in the order of the cursor's first column.
+
+    PostgreSQL's planner is asked, since it alone knows whether a partial index covers the predicate.
+    """
+    first = policy.key[0]
+    await connection.execute(_ONLY_INDEXES)
+    plan = await explain(connection, select(first).where(policy.predicate, first.is_not(None)).order_by(first).limit(1))
+    await connection.execute(_ANY_PLAN)
+    return not any("Sort" in node.node_type for node in plan.nodes())
+
+
+def qualified_name(connection: AsyncConnection, table: FromClause) -> str:
+    """Return a table's name as SQL writes it."""
+    return connection.dialect.identifier_preparer.format_table(cast("Table[Any]", table))
