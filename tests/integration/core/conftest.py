@@ -1,5 +1,6 @@
 import pytest
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from tests.integration.core.engines import EngineFactory
 
 from kiqstart.core.retention.engine import RetentionEngine
 from kiqstart.core.session.repository import RefreshSessionRepository
@@ -11,8 +12,13 @@ from kiqstart.core.user.service import UserService
 
 
 @pytest.fixture
-def retention(session_factory: async_sessionmaker[AsyncSession]) -> RetentionEngine:
-    return RetentionEngine(_sessions=session_factory)
+def make_retention(session_factory: async_sessionmaker[AsyncSession]) -> EngineFactory:
+    return EngineFactory(session_factory)
+
+
+@pytest.fixture
+def retention(make_retention: EngineFactory) -> RetentionEngine:
+    return make_retention()
 
 
 @pytest.fixture
