@@ -31,10 +31,12 @@ from kiqstart.core.todo.repository import TodoRepository
 from kiqstart.core.todo.service import TodoService
 from kiqstart.core.user.repository import UserRepository
 from kiqstart.core.user.service import UserService
+from kiqstart.delivery.tasks.cleanups import CleanupRunner
 from kiqstart.delivery.tasks.controllers.ping import PingTaskController
 from kiqstart.delivery.tasks.controllers.session_cleanup import SessionCleanupTaskController
 from kiqstart.delivery.tasks.controllers.todo_cleanup import TodoCleanupTaskController
 from kiqstart.delivery.tasks.factories import BrokerFactory, SchedulerFactory, TasksRegistryFactory
+from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.delivery.tasks.schedules import SCHEDULES
 from kiqstart.delivery.tasks.settings import TasksSettings
@@ -45,6 +47,7 @@ from kiqstart.infrastructure.observability.logging import LogSettings
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import load_settings
 from kiqstart.infrastructure.taskiq.schedules import ScheduleTable
+from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
 
 T = TypeVar("T")
 
@@ -111,6 +114,9 @@ def _providers() -> list[Singleton[Any] | Object[Any]]:
         Singleton(RefreshSessionService),
         Singleton(TodoRepository),
         Singleton(TodoService),
+        Singleton(RetentionPolicies),
+        Singleton(ShutdownSignal),
+        Singleton(CleanupRunner),
         Singleton(PingTaskController, interface=Controller),
         Singleton(SessionCleanupTaskController, interface=Controller),
         Singleton(TodoCleanupTaskController, interface=Controller),

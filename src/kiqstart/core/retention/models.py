@@ -1,7 +1,7 @@
 """The mapped class of retention runs: where each stands, so that a killed one is gone on with."""
 
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import BigInteger, false, func
@@ -20,7 +20,7 @@ class RetentionRun(Base):
 
     __tablename__ = "retention_runs"
     # Room on each page for the next versions of its rows, so that an update leaves the index alone.
-    __table_args__: ClassVar = {"postgresql_with": {"fillfactor": 50}}
+    __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
 
     run_id: Mapped[str] = mapped_column(primary_key=True)
     piece: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)

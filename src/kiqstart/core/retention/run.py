@@ -1,13 +1,13 @@
 """One worker's part in a run: opens it or finds it, works through pieces, waits for the others."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from logging import getLogger
 from math import inf
 from time import monotonic
-from typing import Final
+from typing import Final, TypedDict
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
@@ -17,7 +17,7 @@ from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.piece_runner import PieceRunner
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.core.retention.progress import ProgressMeter
+from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
@@ -36,6 +36,17 @@ class RunLimits:
 
     rows: int | None = None
     seconds: float | None = None
+
+
+class RunOptions(TypedDict, total=False):
+    """What `RetentionEngine.run` takes beside the policy, for those who hand it on."""
+
+    run_id: str | None
+    limits: RunLimits | None
+    shards: int
+    invite: Callable[[int], Awaitable[None]] | None
+    progress: ProgressCallback | None
+    stop: asyncio.Event | None
 
 
 @dataclass(kw_only=True)

@@ -6,14 +6,15 @@ from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from ipaddress import ip_address as parse_ip_address
 from secrets import token_urlsafe
-from typing import NoReturn
+from typing import NoReturn, Unpack
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.engine import RetentionEngine
-from kiqstart.core.retention.progress import ProgressCallback
+from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.report import RetentionReport
+from kiqstart.core.retention.run import RunOptions
 from kiqstart.core.session.errors import (
     InvalidIpAddressError,
     InvalidLifetimeError,
@@ -105,15 +106,23 @@ class RefreshSessionService:
             raise SessionNotFoundError(session_id)
         return revoked
 
-    async def delete_expired(self, *, days_old: int, progress: ProgressCallback | None = None) -> RetentionReport:
-        """Delete the sessions that expired more than `days_old` days before now, by the database's clock.
+    async def expired_policy(self, *, days_old: int) -> RetentionPolicy:
+        """Name the sessions that expired more than `days_old` days before now, by the database's clock.
 
         Raises:
             InvalidRetentionAgeError: `days_old` is negative, or reaches back before the year 1.
         """
         async with self._sessions.begin() as session:
             cutoff = _cutoff(await self._refresh_sessions.now(session), days_old)
-        return await self._retention.run(self._refresh_sessions.expired_policy(cutoff), progress=progress)
+        return self._refresh_sessions.expired_policy(cutoff)
+
+    async def delete_expired(self, *, days_old: int, **options: Unpack[RunOptions]) -> RetentionReport:
+        """Delete these sessions; the options are those of `RetentionEngine.run`.
+
+        Raises:
+            InvalidRetentionAgeError: `days_old` is negative, or reaches back before the year 1.
+        """
+        return await self._retention.run(await self.expired_policy(days_old=days_old), **options)
 
     async def _require_active(self, session: AsyncSession, user_id: int) -> None:
         # Locked, so that a session is not created beside the user's deactivation.

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Unpack
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.engine import RetentionEngine
-from kiqstart.core.retention.progress import ProgressCallback
+from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.report import RetentionReport
+from kiqstart.core.retention.run import RunOptions
 from kiqstart.core.todo.errors import InvalidTitleError, TodoNotFoundError
 from kiqstart.core.todo.models import Todo
 from kiqstart.core.todo.repository import TodoRepository
@@ -55,6 +57,10 @@ class TodoService:
         async with self._sessions.begin() as session:
             return await self._todos.list_for_user(session, user_id, limit=limit, before_id=before_id)
 
-    async def delete_completed(self, *, progress: ProgressCallback | None = None) -> RetentionReport:
-        """Delete the completed todos of all active users; failures are reported by `user_id`."""
-        return await self._retention.run(self._todos.completed_policy(), progress=progress)
+    def completed_policy(self) -> RetentionPolicy:
+        """Name the completed todos of all active users; failures are reported by `user_id`."""
+        return self._todos.completed_policy()
+
+    async def delete_completed(self, **options: Unpack[RunOptions]) -> RetentionReport:
+        """Delete these todos; the options are those of `RetentionEngine.run`."""
+        return await self._retention.run(self.completed_policy(), **options)

@@ -124,6 +124,17 @@ def tasks() -> None:
 
 
 @app.command()
+def retention() -> None:
+    """Show what the clean-ups would delete now.
+
+    And which way they would go through their tables. Nothing is deleted.
+    """
+    from kiqstart.delivery.cli.retention import run_retention
+
+    run_retention()
+
+
+@app.command()
 def ping(*, timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 5.0) -> None:
     """Send a task, and wait for a worker's answer."""
     from kiqstart.delivery.cli.ping import run_ping

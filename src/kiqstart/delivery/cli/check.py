@@ -7,8 +7,11 @@ from typing import Any, Final
 
 import typer
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kiqstart.core.retention.settings import RetentionSettings
+from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.delivery.tasks.schedules import SCHEDULES
 from kiqstart.delivery.tasks.settings import TasksSettings
@@ -21,6 +24,10 @@ from kiqstart.infrastructure.redis.client import check_redis, create_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import SettingsError, load_settings
 from kiqstart.ioc.container import ContainerFactory
+
+
+class RetentionCheckError(OperatorError):
+    """The retention policies cannot be checked."""
 
 
 def run_check() -> int:
@@ -48,7 +55,7 @@ async def _run_one(name: str, check: Callable[[], Awaitable[str]]) -> bool:
 
 async def _settings() -> str:
     wrong: list[str] = []
-    for settings in (DatabaseSettings, RedisSettings, LogSettings, TasksSettings):
+    for settings in (DatabaseSettings, RedisSettings, LogSettings, TasksSettings, RetentionSettings):
         try:
             load_settings(settings)
         except SettingsError as error:
@@ -94,6 +101,17 @@ async def _schema() -> str:
     return await _on_database(revision)
 
 
+async def _retention() -> str:
+    container = ContainerFactory()()
+    try:
+        await container.resolve(RetentionPolicies).check()
+        return f"{len(container.resolve(RetentionPolicies).all())} policies can be run"
+    except (DBAPIError, OSError):
+        raise RetentionCheckError("cannot be checked without PostgreSQL and its schema") from None
+    finally:
+        await container.resolve(AsyncEngine).dispose()
+
+
 async def _on_database(question: Callable[[AsyncEngine], Coroutine[Any, Any, str]]) -> str:
     engine = create_engine(load_settings(DatabaseSettings))
     try:
@@ -107,4 +125,5 @@ _CHECKS: Final[dict[str, Callable[[], Awaitable[str]]]] = {
     "Redis": _redis,
     "PostgreSQL": _postgresql,
     "schema": _schema,
+    "retention": _retention,
 }

@@ -10,6 +10,7 @@ from taskiq_redis import RedisAsyncResultBackend
 
 from kiqstart.delivery.tasks.lifecycle import InMemoryLifecycle, StreamLifecycle
 from kiqstart.delivery.tasks.names import TaskName
+from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.controller import Controller
@@ -25,6 +26,7 @@ from kiqstart.infrastructure.taskiq.schedule_source import (
     RedisOccurrenceClaims,
 )
 from kiqstart.infrastructure.taskiq.schedules import ScheduleTable, check_schedules
+from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
 from kiqstart.infrastructure.taskiq.stream_broker import StreamBroker
 
 # Reading ahead takes tasks from other workers, so a worker reads little at a time.
@@ -41,13 +43,15 @@ class BrokerFactory:
     taskiq's `InMemoryBroker`, which runs tasks in the process that sends them: a task that waits or runs when the
     process ends is lost, its result and its retries with it, and no other process sees them.
 
-    Starting the broker checks Redis and, where tasks run, PostgreSQL and its schema. Messages and results are JSON;
-    results expire.
+    Starting the broker checks Redis and, where tasks run, PostgreSQL, its schema and the retention policies. Messages
+    and results are JSON; results expire.
     """
 
     _redis_settings: RedisSettings
     _tasks_settings: TasksSettings
     _engine: AsyncEngine
+    _policies: RetentionPolicies
+    _shutdown: ShutdownSignal
 
     def __call__(self) -> AsyncBroker:
         """Build the broker."""
@@ -72,14 +76,20 @@ class BrokerFactory:
         redis = create_redis(self._redis_settings)
         delayed = RedisDelayedMessages(redis, queue=self._tasks_settings.queue)
         StreamLifecycle(
-            broker=broker, redis=redis, redis_settings=self._redis_settings, engine=self._engine, delayed=delayed
+            broker=broker,
+            redis=redis,
+            redis_settings=self._redis_settings,
+            engine=self._engine,
+            delayed=delayed,
+            policies=self._policies,
+            shutdown=self._shutdown,
         ).attach()
         return _with_middlewares(broker, delayed).with_result_backend(results)
 
     def _in_memory(self) -> AsyncBroker:
         broker = InMemoryBroker(max_stored_results=_IN_MEMORY_RESULTS)
         delayed = InMemoryDelayedMessages(broker)
-        InMemoryLifecycle(broker=broker, engine=self._engine, delayed=delayed).attach()
+        InMemoryLifecycle(broker=broker, engine=self._engine, delayed=delayed, policies=self._policies).attach()
         return _with_middlewares(broker, delayed)
 
 

@@ -7,25 +7,32 @@ from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import AsyncBroker, TaskiqEvents, TaskiqState
 
+from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.infrastructure.database.schema import check_schema
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.redis.client import check_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.taskiq.delayed import InMemoryDelayedMessages, RedisDelayedMessages
 from kiqstart.infrastructure.taskiq.process import end_with_process_manager, exit_with
+from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
 
 logger = getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class StreamLifecycle:
-    """A broker on Redis: any process checks Redis; a worker also checks PostgreSQL, and moves delayed messages."""
+    """A broker on Redis: any process checks Redis; a worker also checks PostgreSQL and its schema and policies.
+
+    A worker moves delayed messages, and tells its tasks when it is asked to end.
+    """
 
     broker: AsyncBroker
     redis: Redis
     redis_settings: RedisSettings
     engine: AsyncEngine
     delayed: RedisDelayedMessages
+    policies: RetentionPolicies
+    shutdown: ShutdownSignal
 
     def attach(self) -> None:
         """Add the handlers to the broker's events."""
@@ -45,8 +52,10 @@ class StreamLifecycle:
         try:
             await check_redis(self.redis, self.redis_settings)
             await check_schema(self.engine)
+            await self.policies.check()
         except OperatorError as error:
             _fail_to_start(self.broker, error)
+        self.shutdown.listen()
         self.delayed.start()
 
     async def _stop(self, _: TaskiqState) -> None:
@@ -62,6 +71,7 @@ class InMemoryLifecycle:
     broker: AsyncBroker
     engine: AsyncEngine
     delayed: InMemoryDelayedMessages
+    policies: RetentionPolicies
 
     def attach(self) -> None:
         """Add the handlers to the broker's events; taskiq's in-memory broker fires those of the worker too."""
@@ -71,6 +81,7 @@ class InMemoryLifecycle:
     async def _start(self, _: TaskiqState) -> None:
         logger.warning("REDIS_URL=memory:// runs tasks in this process; what it has not run when it ends is lost")
         await check_schema(self.engine)
+        await self.policies.check()
 
     async def _stop(self, _: TaskiqState) -> None:
         await self.delayed.stop()

@@ -20,6 +20,10 @@ class InvalidTaskArgumentsError(ValueError):
         self.problem = problem
 
 
+class TaskInterruptedError(Exception):
+    """A task stopped halfway since its worker ends: it is sent again at once, with its id, and no retry is counted."""
+
+
 def source_file(member: type | Callable[..., object]) -> str:
     """The file that defines a class or function, relative to the working directory where it lies below it."""
     return shown_path(inspect.getsourcefile(member) or member.__module__)

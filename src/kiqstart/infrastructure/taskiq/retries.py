@@ -7,7 +7,7 @@ from taskiq import AsyncBroker, NoResultError, TaskiqMessage, TaskiqMiddleware, 
 from taskiq.labels import prepare_label
 
 from kiqstart.infrastructure.taskiq.delayed import DelayedMessages
-from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, TaskInterruptedError
 
 logger = getLogger(__name__)
 
@@ -18,7 +18,8 @@ class RetryMiddleware(TaskiqMiddleware):
     """Runs a failed task again: `max_retries` times, `retry_delay` seconds later, for the exceptions of `retry_on`.
 
     These are the options of `register_task`. The retry keeps the task's id; the caller's `wait_result` sees the last
-    try's result only. A call with invalid arguments is not tried again.
+    try's result only. A call with invalid arguments is not tried again. A task that was interrupted by its worker's end
+    is sent again at once.
     """
 
     def __init__(self, delayed: DelayedMessages) -> None:
@@ -28,6 +29,10 @@ class RetryMiddleware(TaskiqMiddleware):
     async def on_error(self, message: TaskiqMessage, result: TaskiqResult[object], exception: BaseException) -> None:
         """Store the next try, and keep this one's error from being stored as the result."""
         retries = int(message.labels.get(RETRIES_LABEL, 0))
+        if isinstance(exception, TaskInterruptedError):
+            logger.info("Task %s with id %s is left to the next worker", message.task_name, message.task_id)
+            await self._send_again(message, result, retries=retries, delay=0.0)
+            return
         limit = int(message.labels.get("max_retries", 0))
         if retries >= limit or not self._is_worth_another_try(message, exception):
             return
@@ -42,7 +47,12 @@ class RetryMiddleware(TaskiqMiddleware):
             limit,
             delay,
         )
-        await self._delayed.add(self.broker.formatter.dumps(_next_try(message, retries + 1)), delay)
+        await self._send_again(message, result, retries=retries + 1, delay=delay)
+
+    async def _send_again(
+        self, message: TaskiqMessage, result: TaskiqResult[object], *, retries: int, delay: float
+    ) -> None:
+        await self._delayed.add(self.broker.formatter.dumps(_next_try(message, retries)), delay)
         result.error = NoResultError()
 
     def _is_worth_another_try(self, message: TaskiqMessage, exception: BaseException) -> bool:

@@ -1,28 +1,36 @@
 """The task that deletes refresh sessions which expired long enough ago."""
 
 from dataclasses import dataclass
-from logging import getLogger
 from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy.exc import InterfaceError, OperationalError
-from taskiq import AsyncBroker, TaskiqDepends
+from sqlalchemy.exc import DBAPIError
+from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
 from kiqstart.core.session.service import RefreshSessionService
+from kiqstart.delivery.tasks.cleanups import (
+    CleanupOptions,
+    CleanupPreview,
+    CleanupReport,
+    CleanupRunner,
+    RowLimit,
+    Shards,
+    TimeBudget,
+)
 from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.delivery.tasks.progress import CleanupProgress, report_progress
+from kiqstart.delivery.tasks.progress import CleanupProgress
 from kiqstart.infrastructure.controller import Controller
 from kiqstart.infrastructure.taskiq.registration import register_task
 
-logger = getLogger(__name__)
-
 
 class SessionCleanupResult(TypedDict):
-    """How many refresh sessions were deleted."""
+    """How many refresh sessions were deleted, and all about it; or, after a dry run, what would be deleted."""
 
     deleted_count: int
+    report: CleanupReport | None
+    preview: CleanupPreview | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,26 +38,35 @@ class SessionCleanupTaskController(Controller):
     """Deletes expired refresh sessions. Running it twice deletes nothing more."""
 
     _sessions: RefreshSessionService
+    _cleanups: CleanupRunner
 
     def register(self, registry: AsyncBroker) -> None:
-        """Register `session.cleanup`; a lost database connection is tried again three times, a minute apart."""
+        """Register `session.cleanup`; an error of the database is tried again three times, a minute apart."""
         register_task(
             registry,
             self.cleanup_old_sessions,
             name=TaskName.SESSION_CLEANUP,
             max_retries=3,
             retry_delay=60,
-            retry_on=(OperationalError, InterfaceError, OSError),
+            retry_on=(DBAPIError, OSError),
             acks_late=True,
         )
 
     async def cleanup_old_sessions(
         self,
         days_old: Annotated[int, Field(ge=0, le=36_525)] = 30,
+        *,
+        shards: Shards = 1,
+        row_limit: RowLimit = None,
+        time_budget: TimeBudget = None,
+        dry_run: bool = False,
+        context: Context = TaskiqDepends(),
         progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
     ) -> SessionCleanupResult:
         """Delete the sessions that expired more than `days_old` days ago; 0 takes all that have expired."""
-        report = await self._sessions.delete_expired(days_old=days_old, progress=report_progress(progress))
-        for failure in report.errors:
-            logger.warning("A session could not be deleted: %s: %s", failure.key, failure.error)
-        return SessionCleanupResult(deleted_count=report.deleted)
+        policy = await self._sessions.expired_policy(days_old=days_old)
+        if dry_run:
+            return SessionCleanupResult(deleted_count=0, report=None, preview=await self._cleanups.preview(policy))
+        options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
+        report = await self._cleanups.run(policy, options, context, progress)
+        return SessionCleanupResult(deleted_count=report["deleted"] if report else 0, report=report, preview=None)

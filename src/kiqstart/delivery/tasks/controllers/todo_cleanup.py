@@ -2,32 +2,46 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy.exc import InterfaceError, OperationalError
-from taskiq import AsyncBroker, TaskiqDepends
+from sqlalchemy.exc import DBAPIError
+from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
 from kiqstart.core.todo.service import TodoService
 from kiqstart.core.user.service import UserService
+from kiqstart.delivery.tasks.cleanups import (
+    CleanupOptions,
+    CleanupPreview,
+    CleanupReport,
+    CleanupRunner,
+    RowLimit,
+    Shards,
+    TimeBudget,
+)
 from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.delivery.tasks.progress import CleanupProgress, report_progress
+from kiqstart.delivery.tasks.progress import CleanupProgress
 from kiqstart.infrastructure.controller import Controller
 from kiqstart.infrastructure.taskiq.registration import register_task
 
 
 class TodoCleanupError(TypedDict):
-    """A user's todo that could not be deleted, and why."""
+    """A user whose todos could not all be deleted, and why."""
 
     user_id: int
     error: str
 
 
 class TodoCleanupResult(TypedDict):
-    """How many active users there were, how many of their todos were deleted, and what could not be."""
+    """How many active users there were, how many of their todos were deleted, what could not be, and all about it.
+
+    After a dry run, `preview` says what would be deleted.
+    """
 
     users_processed: int
     todos_deleted: int
     errors: list[TodoCleanupError]
+    report: CleanupReport | None
+    preview: CleanupPreview | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,29 +50,48 @@ class TodoCleanupTaskController(Controller):
 
     _todos: TodoService
     _users: UserService
+    _cleanups: CleanupRunner
 
     def register(self, registry: AsyncBroker) -> None:
-        """Register `todo.cleanup`; a lost database connection is tried again three times, a minute apart."""
+        """Register `todo.cleanup`; an error of the database is tried again three times, a minute apart."""
         register_task(
             registry,
             self.cleanup_completed_todos,
             name=TaskName.TODO_CLEANUP,
             max_retries=3,
             retry_delay=60,
-            retry_on=(OperationalError, InterfaceError, OSError),
+            retry_on=(DBAPIError, OSError),
             acks_late=True,
         )
 
     async def cleanup_completed_todos(
-        self, progress: ProgressTracker[CleanupProgress] = TaskiqDepends()
+        self,
+        *,
+        shards: Shards = 1,
+        row_limit: RowLimit = None,
+        time_budget: TimeBudget = None,
+        dry_run: bool = False,
+        context: Context = TaskiqDepends(),
+        progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
     ) -> TodoCleanupResult:
         """Delete completed todos; one that cannot be deleted is reported and costs the others nothing."""
         users_processed = await self._users.count_active()
-        report = await self._todos.delete_completed(progress=report_progress(progress))
+        policy = self._todos.completed_policy()
+        report: CleanupReport | None = None
+        preview: CleanupPreview | None = None
+        if dry_run:
+            preview = await self._cleanups.preview(policy)
+        else:
+            options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
+            report = await self._cleanups.run(policy, options, context, progress)
         return TodoCleanupResult(
             users_processed=users_processed,
-            todos_deleted=report.deleted,
-            errors=[
-                TodoCleanupError(user_id=int(failure.key["user_id"]), error=failure.error) for failure in report.errors
-            ],
+            todos_deleted=report["deleted"] if report else 0,
+            errors=_by_user(report) if report else [],
+            report=report,
+            preview=preview,
         )
+
+
+def _by_user(report: CleanupReport) -> list[TodoCleanupError]:
+    return [TodoCleanupError(user_id=int(one["key"]["user_id"]), error=one["error"]) for one in report["errors"]]

@@ -1,0 +1,29 @@
+"""`kiqstart retention`: what would the clean-ups delete?"""
+
+import asyncio
+
+import typer
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kiqstart.core.retention.preview import RetentionPreview
+from kiqstart.delivery.tasks.policies import RetentionPolicies
+from kiqstart.infrastructure.database.schema import check_schema
+from kiqstart.ioc.container import ContainerFactory
+
+
+def run_retention() -> None:
+    """Print for each policy what it would delete now, which way, and why; nothing is deleted."""
+    for preview in asyncio.run(_previews()):
+        number = f"about {preview.rows:,} (an estimate)" if preview.is_estimate else f"{preview.rows:,}"
+        typer.echo(f"{preview.policy}: would delete {number} of about {preview.table_rows:,} rows")
+        typer.echo(f"  along the {preview.walk.described}: {preview.reason}")
+
+
+async def _previews() -> list[RetentionPreview]:
+    container = ContainerFactory()()
+    engine = container.resolve(AsyncEngine)
+    try:
+        await check_schema(engine)
+        return await container.resolve(RetentionPolicies).previews()
+    finally:
+        await engine.dispose()

@@ -1,0 +1,56 @@
+"""The retention policies of this service, for the checks that are made before any of them runs."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from logging import getLogger
+
+from kiqstart.core.retention.engine import RetentionEngine
+from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.preview import RetentionPreview
+from kiqstart.core.session.repository import RefreshSessionRepository
+from kiqstart.core.todo.repository import TodoRepository
+from kiqstart.infrastructure.errors import OperatorError
+
+logger = getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionPolicies:
+    """Every policy, as it would be run now with the least age: a line for each in `all`."""
+
+    _retention: RetentionEngine
+    _sessions: RefreshSessionRepository
+    _todos: TodoRepository
+
+    def all(self) -> list[RetentionPolicy]:
+        """Return the policies."""
+        return [
+            self._sessions.expired_policy(datetime.now(UTC)),
+            self._todos.completed_policy(),
+        ]
+
+    async def check(self) -> None:
+        """Log which way each policy goes through its table, and why.
+
+        Raises:
+            OperatorError: one cannot be run; the text has the index to create.
+        """
+        policies = self.all()
+        try:
+            choices = await self._retention.check(policies)
+        except PolicyError as error:
+            raise OperatorError(str(error)) from None
+        for policy, choice in zip(policies, choices, strict=True):
+            logger.info("%s: would go along the %s: %s", policy.name, choice.kind.described, choice.reason)
+
+    async def previews(self) -> list[RetentionPreview]:
+        """Say what each would delete now.
+
+        Raises:
+            OperatorError: one cannot be run; the text has the index to create.
+        """
+        try:
+            return [await self._retention.preview(policy) for policy in self.all()]
+        except PolicyError as error:
+            raise OperatorError(str(error)) from None
