@@ -15,10 +15,10 @@ depends_on: str | Sequence[str] | None = None
 def upgrade() -> None:
     op.create_table(
         "retention_runs",
+        sa.Column("policy", sa.String(), nullable=False),
         sa.Column("run_id", sa.String(), nullable=False),
         sa.Column("piece", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("pieces", sa.Integer(), nullable=False),
-        sa.Column("policy", sa.String(), nullable=False),
         sa.Column("walk", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
         sa.Column("storage", sa.String(), nullable=False),
@@ -31,7 +31,7 @@ def upgrade() -> None:
         sa.Column("heartbeat_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
         sa.Column("stopped", sa.String(), nullable=True),
         sa.Column("taken_on", sa.Boolean(), server_default=sa.false(), nullable=False),
-        sa.PrimaryKeyConstraint("run_id", "piece", name=op.f("pk_retention_runs")),
+        sa.PrimaryKeyConstraint("policy", "run_id", "piece", name=op.f("pk_retention_runs")),
         # Room on each page for the next versions of its rows: every batch of a clean-up updates one, in place.
         postgresql_with={"fillfactor": 50},
     )

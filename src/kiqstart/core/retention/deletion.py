@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, column, delete, func, select, text, tuple_
+from sqlalchemy import ColumnElement, and_, column, delete, func, literal, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.page_walk import ctid
@@ -69,7 +69,7 @@ async def list_rows(
     found: list[tuple[ColumnElement[bool], FailureKey, FailureKey]] = []
     for row in rows:
         values = dict(zip(columns, row, strict=True))
-        is_it = tuple_(*policy.primary_key) == tuple_(*(values[column] for column in policy.primary_key))
+        is_it = and_(*(column == literal(values[column], column.type) for column in policy.primary_key))
         key = {column.name: _plain(value) for column, value in values.items()}
         found.append((is_it, {column.name: key[column.name] for column in group} or key, key))
     return found

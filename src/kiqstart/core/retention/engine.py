@@ -63,7 +63,6 @@ class RetentionEngine:
         Raises:
             PolicyError: the policy cannot be run as it is written.
             InvalidRunOptionError: a limit or the number of shards is out of its range.
-            RunTakenOverError: another worker goes on with this run.
             sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
             OSError: the server did not come back in time.
         """
@@ -72,14 +71,15 @@ class RetentionEngine:
         meter = ProgressMeter(progress)
         run = self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop)
         try:
-            pieces = await run.open(shards)
-            if invite is not None and pieces > 1:
-                await invite(pieces - 1)
+            to_do = await run.open(shards)
+            if invite is not None and to_do > 1:
+                await invite(to_do - 1)
             await run.take_part()
-            report = await self._report(run, await run.wait_for_others())
+            pieces = await run.wait_for_others()
         finally:
             await to_its_end(run.release())
-        await meter.report(report.deleted, report.deleted, 1.0, end=report.stopped is StopReason.END)
+        report = await self._report(run, pieces)
+        await meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
         logger.info(
             "%s: %d rows deleted in %.1f s, stopped at: %s", policy.name, report.deleted, report.seconds, report.stopped
         )
@@ -89,7 +89,6 @@ class RetentionEngine:
         """Take part in a run that another worker has opened, until there is nothing to take.
 
         Raises:
-            RunTakenOverError: this worker was taken for dead, and another goes on.
             sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
             OSError: the server did not come back in time.
         """

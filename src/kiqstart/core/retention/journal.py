@@ -32,7 +32,7 @@ class Piece:
 
     run_id: str
     number: int
-    is_one_of_many: bool
+    pieces: int
     walk: WalkKind
     reason: str
     storage: str
@@ -67,11 +67,13 @@ class Journal:
 
     async def lock(self, connection: AsyncConnection) -> None:
         """Let nobody else open a run of this policy until the transaction ends."""
-        await connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(self.policy, 0))))
+        await connection.execute(
+            select(func.pg_advisory_xact_lock(func.hashtextextended(f"kiqstart retention {self.policy}", 0)))
+        )
 
     async def pieces(self, connection: AsyncConnection) -> list[Piece]:
         """Return the run's pieces, in their order."""
-        return await self._read(connection, RetentionRun.run_id == self.run_id)
+        return await self._read(connection, *self._run())
 
     async def interrupted(self, connection: AsyncConnection, size: TableSize) -> list[Piece]:
         """Return the pieces of the policy's last run if it left something that another may go on with."""
@@ -81,7 +83,12 @@ class Journal:
             .order_by(RetentionRun.started_at.desc())
             .limit(1)
         )
-        pieces = await self._read(connection, RetentionRun.run_id == last.scalar_subquery(), ~RetentionRun.taken_on)
+        pieces = await self._read(
+            connection,
+            RetentionRun.policy == self.policy,
+            RetentionRun.run_id == last.scalar_subquery(),
+            ~RetentionRun.taken_on,
+        )
         may = all(not piece.is_alive and piece.storage == size.storage for piece in pieces)
         return [piece for piece in pieces if piece.stopped is not StopReason.END] if may else []
 
@@ -119,7 +126,8 @@ class Journal:
 
     async def take_on(self, connection: AsyncConnection, run_id: str) -> None:
         """Say that this run goes on with what another has left."""
-        await connection.execute(update(RetentionRun).where(RetentionRun.run_id == run_id).values(taken_on=True))
+        of_it = (RetentionRun.policy == self.policy, RetentionRun.run_id == run_id)
+        await connection.execute(update(RetentionRun).where(*of_it).values(taken_on=True))
 
     async def restart(self, connection: AsyncConnection, size: TableSize, intervals: Sequence[Interval]) -> None:
         """Begin at the beginning with a table that was rewritten since; what was counted stays."""
@@ -127,7 +135,7 @@ class Journal:
             todo = tuple(intervals) if piece.number == 0 else ()
             await connection.execute(
                 update(RetentionRun)
-                .where(RetentionRun.run_id == self.run_id, RetentionRun.piece == piece.number)
+                .where(*self._run(), RetentionRun.piece == piece.number)
                 .values(storage=size.storage, state=piece.state.restarted(todo).to_json(), owner=None)
             )
 
@@ -136,7 +144,7 @@ class Journal:
         free = (
             select(RetentionRun.piece)
             .where(
-                RetentionRun.run_id == self.run_id,
+                *self._run(),
                 RetentionRun.stopped.is_(None),
                 ~RetentionRun.taken_on,
                 or_(RetentionRun.owner.is_(None), ~self._is_recent()),
@@ -150,10 +158,10 @@ class Journal:
             return None
         await connection.execute(
             update(RetentionRun)
-            .where(RetentionRun.run_id == self.run_id, RetentionRun.piece == number)
+            .where(*self._run(), RetentionRun.piece == number)
             .values(owner=self.owner, heartbeat_at=func.clock_timestamp())
         )
-        return (await self._read(connection, RetentionRun.run_id == self.run_id, RetentionRun.piece == number))[0]
+        return (await self._read(connection, *self._run(), RetentionRun.piece == number))[0]
 
     async def load(self, connection: AsyncConnection, number: int) -> PieceState:
         """Return where a piece stands.
@@ -189,24 +197,21 @@ class Journal:
         """Say that this worker is alive, while it waits."""
         await connection.execute(
             update(RetentionRun)
-            .where(RetentionRun.run_id == self.run_id, RetentionRun.owner == self.owner)
+            .where(*self._run(), RetentionRun.owner == self.owner)
             .values(heartbeat_at=func.clock_timestamp())
         )
 
     async def release(self, connection: AsyncConnection) -> None:
         """Let the next worker go on at once."""
         await connection.execute(
-            update(RetentionRun)
-            .where(RetentionRun.run_id == self.run_id, RetentionRun.owner == self.owner)
-            .values(owner=None)
+            update(RetentionRun).where(*self._run(), RetentionRun.owner == self.owner).values(owner=None)
         )
 
+    def _run(self) -> tuple[ColumnElement[bool], ...]:
+        return (RetentionRun.policy == self.policy, RetentionRun.run_id == self.run_id)
+
     def _mine(self, number: int) -> tuple[ColumnElement[bool], ...]:
-        return (
-            RetentionRun.run_id == self.run_id,
-            RetentionRun.piece == number,
-            RetentionRun.owner == self.owner,
-        )
+        return (*self._run(), RetentionRun.piece == number, RetentionRun.owner == self.owner)
 
     def _is_recent(self) -> ColumnElement[bool]:
         return RetentionRun.heartbeat_at > func.clock_timestamp() - literal(timedelta(seconds=self.takeover_after))
@@ -221,7 +226,7 @@ class Journal:
             Piece(
                 run_id=row.run_id,
                 number=row.piece,
-                is_one_of_many=row.pieces > 1,
+                pieces=row.pieces,
                 walk=WalkKind(row.walk),
                 reason=row.reason,
                 storage=row.storage,

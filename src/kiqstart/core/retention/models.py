@@ -22,10 +22,10 @@ class RetentionRun(Base):
     # Room on each page for the next versions of its rows, so that an update leaves the index alone.
     __table_args__ = ({"postgresql_with": {"fillfactor": 50}},)
 
+    policy: Mapped[str] = mapped_column(primary_key=True)
     run_id: Mapped[str] = mapped_column(primary_key=True)
     piece: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     pieces: Mapped[int]
-    policy: Mapped[str]
     walk: Mapped[str]
     reason: Mapped[str]
     # What the walk's positions are good for: see `TableSize.storage`.

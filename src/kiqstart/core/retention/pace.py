@@ -16,10 +16,10 @@ class Pace:
     `rows` is the size of the next batch, `timeout` the seconds that it may take.
     """
 
-    def __init__(self, settings: RetentionSettings) -> None:
+    def __init__(self, settings: RetentionSettings, rows_per_second: float | None = None) -> None:
         self._target = settings.batch_seconds
         # A ceiling of rows per second is kept batch by batch, so that rests stay as short as the batches.
-        per_batch = round((settings.rows_per_second or settings.batch_rows / self._target) * self._target)
+        per_batch = round((rows_per_second or settings.batch_rows / self._target) * self._target)
         self._ceiling = max(1, min(settings.batch_rows, per_batch))
         self._floor = min(_FEWEST_ROWS, self._ceiling)
         self._first_timeout = settings.statement_timeout

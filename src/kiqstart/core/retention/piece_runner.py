@@ -22,6 +22,7 @@ from kiqstart.core.retention.journal import Journal
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.pace import Pace
 from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.report import FailureGroup, StopReason
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
@@ -32,8 +33,6 @@ logger = getLogger(__name__)
 
 _ROW_BY_ROW: Final = 8
 _SECONDS_BETWEEN_ROUNDS: Final = 0.2
-_FIRST_RECONNECT: Final = 0.1
-_LONGEST_RECONNECT: Final = 2.0
 
 
 class _OverRowLimitError(Exception):
@@ -58,6 +57,7 @@ class PieceRunner:
     number: int
     state: PieceState
     row_limit: int | None
+    rows_per_second: float | None
     # On the clock of `monotonic`.
     deadline: float
     settings: RetentionSettings
@@ -70,7 +70,7 @@ class PieceRunner:
     _is_last_round: bool = False
 
     def __post_init__(self) -> None:
-        self._pace = Pace(self.settings)
+        self._pace = Pace(self.settings, self.rows_per_second)
 
     async def run(self) -> StopReason:
         """Work until the piece is done, a limit is reached, or the event says to stop.
@@ -86,7 +86,7 @@ class PieceRunner:
             except (DBAPIError, OSError) as error:
                 if fault_of(error) is not Fault.LOST:
                     raise
-                await self._wait_for_server(error)
+                await self._wait_for_server()
             else:
                 if reason is not None:
                     return reason
@@ -217,7 +217,7 @@ class PieceRunner:
         return True
 
     async def _slow_down(self, deleted: int, seconds: float) -> None:
-        rate = self.settings.rows_per_second
+        rate = self.rows_per_second
         pause = max(self.settings.pause, deleted / rate - seconds if rate else 0.0)
         if pause > 0:
             await rest(pause, self.stop)
@@ -227,25 +227,16 @@ class PieceRunner:
             await self.journal.save(connection, self.number, self.state, stopped=reason)
         return reason
 
-    async def _wait_for_server(self, error: DBAPIError | OSError) -> None:
+    async def _wait_for_server(self) -> None:
         """Wait until the server is back, and learn from it which batch was the last to be committed."""
-        logger.warning("%s: PostgreSQL is gone, waiting for it: %s", self.policy.name, error)
-        started, delay = monotonic(), _FIRST_RECONNECT
-        while not self.stop.is_set():
-            await rest(delay, self.stop)
-            delay = min(2 * delay, _LONGEST_RECONNECT)
-            try:
-                async with transaction(self.sessions) as connection:
-                    state = await self.journal.load(connection, self.number)
-                    await self.journal.heartbeat(connection)
-            except (DBAPIError, OSError) as again:
-                if fault_of(again) is not Fault.LOST or monotonic() - started > self.settings.reconnect_wait:
-                    raise
-            else:
-                waited = monotonic() - started
-                self.state = replace(state, waited=state.waited + waited)
-                logger.info("%s: PostgreSQL is back after %.1f s", self.policy.name, waited)
-                return
+        started = monotonic()
+
+        async def load(connection: AsyncConnection) -> PieceState:
+            await self.journal.heartbeat(connection)
+            return await self.journal.load(connection, self.number)
+
+        state = await transact(self.sessions, load, wait=self.settings.reconnect_wait, stop=self.stop)
+        self.state = replace(state, waited=state.waited + monotonic() - started)
 
     async def _limit(self, connection: AsyncConnection) -> None:
         await limit_transaction(

@@ -42,33 +42,47 @@ class ProgressMeter:
     _started: float = field(default_factory=monotonic)
     _last: float = float("-inf")
     _deleted_before: int | None = None
+    _total: int = 0
+    _fraction: float = 0.0
 
     @property
     def is_due(self) -> bool:
         """Whether the callback would be called now."""
         return self.callback is not None and monotonic() - self._last >= _SECONDS_BETWEEN
 
-    async def report(
-        self, deleted: int, total: int, fraction: float | None, *, waiting: str | None = None, end: bool = False
-    ) -> None:
-        """Call the callback if it is time to, and at the end in any case; without a fraction, rows tell it."""
+    async def report(self, deleted: int, total: int, fraction: float | None, *, waiting: str | None = None) -> None:
+        """Call the callback if it is time to; without a fraction, rows tell it. It never goes back."""
         if self._deleted_before is None:
             self._deleted_before = deleted
-        if self.callback is None or not (end or self.is_due):
+        if not self.is_due:
+            return
+        self._total = max(total, deleted)
+        if fraction is None:
+            fraction = deleted / self._total if self._total else 0.0
+        self._fraction = min(1.0, max(fraction, self._fraction))
+        await self._call(deleted, waiting)
+
+    async def report_end(self, deleted: int, *, is_complete: bool) -> None:
+        """Call the callback a last time; a run that is not complete stays at its fraction."""
+        self._total = deleted if is_complete else max(self._total, deleted)
+        self._fraction = 1.0 if is_complete else self._fraction
+        await self._call(deleted, None)
+
+    async def _call(self, deleted: int, waiting: str | None) -> None:
+        if self.callback is None:
             return
         self._last = monotonic()
         seconds = self._last - self._started
-        total = deleted if end else max(total, deleted)
-        done = 1.0 if end else min(1.0, (deleted / total if total else 0.0) if fraction is None else fraction)
-        rate = (deleted - self._deleted_before) / seconds if seconds > 0 else 0.0
+        rate = (deleted - (self._deleted_before or 0)) / seconds if seconds > 0 else 0.0
+        left = self._total - deleted
         await self.callback(
             RetentionProgress(
                 deleted=deleted,
-                total=total,
-                fraction=done,
+                total=self._total,
+                fraction=self._fraction,
                 seconds=seconds,
                 rate=rate,
-                eta=0.0 if end else (total - deleted) / rate if rate else None,
+                eta=left / rate if rate else None if left else 0.0,
                 waiting=waiting,
             )
         )

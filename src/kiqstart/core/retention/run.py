@@ -7,23 +7,26 @@ from dataclasses import dataclass, field, replace
 from logging import getLogger
 from math import inf
 from time import monotonic
-from typing import Final, TypedDict
+from typing import Final, TypedDict, TypeVar
 
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk
+from kiqstart.core.retention.errors import RunTakenOverError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.piece_runner import PieceRunner
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
-from kiqstart.core.retention.report import StopReason
+from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.table import TableSize, read_table_size
 from kiqstart.core.retention.transaction import rest, transaction
 from kiqstart.core.retention.walk import Interval, Walk
+
+T = TypeVar("T")
 
 logger = getLogger(__name__)
 
@@ -68,33 +71,41 @@ class Run:
         Raises:
             PolicyError: the policy cannot be run.
         """
-        async with transaction(self.sessions) as connection:
+
+        async def find_or_make(connection: AsyncConnection) -> list[Piece]:
             await self.journal.lock(connection)
-            pieces = await self.journal.pieces(connection)
             size = await read_table_size(connection, self.policy.table)
+            pieces = await self.journal.pieces(connection)
             if not pieces:
                 await self._begin(connection, size, shards)
-                pieces = await self.journal.pieces(connection)
             elif pieces[0].walk is WalkKind.PAGES and pieces[0].storage != size.storage:
                 logger.info("%s: the table was rewritten, so its pages are gone through again", self.policy.name)
                 whole = await make_walk(self.policy, WalkKind.PAGES, size).whole(connection)
                 await self.journal.restart(connection, size, [whole] if whole else [])
-        return sum(not piece.is_done for piece in pieces)
+            return await self.journal.pieces(connection)
+
+        return sum(not piece.is_done for piece in await self._transact(find_or_make))
 
     async def take_part(self) -> None:
         """Work through pieces until there is none that nobody has."""
+
+        async def claim(connection: AsyncConnection) -> tuple[Piece | None, TableSize]:
+            return await self.journal.claim(connection), await read_table_size(connection, self.policy.table)
+
         while not self.stop.is_set():
-            async with transaction(self.sessions) as connection:
-                piece = await self.journal.claim(connection)
-                size = await read_table_size(connection, self.policy.table)
-            if piece is None or await self._runner(piece, size).run() is StopReason.STOPPED:
+            piece, size = await self._transact(claim)
+            if piece is None:
                 return
+            try:
+                await self._runner(piece, size).run()
+            except RunTakenOverError as error:
+                # Whoever has it now counts what this worker has done, too.
+                logger.warning("%s", error)
 
     async def wait_for_others(self) -> list[Piece]:
         """Wait until all pieces are done, take over those of whoever died, and return them."""
         while True:
-            async with transaction(self.sessions) as connection:
-                pieces = await self.journal.pieces(connection)
+            pieces = await self._transact(self.journal.pieces)
             if all(piece.is_done for piece in pieces) or self.stop.is_set():
                 return pieces
             if any(not piece.is_alive for piece in pieces if not piece.is_done):
@@ -122,16 +133,19 @@ class Run:
         await self.journal.open(connection, choice, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
 
+    async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+        return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)
+
     def _runner(self, piece: Piece, size: TableSize) -> PieceRunner:
+        rate = self.settings.rows_per_second
         budget = inf if self.limits.seconds is None else self.limits.seconds - piece.age
 
         async def observe(state: PieceState, fraction: float | None, waiting: str | None) -> None:
             if not self.meter.is_due:
                 return
             deleted, total = state.deleted, piece.total
-            if piece.is_one_of_many:
-                async with transaction(self.sessions) as connection:
-                    pieces = await self.journal.pieces(connection)
+            if piece.pieces > 1:
+                pieces = await self._transact(self.journal.pieces)
                 deleted, total, fraction = _deleted(pieces), _total(pieces), None
             await self.meter.report(deleted, total, fraction, waiting=waiting)
 
@@ -143,6 +157,7 @@ class Run:
             number=piece.number,
             state=piece.state,
             row_limit=piece.row_limit,
+            rows_per_second=rate / piece.pieces if rate else None,
             deadline=monotonic() + budget,
             settings=self.settings,
             load=self.load,

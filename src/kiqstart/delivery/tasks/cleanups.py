@@ -5,12 +5,11 @@ from logging import getLogger
 from typing import Annotated, Final
 
 from pydantic import Field
-from taskiq import Context, NoResultError
+from taskiq import Context
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
 from kiqstart.core.retention.engine import MAX_SHARDS, RetentionEngine
-from kiqstart.core.retention.errors import RunTakenOverError
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.report import RetentionReport, StopReason
 from kiqstart.core.retention.run import RunLimits
@@ -100,25 +99,20 @@ class CleanupRunner:
 
         Raises:
             TaskInterruptedError: the worker ends; the task is sent again.
-            NoResultError: another worker goes on with this very task, and stores the result.
         """
         stop = self._shutdown.event
-        try:
-            if (run_id := context.message.labels.get(_RUN_LABEL)) is not None:
-                await self._retention.join(policy, str(run_id), stop=stop)
-                return None
-            report = await self._retention.run(
-                policy,
-                run_id=context.message.task_id,
-                limits=RunLimits(rows=options.row_limit, seconds=options.time_budget),
-                shards=options.shards,
-                invite=_Invitation(context),
-                progress=report_progress(progress),
-                stop=stop,
-            )
-        except RunTakenOverError as error:
-            logger.warning("%s", error)
-            raise NoResultError from error
+        if (run_id := context.message.labels.get(_RUN_LABEL)) is not None:
+            await self._retention.join(policy, str(run_id), stop=stop)
+            return None
+        report = await self._retention.run(
+            policy,
+            run_id=context.message.task_id,
+            limits=RunLimits(rows=options.row_limit, seconds=options.time_budget),
+            shards=options.shards,
+            invite=_Invitation(context),
+            progress=report_progress(progress),
+            stop=stop,
+        )
         if report.stopped is StopReason.STOPPED:
             raise TaskInterruptedError(f"{policy.name}: stopped after {report.deleted} rows, since the worker ends")
         _log(report)
