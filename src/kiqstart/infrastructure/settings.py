@@ -24,12 +24,15 @@ def load_settings(settings: type[SettingsT]) -> SettingsT:
         return settings()
     except ValidationError as error:
         problems = "; ".join(
-            f"{_variable(settings, str(item['loc'][0]))} "
-            + ("is not set" if item["type"] == "missing" else item["msg"].removeprefix("Value error, "))
+            _problem(settings, item["loc"], "is not set" if item["type"] == "missing" else item["msg"])
             for item in error.errors(include_input=False, include_url=False)
         )
         raise SettingsError(f"settings: {problems} (.env.example describes every setting)") from None
 
 
-def _variable(settings: type[BaseSettings], field: str) -> str:
-    return f"{settings.model_config.get('env_prefix', '')}{field}".upper()
+def _problem(settings: type[BaseSettings], location: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    if not location:
+        # A rule about several settings, which its message names.
+        return message
+    return f"{settings.model_config.get('env_prefix', '')}{location[0]}".upper() + f" {message}"

@@ -49,7 +49,8 @@ class RetentionEngine:
 
         A run goes on where the last one with the same id was interrupted, or else with what the policy's last run left
         when it was interrupted or came to its limit. A row that is locked or cannot be deleted costs the others
-        nothing. A lost server is waited for. When the run is cancelled, the batch that is under way is finished first.
+        nothing. A lost server is waited for. When the run is cancelled, the batch that is under way is finished first;
+        `report` then tells what was done.
 
         Args:
             policy: what to delete.
@@ -76,6 +77,9 @@ class RetentionEngine:
                 await invite(to_do - 1)
             await run.take_part()
             pieces = await run.wait_for_others()
+        except asyncio.CancelledError:
+            logger.warning("%s: cancelled; run %s can be gone on with", policy.name, run.journal.run_id)
+            raise
         finally:
             await to_its_end(run.release())
         report = await self._report(run, pieces)
@@ -97,6 +101,13 @@ class RetentionEngine:
             await run.take_part()
         finally:
             await to_its_end(run.release())
+
+    async def report(self, policy: RetentionPolicy, run_id: str) -> RetentionReport | None:
+        """Say what a run has done so far, also one that was cancelled or killed; None if there is no such run."""
+        run = self._run(policy, run_id, limits=RunLimits(), meter=ProgressMeter(None), stop=None)
+        async with transaction(self._sessions) as connection:
+            pieces = await run.journal.pieces(connection)
+        return await self._report(run, pieces) if pieces else None
 
     async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
         """Say what a run would delete, and which way it would go.
@@ -130,7 +141,8 @@ class RetentionEngine:
             policy=policy,
             journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
             settings=self._settings,
-            load=LoadGate(check=self._load),
+            # A run that waits must show life more often than it is looked for.
+            load=LoadGate(check=self._load, seconds_between=min(1.0, self._settings.takeover_after / 3)),
             stop=stop or asyncio.Event(),
             limits=limits,
             meter=meter,

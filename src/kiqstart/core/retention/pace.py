@@ -29,7 +29,10 @@ class Pace:
     def record(self, seconds: float) -> None:
         """Take the time that a batch of the present size took."""
         factor = min(_FASTEST_GROWTH, self._target / seconds) if seconds > 0 else _FASTEST_GROWTH
-        self.rows = max(self._floor, min(self._ceiling, round(self.rows * factor)))
+        # Below the floor are only batches that had to shrink; they grow step by step.
+        floor = self._floor if self.rows >= self._floor else 1
+        self.rows = max(floor, min(self._ceiling, round(self.rows * factor)))
+        self.timeout = max(self._first_timeout, self.timeout / 2)
 
     def shrink(self) -> bool:
         """Halve the next batch, down to a single row; False if it is one already."""

@@ -1,6 +1,8 @@
 """How considerate a clean-up is."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -36,6 +38,12 @@ class RetentionSettings(BaseSettings):
     max_lock_waiters: int = Field(
         default=20, ge=1, description="Other connections that may wait for locks in this database before a run waits."
     )
+
+    @model_validator(mode="after")
+    def _shows_life_while_it_rests(self) -> Self:
+        if self.pause >= self.takeover_after:
+            raise ValueError("RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER, or a resting run is taken over")
+        return self
 
     @property
     def statement_timeout(self) -> float:
