@@ -41,7 +41,7 @@ class ProgressMeter:
     callback: ProgressCallback | None
     _started: float = field(default_factory=monotonic)
     _last: float = float("-inf")
-    _deleted_before: int | None = None
+    _deleted_before: int = 0
     _total: int = 0
     _fraction: float = 0.0
 
@@ -52,8 +52,6 @@ class ProgressMeter:
 
     async def report(self, deleted: int, total: int, fraction: float | None, *, waiting: str | None = None) -> None:
         """Call the callback if it is time to; without a fraction, rows tell it. It never goes back."""
-        if self._deleted_before is None:
-            self._deleted_before = deleted
         if not self.is_due:
             return
         self._total = max(total, deleted)
