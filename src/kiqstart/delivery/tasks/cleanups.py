@@ -19,11 +19,14 @@ from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
 
 logger = getLogger(__name__)
 
+# What a `bigint` holds.
+_MOST_ROWS: Final = 2**63 - 1
+
 # In how many pieces workers may share a clean-up; one for no sharing.
 Shards = Annotated[int, Field(ge=1, le=MAX_SHARDS)]
 # After how many rows a clean-up stops, and after how many seconds; the next one goes on.
-RowLimit = Annotated[int | None, Field(ge=1)]
-TimeBudget = Annotated[float | None, Field(gt=0)]
+RowLimit = Annotated[int | None, Field(ge=1, le=_MOST_ROWS)]
+TimeBudget = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
 # On the messages that call other workers to a run: its id.
 _RUN_LABEL: Final = "retention_run"
