@@ -96,19 +96,22 @@ class KeyWalk:
     async def _histogram(self, connection: AsyncConnection, interval: Interval) -> list[str]:
         first = self.policy.key[0]
         name = self.policy.table
-        bounds = cast(cast(column("histogram_bounds"), Text), ARRAY(first.type))
         of_column = (
             column("schemaname") == (name.schema or func.current_schema()),
             column("tablename") == name.name,
             column("attname") == first.name,
         )
-        bound = func.unnest(bounds).column_valued("bound")
-        source = select(column("histogram_bounds", Text)).select_from(_STATISTICS).where(*of_column).limit(1).subquery()
+        statistics = (
+            select(column("histogram_bounds", Text)).select_from(_STATISTICS).where(*of_column).limit(1).subquery()
+        )
+        # The column's own type is `anyarray`, which nothing but text can be made of.
+        bounds = cast(cast(statistics.c.histogram_bounds, Text), ARRAY(first.type))
+        bound = func.unnest(bounds).column_valued("bound", joins_implicitly=True)
         inside = [bound < _value(interval.upto[0], first)]
         if interval.after is not None:
             inside.append(bound > _value(interval.after[0], first))
         found = await connection.scalars(
-            select(cast(bound, Text)).select_from(source, bound).where(*inside).order_by(bound)
+            select(cast(bound, Text)).select_from(statistics).where(*inside).order_by(bound)
         )
         return list(found)
 
