@@ -50,6 +50,10 @@ class ProgressMeter:
         """Whether the callback would be called now."""
         return self.callback is not None and monotonic() - self._last >= _SECONDS_BETWEEN
 
+    def begin(self, deleted: int) -> None:
+        """Say how many rows had been deleted before this process took up the run."""
+        self._started, self._deleted_before = monotonic(), deleted
+
     async def report(self, deleted: int, total: int, fraction: float | None, *, waiting: str | None = None) -> None:
         """Call the callback if it is time to; without a fraction, rows tell it. It never goes back."""
         if not self.is_due:
@@ -71,7 +75,7 @@ class ProgressMeter:
             return
         self._last = monotonic()
         seconds = self._last - self._started
-        rate = (deleted - (self._deleted_before or 0)) / seconds if seconds > 0 else 0.0
+        rate = (deleted - self._deleted_before) / seconds if seconds > 0 else 0.0
         left = self._total - deleted
         await self.callback(
             RetentionProgress(

@@ -84,7 +84,9 @@ class Run:
                 await self.journal.restart(connection, size, [whole] if whole else [])
             return await self.journal.pieces(connection)
 
-        return sum(not piece.is_done for piece in await self._transact(find_or_make))
+        pieces = await self._transact(find_or_make)
+        self.meter.begin(_deleted(pieces))
+        return sum(not piece.is_done for piece in pieces)
 
     async def take_part(self) -> None:
         """Work through pieces until there is none that nobody has."""
