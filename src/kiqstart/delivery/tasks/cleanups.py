@@ -117,7 +117,7 @@ class CleanupRunner:
             stop=stop,
         )
         if report.stopped is StopReason.STOPPED:
-            raise TaskInterruptedError(f"{policy.name}: stopped after {report.deleted} rows, since the worker ends")
+            raise TaskInterruptedError(reason=f"stopped after {report.deleted} rows, since this worker ends")
         _log(report)
         return _as_json(report)
 

@@ -4,6 +4,8 @@ import inspect
 from collections.abc import Callable
 from pathlib import Path
 
+from taskiq import NoResultError
+
 from kiqstart.infrastructure.errors import OperatorError
 
 
@@ -20,8 +22,17 @@ class InvalidTaskArgumentsError(ValueError):
         self.problem = problem
 
 
-class TaskInterruptedError(Exception):
-    """A task stopped halfway since its worker ends: it is sent again at once, with its id, and no retry is counted."""
+class TaskInterruptedError(NoResultError):
+    """A task stopped halfway since its worker ends: it is sent again at once, with its id, and no retry is counted.
+
+    As a `NoResultError` it is nobody's mistake: taskiq logs no traceback, and stores nothing.
+
+    Args:
+        reason: what was interrupted where, for the log.
+    """
+
+    __template__ = "{reason}"
+    reason: str
 
 
 def source_file(member: type | Callable[..., object]) -> str:

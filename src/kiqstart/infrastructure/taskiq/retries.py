@@ -30,7 +30,9 @@ class RetryMiddleware(TaskiqMiddleware):
         """Store the next try, and keep this one's error from being stored as the result."""
         retries = int(message.labels.get(RETRIES_LABEL, 0))
         if isinstance(exception, TaskInterruptedError):
-            logger.info("Task %s with id %s is left to the next worker", message.task_name, message.task_id)
+            logger.info(
+                "Task %s with id %s is left to the next worker: %s", message.task_name, message.task_id, exception
+            )
             await self._send_again(message, result, retries=retries, delay=0.0)
             return
         limit = int(message.labels.get("max_retries", 0))

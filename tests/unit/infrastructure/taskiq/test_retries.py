@@ -2,23 +2,25 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from taskiq import Context, InMemoryBroker, TaskiqDepends
+from taskiq import Context, InMemoryBroker, NoResultError, TaskiqDepends
 
 from kiqstart.infrastructure.taskiq.delayed import InMemoryDelayedMessages
-from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, TaskInterruptedError
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
 
 
 class Attempts:
-    """Fails until it has been tried often enough, and remembers each try's task id."""
+    """Fails until it has been tried often enough, and remembers each try's task id and its number of retries."""
 
     def __init__(self, failures: list[Exception]) -> None:
         self.task_ids: list[str] = []
+        self.retries: list[int] = []
         self._failures = failures
 
     async def run(self, answer: int = 42, context: Context = TaskiqDepends()) -> int:
         self.task_ids.append(context.message.task_id)
+        self.retries.append(int(context.message.labels.get("retries", 0)))
         if len(self.task_ids) <= len(self._failures):
             raise self._failures[len(self.task_ids) - 1]
         return answer
@@ -71,3 +73,43 @@ async def test_a_call_with_wrong_arguments_is_never_tried_again(broker: InMemory
     assert isinstance(result.error, InvalidTaskArgumentsError)
     assert "retries" not in result.labels
     assert attempts.task_ids == []
+
+
+async def test_an_interrupted_task_is_sent_again_at_once_and_no_retry_is_counted(broker: InMemoryBroker) -> None:
+    attempts = Attempts([TaskInterruptedError(reason="one"), OSError("two"), TaskInterruptedError(reason="three")])
+    task = await register_task(broker, attempts.run, name="try", max_retries=1, retry_delay=0).kiq(answer=7)
+    result = await task.wait_result(check_interval=0.01, timeout=5)
+    assert result.return_value == 7
+    assert attempts.task_ids == [task.task_id] * 4
+    assert attempts.retries == [0, 0, 1, 1]
+
+
+async def test_an_interruption_does_not_wait_for_the_retries_delay(broker: InMemoryBroker) -> None:
+    attempts = Attempts([TaskInterruptedError(reason="the worker ends")])
+    task = await register_task(broker, attempts.run, name="try", max_retries=0, retry_delay=600).kiq()
+    assert (await task.wait_result(check_interval=0.01, timeout=5)).return_value == 42
+
+
+async def test_an_interruption_is_not_the_result_and_nobodys_mistake(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "kiqstart")
+    broker = InMemoryBroker(await_inplace=True)
+    delayed = InMemoryDelayedMessages(broker)
+    broker.add_middlewares(RetryMiddleware(delayed))
+    attempts = Attempts([TaskInterruptedError(reason="the worker ends")])
+    task = await register_task(broker, attempts.run, name="try").kiq()
+    # The next try has not begun, as nothing was waited for since.
+    assert len(attempts.task_ids) == 1
+    assert not await task.is_ready()
+    assert not any(record.exc_info for record in caplog.records)
+    assert f"Task try with id {task.task_id} is left to the next worker: the worker ends" in caplog.messages
+    await delayed.stop()
+
+
+async def test_a_run_that_leaves_the_result_to_another_is_not_tried_again() -> None:
+    broker = InMemoryBroker(await_inplace=True)
+    delayed = InMemoryDelayedMessages(broker)
+    broker.add_middlewares(RetryMiddleware(delayed))
+    attempts = Attempts([NoResultError()])
+    task = await register_task(broker, attempts.run, name="try", max_retries=3, retry_delay=0).kiq()
+    assert not await task.is_ready()
+    assert not delayed._waiting

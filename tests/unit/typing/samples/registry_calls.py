@@ -11,7 +11,9 @@ async def right_calls(registry: TasksRegistry) -> None:
     await registry.session_cleanup.kiq(7)
     await registry.session_cleanup.kiq(days_old=7)
     await registry.session_cleanup.kicker().with_labels(priority=1).kiq(days_old=0)
+    await registry.session_cleanup.kiq(days_old=7, shards=2, row_limit=100_000, time_budget=1200.0, dry_run=True)
     await registry.todo_cleanup.kiq()
+    await registry.todo_cleanup.kiq(shards=4, row_limit=None, time_budget=None, dry_run=False)
 
 
 async def right_results(registry: TasksRegistry) -> None:
@@ -21,6 +23,13 @@ async def right_results(registry: TasksRegistry) -> None:
     deleted: int = sessions["deleted_count"] + todos["todos_deleted"] + todos["users_processed"]
     first_error: str = todos["errors"][0]["error"]
     print(pong["result"], deleted, first_error)
+    if (report := sessions["report"]) is not None:
+        stopped: str = report["stopped"]
+        key: str | int = report["errors"][0]["key"]["id"]
+        print(stopped, report["resumed"], report["deleted"] / report["seconds"], key)
+    if (preview := todos["preview"]) is not None:
+        share: float = preview["rows"] / preview["table_rows"]
+        print(share)
 
 
 async def wrong_calls(registry: TasksRegistry) -> None:
@@ -29,6 +38,13 @@ async def wrong_calls(registry: TasksRegistry) -> None:
     await registry.session_cleanup.kiq(7, None, 3)  # error
     await registry.ping.kiq(1)  # error
     await registry.todo_cleanup.kiq(user_id=1)  # error
+    await registry.todo_cleanup.kiq(4)  # error
+    await registry.session_cleanup.kiq(7, 2)  # error
+    await registry.session_cleanup.kiq(shards="2")  # error
+    await registry.session_cleanup.kiq(shards=None)  # error
+    await registry.session_cleanup.kiq(row_limit=1.5)  # error
+    await registry.todo_cleanup.kiq(time_budget="20 min")  # error
+    await registry.todo_cleanup.kiq(dry_run="yes")  # error
     await registry.user_cleanup.kiq()  # error
     await registry.session_cleanup.kicker().kiq(days_old=None)  # error
 
@@ -36,6 +52,7 @@ async def wrong_calls(registry: TasksRegistry) -> None:
 async def wrong_results(registry: TasksRegistry) -> None:
     result = (await (await registry.session_cleanup.kiq()).wait_result()).return_value
     print(result["todos_deleted"])  # error
+    print(result["report"]["deleted"])  # error
     count: str = result["deleted_count"]  # error
     print(count)
     pong: TodoCleanupResult = (await (await registry.ping.kiq()).wait_result()).return_value  # error
