@@ -48,8 +48,15 @@ async def completed(database: Database, user: User) -> None:
         f"""
         INSERT INTO todos (user_id, title, is_completed, completed_at)
         SELECT {user.id}, 'todo ' || n, n % 2 = 0, CASE WHEN n % 2 = 0 THEN now() END FROM generate_series(1, 1000) n
-        """  # noqa: S608 - the test's own
+        """,  # noqa: S608 - the test's own
+        "ANALYZE todos",
     )
+
+
+@pytest.fixture
+def every_batch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Call a run's progress callback after each batch, not ten times a second."""
+    monkeypatch.setattr("kiqstart.core.retention.progress._SECONDS_BETWEEN", 0.0)
 
 
 @pytest_asyncio.fixture

@@ -25,11 +25,23 @@ class Database:
             for statement in statements:
                 await connection.exec_driver_sql(statement)
 
+    async def alone(self, statement: str) -> None:
+        """Run a statement that no transaction may surround."""
+        async with self.engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            await connection.exec_driver_sql(statement)
+
+    async def value(self, query: str) -> object:
+        """Return the only column of the only row."""
+        async with self.engine.begin() as connection:
+            return (await connection.exec_driver_sql(query)).scalar_one()
+
     async def count(self, rows: str) -> int:
         """Count the rows of what stands after FROM."""
-        async with self.engine.begin() as connection:
-            counted = await connection.exec_driver_sql(f"SELECT count(*) FROM {rows}")  # noqa: S608 - the test's own
-            return int(counted.scalar_one())
+        return typing.cast("int", await self.value(f"SELECT count(*) FROM {rows}"))  # noqa: S608 - the test's own
+
+    async def waiting_for_locks(self) -> int:
+        """Count the connections that wait for others' locks."""
+        return await self.count("pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
 
     async def rows(self, model: type[DeclarativeBase], *where: ColumnElement[bool]) -> set[Row]:
         """Return a table's rows."""
@@ -39,6 +51,14 @@ class Database:
         async with self.engine.begin() as connection:
             found = await connection.execute(select(*columns).select_from(table).where(*where))
             return {(row[0], row[1], row[2], row[3]) for row in found}
+
+    async def before_delete(self, table: str, body: str) -> None:
+        """Add a trigger that runs some PL/pgSQL before each row is deleted; it is dropped after the test."""
+        self.drop_after[:0] = [f"DROP TRIGGER IF EXISTS refuse ON {table}", "DROP FUNCTION IF EXISTS refuse"]
+        await self.execute(
+            f"CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN OLD; END $$",
+            f"CREATE TRIGGER refuse BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
+        )
 
     async def create(self, model: type[Tables], *after: str) -> None:
         """Create a table, which is dropped after the test."""

@@ -26,5 +26,10 @@ def completed_todos(
     walk: WalkKind | None, *, error_key: tuple[InstrumentedAttribute[Any], ...] = (Todo.user_id,)
 ) -> RetentionPolicy:
     return RetentionPolicy(
-        name="todos", model=Todo, predicate=Todo.is_completed, cursor=(Todo.id,), walk=walk, error_key=error_key
+        name="todos",
+        model=Todo,
+        predicate=Todo.is_completed.is_(True),
+        cursor=(Todo.id,),
+        walk=walk,
+        error_key=error_key,
     )

@@ -47,7 +47,7 @@ class Reading(Tables):
 
 class Event(Tables):
     __tablename__ = "events"
-    __table_args__: ClassVar = {"postgresql_partition_by": "RANGE (at)"}
+    __table_args__ = ({"postgresql_partition_by": "RANGE (at)"},)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     at: Mapped[datetime] = mapped_column(primary_key=True, index=True)
@@ -89,7 +89,7 @@ class Visit(Tables):
     """Names that have to be quoted, in a schema of its own; columns are called otherwise than their attributes."""
 
     __tablename__ = 'Visits of "all"'
-    __table_args__: ClassVar = {"schema": "Analytics"}
+    __table_args__ = ({"schema": "Analytics"},)
 
     id: Mapped[int] = mapped_column("ID", primary_key=True)
     origin: Mapped[str] = mapped_column("from", postgresql.INET, index=True)
@@ -132,7 +132,8 @@ class Shape:
 
     @property
     def table(self) -> str:
-        return postgresql.dialect().identifier_preparer.format_table(self.policy(None).table)
+        table = self.policy(None).table
+        return ".".join('"' + name.replace('"', '""') + '"' for name in (table.schema, table.name) if name)
 
     @property
     def fill(self) -> str:
@@ -188,7 +189,7 @@ SHAPES: dict[str, Shape] = {
     ),
     "uuid key": Shape(
         model=Upload,
-        predicate=Upload.is_finished,
+        predicate=Upload.is_finished.is_(True),
         cursor=(Upload.id,),
         columns="id, is_finished",
         values="md5(n::text)::uuid, n % 4 = 0",

@@ -66,7 +66,6 @@ async def test_rows_with_equal_keys_are_cut_into_batches(
 async def test_page_batches_hold_as_many_pages_as_have_so_many_rows(
     make_retention: EngineFactory, database: Database, pages: int
 ) -> None:
-    await database.execute("ANALYZE todos")
     size = "generate_series(1, pg_relation_size('todos') / current_setting('block_size')::int)"
     all_pages = await database.count(size)
     assert all_pages > 5
@@ -87,12 +86,11 @@ async def test_an_empty_table_is_done_at_once(retention: RetentionEngine, walk: 
     assert [(progress.deleted, progress.fraction) for progress in seen] == [(0, 1.0)]
 
 
-@pytest.mark.usefixtures("completed")
+@pytest.mark.usefixtures("completed", "every_batch_is_reported")
 @pytest.mark.parametrize("walk", WALKS)
 async def test_a_run_ends_though_rows_keep_coming(
-    make_retention: EngineFactory, user: User, database: Database, walk: WalkKind, monkeypatch: pytest.MonkeyPatch
+    make_retention: EngineFactory, user: User, database: Database, walk: WalkKind
 ) -> None:
-    monkeypatch.setattr("kiqstart.core.retention.progress._SECONDS_BETWEEN", 0.0)
 
     async def insert_more(_: RetentionProgress) -> None:
         await database.execute(
@@ -106,13 +104,10 @@ async def test_a_run_ends_though_rows_keep_coming(
     assert await database.count("todos WHERE is_completed AND title LIKE 'todo%'") == 0
 
 
-@pytest.mark.usefixtures("expired")
+@pytest.mark.usefixtures("expired", "every_batch_is_reported")
 @pytest.mark.parametrize("walk", WALKS)
-async def test_progress_rises_to_one(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_progress_rises_to_one(make_retention: EngineFactory, database: Database, walk: WalkKind) -> None:
     await database.execute("ANALYZE refresh_sessions")
-    monkeypatch.setattr("kiqstart.core.retention.progress._SECONDS_BETWEEN", 0.0)
     seen: list[RetentionProgress] = []
 
     async def watch(progress: RetentionProgress) -> None:
