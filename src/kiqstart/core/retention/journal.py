@@ -140,14 +140,15 @@ class Journal:
             )
 
     async def claim(self, connection: AsyncConnection) -> Piece | None:
-        """Take a piece that is not done and that nobody alive has."""
+        """Take a piece that is not done and that nobody else alive has."""
         free = (
             select(RetentionRun.piece)
             .where(
                 *self._run(),
                 RetentionRun.stopped.is_(None),
                 ~RetentionRun.taken_on,
-                or_(RetentionRun.owner.is_(None), ~self._is_recent()),
+                # One's own: the connection was lost before the answer to the COMMIT that took it.
+                or_(RetentionRun.owner.is_(None), RetentionRun.owner == self.owner, ~self._is_recent()),
             )
             .order_by(RetentionRun.piece)
             .limit(1)
