@@ -18,6 +18,8 @@ CASES = [
     ({"TASKS_RESULT_TTL": "soon"}, "settings: TASKS_RESULT_TTL Input should be a valid integer"),
     ({"TASKS_KEY_PREFIX": "{a}"}, "settings: TASKS_KEY_PREFIX String should match pattern"),
     ({"LOG_LEVEL": "LOUD"}, "settings: LOG_LEVEL Input should be "),
+    ({"RETENTION_BATCH_SECONDS": "soon"}, "settings: RETENTION_BATCH_SECONDS Input should be a valid number"),
+    ({"RETENTION_PAUSE": "15"}, "settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER"),
     ({"REDIS_URL": f"redis://:hunter2@{NOTHING_LISTENS}/0"}, f"cannot use Redis at {NOTHING_LISTENS} (REDIS_URL): "),
 ]
 DATABASE_CASES = [

@@ -7,8 +7,9 @@ from kiqstart.testing import ProcessFactory
 def test_everything_is_there(kiqstart: CommandLine) -> None:
     done = kiqstart.run("check")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ok ") == 5
+    assert done.stdout.count("ok ") == 6
     assert "3 tasks, 3 schedules" in done.stdout
+    assert "retention   2 policies can be run" in done.stdout
 
 
 def test_all_that_is_wrong_is_shown_at_once(kiqstart: CommandLine) -> None:
@@ -19,11 +20,28 @@ def test_all_that_is_wrong_is_shown_at_once(kiqstart: CommandLine) -> None:
         ["FAILED", "Redis"],
         ["FAILED", "PostgreSQL"],
         ["FAILED", "schema"],
+        ["FAILED", "retention"],
     ]
     assert "hunter2" not in done.stderr + done.stdout
 
 
-@pytest.mark.parametrize("command", ["check", "ping", "shell", "migrate"])
+def test_each_setting_at_fault_is_named(kiqstart: CommandLine) -> None:
+    wrong = {"RETENTION_BATCH_SECONDS": "soon", "RETENTION_PAUSE": "-1", "TASKS_RESULT_TTL": "0"}
+    done = kiqstart.run("check", environment=wrong)
+    assert done.returncode == 1
+    [line] = done.stderr.splitlines()
+    assert line.startswith("FAILED  settings    settings: ")
+    for name in wrong:
+        assert f"{name} Input should be " in line
+
+
+def test_settings_of_retention_that_contradict_each_other_are_named(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("check", environment={"RETENTION_PAUSE": "20"})
+    assert done.returncode == 1
+    assert "settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "ping", "shell", "migrate", "retention"])
 def test_a_missing_setting_is_one_line(kiqstart: CommandLine, command: str) -> None:
     done = kiqstart.run(command, environment={"DATABASE_URL": ""})
     assert done.returncode == 1

@@ -28,6 +28,7 @@ def test_local_servers_are_migrated_and_end_with_the_command(kiqstart: CommandLi
         ["ok", "Redis"],
         ["ok", "PostgreSQL"],
         ["ok", "schema"],
+        ["ok", "retention"],
     ]
     assert not list((kiqstart.folder / ".local" / "stack").rglob("state.json"))
 

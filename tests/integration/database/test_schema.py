@@ -13,6 +13,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import URL, CheckConstraint, Connection, inspect, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kiqstart.core.retention import models as retention_models
 from kiqstart.core.session import models as session_models
 from kiqstart.core.todo import models as todo_models
 from kiqstart.infrastructure.database import schema
@@ -30,7 +31,12 @@ from kiqstart.infrastructure.database.schema import (
 from kiqstart.testing.servers import Servers, database_settings, migrated_database
 
 CHECKOUT = Path(schema.__file__).parents[4]
-TABLES = {session_models.RefreshSession.__tablename__, todo_models.Todo.__tablename__, "users"}
+TABLES = {
+    session_models.RefreshSession.__tablename__,
+    todo_models.Todo.__tablename__,
+    retention_models.RetentionRun.__tablename__,
+    "users",
+}
 
 
 @pytest.fixture
