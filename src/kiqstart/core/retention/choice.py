@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Float, cast, func, literal, select
+from sqlalchemy import Float, cast, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.errors import PolicyError
@@ -23,6 +23,7 @@ from kiqstart.core.retention.walk import Walk
 
 # Cutting more rows of one value than this into batches would sort them again and again.
 _MOST_EQUAL_ROWS: Final = 200_000
+_IS_PARTITIONED: Final = text("SELECT relkind = 'p' FROM pg_class WHERE oid = CAST(:table AS regclass)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +66,8 @@ async def _decide(
         missing = f"no index leads to its rows in the order of {first.name!r}"
         if policy.walk is WalkKind.KEY:
             raise PolicyError(
-                policy.name, f"{missing}: run `{_create_index(connection, policy)}`, or let the engine choose the walk"
+                policy.name,
+                f"{missing}: {await _index_to_create(connection, policy)}, or let the engine choose the walk",
             )
         return WalkKind.PAGES, missing
     if policy.walk is WalkKind.KEY:
@@ -101,6 +103,10 @@ async def _page_costs(connection: AsyncConnection) -> tuple[float, float]:
     return float(costs[0]), float(costs[1])
 
 
-def _create_index(connection: AsyncConnection, policy: RetentionPolicy) -> str:
-    columns = ", ".join(column.name for column in policy.cursor)
-    return f"CREATE INDEX CONCURRENTLY ON {qualified_name(connection, policy.table)} ({columns})"
+async def _index_to_create(connection: AsyncConnection, policy: RetentionPolicy) -> str:
+    table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
+    index = f"ON {table} ({', '.join(quote(column.name) for column in policy.key[: len(policy.cursor)])})"
+    if not await connection.scalar(_IS_PARTITIONED, {"table": table}):
+        return f"run `CREATE INDEX CONCURRENTLY {index}`"
+    # PostgreSQL refuses to index a partitioned table concurrently, but adopts what it finds on the partitions.
+    return f"run `CREATE INDEX {index}` (to spare writers, create it on each partition CONCURRENTLY before)"
