@@ -68,6 +68,11 @@ class Database:
         self.created.append(table)
         await self.execute(*after)
 
+    async def drop(self, model: type[Tables]) -> None:
+        """Drop a table now."""
+        async with self.engine.begin() as connection:
+            await connection.run_sync(table_of(model).drop)
+
     async def fill(self, shape: Shape) -> None:
         """Create a shape's table, and its rows."""
         await self.execute(*shape.before)
