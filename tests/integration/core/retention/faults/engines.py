@@ -1,0 +1,29 @@
+"""Retention engines with small batches and short waits."""
+
+from typing import Final
+
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+
+from kiqstart.core.retention.engine import RetentionEngine
+from kiqstart.core.retention.load import PostgresLoad
+from kiqstart.core.retention.settings import RetentionSettings
+
+_QUICK: Final = RetentionSettings.model_construct(
+    # Time enough for a batch on a busy machine.
+    batch_seconds=2.0,
+    batch_rows=10,
+    lock_timeout=0.05,
+    locked_wait=0.0,
+    reconnect_wait=20.0,
+    takeover_after=15.0,
+)
+
+
+def quick_settings(**settings: float) -> RetentionSettings:
+    """Settings for small tables; those that are named are not validated."""
+    return _QUICK.model_copy(update=settings)
+
+
+def retention_engine(sessions: async_sessionmaker[AsyncSession], settings: RetentionSettings) -> RetentionEngine:
+    """Make an engine that heeds the real load."""
+    return RetentionEngine(_sessions=sessions, _settings=settings, _load=PostgresLoad(_settings=settings))
