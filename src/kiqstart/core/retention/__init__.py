@@ -1,1 +1,40 @@
-"""The engine that deletes rows in batches, each its own short transaction."""
+"""The engine that deletes rows in batches, each its own short transaction.
+
+A *policy* names the rows. A *run* deletes those that are there when it begins. It has one or more *pieces*, each a row
+of the table `retention_runs` (`models`), and each piece goes along a *walk*: the index on the policy's cursor
+(`key_walk`) or the heap's pages (`page_walk`), as PostgreSQL's statistics advise (`choice`). Both only go forward. A
+position is a place between two rows in PostgreSQL's own text form; an interval of positions is what a batch takes, and
+what is left.
+
+States. A piece's state (`state`) has the intervals to do, those with locked rows to come back to, and the counts. It is
+a value: each batch makes a new one from it. A piece is free (no owner), owned (an owner whose heartbeat is recent), or
+silent (an owner whose heartbeat is older than `takeover_after`), until it is done: `stopped` says why, or `taken_on`
+that a later run goes on with its rest. A piece that is free or silent can be claimed by whoever takes part in its run.
+
+Who may write what. Runs of a policy are opened one at a time, under an advisory lock that ends with the transaction;
+whoever opens a run writes its pieces, and may mark those of the policy's last run as taken on if nobody alive has one.
+A claim locks the piece's row and writes a new owner, a uuid that each participant draws for itself. From then on only
+the owner writes the state, and every such UPDATE has `owner = me` in its WHERE. Nobody else writes to a piece but to
+claim it, take it on, or begin again with a table that was rewritten.
+
+A batch is one transaction (`piece_runner`): set its timeouts, find where it ends, DELETE with the policy's predicate,
+write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the transaction is
+rolled back with all that it deleted. The object in memory is replaced only after the commit.
+
+What each crash leaves:
+
+- before the commit: nothing. The rows are there, the state is the one before, the next owner does the batch again;
+- after it: the rows are gone and counted, and the next owner begins behind them;
+- in it, the answer lost: the state is read from the server, which knows whether it was committed;
+- a process that freezes and comes back when another has its piece: its next write finds no row, as above;
+- PostgreSQL itself: as its transactions are, all or nothing. The run waits (`reconnect`) and reads the state;
+- between two batches, on SIGTERM or a cancellation: the piece is let go, so the next owner need not wait for silence.
+
+So nothing is counted twice or lost: a row is deleted and counted in the same transaction, which commits once or not at
+all, and the counts are absolute numbers in a state that one owner writes. A row that two runs meet is deleted by one of
+them, since a DELETE counts the rows that it has deleted itself. The report (`report`) is the sum over a run's pieces.
+
+Beside that, `pace` sizes batches by the time they take, `faults` tells by SQLSTATE whether to wait, pass over locks,
+make batches smaller or give up, `load` says when others come first, `bloat` what becomes of dead rows, `preview` what a
+run would do, `progress` how far it is. `engine` is the way in.
+"""

@@ -1,0 +1,277 @@
+"""What docs/retention.md, docs/tasks.md and .env.example say of clean-ups: code is run, tables are compared."""
+
+import asyncio
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
+from sqlalchemy import text
+from taskiq import InMemoryBroker
+
+from kiqstart.core.retention.progress import RetentionProgress
+from kiqstart.core.retention.report import RetentionReport
+from kiqstart.core.retention.settings import RetentionSettings
+from kiqstart.delivery.tasks.settings import TasksSettings
+from kiqstart.infrastructure.controller import Controller
+from kiqstart.infrastructure.database.engine import create_engine
+from kiqstart.infrastructure.database.settings import DatabaseSettings
+from kiqstart.infrastructure.observability.logging import LogSettings
+from kiqstart.infrastructure.redis.settings import RedisSettings
+from kiqstart.infrastructure.taskiq.errors import TaskInterruptedError
+from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
+from kiqstart.testing.servers import Servers, database_settings, migrated_database
+
+ROOT = Path(__file__).parents[2]
+RETENTION = (ROOT / "docs/retention.md").read_text()
+TASKS = (ROOT / "docs/tasks.md").read_text()
+MODEL, POLICY, PROGRAM, MORE_TABLES = re.findall(r"^```python\n(.*?)^```$", RETENTION, flags=re.MULTILINE | re.DOTALL)
+KIQSTART = "from kiqstart.delivery.cli.app import main; main()"
+
+# What the scripts below begin with.
+PARTS = """
+import asyncio, json
+from dataclasses import replace
+from datetime import UTC, datetime
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+from kiqstart.core.retention.engine import RetentionEngine
+from kiqstart.core.retention.policy import WalkKind
+from kiqstart.infrastructure.database.base import Base
+from kiqstart.ioc.container import ContainerFactory
+
+container = ContainerFactory()()
+engine, retention = container.resolve(AsyncEngine), container.resolve(RetentionEngine)
+
+async def execute(statements):
+    async with engine.begin() as connection:
+        await connection.run_sync(Base.metadata.create_all)
+        return [await connection.execute(text(one)) for one in statements.split(";")][-1]
+"""
+
+# Runs the policies of the script before it, and prints what is left in their tables.
+RUN_POLICIES = """
+async def main():
+    await execute('''
+        CREATE TABLE events_2020 PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+        CREATE TABLE events_later PARTITION OF events DEFAULT;
+        INSERT INTO readings VALUES (1, '2020-01-01'), (1, now()), (2, '2020-01-01'), (2, now() - interval '89 days');
+        INSERT INTO documents VALUES (1, '2020-01-01'), (2, now()), (3, NULL), (4, now() - interval '91 days');
+        INSERT INTO events VALUES (1, '2020-05-05', 'debug'), (2, '2020-05-05', 'error'), (3, now(), 'debug'),
+            (4, now() - interval '91 days', 'debug')
+    ''')
+    for policy in (old_readings, old_documents, old_debug_events):
+        report = await retention.run(policy)
+        left = sorted(row[0] for row in await execute(f"SELECT * FROM {policy.table.name}"))
+        print(json.dumps([policy.name, report.walk, report.deleted, left]))
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
+# Prints what the engine logs for a table in order and for a shuffled one, and how it refuses a policy without an index.
+RUN_CHOICES = """
+from kiqstart.core.access_token.policy import expired_tokens
+
+async def main():
+    policy = expired_tokens(datetime.now(UTC))
+    for order in ("n", "random()"):
+        await execute(f'''
+            TRUNCATE access_tokens;
+            INSERT INTO access_tokens (expires_at)
+                SELECT now() + (n - 10000) * interval '1 s' FROM generate_series(1, 20000) n ORDER BY {order};
+            ANALYZE access_tokens
+        ''')
+        [choice] = await retention.check([policy])
+        print(f"{policy.name}: goes along the {choice.kind.described}: {choice.reason}")
+    await execute("DROP INDEX ix_access_tokens_expires_at")
+    try:
+        await retention.check([replace(policy, walk=WalkKind.KEY)])
+    except ValueError as error:
+        print(error)
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
+
+@dataclass(frozen=True)
+class Extended:
+    """A copy of the source with the third table, and a database of its own that has it too."""
+
+    folder: Path
+    database_url: str
+
+    def python(self, script: str, *arguments: str) -> str:
+        return run_python(script, *arguments, source=self.folder, database_url=self.database_url)
+
+    def sql(self, *statements: str) -> list[object]:
+        """Return the first column of what the last statement finds."""
+        return asyncio.run(self._sql(*statements))
+
+    async def _sql(self, *statements: str) -> list[object]:
+        engine = create_engine(database_settings(self.database_url))
+        try:
+            async with engine.begin() as connection:
+                results = [await connection.execute(text(statement)) for statement in statements]
+                return [row[0] for row in results[-1]] if results[-1].returns_rows else []
+        finally:
+            await engine.dispose()
+
+
+def run_python(script: str, *arguments: str, source: Path, database_url: str) -> str:
+    outcome = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={
+            **os.environ,
+            "PYTHONPATH": str(source / "src"),
+            "DATABASE_URL": database_url,
+            "REDIS_URL": "memory://",
+        },
+        cwd=source,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert outcome.returncode == 0, outcome.stderr
+    return outcome.stdout
+
+
+def path_before(code: str) -> str:
+    """The file that the text before a block of code names."""
+    return str(re.findall(r"`(src/\S+\.py)`", RETENTION.partition(code)[0])[-1])
+
+
+def add_third_table(folder: Path) -> None:
+    for name in ("src", "migrations"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    for code in (MODEL, POLICY):
+        target = folder / path_before(code)
+        target.parent.mkdir(exist_ok=True)
+        target.with_name("__init__.py").touch()
+        target.write_text(code)
+    line = re.search(r"`RetentionPolicies\.all`, `(\S+)`, is `(.+?)`", RETENTION)
+    assert line
+    policies = folder / line[1]
+    source = policies.read_text().replace("        return [\n", f"        return [\n            {line[2]}\n", 1)
+    added = "\nfrom kiqstart.core.access_token.policy import expired_tokens\nfrom kiqstart"
+    policies.write_text(source.replace("\nfrom kiqstart", added, 1))
+
+
+@pytest.fixture(scope="module")
+def extended(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Generator[Extended]:
+    folder = tmp_path_factory.mktemp("extended")
+    add_third_table(folder)
+    with migrated_database(servers.database_url) as url:
+        made = Extended(folder, url)
+        commands = re.findall(r"`kiqstart (migrat\w+)(?: \"(.+?)\")?`", RETENTION)
+        assert [name for name, _ in commands] == ["migration", "migrate"]
+        for name, argument in commands:
+            made.python(KIQSTART, name, *filter(None, [argument]))
+        yield made
+
+
+def test_a_model_a_policy_and_a_line_clean_up_a_third_table(extended: Extended) -> None:
+    days_old = "unnest('{8, 9, 100, 6, 1, -1}'::int[])"
+    rows = f"INSERT INTO access_tokens (expires_at) SELECT now() - make_interval(days => {days_old})"
+    extended.sql("TRUNCATE access_tokens", rows)
+    assert "expired_tokens: would delete 5 of" in extended.python(KIQSTART, "retention")
+    assert extended.python(PROGRAM) == "3 end\n"
+    assert extended.sql("SELECT (now()::date - expires_at::date) FROM access_tokens ORDER BY 1 DESC") == [6, 1, -1]
+    assert "3 policies can be run" in extended.python(KIQSTART, "check")
+
+
+def test_the_engine_explains_its_choice_in_the_documented_words(extended: Extended) -> None:
+    def words(line: str) -> str:
+        return re.sub(r"-?\d[\d,.]*", "0", line.strip())
+
+    documented = re.findall(r"^    .*expired_tokens.*$", RETENTION.partition("\n## How a batch")[2], re.MULTILINE)
+    assert len(documented) == 3
+    assert [words(line) for line in documented] == [
+        words(line) for line in extended.python(PARTS + RUN_CHOICES).splitlines()
+    ]
+
+
+def test_composite_keys_nullable_cursors_and_partitions_are_cleaned_up_as_documented(servers: Servers) -> None:
+    with migrated_database(servers.database_url) as url:
+        printed = run_python(PARTS + MORE_TABLES + RUN_POLICIES, source=ROOT, database_url=url)
+    assert [json.loads(line) for line in printed.splitlines()] == [
+        ["old_readings", "pages", 2, [1, 2]],
+        ["old_documents", "key", 2, [2, 3]],
+        ["old_debug_events", "key", 2, [2, 3]],
+    ]
+
+
+def defaults(settings: type[BaseSettings], *, no_value: str) -> dict[str, str | None]:
+    """Return the environment variables with their defaults as a reader would write them; None where there is none."""
+
+    def written(default: object) -> str | None:
+        if default is PydanticUndefined:
+            return None
+        return no_value if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+
+    prefix = settings.model_config.get("env_prefix", "")
+    return {f"{prefix}{name}".upper(): written(field.default) for name, field in settings.model_fields.items()}
+
+
+def test_every_retention_setting_is_documented_with_its_default() -> None:
+    documented = dict(re.findall(r"^\| `(RETENTION_\w+)` \| (\S+) \|", RETENTION, flags=re.MULTILINE))
+    assert documented == defaults(RetentionSettings, no_value="none")
+
+
+@pytest.mark.parametrize("settings", [DatabaseSettings, RedisSettings, TasksSettings, LogSettings, RetentionSettings])
+def test_the_example_of_an_environment_file_lists_every_setting(settings: type[BaseSettings]) -> None:
+    listed = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
+    for name, value in defaults(settings, no_value="").items():
+        assert listed[name] == (listed[name] if value is None else value)
+
+
+def test_every_field_of_report_and_progress_is_documented() -> None:
+    report = RETENTION.partition("\nThe report: ")[2].partition("\n## ")[0]
+    assert {field.name for field in fields(RetentionReport)} <= set(re.findall(r"`(\w+)`", report))
+    progress = TASKS.partition("\n## The clean-ups")[2].partition("\n## ")[0]
+    assert {field.name for field in fields(RetentionProgress)} <= set(re.findall(r"`(\w+)`", progress))
+
+
+async def test_the_documented_long_task_stops_between_two_steps_when_its_worker_ends(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    [code] = re.findall(r"^```python\n([^`]*?TaskInterruptedError.*?)^```$", TASKS, flags=re.MULTILINE | re.DOTALL)
+    # taskiq looks a task's module up by its name.
+    module = ModuleType("documented")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    exec(compile(code, "docs/tasks.md", "exec"), vars(module))  # noqa: S102  # our own documentation
+    make_controller: Callable[..., Controller] = vars(module)["RebuildTaskController"]
+    steps = list[int]()
+    shutdown = ShutdownSignal()
+
+    class Pages:
+        async def left(self, report_id: int) -> list[int]:
+            return [page for page in range(report_id) if page not in steps]
+
+        async def build(self, page: int) -> None:
+            steps.append(page)
+            if len(steps) == 2:
+                shutdown.event.set()
+
+    broker = InMemoryBroker(await_inplace=True)
+    make_controller(_pages=Pages(), _shutdown=shutdown).register(broker)
+    [task] = [task for task in broker.get_all_tasks().values() if task.task_name == "report.rebuild"]
+    sent = await task.kiq(4)
+    assert (steps, await sent.is_ready()) == ([0, 1], False)
+    with pytest.raises(TaskInterruptedError, match="stopped before page 2"):
+        await task.original_func(4)
+    shutdown.event.clear()
+    assert (await (await task.kiq(4)).wait_result(timeout=5)).error is None
+    assert steps == [0, 1, 2, 3]
