@@ -14,15 +14,22 @@ from kiqstart.core.retention.report import FailureKey
 _CONFIGURE: Final = text("""
 SELECT set_config('statement_timeout', :statement_timeout, true), set_config('lock_timeout', :lock_timeout, true),
     set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
-    set_config('DateStyle', 'ISO', true)
+    set_config('DateStyle', 'ISO', true),
+    set_config('idle_in_transaction_session_timeout', :idle_timeout, true)
 """)
 _SET_STATEMENT_TIMEOUT: Final = text("SELECT set_config('statement_timeout', :statement_timeout, true)")
 _TABLEOID: Final[ColumnElement[int]] = column("tableoid")
 
 
-async def limit_transaction(connection: AsyncConnection, *, statement_timeout: float, lock_timeout: float) -> None:
-    """Set this transaction's timeouts, in seconds."""
-    parameters = {"statement_timeout": _milliseconds(statement_timeout), "lock_timeout": _milliseconds(lock_timeout)}
+async def limit_transaction(
+    connection: AsyncConnection, *, statement_timeout: float, lock_timeout: float, idle_timeout: float
+) -> None:
+    """Set this transaction's timeouts, in seconds. After the last, the server ends what a frozen process has begun."""
+    parameters = {
+        "statement_timeout": _milliseconds(statement_timeout),
+        "lock_timeout": _milliseconds(lock_timeout),
+        "idle_timeout": _milliseconds(idle_timeout),
+    }
     await connection.execute(_CONFIGURE, parameters)
 
 

@@ -8,8 +8,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _QUERY_CANCELED: Final = "57014"
 _READ_ONLY_TRANSACTION: Final = "25006"  # a primary that has become a replica
+_IDLE_IN_TRANSACTION: Final = "25P03"  # this process was frozen for long
 # Connection, too many connections, server going down or starting.
-_LOST: Final = frozenset({"08", "53300", "57P01", "57P02", "57P03", _READ_ONLY_TRANSACTION})
+_LOST: Final = frozenset({"08", "53300", "57P01", "57P02", "57P03", _READ_ONLY_TRANSACTION, _IDLE_IN_TRANSACTION})
 _ROLLED_BACK: Final = "40"  # deadlock, serialisation
 # SQLSTATE classes that no single row is to blame for: transaction state, login, missing database, missing object or
 # right, resources, operator intervention, system, configuration, internal. Smaller batches do not help there.

@@ -68,6 +68,7 @@ class PieceRunner:
     _pass_over: bool = False
     _first_return: float | None = None
     _is_last_round: bool = False
+    _watchers_error: OSError | None = None
 
     def __post_init__(self) -> None:
         self._pace = Pace(self.settings, self.rows_per_second)
@@ -84,7 +85,7 @@ class PieceRunner:
             try:
                 reason = await self._go_on()
             except (DBAPIError, OSError) as error:
-                if fault_of(error) is not Fault.LOST:
+                if error is self._watchers_error or fault_of(error) is not Fault.LOST:
                     raise
                 await self._wait_for_server()
             else:
@@ -211,7 +212,7 @@ class PieceRunner:
         if waits_for is None:
             return False
         started = monotonic()
-        await self.observe(self.state, self._fraction(), waits_for)
+        await self._report(waits_for)
         await rest(self.load.seconds_between, self.stop)
         self.state = replace(self.state, waited=self.state.waited + monotonic() - started)
         return True
@@ -240,14 +241,20 @@ class PieceRunner:
 
     async def _limit(self, connection: AsyncConnection) -> None:
         await limit_transaction(
-            connection, statement_timeout=self._pace.timeout, lock_timeout=self.settings.lock_timeout
+            connection,
+            statement_timeout=self._pace.timeout,
+            lock_timeout=self.settings.lock_timeout,
+            idle_timeout=self.settings.takeover_after,
         )
 
-    async def _report(self) -> None:
-        await self.observe(self.state, self._fraction(), None)
-
-    def _fraction(self) -> float | None:
-        return self.walk.fraction(self.state.todo[0]) if self.state.todo else None
+    async def _report(self, waiting: str | None = None) -> None:
+        fraction = self.walk.fraction(self.state.todo[0]) if self.state.todo else None
+        try:
+            await self.observe(self.state, fraction, waiting)
+        except OSError as error:
+            # Of whoever watches: no sign that PostgreSQL is gone.
+            self._watchers_error = error
+            raise
 
     def _remaining(self) -> int | None:
         return None if self.row_limit is None else max(0, self.row_limit - self.state.deleted)

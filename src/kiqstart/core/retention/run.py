@@ -88,21 +88,24 @@ class Run:
         self.meter.begin(_deleted(pieces))
         return sum(not piece.is_done for piece in pieces)
 
-    async def take_part(self) -> None:
-        """Work through pieces until there is none that nobody has."""
+    async def take_part(self) -> bool:
+        """Work through pieces until there is none that nobody has, and return whether there was one."""
 
         async def claim(connection: AsyncConnection) -> tuple[Piece | None, TableSize]:
             return await self.journal.claim(connection), await read_table_size(connection, self.policy.table)
 
+        has_worked = False
         while not self.stop.is_set():
             piece, size = await self._transact(claim)
             if piece is None:
-                return
+                break
+            has_worked = True
             try:
                 await self._runner(piece, size).run()
             except RunTakenOverError as error:
                 # Whoever has it now counts what this worker has done, too.
                 logger.warning("%s", error)
+        return has_worked
 
     async def wait_for_others(self) -> list[Piece]:
         """Wait until all pieces are done, take over those of whoever died, and return them."""
@@ -110,8 +113,8 @@ class Run:
             pieces = await self._transact(self.journal.pieces)
             if all(piece.is_done for piece in pieces) or self.stop.is_set():
                 return pieces
-            if any(not piece.is_alive for piece in pieces if not piece.is_done):
-                await self.take_part()
+            # Nobody can take a piece that a frozen worker still holds a lock on; the server ends that soon.
+            if any(not piece.is_alive for piece in pieces if not piece.is_done) and await self.take_part():
                 continue
             await self.meter.report(_deleted(pieces), _total(pieces), None)
             await rest(_SECONDS_BETWEEN_LOOKS, self.stop)
@@ -131,7 +134,9 @@ class Run:
         walk = make_walk(self.policy, choice.kind, size)
         whole = await walk.whole(connection)
         intervals = _stretches(left, whole)
-        states = await _share_out(connection, walk, intervals, shards, end=whole.upto if whole else None)
+        parts = await _share_out(connection, walk, intervals, shards)
+        end, time_limit = whole.upto if whole else None, self.limits.seconds
+        states = [PieceState(todo=part, end=end, time_limit=time_limit) for part in parts]
         await self.journal.open(connection, choice, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
 
@@ -139,8 +144,8 @@ class Run:
         return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
     def _runner(self, piece: Piece, size: TableSize) -> PieceRunner:
-        rate = self.settings.rows_per_second
-        budget = inf if self.limits.seconds is None else self.limits.seconds - piece.age
+        rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
+        budget = inf if time_limit is None else time_limit - piece.age
 
         async def observe(state: PieceState, fraction: float | None, waiting: str | None) -> None:
             if not self.meter.is_due:
@@ -182,11 +187,11 @@ def _stretches(left: Sequence[Piece], whole: Interval | None) -> list[Interval]:
 
 
 async def _share_out(
-    connection: AsyncConnection, walk: Walk, intervals: Sequence[Interval], shards: int, *, end: tuple[str, ...] | None
-) -> list[PieceState]:
+    connection: AsyncConnection, walk: Walk, intervals: Sequence[Interval], shards: int
+) -> list[tuple[Interval, ...]]:
     parts = [part for interval in intervals for part in await walk.split(connection, interval, shards)]
     pieces = max(1, min(shards, len(parts)))
-    return [PieceState(todo=tuple(parts[number::pieces]), end=end) for number in range(pieces)]
+    return [tuple(parts[number::pieces]) for number in range(pieces)]
 
 
 def _deleted(pieces: Sequence[Piece]) -> int:
