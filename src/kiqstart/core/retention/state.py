@@ -25,11 +25,13 @@ class PieceState:
     """What is left of a piece and what was done; a new one takes its place with each batch.
 
     `todo` has the stretches that are left, `locked` those to come back to, `given_up` counts locked rows that nobody
-    comes back to in this run, `end` is where the whole run ends.
+    comes back to in this run, `end` is where the whole run ends, and `time_limit` after how many seconds from the run's
+    beginning whoever has the piece stops.
     """
 
     todo: tuple[Interval, ...]
     end: Position | None
+    time_limit: float | None = None
     locked: tuple[LockedInterval, ...] = ()
     given_up: int = 0
     deleted: int = 0
