@@ -1,0 +1,170 @@
+import asyncio
+
+import pytest
+from tests.integration.core.engines import EngineFactory
+from tests.integration.core.retention.database import Database
+from tests.integration.core.retention.policies import WALKS, completed_todos
+from tests.integration.core.retention.tables import SHAPES
+
+from kiqstart.core.retention.engine import RetentionEngine
+from kiqstart.core.retention.errors import InvalidRunOptionError
+from kiqstart.core.retention.policy import WalkKind
+from kiqstart.core.retention.report import StopReason
+from kiqstart.core.retention.run import RunLimits
+from kiqstart.core.todo.models import Todo
+from kiqstart.core.user.models import User
+
+
+@pytest.mark.usefixtures("completed")
+@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("batch_rows", [25, 100_000])
+@pytest.mark.parametrize("rows", [1, 7, 100, 501])
+async def test_a_run_stops_after_exactly_so_many_rows(
+    make_retention: EngineFactory, database: Database, walk: WalkKind, rows: int, batch_rows: int
+) -> None:
+    kept = await database.rows(Todo, ~Todo.is_completed)
+    report = await make_retention(batch_rows=batch_rows).run(completed_todos(walk), limits=RunLimits(rows=rows))
+    deleted = min(rows, 500)
+    assert (report.deleted, report.stopped) == (deleted, StopReason.ROW_LIMIT if rows < 500 else StopReason.END)
+    assert await database.rows(Todo, ~Todo.is_completed) == kept
+    assert await database.count("todos") == 1000 - deleted
+
+
+@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("rows", [1, 100])
+async def test_the_limit_is_exact_over_partitions(
+    retention: RetentionEngine, database: Database, walk: WalkKind, rows: int
+) -> None:
+    shape = SHAPES["partitioned, cursor on time"]
+    await database.fill(shape)
+    policy = shape.policy(walk)
+    report = await retention.run(policy, limits=RunLimits(rows=rows))
+    assert (report.deleted, report.stopped) == (rows, StopReason.ROW_LIMIT)
+    assert await database.count("events") == 400 - rows
+    rest = await retention.run(policy)
+    assert (rest.deleted, rest.resumed) == (shape.doomed - rows, True)
+
+
+@pytest.mark.usefixtures("completed")
+@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("rows", [2, 7, 100])
+async def test_shards_share_the_limit_out(
+    retention: RetentionEngine, database: Database, walk: WalkKind, rows: int
+) -> None:
+    others: list[asyncio.Task[None]] = []
+
+    async def invite(count: int) -> None:
+        others.extend(asyncio.create_task(retention.join(completed_todos(walk), "one")) for _ in range(count))
+
+    report = await retention.run(
+        completed_todos(walk), run_id="one", limits=RunLimits(rows=rows), shards=3, invite=invite
+    )
+    await asyncio.gather(*others)
+    assert (report.deleted, report.stopped) == (rows, StopReason.ROW_LIMIT)
+    assert await database.count("todos WHERE is_completed") == 500 - rows
+    assert len(others) == 2
+
+
+@pytest.mark.usefixtures("completed")
+@pytest.mark.parametrize("walk", WALKS)
+async def test_runs_of_a_limit_each_go_on_until_nothing_is_left(
+    retention: RetentionEngine, database: Database, walk: WalkKind
+) -> None:
+    kept = await database.rows(Todo, ~Todo.is_completed)
+    reports = [await retention.run(completed_todos(walk), limits=RunLimits(rows=150)) for _ in range(4)]
+    assert [one.deleted for one in reports] == [150, 150, 150, 50]
+    assert [one.stopped for one in reports] == [*[StopReason.ROW_LIMIT] * 3, StopReason.END]
+    assert [one.resumed for one in reports] == [False, True, True, True]
+    assert await database.rows(Todo) == kept
+    # The walk is done: the next run begins at the beginning.
+    await database.execute("UPDATE todos SET is_completed = true, completed_at = now() WHERE id < 20")
+    again = await retention.run(completed_todos(walk))
+    assert (again.deleted, again.resumed) == (10, False)
+
+
+@pytest.mark.usefixtures("completed")
+@pytest.mark.parametrize("walk", WALKS)
+async def test_the_next_run_begins_where_the_limited_one_stopped(
+    retention: RetentionEngine, database: Database, user: User, walk: WalkKind
+) -> None:
+    await retention.run(completed_todos(walk), limits=RunLimits(rows=300))
+    # Behind the place where it stopped, in the room that vacuum has made, and past the old end.
+    await database.alone("VACUUM todos")
+    await database.execute(
+        "INSERT INTO todos (id, user_id, title, is_completed, completed_at) OVERRIDING SYSTEM VALUE "  # noqa: S608 - the test's own
+        f"SELECT -n, {user.id}, 'early', true, now() FROM generate_series(1, 20) n",
+        "INSERT INTO todos (user_id, title, is_completed, completed_at) "  # noqa: S608 - the test's own
+        f"SELECT {user.id}, repeat('late', 100), true, now() FROM generate_series(1, 300)",
+    )
+    first_pages = "todos WHERE title = 'early' AND ctid < '(2,0)'"
+    assert await database.count(first_pages) == 20
+    # Those that were in the way go before those that are past the end.
+    some = await retention.run(completed_todos(walk), limits=RunLimits(rows=200))
+    assert (some.deleted, some.resumed) == (200, True)
+    assert await database.count("todos WHERE is_completed AND title LIKE 'todo%'") <= 50
+    rest = await retention.run(completed_todos(walk))
+    assert (rest.resumed, rest.stopped) == (True, StopReason.END)
+    assert some.deleted + rest.deleted >= 200 + 250
+    assert await database.count("todos WHERE is_completed AND title <> 'early'") <= 50
+    assert await database.count(first_pages) == 20
+    # What came behind is the next run's.
+    await retention.run(completed_todos(walk))
+    assert await database.count("todos WHERE is_completed") == 0
+
+
+@pytest.mark.usefixtures("completed", "every_batch_is_reported")
+@pytest.mark.parametrize("walk", WALKS)
+async def test_a_run_stops_between_batches_when_its_time_is_over(
+    make_retention: EngineFactory, database: Database, walk: WalkKind
+) -> None:
+    retention = make_retention(batch_rows=50, pause=0.1)
+    report = await retention.run(completed_todos(walk), limits=RunLimits(seconds=0.15))
+    assert report.stopped is StopReason.TIME_BUDGET
+    assert report.seconds >= 0.15
+    left = await database.count("todos WHERE is_completed")
+    assert (report.deleted, 0 < left < 500) == (500 - left, True)
+    rest = await make_retention().run(completed_todos(walk), limits=RunLimits(seconds=60))
+    assert (rest.deleted, rest.stopped, rest.resumed) == (left, StopReason.END, True)
+    assert await database.count("todos") == 500
+
+
+@pytest.mark.usefixtures("completed")
+async def test_all_who_take_part_keep_to_the_time(make_retention: EngineFactory, database: Database) -> None:
+    retention = make_retention(batch_rows=10, pause=0.05)
+    others: list[asyncio.Task[None]] = []
+
+    async def invite(count: int) -> None:
+        others.extend(asyncio.create_task(retention.join(completed_todos(WalkKind.PAGES), "one")) for _ in range(count))
+
+    report = await retention.run(
+        completed_todos(WalkKind.PAGES), run_id="one", limits=RunLimits(seconds=0.2), shards=2, invite=invite
+    )
+    await asyncio.gather(*others)
+    assert (report.stopped, len(others)) == (StopReason.TIME_BUDGET, 1)
+    # Either has half of them to do.
+    assert 0 < report.deleted == 500 - await database.count("todos WHERE is_completed") < 250
+
+
+@pytest.mark.usefixtures("completed")
+async def test_a_run_that_is_gone_on_with_keeps_its_limit(make_retention: EngineFactory, database: Database) -> None:
+    async def fail(_: object) -> None:
+        raise ConnectionRefusedError
+
+    retention, policy, limits = make_retention(batch_rows=40), completed_todos(WalkKind.KEY), RunLimits(rows=60)
+    with pytest.raises(ConnectionRefusedError):
+        await retention.run(policy, run_id="one", limits=limits, progress=fail)
+    assert await database.count("todos") == 960
+    report = await retention.run(policy, run_id="one", limits=limits)
+    assert (report.deleted, await database.count("todos")) == (60, 940)
+
+
+@pytest.mark.parametrize("limits", [RunLimits(rows=0), RunLimits(rows=-1), RunLimits(seconds=0), RunLimits(seconds=-1)])
+async def test_limits_out_of_range_are_refused(retention: RetentionEngine, limits: RunLimits) -> None:
+    with pytest.raises(InvalidRunOptionError, match=r"must be above 0"):
+        await retention.run(completed_todos(None), limits=limits)
+
+
+@pytest.mark.parametrize("shards", [0, 65])
+async def test_shards_out_of_range_are_refused(retention: RetentionEngine, shards: int) -> None:
+    with pytest.raises(InvalidRunOptionError, match="shards must be from 1 to 64"):
+        await retention.run(completed_todos(None), shards=shards)
