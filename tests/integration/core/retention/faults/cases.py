@@ -46,10 +46,15 @@ class Step:
 
 @dataclass(frozen=True, kw_only=True)
 class Break:
-    """An actor is asked to stop, cancelled, cut off, or loses its connections."""
+    """An actor is asked to stop, cancelled, cut off, loses its connections."""
 
     actor: int
     how: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silence:
+    """Nobody gives a sign of life for an hour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +65,7 @@ class Write:
     what: str
 
 
-Event = Begin | Step | Break | Write
+Event = Begin | Step | Break | Silence | Write
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +76,6 @@ class Case:
     references: type[TestedBase]
     policy: RetentionPolicy
     batch_rows: int
-    # As if everybody were dead who is not just writing to the journal.
-    is_hasty: bool
     expiries: list[int]
     events: list[Event] = field(repr=False)
 
@@ -101,6 +104,7 @@ an_event: Final[st.SearchStrategy[Event]] = st.one_of(
     st.builds(Step, actor=an_actor, statements=st.integers(1, 12)),
     st.builds(Step, actor=an_actor, statements=st.integers(1, 3)),
     st.builds(Break, actor=an_actor, how=st.sampled_from(["stop", "cancel", "cut off", "disconnect"])),
+    st.builds(Silence),
     st.builds(
         Write,
         row=st.integers(0, 40),
@@ -120,7 +124,6 @@ def cases(draw: st.DrawFn) -> Case:
         policy=expired(model, walk, cursor),
         # Along the pages, batches of one or two rows are of as many lines, most of which no page has.
         batch_rows=draw(st.sampled_from([3, 10] if walk is WalkKind.PAGES else [1, 3, 10])),
-        is_hasty=draw(st.booleans()),
         expiries=draw(st.lists(an_expiry, min_size=5, max_size=25)),
         events=[
             Begin(actor=0, run=0, shards=draw(st.integers(1, 3)), row_limit=None),

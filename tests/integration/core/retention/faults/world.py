@@ -2,12 +2,23 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from sqlalchemy import URL, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
-from tests.integration.core.retention.faults.cases import ACTORS, Begin, Break, Case, Event, Step, Write, key_of
+from tests.integration.core.retention.faults.cases import (
+    ACTORS,
+    Begin,
+    Break,
+    Case,
+    Event,
+    Silence,
+    Step,
+    Write,
+    key_of,
+)
 from tests.integration.core.retention.faults.contents import Contents
 from tests.integration.core.retention.faults.engines import quick_settings, retention_engine
 from tests.integration.core.retention.faults.stepping import Actor
@@ -49,6 +60,8 @@ class World:
                 await self.actors[one.actor].step(one.statements)
             case Break():
                 await self._break(self.actors[one.actor], one.how)
+            case Silence():
+                await self._let_time_pass()
             case Write() if self.contents.rows:
                 await self._write(one)
             case _:
@@ -58,13 +71,14 @@ class World:
         """Let go of all locks and let all runs come to their ends; return how some failed."""
         await self.contents.unlock_all()
         ends = await asyncio.gather(*(actor.end() for actor in self.actors))
+        # Who lost the connection while letting go of a piece has left it to whoever waits.
+        await self._let_time_pass()
         return [one for one in ends if one is not None]
 
     def retention(self, sessions: async_sessionmaker[AsyncSession]) -> RetentionEngine:
         """Make an engine with the case's settings."""
-        takeover = 0.0 if self.case.is_hasty else 60.0
         return retention_engine(
-            sessions, quick_settings(batch_rows=self.case.batch_rows, lock_timeout=0.01, takeover_after=takeover)
+            sessions, quick_settings(batch_rows=self.case.batch_rows, lock_timeout=0.01, takeover_after=600.0)
         )
 
     def _begin(self, actor: Actor, one: Begin) -> None:
@@ -88,6 +102,14 @@ class World:
             await actor.terminate_connections(self.admin)
         else:
             await actor.cancel(2 if how == "cut off" else 1)
+
+    async def _let_time_pass(self) -> None:
+        with suppress(DBAPIError):
+            async with self.admin.begin() as connection:
+                await connection.execute(text("SET LOCAL lock_timeout = '10ms'"))
+                await connection.execute(
+                    text("UPDATE retention_runs SET heartbeat_at = heartbeat_at - interval '1 hour'")
+                )
 
     async def _write(self, one: Write) -> None:
         keys = list(self.contents.rows)
