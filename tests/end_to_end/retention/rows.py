@@ -1,0 +1,85 @@
+"""Many rows, and what the database itself says became of them."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import RowMapping, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kiqstart.testing import eventually
+
+# The environment of a worker whose clean-ups take long enough for something to happen in the middle.
+SLOW: Final = {"RETENTION_BATCH_ROWS": "100", "RETENTION_PAUSE": "0.02"}
+
+_ADD_USERS: Final = text("""
+INSERT INTO users (username, email) SELECT 'user ' || n, n || '@example.org' FROM generate_series(1, 100) AS n
+""")
+_ADD_TODOS: Final = text("""
+INSERT INTO todos (user_id, title, is_completed, completed_at)
+SELECT 1 + n % 100, 'todo ' || n, :completed, CASE WHEN :completed THEN now() END
+FROM generate_series(1, CAST(:count AS int)) AS n
+""")
+_COUNT: Final = text("SELECT count(*) FILTER (WHERE is_completed), count(*) FILTER (WHERE NOT is_completed) FROM todos")
+_DELETED: Final = text("SELECT coalesce(sum((state ->> 'deleted')::int), 0) FROM retention_runs")
+_RUNS: Final = text("""
+SELECT run_id, count(*) AS pieces, sum((state ->> 'deleted')::int) AS deleted, bool_or(resumed) AS resumed,
+    clock_timestamp() - max(heartbeat_at) > interval '1 s' AS is_silent
+FROM retention_runs GROUP BY run_id ORDER BY min(started_at)
+""")
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The todos of some users, and the journal of the runs that delete them."""
+
+    engine: AsyncEngine
+
+    async def add(self, *, completed: int, others: int = 100) -> None:
+        """Add a hundred users with so many completed todos and others, all of it known to PostgreSQL's planner."""
+        async with self.engine.begin() as connection:
+            await connection.execute(_ADD_USERS)
+            for is_completed, count in ((True, completed), (False, others)):
+                await connection.execute(_ADD_TODOS, {"completed": is_completed, "count": count})
+            await connection.execute(text("ANALYZE users, todos"))
+
+    async def left(self) -> tuple[int, int]:
+        """Count the completed todos and the others."""
+        async with self.engine.connect() as connection:
+            completed, others = (await connection.execute(_COUNT)).one()
+        return completed, others
+
+    async def deleted(self) -> int:
+        """What the journal has counted so far."""
+        async with self.engine.connect() as connection:
+            return int((await connection.execute(_DELETED)).scalar_one())
+
+    async def wait_for_deleted(self, rows: int) -> None:
+        """Wait until at least so many are deleted."""
+
+        async def enough() -> bool:
+            return await self.deleted() >= rows
+
+        await eventually(enough)
+
+    async def runs(self) -> list[RowMapping]:
+        """The journal's runs, oldest first."""
+        async with self.engine.connect() as connection:
+            return list((await connection.execute(_RUNS)).mappings())
+
+    async def wait_for_silence(self) -> None:
+        """Wait until no run has shown life for a second."""
+
+        async def silent() -> bool:
+            return all(run["is_silent"] for run in await self.runs())
+
+        await eventually(silent)
+
+    async def cut_connections(self) -> None:
+        """End all connections to the database but this one."""
+        async with self.engine.connect() as connection:
+            await connection.execute(
+                text(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            )

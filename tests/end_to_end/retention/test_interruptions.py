@@ -1,0 +1,84 @@
+"""What becomes of a long clean-up whose worker ends, dies, or loses its connections."""
+
+import time
+
+from tests.end_to_end.retention.rows import SLOW, Rows
+
+from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.testing import ProcessFactory, eventually
+
+COMPLETED = 10_000
+
+
+async def test_on_sigterm_a_clean_up_is_left_to_the_next_worker_which_reports_all_of_it(
+    registry: TasksRegistry, worker: ProcessFactory, rows: Rows
+) -> None:
+    await rows.add(completed=COMPLETED)
+    task = await registry.todo_cleanup.kiq()
+    with worker(environment=SLOW) as process:
+        await rows.wait_for_deleted(500)
+        began = time.monotonic()
+        assert process.stop() == 0
+        # taskiq's process manager looks for signals once a second.
+        assert time.monotonic() - began < 5
+    assert "is left to the next worker: stopped after " in process.log
+    assert "Traceback" not in process.log
+    before = await rows.deleted()
+    assert (await rows.left())[0] == COMPLETED - before > 0
+    assert not await task.is_ready()
+    with worker():
+        result = (await task.wait_result(timeout=20)).return_value
+    report = result["report"]
+    assert report is not None
+    assert (result["todos_deleted"], report["deleted"], report["stopped"]) == (COMPLETED, COMPLETED, "end")
+    assert await rows.left() == (0, 100)
+    [run] = await rows.runs()
+    assert (run["run_id"], run["deleted"]) == (task.task_id, COMPLETED)
+
+
+async def test_what_a_killed_worker_leaves_the_next_clean_up_goes_on_with(
+    registry: TasksRegistry, worker: ProcessFactory, rows: Rows
+) -> None:
+    await rows.add(completed=COMPLETED)
+    killed = await registry.todo_cleanup.kiq()
+    with worker(environment=SLOW) as process:
+        await rows.wait_for_deleted(500)
+        process.kill()
+    await rows.wait_for_silence()
+    with worker(environment={"RETENTION_TAKEOVER_AFTER": "1"}):
+        task = await registry.todo_cleanup.kiq()
+        report = (await task.wait_result(timeout=20)).return_value["report"]
+    assert report is not None
+    assert report["resumed"]
+    assert report["reason"] == f"goes on with run {killed.task_id}"
+    assert await rows.left() == (0, 100)
+    first, second = await rows.runs()
+    assert (first["run_id"], second["run_id"]) == (killed.task_id, task.task_id)
+    assert 500 <= first["deleted"] < COMPLETED
+    assert report["deleted"] == second["deleted"] == COMPLETED - first["deleted"]
+
+
+async def test_a_clean_up_whose_connections_are_cut_goes_on_and_counts_exactly(
+    registry: TasksRegistry, worker: ProcessFactory, rows: Rows
+) -> None:
+    await rows.add(completed=COMPLETED)
+    with worker(environment=SLOW) as process:
+        task = await registry.todo_cleanup.kiq()
+        await rows.wait_for_deleted(500)
+
+        async def is_hit() -> bool:
+            # Between two batches it would not even be noticed.
+            await rows.cut_connections()
+            return "PostgreSQL is gone, waiting for it" in process.log
+
+        await eventually(is_hit)
+        result = (await task.wait_result(timeout=30)).return_value
+        process.wait_for_log("PostgreSQL is back after")
+    report = result["report"]
+    assert report is not None
+    assert (result["todos_deleted"], report["stopped"]) == (COMPLETED, "end")
+    assert report["waited"] > 0
+    assert await rows.left() == (0, 100)
+    [run] = await rows.runs()
+    assert run["deleted"] == COMPLETED
+    assert "retry" not in process.log
