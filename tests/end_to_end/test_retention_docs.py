@@ -213,13 +213,13 @@ def test_composite_keys_nullable_cursors_and_partitions_are_cleaned_up_as_docume
     ]
 
 
-def defaults(settings: type[BaseSettings], *, no_value: str) -> dict[str, str | None]:
-    """Return the environment variables with their defaults as a reader would write them; None where there is none."""
+def defaults(settings: type[BaseSettings]) -> dict[str, str]:
+    """Return the environment variables with their defaults as a reader would write them, or `none`."""
 
-    def written(default: object) -> str | None:
-        if default is PydanticUndefined:
-            return None
-        return no_value if default is None else f"{default:g}" if isinstance(default, float) else str(default)
+    def written(default: object) -> str:
+        if default is PydanticUndefined or default is None:
+            return "none"
+        return f"{default:g}" if isinstance(default, float) else str(default)
 
     prefix = settings.model_config.get("env_prefix", "")
     return {f"{prefix}{name}".upper(): written(field.default) for name, field in settings.model_fields.items()}
@@ -227,14 +227,14 @@ def defaults(settings: type[BaseSettings], *, no_value: str) -> dict[str, str | 
 
 def test_every_retention_setting_is_documented_with_its_default() -> None:
     documented = dict(re.findall(r"^\| `(RETENTION_\w+)` \| (\S+) \|", RETENTION, flags=re.MULTILINE))
-    assert documented == defaults(RetentionSettings, no_value="none")
+    assert documented == defaults(RetentionSettings)
 
 
 @pytest.mark.parametrize("settings", [DatabaseSettings, RedisSettings, TasksSettings, LogSettings, RetentionSettings])
 def test_the_example_of_an_environment_file_lists_every_setting(settings: type[BaseSettings]) -> None:
     listed = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
-    for name, value in defaults(settings, no_value="").items():
-        assert listed[name] == (listed[name] if value is None else value)
+    for name, value in defaults(settings).items():
+        assert listed[name] == (listed[name] if value == "none" else value)
 
 
 def test_every_field_of_report_and_progress_is_documented() -> None:

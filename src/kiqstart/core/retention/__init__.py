@@ -26,7 +26,8 @@ What each crash leaves:
 - before the commit: nothing. The rows are there, the state is the one before, the next owner does the batch again;
 - after it: the rows are gone and counted, and the next owner begins behind them;
 - in it, the answer lost: the state is read from the server, which knows whether it was committed;
-- a process that freezes and comes back when another has its piece: its next write finds no row, as above;
+- a process that freezes in a batch: PostgreSQL ends its transaction after `takeover_after` seconds of silence; if it
+  comes back when another has its piece, its next write finds no row, as above;
 - PostgreSQL itself: as its transactions are, all or nothing. The run waits (`reconnect`) and reads the state;
 - between two batches, on SIGTERM or a cancellation: the piece is let go, so the next owner need not wait for silence.
 
