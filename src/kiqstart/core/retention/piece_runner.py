@@ -155,11 +155,17 @@ class PieceRunner:
             await self._row_by_row(interval)
 
     async def _row_by_row(self, interval: Interval) -> None:
-        async with transaction(self.sessions) as connection:
-            await self._limit(connection)
-            batch = Interval(interval.after, await self.walk.advance(connection, interval, self._pace.rows))
-            where = self.walk.where(batch)
-            rows = await list_rows(connection, self.policy, where)
+        try:
+            async with transaction(self.sessions) as connection:
+                await self._limit(connection)
+                batch = Interval(interval.after, await self.walk.advance(connection, interval, self._pace.rows))
+                where = self.walk.where(batch)
+                rows = await list_rows(connection, self.policy, where)
+        except DBAPIError as error:
+            if fault_of(error) is not Fault.LOCKED:
+                raise
+            await self._wait("a lock on the whole table")
+            return
         locked, failures = 0, list[FailureGroup]()
         for is_it, group, key in rows:
             if self._remaining() == 0:
@@ -207,15 +213,18 @@ class PieceRunner:
             return False
         async with transaction(self.sessions) as connection:
             waits_for = await self.load.ask(connection, self.policy.name)
-            if waits_for is not None:
-                await self.journal.heartbeat(connection)
         if waits_for is None:
             return False
+        await self._wait(waits_for)
+        return True
+
+    async def _wait(self, reason: str) -> None:
         started = monotonic()
-        await self._report(waits_for)
+        async with transaction(self.sessions) as connection:
+            await self.journal.heartbeat(connection)
+        await self._report(reason)
         await rest(self.load.seconds_between, self.stop)
         self.state = replace(self.state, waited=self.state.waited + monotonic() - started)
-        return True
 
     async def _slow_down(self, deleted: int, seconds: float) -> None:
         rate = self.rows_per_second
