@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("pieces", sa.Integer(), nullable=False),
         sa.Column("walk", sa.String(), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("storage", sa.String(), nullable=False),
+        sa.Column("basis", sa.String(), nullable=False),
         sa.Column("resumed", sa.Boolean(), nullable=False),
         sa.Column("total", sa.BigInteger(), nullable=False),
         sa.Column("row_limit", sa.BigInteger(), nullable=True),

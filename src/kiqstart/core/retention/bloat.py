@@ -5,11 +5,12 @@ from typing import Final
 from sqlalchemy import FromClause, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.core.retention.table import qualified_name
+from kiqstart.core.retention.table import FAMILY, qualified_name
 
 # As autovacuum decides it (`relation_needs_vacanalyze` in autovacuum.c): a table's own settings before the server's. A
 # partitioned table has no rows of its own; its partitions are looked at one by one.
-_TABLES: Final = text("""
+_TABLES: Final = text(f"""
+WITH RECURSIVE {FAMILY}
 SELECT c.oid::regclass::text AS name, greatest(c.reltuples, 0)::bigint AS rows,
     pg_stat_get_dead_tuples(c.oid) AS dead,
     current_setting('autovacuum')::bool
@@ -24,11 +25,9 @@ SELECT c.oid::regclass::text AS name, greatest(c.reltuples, 0)::bigint AS rows,
         nullif(current_setting('autovacuum_vacuum_max_threshold', true), '-1')::float
     )::bigint AS threshold
 FROM pg_class c
-WHERE c.relkind = 'r' AND c.oid IN (
-    SELECT relid FROM pg_partition_tree(CAST(:table AS regclass)) UNION SELECT CAST(:table AS regclass)
-)
+WHERE c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
 ORDER BY name
-""")
+""")  # noqa: S608 - made of constants
 # What still sees the rows as they were, and so keeps any vacuum from removing them.
 _HOLDERS: Final = text("""
 SELECT 'a transaction of process ' || pid || ', open for ' || date_trunc('second', clock_timestamp() - xact_start)

@@ -26,6 +26,13 @@ _MOST_EQUAL_ROWS: Final = 200_000
 _IS_PARTITIONED: Final = text("SELECT relkind = 'p' FROM pg_class WHERE oid = CAST(:table AS regclass)")
 
 
+# To lock rows, which passing over locked ones begins with, takes the right to update one of their columns.
+_RIGHTS: Final = text("""
+SELECT has_table_privilege(CAST(:table AS regclass), 'DELETE') AS may_delete,
+    has_any_column_privilege(CAST(:table AS regclass), 'UPDATE') AS may_lock, current_user AS role
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class WalkChoice:
     """The way through the table, why, and about how many rows there are to delete."""
@@ -43,6 +50,7 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
         PolicyError: the policy asks for a walk that it cannot have; the text has the index to create.
     """
     policy.check()
+    await _check_rights(connection, policy)
     size = await read_table_size(connection, policy.table)
     rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.predicate))).rows
     kind, reason = await _decide(connection, policy, size, rows)
@@ -94,6 +102,14 @@ async def _compare_costs(
         f"about {rows:,} of {size.rows:,} rows go, {min(share, 1):.0%}; the heap follows {column!r} by "
         f"{statistics.correlation:.2f}; cost {along_key:,.0f} by the index, {size.pages * sequential:,.0f} by the pages"
     )
+
+
+async def _check_rights(connection: AsyncConnection, policy: RetentionPolicy) -> None:
+    table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
+    rights = (await connection.execute(_RIGHTS, {"table": table})).one()
+    if not (rights.may_delete and rights.may_lock):
+        grant = f"GRANT DELETE, UPDATE ({quote(policy.primary_key[0].name)}) ON {table} TO {quote(rights.role)}"
+        raise PolicyError(policy.name, f"the role may not delete and lock rows: run `{grant}`")
 
 
 async def _page_costs(connection: AsyncConnection) -> tuple[float, float]:

@@ -20,7 +20,6 @@ from kiqstart.core.retention.models import RetentionRun
 from kiqstart.core.retention.policy import WalkKind
 from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.state import PieceState
-from kiqstart.core.retention.table import TableSize
 from kiqstart.core.retention.walk import Interval
 
 _KEPT_FOR: Final = timedelta(days=30)
@@ -35,7 +34,7 @@ class Piece:
     pieces: int
     walk: WalkKind
     reason: str
-    storage: str
+    basis: str
     resumed: bool
     total: int
     row_limit: int | None
@@ -75,8 +74,8 @@ class Journal:
         """Return the run's pieces, in their order."""
         return await self._read(connection, *self._run())
 
-    async def interrupted(self, connection: AsyncConnection, size: TableSize) -> list[Piece]:
-        """Return the pieces of the policy's last run if it left something that another may go on with."""
+    async def interrupted(self, connection: AsyncConnection) -> list[Piece]:
+        """Return what the policy's last run has left, if nobody alive has any of it."""
         last = (
             select(RetentionRun.run_id)
             .where(RetentionRun.policy == self.policy, RetentionRun.run_id != self.run_id)
@@ -89,13 +88,15 @@ class Journal:
             RetentionRun.run_id == last.scalar_subquery(),
             ~RetentionRun.taken_on,
         )
-        may = all(not piece.is_alive and piece.storage == size.storage for piece in pieces)
-        return [piece for piece in pieces if piece.stopped is not StopReason.END] if may else []
+        if any(piece.is_alive for piece in pieces):
+            return []
+        return [piece for piece in pieces if piece.stopped is not StopReason.END]
 
     async def open(
         self,
         connection: AsyncConnection,
         choice: WalkChoice,
+        basis: str,
         states: Sequence[PieceState],
         *,
         row_limit: int | None,
@@ -113,7 +114,7 @@ class Journal:
                 "policy": self.policy,
                 "walk": choice.kind,
                 "reason": choice.reason,
-                "storage": choice.size.storage,
+                "basis": basis,
                 "resumed": resumed,
                 "total": -(-choice.rows // len(states)),
                 "pieces": len(states),
@@ -129,14 +130,14 @@ class Journal:
         of_it = (RetentionRun.policy == self.policy, RetentionRun.run_id == run_id)
         await connection.execute(update(RetentionRun).where(*of_it).values(taken_on=True))
 
-    async def restart(self, connection: AsyncConnection, size: TableSize, intervals: Sequence[Interval]) -> None:
-        """Begin at the beginning with a table that was rewritten since; what was counted stays."""
+    async def restart(self, connection: AsyncConnection, basis: str, intervals: Sequence[Interval]) -> None:
+        """Begin at the beginning, since positions mean something else now; what was counted stays."""
         for piece in await self.pieces(connection):
             todo = tuple(intervals) if piece.number == 0 else ()
             await connection.execute(
                 update(RetentionRun)
                 .where(*self._run(), RetentionRun.piece == piece.number)
-                .values(storage=size.storage, state=piece.state.restarted(todo).to_json(), owner=None)
+                .values(basis=basis, state=piece.state.restarted(todo).to_json(), owner=None)
             )
 
     async def claim(self, connection: AsyncConnection) -> Piece | None:
@@ -230,7 +231,7 @@ class Journal:
                 pieces=row.pieces,
                 walk=WalkKind(row.walk),
                 reason=row.reason,
-                storage=row.storage,
+                basis=row.basis,
                 resumed=row.resumed,
                 total=row.total,
                 row_limit=row.row_limit,

@@ -42,6 +42,11 @@ class KeyWalk:
     policy: RetentionPolicy
     kind: WalkKind = WalkKind.KEY
 
+    @property
+    def basis(self) -> str:
+        """The columns of the key."""
+        return ", ".join(one.name for one in self.policy.key)
+
     async def whole(self, connection: AsyncConnection) -> Interval | None:
         """End at the last row's value of the first column."""
         first = self.policy.key[0]

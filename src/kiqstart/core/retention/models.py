@@ -28,8 +28,8 @@ class RetentionRun(Base):
     pieces: Mapped[int]
     walk: Mapped[str]
     reason: Mapped[str]
-    # What the walk's positions are good for: see `TableSize.storage`.
-    storage: Mapped[str]
+    # What the walk's positions refer to: see `Walk.basis`.
+    basis: Mapped[str]
     resumed: Mapped[bool]
     total: Mapped[int] = mapped_column(BigInteger)
     row_limit: Mapped[int | None] = mapped_column(BigInteger)

@@ -39,6 +39,11 @@ class PageWalk:
     size: TableSize
     kind: WalkKind = WalkKind.PAGES
 
+    @property
+    def basis(self) -> str:
+        """The files: rewriting the table moves its rows to other pages."""
+        return self.size.storage
+
     async def whole(self, connection: AsyncConnection) -> Interval | None:
         """End at the end of the (longest partition's) last page."""
         size = await read_table_size(connection, self.policy.table)

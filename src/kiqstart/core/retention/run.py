@@ -17,7 +17,7 @@ from kiqstart.core.retention.errors import RunTakenOverError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.piece_runner import PieceRunner
-from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.settings import RetentionSettings
@@ -78,10 +78,11 @@ class Run:
             pieces = await self.journal.pieces(connection)
             if not pieces:
                 await self._begin(connection, size, shards)
-            elif pieces[0].walk is WalkKind.PAGES and pieces[0].storage != size.storage:
-                logger.info("%s: the table was rewritten, so its pages are gone through again", self.policy.name)
-                whole = await make_walk(self.policy, WalkKind.PAGES, size).whole(connection)
-                await self.journal.restart(connection, size, [whole] if whole else [])
+            elif not self._fits(pieces[0], size):
+                logger.info("%s: the table or the cursor has changed, so all is gone through again", self.policy.name)
+                walk = make_walk(self.policy, pieces[0].walk, size)
+                whole = await walk.whole(connection)
+                await self.journal.restart(connection, walk.basis, [whole] if whole else [])
             return await self.journal.pieces(connection)
 
         pieces = await self._transact(find_or_make)
@@ -127,7 +128,7 @@ class Run:
 
     async def _begin(self, connection: AsyncConnection, size: TableSize, shards: int) -> None:
         choice = await choose_walk(connection, self.policy)
-        left = await self.journal.interrupted(connection, size)
+        left = [piece for piece in await self.journal.interrupted(connection) if self._fits(piece, size)]
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
             await self.journal.take_on(connection, left[0].run_id)
@@ -137,8 +138,11 @@ class Run:
         parts = await _share_out(connection, walk, intervals, shards)
         end, time_limit = whole.upto if whole else None, self.limits.seconds
         states = [PieceState(todo=part, end=end, time_limit=time_limit) for part in parts]
-        await self.journal.open(connection, choice, states, row_limit=self.limits.rows, resumed=bool(left))
+        await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
+
+    def _fits(self, piece: Piece, size: TableSize) -> bool:
+        return piece.basis == make_walk(self.policy, piece.walk, size).basis
 
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)

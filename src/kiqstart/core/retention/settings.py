@@ -14,7 +14,12 @@ class RetentionSettings(BaseSettings):
     batch_seconds: float = Field(
         default=0.1, gt=0, le=10, description="Seconds that a batch, one transaction, should take; its size follows."
     )
-    batch_rows: int = Field(default=100_000, ge=1, le=10_000_000, description="Rows that a batch may have at most.")
+    batch_rows: int = Field(
+        default=100_000,
+        ge=1,
+        le=10_000_000,
+        description="Rows that a batch may have at most; on average, where it goes by pages.",
+    )
     pause: float = Field(default=0, ge=0, le=60, description="Seconds to rest after each batch.")
     rows_per_second: int | None = Field(default=None, ge=1, description="Rows that a run may delete in a second.")
     lock_timeout: float = Field(

@@ -13,8 +13,15 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from kiqstart.core.retention.policy import RetentionPolicy
 
-_SIZE: Final = text("""
-WITH block AS (SELECT current_setting('block_size')::bigint AS size)
+# A table with its partitions, and with what inherits from it, which a DELETE takes in as well.
+FAMILY: Final = """
+family AS (
+    SELECT CAST(:table AS regclass)::oid AS oid
+    UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.oid
+)
+"""
+_SIZE: Final = text(f"""
+WITH RECURSIVE {FAMILY}, block AS (SELECT current_setting('block_size')::bigint AS size)
 SELECT
     coalesce(max(pg_relation_size(c.oid) / block.size), 0)::bigint AS longest,
     coalesce(sum(pg_relation_size(c.oid) / block.size), 0)::bigint AS pages,
@@ -22,11 +29,9 @@ SELECT
     coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS known_rows,
     coalesce(md5(string_agg(c.relfilenode::text, ',' ORDER BY c.oid)), '') AS storage,
     block.size AS block_size
-FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (
-    SELECT relid FROM pg_partition_tree(CAST(:table AS regclass)) UNION SELECT CAST(:table AS regclass)
-)
+FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
 GROUP BY block.size
-""")
+""")  # noqa: S608 - made of constants
 _COLUMN: Final = text("""
 SELECT s.correlation, s.most_common_freqs[1] AS commonest
 FROM pg_class c

@@ -37,6 +37,11 @@ class Walk(Protocol):
         """Which way it is."""
         ...
 
+    @property
+    def basis(self) -> str:
+        """What its positions refer to: those of another basis mean nothing."""
+        ...
+
     async def whole(self, connection: AsyncConnection) -> Interval | None:
         """Return the table as it is now, or None if there is nothing to do. Rows that come later are the next run's."""
         ...
