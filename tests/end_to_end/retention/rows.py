@@ -1,5 +1,7 @@
 """Many rows, and what the database itself says became of them."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,6 +27,10 @@ _RUNS: Final = text("""
 SELECT run_id, count(*) AS pieces, sum((state ->> 'deleted')::int) AS deleted, bool_or(resumed) AS resumed,
     clock_timestamp() - max(heartbeat_at) > interval '1 s' AS is_silent
 FROM retention_runs GROUP BY run_id ORDER BY min(started_at)
+""")
+_CUT: Final = text("""
+SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity
+WHERE datname = current_database() AND wait_event_type = 'Lock'
 """)
 
 
@@ -74,12 +80,20 @@ class Rows:
 
         await eventually(silent)
 
-    async def cut_connections(self) -> None:
-        """End all connections to the database but this one."""
-        async with self.engine.connect() as connection:
-            await connection.execute(
-                text(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            )
+    @asynccontextmanager
+    async def locked(self, todo: int) -> AsyncGenerator[None]:
+        """Hold a lock on a row, so that whoever wants to delete it waits in the middle of a transaction."""
+        async with self.engine.begin() as connection:
+            await connection.execute(text("SELECT 1 FROM todos WHERE id = :id FOR UPDATE"), {"id": todo})
+            yield
+
+    async def cut_whoever_waits(self, *, times: int) -> None:
+        """End so many connections that wait for a lock, as soon as there are any."""
+        cut: set[int] = set()
+
+        async def enough() -> bool:
+            async with self.engine.connect() as connection:
+                cut.update(await connection.scalars(_CUT))
+            return len(cut) >= times
+
+        await eventually(enough)
