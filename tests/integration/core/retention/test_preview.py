@@ -59,4 +59,4 @@ async def test_a_preview_leaves_no_trace_in_the_journal(retention: RetentionEngi
     assert await database.rows(RetentionRun) == runs
     rest = await retention.run(policy)
     assert (limited.stopped, rest.deleted, rest.resumed) == (StopReason.ROW_LIMIT, 400, True)
-    assert await database.rows(Todo, Todo.is_completed) == set()
+    assert await database.rows(Todo, Todo.is_completed.is_(True)) == set()

@@ -1,32 +1,91 @@
-from kiqstart.core.retention.pace import Pace, PaceLimits
+import pytest
+from tests.integration.core.engines import ExplicitSettings
 
-LIMITS = PaceLimits(first=100, floor=10, ceiling=1_000, target=0.1)
+from kiqstart.core.retention.pace import Pace
+
+
+def made(rows_per_second: float | None = None, **settings: float) -> Pace:
+    return Pace(ExplicitSettings.of(**settings), rows_per_second)
 
 
 def test_a_batch_on_target_keeps_the_size() -> None:
-    pace = Pace(LIMITS)
+    pace = made(batch_seconds=0.1)
     pace.record(0.1)
-    assert pace.size == 100
+    assert pace.rows == 2_000
 
 
-def test_a_quick_batch_at_most_doubles_the_size() -> None:
-    pace = Pace(LIMITS)
+def test_a_quick_batch_at_most_quadruples_the_size() -> None:
+    pace = made()
     pace.record(0.0001)
-    assert pace.size == 200
+    assert pace.rows == 8_000
     pace.record(0.0)
-    assert pace.size == 400
+    assert pace.rows == 32_000
 
 
 def test_a_slow_batch_shrinks_the_size_as_far_as_it_was_slow() -> None:
-    pace = Pace(LIMITS)
+    pace = made(batch_seconds=0.1)
     pace.record(0.4)
-    assert pace.size == 25
+    assert pace.rows == 500
 
 
 def test_the_size_stays_between_floor_and_ceiling() -> None:
-    pace = Pace(LIMITS)
+    pace = made(batch_rows=50_000)
     for _ in range(10):
         pace.record(0.001)
-    assert pace.size == 1_000
-    pace.record(60)
-    assert pace.size == 10
+    assert pace.rows == 50_000
+    pace.record(3600)
+    assert pace.rows == 100
+
+
+@pytest.mark.parametrize("batch_rows", [1, 30])
+def test_a_ceiling_below_the_floor_is_kept(batch_rows: int) -> None:
+    pace = made(batch_rows=batch_rows)
+    for seconds in (0.0, 60.0, 0.0):
+        assert pace.rows == batch_rows
+        pace.record(seconds)
+
+
+@pytest.mark.parametrize(("rate", "rows"), [(1000, 100), (10, 1), (1, 1), (1_000_000_000, 2_000)])
+def test_a_batch_holds_no_more_rows_than_its_time_may_have(rate: float, rows: int) -> None:
+    pace = made(rate, batch_seconds=0.1)
+    assert pace.rows == rows
+    pace.record(0.0)
+    assert pace.rows == (rows if rate <= 1000 else 8_000)
+
+
+def test_a_batch_that_is_refused_shrinks_down_to_one_row() -> None:
+    pace, sizes = made(), list[int]()
+    while pace.shrink():
+        sizes.append(pace.rows)
+    assert sizes == [1000, 500, 250, 125, 62, 31, 15, 7, 3, 1]
+
+
+def test_below_the_floor_the_size_grows_step_by_step() -> None:
+    pace = made()
+    while pace.shrink():
+        pass
+    sizes = list[int]()
+    for _ in range(5):
+        pace.record(0.0)
+        sizes.append(pace.rows)
+    assert sizes == [4, 16, 64, 256, 1024]
+
+
+def test_a_batch_that_takes_too_long_shrinks_before_it_may_take_longer() -> None:
+    pace, seen = made(batch_seconds=0.1), list[tuple[int, float]]()
+    while pace.relax():
+        seen.append((pace.rows, pace.timeout))
+    assert seen[:5] == [(1000, 0.2), (500, 0.2), (250, 0.2), (125, 0.2), (100, 0.2)]
+    assert seen[5:11] == [(100, timeout) for timeout in (0.4, 0.8, 1.6, 3.2, 6.4, 10)]
+    assert seen[11:] == [(rows, 10) for rows in (50, 25, 12, 6, 3, 1)]
+
+
+def test_a_longer_timeout_does_not_last() -> None:
+    pace = made(batch_seconds=0.1)
+    while pace.relax():
+        pass
+    timeouts = list[float]()
+    for _ in range(8):
+        pace.record(0.1)
+        timeouts.append(pace.timeout)
+    assert timeouts == [5, 2.5, 1.25, 0.625, 0.3125, 0.2, 0.2, 0.2]
