@@ -7,10 +7,14 @@ from sqlalchemy.exc import DBAPIError, InterfaceError
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
 
 
+class OfServer(PostgresError):
+    def __init__(self, message: str, state: str | None) -> None:
+        super().__init__(message)
+        self.sqlstate = state
+
+
 def database_error(state: str | None, message: str = "said") -> DBAPIError:
-    of_driver = PostgresError(message)
-    of_driver.sqlstate = state
-    return DBAPIError("DELETE", None, translated(AsyncAdapt_asyncpg_dbapi.Error, of_driver))
+    return DBAPIError("DELETE", None, translated(AsyncAdapt_asyncpg_dbapi.Error, OfServer(message, state)))
 
 
 def translated(kind: type[Exception], error: Exception) -> Exception:
@@ -55,11 +59,8 @@ def test_a_connection_that_broke_is_lost_whatever_it_said() -> None:
         error = database_error(state)
         error.connection_invalidated = True
         assert fault_of(error) is Fault.LOST
-    closed = OfDriver("connection is closed")
-    assert (
-        fault_of(InterfaceError("DELETE", None, translated(AsyncAdapt_asyncpg_dbapi.InterfaceError, closed)))
-        is Fault.LOST
-    )
+    closed = translated(AsyncAdapt_asyncpg_dbapi.InterfaceError, OfDriver("connection is closed"))
+    assert fault_of(InterfaceError("DELETE", None, closed)) is Fault.LOST
     assert fault_of(ConnectionRefusedError()) is Fault.LOST
     assert fault_of(TimeoutError()) is Fault.LOST
 
