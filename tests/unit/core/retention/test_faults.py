@@ -1,20 +1,18 @@
 import pytest
-from asyncpg.exceptions import InterfaceError as OfDriver
-from asyncpg.exceptions import PostgresError
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, InterfaceError
 
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
 
 
-class OfServer(PostgresError):
+class DriverError(Exception):
     def __init__(self, message: str, state: str | None) -> None:
         super().__init__(message)
         self.sqlstate = state
 
 
 def database_error(state: str | None, message: str = "said") -> DBAPIError:
-    return DBAPIError("DELETE", None, translated(AsyncAdapt_asyncpg_dbapi.Error, OfServer(message, state)))
+    return DBAPIError("DELETE", None, translated(AsyncAdapt_asyncpg_dbapi.Error, DriverError(message, state)))
 
 
 def translated(kind: type[Exception], error: Exception) -> Exception:
@@ -59,7 +57,7 @@ def test_a_connection_that_broke_is_lost_whatever_it_said() -> None:
         error = database_error(state)
         error.connection_invalidated = True
         assert fault_of(error) is Fault.LOST
-    closed = translated(AsyncAdapt_asyncpg_dbapi.InterfaceError, OfDriver("connection is closed"))
+    closed = translated(AsyncAdapt_asyncpg_dbapi.InterfaceError, DriverError("connection is closed", None))
     assert fault_of(InterfaceError("DELETE", None, closed)) is Fault.LOST
     assert fault_of(ConnectionRefusedError()) is Fault.LOST
     assert fault_of(TimeoutError()) is Fault.LOST
