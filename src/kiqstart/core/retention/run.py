@@ -112,6 +112,14 @@ class Run:
         """Wait until all pieces are done, take over those of whoever died, and return them."""
         while True:
             pieces = await self._transact(self.journal.pieces)
+            if not pieces:
+                # A crash where commits do not wait for the disk, or a replica that lagged and took over, loses the last
+                # ones: here the run's beginning, and all that it has done.
+                logger.warning(
+                    "%s: PostgreSQL has lost run %s, which begins again", self.policy.name, self.journal.run_id
+                )
+                await self.open(shards=1)
+                continue
             if all(piece.is_done for piece in pieces) or self.stop.is_set():
                 return pieces
             # Nobody can take a piece that a frozen worker still holds a lock on; the server ends that soon.
