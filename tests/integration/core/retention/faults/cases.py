@@ -33,7 +33,6 @@ class Begin:
     actor: int
     run: int
     shards: int
-    row_limit: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +75,8 @@ class Case:
     references: type[TestedBase]
     policy: RetentionPolicy
     batch_rows: int
+    # Of each run.
+    row_limits: list[int | None]
     expiries: list[int]
     events: list[Event] = field(repr=False)
 
@@ -99,7 +100,6 @@ an_event: Final[st.SearchStrategy[Event]] = st.one_of(
         actor=an_actor,
         run=st.integers(0, RUNS - 1),
         shards=st.integers(1, 3),
-        row_limit=st.sampled_from([None, None, 1, 5, 12]),
     ),
     st.builds(Step, actor=an_actor, statements=st.integers(1, 12)),
     st.builds(Step, actor=an_actor, statements=st.integers(1, 3)),
@@ -124,9 +124,10 @@ def cases(draw: st.DrawFn) -> Case:
         policy=expired(model, walk, cursor),
         # Along the pages, batches of one or two rows are of as many lines, most of which no page has.
         batch_rows=draw(st.sampled_from([3, 10] if walk is WalkKind.PAGES else [1, 3, 10])),
+        row_limits=[None, draw(st.sampled_from([None, 1, 5, 12]))],
         expiries=draw(st.lists(an_expiry, min_size=5, max_size=25)),
         events=[
-            Begin(actor=0, run=0, shards=draw(st.integers(1, 3)), row_limit=None),
+            Begin(actor=0, run=0, shards=draw(st.integers(1, 3))),
             *draw(st.lists(an_event, min_size=1, max_size=40)),
         ],
     )

@@ -1,3 +1,4 @@
+import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -6,13 +7,19 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tests.integration.core.retention.faults.engines import quick_settings, retention_engine
+from tests.integration.core.retention.faults.private_server import PrivateServer, private_server
 from tests.integration.core.retention.faults.tables import TestedBase
 from tests.integration.core.retention.faults.worker import Task
 
 from kiqstart.core.retention.engine import RetentionEngine
+from kiqstart.core.retention.models import RetentionRun
+from kiqstart.infrastructure.database.engine import create_engine
+from kiqstart.infrastructure.database.schema import upgrade
 from kiqstart.testing import ProcessFactory, ServiceProcess
+from kiqstart.testing.servers import database_settings
 
 MakeRetention = Callable[..., RetentionEngine]
 StartWorker = Callable[[Task], ServiceProcess]
@@ -56,3 +63,30 @@ def start_worker(pytestconfig: pytest.Config, tmp_path: Path) -> Generator[Start
             return process
 
         yield start
+
+
+@pytest.fixture(scope="session")
+def stoppable_server(tmp_path_factory: pytest.TempPathFactory) -> Generator[PrivateServer]:
+    """A server with this version's schema and the tested tables."""
+    with private_server(tmp_path_factory.mktemp("private") / "postgres") as server:
+        asyncio.run(_make_tables(server.url))
+        yield server
+
+
+@pytest_asyncio.fixture
+async def private_pool(stoppable_server: PrivateServer) -> AsyncGenerator[AsyncEngine]:
+    """A pool on a server that the test may stop, with empty tables."""
+    pool = create_engine(database_settings(stoppable_server.url))
+    async with pool.begin() as connection:
+        tables = ", ".join((*TestedBase.metadata.tables, RetentionRun.__tablename__))
+        await connection.execute(text(f"TRUNCATE {tables}"))
+    yield pool
+    await pool.dispose()
+
+
+async def _make_tables(url: str) -> None:
+    pool = create_engine(database_settings(url))
+    await upgrade(pool)
+    async with pool.begin() as connection:
+        await connection.run_sync(TestedBase.metadata.create_all)
+    await pool.dispose()

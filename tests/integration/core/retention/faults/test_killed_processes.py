@@ -6,29 +6,17 @@ from collections.abc import Callable
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.integration.core.retention.faults.journal import RUN, counted, wait_until_counted
 from tests.integration.core.retention.faults.tables import expired, fill, rows_left
 from tests.integration.core.retention.faults.worker import Task
 
 from kiqstart.core.retention.engine import RetentionEngine
-from kiqstart.testing import ServiceProcess, eventually
+from kiqstart.testing import ServiceProcess
 
 MakeRetention = Callable[..., RetentionEngine]
 StartWorker = Callable[[Task], ServiceProcess]
 
-COUNTED = text("SELECT coalesce(sum((state ->> 'deleted')::int), 0) FROM retention_runs WHERE run_id = 'run'")
 SLOWLY = {"pause": 0.05, "takeover_after": 1.0}
-
-
-async def counted(pool: AsyncEngine) -> int:
-    async with pool.connect() as connection:
-        return int((await connection.execute(COUNTED)).scalar_one())
-
-
-async def wait_until_counted(pool: AsyncEngine, rows: int) -> None:
-    async def is_reached() -> bool:
-        return await counted(pool) >= rows
-
-    await eventually(is_reached)
 
 
 async def test_kill_9_again_and_again(
@@ -39,7 +27,7 @@ async def test_kill_9_again_and_again(
         before = await rows_left(connection)
     for _ in range(3):
         deleted = await counted(tables)
-        process = start_worker(Task(url=database_url, run_id="run", settings=SLOWLY))
+        process = start_worker(Task(url=database_url, run_id=RUN, settings=SLOWLY))
         await wait_until_counted(tables, deleted + 50)
         process.kill()
 
@@ -49,7 +37,7 @@ async def test_kill_9_again_and_again(
     assert 150 <= deleted < 900, "it was killed in the middle"
     assert len(left) == 1100 - deleted
 
-    report = await make_retention(takeover_after=1.0).run(expired(), run_id="run")
+    report = await make_retention(takeover_after=1.0).run(expired(), run_id=RUN)
 
     assert report.deleted == await counted(tables) == 1000
     async with tables.connect() as connection:
@@ -61,10 +49,10 @@ async def test_a_frozen_process_deletes_nothing_more_once_others_have_taken_over
 ) -> None:
     async with tables.begin() as connection:
         await fill(connection, expired=400, kept=50)
-    process = start_worker(Task(url=database_url, run_id="run", settings=SLOWLY))
+    process = start_worker(Task(url=database_url, run_id=RUN, settings=SLOWLY))
     await wait_until_counted(tables, 50)
     process.send_signal(signal.SIGSTOP)
-    report = await make_retention(takeover_after=1.0).run(expired(), run_id="run")
+    report = await make_retention(takeover_after=1.0).run(expired(), run_id=RUN)
     assert report.deleted == 400
     async with tables.begin() as connection:
         # These came after the run.
@@ -86,12 +74,12 @@ async def test_a_process_that_is_frozen_in_a_transaction_holds_nobody_up(
     async with tables.begin() as connection:
         await fill(connection, expired=400, kept=50)
     # Opening, taking the piece, asking for the load, and a batch come before.
-    process = start_worker(Task(url=database_url, run_id="run", freezes_at_commit=6, settings=SLOWLY))
+    process = start_worker(Task(url=database_url, run_id=RUN, freezes_at_commit=6, settings=SLOWLY))
     await asyncio.to_thread(process.wait_for_log, "freezes")
     assert 0 < await counted(tables) < 400
 
     async with asyncio.timeout(10):
-        report = await make_retention(takeover_after=1.0).run(expired(), run_id="run")
+        report = await make_retention(takeover_after=1.0).run(expired(), run_id=RUN)
     assert (report.deleted, report.skipped) == (400, 0)
 
     process.send_signal(signal.SIGCONT)

@@ -31,7 +31,7 @@ from kiqstart.core.retention.run import RunLimits
 
 @dataclass(kw_only=True)
 class World:
-    """The actors and the table. `row_limits` has the runs that were begun."""
+    """The actors and the table. `row_limits` has those of the runs that were begun."""
 
     case: Case
     admin: AsyncEngine
@@ -83,14 +83,14 @@ class World:
 
     def _begin(self, actor: Actor, one: Begin) -> None:
         run_id = f"run {one.run}"
-        self.row_limits.setdefault(run_id, one.row_limit)
+        self.row_limits[run_id] = self.case.row_limits[one.run]
         actor.stop = asyncio.Event()
         actor.begin(
             self.retention(actor.sessions).run(
                 self.case.policy,
                 run_id=run_id,
                 shards=one.shards,
-                limits=RunLimits(rows=one.row_limit),
+                limits=RunLimits(rows=self.case.row_limits[one.run]),
                 stop=actor.stop,
             )
         )
