@@ -10,6 +10,8 @@ VENV := .venv
 UV := $(LOCAL)/uv/bin/uv
 RUN := $(VENV)/bin/
 INSTALLED := $(VENV)/.installed
+# What only the benchmarks need: other libraries to compare with, and one that draws.
+PEERS := $(LOCAL)/benchmarks/venv/.installed
 export UV_CACHE_DIR ?= $(CURDIR)/$(LOCAL)/uv-cache
 
 ##@ Start here
@@ -52,6 +54,13 @@ migration: $(INSTALLED) ## Write a migration from the models' changes (name="add
 	@test -n "$(name)" || { echo 'make migration: name is missing: make migration name="add a table"' >&2; exit 2; }
 	@$(RUN)kiqstart local -- $(RUN)kiqstart migration "$(name)"
 
+##@ Measure
+
+.PHONY: benchmark-retention
+benchmark-retention: ROWS = 1000000
+benchmark-retention: $(INSTALLED) $(PEERS) ## Measure the clean-ups against limits and peers (BENCHMARK="--only speed")
+	@$(RUN)python -m benchmarks.retention --rows $(ROWS) $(BENCHMARK)
+
 ##@ Check
 
 .PHONY: lint
@@ -67,18 +76,22 @@ format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 	@$(RUN)ruff check --fix .
 	@$(RUN)ruff format .
 
-LOCK := pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-	--generate-hashes --no-header --no-emit-index-url --quiet
+LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet
+LOCK := pip compile pyproject.toml --all-extras --group dev $(LOCKING)
+PEERS_LOCK := pip compile --group pyproject.toml:benchmarks $(LOCKING)
 
 .PHONY: lock
 lock: $(UV) ## Write requirements.lock from pyproject.toml
 	@$(UV) $(LOCK) --upgrade --output-file requirements.lock
+	@$(UV) $(PEERS_LOCK) --upgrade --output-file benchmarks/requirements.lock
 
 .PHONY: lock-check
 lock-check: $(UV) ## Fail where requirements.lock does not fit pyproject.toml
 	@cp requirements.lock $(LOCAL)/requirements.lock
 	@$(UV) $(LOCK) --output-file $(LOCAL)/requirements.lock
-	@cmp -s requirements.lock $(LOCAL)/requirements.lock || { \
+	@cp benchmarks/requirements.lock $(LOCAL)/peers.lock
+	@$(UV) $(PEERS_LOCK) --output-file $(LOCAL)/peers.lock
+	@cmp -s requirements.lock $(LOCAL)/requirements.lock && cmp -s benchmarks/requirements.lock $(LOCAL)/peers.lock || { \
 		echo 'requirements.lock does not fit pyproject.toml: run `make lock`' >&2; exit 1; }
 
 .PHONY: clean
@@ -89,7 +102,7 @@ clean: ## Remove what make installed, and the local databases
 help: ## Show this list
 	@awk 'BEGIN { FS = ":.*## " } \
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 $(UV):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
@@ -109,3 +122,8 @@ $(INSTALLED): $(UV) requirements.lock pyproject.toml
 	@$(UV) pip sync --quiet --python $(VENV) --require-hashes requirements.lock
 	@$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation --editable .
 	@touch $(INSTALLED)
+
+$(PEERS): $(UV) benchmarks/requirements.lock
+	@test -x $(@D)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(@D)
+	@$(UV) pip sync --quiet --python $(@D) --require-hashes benchmarks/requirements.lock
+	@touch $(PEERS)

@@ -1,0 +1,1 @@
+"""Measures the retention engine on a real PostgreSQL through a real worker: `python -m benchmarks.retention`."""

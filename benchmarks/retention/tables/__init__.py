@@ -1,0 +1,21 @@
+"""The tables that the results are shown as."""
+
+from benchmarks.retention.results import Results
+from benchmarks.retention.tables.flatness import flatness_section
+from benchmarks.retention.tables.foreground import foreground_section
+from benchmarks.retention.tables.indexes import index_section
+from benchmarks.retention.tables.memory import memory_section
+from benchmarks.retention.tables.section import Section
+from benchmarks.retention.tables.speed import speed_section
+
+
+def all_sections(results: Results) -> list[Section]:
+    """A section for each part that was measured."""
+    found = (
+        speed_section(results.speed) if results.speed else None,
+        flatness_section(results.flatness) if results.flatness else None,
+        foreground_section(results.foreground) if results.foreground else None,
+        memory_section(results.memory) if results.memory else None,
+        index_section(results.indexes) if results.indexes else None,
+    )
+    return [section for section in found if section]
