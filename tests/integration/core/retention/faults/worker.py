@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from tests.integration.core.retention.faults.engines import quick_settings, retention_engine
-from tests.integration.core.retention.faults.tables import expired
+from tests.integration.core.retention.faults.tables import IntEntry, expired
 
 from kiqstart.core.retention.policy import WalkKind
 from kiqstart.testing.servers import database_settings
@@ -59,7 +59,7 @@ async def work(task: Task) -> None:
         freeze_at_commit(pool, task.freezes_at_commit)
     retention = retention_engine(async_sessionmaker(pool), quick_settings(**task.settings))
     if task.joins:
-        await retention.join(expired(walk=task.walk), task.run_id)
+        await retention.join(expired(walk=task.walk, cursor=(IntEntry.id,)), task.run_id)
     else:
         report = await retention.run(expired(walk=task.walk), run_id=task.run_id)
         logger.info("counts %d rows", report.deleted)
