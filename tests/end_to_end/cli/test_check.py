@@ -38,7 +38,9 @@ def test_each_setting_at_fault_is_named(kiqstart: CommandLine) -> None:
 def test_settings_of_retention_that_contradict_each_other_are_named(kiqstart: CommandLine) -> None:
     done = kiqstart.run("check", environment={"RETENTION_PAUSE": "20"})
     assert done.returncode == 1
-    assert "settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER" in done.stderr
+    assert done.stderr.startswith(
+        "FAILED  settings    settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER"
+    )
 
 
 @pytest.mark.parametrize("command", ["check", "ping", "shell", "migrate", "retention"])

@@ -1,13 +1,18 @@
 """Real signals, to processes of their own."""
 
+import asyncio
 import signal
 import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 from typing import IO, cast
 
 import pytest
+
+from kiqstart.testing import eventually
 
 # The loop has nothing to do but wait: a flag that a handler merely sets would not wake it.
 PROGRAM = """
@@ -34,6 +39,19 @@ for number in (signal.SIGTERM, signal.SIGINT):
 SECONDS = 10.0
 
 
+async def is_asleep(pid: int) -> bool:
+    """Whether the process waits for something to happen."""
+    return state(pid).startswith("S")
+
+
+def state(pid: int) -> str:
+    stat = Path(f"/proc/{pid}/stat")
+    if stat.exists():
+        return stat.read_text().rpartition(") ")[2]
+    ps = ["ps", "-o", "state=", "-p", str(pid)]
+    return subprocess.run(ps, capture_output=True, text=True, check=True).stdout
+
+
 @contextmanager
 def listening(loop_module: str, earlier: str) -> Generator[subprocess.Popen[str]]:
     program = PROGRAM.format(loop_module=loop_module, earlier=earlier)
@@ -42,6 +60,7 @@ def listening(loop_module: str, earlier: str) -> Generator[subprocess.Popen[str]
         try:
             output = cast("IO[str]", process.stdout)
             assert output.readline() == "listening\n"
+            asyncio.run(eventually(partial(is_asleep, process.pid), within=SECONDS))
             yield process
         finally:
             process.kill()
