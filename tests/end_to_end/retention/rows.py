@@ -21,6 +21,12 @@ INSERT INTO todos (user_id, title, is_completed, completed_at)
 SELECT 1 + n % 100, 'todo ' || n, :completed, CASE WHEN :completed THEN now() END
 FROM generate_series(1, CAST(:count AS int)) AS n
 """)
+_ADD_SESSIONS: Final = text("""
+INSERT INTO refresh_sessions (user_id, refresh_token_hash, created_at, expires_at)
+SELECT 1 + n % 100, sha256(convert_to(gen_random_uuid()::text, 'UTF8')), now() - interval '400 days',
+    now() - make_interval(days => :days_ago) + n * interval '1 second'
+FROM generate_series(1, CAST(:count AS int)) AS n
+""")
 _COUNT: Final = text("SELECT count(*) FILTER (WHERE is_completed), count(*) FILTER (WHERE NOT is_completed) FROM todos")
 _DELETED: Final = text("SELECT coalesce(sum((state ->> 'deleted')::int), 0) FROM retention_runs")
 _RUNS: Final = text("""
@@ -47,6 +53,16 @@ class Rows:
             for is_completed, count in ((True, completed), (False, others)):
                 await connection.execute(_ADD_TODOS, {"completed": is_completed, "count": count})
             await connection.execute(text("ANALYZE users, todos"))
+
+    async def add_sessions(self, count: int, *, expired_days_ago: int) -> None:
+        """Add sessions of the users that are there, which have expired a second apart."""
+        async with self.engine.begin() as connection:
+            await connection.execute(_ADD_SESSIONS, {"count": count, "days_ago": expired_days_ago})
+
+    async def sessions_left(self) -> int:
+        """Count the sessions."""
+        async with self.engine.connect() as connection:
+            return int((await connection.execute(text("SELECT count(*) FROM refresh_sessions"))).scalar_one())
 
     async def left(self) -> tuple[int, int]:
         """Count the completed todos and the others."""

@@ -8,6 +8,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.retention.rows import SLOW, Rows
 
+from kiqstart.delivery.tasks.cleanups import CleanupReport
 from kiqstart.delivery.tasks.progress import CleanupProgress
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.testing import ProcessFactory, eventually
@@ -47,21 +48,26 @@ async def test_a_dry_run_tells_the_count_and_deletes_nothing(
     assert await rows.runs() == []
 
 
-async def test_what_a_limited_clean_up_leaves_the_next_one_goes_on_with(
+async def test_after_a_row_limit_the_next_clean_up_goes_on_where_the_last_one_stopped(
     registry: TasksRegistry, worker: ProcessFactory, rows: Rows
 ) -> None:
-    await rows.add(completed=1200)
+    await rows.add(completed=0)
+    await rows.add_sessions(1200, expired_days_ago=100)
+    reports: list[CleanupReport | None] = []
     with worker():
-        limited = (await (await registry.todo_cleanup.kiq(row_limit=777)).wait_result(timeout=20)).return_value
-        assert await rows.left() == (423, 100)
-        rest = (await (await registry.todo_cleanup.kiq(time_budget=60)).wait_result(timeout=20)).return_value
-    assert limited["report"] is not None
-    assert rest["report"] is not None
-    assert (limited["todos_deleted"], limited["report"]["stopped"]) == (777, "row limit")
-    assert (rest["todos_deleted"], rest["report"]["stopped"]) == (423, "end")
-    assert not limited["report"]["resumed"]
-    assert rest["report"]["resumed"]
-    assert await rows.left() == (0, 100)
+        for row_limit in (777, None, None):
+            task = await registry.session_cleanup.kiq(row_limit=row_limit)
+            reports.append((await task.wait_result(timeout=20)).return_value["report"])
+            if row_limit is not None:
+                assert await rows.sessions_left() == 423
+                # It comes too late for the second call, which does not look at what the first has passed.
+                await rows.add_sessions(1, expired_days_ago=300)
+    assert [report and (report["deleted"], report["stopped"], report["resumed"]) for report in reports] == [
+        (777, "row limit", False),
+        (423, "end", True),
+        (1, "end", False),
+    ]
+    assert await rows.sessions_left() == 0
 
 
 async def test_a_time_budget_ends_a_clean_up_early(registry: TasksRegistry, worker: ProcessFactory, rows: Rows) -> None:
