@@ -187,7 +187,7 @@ class PieceRunner:
                 else:
                     raise
         state = self.state.past(batch).with_locked(batch, locked)
-        if not locked or self._is_last_round:
+        if state.locked == self.state.locked or self._is_last_round:
             # Else they are met again when the run comes back for the locked ones.
             state = state.with_failures(tuple(failures))
         async with transaction(self.sessions) as connection:
