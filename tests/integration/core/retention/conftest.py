@@ -4,7 +4,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.integration.core.retention.database import Database
-from tests.integration.core.retention.tables import Tables, Token
+from tests.integration.core.retention.tables import Tables
 
 from kiqstart.core.user.models import User
 from kiqstart.core.user.service import UserService
@@ -57,15 +57,3 @@ async def completed(database: Database, user: User) -> None:
 def every_batch_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """Call a run's progress callback after each batch, not ten times a second."""
     monkeypatch.setattr("kiqstart.core.retention.progress._SECONDS_BETWEEN", 0.0)
-
-
-@pytest_asyncio.fixture
-async def tokens(database: Database) -> None:
-    """The table of tokens, empty."""
-    await database.create(Token)
-
-
-@pytest.fixture
-def drop_after(database: Database) -> list[str]:
-    """What the test adds to the schema: statements in this list are run after it."""
-    return database.drop_after

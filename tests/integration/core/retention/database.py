@@ -7,7 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, Table, Text, cast, inspect, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase
-from tests.integration.core.retention.tables import Shape, Tables
+from tests.integration.core.retention.shapes import Shape
+from tests.integration.core.retention.tables import Tables
 
 # Partition, version and place on the disk, and all the columns: equal if nobody has so much as rewritten the row.
 Row = tuple[str, str, str, str]

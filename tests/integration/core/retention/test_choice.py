@@ -6,7 +6,8 @@ from sqlalchemy import ColumnElement, exists, literal, or_
 from sqlalchemy.orm import aliased
 from tests.integration.core.retention.database import Database
 from tests.integration.core.retention.policies import WALKS, completed_todos
-from tests.integration.core.retention.tables import SHAPES, Article, Event, Token, Visit
+from tests.integration.core.retention.shapes import SHAPES
+from tests.integration.core.retention.tables import Article, Event, Token, Visit
 
 from kiqstart.core.retention.choice import WalkChoice
 from kiqstart.core.retention.engine import RetentionEngine

@@ -4,7 +4,7 @@ import pytest
 from tests.integration.core.engines import EngineFactory
 from tests.integration.core.retention.database import Database
 from tests.integration.core.retention.policies import WALKS, completed_todos
-from tests.integration.core.retention.tables import SHAPES
+from tests.integration.core.retention.shapes import SHAPES
 
 from kiqstart.core.retention.engine import RetentionEngine
 from kiqstart.core.retention.errors import InvalidRunOptionError

@@ -1,7 +1,7 @@
 import pytest
 from tests.integration.core.engines import EngineFactory
 from tests.integration.core.retention.database import Database
-from tests.integration.core.retention.tables import ROWS, SHAPES, Shape
+from tests.integration.core.retention.shapes import ROWS, SHAPES, Shape
 
 from kiqstart.core.retention.policy import WalkKind
 

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func
 from tests.integration.core.retention.database import Database
 from tests.integration.core.retention.policies import WALKS, completed_todos
-from tests.integration.core.retention.tables import SHAPES, Shape
+from tests.integration.core.retention.shapes import SHAPES, Shape
 
 from kiqstart.core.retention.engine import RetentionEngine
 from kiqstart.core.retention.models import RetentionRun
