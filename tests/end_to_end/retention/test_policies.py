@@ -150,8 +150,8 @@ async def tokens(engine: AsyncEngine) -> AsyncGenerator[AsyncEngine]:
 async def test_a_policy_without_its_index_stops_the_worker_which_prints_the_index_to_create(
     registry: TasksRegistry, worker: ProcessFactory, extended: dict[str, str], tokens: AsyncEngine
 ) -> None:
-    process = worker.start(environment=extended)
-    assert process.wait() != 0
+    with worker(environment=extended, wait=False) as process:
+        assert process.wait() != 0
     [complaint] = [line for line in process.log.splitlines() if line.startswith("kiqstart: ")]
     assert complaint.startswith("kiqstart: retention policy 'expired_tokens': no index leads to its rows")
     assert "Traceback" not in process.log
