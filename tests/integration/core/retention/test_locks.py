@@ -54,7 +54,9 @@ async def test_locked_rows_are_taken_in_the_same_run_once_they_are_free(
 ) -> None:
     kept = await database.rows(Todo, ~Todo.is_completed)
     async with locked(database, rows_locked(FOUR)) as other:
-        run = asyncio.create_task(make_retention(batch_rows=batch_rows, locked_wait=60).run(completed_todos(walk)))
+        run = asyncio.create_task(
+            make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=60).run(completed_todos(walk))
+        )
         await until_only(database, 4)
         await other.rollback()
         report = await run
@@ -66,7 +68,7 @@ async def test_locked_rows_are_taken_in_the_same_run_once_they_are_free(
 async def test_rows_that_stay_locked_are_reported_and_left_to_the_next_run(
     make_retention: EngineFactory, database: Database, walk: WalkKind, batch_rows: int
 ) -> None:
-    retention = make_retention(batch_rows=batch_rows, locked_wait=0.3)
+    retention = make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=0.1)
     async with locked(database, rows_locked(FOUR)):
         report = await retention.run(completed_todos(walk))
         assert (report.deleted, report.skipped, report.failed, report.stopped) == (496, 4, 0, StopReason.END)
@@ -79,7 +81,7 @@ async def test_rows_that_stay_locked_are_reported_and_left_to_the_next_run(
 async def test_many_locked_rows_cost_only_themselves(
     make_retention: EngineFactory, database: Database, walk: WalkKind, batch_rows: int
 ) -> None:
-    retention = make_retention(batch_rows=batch_rows, locked_wait=0)
+    retention = make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=0)
     async with locked(database, rows_locked("id % 3 = 0")):
         report = await retention.run(completed_todos(walk))
         assert (report.deleted, report.skipped) == (334, 166)
@@ -97,7 +99,9 @@ async def test_more_locked_rows_than_a_run_remembers_are_counted(
         "INSERT INTO notes SELECT generate_series(480, 540, 4)",
     )
     async with locked(database, rows_locked("id IN (2, 300) OR id BETWEEN 480 AND 540 AND id % 4 = 2")):
-        report = await make_retention(batch_rows=20, locked_wait=0).run(completed_todos(WalkKind.KEY))
+        report = await make_retention(batch_rows=20, lock_timeout=0.01, locked_wait=0).run(
+            completed_todos(WalkKind.KEY)
+        )
     assert (report.deleted, report.skipped, report.failed) == (467, 17, 16)
 
 
@@ -111,7 +115,7 @@ async def test_locked_and_undeletable_rows_side_by_side_are_counted_once(
         "CREATE TABLE notes (todo_id bigint REFERENCES todos)",
         "INSERT INTO notes SELECT id FROM todos WHERE title IN ('todo 6', 'todo 502', 'todo 900')",
     )
-    retention = make_retention(batch_rows=batch_rows, locked_wait=60 if is_freed else 0.3)
+    retention = make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=60 if is_freed else 0.1)
     async with locked(database, rows_locked(FOUR)) as other:
         run = asyncio.create_task(retention.run(completed_todos(walk)))
         await until_only(database, 7)
@@ -152,7 +156,7 @@ async def test_the_next_run_goes_on_with_locked_rows_that_time_did_not_suffice_f
     make_retention: EngineFactory, database: Database, walk: WalkKind
 ) -> None:
     async with locked(database, rows_locked(FOUR)):
-        report = await make_retention(locked_wait=60).run(completed_todos(walk), limits=RunLimits(seconds=0.5))
+        report = await make_retention(locked_wait=60).run(completed_todos(walk), limits=RunLimits(seconds=0.3))
         assert (report.deleted, report.stopped) == (496, StopReason.TIME_BUDGET)
     rest = await make_retention().run(completed_todos(walk))
     assert (rest.deleted, rest.resumed) == (4, True)

@@ -34,7 +34,7 @@ async def test_a_row_that_always_takes_too_long_costs_only_itself(
 ) -> None:
     monkeypatch.setattr("kiqstart.core.retention.pace._LONGEST_TIMEOUT", 0.1)
     await database.before_delete("todos", "IF OLD.title = 'todo 500' THEN PERFORM pg_sleep(30); END IF;")
-    report = await make_retention(batch_seconds=0.05, batch_rows=64).run(completed_todos(walk))
+    report = await make_retention(batch_seconds=0.05, batch_rows=16).run(completed_todos(walk))
     assert (report.deleted, report.failed, report.skipped, report.stopped) == (499, 1, 0, StopReason.END)
     (failure,) = report.errors
     assert failure.key["id"] == await database.value("SELECT id FROM todos WHERE title = 'todo 500'")
