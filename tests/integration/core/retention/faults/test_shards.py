@@ -9,7 +9,7 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from tests.integration.core.retention.faults.engines import quick_settings, retention_engine
-from tests.integration.core.retention.faults.journal import RUN
+from tests.integration.core.retention.faults.journal import RUN, wait_until_counted
 from tests.integration.core.retention.faults.tables import IntEntry, expired, fill, rows_left
 from tests.integration.core.retention.faults.worker import Task
 
@@ -22,7 +22,7 @@ from kiqstart.testing.servers import database_settings
 MakeRetention = Callable[..., RetentionEngine]
 StartWorker = Callable[[Task], ServiceProcess]
 
-SLOWLY = {"pause": 0.03, "takeover_after": 1.0}
+SLOWLY = {"pause": 0.02, "takeover_after": 1.0}
 
 
 @pytest_asyncio.fixture
@@ -109,3 +109,22 @@ async def test_what_a_killed_process_had_taken_is_taken_over(
     gone = await deletions(logged)
     assert len(gone) == len({key for key, _ in gone}) == 1600
     assert 0 < sum(worker == "process" for _, worker in gone) < 800
+
+
+@pytest.mark.parametrize("walk", list(WalkKind))
+async def test_what_a_shared_run_has_left_is_shared_again(
+    logged: AsyncEngine, make_retention: MakeRetention, walk: WalkKind
+) -> None:
+    policy, stop = expired(walk=walk, cursor=(IntEntry.id,)), asyncio.Event()
+    first = asyncio.create_task(make_retention(pause=0.005).run(policy, run_id=RUN, shards=4, stop=stop))
+    # More than the first of the four pieces.
+    await wait_until_counted(logged, 450)
+    stop.set()
+    deleted = (await first).deleted
+    assert 450 <= deleted < 1600
+
+    report = await make_retention().run(policy, run_id="another", shards=3)
+
+    assert (report.resumed, report.deleted, report.stopped) == (True, 1600 - deleted, StopReason.END)
+    async with logged.connect() as connection:
+        assert len(await rows_left(connection)) == 200
