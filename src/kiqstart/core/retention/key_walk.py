@@ -66,8 +66,9 @@ class KeyWalk:
         """Find the n-th row's key; an index on the first column answers this alone unless equal values are cut."""
         first, *_ = self.policy.key
         inside = (self.policy.predicate, self.where(interval))
-        cut = select(cast(first, Text)).where(*inside).order_by(first).offset(rows - 1).limit(2)
-        values = (await connection.scalars(cut)).all()
+        cut = select(first).where(*inside).order_by(first).offset(rows - 1).limit(2).subquery()
+        # Outside, or every row that is stepped over would be made text.
+        values = (await connection.scalars(select(cast(cut.columns[0], Text)))).all()
         if len(values) < 2:  # noqa: PLR2004 - the row at the cut and the one after it
             return interval.upto
         if values[0] != values[1]:

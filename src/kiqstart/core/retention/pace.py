@@ -42,11 +42,10 @@ class Pace:
         return True
 
     def relax(self) -> bool:
-        """Make the next batch smaller, and once it is small, let it take longer; False when neither is left."""
-        if self.rows > self._floor:
-            self.rows = max(self._floor, self.rows // 2)
+        """Make the next batch smaller, and where it is a single row, let it take longer; False when neither is left."""
+        if self.shrink():
             return True
-        if self.timeout < _LONGEST_TIMEOUT:
-            self.timeout = min(_LONGEST_TIMEOUT, 2 * self.timeout)
-            return True
-        return self.shrink()
+        if self.timeout >= _LONGEST_TIMEOUT:
+            return False
+        self.timeout = min(_LONGEST_TIMEOUT, 2 * self.timeout)
+        return True

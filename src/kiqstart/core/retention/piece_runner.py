@@ -87,6 +87,7 @@ class PieceRunner:
             except (DBAPIError, OSError) as error:
                 if error is self._watchers_error or fault_of(error) is not Fault.LOST:
                     raise
+                logger.warning("%s: the connection was lost: %s", self.policy.name, error.__cause__ or error)
                 await self._wait_for_server()
             else:
                 if reason is not None:

@@ -15,7 +15,7 @@ class RetentionSettings(BaseSettings):
         default=0.1, gt=0, le=10, description="Seconds that a batch, one transaction, should take; its size follows."
     )
     batch_rows: int = Field(
-        default=100_000,
+        default=200_000,
         ge=1,
         le=10_000_000,
         description="Rows that a batch may have at most; on average, where it goes by pages.",

@@ -136,7 +136,7 @@ class CleanupRunner:
 
 @dataclass(frozen=True)
 class _Invitation:
-    """Sends messages of the running task with its arguments, which call other workers to the run."""
+    """Sends messages of the running task with its arguments and labels, which call other workers to the run."""
 
     context: Context
 
@@ -146,7 +146,7 @@ class _Invitation:
         if task is None:
             return
         for _ in range(others):
-            call = task.kicker().with_labels(**{_RUN_LABEL: message.task_id})
+            call = task.kicker().with_labels(**message.labels, **{_RUN_LABEL: message.task_id})
             await call.kiq(*message.args, **message.kwargs)
 
 

@@ -75,9 +75,8 @@ def test_a_batch_that_takes_too_long_shrinks_before_it_may_take_longer() -> None
     pace, seen = made(batch_seconds=0.1), list[tuple[int, float]]()
     while pace.relax():
         seen.append((pace.rows, pace.timeout))
-    assert seen[:5] == [(1000, 0.2), (500, 0.2), (250, 0.2), (125, 0.2), (100, 0.2)]
-    assert seen[5:11] == [(100, timeout) for timeout in (0.4, 0.8, 1.6, 3.2, 6.4, 10)]
-    assert seen[11:] == [(rows, 10) for rows in (50, 25, 12, 6, 3, 1)]
+    assert seen[:10] == [(rows, 0.2) for rows in (1000, 500, 250, 125, 62, 31, 15, 7, 3, 1)]
+    assert seen[10:] == [(1, timeout) for timeout in (0.4, 0.8, 1.6, 3.2, 6.4, 10)]
 
 
 def test_a_longer_timeout_does_not_last() -> None:
