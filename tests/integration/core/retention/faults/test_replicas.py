@@ -22,6 +22,8 @@ async def write_until(pool: AsyncEngine, holds: Callable[[float | None], bool]) 
 
     async def is_so() -> bool:
         async with pool.begin() as connection:
+            # Replicas get nothing that is not on the disk.
+            await connection.execute(text("SET LOCAL synchronous_commit = local"))
             await connection.execute(text("UPDATE int_entries SET note = note WHERE id = 1"))
             return holds(await connection.scalar(LAG))
 
