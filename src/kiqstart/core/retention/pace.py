@@ -4,7 +4,7 @@ from typing import Final
 
 from kiqstart.core.retention.settings import RetentionSettings
 
-_FIRST_ROWS: Final = 2_000
+_FIRST_ROWS: Final = 5_000
 _FEWEST_ROWS: Final = 100
 _FASTEST_GROWTH: Final = 4.0
 _LONGEST_TIMEOUT: Final = 10.0

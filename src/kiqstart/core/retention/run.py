@@ -74,11 +74,10 @@ class Run:
 
         async def find_or_make(connection: AsyncConnection) -> list[Piece]:
             await self.journal.lock(connection)
-            size = await read_table_size(connection, self.policy.table)
             pieces = await self.journal.pieces(connection)
             if not pieces:
-                await self._begin(connection, size, shards)
-            elif not self._fits(pieces[0], size):
+                await self._begin(connection, shards)
+            elif not self._fits(pieces[0], size := await read_table_size(connection, self.policy.table)):
                 logger.info("%s: the table or the cursor has changed, so all is gone through again", self.policy.name)
                 walk = make_walk(self.policy, pieces[0].walk, size)
                 whole = await walk.whole(connection)
@@ -92,17 +91,18 @@ class Run:
     async def take_part(self) -> bool:
         """Work through pieces until there is none that nobody has, and return whether there was one."""
 
-        async def claim(connection: AsyncConnection) -> tuple[Piece | None, TableSize]:
-            return await self.journal.claim(connection), await read_table_size(connection, self.policy.table)
+        async def claim(connection: AsyncConnection) -> PieceRunner | None:
+            piece = await self.journal.claim(connection)
+            return self._runner(piece, await read_table_size(connection, self.policy.table)) if piece else None
 
         has_worked = False
         while not self.stop.is_set():
-            piece, size = await self._transact(claim)
-            if piece is None:
+            runner = await self._transact(claim)
+            if runner is None:
                 break
             has_worked = True
             try:
-                await self._runner(piece, size).run()
+                await runner.run()
             except RunTakenOverError as error:
                 # Whoever has it now counts what this worker has done, too.
                 logger.warning("%s", error)
@@ -134,13 +134,13 @@ class Run:
             async with transaction(self.sessions) as connection:
                 await self.journal.release(connection)
 
-    async def _begin(self, connection: AsyncConnection, size: TableSize, shards: int) -> None:
+    async def _begin(self, connection: AsyncConnection, shards: int) -> None:
         choice = await choose_walk(connection, self.policy)
-        left = [piece for piece in await self.journal.interrupted(connection) if self._fits(piece, size)]
+        left = [piece for piece in await self.journal.interrupted(connection) if self._fits(piece, choice.size)]
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
             await self.journal.take_on(connection, left[0].run_id)
-        walk = make_walk(self.policy, choice.kind, size)
+        walk = make_walk(self.policy, choice.kind, choice.size)
         whole = await walk.whole(connection)
         intervals = _stretches(left, whole)
         parts = await _share_out(connection, walk, intervals, shards)

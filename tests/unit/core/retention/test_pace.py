@@ -11,21 +11,21 @@ def made(rows_per_second: float | None = None, **settings: float) -> Pace:
 def test_a_batch_on_target_keeps_the_size() -> None:
     pace = made(batch_seconds=0.1)
     pace.record(0.1)
-    assert pace.rows == 2_000
+    assert pace.rows == 5_000
 
 
 def test_a_quick_batch_at_most_quadruples_the_size() -> None:
     pace = made()
     pace.record(0.0001)
-    assert pace.rows == 8_000
+    assert pace.rows == 20_000
     pace.record(0.0)
-    assert pace.rows == 32_000
+    assert pace.rows == 80_000
 
 
 def test_a_slow_batch_shrinks_the_size_as_far_as_it_was_slow() -> None:
     pace = made(batch_seconds=0.1)
     pace.record(0.4)
-    assert pace.rows == 500
+    assert pace.rows == 1_250
 
 
 def test_the_size_stays_between_floor_and_ceiling() -> None:
@@ -45,19 +45,19 @@ def test_a_ceiling_below_the_floor_is_kept(batch_rows: int) -> None:
         pace.record(seconds)
 
 
-@pytest.mark.parametrize(("rate", "rows"), [(1000, 100), (10, 1), (1, 1), (1_000_000_000, 2_000)])
+@pytest.mark.parametrize(("rate", "rows"), [(1000, 100), (10, 1), (1, 1), (1_000_000_000, 5_000)])
 def test_a_batch_holds_no_more_rows_than_its_time_may_have(rate: float, rows: int) -> None:
     pace = made(rate, batch_seconds=0.1)
     assert pace.rows == rows
     pace.record(0.0)
-    assert pace.rows == (rows if rate <= 1000 else 8_000)
+    assert pace.rows == (rows if rate <= 1000 else 20_000)
 
 
 def test_a_batch_that_is_refused_shrinks_down_to_one_row() -> None:
     pace, sizes = made(), list[int]()
     while pace.shrink():
         sizes.append(pace.rows)
-    assert sizes == [1000, 500, 250, 125, 62, 31, 15, 7, 3, 1]
+    assert sizes == [2500, 1250, 625, 312, 156, 78, 39, 19, 9, 4, 2, 1]
 
 
 def test_below_the_floor_the_size_grows_step_by_step() -> None:
@@ -75,8 +75,8 @@ def test_a_batch_that_takes_too_long_shrinks_before_it_may_take_longer() -> None
     pace, seen = made(batch_seconds=0.1), list[tuple[int, float]]()
     while pace.relax():
         seen.append((pace.rows, pace.timeout))
-    assert seen[:10] == [(rows, 0.2) for rows in (1000, 500, 250, 125, 62, 31, 15, 7, 3, 1)]
-    assert seen[10:] == [(1, timeout) for timeout in (0.4, 0.8, 1.6, 3.2, 6.4, 10)]
+    assert seen[:12] == [(rows, 0.2) for rows in (2500, 1250, 625, 312, 156, 78, 39, 19, 9, 4, 2, 1)]
+    assert seen[12:] == [(1, timeout) for timeout in (0.4, 0.8, 1.6, 3.2, 6.4, 10)]
 
 
 def test_a_longer_timeout_does_not_last() -> None:
