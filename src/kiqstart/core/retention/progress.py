@@ -6,7 +6,6 @@ from time import monotonic
 from typing import Final
 
 _SECONDS_BETWEEN: Final = 0.1
-_ENOUGH: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,8 +14,7 @@ class RetentionProgress:
 
     Args:
         deleted: rows so far.
-        total: rows there will be, as PostgreSQL estimated at the start, or, where a tenth of the pages is done, as they
-            suggest; never less than `deleted`.
+        total: rows there will be, as PostgreSQL estimated at the start; never less than `deleted`.
         fraction: the part of the work that is done, 0 to 1.
         seconds: since this process took up the run.
         rate: rows per second since then.
@@ -60,12 +58,9 @@ class ProgressMeter:
         """Call the callback if it is time to; without a fraction, rows tell it. It never goes back."""
         if not self.is_due:
             return
+        self._total = max(total, deleted)
         if fraction is None:
-            self._total = max(total, deleted)
             fraction = deleted / self._total if self._total else 0.0
-        else:
-            # What was found so far tells more than statistics, once it is enough.
-            self._total = max(round(deleted / fraction) if fraction >= _ENOUGH else total, deleted)
         self._fraction = min(1.0, max(fraction, self._fraction))
         await self._call(deleted, waiting)
 
