@@ -93,6 +93,6 @@ async def test_backends_that_are_terminated_at_any_moment(private_pool: AsyncEng
             terminated += len((await connection.execute(TERMINATE_BUSY)).all())
 
     assert (await task).deleted == 1000
-    assert terminated >= 10
+    assert terminated >= 3
     async with private_pool.connect() as connection:
         assert len(await rows_left(connection)) == 100
