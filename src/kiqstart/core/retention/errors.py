@@ -14,10 +14,13 @@ class PolicyError(RetentionError, ValueError):
 
 
 class RunTakenOverError(RetentionError):
-    """Another worker goes on with this run, since this one gave no sign of life for too long. Nothing is lost."""
+    """The piece is not where this worker left it: another goes on with it, or the server has lost the last batches.
+
+    What is there is claimed again, or left to whoever has it.
+    """
 
     def __init__(self, policy: str, run_id: str) -> None:
-        super().__init__(f"retention policy {policy!r}: another worker has taken over run {run_id}")
+        super().__init__(f"retention policy {policy!r}: run {run_id} is not where this worker left it")
         self.run_id = run_id
 
 

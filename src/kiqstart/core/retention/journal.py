@@ -178,12 +178,22 @@ class Journal:
         return PieceState.from_json(state)
 
     async def save(
-        self, connection: AsyncConnection, number: int, state: PieceState, *, stopped: StopReason | None = None
+        self,
+        connection: AsyncConnection,
+        number: int,
+        state: PieceState,
+        *,
+        since: PieceState,
+        stopped: StopReason | None = None,
     ) -> None:
-        """Write where a piece stands.
+        """Write where a piece stands that stood at `since` before.
+
+        A server that crashes while commits do not wait for its disk loses the last ones, and a pool that connects anew
+        does not tell. So the number of batches is looked at, too.
 
         Raises:
-            RunTakenOverError: another worker has it now; the transaction must be rolled back.
+            RunTakenOverError: another worker has it now, or the server has lost a batch; the transaction must be rolled
+                back, and the piece claimed again.
         """
         values = {
             "state": state.to_json(),
@@ -191,7 +201,8 @@ class Journal:
             "stopped": stopped,
             "owner": self.owner if stopped is None else None,
         }
-        saved = await connection.execute(update(RetentionRun).where(*self._mine(number)).values(values))
+        stands_there = RetentionRun.state["batches"].as_integer() == since.batches
+        saved = await connection.execute(update(RetentionRun).where(*self._mine(number), stands_there).values(values))
         if not saved.rowcount:
             raise RunTakenOverError(self.policy, self.run_id)
 

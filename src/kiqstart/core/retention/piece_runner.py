@@ -136,7 +136,7 @@ class PieceRunner:
             state = self.state.with_batch(deleted, monotonic() - started)
             if not (self._pass_over and deleted == limit):
                 state = state.past(batch).with_locked(batch, left)
-            await self.journal.save(connection, self.number, state)
+            await self.journal.save(connection, self.number, state, since=self.state)
         seconds = monotonic() - started
         self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
         self._pass_over = left > 0
@@ -177,7 +177,7 @@ class PieceRunner:
                     await self._limit(connection)
                     deleted = await delete_range(connection, self.policy, where & is_it)
                     state = self.state.with_batch(deleted, monotonic() - started)
-                    await self.journal.save(connection, self.number, state)
+                    await self.journal.save(connection, self.number, state, since=self.state)
                 self.state = state
             except DBAPIError as error:
                 fault = fault_of(error)
@@ -192,7 +192,7 @@ class PieceRunner:
             # Else they are met again when the run comes back for the locked ones.
             state = state.with_failures(tuple(failures))
         async with transaction(self.sessions) as connection:
-            await self.journal.save(connection, self.number, state)
+            await self.journal.save(connection, self.number, state, since=self.state)
         self.state = state
 
     async def _come_back(self) -> bool:
@@ -235,7 +235,7 @@ class PieceRunner:
 
     async def _finish(self, reason: StopReason) -> StopReason:
         async with transaction(self.sessions) as connection:
-            await self.journal.save(connection, self.number, self.state, stopped=reason)
+            await self.journal.save(connection, self.number, self.state, since=self.state, stopped=reason)
         return reason
 
     async def _wait_for_server(self) -> None:

@@ -186,3 +186,32 @@ async def test_another_run_begins_again_with_a_table_that_was_rewritten(
     second = await retention.run(completed_todos(WalkKind.PAGES))
     assert (second.deleted, second.resumed) == (200, False)
     assert await database.count("todos WHERE is_completed") == 0
+
+
+async def test_batches_that_a_crashed_server_has_lost_are_done_again(
+    make_retention: EngineFactory, database: Database
+) -> None:
+    kept = await database.rows(Todo, ~Todo.is_completed)
+    database.drop_after.extend(["DROP TABLE IF EXISTS todos_then", "DROP TABLE IF EXISTS runs_then"])
+    calls = 0
+
+    async def lose_batches(_: RetentionProgress) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await database.execute("CREATE TABLE todos_then AS TABLE todos")
+            await database.execute("CREATE TABLE runs_then AS TABLE retention_runs")
+        elif calls == 3:
+            # What a server comes back with whose commits had not waited for its disk.
+            assert await database.count("todos") < await database.count("todos_then")
+            await database.execute(
+                "INSERT INTO todos OVERRIDING SYSTEM VALUE SELECT * FROM todos_then ON CONFLICT DO NOTHING"
+            )
+            await database.execute("UPDATE retention_runs SET state = runs_then.state FROM runs_then")
+
+    retention = make_retention(batch_rows=20, pause=0.03)
+    report = await retention.run(completed_todos(WalkKind.KEY), progress=lose_batches)
+    assert calls > 3
+    assert (report.deleted, report.stopped) == (500, StopReason.END)
+    assert await database.count("todos WHERE is_completed") == 0
+    assert await database.rows(Todo) == kept

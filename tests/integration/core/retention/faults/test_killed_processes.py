@@ -61,7 +61,7 @@ async def test_a_frozen_process_deletes_nothing_more_once_others_have_taken_over
     process.send_signal(signal.SIGCONT)
 
     assert await asyncio.to_thread(process.wait) == 0
-    assert "another worker has taken over run run" in process.log
+    assert "is not where this worker left it" in process.log
     assert "counts 400 rows" in process.log
     assert await counted(tables) == 400
     async with tables.connect() as connection:
