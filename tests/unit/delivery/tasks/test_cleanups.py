@@ -169,7 +169,7 @@ async def test_nobody_is_called_to_a_run_in_one_piece(clean: Task, engine: Engin
 async def test_a_run_that_its_workers_end_has_stopped_goes_on_at_once_under_the_same_id(
     clean: Task, cleaner: Cleaner, engine: Engine
 ) -> None:
-    engine.reports = [replace(REPORT, stopped=StopReason.STOPPED, deleted=2)] * 3
+    engine.reports += [replace(REPORT, stopped=StopReason.STOPPED, deleted=2)] * 3
     task = await clean.kiq()
     assert not await task.is_ready()
     result = await task.wait_result(check_interval=0.01, timeout=5)
