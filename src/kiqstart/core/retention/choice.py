@@ -24,8 +24,6 @@ from kiqstart.core.retention.walk import Walk
 # Cutting more rows of one value than this into batches would sort them again and again.
 _MOST_EQUAL_ROWS: Final = 200_000
 _IS_PARTITIONED: Final = text("SELECT relkind = 'p' FROM pg_class WHERE oid = CAST(:table AS regclass)")
-
-
 # To lock rows, which passing over locked ones begins with, takes the right to update one of their columns.
 _RIGHTS: Final = text("""
 SELECT has_table_privilege(CAST(:table AS regclass), 'DELETE') AS may_delete,

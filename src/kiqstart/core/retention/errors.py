@@ -13,7 +13,7 @@ class PolicyError(RetentionError, ValueError):
         self.policy = policy
 
 
-class RunTakenOverError(RetentionError):
+class PieceLostError(RetentionError):
     """The piece is not where this worker left it: another goes on with it, or the server has lost the last batches.
 
     What is there is claimed again, or left to whoever has it.

@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, case, delete, func, insert, literal, or_, 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.choice import WalkChoice
-from kiqstart.core.retention.errors import RunTakenOverError
+from kiqstart.core.retention.errors import PieceLostError
 from kiqstart.core.retention.models import RetentionRun
 from kiqstart.core.retention.policy import WalkKind
 from kiqstart.core.retention.report import StopReason
@@ -169,12 +169,12 @@ class Journal:
         """Return where a piece stands.
 
         Raises:
-            RunTakenOverError: another worker has it now.
+            PieceLostError: another worker has it now.
         """
         mine = select(RetentionRun.state).where(*self._mine(number))
         state = await connection.scalar(mine)
         if state is None:
-            raise RunTakenOverError(self.policy, self.run_id)
+            raise PieceLostError(self.policy, self.run_id)
         return PieceState.from_json(state)
 
     async def save(
@@ -192,7 +192,7 @@ class Journal:
         does not tell. So the number of batches is looked at, too.
 
         Raises:
-            RunTakenOverError: another worker has it now, or the server has lost a batch; the transaction must be rolled
+            PieceLostError: another worker has it now, or the server has lost a batch; the transaction must be rolled
                 back, and the piece claimed again.
         """
         values = {
@@ -204,7 +204,7 @@ class Journal:
         stands_there = RetentionRun.state["batches"].as_integer() == since.batches
         saved = await connection.execute(update(RetentionRun).where(*self._mine(number), stands_there).values(values))
         if not saved.rowcount:
-            raise RunTakenOverError(self.policy, self.run_id)
+            raise PieceLostError(self.policy, self.run_id)
 
     async def heartbeat(self, connection: AsyncConnection) -> None:
         """Say that this worker is alive, while it waits."""

@@ -77,7 +77,7 @@ class PieceRunner:
         """Work until the piece is done, a limit is reached, or the event says to stop.
 
         Raises:
-            RunTakenOverError: another worker has the piece now.
+            PieceLostError: another worker has the piece now.
             sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
             OSError: the server did not come back in time.
         """

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk
-from kiqstart.core.retention.errors import RunTakenOverError
+from kiqstart.core.retention.errors import PieceLostError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.piece_runner import PieceRunner
@@ -103,7 +103,7 @@ class Run:
             has_worked = True
             try:
                 await runner.run()
-            except RunTakenOverError as error:
+            except PieceLostError as error:
                 # Whoever has it now counts what this worker has done, too.
                 logger.warning("%s", error)
         return has_worked

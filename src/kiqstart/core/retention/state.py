@@ -1,6 +1,6 @@
 """Where a piece of a run stands."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from pydantic import TypeAdapter
@@ -39,7 +39,7 @@ class PieceState:
     longest_batch: float = 0.0
     waited: float = 0.0
     failed: int = 0
-    failures: tuple[FailureGroup, ...] = field(default=())
+    failures: tuple[FailureGroup, ...] = ()
 
     @property
     def skipped(self) -> int:

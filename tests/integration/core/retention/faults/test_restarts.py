@@ -83,16 +83,16 @@ async def test_a_run_fails_when_the_server_stays_away_and_can_be_gone_on_with(
 async def test_backends_that_are_terminated_at_any_moment(private_pool: AsyncEngine) -> None:
     async with private_pool.begin() as connection:
         await fill(connection, expired=1000, kept=100)
-    task = asyncio.create_task(run(private_pool, batch_rows=5))
+    task = asyncio.create_task(run(private_pool, batch_rows=2))
     terminated = 0
-    for number in range(20):
-        await wait_until_counted(private_pool, number * 30 + 5)
+    while terminated < 10 and not task.done():
+        await wait_until_counted(private_pool, terminated * 80 + 5)
         # At another moment of a batch each time.
-        await asyncio.sleep(number / 2000)
+        await asyncio.sleep(terminated / 2000)
         async with private_pool.connect() as connection:
             terminated += len((await connection.execute(TERMINATE_BUSY)).all())
 
     assert (await task).deleted == 1000
-    assert terminated >= 3
+    assert terminated >= 10
     async with private_pool.connect() as connection:
         assert len(await rows_left(connection)) == 100
