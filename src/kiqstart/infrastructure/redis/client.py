@@ -1,50 +1,60 @@
 """A client of Redis, and the check that Redis is there."""
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
-from redis.asyncio import Redis
-from redis.asyncio.connection import parse_url
+from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 
 from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.redis.settings import RedisSettings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-_OLDEST = (6, 2)
-_KEYS_AT_ONCE = 1000
+_OLDEST: Final = (6, 2)
+_ANSWER_SECONDS: Final = 5.0
+_KEYS_AT_ONCE: Final = 1000
 
 
 class RedisUnavailableError(OperatorError):
     """Redis cannot be reached, refuses the password, or is too old."""
 
 
-def create_redis(settings: RedisSettings) -> Redis:
-    """A client with a connection pool of its own; nothing is connected yet."""
-    return Redis.from_url(settings.redis_url.get_secret_value(), socket_connect_timeout=settings.redis_connect_timeout)
+def create_redis(settings: RedisSettings) -> Redis | RedisCluster:
+    """A client with connections of its own; nothing is connected yet."""
+    return _connections(settings).async_client(timeout=_ANSWER_SECONDS)
 
 
-async def check_redis(redis: Redis, settings: RedisSettings) -> None:
-    """Ask Redis for its version.
+async def server_information(redis: Redis | RedisCluster, section: str) -> list[dict[str, object]]:
+    """A section of INFO from the server, or from each master of the cluster."""
+    if isinstance(redis, RedisCluster):
+        answers: dict[str, dict[str, object]] = await redis.info(section, target_nodes=RedisCluster.PRIMARIES)
+        return list(answers.values())
+    return [await redis.info(section)]
+
+
+async def check_redis(redis: Redis | RedisCluster, settings: RedisSettings) -> str:
+    """Ask Redis for its version, each master of a cluster, and return the oldest.
 
     Raises:
         RedisUnavailableError: with the address, never the password.
     """
+    address = _connections(settings).address
     try:
-        version = str((await redis.info("server"))["redis_version"])
+        versions = [str(answer["redis_version"]) for answer in await server_information(redis, "server")]
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(
-            f"cannot use Redis at {_address(settings)} (REDIS_URL): {_reason(error)}; "
+            f"cannot use Redis at {address} (REDIS_URL): {_reason(error)}; "
             "start it, or correct the address, the user or the password"
         ) from None
-    if tuple(int(part) for part in version.split(".")[:2]) < _OLDEST:
-        raise RedisUnavailableError(
-            f"Redis at {_address(settings)} (REDIS_URL) is version {version}; kiqstart needs 6.2 or newer"
-        )
+    version = min(versions, key=_numbers)
+    if _numbers(version) < _OLDEST:
+        raise RedisUnavailableError(f"Redis at {address} (REDIS_URL) is version {version}; kiqstart needs 6.2 or newer")
+    return version
 
 
-async def delete_keys(redis: Redis, name: str) -> None:
+async def delete_keys(redis: Redis | RedisCluster, name: str) -> None:
     """Delete every key that has `name` (letters, digits and - only) anywhere in its own.
 
     Anywhere, since the locks of taskiq-redis have a prefix of their own before that of the queue.
@@ -54,9 +64,12 @@ async def delete_keys(redis: Redis, name: str) -> None:
         await redis.unlink(key)
 
 
-def _address(settings: RedisSettings) -> str:
-    parts = parse_url(settings.redis_url.get_secret_value())
-    return str(parts.get("path") or f"{parts.get('host', 'localhost')}:{parts.get('port', 6379)}")
+def _connections(settings: RedisSettings) -> RedisConnections:
+    return RedisConnections(settings.redis_url.get_secret_value(), connect_timeout=settings.redis_connect_timeout)
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def _reason(error: Exception) -> str:

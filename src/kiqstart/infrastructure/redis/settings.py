@@ -4,7 +4,8 @@ from typing import Final
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from redis.asyncio.connection import parse_url
+
+from kiqstart.infrastructure.redis.connections import RedisConnections
 
 IN_MEMORY_URL: Final = "memory://"
 
@@ -15,8 +16,10 @@ class RedisSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore")
 
     redis_url: SecretStr = Field(
-        description="redis://[user:password@]host:6379/0, rediss:// for TLS, unix:///path/to/socket, or memory:// to "
-        "run tasks inside the program that sends them, without Redis and without durability."
+        description="redis://[user:password@]host:6379/0, unix:///path/to/socket, "
+        "sentinel://[user:password@]host1:26379,host2:26379/service/0 for the master that Sentinels name, "
+        "cluster://[user:password@]host1:6379,host2:6379 for a cluster; rediss://, sentinels:// and clusters:// for "
+        "TLS; or memory:// to run tasks inside the program that sends them, without Redis and without durability."
     )
     redis_connect_timeout: float = Field(
         default=5.0, gt=0, description="Seconds to wait for a connection before Redis counts as unreachable."
@@ -27,12 +30,7 @@ class RedisSettings(BaseSettings):
     def _check_url(cls, value: SecretStr) -> SecretStr:
         url = value.get_secret_value()
         if url != IN_MEMORY_URL:
-            try:
-                parse_url(url)
-            except ValueError:
-                raise ValueError(
-                    "is no URL of a Redis: write redis://host:6379/0, rediss://, unix:///path/to/socket or memory://"
-                ) from None
+            RedisConnections(url)
         return value
 
     @property

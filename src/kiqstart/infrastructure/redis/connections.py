@@ -1,0 +1,149 @@
+"""From a Redis URL to clients: of one server, of the master behind Sentinels, or of a cluster."""
+
+import socket
+from typing import Any, Final
+
+import redis
+from redis.asyncio import Redis, RedisCluster
+from redis.asyncio.connection import ConnectionPool, UnixDomainSocketConnection
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from kiqstart.infrastructure.redis.clients import (
+    AsyncCluster,
+    AsyncSentinelPool,
+    AsyncSentinels,
+    CheckedMasterConnection,
+    CheckedServerConnection,
+    CheckedTlsConnection,
+    CheckedTlsMasterConnection,
+    Cluster,
+    SentinelPool,
+    Sentinels,
+)
+from kiqstart.infrastructure.redis.url import InvalidRedisUrlError, parse_redis_url
+
+__all__ = ["InvalidRedisUrlError", "RedisConnections"]
+
+_MAX_CONNECTIONS: Final = 100
+# Idle seconds after which a connection proves itself with a PING before it carries a command.
+_HEALTH_CHECK_INTERVAL: Final = 30
+# Probes keep an idle connection in the memory of firewalls and NATs, and end one whose other end is gone after 45 s.
+# Absent names are those that the platform does not have.
+_KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 45_000}
+
+
+class RedisConnections:
+    """How to reach one Redis, as its URL says: a server, the master behind Sentinels, or a cluster.
+
+    Nothing below a client's caller retries: a command is sent once, and again only where a cluster's node has answered
+    that it did not run it. Replies are RESP2's, as bytes, and the same from every kind of client.
+
+    Args:
+        url: redis://, rediss://, unix://, sentinel://, sentinels://, cluster:// or clusters://.
+        connect_timeout: seconds to wait for a connection, and for a Sentinel's answer.
+        max_connections: of one client, to each node of a cluster; None: 100. A client that would need more raises
+            redis-py's MaxConnectionsError.
+        options: further arguments of redis-py's connections, such as `client_name`; those in the URL win.
+
+    Raises:
+        InvalidRedisUrlError: one line with what is wrong with the URL and how to write it.
+    """
+
+    def __init__(
+        self, url: str, *, connect_timeout: float = 5.0, max_connections: int | None = None, **options: object
+    ) -> None:
+        self._url = parse_redis_url(url)
+        self._connect_timeout = connect_timeout
+        self._max_connections = max_connections or _MAX_CONNECTIONS
+        self._options: dict[str, Any] = {**options, **self._url.options}
+
+    def __repr__(self) -> str:
+        return f"RedisConnections({self.address!r})"
+
+    @property
+    def address(self) -> str:
+        """The place for messages to operators: no user, no password."""
+        return self._url.address
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the keys of one command have to share a hash slot."""
+        return self._url.kind == "cluster"
+
+    def async_client(self, *, timeout: float | None) -> Redis | RedisCluster:
+        """A client with connections of its own, to be closed with `aclose()`; nothing is connected yet.
+
+        Args:
+            timeout: seconds to wait for an answer, above the longest BLOCK; None: for ever.
+        """
+        arguments = self._arguments(timeout=timeout, retry=AsyncRetry(NoBackoff(), 0))
+        arguments["health_check_interval"] = _HEALTH_CHECK_INTERVAL
+        url = self._url
+        if url.kind == "cluster":
+            return AsyncCluster(url.nodes, tls=url.tls, **arguments)
+        arguments["db"] = url.db
+        if url.kind == "sentinel":
+            sentinels = AsyncSentinels(
+                url.nodes, sentinel_kwargs=self._sentinel_arguments(retry=AsyncRetry(NoBackoff(), 0))
+            )
+            master_class = CheckedTlsMasterConnection if url.tls else CheckedMasterConnection
+            pool = AsyncSentinelPool(url.service, sentinels, connection_class=master_class, **arguments)
+            return Redis.from_pool(pool)
+        if url.path:
+            return Redis.from_pool(
+                ConnectionPool(connection_class=UnixDomainSocketConnection, path=url.path, **arguments)
+            )
+        server_class = CheckedTlsConnection if url.tls else CheckedServerConnection
+        host, port = url.nodes[0]
+        return Redis.from_pool(ConnectionPool(connection_class=server_class, host=host, port=port, **arguments))
+
+    def sync_client(self, *, timeout: float) -> redis.Redis | redis.RedisCluster:
+        """A client with connections of its own for use in a thread, to be closed with `close()`.
+
+        Args:
+            timeout: seconds to wait for an answer.
+
+        Raises:
+            redis.exceptions.ConnectionError: a cluster cannot be reached; other clients connect when they are used.
+        """
+        arguments = self._arguments(timeout=timeout, retry=Retry(NoBackoff(), 0))
+        url = self._url
+        if url.kind == "cluster":
+            return Cluster(url.nodes, tls=url.tls, **arguments)
+        arguments["db"] = url.db
+        if url.kind == "sentinel":
+            sentinels = Sentinels(url.nodes, sentinel_kwargs=self._sentinel_arguments(retry=Retry(NoBackoff(), 0)))
+            return redis.Redis.from_pool(SentinelPool(url.service, sentinels, ssl=url.tls, **arguments))
+        if url.path:
+            return redis.Redis(unix_socket_path=url.path, **arguments)
+        host, port = url.nodes[0]
+        return redis.Redis(host=host, port=port, ssl=url.tls, **arguments)
+
+    def _arguments(self, *, timeout: float | None, retry: AsyncRetry | Retry) -> dict[str, Any]:
+        arguments: dict[str, Any] = {
+            "username": self._url.username,
+            "password": self._url.password,
+            "socket_timeout": timeout,
+            "socket_connect_timeout": self._connect_timeout,
+            "retry": retry,
+            "protocol": 2,
+            "max_connections": self._max_connections,
+            **self._options,
+        }
+        if not self._url.path:
+            arguments |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive_options()}
+        return arguments
+
+    def _sentinel_arguments(self, *, retry: AsyncRetry | Retry) -> dict[str, Any]:
+        return {
+            **self._arguments(timeout=self._connect_timeout, retry=retry),
+            "username": self._url.sentinel_username,
+            "password": self._url.sentinel_password,
+            "ssl": self._url.tls,
+        }
+
+
+def _keepalive_options() -> dict[int, int]:
+    return {getattr(socket, name): value for name, value in _KEEPALIVE.items() if hasattr(socket, name)}
