@@ -2,13 +2,15 @@
 
 import functools
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
+from taskiq import AsyncBroker
 from taskiq.acks import AcknowledgeType
 
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.errors import WiringError, source_file
+from kiqstart.infrastructure.taskiq.task import QUEUE_LABEL, Task
+from kiqstart.infrastructure.taskiq.uniqueness import UNIQUE_TEMPLATE_LABEL, check_template
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -19,13 +21,18 @@ def register_task(
     method: Callable[P, Coroutine[Any, Any, R]],
     *,
     name: str,
+    queue: str | None = None,
     max_retries: int = 0,
     retry_delay: float = 60.0,
+    retry_backoff: float = 1.0,
+    retry_max_delay: float = 24 * 3600.0,
+    retry_jitter: float = 0.0,
     retry_on: tuple[type[Exception], ...] = (Exception,),
     acks_late: bool = True,
     timeout: float | None = None,
+    unique: str | None = None,
     **labels: str | float | bool,
-) -> AsyncTaskiqDecoratedTask[P, Coroutine[Any, Any, R]]:
+) -> Task[P, Coroutine[Any, Any, R]]:
     """Register an async method (bound or plain function) under a name.
 
     Its arguments are validated before it runs; a call that does not fit fails with `InvalidTaskArgumentsError` and is
@@ -36,25 +43,39 @@ def register_task(
         broker: where the task is registered.
         method: the task.
         name: the task's name on the wire, unique on this broker.
+        queue: the queue that it waits in; None for the default one.
         max_retries: how often a failed run is made again, after the first; 0 for never.
-        retry_delay: seconds between a failure and the next try.
+        retry_delay: seconds between the first failure and the next try.
+        retry_backoff: by what the delay is multiplied for each further try; 1 keeps it as it is.
+        retry_max_delay: the longest delay in seconds.
+        retry_jitter: by what share (0 to 1) a delay is lengthened or shortened at random.
         retry_on: which exceptions are worth another try.
         acks_late: True acknowledges when the result is stored (a crash runs the task again), False before it runs.
         timeout: seconds after which a run is cancelled and counts as failed; None for no limit.
+        unique: of the calls that have this key, one waits or runs at a time; another one is not sent, and its caller
+            gets the task that is there. Arguments stand in braces: `"report:{user_id}"`.
         labels: further taskiq labels.
 
     Raises:
         WiringError: a name that is taken, an option out of its range, or a parameter type that cannot travel as JSON.
     """
     where = f"{source_file(method)}: task {str(name)!r}"
-    if max_retries < 0 or retry_delay < 0 or (timeout is not None and timeout <= 0):
-        raise WiringError(f"{where}: max_retries and retry_delay must not be negative, timeout must be above 0")
+    _check_numbers(where, max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout)
     if str(name) in broker.local_task_registry:
         raise WiringError(f"{where}: the name is taken already")
-    if timeout is not None:
-        labels["timeout"] = timeout
-    return broker.register_task(
-        _plain_function(method, str(name), where),
+    if unique is not None and not acks_late:
+        raise WiringError(
+            f"{where}: unique needs acks_late=True, since the key is held until the message is acknowledged"
+        )
+    function = _plain_function(method, str(name), where)
+    optional = {"timeout": timeout, QUEUE_LABEL: queue, UNIQUE_TEMPLATE_LABEL: unique}
+    labels |= {label: value for label, value in optional.items() if value is not None}
+    if unique is not None:
+        check_template(where, unique, method)
+    if max_retries:
+        labels |= {"retry_backoff": retry_backoff, "retry_max_delay": retry_max_delay, "retry_jitter": retry_jitter}
+    task = broker.register_task(
+        function,
         task_name=str(name),
         max_retries=max_retries,
         retry_delay=retry_delay,
@@ -62,6 +83,22 @@ def register_task(
         ack_type=(AcknowledgeType.WHEN_SAVED if acks_late else AcknowledgeType.WHEN_RECEIVED).value,
         **labels,
     )
+    return cast("Task[P, Coroutine[Any, Any, R]]", task)
+
+
+def _check_numbers(
+    where: str,
+    max_retries: int,
+    retry_delay: float,
+    retry_backoff: float,
+    retry_max_delay: float,
+    retry_jitter: float,
+    timeout: float | None,
+) -> None:
+    if max_retries < 0 or retry_delay < 0 or (timeout is not None and timeout <= 0):
+        raise WiringError(f"{where}: max_retries and retry_delay must not be negative, timeout must be above 0")
+    if retry_backoff < 1 or retry_max_delay <= 0 or not 0 <= retry_jitter <= 1:
+        raise WiringError(f"{where}: retry_backoff is at least 1, retry_max_delay above 0, retry_jitter from 0 to 1")
 
 
 def _plain_function(

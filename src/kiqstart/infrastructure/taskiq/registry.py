@@ -4,10 +4,11 @@ from collections.abc import Callable, Coroutine, Iterable
 from enum import StrEnum
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
-from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
+from taskiq import AsyncBroker
 
 from kiqstart.infrastructure.controller import Controller
 from kiqstart.infrastructure.taskiq.errors import WiringError, source_file
+from kiqstart.infrastructure.taskiq.task import Task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -26,11 +27,11 @@ class TaskReference(Generic[P, R]):
     @overload
     def __get__(
         self, instance: "BaseTasksRegistry", owner: type["BaseTasksRegistry"]
-    ) -> AsyncTaskiqDecoratedTask[P, Coroutine[Any, Any, R]]: ...
+    ) -> Task[P, Coroutine[Any, Any, R]]: ...
 
     def __get__(
         self, instance: "BaseTasksRegistry | None", owner: type["BaseTasksRegistry"]
-    ) -> Self | AsyncTaskiqDecoratedTask[P, Coroutine[Any, Any, R]]:
+    ) -> Self | Task[P, Coroutine[Any, Any, R]]:
         """Give the registered task, ready for `kiq()`; on the class, the reference itself."""
         return self if instance is None else instance.task(self.name)
 
@@ -50,7 +51,7 @@ class BaseTasksRegistry:
     def __init__(self, broker: AsyncBroker) -> None:
         self.broker = broker
 
-    def task(self, name: str) -> AsyncTaskiqDecoratedTask[Any, Any]:
+    def task(self, name: str) -> Task[Any, Any]:
         """The task registered under a name.
 
         Raises:
@@ -59,7 +60,7 @@ class BaseTasksRegistry:
         task = self.broker.find_task(name)
         if task is None:
             raise WiringError(f"no controller registers the task {str(name)!r}: see {source_file(type(self))}")
-        return task
+        return cast("Task[Any, Any]", task)
 
     def register(self, controllers: Iterable[Controller], names: type[StrEnum]) -> None:
         """Let each controller register its tasks, then check that names, references and controllers fit together.

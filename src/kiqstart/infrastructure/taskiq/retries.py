@@ -1,30 +1,45 @@
-"""Retries that wait where the delayed messages wait."""
+"""Retries that wait where the queue is, not in a worker's memory."""
 
+import math
+import random
+import traceback
 from logging import getLogger
-from typing import Final, cast
+from typing import Final, Protocol, cast
 
-from taskiq import AsyncBroker, NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
-from taskiq.labels import prepare_label
+from taskiq import AsyncBroker, BrokerMessage, NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
-from kiqstart.infrastructure.taskiq.delayed import DelayedMessages
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, TaskInterruptedError
+from kiqstart.infrastructure.taskiq.messages import with_labels
+from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
 
 logger = getLogger(__name__)
 
 RETRIES_LABEL: Final = "retries"
 
 
-class RetryMiddleware(TaskiqMiddleware):
-    """Runs a failed task again: `max_retries` times, `retry_delay` seconds later, for the exceptions of `retry_on`.
+class RetryQueue(Protocol):
+    """Where the next try of a task waits, and where a task goes that has had all of its tries."""
 
-    These are the options of `register_task`. The retry keeps the task's id; the caller's `wait_result` sees the last
-    try's result only. A call with invalid arguments is not tried again. A task that was interrupted by its worker's end
-    is sent again at once.
+    async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool = False) -> None:
+        """Send the message after `delay` seconds; before others, where `is_first`."""
+        ...
+
+    async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
+        """Keep the message as a dead letter."""
+        ...
+
+
+class RetryMiddleware(TaskiqMiddleware):
+    """Runs a failed task again, as the options of `register_task` say.
+
+    The retry keeps the task's id; the caller's `wait_result` sees the last try's result only. A task whose tries are
+    spent is a dead letter. A call with invalid arguments is not tried again. A task that was interrupted by its
+    worker's end is sent again at once, and that counts as no retry.
     """
 
-    def __init__(self, delayed: DelayedMessages) -> None:
+    def __init__(self, queue: RetryQueue) -> None:
         super().__init__()
-        self._delayed = delayed
+        self._queue = queue
 
     async def on_error(self, message: TaskiqMessage, result: TaskiqResult[object], exception: BaseException) -> None:
         """Store the next try, and keep this one's error from being stored as the result."""
@@ -33,12 +48,16 @@ class RetryMiddleware(TaskiqMiddleware):
             logger.info(
                 "Task %s with id %s is left to the next worker: %s", message.task_name, message.task_id, exception
             )
-            await self._send_again(message, result, retries=retries, delay=0.0)
+            await self._queue.retry(self._dumped(message, retries), 0.0, is_first=True)
+            result.error = NoResultError()
             return
         limit = int(message.labels.get("max_retries", 0))
-        if retries >= limit or not self._is_worth_another_try(message, exception):
+        if not limit or not self._is_worth_another_try(message, exception):
             return
-        delay = float(message.labels.get("retry_delay", 0))
+        if retries >= limit:
+            await self._bury(message, exception, retries)
+            return
+        delay = retry_delay(message, retries)
         logger.warning(
             "Task %s with id %s failed (%s: %s); retry %d of %d in %g seconds",
             message.task_name,
@@ -47,15 +66,23 @@ class RetryMiddleware(TaskiqMiddleware):
             exception,
             retries + 1,
             limit,
-            delay,
+            round(delay, 3),
         )
-        await self._send_again(message, result, retries=retries + 1, delay=delay)
-
-    async def _send_again(
-        self, message: TaskiqMessage, result: TaskiqResult[object], *, retries: int, delay: float
-    ) -> None:
-        await self._delayed.add(self.broker.formatter.dumps(_next_try(message, retries)), delay)
+        await self._queue.retry(self._dumped(message, retries + 1), delay)
         result.error = NoResultError()
+
+    async def _bury(self, message: TaskiqMessage, exception: BaseException, retries: int) -> None:
+        logger.error(
+            "Task %s with id %s has failed %d times and is a dead letter",
+            message.task_name,
+            message.task_id,
+            retries + 1,
+        )
+        detail = "".join(traceback.format_exception(exception))
+        await self._queue.bury(self._dumped(message, 0), DeadReason.RETRIES_EXHAUSTED, detail)
+
+    def _dumped(self, message: TaskiqMessage, retries: int) -> BrokerMessage:
+        return self.broker.formatter.dumps(with_labels(message, {RETRIES_LABEL: retries}))
 
     def _is_worth_another_try(self, message: TaskiqMessage, exception: BaseException) -> bool:
         if isinstance(exception, InvalidTaskArgumentsError | NoResultError):
@@ -65,16 +92,24 @@ class RetryMiddleware(TaskiqMiddleware):
         return isinstance(exception, retry_on or ())
 
 
+def retry_delay(message: TaskiqMessage, retries: int) -> float:
+    """Seconds until the next try of a task that has been tried again `retries` times.
+
+    `retry_delay`, times `retry_backoff` for each retry before, up to `retry_max_delay`; then less or more by chance, by
+    up to the share `retry_jitter` of it.
+    """
+    labels = message.labels
+    try:
+        growth = float(labels.get("retry_backoff", 1)) ** retries
+    except OverflowError:
+        growth = math.inf
+    delay = float(labels.get("retry_delay", 0))
+    if delay:
+        delay = min(delay * growth, float(labels.get("retry_max_delay", 24 * 3600)))
+    jitter = float(labels.get("retry_jitter", 0))
+    return delay * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311  # not a secret
+
+
 def _registered_label(broker: AsyncBroker, message: TaskiqMessage, label: str) -> object:
     task = broker.find_task(message.task_name)
     return task.labels.get(label) if task is not None else None
-
-
-def _next_try(message: TaskiqMessage, retries: int) -> TaskiqMessage:
-    prepared = {name: prepare_label(value) for name, value in (message.labels | {RETRIES_LABEL: retries}).items()}
-    return message.model_copy(
-        update={
-            "labels": {name: text for name, (text, _) in prepared.items()},
-            "labels_types": {name: label_type for name, (_, label_type) in prepared.items()},
-        }
-    )

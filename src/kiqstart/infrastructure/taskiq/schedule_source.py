@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from typing import Final, Protocol
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from taskiq import ScheduledTask, ScheduleSource
 from taskiq.exceptions import ScheduledTaskCancelledError
 
@@ -34,7 +34,7 @@ class OccurrenceClaims(Protocol):
 class RedisOccurrenceClaims:
     """Claims that all schedulers share: a key for each occurrence, kept for an hour."""
 
-    def __init__(self, redis: Redis, *, prefix: str) -> None:
+    def __init__(self, redis: Redis | RedisCluster, *, prefix: str) -> None:
         self._redis = redis
         self._prefix = prefix
 

@@ -2,7 +2,30 @@
 
 import asyncio
 import signal
+import threading
+from collections.abc import Callable
 from types import FrameType
+
+
+def on_shutdown_signals(notice: Callable[[], None]) -> None:
+    """Call `notice` in this event loop on SIGTERM and SIGINT, beside the handlers that are there.
+
+    It also wakes an idle loop, which the flags that taskiq's handlers set do not. Call it in the loop of the main
+    thread; in any other thread, where Python allows no handlers, it does nothing.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        known = signal.getsignal(number)
+
+        def handle(signum: int, frame: FrameType | None, known: object = known) -> None:
+            if callable(known):
+                known(signum, frame)
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(notice)
+
+        signal.signal(number, handle)
 
 
 class ShutdownSignal:
@@ -16,14 +39,4 @@ class ShutdownSignal:
 
     def listen(self) -> None:
         """Take notice of the signals beside the handlers that are there; call it in the main thread's event loop."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            known = signal.getsignal(number)
-
-            def notice(signum: int, frame: FrameType | None, known: object = known) -> None:
-                # Wakes an idle loop too, which the handlers' own flags do not.
-                loop.call_soon_threadsafe(self.event.set)
-                if callable(known):
-                    known(signum, frame)
-
-            signal.signal(number, notice)
+        on_shutdown_signals(self.event.set)

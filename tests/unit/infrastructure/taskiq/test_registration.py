@@ -104,6 +104,9 @@ async def test_options_become_labels(broker: AsyncBroker) -> None:
         "ack_type": "when_received",
         "timeout": 2.5,
         "queue_name": "slow",
+        "retry_backoff": 1.0,
+        "retry_max_delay": 86_400.0,
+        "retry_jitter": 0.0,
     }
 
 

@@ -2,10 +2,10 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from taskiq import Context, InMemoryBroker, NoResultError, TaskiqDepends
+from taskiq import Context, NoResultError, TaskiqDepends
 
-from kiqstart.infrastructure.taskiq.delayed import InMemoryDelayedMessages
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, TaskInterruptedError
+from kiqstart.infrastructure.taskiq.in_memory import DelayingInMemoryBroker
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
 
@@ -27,15 +27,14 @@ class Attempts:
 
 
 @pytest_asyncio.fixture
-async def broker() -> AsyncGenerator[InMemoryBroker]:
-    broker = InMemoryBroker()
-    delayed = InMemoryDelayedMessages(broker)
-    broker.add_middlewares(RetryMiddleware(delayed))
+async def broker() -> AsyncGenerator[DelayingInMemoryBroker]:
+    broker = DelayingInMemoryBroker()
+    broker.add_middlewares(RetryMiddleware(broker))
     yield broker
-    await delayed.stop()
+    await broker.shutdown()
 
 
-async def test_a_failed_task_is_tried_again_until_it_succeeds(broker: InMemoryBroker) -> None:
+async def test_a_failed_task_is_tried_again_until_it_succeeds(broker: DelayingInMemoryBroker) -> None:
     attempts = Attempts([OSError("one"), TimeoutError("two")])
     # The delay is long enough for a waiter to see a failure that were stored as the result.
     task = await register_task(broker, attempts.run, name="try", max_retries=2, retry_delay=0.1).kiq(answer=7)
@@ -44,7 +43,7 @@ async def test_a_failed_task_is_tried_again_until_it_succeeds(broker: InMemoryBr
     assert attempts.task_ids == [task.task_id] * 3
 
 
-async def test_the_last_failure_is_the_result(broker: InMemoryBroker) -> None:
+async def test_the_last_failure_is_the_result(broker: DelayingInMemoryBroker) -> None:
     attempts = Attempts([OSError("one"), OSError("two"), OSError("three")])
     task = await register_task(broker, attempts.run, name="try", max_retries=1, retry_delay=0).kiq()
     result = await task.wait_result(check_interval=0.01, timeout=5)
@@ -54,7 +53,7 @@ async def test_the_last_failure_is_the_result(broker: InMemoryBroker) -> None:
 
 
 @pytest.mark.parametrize(("max_retries", "error"), [(0, OSError("no retries")), (3, ValueError("not worth a retry"))])
-async def test_other_failures_are_final(broker: InMemoryBroker, max_retries: int, error: Exception) -> None:
+async def test_other_failures_are_final(broker: DelayingInMemoryBroker, max_retries: int, error: Exception) -> None:
     attempts = Attempts([error])
     registered = register_task(
         broker, attempts.run, name="try", max_retries=max_retries, retry_delay=0, retry_on=(OSError,)
@@ -64,7 +63,7 @@ async def test_other_failures_are_final(broker: InMemoryBroker, max_retries: int
     assert len(attempts.task_ids) == 1
 
 
-async def test_a_call_with_wrong_arguments_is_never_tried_again(broker: InMemoryBroker) -> None:
+async def test_a_call_with_wrong_arguments_is_never_tried_again(broker: DelayingInMemoryBroker) -> None:
     attempts = Attempts([])
     register_task(broker, attempts.run, name="try", max_retries=3, retry_delay=0)
     registered = broker.find_task("try")
@@ -75,7 +74,9 @@ async def test_a_call_with_wrong_arguments_is_never_tried_again(broker: InMemory
     assert attempts.task_ids == []
 
 
-async def test_an_interrupted_task_is_sent_again_at_once_and_no_retry_is_counted(broker: InMemoryBroker) -> None:
+async def test_an_interrupted_task_is_sent_again_at_once_and_no_retry_is_counted(
+    broker: DelayingInMemoryBroker,
+) -> None:
     attempts = Attempts([TaskInterruptedError(reason="one"), OSError("two"), TaskInterruptedError(reason="three")])
     task = await register_task(broker, attempts.run, name="try", max_retries=1, retry_delay=0).kiq(answer=7)
     result = await task.wait_result(check_interval=0.01, timeout=5)
@@ -84,7 +85,7 @@ async def test_an_interrupted_task_is_sent_again_at_once_and_no_retry_is_counted
     assert attempts.retries == [0, 0, 1, 1]
 
 
-async def test_an_interruption_does_not_wait_for_the_retries_delay(broker: InMemoryBroker) -> None:
+async def test_an_interruption_does_not_wait_for_the_retries_delay(broker: DelayingInMemoryBroker) -> None:
     attempts = Attempts([TaskInterruptedError(reason="the worker ends")])
     task = await register_task(broker, attempts.run, name="try", max_retries=0, retry_delay=600).kiq()
     assert (await task.wait_result(check_interval=0.01, timeout=5)).return_value == 42
@@ -92,9 +93,8 @@ async def test_an_interruption_does_not_wait_for_the_retries_delay(broker: InMem
 
 async def test_an_interruption_is_not_the_result_and_nobodys_mistake(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "kiqstart")
-    broker = InMemoryBroker(await_inplace=True)
-    delayed = InMemoryDelayedMessages(broker)
-    broker.add_middlewares(RetryMiddleware(delayed))
+    broker = DelayingInMemoryBroker(await_inplace=True)
+    broker.add_middlewares(RetryMiddleware(broker))
     attempts = Attempts([TaskInterruptedError(reason="the worker ends")])
     task = await register_task(broker, attempts.run, name="try").kiq()
     # The next try has not begun, as nothing was waited for since.
@@ -102,14 +102,13 @@ async def test_an_interruption_is_not_the_result_and_nobodys_mistake(caplog: pyt
     assert not await task.is_ready()
     assert not any(record.exc_info for record in caplog.records)
     assert f"Task try with id {task.task_id} is left to the next worker: the worker ends" in caplog.messages
-    await delayed.stop()
+    await broker.shutdown()
 
 
 async def test_a_run_that_leaves_the_result_to_another_is_not_tried_again() -> None:
-    broker = InMemoryBroker(await_inplace=True)
-    delayed = InMemoryDelayedMessages(broker)
-    broker.add_middlewares(RetryMiddleware(delayed))
+    broker = DelayingInMemoryBroker(await_inplace=True)
+    broker.add_middlewares(RetryMiddleware(broker))
     attempts = Attempts([NoResultError()])
     task = await register_task(broker, attempts.run, name="try", max_retries=3, retry_delay=0).kiq()
     assert not await task.is_ready()
-    assert not delayed._waiting
+    assert not broker._waiting

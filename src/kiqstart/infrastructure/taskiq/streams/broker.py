@@ -1,0 +1,322 @@
+"""The Redis Streams broker."""
+
+import asyncio
+import math
+from collections.abc import AsyncGenerator, Mapping
+from functools import partial
+from logging import getLogger
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+from weakref import WeakKeyDictionary
+
+import taskiq.receiver
+from taskiq import AckableMessage, AsyncResultBackend, BrokerMessage, TaskiqResult
+from taskiq_redis import RedisStreamBroker
+
+from kiqstart.infrastructure.redis.connections import RedisConnections
+from kiqstart.infrastructure.taskiq.errors import WiringError
+from kiqstart.infrastructure.taskiq.streams.connection import Connection
+from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
+from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetters
+from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadReason, Delivery, current_delivery
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
+from kiqstart.infrastructure.taskiq.streams.intake import Intake
+from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
+from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
+from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend, encode_failure
+from kiqstart.infrastructure.taskiq.streams.script import Script
+from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError, Sending
+from kiqstart.infrastructure.taskiq.task import DELAY_LABEL, DUE_LABEL, QUEUE_LABEL, UNIQUE_LABEL, Task, held_by
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+logger = getLogger(__name__)
+
+_BURY: Final = Script("bury")
+_CANCEL: Final = Script("cancel")
+_OPTIONS: Final = StreamOptions()
+# Arguments of taskiq-redis' broker whose purpose is served otherwise here, or that would lose tasks (`maxlen`).
+_REPLACED: Final = frozenset(
+    {
+        "additional_streams",
+        "approximate",
+        "consumer_id",
+        "consumer_name",
+        "idle_timeout",
+        "maxlen",
+        "mkstream",
+        "unacknowledged_batch_size",
+        "unacknowledged_lock_timeout",
+        "xread_block",
+        "xread_count",
+    }
+)
+_ONE_QUEUE: Final[Mapping[str, int]] = MappingProxyType({DEFAULT_QUEUE: 1})
+
+
+class StreamBroker(RedisStreamBroker):
+    """taskiq-redis' stream broker, from which no accepted task is lost. The package's docstring describes the protocol.
+
+    It has a result backend of its own. A worker that is started with `taskiq worker` uses kiqstart's receiver, unless
+    another one is named.
+
+    Args:
+        url: where Redis is: redis://, rediss://, unix://, sentinel:// or cluster://.
+        queue_name: key of the stream of the default queue, and what all other keys begin with.
+        queues: the queues that a worker takes, each with its weight; `default` is that of tasks that name none. A task
+            names its queue by the label `queue_name`.
+        consumer_group_name: the group that all workers share.
+        options: how it delivers.
+        result_ttl: seconds for which results are kept; None for ever.
+        result_prefix: what the keys of results begin with.
+        connect_timeout: seconds to wait for a connection.
+        max_connection_pool_size: most connections of an event loop.
+        connection_options: further arguments of redis-py's connections.
+
+    Raises:
+        InvalidRedisUrlError: the URL is none of a Redis.
+        WiringError: a queue without a name that Redis can have, or with a weight below 1; or an argument that only
+            taskiq-redis' own broker has.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        queue_name: str = "taskiq",
+        *,
+        queues: Mapping[str, int] = _ONE_QUEUE,
+        consumer_group_name: str = "taskiq",
+        options: StreamOptions = _OPTIONS,
+        result_ttl: float | None = 3600.0,
+        result_prefix: str | None = None,
+        connect_timeout: float = 5.0,
+        max_connection_pool_size: int = 100,
+        **connection_options: object,
+    ) -> None:
+        if refused := sorted(_REPLACED & set(connection_options)):
+            raise WiringError(f"StreamBroker has no argument {refused[0]!r}: see StreamOptions for what it has instead")
+        # taskiq-redis' own pool is never used; it connects to nothing by itself.
+        super().__init__("redis://", queue_name=queue_name, consumer_group_name=consumer_group_name)
+        _check_queues(queues)
+        self.options = options
+        self.keys = QueueKeys(queue_name, results=result_prefix)
+        self.connections = RedisConnections(
+            url, connect_timeout=connect_timeout, max_connections=max_connection_pool_size, **connection_options
+        )
+        self._weights = dict(queues)
+        self._result_ttl = result_ttl
+        self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
+        self._consumer: StreamConsumer | None = None
+        self._is_worker = False
+        self.decorator_class = Task
+        self.middlewares.append(DeliveryMiddleware(self))
+        self.middlewares[0].set_broker(self)
+        self.result_backend: AsyncResultBackend[Any] = StreamResultBackend[Any](
+            connection=lambda: self.connection.redis,
+            deliveries=self.delivery_of,
+            waiting=lambda: self.connection.waiter,
+            keys=self.keys,
+            ttl=result_ttl,
+            deadline=options.send_deadline,
+        )
+
+    @property
+    def is_worker_process(self) -> bool:
+        """Whether this process runs tasks. taskiq sets it before it looks for its receiver, which is then ours."""
+        return self._is_worker
+
+    @is_worker_process.setter
+    def is_worker_process(self, value: bool) -> None:
+        self._is_worker = value
+        if value:
+            from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
+
+            taskiq.receiver.Receiver = StreamReceiver  # type: ignore[assignment,misc]  # the name that `taskiq worker` imports
+
+    def with_result_backend(self, result_backend: AsyncResultBackend[Any]) -> Self:
+        """Keep results elsewhere; there they are stored before the message is acknowledged, not in one step with it."""
+        return super().with_result_backend(PersistentResultBackend(result_backend, deadline=self.options.send_deadline))
+
+    @property
+    def connection(self) -> Connection:
+        """What this event loop has of Redis."""
+        loop = asyncio.get_running_loop()
+        if loop not in self._per_loop:
+            self._per_loop[loop] = Connection(self.connections, self.keys, self.options)
+        return self._per_loop[loop]
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The messages that will not be run, of all queues, on this event loop's connection."""
+        return DeadLetters(self.connection.redis, self.keys, self.formatter)
+
+    async def startup(self) -> None:
+        """Start the handlers, middlewares and the result backend; groups are made when a worker registers."""
+        await super(RedisStreamBroker, self).startup()
+
+    async def shutdown(self) -> None:
+        """Give back what a worker still has, and let all connections go."""
+        if self._consumer is not None:
+            await self._consumer.stop()
+            self._consumer = None
+        await super(RedisStreamBroker, self).shutdown()
+        connection = self._per_loop.pop(asyncio.get_running_loop(), None)
+        if connection is not None:
+            await connection.close()
+
+    async def kick(self, message: BrokerMessage) -> None:
+        """Send a message, once, through an outage of up to `send_deadline` seconds.
+
+        The labels `delay` (seconds) and `due` (seconds since the Unix epoch) let it wait in Redis; `queue_name` names
+        its queue. Of one `unique` key, a single task waits or runs at a time: another one is not sent, and the kicker
+        is told whose key it is. A task that sends itself anew (a retry) goes on in the step that ends its delivery.
+
+        Raises:
+            SendFailedError: it was not sent.
+        """
+        labels = message.labels
+        delivery = self.delivery_of(message.task_id)
+        delay = _number(labels, DELAY_LABEL)
+        if delivery is not None:
+            delivery.outcome = Again(message=message.message, delay=delay)
+            return
+        due = _number(labels, DUE_LABEL)
+        sent = await self.connection.sender.send(
+            Sending(
+                stream=self.keys.stream(str(labels.get(QUEUE_LABEL, DEFAULT_QUEUE))),
+                task_id=message.task_id,
+                message=message.message,
+                delay=max(delay, 0.0),
+                due=due or None,
+                unique=str(labels.get(UNIQUE_LABEL, "")),
+            )
+        )
+        if sent != message.task_id:
+            logger.info("Task %s with id %s was not sent: %s holds its key", message.task_name, message.task_id, sent)
+            held_by.set(sent)
+
+    async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool = False) -> None:
+        """Let a task that runs here run again after `delay` seconds, in the step that ends its delivery."""
+        delivery = self.delivery_of(message.task_id)
+        if delivery is not None:
+            delivery.outcome = Again(message=message.message, delay=delay, is_first=is_first)
+            return
+        stream = self.keys.stream(str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
+        await self.connection.sender.send(
+            Sending(stream=stream, task_id=message.task_id, message=message.message, delay=delay)
+        )
+
+    async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
+        """Make the message of a task that runs here a dead letter, if possible in the step that ends its delivery."""
+        delivery = self.delivery_of(message.task_id)
+        if delivery is not None:
+            delivery.outcome = Dead(reason=reason, detail=detail, message=message.message)
+            return
+        stream = self.keys.stream(str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
+        limit, text = self.options.dead_letter_limit, detail.encode(errors="backslashreplace")
+        names = [self.keys.dead, self.keys.dropped]
+        await _BURY(self.connection.redis, names, [limit, stream, reason.value, text, message.message])
+
+    async def cancel(self, task_id: str) -> None:
+        """Cancel a task that waits or runs; one that is unknown or has ended is left alone.
+
+        A delayed one is gone at once, one in the queue when a worker comes to it, and a running one is cancelled within
+        a second or so: its coroutine gets a `CancelledError`; a function in a thread runs on, but its result is
+        dropped. The caller of a cancelled task gets `TaskCancelledError` as its error.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        keys = self.keys
+        names = [keys.delayed, keys.delayed_messages, keys.cancelled, keys.uniques]
+        was_delayed = await _CANCEL(self.connection.redis, names, [task_id, round(self.options.cancel_age * 1000)])
+        if was_delayed:
+            error = TaskCancelledError(task_id)
+            result = TaskiqResult[None](is_err=True, return_value=None, execution_time=0.0, error=error)
+            await self.result_backend.set_result(task_id, result)
+
+    async def may_run(self, task_id: str) -> bool:
+        """Wait until this worker's lease is certain; False where the task is another worker's by then."""
+        delivery = self.delivery_of(task_id)
+        return delivery is None or self._consumer is None or await self._consumer.may_run(delivery)
+
+    def delivery_of(self, task_id: str) -> Delivery | None:
+        """The unsettled delivery of a task that runs in this process."""
+        running = current_delivery.get()
+        if running is None and self._consumer is not None:
+            # Another receiver than kiqstart's does not say whose delivery this is.
+            running = self._consumer.in_hand.of_task(task_id)
+        return running if running is not None and running.task_id == task_id and not running.is_settled else None
+
+    async def consume(self) -> StreamConsumer:
+        """Register this process as a worker, and give what a receiver needs.
+
+        Raises:
+            RedisError: Redis is away, or a key of the queue holds something else.
+        """
+        if self._consumer is None:
+            clients = self.connection.consumer_clients()
+            self._consumer = StreamConsumer(
+                clients,
+                self.keys,
+                group=self.consumer_group_name,
+                weights=self._weights,
+                options=self.options,
+                result_ttl=self._result_ttl,
+                on_dead_letter=partial(self._tell_of_dead_letter, clients.thread),
+            )
+            await self._consumer.start()
+        return self._consumer
+
+    def intake(self, consumer: StreamConsumer) -> Intake:
+        """What sorts out deliveries that are not to be run."""
+        return Intake(self, consumer, self.connection.redis, self.keys, self.options)
+
+    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        """Hand out messages one by one, for a receiver that is not kiqstart's."""
+        consumer = await self.consume()
+        intake = self.intake(consumer)
+        waiting: list[Delivery] = []
+        try:
+            while True:
+                waiting += await consumer.fetch(1)
+                while waiting:
+                    delivery = waiting.pop(0)
+                    if await intake.accept(delivery) and await consumer.may_run(delivery):
+                        yield AckableMessage(data=delivery.data, ack=partial(consumer.settle, delivery))
+        finally:
+            await consumer.give_back(waiting)
+
+    def _tell_of_dead_letter(self, redis: object, data: bytes) -> None:
+        try:
+            task_id = self.formatter.loads(data).task_id
+        except Exception:  # noqa: BLE001  # whatever a serializer raises; nobody waits for what is no task
+            return
+        logger.error("Task %s went down with its worker too often and is a dead letter", task_id)
+        key = self.keys.result(task_id)
+        client = cast("Redis", redis)
+        client.set(key, encode_failure(WorkerLostError(task_id)), px=round((self._result_ttl or 0) * 1000) or None)
+        client.publish(key, "1")
+
+
+def _number(labels: Mapping[str, object], name: str) -> float:
+    try:
+        number = float(cast("str", labels.get(name, 0)))
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise SendFailedError(problem=f"the label {name} must be a number of seconds, not {labels[name]!r}")
+    return number
+
+
+def _check_queues(queues: Mapping[str, int]) -> None:
+    if not queues:
+        raise WiringError("a worker needs at least one queue")
+    for queue, weight in queues.items():
+        if weight < 1 or any(character.isspace() or character in "{}" for character in queue):
+            raise WiringError(
+                f"queue {queue!r} with weight {weight}: a name has no space or brace, a weight is at least 1"
+            )

@@ -1,0 +1,35 @@
+"""What one event loop has of Redis: its clients, and what sends and waits through them."""
+
+from kiqstart.infrastructure.redis.connections import RedisConnections
+from kiqstart.infrastructure.taskiq.streams.consumer import WAIT_SECONDS, ConsumerClients
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.sender import Sender
+from kiqstart.infrastructure.taskiq.streams.waiting import ResultWaiter
+
+_SECONDS_FOR_AN_ANSWER = 5.0
+
+
+class Connection:
+    """One shared client; connections of redis-py belong to the event loop in which they were opened."""
+
+    def __init__(self, connections: RedisConnections, keys: QueueKeys, options: StreamOptions) -> None:
+        self._connections = connections
+        self._options = options
+        self.redis = connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
+        self.sender = Sender(self.redis, keys, deadline=options.send_deadline, address=connections.address)
+        self.waiter = ResultWaiter(self.redis, keys)
+
+    def consumer_clients(self) -> ConsumerClients:
+        """The connections of a worker."""
+        return ConsumerClients(
+            scripts=self.redis,
+            reader=self._connections.async_client(timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
+            thread=self._connections.sync_client(timeout=max(self._options.beat * 2, 0.5)),
+        )
+
+    async def close(self) -> None:
+        """Wait for sends that are under way, then let the connections go."""
+        await self.sender.drain()
+        await self.waiter.close()
+        await self.redis.aclose()

@@ -1,0 +1,158 @@
+"""A message in a worker's hands, and all that this worker has."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from taskiq import TaskiqMessage
+
+# CLOCK_BOOTTIME goes on while the machine sleeps; where there is none, the monotonic clock has to do.
+_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def local_time() -> float:
+    """Seconds of this machine's life, by a clock that nobody sets and that does not stop with the process."""
+    return time.clock_gettime(_CLOCK)
+
+
+class DeadReason(StrEnum):
+    """Why a message is a dead letter."""
+
+    MALFORMED = "malformed"
+    UNKNOWN_TASK = "unknown-task"
+    INVALID_ARGUMENTS = "invalid-arguments"
+    WORKER_LOST = "worker-lost"
+    RETRIES_EXHAUSTED = "retries-exhausted"
+    NOT_ACKNOWLEDGED = "not-acknowledged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done:
+    """The delivery has ended, and the task with it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """The task is sent again.
+
+    Args:
+        message: the message of its next try.
+        delay: seconds until then.
+        is_first: whether it then comes before what waits already.
+    """
+
+    message: bytes
+    delay: float = 0.0
+    is_first: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dead:
+    """The message becomes a dead letter.
+
+    Args:
+        reason: why.
+        detail: a traceback or a sentence.
+        message: what is sent when the dead letter is tried again.
+    """
+
+    reason: DeadReason
+    detail: str
+    message: bytes
+
+
+Outcome = Done | Again | Dead
+
+
+# The delivery whose task runs here, where kiqstart's receiver runs it.
+current_delivery: ContextVar["Delivery | None"] = ContextVar("current_delivery", default=None)
+
+
+@dataclass(kw_only=True, eq=False)
+class Delivery:
+    """One entry of a stream while it is with this worker.
+
+    `first` is the time of its first delivery in milliseconds of Redis' clock, `deliveries` with how many workers it has
+    gone down before this one. `is_lost` says that it is another worker's by now: nothing that it does here may have an
+    effect.
+    """
+
+    queue: str
+    stream: str
+    entry: str
+    data: bytes
+    fields: Mapping[str, str]
+    deliveries: int
+    first: int
+    worker: str
+    epoch: str
+    is_suspect: bool
+    is_well_formed: bool = True
+    is_started: bool = False
+    is_settled: bool = False
+    is_lost: bool = False
+    is_cancelled: bool = False
+    message: TaskiqMessage | None = None
+    outcome: Outcome = field(default_factory=Done)
+    result: bytes = b""
+    runner: asyncio.Task[None] | None = None
+    settling_since: float | None = None
+
+    @property
+    def task_id(self) -> str:
+        """The task's id; '' for what is no message."""
+        return self.message.task_id if self.message is not None else self.fields.get("task", "")
+
+
+class DeliveriesInHand:
+    """All deliveries of this worker that are not settled. The lease's thread looks at them too."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_entry: dict[tuple[str, str], Delivery] = {}
+        self._by_task: dict[str, Delivery] = {}
+        self._refused: set[tuple[str, str]] = set()
+
+    def __len__(self) -> int:
+        return len(self._by_entry)
+
+    def take(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
+        """Take over what was read, but for what the lease's thread has given back in the meantime."""
+        with self._lock:
+            taken = [one for one in deliveries if (one.stream, one.entry) not in self._refused]
+            self._by_entry.update({(one.stream, one.entry): one for one in taken})
+            return taken
+
+    def name(self, delivery: Delivery, message: TaskiqMessage) -> None:
+        """Note which task a delivery is."""
+        delivery.message = message
+        with self._lock:
+            self._by_task[message.task_id] = delivery
+
+    def of_task(self, task_id: str) -> Delivery | None:
+        """The delivery of a task that this worker has."""
+        return self._by_task.get(task_id)
+
+    def let_go(self, delivery: Delivery) -> None:
+        """Forget a delivery that is settled, given back or lost."""
+        with self._lock:
+            self._by_entry.pop((delivery.stream, delivery.entry), None)
+            if self._by_task.get(delivery.task_id) is delivery:
+                del self._by_task[delivery.task_id]
+
+    def all(self) -> list[Delivery]:
+        """A copy of what is in hand."""
+        with self._lock:
+            return list(self._by_entry.values())
+
+    def strangers(self, stream: str, entries: Iterable[str]) -> list[str]:
+        """Which entries of a stream this worker was given without having seen them. From now on it refuses them."""
+        with self._lock:
+            unknown = [entry for entry in entries if (stream, entry) not in self._by_entry]
+            self._refused.update((stream, entry) for entry in unknown)
+            return unknown

@@ -1,0 +1,72 @@
+"""The names that a queue's data has in Redis."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+# The queue of tasks that name none.
+DEFAULT_QUEUE: Final = "default"
+_HASH_TAG: Final = re.compile(r"\{[^}]+\}")
+
+
+class QueueKeys:
+    """All keys of one broker. They share a hash tag, so that scripts may use them together on a cluster.
+
+    Args:
+        name: key of the stream of the default queue, as taskiq-redis' `queue_name`. Where it holds no `{tag}`, the keys
+            beside it begin with `{name}`, which hashes as the name itself does.
+        results: what the keys of results begin with; None for a name of the queue's own.
+    """
+
+    def __init__(self, name: str, results: str | None = None) -> None:
+        self.name = name
+        self._base = name if _HASH_TAG.search(name) else f"{{{name}}}"
+        self.workers = f"{self._base}:workers"
+        self.epoch = f"{self._base}:epoch"
+        self.queues = f"{self._base}:queues"
+        self.delayed = f"{self._base}:delayed"
+        self.delayed_messages = f"{self._base}:delayed:messages"
+        self.dead = f"{self._base}:dead"
+        self.dropped = f"{self._base}:dead:dropped"
+        self.cancelled = f"{self._base}:cancelled"
+        self.uniques = f"{self._base}:unique"
+        self.janitor = f"{self._base}:janitor"
+        self._results = results or f"{self._base}:result"
+
+    def stream(self, queue: str) -> str:
+        """Where a queue's new messages are; the key of the default queue's stream is a name of that queue too."""
+        return self.name if self._is_default(queue) else f"{self._base}:queue:{queue}"
+
+    def returned(self, queue: str) -> str:
+        """Where a queue's messages are that were given back: the next worker takes them first."""
+        return f"{self._prefix(queue)}:returned"
+
+    def suspects(self, queue: str) -> str:
+        """Where a queue's messages are that have one delivery left: a worker takes one at a time."""
+        return f"{self._prefix(queue)}:suspects"
+
+    def streams(self, queue: str) -> tuple[str, str, str]:
+        """The three streams of a queue in the order in which they are read."""
+        return self.suspects(queue), self.returned(queue), self.stream(queue)
+
+    def all_streams(self, queues: Iterable[str]) -> list[str]:
+        """The streams of several queues."""
+        return [stream for queue in queues for stream in self.streams(queue)]
+
+    def sender(self, sender: str) -> str:
+        """Which batch of a sender came last."""
+        return f"{self._base}:sender:{sender}"
+
+    def result(self, task_id: str) -> str:
+        """A task's result, and the channel on which it is announced."""
+        return f"{self._results}:{task_id}"
+
+    def progress(self, task_id: str) -> str:
+        """A task's progress."""
+        return f"{self._results}:{task_id}__progress"
+
+    def _prefix(self, queue: str) -> str:
+        return self._base if self._is_default(queue) else f"{self._base}:queue:{queue}"
+
+    def _is_default(self, queue: str) -> bool:
+        return queue in (DEFAULT_QUEUE, self.name)

@@ -1,0 +1,52 @@
+"""What a user may set about delivery."""
+
+import math
+from dataclasses import dataclass, fields
+
+from kiqstart.infrastructure.taskiq.errors import WiringError
+
+
+@dataclass(frozen=True, kw_only=True)
+class StreamOptions:
+    """How a broker delivers.
+
+    Args:
+        lease: seconds without a sign of life after which a worker's tasks are given to others. It renews five times in
+            that span, from a thread of its own.
+        max_deliveries: with how many workers a task may go down before it is a dead letter.
+        send_deadline: seconds for which a send, and a result that cannot be stored, is tried through an outage.
+        dead_letter_age: seconds for which a dead letter is kept.
+        dead_letter_limit: how many dead letters are kept; beyond it the oldest are dropped.
+        cancel_age: seconds for which a cancelled task that no worker has taken yet stays cancelled.
+        overrun_grace: seconds beyond its timeout after which a task that cannot be interrupted is reported.
+        replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
+
+    Raises:
+        WiringError: a value out of its range.
+    """
+
+    lease: float = 5.0
+    max_deliveries: int = 3
+    send_deadline: float = 30.0
+    dead_letter_age: float = 7 * 24 * 3600.0
+    dead_letter_limit: int = 10_000
+    cancel_age: float = 24 * 3600.0
+    overrun_grace: float = 10.0
+    replace_overrun: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the ranges."""
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if not isinstance(value, bool) and not (math.isfinite(value) and value > 0):
+                raise WiringError(f"StreamOptions: {field.name}={value!r} must be above 0")
+
+    @property
+    def beat(self) -> float:
+        """Seconds between two renewals of a worker's lease."""
+        return self.lease / 5
+
+    @property
+    def observation(self) -> float:
+        """Seconds for which a late worker is watched, without a gap, before it is taken for dead."""
+        return self.lease * 0.7

@@ -1,0 +1,74 @@
+"""Which errors of Redis pass by themselves, and how long to wait for that."""
+
+import random
+from typing import Final
+
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    SlotNotCoveredError,
+    TryAgainError,
+)
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+
+_PASSING: Final = (
+    RedisConnectionError,
+    RedisTimeoutError,
+    BusyLoadingError,
+    ReadOnlyError,
+    ClusterDownError,
+    MasterDownError,
+    OutOfMemoryError,
+    SlotNotCoveredError,
+    TryAgainError,
+    OSError,
+)
+# Answers for which redis-py has no class, or that a script of Redis 6.2 puts its own text before: memory is full,
+# replicas or the disk are away, a script runs, a failover ends a block.
+_PASSING_ANSWERS: Final = (
+    "OOM",
+    "NOREPLICAS",
+    "MISCONF",
+    "BUSY ",
+    "UNBLOCKED",
+    "LOADING",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+)
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the same command may succeed later: the server is away, busy, full or changing its role."""
+    if isinstance(error, AuthenticationError | AuthorizationError):
+        return False
+    if isinstance(error, _PASSING):
+        return True
+    # redis-py cuts the code off an error that it knows, and a script's error has the code first.
+    return isinstance(error, ResponseError) and any(answer in str(error) for answer in _PASSING_ANSWERS)
+
+
+def pause(tries: int) -> float:
+    """Seconds to wait after so many failed tries: 0.05, doubled each time up to 1, less up to half of it by chance."""
+    longest = min(_FIRST_PAUSE * 2.0 ** min(tries, 10), _LONGEST_PAUSE)
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311  # not a secret
+
+
+def reason(error: BaseException) -> str:
+    """An error's first line, for a log."""
+    text = str(error) or type(error).__name__
+    return text.splitlines()[0].rstrip(".")
+
+
+ANY_REDIS_ERROR: Final = (RedisError, OSError)

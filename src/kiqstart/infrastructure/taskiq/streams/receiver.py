@@ -1,0 +1,219 @@
+"""kiqstart's receiver: takes messages many at a time, and ends cleanly."""
+
+import asyncio
+import functools
+import inspect
+import os
+import random
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
+from logging import getLogger
+from typing import Any, Final
+
+from taskiq import AckableMessage, AsyncBroker, TaskiqMessage, TaskiqResult
+from taskiq.acks import AckController
+from taskiq.receiver.receiver import Receiver
+
+from kiqstart.infrastructure.taskiq.shutdown import on_shutdown_signals
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
+from kiqstart.infrastructure.taskiq.streams.delivery import Delivery, current_delivery, local_time
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+from kiqstart.infrastructure.taskiq.streams.intake import Intake
+from kiqstart.infrastructure.taskiq.streams.results import encode_failure
+
+logger = getLogger(__name__)
+
+# How long tasks that are cancelled at the end of the grace period may take to notice it.
+_SECONDS_TO_CANCEL: Final = 1.0
+_SECONDS_BETWEEN_LOOKS: Final = 1.0
+# What is read at most where the number of tasks has no limit.
+_UNLIMITED: Final = 1000
+
+
+class StreamReceiver(Receiver):
+    """taskiq's receiver for a `StreamBroker`; with any other broker it is taskiq's own.
+
+    It reads as many messages at once as it has room for. When it is to end, it reads no more, gives back at once what
+    it has not started, waits for running tasks (`--wait-tasks-timeout`), then cancels them and gives them back. How a
+    task is run is taskiq's code.
+    """
+
+    def __init__(
+        self,
+        broker: AsyncBroker,
+        *,
+        max_async_tasks: int | None = None,
+        max_async_tasks_jitter: int = 0,
+        max_prefetch: int = 0,
+        **options: Any,  # noqa: ANN401  # taskiq's, handed on
+    ) -> None:
+        limit = max_async_tasks or 0
+        if limit > 0:
+            limit += random.randint(0, max_async_tasks_jitter)  # noqa: S311  # not a secret
+        super().__init__(broker, max_async_tasks=limit, max_prefetch=max_prefetch, **options)
+        self._limit = limit if limit > 0 else _UNLIMITED
+        self._capacity = self._limit + max_prefetch
+        self._turns = asyncio.Semaphore(self._limit) if max_prefetch else None
+        self._running: set[asyncio.Task[None]] = set()
+        self._threads: set[str] = set()
+        self._changed = asyncio.Event()
+
+    async def listen(self, finish_event: asyncio.Event) -> None:
+        """Run tasks until the event is set."""
+        if not isinstance(self.broker, StreamBroker):
+            await super().listen(finish_event)
+            return
+        if self.run_startup:
+            await self.broker.startup()
+        on_shutdown_signals(self._changed.set)
+        consumer = await self.broker.consume()
+        logger.info("Listening started.")
+        try:
+            await self._take_messages(consumer, self.broker.intake(consumer), finish_event)
+        finally:
+            await self._finish(consumer)
+        if self.on_exit is not None:
+            self.on_exit(self)
+
+    async def run_task(
+        self, target: Callable[..., Any], message: TaskiqMessage, ack_controller: AckController | None = None
+    ) -> TaskiqResult[Any]:
+        """Run a task as taskiq does, and notice where it goes on after its time-out."""
+        delivery = current_delivery.get()
+        if delivery is None or not isinstance(self.broker, StreamBroker):
+            return await super().run_task(target, message, ack_controller)
+        consumer = await self.broker.consume()
+        timeout = message.labels.get("timeout")
+        if not inspect.iscoroutinefunction(target):
+            if not self.is_process_pool:
+                target = self._tracked(target, message, timeout, consumer)
+            result = await super().run_task(target, message, ack_controller)
+        elif timeout is None:
+            result = await super().run_task(target, message, ack_controller)
+        else:
+            with consumer.overruns.watching(message.task_name, message.task_id, float(timeout)):
+                result = await super().run_task(target, message, ack_controller)
+        if delivery.is_cancelled and isinstance(result.error, asyncio.CancelledError):
+            result.error = TaskCancelledError(message.task_id)
+        return result
+
+    async def _take_messages(self, consumer: StreamConsumer, intake: Intake, finish_event: asyncio.Event) -> None:
+        left = self.max_tasks_to_execute or sys.maxsize
+        while not finish_event.is_set():
+            if left <= 0 and not self._running:
+                logger.info("Max number of tasks executed.")
+                return
+            room = min(self._capacity - len(self._running), left)
+            if room <= 0:
+                await self._wait_for_room(finish_event)
+                continue
+            deliveries = await consumer.fetch(room)
+            if finish_event.is_set():
+                await consumer.give_back(deliveries)
+                return
+            left -= len(deliveries)
+            for delivery in deliveries:
+                self._start(consumer, intake, delivery)
+
+    async def _wait_for_room(self, finish_event: asyncio.Event) -> None:
+        self._changed.clear()
+        waits = {asyncio.create_task(self._changed.wait()), asyncio.create_task(finish_event.wait())}
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+
+    def _start(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
+        runner = asyncio.create_task(self._run(consumer, intake, delivery))
+        delivery.runner = runner
+        self._running.add(runner)
+        runner.add_done_callback(self._end)
+
+    def _end(self, runner: asyncio.Task[None]) -> None:
+        self._running.discard(runner)
+        self._changed.set()
+
+    async def _run(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
+        current_delivery.set(delivery)
+        try:
+            if not await intake.accept(delivery):
+                return
+            async with self._turn():
+                if not await consumer.may_run(delivery):
+                    return
+                delivery.is_started = True
+                await self.callback(
+                    AckableMessage(data=delivery.data, ack=functools.partial(consumer.settle, delivery))
+                )
+                if not delivery.is_settled and not delivery.is_lost:
+                    await intake.settle_unacknowledged(delivery)
+                if delivery.is_cancelled:
+                    await intake.forget_cancelled(delivery)
+        except asyncio.CancelledError:
+            if delivery.is_cancelled and not delivery.is_settled:
+                await intake.settle_cancelled(delivery)
+        except Exception as error:
+            # A hook of a middleware has raised: taskiq would leave the message unacknowledged.
+            logger.exception("Task %s failed outside of its function", delivery.task_id)
+            delivery.result = encode_failure(error)
+            await consumer.settle(delivery)
+        finally:
+            if delivery.is_lost:
+                consumer.in_hand.let_go(delivery)
+
+    def _turn(self) -> AbstractAsyncContextManager[object]:
+        return self._turns if self._turns is not None else nullcontext()
+
+    async def _finish(self, consumer: StreamConsumer) -> None:
+        waiting = [one for one in consumer.in_hand.all() if not one.is_started and not one.is_lost]
+        await consumer.give_back(waiting)
+        if self._running:
+            logger.info("Waiting for %d running tasks to complete...", len(self._running))
+            await self._wait_for_running(consumer)
+        if not self._running:
+            return
+        interrupted = [one for one in consumer.in_hand.all() if not one.is_lost]
+        logger.warning("%d tasks did not end in time and are given back", len(interrupted))
+        for delivery in interrupted:
+            delivery.is_lost = True
+        for runner in self._running:
+            runner.cancel()
+        await asyncio.wait(self._running, timeout=_SECONDS_TO_CANCEL)
+        await consumer.give_back(interrupted)
+        if self._threads:
+            await self._leave_threads()
+
+    async def _wait_for_running(self, consumer: StreamConsumer) -> None:
+        grace = float("inf") if self.wait_tasks_timeout is None else self.wait_tasks_timeout
+        deadline = local_time() + grace
+        while self._running and local_time() < deadline:
+            await asyncio.wait(self._running, timeout=min(deadline - local_time(), _SECONDS_BETWEEN_LOOKS))
+            settled_by = local_time() - consumer.settle_deadline
+            settling = [one.settling_since for one in consumer.in_hand.all()]
+            if settling and all(since is not None and since < settled_by for since in settling):
+                logger.warning("Redis does not come back: %d tasks have ended, but will run again", len(settling))
+                return
+
+    async def _leave_threads(self) -> None:
+        # Threads cannot be stopped, and Python would wait for them: they end with the process.
+        logger.warning("%d tasks in threads are cut off", len(self._threads))
+        await self.broker.shutdown()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    def _tracked(
+        self, target: Callable[..., Any], message: TaskiqMessage, timeout: object, consumer: StreamConsumer
+    ) -> Callable[..., Any]:
+        @functools.wraps(target)
+        def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the task's own
+            self._threads.add(message.task_id)
+            seconds = float("inf") if timeout is None else float(str(timeout))
+            try:
+                with consumer.overruns.watching(message.task_name, message.task_id, seconds):
+                    return target(*args, **kwargs)
+            finally:
+                self._threads.discard(message.task_id)
+
+        return run

@@ -1,0 +1,150 @@
+"""Results as JSON, stored together with the acknowledgement, and announced."""
+
+import asyncio
+from collections.abc import Callable
+from logging import getLogger
+from typing import Generic, Protocol, TypeVar, cast
+
+import orjson
+from redis.asyncio import Redis
+from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
+from taskiq.depends.progress_tracker import TaskProgress
+from taskiq_redis.exceptions import ResultIsMissingError
+
+from kiqstart.infrastructure.taskiq.streams.delivery import Delivery, local_time
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause
+
+logger = getLogger(__name__)
+
+ReturnType = TypeVar("ReturnType")
+
+
+class UnserializableResultError(TypeError):
+    """A task returned what JSON cannot hold: the task has failed."""
+
+
+def encode_result(task_id: str, result: TaskiqResult[ReturnType]) -> bytes:
+    """A result as JSON. One that JSON cannot hold becomes the result of a failed task, with that error."""
+    try:
+        return orjson.dumps(result.model_dump(mode="json"))
+    except (TypeError, ValueError, RecursionError) as error:
+        # pydantic's PydanticSerializationError and orjson's JSONEncodeError are both of these.
+        kind = type(result.return_value).__name__
+        problem = UnserializableResultError(f"the task's result ({kind}) cannot be sent as JSON: {error}")
+        logger.error("Task with id %s: %s", task_id, problem)  # noqa: TRY400  # the traceback is pydantic's own
+        return encode_failure(problem, execution_time=result.execution_time)
+
+
+def encode_failure(error: BaseException, *, execution_time: float = 0.0) -> bytes:
+    """The result of a task that failed."""
+    failed: TaskiqResult[None] = TaskiqResult(
+        is_err=True, return_value=None, execution_time=execution_time, error=error
+    )
+    return orjson.dumps(failed.model_dump(mode="json"))
+
+
+class Waiting(Protocol):
+    """Waits for announcements."""
+
+    async def wait(self, task_id: str, timeout: float | None) -> bool:  # noqa: ASYNC109  # None waits for ever
+        """Wait until a result is there; False where `timeout` seconds have passed."""
+        ...
+
+
+class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
+    """The result backend of a `StreamBroker`, on the broker's own connections.
+
+    A result is JSON, errors are data (type, module, arguments), and nothing is ever unpickled. While the delivery is in
+    this process' hands, a result waits for the acknowledgement and is stored with it, in one step: so a worker whose
+    task was given to another cannot store over the other's result.
+
+    Args:
+        connection: gives the client of the event loop.
+        deliveries: gives a task's delivery where this process has it.
+        waiting: gives what waits for announcements in the event loop.
+        ttl: seconds for which results and progress are kept; None for ever.
+        deadline: seconds for which storing is tried through an outage, where it is not done with the acknowledgement.
+    """
+
+    def __init__(
+        self,
+        *,
+        connection: Callable[[], object],
+        deliveries: Callable[[str], Delivery | None],
+        waiting: Callable[[], Waiting],
+        keys: QueueKeys,
+        ttl: float | None,
+        deadline: float,
+    ) -> None:
+        self._connection = connection
+        self._deliveries = deliveries
+        self._waiting = waiting
+        self._keys = keys
+        self._ttl_ms = round(ttl * 1000) if ttl else None
+        self._deadline = deadline
+
+    async def set_result(self, task_id: str, result: TaskiqResult[ReturnType]) -> None:
+        """Store a result, or lay it by until its delivery is acknowledged.
+
+        Raises:
+            RedisError: Redis was away until the deadline.
+        """
+        if isinstance(result.error, NoResultError):
+            return
+        value = encode_result(task_id, result)
+        delivery = self._deliveries(task_id)
+        if delivery is not None:
+            delivery.result = value
+            return
+        await self._store(self._keys.result(task_id), value)
+        await self._redis.publish(self._keys.result(task_id), "1")
+
+    async def is_result_ready(self, task_id: str) -> bool:
+        """Whether there is a result."""
+        return bool(await self._redis.exists(self._keys.result(task_id)))
+
+    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[ReturnType]:
+        """The result of a task.
+
+        Raises:
+            ResultIsMissingError: there is none, or no longer.
+        """
+        value = cast("bytes | None", await self._redis.get(self._keys.result(task_id)))
+        if value is None:
+            raise ResultIsMissingError
+        result = TaskiqResult[ReturnType].model_validate(orjson.loads(value))
+        if not with_logs:
+            result.log = None
+        return result
+
+    async def wait(self, task_id: str, timeout: float | None) -> bool:  # noqa: ASYNC109  # None waits for ever
+        """Wait until a task's result is there; False where `timeout` seconds have passed (None waits for ever)."""
+        return await self._waiting().wait(task_id, timeout)
+
+    async def set_progress(self, task_id: str, progress: TaskProgress[ReturnType]) -> None:
+        """Store a task's progress; an outage is the caller's to bear, as the next progress is soon there."""
+        value = orjson.dumps(progress.model_dump(mode="json"))
+        await self._redis.set(self._keys.progress(task_id), value, px=self._ttl_ms)
+
+    async def get_progress(self, task_id: str) -> TaskProgress[ReturnType] | None:
+        """A task's progress, or None."""
+        value = cast("bytes | None", await self._redis.get(self._keys.progress(task_id)))
+        return None if value is None else TaskProgress[ReturnType].model_validate(orjson.loads(value))
+
+    @property
+    def _redis(self) -> Redis:
+        return cast("Redis", self._connection())
+
+    async def _store(self, key: str, value: bytes) -> None:
+        deadline, tries = local_time() + self._deadline, 0
+        while True:
+            try:
+                await self._redis.set(key, value, px=self._ttl_ms)
+            except Exception as error:
+                if not is_outage(error) or local_time() > deadline:
+                    raise
+                await asyncio.sleep(pause(tries))
+                tries += 1
+            else:
+                return

@@ -1,0 +1,65 @@
+"""The Lua scripts that change state in Redis, each in one atomic step."""
+
+import hashlib
+from collections.abc import Awaitable, Sequence
+from importlib.resources import files
+from typing import Final, Protocol, cast
+
+from redis.exceptions import NoScriptError
+
+_FOLDER: Final = files("kiqstart.infrastructure.taskiq.streams") / "lua"
+_LIBRARY: Final = (_FOLDER / "library.lua").read_text()
+
+Value = str | bytes | int | float
+
+
+class AsyncClient(Protocol):
+    """What a script needs of an async client of a server or of a cluster."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Value) -> Awaitable[object]:
+        """Run a script that Redis knows."""
+        ...
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Value) -> Awaitable[object]:
+        """Run a script, and let Redis remember it."""
+        ...
+
+
+class SyncClient(Protocol):
+    """What a script needs of a client that is used in a thread."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Value) -> object:
+        """Run a script that Redis knows."""
+        ...
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Value) -> object:
+        """Run a script, and let Redis remember it."""
+        ...
+
+
+class Script:
+    """A file of the folder `lua`, sent whole only to a Redis that does not know it yet.
+
+    Args:
+        name: the file's name without `.lua`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._text = f"{_LIBRARY}\n{(_FOLDER / f'{name}.lua').read_text()}"
+        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
+        """Run it with an async client, and give what it returns."""
+        client = cast("AsyncClient", redis)
+        try:
+            return await client.evalsha(self._sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return await client.eval(self._text, len(keys), *keys, *arguments)
+
+    def in_thread(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
+        """Run it with a client that blocks, and give what it returns."""
+        client = cast("SyncClient", redis)
+        try:
+            return client.evalsha(self._sha, len(keys), *keys, *arguments)
+        except NoScriptError:
+            return client.eval(self._text, len(keys), *keys, *arguments)

@@ -1,0 +1,127 @@
+"""Sends messages: each once, through an outage, many in one round trip."""
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from logging import getLogger
+from typing import Final, cast
+
+from taskiq.exceptions import SendTaskError
+
+from kiqstart.infrastructure.taskiq.streams.batching import Batches
+from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
+from kiqstart.infrastructure.taskiq.streams.script import Script, Value
+
+logger = getLogger(__name__)
+
+_SEND: Final = Script("send")
+# A try may reach Redis long after it was given up: for so long a sender's batches stay known.
+_REMEMBERED_MS: Final = 3_600_000
+
+
+class SendFailedError(SendTaskError):
+    """A task could not be sent. What is said of an outage: the last try may still arrive."""
+
+    __template__ = "{problem}"
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sending:
+    """A message on its way.
+
+    Args:
+        stream: key of its queue's stream.
+        task_id: its task.
+        message: what the worker gets.
+        delay: seconds until it is due.
+        due: or the time, in seconds since the Unix epoch, at which it is due.
+        unique: a key of which one task waits or runs at a time, or ''.
+    """
+
+    stream: str
+    task_id: str
+    message: bytes
+    delay: float = 0.0
+    due: float | None = None
+    unique: str = ""
+    deadline: float = field(default=0.0)
+
+
+class Sender:
+    """Sends batches under numbers that only go up, so that Redis takes each at most once.
+
+    A batch whose answer did not come is sent again under its number until it is answered or the deadlines of its
+    messages are over. One sender's batches are strictly one after another, which is all that the one number in Redis
+    needs (as with Kafka's idempotent producer).
+    """
+
+    def __init__(self, redis: object, keys: QueueKeys, *, deadline: float, address: str) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._deadline = deadline
+        self._address = address
+        self._key = keys.sender(uuid.uuid4().hex)
+        self._number = 0
+        self._batches: Batches[Sending, str] = Batches(self._send_batch, lambda sending: len(sending.message))
+
+    async def send(self, sending: Sending) -> str:
+        """Send a message; the answer is its task's id, or that of the task which holds its unique key.
+
+        Raises:
+            SendFailedError: it was not sent before the deadline, or Redis refuses it.
+        """
+        object.__setattr__(sending, "deadline", local_time() + self._deadline)
+        return await self._batches.add(sending)
+
+    async def drain(self) -> None:
+        """Wait for what is under way."""
+        await self._batches.drain()
+
+    async def _send_batch(self, batch: Sequence[Sending]) -> Sequence[str | BaseException]:
+        self._number += 1
+        answers: list[str | BaseException] = [one.task_id for one in batch]
+        open_places = list(range(len(batch)))
+        tries = 0
+        while open_places:
+            try:
+                answer = await self._try([batch[place] for place in open_places])
+            except Exception as error:  # noqa: BLE001  # each caller gets its own
+                open_places = self._after_failure(error, batch, open_places, answers)
+                if open_places:
+                    await asyncio.sleep(pause(tries))
+                tries += 1
+            else:
+                for place, kind, text in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
+                    value = cast("bytes", text).decode(errors="replace")
+                    position = open_places[cast("int", place) - 1]
+                    answers[position] = value if kind == b"held" else self._failure(batch[position], value)
+                break
+        return answers
+
+    def _after_failure(
+        self, error: Exception, batch: Sequence[Sending], places: list[int], answers: list[str | BaseException]
+    ) -> list[int]:
+        now = local_time()
+        for place in places:
+            if not is_outage(error) or batch[place].deadline <= now:
+                answers[place] = self._failure(batch[place], reason(error), may_arrive=is_outage(error))
+        return [place for place in places if isinstance(answers[place], str)]
+
+    def _failure(self, sending: Sending, problem: str, *, may_arrive: bool = False) -> SendFailedError:
+        text = f"task {sending.task_id} was not sent to Redis at {self._address}: {problem}"
+        if may_arrive:
+            text += f" (tried for {self._deadline:g} s; the last try may still arrive)"
+        return SendFailedError(problem=text)
+
+    async def _try(self, batch: Sequence[Sending]) -> list[object]:
+        streams = list(dict.fromkeys(one.stream for one in batch))
+        keys = [self._key, self._keys.uniques, self._keys.delayed, self._keys.delayed_messages, *streams]
+        arguments: list[Value] = [self._number, _REMEMBERED_MS]
+        for one in batch:
+            when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
+            arguments += [streams.index(one.stream) + 5, when, one.unique, one.task_id, one.message]
+        return cast("list[object]", await _SEND(self._redis, keys, arguments))

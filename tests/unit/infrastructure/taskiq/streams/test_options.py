@@ -1,0 +1,46 @@
+import pytest
+
+from kiqstart.infrastructure.taskiq.errors import WiringError
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"lease": 0.0},
+        {"lease": float("nan")},
+        {"max_deliveries": 0},
+        {"send_deadline": -1.0},
+        {"dead_letter_age": float("inf")},
+        {"dead_letter_limit": 0},
+        {"cancel_age": 0.0},
+        {"overrun_grace": 0.0},
+    ],
+)
+def test_an_option_out_of_its_range_is_named_in_one_line(options: dict[str, float]) -> None:
+    name, value = next(iter(options.items()))
+    with pytest.raises(WiringError) as caught:
+        StreamOptions(**options)  # type: ignore[arg-type]  # the wrong values are the point
+    assert str(caught.value) == f"StreamOptions: {name}={value!r} must be above 0"
+
+
+def test_a_late_worker_is_dead_within_its_lease_and_has_several_beats_until_then() -> None:
+    options = StreamOptions(lease=10.0)
+    # It counts as late after one and a half beats.
+    assert options.beat * 1.5 + options.observation <= options.lease
+    assert options.beat * 3 < options.observation
+
+
+@pytest.mark.parametrize(
+    ("queues", "problem"),
+    [
+        ({}, "a worker needs at least one queue"),
+        ({"low": 0}, "queue 'low' with weight 0: a name has no space or brace, a weight is at least 1"),
+        ({"{low}": 1}, "queue '{low}' with weight 1: a name has no space or brace, a weight is at least 1"),
+    ],
+)
+def test_queues_that_cannot_be_are_named_in_one_line(queues: dict[str, int], problem: str) -> None:
+    with pytest.raises(WiringError) as caught:
+        StreamBroker("redis://localhost", queues=queues)
+    assert str(caught.value) == problem
