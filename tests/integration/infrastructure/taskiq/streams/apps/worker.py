@@ -1,0 +1,17 @@
+"""A worker: `taskiq worker tests.….apps.worker:broker`."""
+
+import os
+
+from tests.integration.infrastructure.taskiq.streams.apps.tasks import Tasks
+
+from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+
+broker = StreamBroker(
+    os.environ["REDIS_URL"],
+    queue_name=os.environ["QUEUE_NAME"],
+    options=StreamOptions(lease=1.0, max_deliveries=1, overrun_grace=0.2, replace_overrun=True),
+)
+broker.add_middlewares(RetryMiddleware(broker))
+tasks = Tasks(broker)

@@ -1,0 +1,100 @@
+import asyncio
+import threading
+
+from redis.asyncio import Redis
+from tests.integration.infrastructure.taskiq.streams.brokers import working
+
+from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+from kiqstart.testing import eventually
+
+
+async def double(number: int = 1) -> int:
+    return number * 2
+
+
+def is_cancelled(error: BaseException | None, task_id: str) -> bool:
+    return isinstance(error, TaskCancelledError) and str(error) == f"task {task_id} was cancelled"
+
+
+async def test_a_delayed_task_that_is_cancelled_is_gone_at_once(broker: StreamBroker, redis: Redis) -> None:
+    sent = await register_task(broker, double, name="double").kicker().after(60).kiq()
+    await broker.cancel(sent.task_id)
+    assert not await redis.exists(broker.keys.delayed, broker.keys.delayed_messages, broker.keys.cancelled)
+    assert is_cancelled((await sent.wait_result(timeout=1)).error, sent.task_id)
+
+
+async def test_a_waiting_task_that_is_cancelled_is_never_run_and_its_neighbours_are(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    numbers: list[int] = []
+
+    async def note(number: int) -> None:
+        numbers.append(number)
+
+    task = register_task(broker, note, name="note")
+    sent = [await task.kiq(number=number) for number in range(3)]
+    await broker.cancel(sent[1].task_id)
+    async with working(broker):
+        results = [await one.wait_result(timeout=5) for one in sent]
+    assert [is_cancelled(result.error, sent[1].task_id) for result in results] == [False, True, False]
+    assert sorted(numbers) == [0, 2]
+    assert not await redis.exists(broker.keys.cancelled)
+
+
+async def test_a_running_task_is_cancelled_in_the_midst_of_it(broker: StreamBroker, redis: Redis) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.set()
+            raise
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3).kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert ended.is_set()
+
+        async def is_forgotten() -> bool:
+            return not await redis.exists(broker.keys.cancelled)
+
+        await eventually(is_forgotten, within=5)
+    assert await redis.xlen(broker.keys.stream("default")) == 0
+
+
+async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(broker: StreamBroker) -> None:
+    began, may_end, has_ended = threading.Event(), threading.Event(), threading.Event()
+
+    def run() -> str:
+        began.set()
+        may_end.wait(10)
+        has_ended.set()
+        return "for nobody"
+
+    async with working(broker):
+        sent = await broker.register_task(run, task_name="run").kiq()
+        await asyncio.to_thread(began.wait, 5)
+        await broker.cancel(sent.task_id)
+        try:
+            result = await sent.wait_result(timeout=5)
+        finally:
+            may_end.set()
+        assert is_cancelled(result.error, sent.task_id)
+        await asyncio.to_thread(has_ended.wait, 5)
+    assert is_cancelled((await sent.get_result()).error, sent.task_id)
+
+
+async def test_a_task_that_has_ended_is_left_alone(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    async with working(broker):
+        sent = await task.kiq()
+        await sent.wait_result(timeout=5)
+        await broker.cancel(sent.task_id)
+        assert (await (await task.kiq(number=2)).wait_result(timeout=5)).return_value == 4
+        assert (await sent.get_result()).return_value == 2

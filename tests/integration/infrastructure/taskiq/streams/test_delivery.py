@@ -1,0 +1,174 @@
+import json
+from collections.abc import Awaitable, Callable
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+from taskiq import AsyncTaskiqTask
+from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, keys_of, letters_of, working
+from tests.integration.infrastructure.taskiq.streams.wire import Wire
+
+from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.settling import _SETTLE
+from kiqstart.testing import eventually
+
+
+async def double(number: int = 1) -> int:
+    return number * 2
+
+
+async def consumers(redis: Redis, broker: StreamBroker, stream: str) -> set[str]:
+    found = cast("list[dict[str, str]]", await redis.xinfo_consumers(stream, broker.consumer_group_name))
+    return {consumer["name"] for consumer in found}
+
+
+def nothing_is_pending(redis: Redis, broker: StreamBroker, stream: str) -> Callable[[], Awaitable[bool]]:
+    async def ask() -> bool:
+        summary = cast("dict[str, int]", await redis.xpending(stream, broker.consumer_group_name))
+        return summary["pending"] == 0 and await redis.xlen(stream) == 0
+
+    return ask
+
+
+async def test_tasks_are_run_that_were_sent_before_there_was_a_group(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    sent = [await task.kiq(number=number) for number in range(3)]
+    async with working(broker):
+        assert [(await one.wait_result(timeout=5)).return_value for one in sent] == [0, 2, 4]
+
+
+async def test_finished_tasks_leave_only_results_in_redis_and_these_expire(
+    brokers: Brokers, redis: Redis, queue_name: str
+) -> None:
+    broker = brokers()
+    task = register_task(broker, double, name="double")
+    flaky_tries = 0
+
+    async def flaky() -> None:
+        nonlocal flaky_tries
+        flaky_tries += 1
+        if flaky_tries == 1:
+            raise OSError
+
+    async with working(broker):
+        sent: list[AsyncTaskiqTask[int]] = [await task.kiq(number=number) for number in range(50)]
+        sent.append(await task.kicker().after(0.2).kiq())
+        sent.append(await task.kicker().with_labels(unique="key").kiq())
+        again = await register_task(broker, flaky, name="flaky", max_retries=1, retry_delay=0.1).kiq()
+        for one in sent:
+            assert not (await one.wait_result(timeout=5)).is_err
+        assert not (await again.wait_result(timeout=5)).is_err
+        for stream in broker.keys.streams("default"):
+            assert await nothing_is_pending(redis, broker, stream)()
+    for stream in broker.keys.streams("default"):
+        assert await consumers(redis, broker, stream) == set()
+    results = {f"result:{task_id}" for task_id in [*(one.task_id for one in sent), again.task_id]}
+    left = await keys_of(redis, queue_name)
+    senders = {key for key in left if key.startswith("sender:")}
+    assert left - senders - results == {"", "returned", "suspects", "epoch", "queues"}
+    assert results <= left
+    for key in results | senders:
+        assert await redis.pttl(f"{queue_name}:{key}") > 0
+
+
+async def test_what_redis_has_handed_to_a_worker_that_never_got_it_is_run(brokers: Brokers, redis: Redis) -> None:
+    broker = brokers(options=StreamOptions(lease=0.5))
+    task = register_task(broker, double, name="double")
+    stream = broker.keys.stream("default")
+    # Registered, but nothing reads yet.
+    consumer = await broker.consume()
+    sent = await task.kiq(number=4)
+    # As if the connection were cut after Redis had made the worker's read.
+    await redis.xreadgroup(broker.consumer_group_name, consumer.lease.worker, {stream: ">"})
+    async with working(broker):
+        assert (await sent.wait_result(timeout=5)).return_value == 8
+
+
+@pytest.mark.parametrize("place", ["stream", "returned"])
+async def test_what_a_consumer_has_that_is_no_worker_any_more_is_run(
+    brokers: Brokers, redis: Redis, place: str
+) -> None:
+    broker = brokers(options=StreamOptions(lease=0.5))
+    task = register_task(broker, double, name="double")
+    sent = await task.kiq(number=4)
+    stream = broker.keys.stream("default")
+    if place == "returned":
+        await redis.rename(stream, broker.keys.returned("default"))
+        stream = broker.keys.returned("default")
+    await redis.xgroup_create(stream, broker.consumer_group_name, "0")
+    await redis.xreadgroup(broker.consumer_group_name, "kiq-gone", {stream: ">"})
+    async with working(broker):
+        assert (await sent.wait_result(timeout=5)).return_value == 8
+        assert "kiq-gone" not in await consumers(redis, broker, stream)
+        await eventually(nothing_is_pending(redis, broker, stream), within=5)
+
+
+async def test_a_consumer_of_plain_taskiq_redis_keeps_what_it_has(brokers: Brokers, redis: Redis) -> None:
+    broker = brokers(options=StreamOptions(lease=0.5))
+    sent = await register_task(broker, double, name="double").kiq()
+    stream = broker.keys.stream("default")
+    await redis.xgroup_create(stream, broker.consumer_group_name, "0")
+    await redis.xreadgroup(broker.consumer_group_name, "plain", {stream: ">"})
+
+    async def janitor_was_there() -> bool:
+        return "kiq-gone" not in await consumers(redis, broker, stream)
+
+    async with working(broker):
+        for _ in range(2):
+            await redis.xgroup_createconsumer(stream, broker.consumer_group_name, "kiq-gone")
+            await eventually(janitor_was_there, within=5)
+        assert not await sent.is_ready()
+        assert "plain" in await consumers(redis, broker, stream)
+
+
+async def test_what_cannot_be_run_is_a_dead_letter_and_holds_nothing_up(broker: StreamBroker, redis: Redis) -> None:
+    task = register_task(broker, double, name="double")
+    stream = broker.keys.stream("default")
+    unknown = json.dumps({"task_id": "some-id", "task_name": "nobody's", "labels": {}, "args": [], "kwargs": {}})
+    invalid = json.dumps({"task_id": "other-id", "task_name": "double", "labels": {}, "args": ["x"], "kwargs": {}})
+    await redis.xadd(stream, {"strange": "field"})
+    for data in ("no JSON", unknown, invalid):
+        await redis.xadd(stream, {"data": data})
+    sent = await task.kiq(number=4)
+    async with working(broker):
+        assert (await sent.wait_result(timeout=5)).return_value == 8
+        await eventually(nothing_is_pending(redis, broker, stream), within=5)
+    letters = await letters_of(redis, broker)
+    assert [letter["reason"] for letter in letters].count("malformed") == 2
+    reasons = {letter["data"]: letter["reason"] for letter in letters}
+    assert reasons["no JSON"] == "malformed"
+    assert reasons[unknown] == "unknown-task"
+    assert "invalid-arguments" in reasons.values()
+    assert any(letter["detail"].startswith("the entry has no field 'data'") for letter in letters)
+    assert {letter["deliveries"] for letter in letters} == {"1"}
+    assert (await broker.result_backend.get_result("some-id")).is_err
+
+
+async def test_a_task_is_run_once_when_the_answer_to_its_end_is_lost(
+    brokers: Brokers, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker = brokers(url=wire.url)
+    runs = 0
+
+    async def run_once() -> int:
+        nonlocal runs
+        runs += 1
+        wire.lose_answer_to(_SETTLE._sha)
+        return runs
+
+    caplog.set_level("INFO", "kiqstart")
+    async with working(broker):
+        task = register_task(broker, run_once, name="run-once")
+        sent = await task.kiq()
+        assert (await sent.wait_result(timeout=5)).return_value == 1
+
+        async def has_settled() -> bool:
+            return not len((await broker.consume()).in_hand)
+
+        await eventually(has_settled, within=5)
+    assert (wire.lost_answers, runs) == (1, 1)
+    assert [record.message for record in caplog.records if record.name.startswith("kiqstart.")] == [
+        "Listening started."
+    ]

@@ -1,0 +1,188 @@
+import asyncio
+import os
+import pickle
+import time
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from taskiq import AsyncResultBackend, TaskiqResult
+from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
+from tests.integration.infrastructure.taskiq.streams.brokers import QUICK, Brokers, letters_of, working
+from tests.integration.infrastructure.taskiq.streams.wire import Wire
+
+from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.results import UnserializableResultError
+
+
+async def double(number: int = 1) -> int:
+    return number * 2
+
+
+class WeatherError(Exception):
+    pass
+
+
+class Gate:
+    """A task that ends when it may."""
+
+    def __init__(self) -> None:
+        self.is_open = asyncio.Event()
+
+    async def run(self) -> str:
+        await self.is_open.wait()
+        return "through"
+
+
+async def test_whoever_waits_is_woken_and_hardly_asks(brokers: Brokers, wire: Wire) -> None:
+    caller, gate = brokers(url=wire.url), Gate()
+    broker = brokers()
+    register_task(broker, gate.run, name="gate")
+    sent = await register_task(caller, gate.run, name="gate").kiq()
+    async with working(broker):
+        waiting = asyncio.create_task(sent.wait_result(timeout=10))
+        await asyncio.wait({waiting}, timeout=0.5)
+        gate.is_open.set()
+        opened_at = time.monotonic()
+        assert (await waiting).return_value == "through"
+        # One look when it begins to wait, one when it is subscribed, one when it is woken; a look a second besides.
+        assert wire.count("EXISTS") <= 3
+        assert time.monotonic() - opened_at < 0.4
+
+
+async def test_all_who_wait_for_one_task_get_its_result_over_one_subscription(brokers: Brokers, wire: Wire) -> None:
+    caller, gate = brokers(url=wire.url), Gate()
+    broker = brokers()
+    register_task(broker, gate.run, name="gate")
+    sent = await register_task(caller, gate.run, name="gate").kiq()
+    async with working(broker):
+        waiting = [asyncio.create_task(sent.wait_result(timeout=10)) for _ in range(2)]
+        await asyncio.wait(waiting, timeout=0.1)
+        gate.is_open.set()
+        assert [(await one).return_value for one in waiting] == ["through"] * 2
+    assert wire.count("SUBSCRIBE") == 1
+
+
+async def test_hundreds_wait_at_once(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    async with working(broker):
+        sent = await asyncio.gather(*(task.kiq(number=number) for number in range(200)))
+        results = await asyncio.gather(*(one.wait_result(timeout=10) for one in sent))
+    assert [result.return_value for result in results] == [number * 2 for number in range(200)]
+
+
+async def test_whoever_waits_too_long_is_told(broker: StreamBroker) -> None:
+    sent = await register_task(broker, double, name="double").kiq()
+    with pytest.raises(TaskiqResultTimeoutError):
+        await sent.wait_result(timeout=0.1)
+
+
+async def test_a_result_reaches_a_waiter_whose_connections_are_cut_meanwhile(brokers: Brokers, wire: Wire) -> None:
+    caller, gate = brokers(url=wire.url), Gate()
+    broker = brokers()
+    register_task(broker, gate.run, name="gate")
+    sent = await register_task(caller, gate.run, name="gate").kiq()
+    async with working(broker):
+        waiting = asyncio.create_task(sent.wait_result(timeout=10))
+        await asyncio.wait({waiting}, timeout=0.1)
+        wire.cut()
+        gate.is_open.set()
+        assert (await waiting).return_value == "through"
+
+
+async def test_a_result_that_is_no_json_fails_its_task_with_an_error_that_says_so(broker: StreamBroker) -> None:
+    async def give() -> object:
+        return object()
+
+    async with working(broker):
+        sent = await register_task(broker, give, name="give").kiq()
+        result = await sent.wait_result(timeout=5)
+    assert isinstance(result.error, UnserializableResultError)
+    assert "the task's result (object) cannot be sent as JSON" in str(result.error)
+
+
+async def test_an_error_comes_back_as_its_class_with_its_arguments(broker: StreamBroker, redis: Redis) -> None:
+    async def fail() -> None:
+        raise WeatherError("rain", 7)
+
+    async with working(broker):
+        sent = await register_task(broker, fail, name="fail").kiq()
+        result = await sent.wait_result(timeout=5)
+    assert type(result.error) is WeatherError
+    assert result.error.args == ("rain", 7)
+    assert str(await redis.get(broker.keys.result(sent.task_id))).startswith("{")
+    assert await letters_of(redis, broker) == []
+
+
+class Bomb:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+async def test_a_pickle_that_somebody_has_planted_is_never_loaded(
+    broker: StreamBroker, redis: Redis, tmp_path: Path
+) -> None:
+    sent = await register_task(broker, double, name="double").kiq()
+    await redis.set(broker.keys.result(sent.task_id), pickle.dumps(Bomb(tmp_path / "planted")))
+    with pytest.raises(ResultGetError):
+        await sent.wait_result(timeout=5)
+    assert not (tmp_path / "planted").exists()
+
+
+@pytest.mark.parametrize(("ttl", "expected"), [(60.0, range(1, 60_001)), (None, range(-1, 0))])
+async def test_results_are_kept_as_long_as_is_said(
+    brokers: Brokers, redis: Redis, ttl: float | None, expected: range
+) -> None:
+    broker = brokers(result_ttl=ttl)
+    async with working(broker):
+        sent = await register_task(broker, double, name="double").kiq()
+        await sent.wait_result(timeout=5)
+    assert await redis.pttl(broker.keys.result(sent.task_id)) in expected
+
+
+class Shelf(AsyncResultBackend[object]):
+    """A result backend that fails at first."""
+
+    def __init__(self, failures: int) -> None:
+        self.results: dict[str, TaskiqResult[object]] = {}
+        self.tries = 0
+        self._failures = failures
+
+    async def set_result(self, task_id: str, result: TaskiqResult[object]) -> None:
+        self.tries += 1
+        if self.tries <= self._failures:
+            raise ConnectionError("no shelf")
+        if isinstance(result.return_value, set):
+            raise TypeError("sets do not fit on the shelf")
+        self.results[task_id] = result
+
+    async def is_result_ready(self, task_id: str) -> bool:
+        return task_id in self.results
+
+    async def get_result(self, task_id: str, with_logs: bool = False) -> TaskiqResult[object]:  # noqa: ARG002
+        return self.results[task_id]
+
+
+async def test_another_result_backend_is_asked_again_until_it_stores(brokers: Brokers) -> None:
+    shelf = Shelf(failures=2)
+    broker = brokers().with_result_backend(shelf)
+    async with working(broker):
+        sent = await register_task(broker, double, name="double").kiq(number=4)
+        assert (await sent.wait_result(check_interval=0.01, timeout=5)).return_value == 8
+    assert shelf.tries == 3
+
+
+async def test_what_another_result_backend_cannot_hold_fails_the_task(brokers: Brokers) -> None:
+    broker = brokers(options=QUICK).with_result_backend(Shelf(failures=0))
+
+    async def give() -> set[int]:
+        return {1}
+
+    async with working(broker):
+        sent = await register_task(broker, give, name="give").kiq()
+        result = await sent.wait_result(check_interval=0.01, timeout=5)
+    assert str(result.error) == "the task's result (set) cannot be stored: sets do not fit on the shelf"

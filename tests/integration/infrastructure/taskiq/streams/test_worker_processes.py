@@ -1,0 +1,72 @@
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from tests.integration.infrastructure.taskiq.streams.apps.tasks import Tasks
+from tests.integration.infrastructure.taskiq.streams.brokers import letters_of
+
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.errors import WorkerLostError
+from kiqstart.testing import ProcessFactory, eventually
+from kiqstart.testing.processes import taskiq_command
+
+APP = "tests.integration.infrastructure.taskiq.streams.apps.worker"
+
+
+@pytest.fixture
+def worker(redis_url: str, queue_name: str, tmp_path: Path) -> ProcessFactory:
+    return ProcessFactory(
+        command=taskiq_command("worker", f"{APP}:broker", "--workers", "1"),
+        environment={"REDIS_URL": redis_url, "QUEUE_NAME": queue_name},
+        ready="Listening started.",
+        log_folder=tmp_path,
+    )
+
+
+@pytest.fixture
+def tasks(broker: StreamBroker) -> Tasks:
+    return Tasks(broker)
+
+
+async def test_a_retry_outlives_the_worker_that_failed(
+    worker: ProcessFactory, tasks: Tasks, broker: StreamBroker, redis: Redis
+) -> None:
+    async def waits_in_redis() -> bool:
+        return await redis.zcard(broker.keys.delayed) == 1
+
+    with worker() as failed:
+        sent = await tasks.fail_first.kiq()
+        await eventually(waits_in_redis, within=10)
+        failed.kill()
+        with worker():
+            assert not (await sent.wait_result(timeout=10)).is_err
+    assert await redis.get(f"{broker.keys.name}:tries") == "2"
+
+
+async def test_a_process_that_a_task_blocks_is_replaced_and_its_other_tasks_run_in_the_next_one(
+    worker: ProcessFactory, tasks: Tasks, broker: StreamBroker, redis: Redis
+) -> None:
+    with worker() as process:
+        lingering = await tasks.linger.kiq()
+
+        async def lingers() -> bool:
+            return await redis.llen(f"{broker.keys.name}:lingering") == 1
+
+        await eventually(lingers, within=10)
+        blocking = await tasks.block.kiq()
+        before, after = (await lingering.wait_result(timeout=20)).return_value
+        assert before != after
+        assert "This worker process is replaced; its other tasks are given back" in process.log
+        # It went down with its worker as often as is allowed here: once.
+        assert isinstance((await blocking.wait_result(timeout=10)).error, WorkerLostError)
+    assert [letter["reason"] for letter in await letters_of(redis, broker)] == ["worker-lost"]
+
+
+async def test_taskiqs_own_receiver_runs_tasks_and_leaves_nothing(
+    worker: ProcessFactory, tasks: Tasks, broker: StreamBroker, redis: Redis
+) -> None:
+    with worker("--receiver", "taskiq.receiver.receiver:Receiver"):
+        sent = [await tasks.tell_process.kiq() for _ in range(20)]
+        processes = {(await one.wait_result(timeout=10)).return_value for one in sent}
+        assert len(processes) == 1
+        assert await redis.xlen(broker.keys.stream("default")) == 0
