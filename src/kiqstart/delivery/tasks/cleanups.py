@@ -16,6 +16,7 @@ from kiqstart.core.retention.run import RunLimits
 from kiqstart.delivery.tasks.progress import CleanupProgress, report_progress
 from kiqstart.infrastructure.taskiq.errors import TaskInterruptedError
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
+from kiqstart.infrastructure.taskiq.task import UNIQUE_LABEL
 
 logger = getLogger(__name__)
 
@@ -146,7 +147,9 @@ class _Invitation:
         if task is None:
             return
         for _ in range(others):
-            call = task.kicker().with_labels(**message.labels, **{_RUN_LABEL: message.task_id})
+            # Beside the run that has the task's unique key.
+            labels = {**message.labels, _RUN_LABEL: message.task_id, UNIQUE_LABEL: ""}
+            call = task.kicker().with_labels(**labels)
             await call.kiq(*message.args, **message.kwargs)
 
 

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
-from taskiq import AsyncBroker, InMemoryBroker, TaskiqScheduler
+from taskiq import AsyncBroker, TaskiqScheduler
 from taskiq.serializers import ORJSONSerializer
-from taskiq_redis import RedisAsyncResultBackend
 
 from kiqstart.delivery.tasks.lifecycle import InMemoryLifecycle, StreamLifecycle
 from kiqstart.delivery.tasks.names import TaskName
@@ -18,7 +17,7 @@ from kiqstart.infrastructure.observability.logging import TaskLogMiddleware
 from kiqstart.infrastructure.redis.client import create_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
-from kiqstart.infrastructure.taskiq.delayed import DelayedMessages, InMemoryDelayedMessages, RedisDelayedMessages
+from kiqstart.infrastructure.taskiq.in_memory import DelayingInMemoryBroker
 from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
 from kiqstart.infrastructure.taskiq.schedule_source import (
     LocalOccurrenceClaims,
@@ -27,11 +26,9 @@ from kiqstart.infrastructure.taskiq.schedule_source import (
 )
 from kiqstart.infrastructure.taskiq.schedules import ScheduleTable, check_schedules
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
-from kiqstart.infrastructure.taskiq.stream_broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.uniqueness import UniquenessMiddleware
 
-# Reading ahead takes tasks from other workers, so a worker reads little at a time.
-_READ_COUNT: Final = 10
-_CLAIM_LOCK_SECONDS: Final = 10.0
 _IN_MEMORY_RESULTS: Final = 10_000
 
 
@@ -58,44 +55,36 @@ class BrokerFactory:
         return self._in_memory() if self._redis_settings.is_in_memory else self._streams()
 
     def _streams(self) -> AsyncBroker:
-        url = self._redis_settings.redis_url.get_secret_value()
+        settings = self._tasks_settings
         broker = StreamBroker(
-            url,
-            queue_name=self._tasks_settings.queue,
+            self._redis_settings.redis_url.get_secret_value(),
+            queue_name=settings.queue,
+            queues=settings.weights,
             consumer_group_name="workers",
-            consumer_id="0",
-            xread_count=_READ_COUNT,
-            unacknowledged_lock_timeout=_CLAIM_LOCK_SECONDS,
+            options=settings.stream_options,
+            result_ttl=settings.result_ttl,
+            result_prefix=settings.results,
+            connect_timeout=self._redis_settings.redis_connect_timeout,
         )
-        results: RedisAsyncResultBackend[object] = RedisAsyncResultBackend(
-            url,
-            result_ex_time=self._tasks_settings.result_ttl,
-            prefix_str=self._tasks_settings.results,
-            serializer=ORJSONSerializer(),
-        )
-        redis = create_redis(self._redis_settings)
-        delayed = RedisDelayedMessages(redis, queue=self._tasks_settings.queue)
         StreamLifecycle(
             broker=broker,
-            redis=redis,
+            redis=create_redis(self._redis_settings),
             redis_settings=self._redis_settings,
             engine=self._engine,
-            delayed=delayed,
             policies=self._policies,
             shutdown=self._shutdown,
         ).attach()
-        return _with_middlewares(broker, delayed).with_result_backend(results)
+        return _with_middlewares(broker)
 
     def _in_memory(self) -> AsyncBroker:
-        broker = InMemoryBroker(max_stored_results=_IN_MEMORY_RESULTS)
-        delayed = InMemoryDelayedMessages(broker)
-        InMemoryLifecycle(broker=broker, engine=self._engine, delayed=delayed, policies=self._policies).attach()
-        return _with_middlewares(broker, delayed)
+        broker = DelayingInMemoryBroker(max_stored_results=_IN_MEMORY_RESULTS)
+        InMemoryLifecycle(broker=broker, engine=self._engine, policies=self._policies).attach()
+        return _with_middlewares(broker)
 
 
-def _with_middlewares(broker: AsyncBroker, delayed: DelayedMessages) -> AsyncBroker:
+def _with_middlewares(broker: StreamBroker | DelayingInMemoryBroker) -> AsyncBroker:
     return broker.with_serializer(ORJSONSerializer()).with_middlewares(
-        ArgumentsMiddleware(), TaskLogMiddleware(), RetryMiddleware(delayed)
+        ArgumentsMiddleware(), UniquenessMiddleware(), TaskLogMiddleware(), RetryMiddleware(broker)
     )
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from logging import getLogger
 
-from redis.asyncio import Redis
+from redis.asyncio import Redis, RedisCluster
 from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import AsyncBroker, TaskiqEvents, TaskiqState
 
@@ -12,7 +12,6 @@ from kiqstart.infrastructure.database.schema import check_schema
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.redis.client import check_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
-from kiqstart.infrastructure.taskiq.delayed import InMemoryDelayedMessages, RedisDelayedMessages
 from kiqstart.infrastructure.taskiq.process import end_with_process_manager, exit_with
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
 
@@ -23,14 +22,13 @@ logger = getLogger(__name__)
 class StreamLifecycle:
     """A broker on Redis: any process checks Redis; a worker also checks PostgreSQL and its schema and policies.
 
-    A worker moves delayed messages, and tells its tasks when it is asked to end.
+    A worker tells its tasks when it is asked to end.
     """
 
     broker: AsyncBroker
-    redis: Redis
+    redis: Redis | RedisCluster
     redis_settings: RedisSettings
     engine: AsyncEngine
-    delayed: RedisDelayedMessages
     policies: RetentionPolicies
     shutdown: ShutdownSignal
 
@@ -56,10 +54,8 @@ class StreamLifecycle:
         except OperatorError as error:
             _fail_to_start(self.broker, error)
         self.shutdown.listen()
-        self.delayed.start()
 
     async def _stop(self, _: TaskiqState) -> None:
-        await self.delayed.stop()
         await self.redis.aclose()
         await self.engine.dispose()
 
@@ -70,7 +66,6 @@ class InMemoryLifecycle:
 
     broker: AsyncBroker
     engine: AsyncEngine
-    delayed: InMemoryDelayedMessages
     policies: RetentionPolicies
 
     def attach(self) -> None:
@@ -84,7 +79,6 @@ class InMemoryLifecycle:
         await self.policies.check()
 
     async def _stop(self, _: TaskiqState) -> None:
-        await self.delayed.stop()
         await self.engine.dispose()
 
 

@@ -1,7 +1,14 @@
-"""How tasks are kept in Redis."""
+"""How tasks are kept in Redis and delivered."""
 
-from pydantic import Field
+import re
+from typing import Final
+
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+
+_QUEUE: Final = re.compile(r"([A-Za-z0-9_.-]+)(?::([1-9][0-9]{0,5}))?")
 
 
 class TasksSettings(BaseSettings):
@@ -16,6 +23,47 @@ class TasksSettings(BaseSettings):
         "Services that share a Redis need one each.",
     )
     result_ttl: int = Field(default=3600, gt=0, description="Seconds for which a result is kept.")
+    queues: str = Field(
+        default="default",
+        description="The queues that a worker takes, each with its weight: default:3,low:1. Without a weight it is 1.",
+    )
+    lease: float = Field(
+        default=5.0,
+        ge=1.0,
+        allow_inf_nan=False,
+        description="Seconds without a sign of life after which a worker's tasks are given to others.",
+    )
+    max_deliveries: int = Field(
+        default=3, ge=1, description="With how many workers a task may go down before it is a dead letter."
+    )
+    send_deadline: float = Field(
+        default=30.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for which a send is tried while Redis is away, before it fails.",
+    )
+    dead_letter_age: float = Field(
+        default=7 * 24 * 3600.0, gt=0, allow_inf_nan=False, description="Seconds for which a dead letter is kept."
+    )
+    dead_letter_limit: int = Field(
+        default=10_000, ge=1, description="How many dead letters are kept; beyond it the oldest are dropped."
+    )
+    overrun_grace: float = Field(
+        default=10.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds beyond its timeout after which a task that cannot be interrupted is reported.",
+    )
+    replace_overrun: bool = Field(
+        default=False,
+        description="Whether the worker process of such a task is then replaced; its other tasks are given back.",
+    )
+
+    @field_validator("queues")
+    @classmethod
+    def _check_queues(cls, value: str) -> str:
+        parse_queues(value)
+        return value
 
     @property
     def queue(self) -> str:
@@ -28,6 +76,39 @@ class TasksSettings(BaseSettings):
         return f"{{{self.key_prefix}}}:result"
 
     @property
+    def weights(self) -> dict[str, int]:
+        """The queues that a worker takes, each with its weight."""
+        return parse_queues(self.queues)
+
+    @property
+    def stream_options(self) -> StreamOptions:
+        """How the broker delivers."""
+        return StreamOptions(
+            lease=self.lease,
+            max_deliveries=self.max_deliveries,
+            send_deadline=self.send_deadline,
+            dead_letter_age=self.dead_letter_age,
+            dead_letter_limit=self.dead_letter_limit,
+            overrun_grace=self.overrun_grace,
+            replace_overrun=self.replace_overrun,
+        )
+
+    @property
     def occurrences(self) -> str:
         """Prefix of the keys that mark an occurrence of a schedule as sent."""
         return f"{{{self.key_prefix}}}:occurrence"
+
+
+def parse_queues(text: str) -> dict[str, int]:
+    """Queues and weights of a text such as `default:3,low:1`.
+
+    Raises:
+        ValueError: it is none.
+    """
+    weights: dict[str, int] = {}
+    for part in text.split(","):
+        found = _QUEUE.fullmatch(part.strip())
+        if found is None or found[1] in weights:
+            raise ValueError(f"{part.strip()!r} is no queue, or stands twice: write default:3,low:1")
+        weights[found[1]] = int(found[2] or 1)
+    return weights

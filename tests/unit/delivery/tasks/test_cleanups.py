@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import OperationalError
-from taskiq import AsyncTaskiqDecoratedTask, Context, InMemoryBroker, TaskiqDepends
+from taskiq import AsyncTaskiqDecoratedTask, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
 from kiqstart.core.retention.engine import RetentionEngine
@@ -20,7 +20,7 @@ from kiqstart.core.retention.run import RunLimits, RunOptions
 from kiqstart.core.todo.repository import TodoRepository
 from kiqstart.delivery.tasks.cleanups import CleanupOptions, CleanupReport, CleanupRunner
 from kiqstart.delivery.tasks.progress import CleanupProgress
-from kiqstart.infrastructure.taskiq.delayed import InMemoryDelayedMessages
+from kiqstart.infrastructure.taskiq.in_memory import DelayingInMemoryBroker
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
@@ -111,13 +111,12 @@ def cleaner(engine: Engine, shutdown: ShutdownSignal) -> Cleaner:
 
 @pytest_asyncio.fixture
 async def clean(cleaner: Cleaner) -> AsyncGenerator[Task]:
-    broker = InMemoryBroker(await_inplace=True)
-    delayed = InMemoryDelayedMessages(broker)
-    broker.add_middlewares(RetryMiddleware(delayed))
+    broker = DelayingInMemoryBroker(await_inplace=True)
+    broker.add_middlewares(RetryMiddleware(broker))
     yield register_task(
         broker, cleaner.clean, name="clean", max_retries=1, retry_delay=0, retry_on=(OperationalError, OSError)
     )
-    await delayed.stop()
+    await broker.shutdown()
 
 
 async def test_the_run_has_the_tasks_id_its_limits_and_the_workers_signal(

@@ -50,6 +50,7 @@ class SessionCleanupTaskController(Controller):
             retry_delay=60,
             retry_on=(DBAPIError, OSError),
             acks_late=True,
+            unique="session.cleanup:{days_old}:{dry_run}",
         )
 
     async def cleanup_old_sessions(

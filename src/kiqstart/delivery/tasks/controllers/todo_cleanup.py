@@ -62,6 +62,7 @@ class TodoCleanupTaskController(Controller):
             retry_delay=60,
             retry_on=(DBAPIError, OSError),
             acks_late=True,
+            unique="todo.cleanup:{dry_run}",
         )
 
     async def cleanup_completed_todos(
