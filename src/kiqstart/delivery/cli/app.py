@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from kiqstart.delivery.cli.dead.app import dead
 from kiqstart.infrastructure.errors import OperatorError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     # Plain help: to import rich for it would cost more than all the rest.
     rich_markup_mode=None,
 )
+app.add_typer(dead, name="dead")
 
 
 def main() -> None:
@@ -116,6 +118,17 @@ def check() -> None:
 
 
 @app.command()
+def doctor() -> None:
+    """Look whether Redis keeps what is entrusted to it.
+
+    The exit code is 1 if it may lose tasks.
+    """
+    from kiqstart.delivery.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor())
+
+
+@app.command()
 def tasks() -> None:
     """List the tasks, and when each is due next."""
     from kiqstart.delivery.cli.tasks import run_tasks
@@ -140,3 +153,16 @@ def ping(*, timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wai
     from kiqstart.delivery.cli.ping import run_ping
 
     run_ping(timeout=timeout)
+
+
+@app.command()
+def cancel(
+    task_ids: Annotated[list[str], typer.Argument(metavar="TASK_ID", help="The tasks' ids.")],
+) -> None:
+    """Cancel tasks that wait or run.
+
+    A running one ends within a second or so, one that waits is not run. The exit code is 1 if one has ended already.
+    """
+    from kiqstart.delivery.cli.cancel import run_cancel
+
+    raise typer.Exit(run_cancel(task_ids))

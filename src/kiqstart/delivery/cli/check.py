@@ -76,8 +76,7 @@ async def _redis() -> str:
         return "memory:// (tasks run in the program that sends them)"
     redis = create_redis(settings)
     try:
-        await check_redis(redis, settings)
-        return str((await redis.info("server"))["redis_version"])
+        return await check_redis(redis, settings)
     finally:
         await redis.aclose()
 

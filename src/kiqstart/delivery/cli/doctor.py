@@ -1,0 +1,46 @@
+"""`kiqstart doctor`: does Redis keep what is entrusted to it?"""
+
+import asyncio
+
+import typer
+from redis.exceptions import RedisError
+
+from kiqstart.infrastructure.redis.client import RedisUnavailableError, check_redis, create_redis
+from kiqstart.infrastructure.redis.diagnosis import Finding, diagnose
+from kiqstart.infrastructure.redis.settings import RedisSettings
+from kiqstart.infrastructure.settings import load_settings
+
+
+def run_doctor() -> int:
+    """Print a line for each finding, and return 1 if Redis may lose tasks, else 0.
+
+    Raises:
+        SettingsError: REDIS_URL is missing or malformed.
+        RedisUnavailableError: Redis cannot be reached, or does not allow INFO.
+    """
+    settings = load_settings(RedisSettings)
+    found = {"": [_IN_MEMORY]} if settings.is_in_memory else asyncio.run(_look(settings))
+    for place, findings in found.items():
+        for finding in findings:
+            mark = "warn" if finding.is_warning else "ok"
+            typer.echo(f"{mark:4}  {finding.subject:16}  {finding.text}" + (f" ({place})" if place else ""))
+    return int(any(finding.may_lose_tasks for findings in found.values() for finding in findings))
+
+
+async def _look(settings: RedisSettings) -> dict[str, list[Finding]]:
+    redis = create_redis(settings)
+    try:
+        await check_redis(redis, settings)
+        return await diagnose(redis)
+    except (RedisError, OSError) as error:
+        raise RedisUnavailableError(f"Redis (REDIS_URL) went away while it was looked at: {error}") from None
+    finally:
+        await redis.aclose()
+
+
+_IN_MEMORY = Finding(
+    subject="memory://",
+    text="tasks end with the program that sends them; name a Redis in REDIS_URL",
+    is_warning=True,
+    may_lose_tasks=True,
+)

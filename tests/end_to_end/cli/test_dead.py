@@ -1,0 +1,188 @@
+import dataclasses
+from pathlib import Path
+from typing import cast
+
+import pytest
+from redis.asyncio import Redis
+from redis.typing import EncodableT, FieldT
+from tests.end_to_end.apps.breakable import MENDED_VARIABLE, register
+from tests.end_to_end.cli.command_line import CommandLine
+
+from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.testing import ProcessFactory, eventually
+from kiqstart.testing.processes import taskiq_command
+
+UNHEARD_OF = b'{"task_id": "an-id", "task_name": "unheard\\u001b[2J.of", "labels": {}, "args": [], "kwargs": {}}'
+INVALID_CALL = b"""{
+    "task_id": "a-call", "task_name": "session.cleanup", "labels": {}, "args": [], "kwargs": {"days_old": "soon"}
+}"""
+NO_DATABASE = {"DATABASE_URL": ""}
+
+
+@pytest.fixture
+def mended(tmp_path: Path) -> Path:
+    return tmp_path / "mended"
+
+
+@pytest.fixture
+def breakable_worker(worker: ProcessFactory, mended: Path) -> ProcessFactory:
+    return dataclasses.replace(
+        worker,
+        command=taskiq_command("worker", "tests.end_to_end.apps.breaking:broker", "--workers", "1"),
+        environment={**worker.environment, MENDED_VARIABLE: str(mended)},
+    )
+
+
+async def bury_some(broker: StreamBroker, count: int = 1) -> list[str]:
+    """Put dead letters of ping where Redis has them, and give their ids, oldest first."""
+    redis = cast("Redis", broker.connection.redis)
+    data = '{"task_id": "an-id", "task_name": "ping", "labels": {}, "args": [], "kwargs": {}}'
+    fields: dict[FieldT, EncodableT] = {
+        "data": data,
+        "queue": broker.keys.name,
+        "reason": "worker-lost",
+        "detail": "",
+        "deliveries": "3",
+    }
+    return [cast("bytes", await redis.xadd(broker.keys.dead, fields)).decode() for _ in range(count)]
+
+
+async def test_what_cannot_be_run_is_listed_shown_mended_sent_again_and_purged(
+    kiqstart: CommandLine, registry: TasksRegistry, breakable_worker: ProcessFactory, mended: Path
+) -> None:
+    broker = cast("StreamBroker", registry.broker)
+    redis = cast("Redis", broker.connection.redis)
+    for data in ("no JSON", UNHEARD_OF, INVALID_CALL):
+        await redis.xadd(broker.keys.name, {"data": data})
+    await redis.xadd(broker.keys.name, {"odd": "fields", b"\xff\x00": b"\x80"})
+    broken = await register(broker).kiq(21)
+    neighbour = await registry.ping.kiq()
+    with breakable_worker():
+        assert (await neighbour.wait_result(timeout=10)).return_value == {"result": "pong"}
+        assert (await broken.wait_result(timeout=10)).is_err
+
+        async def all_are_dead() -> bool:
+            return await broker.dead_letters.count() == 5
+
+        await eventually(all_are_dead)
+        listed = kiqstart.run("dead", "list", environment=NO_DATABASE)
+        assert listed.returncode == 0, listed.stderr
+        assert "5 of 5 dead letters\n" in listed.stdout
+        for text in (
+            "malformed",
+            "(no task)",
+            "invalid-arguments",
+            "session.cleanup",
+            "breakable",
+            "ValueError: broken",
+        ):
+            assert text in listed.stdout
+        assert r"unheard\x1b[2J.of" in listed.stdout
+        assert "\x1b" not in listed.stdout
+
+        only = kiqstart.run(
+            "dead", "list", "--task", "breakable", "--reason", "retries-exhausted", "--limit", "3"
+        ).stdout
+        assert "1 of 5 dead letters" in only
+        [letter] = [one for one in await broker.dead_letters.list() if one.task_name == "breakable"]
+        assert only.count("\n") == 5
+        assert letter.id in only
+
+        shown = kiqstart.run("dead", "show", letter.id).stdout
+        for text in (f"task id     {broken.task_id}", "    21\n", "Traceback", r"ValueError: broken\x1b[31m"):
+            assert text in shown
+        assert "\x1b" not in shown
+
+        mended.touch()  # noqa: ASYNC240  # one file, and nobody else in this loop
+        sent = kiqstart.run("dead", "retry", letter.id, environment=NO_DATABASE)
+        assert (sent.returncode, sent.stdout) == (0, f"{letter.id}  breakable with id {broken.task_id}\n1 sent again\n")
+        assert (await broken.wait_result(timeout=10)).return_value == 42
+    done = kiqstart.run("dead", "retry", "--all")
+    assert done.returncode == 1
+    assert done.stdout.endswith("2 sent again, 2 not\n")
+    assert done.stdout.index("unheard") < done.stdout.index("session.cleanup with id a-call"), "the oldest goes first"
+    assert [line.endswith("no readable message: purge it") for line in done.stderr.splitlines()] == [True, True]
+    assert kiqstart.run("dead", "purge", "--all", "--yes").stdout == "2 dropped\n"
+    assert await broker.dead_letters.count() == 0
+
+
+async def test_letters_beyond_the_limit_are_dropped_and_told(
+    kiqstart: CommandLine, registry: TasksRegistry, worker: ProcessFactory
+) -> None:
+    broker = cast("StreamBroker", registry.broker)
+    redis = cast("Redis", broker.connection.redis)
+    for number in range(5):
+        await redis.xadd(broker.keys.name, {"data": f"message {number}"})
+    with worker(environment={"TASKS_DEAD_LETTER_LIMIT": "2", "TASKS_LEASE": "1"}) as process:
+        process.wait_for_log("3 dead letters were dropped: too old or too many")
+    assert "2 of 2 dead letters; 3 were dropped, too old or too many\n" in kiqstart.run("dead", "list").stdout
+
+
+async def test_unknown_letters_are_a_line_each_and_the_others_are_done(
+    kiqstart: CommandLine, registry: TasksRegistry
+) -> None:
+    dead = cast("StreamBroker", registry.broker).dead_letters
+    one, other = await bury_some(cast("StreamBroker", registry.broker), 2)
+    sent = kiqstart.run("dead", "retry", "1-1", one, "\x1b[2J")
+    assert (sent.returncode, sent.stdout) == (1, f"{one}  ping with id an-id\n1 sent again, 2 not\n")
+    assert [line[:38] for line in sent.stderr.splitlines()] == [
+        "kiqstart: there is no dead letter '1-1"[:38],
+        r"kiqstart: there is no dead letter '\x1b[2J"[:38],
+    ]
+    dropped = kiqstart.run("dead", "purge", other, one)
+    assert (dropped.returncode, dropped.stdout) == (1, f"{other}\n1 dropped, 1 not\n")
+    shown = kiqstart.run("dead", "show", one)
+    assert (shown.returncode, shown.stdout) == (1, "")
+    assert shown.stderr.startswith(f"kiqstart: there is no dead letter '{one}'")
+    assert await dead.count() == 0
+
+
+async def test_all_letters_are_dropped_only_after_a_question(kiqstart: CommandLine, registry: TasksRegistry) -> None:
+    broker = cast("StreamBroker", registry.broker)
+    await bury_some(broker, 2)
+    assert kiqstart.run("dead", "purge", "--all").returncode == 1
+    assert kiqstart.run("dead", "purge", "--all", "--older-than", "7d", "--yes").stdout == "0 dropped\n"
+    assert await broker.dead_letters.count() == 2
+    assert kiqstart.run("dead", "purge", "--all", stdin="y\n").stdout == "Drop all dead letters? [y/N]: 2 dropped\n"
+    assert await broker.dead_letters.count() == 0
+
+
+def test_a_call_that_makes_no_sense_is_one_line(kiqstart: CommandLine) -> None:
+    done = kiqstart.run("dead", "purge", "1-1", "--all")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "kiqstart: name dead letters by their ids, or all of them with --all\n"
+
+
+@pytest.mark.parametrize(
+    ("url", "arguments", "line"),
+    [
+        ("redis://:hunter2@127.0.0.1:1", ["dead", "list"], "cannot use Redis at 127.0.0.1:1 (REDIS_URL): "),
+        ("memory://", ["cancel", "an-id"], "REDIS_URL=memory:// keeps no tasks and no dead letters"),
+    ],
+)
+def test_without_a_redis_there_is_one_line(kiqstart: CommandLine, url: str, arguments: list[str], line: str) -> None:
+    done = kiqstart.run(*arguments, environment={"REDIS_URL": url})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"kiqstart: {line}")
+    assert done.stderr.count("\n") == 1
+    assert "hunter2" not in done.stderr
+
+
+async def test_tasks_are_cancelled_unless_they_have_ended(
+    kiqstart: CommandLine, registry: TasksRegistry, worker: ProcessFactory
+) -> None:
+    with worker():
+        ended = await registry.ping.kiq()
+        await ended.wait_result(timeout=10)
+    delayed = await registry.ping.kicker().after(600).kiq()
+    waiting = await registry.ping.kiq()
+    done = kiqstart.run("cancel", delayed.task_id, ended.task_id, waiting.task_id, environment=NO_DATABASE)
+    assert done.returncode == 1
+    assert done.stdout.splitlines() == [
+        f"'{one.task_id}' is cancelled, if it waits or runs" for one in (delayed, waiting)
+    ]
+    assert done.stderr == f"kiqstart: task '{ended.task_id}' has ended\n"
+    assert "was cancelled" in str((await delayed.wait_result(timeout=1)).error)
+    with worker():
+        assert "was cancelled" in str((await waiting.wait_result(timeout=10)).error)
