@@ -24,6 +24,10 @@ demo: $(INSTALLED) ## Show it: real rows, a real worker, a real scheduler (ROWS=
 test: $(INSTALLED) ## Run every test, with branch coverage (PYTEST="-k name" narrows it)
 	@$(RUN)python -m pytest -n 2 --dist loadfile --cov --cov-report=term $(PYTEST)
 
+.PHONY: test-faults
+test-faults: $(INSTALLED) ## Kill, freeze and cut all that can be, and count the tasks (MINUTES=30 for a long run, SEED=1)
+	@$(RUN)python -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(FAULTS)
+
 ##@ Develop
 
 .PHONY: install
@@ -55,6 +59,10 @@ migration: $(INSTALLED) ## Write a migration from the models' changes (name="add
 	@$(RUN)kiqstart local -- $(RUN)kiqstart migration "$(name)"
 
 ##@ Measure
+
+.PHONY: benchmark-delivery
+benchmark-delivery: $(INSTALLED) ## Measure round trips and what tasks leave in Redis, beside plain taskiq
+	@$(RUN)python -m benchmarks.delivery $(BENCHMARK)
 
 .PHONY: benchmark-retention
 benchmark-retention: ROWS = 1000000

@@ -1,0 +1,80 @@
+"""The command `make test-faults`: plays all scenarios, and prints a line for each."""
+
+import argparse
+import asyncio
+import re
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+from tests.faults import table
+from tests.faults.guardian import Guardian, guardian
+from tests.faults.random_schedule import run_random_schedule
+from tests.faults.scenario import Outcome, Scenario, run_scenario
+from tests.faults.scenarios import SCENARIOS
+from tests.faults.world import ReceiverKind
+
+from kiqstart.delivery.cli.project import project_folder
+from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
+
+# Most of the time a scenario waits, so more of them than there are cores fit side by side.
+_AT_ONCE: Final = 5
+
+
+class _Options(argparse.Namespace):
+    minutes: float
+    seed: int
+    only: str
+    at_once: int
+
+
+def _options() -> _Options:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description="Do harm, and see whether tasks live.")
+    parser.add_argument("--minutes", type=float, default=0.0, help="play a random schedule for so long")
+    parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random schedule")
+    parser.add_argument("--only", default="", help="play only the scenarios whose names contain this text")
+    parser.add_argument("--at-once", type=int, default=_AT_ONCE, help=f"scenarios side by side ({_AT_ONCE})")
+    return parser.parse_args(namespace=_Options())
+
+
+async def _play(options: _Options, home: Path, guard: Guardian) -> bool:
+    room = asyncio.Semaphore(options.at_once)
+    long = options.minutes > 0
+
+    async def play(scenario: Scenario, receiver: ReceiverKind) -> Outcome:
+        folder = home / re.sub(r"\W+", "-", f"{scenario.name} {receiver}")
+        async with room:
+            outcome = await run_scenario(scenario, receiver, folder, guard, long=long)
+        print(table.line(outcome), flush=True)
+        return outcome
+
+    print(table.HEADER, flush=True)
+    outcomes = await asyncio.gather(
+        *(
+            play(scenario, receiver)
+            for receiver in ReceiverKind
+            for scenario in SCENARIOS
+            if options.only in scenario.name and (receiver is ReceiverKind.OWN or long or scenario.both_receivers)
+        )
+    )
+    if long and options.only in "random schedule":
+        folder = home / "random-schedule"
+        outcomes.append(await run_random_schedule(folder, guard, minutes=options.minutes, seed=options.seed))
+        print(table.line(outcomes[-1]), flush=True)
+    failed = [outcome for outcome in outcomes if outcome.problems]
+    for outcome in failed:
+        print(table.report(outcome))
+    print(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} scenarios kept all promises.")
+    return not failed
+
+
+def _main() -> None:
+    home = project_folder() / ".local" / "faults"
+    options = _options()
+    with exit_on_signal(), guardian() as guard:
+        kept = run_until_signal(_play(options, home, guard))
+    sys.exit(0 if kept else 1)
+
+
+_main()

@@ -1,0 +1,180 @@
+"""What a scenario has to play with: a Redis, workers, a sender, and the records of what happened."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from tests.faults.brokers import build_broker
+from tests.faults.checker import Checker
+from tests.faults.fault import Faults
+from tests.faults.guardian import Guardian
+from tests.faults.producer import Producer
+from tests.faults.recorder import Recorder
+from tests.faults.records import Records
+from tests.faults.redis_server import Leftovers, PrivateRedis
+from tests.faults.settings import WorkerSettings
+from tests.faults.workers import WorkerGroup
+
+from kiqstart.testing import ProcessFactory, eventually
+from kiqstart.testing.processes import taskiq_command
+
+SECONDS_TO_DRAIN: Final = 20.0
+# A task may have ended just before its worker was killed, and is then found and run once more.
+SECONDS_TO_TIDY: Final = 15.0
+QUEUE: Final = "faults"
+_SECONDS_TO_CLOSE: Final = 10.0
+
+
+class ReceiverKind(StrEnum):
+    """Which receiver the workers run."""
+
+    OWN = "own"
+    """The one that the broker brings."""
+    TASKIQ = "taskiq"
+
+
+@dataclass(kw_only=True)
+class World:
+    """All that a scenario uses. Times are in seconds.
+
+    Args:
+        folder: where logs and records are kept.
+        receiver: what the workers run.
+        lease: the broker's, for all workers and senders.
+        max_deliveries: the broker's.
+        long: whether there is time for long versions.
+    """
+
+    folder: Path
+    guardian: Guardian
+    receiver: ReceiverKind
+    lease: float = 5.0
+    max_deliveries: int = 3
+    long: bool = False
+    problems: list[str] = field(default_factory=list)
+    may_vanish: set[str] = field(default_factory=set)
+    """Accepted tasks that need not end: Redis was wiped, or they kill their worker."""
+    faults: Faults = field(default_factory=Faults)
+    groups: list[WorkerGroup] = field(default_factory=list)
+    producers: list[Producer] = field(default_factory=list)
+
+    _running: list[Producer] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        """Prepare the folder."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self.recorder = Recorder(self.folder / "records")
+        self.records = Records(file=self.folder / "records")
+        self.redis = PrivateRedis(self.folder / "redis", self.guardian, self.faults)
+
+    async def workers(
+        self,
+        *,
+        processes: int = 1,
+        grace: float = 5.0,
+        url: str | None = None,
+        receiver: ReceiverKind | None = None,
+        wait: bool = True,
+    ) -> WorkerGroup:
+        """Start a group of workers, and wait until it is up."""
+        receiver = receiver or self.receiver
+        arguments = ["--receiver", "taskiq.receiver.receiver:Receiver"] if receiver is ReceiverKind.TASKIQ else []
+        command = taskiq_command("worker", "tests.faults.app:broker", "--wait-tasks-timeout", f"{grace:g}")
+        factory = ProcessFactory(
+            command=[*command, "--workers", str(processes), "--max-async-tasks", "20", *arguments],
+            environment=self._settings(url).environment(),
+            ready="",
+            log_folder=self.folder,
+        )
+        group = WorkerGroup(
+            factory.start(), records=self.records, faults=self.faults, guardian=self.guardian, grace=grace
+        )
+        self.groups.append(group)
+        if wait:
+            await group.wait_until_ready(processes)
+        return group
+
+    async def producer(self, *, url: str | None = None, started: bool = True) -> Producer:
+        """Make a sender; `started` says whether it calls `startup()`, as it should."""
+        producer = Producer(build_broker(self._settings(url)), self.recorder)
+        if started:
+            await producer.broker.startup()
+        self.producers.append(producer)
+        self._running.append(producer)
+        return producer
+
+    def expect(self, condition: bool, problem: str) -> None:
+        """Note a problem if the condition does not hold."""
+        if not condition:
+            self.problems.append(problem)
+
+    def checker(self) -> Checker:
+        """Judge what is recorded so far."""
+        self.records.refresh()
+        return Checker(self.records, self.faults, lease=self.lease)
+
+    async def drain(self, within: float = SECONDS_TO_DRAIN) -> bool:
+        """Wait until all accepted tasks have ended, and nothing runs any more; False says that they did not in time."""
+
+        async def is_drained() -> bool:
+            self.records.refresh()
+            # What a thawed worker has ended may still run elsewhere.
+            return not self.records.waiting - self.may_vanish and not any(group.running() for group in self.groups)
+
+        try:
+            await eventually(is_drained, within=within)
+        except TimeoutError:
+            return False
+        return True
+
+    async def leftovers(self, within: float = SECONDS_TO_TIDY) -> Leftovers:
+        """What is in the queue's streams; nothing, or what is still there after so many seconds."""
+        async with asyncio.timeout(within + 5.0):
+            deadline = asyncio.get_running_loop().time() + within
+            while True:
+                left = await self.redis.leftovers(QUEUE)
+                if not left.entries + left.pending or asyncio.get_running_loop().time() > deadline:
+                    return left
+                await asyncio.sleep(0.1)
+
+    async def close(self) -> None:
+        """End all workers and senders."""
+        for group in self.groups:
+            group.discard()
+        producers, self._running = self._running, []
+        async with asyncio.timeout(_SECONDS_TO_CLOSE):
+            for producer in producers:
+                await producer.broker.shutdown()
+
+    def logs(self) -> dict[int, str]:
+        """The workers' logs, by the pids of their process managers."""
+        return {group.pid: group.log for group in self.groups}
+
+    def _settings(self, url: str | None) -> WorkerSettings:
+        return WorkerSettings(
+            redis_url=url or self.redis.url,
+            queue=QUEUE,
+            records=self.recorder.file,
+            lease=self.lease,
+            max_deliveries=self.max_deliveries,
+        )
+
+
+@asynccontextmanager
+async def running_world(world: World) -> AsyncGenerator[World]:
+    """Start the world's Redis, and at the end leave nothing of the world but its files."""
+    await world.redis.start()
+    try:
+        yield world
+    finally:
+        try:
+            await world.close()
+        finally:
+            world.redis.discard()
+            world.recorder.close()
