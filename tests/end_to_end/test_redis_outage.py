@@ -1,4 +1,6 @@
+import asyncio
 from collections.abc import AsyncGenerator, Generator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,7 @@ from redis.asyncio import Redis
 
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.infrastructure.local_stack import local_stack
-from kiqstart.testing import ProcessFactory
+from kiqstart.testing import ProcessFactory, eventually
 
 
 @pytest.fixture
@@ -48,3 +50,21 @@ async def test_a_worker_goes_on_when_redis_comes_back_empty(
         await redis.flushall()
         await answer(registry)
         assert process.log.count("Listening started.") == 1
+
+
+async def test_a_full_redis_lets_workers_work_and_sends_wait(
+    registry: TasksRegistry, worker: ProcessFactory, redis: Redis
+) -> None:
+    waiting = await registry.ping.kicker().after(1.0).kiq()
+    await redis.config_set("maxmemory", "1")
+    with worker():
+        assert (await waiting.wait_result(timeout=10)).return_value == {"result": "pong"}
+        sending = asyncio.create_task(registry.ping.kiq())
+        await eventually(partial(_has_refused, redis, "OOM"))
+        assert not sending.done()
+        await redis.config_set("maxmemory", "0")
+        assert (await (await sending).wait_result(timeout=10)).return_value == {"result": "pong"}
+
+
+async def _has_refused(redis: Redis, code: str) -> bool:
+    return f"errorstat_{code}" in await redis.info("errorstats")

@@ -219,6 +219,8 @@ def defaults(settings: type[BaseSettings]) -> dict[str, str]:
     def written(default: object) -> str:
         if default is PydanticUndefined or default is None:
             return "none"
+        if isinstance(default, bool):
+            return str(default).lower()
         return f"{default:g}" if isinstance(default, float) else str(default)
 
     prefix = settings.model_config.get("env_prefix", "")

@@ -77,3 +77,13 @@ async def test_no_password_is_logged_even_when_all_is(worker: ProcessFactory) ->
     assert process.wait() != 0
     assert "cannot reach PostgreSQL" in process.log
     assert "hunter2" not in process.log
+
+
+async def test_a_worker_takes_the_queues_that_its_environment_names(
+    registry: TasksRegistry, worker: ProcessFactory
+) -> None:
+    low = await registry.ping.kicker().with_labels(queue_name="low").kiq()
+    other = await registry.ping.kiq()
+    with worker(environment={"TASKS_QUEUES": "low:2,mail", "TASKS_LEASE": "2"}):
+        assert (await low.wait_result(timeout=10)).return_value == {"result": "pong"}
+    assert not await other.is_ready()
