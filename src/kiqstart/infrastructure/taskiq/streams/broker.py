@@ -1,7 +1,6 @@
 """The Redis Streams broker."""
 
 import asyncio
-import math
 from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from logging import getLogger
@@ -18,7 +17,8 @@ from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetters
-from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadReason, Delivery, current_delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason, Delivery, current_delivery
+from kiqstart.infrastructure.taskiq.streams.dispatching import Dispatcher
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
 from kiqstart.infrastructure.taskiq.streams.intake import Intake
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
@@ -26,17 +26,13 @@ from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
 from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend, encode_failure
-from kiqstart.infrastructure.taskiq.streams.script import Script
-from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError, Sending
-from kiqstart.infrastructure.taskiq.task import DELAY_LABEL, DUE_LABEL, QUEUE_LABEL, UNIQUE_LABEL, Task, held_by
+from kiqstart.infrastructure.taskiq.task import Task
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 logger = getLogger(__name__)
 
-_BURY: Final = Script("bury")
-_CANCEL: Final = Script("cancel")
 _OPTIONS: Final = StreamOptions()
 # Arguments of taskiq-redis' broker whose purpose is served otherwise here, or that would lose tasks (`maxlen`).
 _REPLACED: Final = frozenset(
@@ -109,6 +105,7 @@ class StreamBroker(RedisStreamBroker):
         self._weights = dict(queues)
         self._result_ttl = result_ttl
         self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
+        self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
         self._consumer: StreamConsumer | None = None
         self._is_worker = False
         self.decorator_class = Task
@@ -177,48 +174,15 @@ class StreamBroker(RedisStreamBroker):
         Raises:
             SendFailedError: it was not sent.
         """
-        labels = message.labels
-        delivery = self.delivery_of(message.task_id)
-        delay = _number(labels, DELAY_LABEL)
-        if delivery is not None:
-            delivery.outcome = Again(message=message.message, delay=delay)
-            return
-        due = _number(labels, DUE_LABEL)
-        sent = await self.connection.sender.send(
-            Sending(
-                stream=self.keys.stream(str(labels.get(QUEUE_LABEL, DEFAULT_QUEUE))),
-                task_id=message.task_id,
-                message=message.message,
-                delay=max(delay, 0.0),
-                due=due or None,
-                unique=str(labels.get(UNIQUE_LABEL, "")),
-            )
-        )
-        if sent != message.task_id:
-            logger.info("Task %s with id %s was not sent: %s holds its key", message.task_name, message.task_id, sent)
-            held_by.set(sent)
+        await self._dispatcher.send(message)
 
     async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool = False) -> None:
         """Let a task that runs here run again after `delay` seconds, in the step that ends its delivery."""
-        delivery = self.delivery_of(message.task_id)
-        if delivery is not None:
-            delivery.outcome = Again(message=message.message, delay=delay, is_first=is_first)
-            return
-        stream = self.keys.stream(str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
-        await self.connection.sender.send(
-            Sending(stream=stream, task_id=message.task_id, message=message.message, delay=delay)
-        )
+        await self._dispatcher.retry(message, delay, is_first=is_first)
 
     async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
         """Make the message of a task that runs here a dead letter, if possible in the step that ends its delivery."""
-        delivery = self.delivery_of(message.task_id)
-        if delivery is not None:
-            delivery.outcome = Dead(reason=reason, detail=detail, message=message.message)
-            return
-        stream = self.keys.stream(str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
-        limit, text = self.options.dead_letter_limit, detail.encode(errors="backslashreplace")
-        names = [self.keys.dead, self.keys.dropped]
-        await _BURY(self.connection.redis, names, [limit, stream, reason.value, text, message.message])
+        await self._dispatcher.bury(message, reason, detail)
 
     async def cancel(self, task_id: str) -> None:
         """Cancel a task that waits or runs; one that is unknown or has ended is left alone.
@@ -230,10 +194,7 @@ class StreamBroker(RedisStreamBroker):
         Raises:
             RedisError: Redis is away.
         """
-        keys = self.keys
-        names = [keys.delayed, keys.delayed_messages, keys.cancelled, keys.uniques]
-        was_delayed = await _CANCEL(self.connection.redis, names, [task_id, round(self.options.cancel_age * 1000)])
-        if was_delayed:
+        if await self._dispatcher.cancel(task_id):
             error = TaskCancelledError(task_id)
             result = TaskiqResult[None](is_err=True, return_value=None, execution_time=0.0, error=error)
             await self.result_backend.set_result(task_id, result)
@@ -300,16 +261,6 @@ class StreamBroker(RedisStreamBroker):
         client = cast("Redis", redis)
         client.set(key, encode_failure(WorkerLostError(task_id)), px=round((self._result_ttl or 0) * 1000) or None)
         client.publish(key, "1")
-
-
-def _number(labels: Mapping[str, object], name: str) -> float:
-    try:
-        number = float(cast("str", labels.get(name, 0)))
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise SendFailedError(problem=f"the label {name} must be a number of seconds, not {labels[name]!r}")
-    return number
 
 
 def _check_queues(queues: Mapping[str, int]) -> None:
