@@ -57,7 +57,8 @@ What each fault leaves
   beside the queue, is gone too. By that workers know that their names were not taken from them; they register again, go
   on with what they run, and settle.lua stores results although there is nothing to acknowledge.
 - A worker is asked to end: it gives back what it has not started, then waits, then gives back what still runs after
-  having cancelled it, and leaves (leave.lua). None of that counts as going down with a worker.
+  having cancelled it and what a read that was broken off was handed, and leaves (leave.lua). None of that counts as
+  going down with a worker.
 
 When a task runs twice
 ----------------------

@@ -114,8 +114,9 @@ class StreamConsumer:
     async def stop(self) -> None:
         """Give back what is still in hand, and leave."""
         await self.give_back([one for one in self.in_hand.all() if not one.is_lost])
-        await asyncio.to_thread(self._heartbeat.stop)
+        # A read that is still waiting could be handed something after the last look for strays.
         await self._clients.reader.aclose()
+        await asyncio.to_thread(self._heartbeat.stop)
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages; none after a short wait, also while Redis is away."""

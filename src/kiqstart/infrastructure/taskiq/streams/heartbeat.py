@@ -9,7 +9,7 @@ from logging import getLogger
 from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
@@ -106,13 +106,15 @@ class Heartbeat:
         self._thread.start()
 
     def stop(self) -> None:
-        """Beat no more, and leave: what this worker still has is then anybody's."""
+        """Beat no more, and leave. Call it when nothing is in hand; what Redis has handed out beside is given back."""
         self._is_stopping = True
         self._wake.set()
         if self._thread is not None:
             self._thread.join(_SECONDS_TO_STOP)
         self._lease.lapse()
         with suppress(RedisError, OSError):
+            with suppress(ResponseError):  # a stream or its group was deleted
+                self._give_back_strays(beats=0)
             keys = [self._keys.workers, self._keys.janitor, *self._keys.all_streams(self._queues)]
             _LEAVE.in_thread(self._redis, keys, [self._group, self._lease.worker])
         with suppress(RedisError, OSError):

@@ -86,6 +86,21 @@ async def test_what_redis_has_handed_to_a_worker_that_never_got_it_is_run(broker
         assert (await sent.wait_result(timeout=5)).return_value == 8
 
 
+async def test_a_worker_that_ends_gives_back_what_was_on_its_way_to_it(brokers: Brokers, redis: Redis) -> None:
+    # What is not given back stays with the worker for a lease: for longer than the test lasts.
+    broker = brokers(options=StreamOptions(lease=60.0))
+    task = register_task(broker, double, name="double")
+    stream = broker.keys.stream("default")
+    consumer = await broker.consume()
+    await task.kiq(number=4)
+    # As if taskiq's own receiver had cancelled the read.
+    await redis.xreadgroup(broker.consumer_group_name, consumer.lease.worker, {stream: ">"})
+    await broker.shutdown()
+    assert await consumers(redis, broker, stream) == set()
+    (entry,) = cast("list[tuple[str, dict[str, str]]]", await redis.xrange(broker.keys.returned("default")))
+    assert entry[1]["deliveries"] == "0"
+
+
 @pytest.mark.parametrize("place", ["stream", "returned"])
 async def test_what_a_consumer_has_that_is_no_worker_any_more_is_run(
     brokers: Brokers, redis: Redis, place: str
