@@ -1,15 +1,21 @@
+import signal
+import time
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from tests.integration.infrastructure.redis.servers import make_server, running
 from tests.integration.infrastructure.taskiq.streams.apps.tasks import Tasks
-from tests.integration.infrastructure.taskiq.streams.brokers import letters_of
+from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, letters_of
 
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.errors import WorkerLostError
 from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import taskiq_command
 
+SEND_DEADLINE = 2.0
+# The process manager looks for signals once a second, and processes take a while to end on a slow machine.
+SECONDS_TO_END = 5.0
 APP = "tests.integration.infrastructure.taskiq.streams.apps.worker"
 
 
@@ -70,3 +76,28 @@ async def test_taskiqs_own_receiver_runs_tasks_and_leaves_nothing(
         processes = {(await one.wait_result(timeout=10)).return_value for one in sent}
         assert len(processes) == 1
         assert await redis.xlen(broker.keys.stream("default")) == 0
+
+
+async def test_a_worker_ends_although_redis_does_not_come_back(
+    worker: ProcessFactory, queue_name: str, tmp_path: Path
+) -> None:
+    go_on = tmp_path / "go-on"
+
+    async def waits() -> bool:
+        return go_on.with_suffix(".waits").exists()
+
+    with running(make_server(tmp_path / "redis")) as server:
+        brokers = Brokers(f"redis://127.0.0.1:{server.port}", queue_name)
+        with worker(environment={"REDIS_URL": brokers.url, "SEND_DEADLINE": str(SEND_DEADLINE)}) as process:
+            await Tasks(brokers()).wait_for_file.kiq(str(go_on))
+            await brokers.close()
+            await eventually(waits, within=10)
+            server.kill()
+            process.send_signal(signal.SIGTERM)
+            process.wait_for_log("Waiting for 1 running tasks to complete")
+            go_on.touch()
+            ended = time.monotonic()
+            process.wait(timeout=30)
+            took = time.monotonic() - ended
+            assert SEND_DEADLINE < took < SEND_DEADLINE + SECONDS_TO_END, process.log
+            assert "Redis does not come back: 1 tasks have ended, but will run again" in process.log

@@ -2,6 +2,7 @@
 
 import os
 import time
+from pathlib import Path
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -41,6 +42,17 @@ async def block() -> None:
     time.sleep(30)  # noqa: ASYNC251  # what is to be replaced
 
 
+async def wait_for_file(path: str) -> None:
+    """Tell by a file of that name and `.waits` that it waits, and wait: Redis need not be there for it."""
+    file = Path(path)
+    file.with_suffix(".waits").touch()
+
+    async def is_there() -> bool:
+        return file.exists()
+
+    await eventually(is_there)
+
+
 class Tasks:
     """All of them, registered."""
 
@@ -51,3 +63,4 @@ class Tasks:
         )
         self.linger: Task[[], Any] = register_task(broker, linger, name="linger")
         self.block: Task[[], Any] = register_task(broker, block, name="block", timeout=0.2)
+        self.wait_for_file: Task[[str], Any] = register_task(broker, wait_for_file, name="wait-for-file")

@@ -11,7 +11,13 @@ from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 broker = StreamBroker(
     os.environ["REDIS_URL"],
     queue_name=os.environ["QUEUE_NAME"],
-    options=StreamOptions(lease=1.0, max_deliveries=1, overrun_grace=0.2, replace_overrun=True),
+    options=StreamOptions(
+        lease=1.0,
+        max_deliveries=1,
+        send_deadline=float(os.environ.get("SEND_DEADLINE", "30")),
+        overrun_grace=0.2,
+        replace_overrun=True,
+    ),
 )
 broker.add_middlewares(RetryMiddleware(broker))
 tasks = Tasks(broker)
