@@ -46,7 +46,7 @@ from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.observability.logging import LogSettings
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import load_settings
-from kiqstart.infrastructure.taskiq.schedules import ScheduleTable
+from kiqstart.infrastructure.taskiq.scheduling.table import ScheduleTable
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
 
 T = TypeVar("T")

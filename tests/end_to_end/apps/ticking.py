@@ -6,7 +6,7 @@ from aioinject import Object
 from taskiq import TaskiqScheduler
 
 from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.infrastructure.taskiq.schedules import IntervalSchedule, ScheduleTable
+from kiqstart.infrastructure.taskiq.scheduling.table import IntervalSchedule, ScheduleTable
 from kiqstart.ioc.container import ContainerFactory
 
 TABLE = ScheduleTable(

@@ -17,7 +17,7 @@ from kiqstart.delivery.tasks.schedules import SCHEDULES
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.redis.settings import IN_MEMORY_URL, RedisSettings
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
-from kiqstart.infrastructure.taskiq.schedules import CronSchedule, IntervalSchedule, Schedule
+from kiqstart.infrastructure.taskiq.scheduling.table import CronSchedule, IntervalSchedule, Schedule
 from kiqstart.ioc.container import ContainerFactory
 
 _UNITS: Final = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))

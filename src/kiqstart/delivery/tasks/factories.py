@@ -19,12 +19,8 @@ from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
 from kiqstart.infrastructure.taskiq.in_memory import DelayingInMemoryBroker
 from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
-from kiqstart.infrastructure.taskiq.schedule_source import (
-    LocalOccurrenceClaims,
-    OccurrenceSource,
-    RedisOccurrenceClaims,
-)
-from kiqstart.infrastructure.taskiq.schedules import ScheduleTable, check_schedules
+from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.infrastructure.taskiq.scheduling.table import ScheduleTable, check_schedules
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.uniqueness import UniquenessMiddleware
@@ -114,14 +110,8 @@ class SchedulerFactory:
 
     _registry: TasksRegistry
     _schedules: ScheduleTable
-    _redis_settings: RedisSettings
-    _tasks_settings: TasksSettings
 
     def __call__(self) -> TaskiqScheduler:
         """Build the scheduler."""
-        claims = (
-            LocalOccurrenceClaims()
-            if self._redis_settings.is_in_memory
-            else RedisOccurrenceClaims(create_redis(self._redis_settings), prefix=self._tasks_settings.occurrences)
-        )
-        return TaskiqScheduler(self._registry.broker, [OccurrenceSource(self._schedules, claims)])
+        broker = self._registry.broker
+        return TaskiqScheduler(broker, [DurableScheduleSource(broker, self._schedules)])

@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Final
 
 from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.infrastructure.taskiq.schedules import CronSchedule, IntervalSchedule, ScheduleTable
+from kiqstart.infrastructure.taskiq.scheduling.table import CronSchedule, IntervalSchedule, ScheduleTable
 
 SCHEDULES: Final = ScheduleTable(
     [

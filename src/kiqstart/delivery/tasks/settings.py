@@ -93,11 +93,6 @@ class TasksSettings(BaseSettings):
             replace_overrun=self.replace_overrun,
         )
 
-    @property
-    def occurrences(self) -> str:
-        """Prefix of the keys that mark an occurrence of a schedule as sent."""
-        return f"{{{self.key_prefix}}}:occurrence"
-
 
 def parse_queues(text: str) -> dict[str, int]:
     """Queues and weights of a text such as `default:3,low:1`.

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Coroutine, Iterable
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from taskiq import AsyncBroker
 
 from kiqstart.infrastructure.controller import Controller
 from kiqstart.infrastructure.taskiq.errors import WiringError, source_file
+from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
 from kiqstart.infrastructure.taskiq.task import Task
 
 P = ParamSpec("P")
@@ -50,6 +52,11 @@ class BaseTasksRegistry:
 
     def __init__(self, broker: AsyncBroker) -> None:
         self.broker = broker
+
+    @cached_property
+    def schedules(self) -> DurableScheduleSource:
+        """Where schedules are added: `await registry.ping.schedule_by_cron(registry.schedules, "@daily")`."""
+        return DurableScheduleSource(self.broker)
 
     def task(self, name: str) -> Task[Any, Any]:
         """The task registered under a name.

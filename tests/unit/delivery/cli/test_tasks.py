@@ -8,7 +8,7 @@ from taskiq import InMemoryBroker
 from kiqstart.delivery.cli.tasks import shown_duration, tasks_table
 from kiqstart.delivery.tasks.controllers.ping import PingTaskController
 from kiqstart.infrastructure.taskiq.registration import register_task
-from kiqstart.infrastructure.taskiq.schedules import CronSchedule, IntervalSchedule
+from kiqstart.infrastructure.taskiq.scheduling.table import CronSchedule, IntervalSchedule
 
 
 async def send_mail(user_id: int, *, subject: str = "Hello") -> None: ...

@@ -11,7 +11,7 @@ from taskiq import InMemoryBroker
 
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.registration import register_task
-from kiqstart.infrastructure.taskiq.schedules import CronSchedule, IntervalSchedule, Schedule, check_schedules
+from kiqstart.infrastructure.taskiq.scheduling.table import CronSchedule, IntervalSchedule, Schedule, check_schedules
 
 
 def first(schedule: Schedule, after: datetime, count: int) -> list[str]:

@@ -5,13 +5,13 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-_SENT: Final = re.compile(r"Sending task (?P<task>\S+) with schedule_id (?P<schedule>\S+)@(?P<time>\S+)\.$")
+_SENT: Final = re.compile(r"Sent task (?P<task>\S+) with id (?P<schedule>\S+)@(?P<time>[^\s,]+)(,|$)")
 _STARTED: Final = re.compile(r"Executing task (?P<task>\S+) with ID: (?P<task_id>\S+)$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sent:
-    """The scheduler sends an occurrence of a schedule."""
+    """The scheduler has sent an occurrence of a schedule."""
 
     task: str
     schedule: str

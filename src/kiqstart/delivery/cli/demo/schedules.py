@@ -6,7 +6,7 @@ from typing import Final
 from aioinject import Object
 
 from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.infrastructure.taskiq.schedules import IntervalSchedule, ScheduleTable
+from kiqstart.infrastructure.taskiq.scheduling.table import IntervalSchedule, ScheduleTable
 from kiqstart.ioc.container import ContainerFactory, ServiceContainer
 
 DEMO_SCHEDULES: Final = ScheduleTable(

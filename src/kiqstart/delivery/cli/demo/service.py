@@ -88,7 +88,8 @@ class _InProcessService:
         """Nothing is to be started."""
 
     async def start_scheduler(self) -> None:
-        """Run taskiq's loop in this process."""
+        """Run the scheduler in this process."""
+        self._scheduler.broker.is_scheduler_process = True
         self._loop = asyncio.create_task(run_scheduler_task(self._scheduler))
 
     async def fail(self) -> NoReturn:

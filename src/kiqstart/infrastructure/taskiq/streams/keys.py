@@ -31,6 +31,7 @@ class QueueKeys:
         self.cancelled = f"{self._base}:cancelled"
         self.uniques = f"{self._base}:unique"
         self.janitor = f"{self._base}:janitor"
+        self.schedules = f"{self._base}:schedules"
         self._results = results or f"{self._base}:result"
 
     def stream(self, queue: str) -> str:

@@ -7,8 +7,8 @@ from typing import Final, Protocol, cast
 
 from redis.exceptions import NoScriptError
 
-_FOLDER: Final = files("kiqstart.infrastructure.taskiq.streams") / "lua"
-_LIBRARY: Final = (_FOLDER / "library.lua").read_text()
+_PARENT: Final = files("kiqstart.infrastructure.taskiq")
+_LIBRARY: Final = (_PARENT / "streams" / "lua" / "library.lua").read_text()
 
 Value = str | bytes | int | float
 
@@ -38,14 +38,15 @@ class SyncClient(Protocol):
 
 
 class Script:
-    """A file of the folder `lua`, sent whole only to a Redis that does not know it yet.
+    """A file of a folder `lua`, sent whole only to a Redis that does not know it yet.
 
     Args:
         name: the file's name without `.lua`.
+        package: the package whose folder it is in.
     """
 
-    def __init__(self, name: str) -> None:
-        self._text = f"{_LIBRARY}\n{(_FOLDER / f'{name}.lua').read_text()}"
+    def __init__(self, name: str, package: str = "streams") -> None:
+        self._text = f"{_LIBRARY}\n{(_PARENT / package / 'lua' / f'{name}.lua').read_text()}"
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:

@@ -2,7 +2,7 @@ import pytest
 
 from kiqstart.delivery.cli.demo.log_lines import Sent, Started, read_line
 
-SENT = "Sending task session.cleanup with schedule_id cleanup-sessions@2026-01-01T00:00:05Z."
+SENT = "Sent task session.cleanup with id cleanup-sessions@2026-01-01T00:00:05Z, 1.5 s late"
 
 
 @pytest.mark.parametrize("line", [SENT, f'{{"event": "{SENT}", "level": "info"}}'])

@@ -5,6 +5,11 @@ local function now_ms()
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
+-- Redis' time, unless the caller brings one of its own.
+local function time_or_now(time)
+    return time ~= '' and tonumber(time) or now_ms()
+end
+
 -- Entries carry more than `data` only where there is more to know.
 local function add_to_stream(stream, message, unique, task)
     if unique == '' then

@@ -1,20 +1,19 @@
-"""What a schedule is: a task, its arguments, and the times at which it is due."""
+"""A service's table of schedules: a line for each, checked when it is read."""
 
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cronsim import CronSim, CronSimError
+from pydantic import ValidationError
 from taskiq import AsyncBroker
 
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, WiringError, shown_path
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_ONE_SECOND = timedelta(seconds=1)
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
+from kiqstart.infrastructure.taskiq.scheduling.schedules import problem
+from kiqstart.infrastructure.taskiq.scheduling.timing import Cron, Interval, Timing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,30 +24,67 @@ class Schedule(ABC):
         name: unique in the table; part of each occurrence's id.
         task: the task's name.
         arguments: named arguments of the call, as JSON values.
+        missed: what is done with times at which no scheduler could send.
+        at_most: how many missed times are made up, with `Missed.ALL`.
+        max_lateness: how late a missed time may be made up; None: however late.
     """
 
     name: str
     task: str
     arguments: Mapping[str, object] = field(default_factory=dict[str, object])
+    missed: Missed = Missed.LATEST
+    at_most: int = 100
+    max_lateness: timedelta | None = None
     defined_at: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Remember the line that the schedule stands on, and check what can be checked without the task."""
         caller = sys._getframe(2)  # noqa: SLF001  # 0 is here, 1 the generated __init__, 2 the table
         object.__setattr__(self, "defined_at", f"{shown_path(caller.f_code.co_filename)}:{caller.f_lineno}")
-        self.check_times()
+        if self.at_most < 1:
+            raise self.error(f"at_most={self.at_most} must be at least 1")
+        if self.max_lateness is not None and self.max_lateness < timedelta(0):
+            raise self.error(f"max_lateness={self.max_lateness} must not be negative")
+        try:
+            timing = self.timing
+        except ValidationError as error:
+            raise self.error(problem(error)) from None
+        if timing.next_after(datetime.now(UTC)) is None:
+            raise self.error("it is never due")
 
+    @property
     @abstractmethod
-    def check_times(self) -> None:
-        """Raise `WiringError` where the schedule can never be due as written."""
+    def timing(self) -> Timing:
+        """The times at which it is due."""
 
-    @abstractmethod
     def occurrences(self, after: datetime) -> Iterator[datetime]:
-        """The times at which it is due, in order, each later than `after`, in UTC, without end."""
+        """The times at which it is due, in order, each later than `after`, in UTC."""
+        return self.timing.after(after)
 
-    def error(self, problem: str) -> WiringError:
+    def definition(self, broker: AsyncBroker) -> Definition:
+        """What schedulers keep of it, its task's labels included.
+
+        Raises:
+            WiringError: the broker has no such task.
+        """
+        task = broker.find_task(self.task)
+        if task is None:
+            raise self.error(f"there is no task {str(self.task)!r}")
+        simple = {name: value for name, value in task.labels.items() if isinstance(value, str | int | float | bool)}
+        return Definition(
+            name=self.name,
+            task=str(self.task),
+            kwargs=dict(self.arguments),
+            labels=simple,
+            timing=self.timing,
+            missed=self.missed,
+            at_most=self.at_most,
+            max_lateness=None if self.max_lateness is None else self.max_lateness.total_seconds(),
+        )
+
+    def error(self, what: str) -> WiringError:
         """An error that names this line."""
-        return WiringError(f"{self.defined_at}: schedule {self.name!r}: {problem}")
+        return WiringError(f"{self.defined_at}: schedule {self.name!r}: {what}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,45 +97,23 @@ class IntervalSchedule(Schedule):
 
     every: timedelta
 
-    def check_times(self) -> None:
-        """Whole seconds only, at least one: the scheduler wakes once a second."""
-        if self.every < _ONE_SECOND or self.every % _ONE_SECOND:
-            raise self.error(f"every={self.every} must be a whole number of seconds, at least one")
-
-    def occurrences(self, after: datetime) -> Iterator[datetime]:
+    @property
+    def timing(self) -> Timing:
         """Multiples of the interval since the epoch."""
-        due = _EPOCH + (after - _EPOCH) // self.every * self.every
-        while True:
-            due += self.every
-            yield due
+        return Interval(every=self.every)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CronSchedule(Schedule):
-    """Due when a cron expression says so, in a named time zone.
-
-    cronsim computes the times as Debian's cron does: where a clock change skips a local time, that run comes at the
-    next valid one; where it doubles one, it comes once.
-    """
+    """Due when a cron expression says so, in a named time zone; see `Cron` for clock changes."""
 
     cron: str
     time_zone: str = "UTC"
 
-    def check_times(self) -> None:
-        """The expression, the zone, and that there is a next time at all."""
-        try:
-            next(self.occurrences(_EPOCH), None)
-        except CronSimError as error:
-            raise self.error(f"cron {self.cron!r}: {error}") from None
-        except (ZoneInfoNotFoundError, ValueError):
-            raise self.error(f"time zone {self.time_zone!r} is not known; write one like 'Europe/Berlin'") from None
-        if next(self.occurrences(datetime.now(UTC)), None) is None:
-            raise self.error(f"cron {self.cron!r} is never due")
-
-    def occurrences(self, after: datetime) -> Iterator[datetime]:
-        """The expression's times, as UTC."""
-        for local in CronSim(self.cron, after.astimezone(ZoneInfo(self.time_zone))):
-            yield local.astimezone(UTC)
+    @property
+    def timing(self) -> Timing:
+        """The expression's times."""
+        return Cron(expression=self.cron, time_zone=self.time_zone)
 
 
 class ScheduleTable(tuple[Schedule, ...]):

@@ -1,0 +1,133 @@
+"""Makes the messages of what is due; one that fails or hangs is tried again and holds up no other."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from logging import getLogger
+from typing import Final
+
+from taskiq import AsyncBroker
+
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
+from kiqstart.infrastructure.taskiq.scheduling.making_up import steps
+from kiqstart.infrastructure.taskiq.scheduling.occurrence import from_ms, occurrence_message, to_ms
+from kiqstart.infrastructure.taskiq.scheduling.store import DueSchedule, Firing, Outcome
+from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+
+logger = getLogger(__name__)
+
+# A message is made in far less; what takes longer is looked for at the next tick.
+_SECONDS_TO_WAIT: Final = 0.05
+
+
+@dataclass(kw_only=True)
+class _Attempt:
+    due: DueSchedule
+    began: float
+    work: "asyncio.Task[list[Firing]]"
+    problem: str = ""
+
+
+class Attempts:
+    """The schedules that are due, each with its messages as far as they are made.
+
+    Args:
+        deadline: seconds for which a message is tried; then its time counts as failed, and the schedule goes on.
+    """
+
+    def __init__(self, broker: AsyncBroker, *, deadline: float) -> None:
+        self._broker = broker
+        self._deadline = deadline
+        self._attempts: dict[str, _Attempt] = {}
+        self.unreadable: list[DueSchedule] = []
+
+    def __len__(self) -> int:
+        return len(self._attempts)
+
+    async def firings(self, due: Sequence[DueSchedule], now_ms: int) -> list[Firing]:
+        """The steps that can be taken now. What cannot be read is in `unreadable` afterwards."""
+        self._forget_all_but(due)
+        begun = [work for one in due if (work := self._begin(one, now_ms)) is not None]
+        if begun:
+            await asyncio.wait(begun, timeout=_SECONDS_TO_WAIT)
+        self.unreadable.clear()
+        return [firing for attempt in self._attempts.values() for firing in await self._come_to(attempt, now_ms)]
+
+    def fail(self, firing: Firing, problem: str) -> None:
+        """The store did not take a step: it is tried again until the deadline."""
+        attempt = self._attempts.get(firing.due.name)
+        if attempt is not None:
+            self._report(attempt, problem)
+
+    def cancel(self) -> None:
+        """Make no more messages."""
+        self._forget_all_but([])
+
+    def _forget_all_but(self, due: Sequence[DueSchedule]) -> None:
+        wanted = {one.name: one for one in due}
+        for name, attempt in list(self._attempts.items()):
+            if wanted.get(name) != attempt.due:
+                attempt.work.cancel()
+                del self._attempts[name]
+
+    def _begin(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[Firing]] | None":
+        attempt = self._attempts.get(due.name)
+        if attempt is not None and not attempt.work.done():
+            return None
+        work = asyncio.create_task(self._make(due, now_ms))
+        if attempt is None:
+            self._attempts[due.name] = _Attempt(due=due, began=local_time(), work=work)
+        else:
+            attempt.work = work
+        return work
+
+    async def _make(self, due: DueSchedule, now_ms: int) -> list[Firing]:
+        definition = Definition.load(due.data)
+        now = from_ms(now_ms)
+        firings: list[Firing] = []
+        for step in steps(definition, from_ms(due.due_ms), now):
+            message = None
+            if step.send is not None:
+                message = await occurrence_message(self._broker, definition, step.send, now - step.send)
+            firings.append(
+                Firing(
+                    due=due,
+                    expected_ms=to_ms(step.expected),
+                    following_ms=None if step.following is None else to_ms(step.following),
+                    send_ms=None if step.send is None else to_ms(step.send),
+                    message=message,
+                )
+            )
+        return firings
+
+    async def _come_to(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
+        if attempt.work.done():
+            error = attempt.work.exception()
+            if error is None:
+                if not self._is_over(attempt) or not attempt.problem:
+                    return attempt.work.result()
+            elif isinstance(error, UnreadableScheduleError):
+                logger.error("Schedule %s cannot be read and is set aside: %s", attempt.due.name, error)
+                self.unreadable.append(attempt.due)
+                return []
+            else:
+                self._report(attempt, f"{type(error).__name__}: {error}")
+        elif self._is_over(attempt):
+            attempt.work.cancel()
+            self._report(attempt, "a middleware hangs")
+        return self._give_up(attempt, now_ms) if self._is_over(attempt) else []
+
+    def _is_over(self, attempt: _Attempt) -> bool:
+        return local_time() - attempt.began > self._deadline
+
+    def _report(self, attempt: _Attempt, problem: str) -> None:
+        if problem != attempt.problem:
+            logger.error("Schedule %s cannot be sent, trying again: %s", attempt.due.name, problem)
+        attempt.problem = problem
+
+    def _give_up(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
+        due = attempt.due
+        logger.error("Schedule %s is not sent for this time: %s", due.name, attempt.problem)
+        *_, last = steps(Definition.load(due.data), from_ms(due.due_ms), from_ms(now_ms))
+        following = None if last.following is None else to_ms(last.following)
+        return [Firing(due=due, expected_ms=due.due_ms, following_ms=following, outcome=Outcome.FAILED)]

@@ -1,0 +1,65 @@
+"""A schedule as it is kept in the store."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from kiqstart.infrastructure.taskiq.scheduling.timing import Timing
+
+
+class Missed(StrEnum):
+    """What is done with times at which nobody could send: all schedulers were down, frozen, or without Redis."""
+
+    LATEST = "latest"
+    """The last one is made up."""
+    ALL = "all"
+    """All are made up, oldest first, up to `at_most` of the newest."""
+    NONE = "none"
+    """What is later than ten seconds is left out."""
+
+
+class UnreadableScheduleError(Exception):
+    """What is kept under a schedule's name is no schedule."""
+
+
+class Definition(BaseModel):
+    """What is sent, when, and what is done with times that were missed.
+
+    Args:
+        name: unique; the task's id is `name@time`.
+        labels: the task's own and those of this schedule.
+        max_lateness: seconds after which a missed time is not made up any more; None for any.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    task: str
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
+    labels: Mapping[str, Any] = Field(default_factory=dict[str, Any])
+    timing: Timing
+    missed: Missed = Missed.LATEST
+    at_most: int = Field(default=100, ge=1)
+    max_lateness: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    is_dynamic: bool = False
+
+    def dump(self) -> bytes:
+        """As JSON, the same text for equal definitions."""
+        return self.model_dump_json(exclude_defaults=True).encode()
+
+    @classmethod
+    def load(cls, data: bytes) -> "Definition":
+        """Read what `dump` gave.
+
+        Raises:
+            UnreadableScheduleError: it is something else.
+        """
+        try:
+            return cls.model_validate_json(data)
+        except ValidationError as error:
+            first = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UnreadableScheduleError(f"{where}: {first['msg']}" if where else first["msg"]) from None

@@ -1,0 +1,17 @@
+-- A scheduler says that it lives, and sees what is due.
+-- KEYS  1 schedules, 2 due times, 3 schedulers, 4 table in effect
+-- ARGV  1 scheduler, 2 how many, 3 milliseconds after which a scheduler that does not look counts as gone, 4 now or ''
+-- Returns now, the next time at which something is due or -1, the table or '', the schedulers, and what is due: name,
+-- time, definition or ''.
+local now = time_or_now(ARGV[4])
+redis.call('ZADD', KEYS[3], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[3])
+local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+local answer = {}
+for place = 1, #due, 2 do
+    table.insert(answer, due[place])
+    table.insert(answer, due[place + 1])
+    table.insert(answer, redis.call('HGET', KEYS[1], due[place]) or '')
+end
+local following = redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
+return {now, following[2] or '-1', redis.call('GET', KEYS[4]) or '', redis.call('ZRANGE', KEYS[3], 0, -1), answer}

@@ -1,0 +1,28 @@
+-- Puts a table of schedules into effect.
+-- KEYS  1 schedules, 2 due times, 3 last steps, 4 names of the table, 5 table in effect, 6 paused schedules
+-- ARGV  1 table, then for each schedule: name, definition, when it is due if it is new or has changed
+local names = {}
+for place = 2, #ARGV, 3 do
+    local name, definition, due = ARGV[place], ARGV[place + 1], ARGV[place + 2]
+    names[name] = true
+    local is_paused = redis.call('SISMEMBER', KEYS[6], name) == 1
+    if redis.call('HGET', KEYS[1], name) ~= definition then
+        redis.call('HSET', KEYS[1], name, definition)
+        redis.call('ZREM', KEYS[2], name)
+    end
+    if not is_paused then
+        redis.call('ZADD', KEYS[2], 'NX', due, name)
+    end
+    redis.call('SADD', KEYS[4], name)
+end
+for _, name in ipairs(redis.call('SMEMBERS', KEYS[4])) do
+    if not names[name] then
+        redis.call('HDEL', KEYS[1], name)
+        redis.call('ZREM', KEYS[2], name)
+        redis.call('HDEL', KEYS[3], name)
+        redis.call('SREM', KEYS[4], name)
+        redis.call('SREM', KEYS[6], name)
+    end
+end
+redis.call('SET', KEYS[5], ARGV[1])
+return 1

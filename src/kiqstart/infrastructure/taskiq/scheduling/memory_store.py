@@ -1,0 +1,157 @@
+"""Schedules in this process, for the in-memory broker: they end with it."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+
+from taskiq import BrokerMessage
+
+from kiqstart.infrastructure.taskiq.scheduling.store import (
+    Answer,
+    DueSchedule,
+    Entry,
+    Firing,
+    Heartbeats,
+    LastStep,
+    Look,
+    Outcome,
+    StoredSchedule,
+)
+
+
+@dataclass(kw_only=True)
+class _Kept:
+    schedule: StoredSchedule
+    is_of_table: bool
+
+
+class MemoryScheduleStore:
+    """Keeps schedules for one scheduler.
+
+    Args:
+        send: sends a message.
+        clock: gives the time in milliseconds since the Unix epoch; None: the machine's.
+    """
+
+    def __init__(
+        self, send: Callable[[BrokerMessage], Awaitable[None]], *, clock: Callable[[], int] | None = None
+    ) -> None:
+        self._send = send
+        self._clock = clock or _machine_time_ms
+        self._kept: dict[str, _Kept] = {}
+        self._seen_ms: dict[str, int] = {}
+        self._table: str | None = None
+
+    async def now_ms(self) -> int:
+        """The machine's time."""
+        return self._clock()
+
+    async def look(self, scheduler: str, limit: int) -> Look:
+        """Look at all there are."""
+        now = self._clock()
+        self._seen_ms[scheduler] = now
+        times = [(one.schedule.due_ms, name) for name, one in self._kept.items() if one.schedule.due_ms is not None]
+        times.sort()
+        due = [DueSchedule(name=name, due_ms=time, data=self._kept[name].schedule.data) for time, name in times]
+        return Look(
+            now_ms=now,
+            due=[one for one in due if one.due_ms <= now][:limit],
+            next_due_ms=next((time for time, _ in times if time > now), None),
+            schedulers=list(self._seen_ms),
+            table=self._table,
+        )
+
+    async def leave(self, scheduler: str) -> None:
+        """Forget it."""
+        self._seen_ms.pop(scheduler, None)
+
+    async def fire(self, firings: Sequence[Firing]) -> list[Answer]:
+        """One after another."""
+        return [await self._fire(firing) for firing in firings]
+
+    async def set_table(self, table: str, entries: Sequence[Entry]) -> None:
+        """Keep what is unchanged, and nothing else of an earlier table."""
+        for entry in entries:
+            known = self._kept.get(entry.name)
+            if known is None or known.schedule.data != entry.data:
+                self._kept[entry.name] = _Kept(schedule=_new(entry), is_of_table=True)
+        names = {entry.name for entry in entries}
+        self._kept = {name: one for name, one in self._kept.items() if name in names or not one.is_of_table}
+        self._table = table
+
+    async def add(self, entry: Entry) -> bool:
+        """Keep it, unless the table has the name."""
+        known = self._kept.get(entry.name)
+        if known is not None and known.is_of_table:
+            return False
+        self._kept[entry.name] = _Kept(schedule=_new(entry), is_of_table=False)
+        return True
+
+    async def remove(self, name: str) -> bool | None:
+        """Forget it."""
+        known = self._kept.get(name)
+        if known is not None and known.is_of_table:
+            return None
+        return self._kept.pop(name, None) is not None
+
+    async def pause(self, name: str) -> bool:
+        """Take its time away."""
+        return self._change(name, due_ms=None, is_paused=True)
+
+    async def resume(self, name: str, due_ms: int | None) -> None:
+        """Give it a time."""
+        self._change(name, due_ms=due_ms, is_paused=False)
+
+    async def set_aside(self, due: DueSchedule) -> None:
+        """Forget it."""
+        self._kept.pop(due.name, None)
+
+    async def hurry(self, entries: Sequence[Entry]) -> None:
+        """Give them their new times."""
+        for entry in entries:
+            self._change(entry.name, due_ms=entry.due_ms)
+
+    async def get(self, name: str) -> StoredSchedule | None:
+        """Look it up."""
+        known = self._kept.get(name)
+        return None if known is None else known.schedule
+
+    async def all(self) -> AsyncIterator[StoredSchedule]:
+        """One by one."""
+        for one in list(self._kept.values()):
+            yield one.schedule
+
+    async def heartbeats(self) -> Heartbeats:
+        """Those that were seen."""
+        return Heartbeats(now_ms=self._clock(), seen_ms=dict(self._seen_ms))
+
+    async def _fire(self, firing: Firing) -> Answer:
+        name = firing.due.name
+        known = self._kept.get(name)
+        if known is None or known.schedule.data != firing.due.data or known.schedule.due_ms != firing.expected_ms:
+            return Answer(outcome=Outcome.LOST)
+        outcome, task_id = firing.outcome, ""
+        if firing.message is not None:
+            await self._send(firing.message)
+            outcome, task_id = Outcome.SENT, firing.message.task_id
+        if firing.following_ms is None:
+            del self._kept[name]
+        else:
+            about = firing.send_ms or firing.expected_ms
+            last = LastStep(due_ms=about, done_ms=self._clock(), task_id=task_id, outcome=outcome)
+            known.schedule = replace(known.schedule, due_ms=firing.following_ms, last=last)
+        return Answer(outcome=outcome)
+
+    def _change(self, name: str, **changes: object) -> bool:
+        known = self._kept.get(name)
+        if known is not None:
+            known.schedule = replace(known.schedule, **changes)  # type: ignore[arg-type]  # of the fields' types
+        return known is not None
+
+
+def _new(entry: Entry) -> StoredSchedule:
+    return StoredSchedule(name=entry.name, data=entry.data, due_ms=entry.due_ms, is_paused=False, last=None)
+
+
+def _machine_time_ms() -> int:
+    return time.time_ns() // 1_000_000

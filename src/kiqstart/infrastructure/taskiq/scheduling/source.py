@@ -1,0 +1,114 @@
+"""Durable schedules for taskiq's scheduler."""
+
+import asyncio
+from collections.abc import Sequence
+from logging import getLogger
+from typing import Final
+
+from redis.exceptions import RedisError
+from taskiq import AsyncBroker, ScheduledTask, ScheduleSource
+
+from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
+from kiqstart.infrastructure.taskiq.scheduling.memory_store import MemoryScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
+from kiqstart.infrastructure.taskiq.scheduling.store import ScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.table import Schedule
+from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.outage import pause, reason
+
+logger = getLogger(__name__)
+
+_SEND_DEADLINE: Final = 30.0
+_SECONDS_TO_STOP: Final = 2.0
+
+
+class DurableScheduleSource(ScheduleSource):
+    """Sends what is due by itself, at the time; taskiq's loop, and its flags, have nothing to do.
+
+    The schedules are those of a table, put into effect when the scheduler starts, and those that were added with
+    `schedule_by_cron` and the like. With a `StreamBroker` all is kept in Redis; with another broker it ends with the
+    process.
+
+    Args:
+        broker: sends.
+        table: the schedules of this service; None: only those that were added.
+    """
+
+    def __init__(self, broker: AsyncBroker, table: Sequence[Schedule] | None = None) -> None:
+        self._broker = broker
+        self._table = table
+        self.store = _store(broker)
+        self.schedules = Schedules(broker, self.store)
+        self._ticking: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+
+    async def startup(self) -> None:
+        """Begin to send, where this is a scheduler's process.
+
+        Raises:
+            WiringError: a schedule does not fit its task.
+        """
+        if not self._broker.is_scheduler_process:
+            return
+        table = None if self._table is None else [schedule.definition(self._broker) for schedule in self._table]
+        deadline = self._broker.options.send_deadline if isinstance(self._broker, StreamBroker) else _SEND_DEADLINE
+        ticker = Ticker(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
+        self._stop = asyncio.Event()
+        self._ticking = asyncio.create_task(self._tick(ticker), name="ticker")
+
+    async def shutdown(self) -> None:
+        """Send no more."""
+        self._stop.set()
+        if self._ticking is not None:
+            await asyncio.wait({self._ticking}, timeout=_SECONDS_TO_STOP)
+
+    async def get_schedules(self) -> list[ScheduledTask]:
+        """The schedules that were added; for taskiq's loop there are none, since they are sent here."""
+        if self._broker.is_scheduler_process:
+            return []
+        return [one async for one in self.schedules.added()]
+
+    async def add_schedule(self, schedule: ScheduledTask) -> None:
+        """Add or change a schedule, by its id; see `Schedules.add`."""
+        await self.schedules.add(schedule)
+
+    async def delete_schedule(self, schedule_id: str) -> None:
+        """Remove a schedule that was added; see `Schedules.remove`."""
+        await self.schedules.remove(schedule_id)
+
+    async def _tick(self, ticker: Ticker) -> None:
+        tries = 0
+        while not self._stop.is_set():
+            try:
+                seconds = await ticker.tick()
+                if tries:
+                    logger.info("Schedules are sent again")
+                tries = 0
+            except (RedisError, OSError) as error:
+                if not tries:
+                    logger.warning("Schedules wait for Redis: %s", reason(error))
+                tries += 1
+                seconds = pause(tries)
+            except Exception:
+                logger.exception("The scheduler goes on after an error")
+                seconds = 1.0
+            await self._wait(seconds)
+        try:
+            await ticker.leave()
+        except (RedisError, OSError) as error:
+            logger.debug("Redis was not told that this scheduler ends: %s", error)
+
+    async def _wait(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+        except TimeoutError:
+            return
+
+
+def _store(broker: AsyncBroker) -> ScheduleStore:
+    if isinstance(broker, StreamBroker):
+        return RedisScheduleStore(lambda: broker.connection.redis, broker.keys)
+    return MemoryScheduleStore(broker.kick)

@@ -1,0 +1,191 @@
+"""Where schedules are kept, and the steps that change them."""
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Protocol
+
+from taskiq import BrokerMessage
+
+
+class Outcome(StrEnum):
+    """What came of a step."""
+
+    SENT = "sent"
+    HELD = "held"
+    """Not sent: another task has its unique key."""
+    SKIPPED = "skipped"
+    """Missed, and not made up."""
+    FAILED = "failed"
+    """Given up after the send's deadline."""
+    LOST = "lost"
+    """Somebody else took the step, or the schedule has been changed since."""
+    REFUSED = "refused"
+    """The store did not take the message; the schedule is as before."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DueSchedule:
+    """A schedule that is due, with the time since when, in milliseconds since the Unix epoch."""
+
+    name: str
+    due_ms: int
+    data: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a scheduler sees when it looks.
+
+    Args:
+        now_ms: the store's time, in milliseconds since the Unix epoch.
+        due: what is due, the longest first.
+        next_due_ms: when something is due next; None: nothing is.
+        schedulers: the names of all that live.
+        table: the table in effect; None: the store does not know any.
+    """
+
+    now_ms: int
+    due: Sequence[DueSchedule]
+    next_due_ms: int | None
+    schedulers: Sequence[str]
+    table: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Firing:
+    """A step of a schedule, with the message that is sent in it. It is taken only by the first who asks for it.
+
+    Args:
+        due: the schedule as it was seen; where it is another one by now, nothing happens.
+        expected_ms: when it is due now, in milliseconds since the Unix epoch.
+        following_ms: when it is due next; None: it has ended.
+        send_ms: the time that is sent; None: nothing is.
+        message: what is sent; its labels say where and when, as with any other send.
+        outcome: what is noted of a step that sends nothing.
+    """
+
+    due: DueSchedule
+    expected_ms: int
+    following_ms: int | None
+    send_ms: int | None = None
+    message: BrokerMessage | None = None
+    outcome: Outcome = Outcome.SKIPPED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came of a firing; `detail` is the id of the task that holds the key, or an error."""
+
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LastStep:
+    """What a schedule did last; times are in milliseconds since the Unix epoch.
+
+    Args:
+        due_ms: the time it was about.
+        done_ms: when the step was taken.
+        detail: the id of the task that held the key, where it was held.
+    """
+
+    due_ms: int
+    done_ms: int
+    task_id: str
+    outcome: Outcome
+    detail: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredSchedule:
+    """A schedule with its state.
+
+    Args:
+        data: its definition.
+        due_ms: when it is due; None: it is paused.
+    """
+
+    name: str
+    data: bytes
+    due_ms: int | None
+    is_paused: bool
+    last: LastStep | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A schedule to be kept: its definition, and when it is due if it is new or has changed."""
+
+    name: str
+    data: bytes
+    due_ms: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Heartbeats:
+    """When each scheduler looked last, by the store's clock, in milliseconds since the Unix epoch."""
+
+    now_ms: int
+    seen_ms: dict[str, int] = field(default_factory=dict[str, int])
+
+
+class ScheduleStore(Protocol):
+    """Keeps schedules, and takes each step once, whoever asks."""
+
+    async def now_ms(self) -> int:
+        """The time that counts, in milliseconds since the Unix epoch."""
+        ...
+
+    async def look(self, scheduler: str, limit: int) -> Look:
+        """Note that a scheduler lives, and see what is due, at most `limit` schedules."""
+        ...
+
+    async def leave(self, scheduler: str) -> None:
+        """Forget a scheduler."""
+        ...
+
+    async def fire(self, firings: Sequence[Firing]) -> list[Answer]:
+        """Take steps, in order, each in one piece: nothing of it or all."""
+        ...
+
+    async def set_table(self, table: str, entries: Sequence[Entry]) -> None:
+        """Put a table into effect: what is new or changed is due as its entry says, what it does not have is gone."""
+        ...
+
+    async def add(self, entry: Entry) -> bool:
+        """Add or change a schedule that is in no table; False where the table has one of that name."""
+        ...
+
+    async def remove(self, name: str) -> bool | None:
+        """Remove a schedule; False where there is none, None where it is the table's."""
+        ...
+
+    async def pause(self, name: str) -> bool:
+        """Let a schedule not be due until it is resumed; False where there is none."""
+        ...
+
+    async def resume(self, name: str, due_ms: int | None) -> None:
+        """Let a paused schedule be due again at a time."""
+        ...
+
+    async def set_aside(self, due: DueSchedule) -> None:
+        """Keep an unreadable schedule where nobody looks for what is due."""
+        ...
+
+    async def hurry(self, entries: Sequence[Entry]) -> None:
+        """Let schedules be due earlier than they are, where they are still what the entries say."""
+        ...
+
+    async def get(self, name: str) -> StoredSchedule | None:
+        """A schedule by its name."""
+        ...
+
+    def all(self) -> AsyncIterator[StoredSchedule]:
+        """All schedules, in no order."""
+        ...
+
+    async def heartbeats(self) -> Heartbeats:
+        """Which schedulers live."""
+        ...

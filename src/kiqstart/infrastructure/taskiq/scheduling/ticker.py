@@ -1,0 +1,155 @@
+"""What a scheduler does: looks at what is due, and takes the steps that there are."""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import timedelta
+from logging import getLogger
+from typing import Final
+from uuid import uuid4
+
+from taskiq import AsyncBroker
+
+from kiqstart.infrastructure.taskiq.scheduling.attempts import Attempts
+from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
+from kiqstart.infrastructure.taskiq.scheduling.occurrence import LATE, after_send, from_ms, time_text, to_ms
+from kiqstart.infrastructure.taskiq.scheduling.store import Answer, Entry, Firing, Look, Outcome, ScheduleStore
+
+logger = getLogger(__name__)
+
+_AT_ONCE: Final = 200
+# How long a new schedule, or a change of one, may take to be noticed.
+_SECONDS_BETWEEN_LOOKS: Final = 0.5
+# So much later each scheduler looks than the one before it, which thus does the work while it lives.
+_SECONDS_BEHIND: Final = 0.05
+
+
+class Ticker:
+    """Takes the steps of all schedules that are due, side by side with any number of other tickers.
+
+    Args:
+        broker: makes the messages.
+        table: the schedules that the first tick puts into effect; None: whatever is in effect stays.
+        clock: learns the store's time.
+        send_deadline: seconds for which a message that cannot be made or sent is tried.
+        name: by which other schedulers know this one.
+    """
+
+    def __init__(
+        self,
+        broker: AsyncBroker,
+        store: ScheduleStore,
+        table: Sequence[Definition] | None,
+        *,
+        clock: StoreClock,
+        send_deadline: float,
+        name: str | None = None,
+    ) -> None:
+        self._broker = broker
+        self._store = store
+        self._table = table
+        self._table_id = hashlib.sha256(b"\n".join(sorted(one.dump() for one in table or ()))).hexdigest()
+        self._is_table_set = table is None
+        self._is_superseded = False
+        self._clock = clock
+        self._attempts = Attempts(broker, deadline=send_deadline)
+        self._name = name or uuid4().hex
+        # When each schedule is due, as far as this ticker knows: what a store that has lost its data is told.
+        self._due_ms: dict[str, int] = {}
+
+    async def tick(self) -> float:
+        """Look once, and take what steps there are; gives the seconds until there may be more to do.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        if not self._is_table_set:
+            await self._set_table(await self._store.now_ms())
+        began = self._clock.steady()
+        look = await self._store.look(self._name, _AT_ONCE + len(self._attempts))
+        if self._clock.observe(look.now_ms, began):
+            await self._repeat_times(look.now_ms)
+            return 0.0
+        if self._table is not None and not await self._is_in_effect(look):
+            return 0.0
+        followings = await self._take_steps(look)
+        return self._pause(look, followings)
+
+    async def leave(self) -> None:
+        """Do no more, and let the others know."""
+        self._attempts.cancel()
+        await self._store.leave(self._name)
+
+    async def _set_table(self, now_ms: int) -> None:
+        entries: list[Entry] = []
+        for definition in self._table or ():
+            following = definition.timing.next_after(from_ms(now_ms))
+            due = self._due_ms.get(definition.name, None if following is None else to_ms(following))
+            entries.append(Entry(name=definition.name, data=definition.dump(), due_ms=due))
+        await self._store.set_table(self._table_id, entries)
+        self._is_table_set = True
+
+    async def _is_in_effect(self, look: Look) -> bool:
+        if look.table is None:
+            await self._set_table(look.now_ms)
+            logger.warning("Redis had lost the schedules; those of the table are in effect again")
+            return False
+        is_superseded = look.table != self._table_id
+        if is_superseded and not self._is_superseded:
+            logger.warning("A scheduler that was started later has another table, which is in effect here too")
+        self._is_superseded = is_superseded
+        return True
+
+    async def _take_steps(self, look: Look) -> list[int]:
+        firings = await self._attempts.firings(look.due, look.now_ms)
+        for due in self._attempts.unreadable:
+            await self._store.set_aside(due)
+        answers = await self._store.fire(firings) if firings else []
+        followings: list[int] = []
+        for firing, answer in zip(firings, answers, strict=True):
+            await self._note(firing, answer, look.now_ms)
+            if firing.following_ms is not None and answer.outcome is not Outcome.REFUSED:
+                followings.append(firing.following_ms)
+                self._due_ms[firing.due.name] = firing.following_ms
+        return followings
+
+    async def _note(self, firing: Firing, answer: Answer, now_ms: int) -> None:
+        name, message = firing.due.name, firing.message
+        time = time_text(from_ms(firing.send_ms or firing.expected_ms))
+        match answer.outcome:
+            case Outcome.SENT if message is not None:
+                late = timedelta(milliseconds=now_ms - (firing.send_ms or now_ms))
+                how = f", {late.total_seconds():.1f} s late" if late > LATE else ""
+                logger.info("Sent task %s with id %s%s", message.task_name, message.task_id, how)
+                await after_send(self._broker, message)
+            case Outcome.HELD:
+                logger.info("Schedule %s is not sent for %s: task %s has its key", name, time, answer.detail)
+            case Outcome.SKIPPED:
+                logger.warning("Schedule %s was missed at %s and is not made up", name, time)
+            case Outcome.REFUSED:
+                self._attempts.fail(firing, answer.detail)
+            case _:
+                pass
+
+    async def _repeat_times(self, now_ms: int) -> None:
+        """The clock was set back: times that come again are sent again, rather than nothing until it is as late."""
+        self._due_ms.clear()
+        now = from_ms(now_ms)
+        entries: list[Entry] = []
+        async for one in self._store.all():
+            try:
+                following = Definition.load(one.data).timing.next_after(now)
+            except UnreadableScheduleError:
+                continue
+            if following is not None and one.due_ms is not None and to_ms(following) < one.due_ms:
+                entries.append(Entry(name=one.name, data=one.data, due_ms=to_ms(following)))
+        for place in range(0, len(entries), _AT_ONCE):
+            await self._store.hurry(entries[place : place + _AT_ONCE])
+
+    def _pause(self, look: Look, followings: Sequence[int]) -> float:
+        if len(look.due) >= _AT_ONCE:
+            return 0.0
+        times = [*followings, *([] if look.next_due_ms is None else [look.next_due_ms])]
+        behind = sorted(look.schedulers).index(self._name) * _SECONDS_BEHIND
+        seconds = self._clock.seconds_until(min(times)) + behind if times else _SECONDS_BETWEEN_LOOKS
+        return min(max(seconds, 0.0), _SECONDS_BETWEEN_LOOKS)

@@ -1,0 +1,162 @@
+"""The times at which a schedule is due: pure, without a clock of its own."""
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from itertools import takewhile
+from types import MappingProxyType
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from cronsim import CronSim, CronSimError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator, model_validator
+
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_ONE_SECOND: Final = timedelta(seconds=1)
+_FIRST_LOOK_BACK: Final = timedelta(minutes=5)
+_FIELDS: Final = 5
+_OFFSET: Final = re.compile(r"([+-])(\d\d):(\d\d)")
+_NICKNAMES: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "@yearly": "0 0 1 1 *",
+        "@annually": "0 0 1 1 *",
+        "@monthly": "0 0 1 * *",
+        "@weekly": "0 0 * * 0",
+        "@daily": "0 0 * * *",
+        "@midnight": "0 0 * * *",
+        "@hourly": "0 * * * *",
+    }
+)
+
+
+class _Timing(BaseModel, ABC):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @abstractmethod
+    def after(self, time: datetime) -> Iterator[datetime]:
+        """The times at which it is due, in order, each later than `time`, in UTC."""
+
+    def next_after(self, time: datetime) -> datetime | None:
+        """The first time later than `time`; None where there is none any more."""
+        return next(self.after(time), None)
+
+    def newest(self, count: int, *, since: datetime, until: datetime) -> list[datetime]:
+        """The last `count` times from `since` to `until`, both included, in order.
+
+        The cost follows `count`, not the length of the time.
+        """
+        before = since - timedelta(microseconds=1)
+        span = _FIRST_LOOK_BACK
+        while True:
+            start = max(before, until - span)
+            found = list(takewhile(lambda due: due <= until, self.after(start)))
+            if len(found) >= count or start == before:
+                return found[-count:]
+            span *= 4
+
+
+class Interval(_Timing):
+    """Each time `every` has passed, counted from `start`; the phase is the same for every process, for ever."""
+
+    every: timedelta
+    start: AwareDatetime = EPOCH
+
+    @field_validator("every")
+    @classmethod
+    def _check(cls, every: timedelta) -> timedelta:
+        if every < _ONE_SECOND or every % _ONE_SECOND:
+            raise ValueError(f"every={every} must be a whole number of seconds, at least one")
+        return every
+
+    def after(self, time: datetime) -> Iterator[datetime]:
+        """Multiples of the interval since its start."""
+        due = self.start + max((time - self.start) // self.every, 0) * self.every
+        while True:
+            due += self.every
+            yield due
+
+
+class Cron(_Timing):
+    """When a cron expression says so, in a named time zone or at an offset such as +02:00.
+
+    Computed by cronsim as Debian's cron does it: where a clock change skips local times, one run comes at the next
+    valid one; where it doubles them, the runs come once. For that the hours have to be named; `*/15 * * * *` goes on
+    through a clock change as if there were none.
+    """
+
+    expression: str
+    time_zone: str = "UTC"
+
+    @model_validator(mode="after")
+    def _check(self) -> "Cron":
+        zone(self.time_zone)
+        try:
+            if self.next_after(EPOCH) is None:
+                raise ValueError(f"cron {self.expression!r} is never due")
+        except (CronSimError, AssertionError) as error:
+            raise ValueError(f"cron {self.expression!r}: {str(error) or 'it cannot be read'}") from None
+        return self
+
+    def after(self, time: datetime) -> Iterator[datetime]:
+        """The expression's times, as UTC."""
+        last = time
+        for local in CronSim(_fields(self.expression), time.astimezone(zone(self.time_zone))):
+            due = local.astimezone(UTC)
+            # Several skipped local times have the same next valid one, and the second of two doubled hours begins with
+            # times of the first one.
+            if due > last:
+                last = due
+                yield due
+
+
+class Once(_Timing):
+    """At one time, to the millisecond."""
+
+    at: AwareDatetime
+
+    @field_validator("at")
+    @classmethod
+    def _round(cls, at: datetime) -> datetime:
+        return at.replace(microsecond=at.microsecond // 1000 * 1000)
+
+    def after(self, time: datetime) -> Iterator[datetime]:
+        """That time, if it is later."""
+        if self.at > time:
+            yield self.at.astimezone(UTC)
+
+
+# Told apart by the names of their fields.
+Timing = Interval | Cron | Once
+
+
+def zone(name: str) -> tzinfo:
+    """A time zone by its name or offset.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if offset := _OFFSET.fullmatch(name):
+        sign, hours, minutes = offset.groups()
+        span = timedelta(hours=int(hours), minutes=int(minutes))
+        return timezone(-span if sign == "-" else span)
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError(f"time zone {name!r} is not known; write one like 'Europe/Berlin'") from None
+
+
+def _fields(expression: str) -> str:
+    if expression.startswith("@"):
+        nickname = expression.lower()
+        if nickname not in _NICKNAMES:
+            raise CronSimError(f"not known; there are {', '.join(_NICKNAMES)}")
+        return _NICKNAMES[nickname]
+    fields = expression.split()
+    if len(fields) != _FIELDS:
+        raise CronSimError("there must be five fields: minute hour day-of-month month day-of-week")
+    minute, hour = fields[:2]
+    # A star among the minutes would let cronsim take named hours, too, for times that go on through a clock change.
+    if minute.startswith("*") and not hour.startswith("*"):
+        fields[0] = "0-59" + minute[1:]
+    return " ".join(fields)
