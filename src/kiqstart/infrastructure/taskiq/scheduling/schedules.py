@@ -1,22 +1,16 @@
 """Schedules as those who ask for them see them: added, removed, paused, sent now, and looked at."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from pydantic import ValidationError
 from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
 
-from kiqstart.infrastructure.errors import OperatorError
-from kiqstart.infrastructure.taskiq.arguments import task_arguments
+from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError, as_taskiq, definition_of
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import from_ms, occurrence_message, to_ms
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry, LastStep, ScheduleStore, StoredSchedule
-from kiqstart.infrastructure.taskiq.scheduling.timing import Cron, Interval, Once, Timing
-
-
-class ScheduleError(OperatorError):
-    """A schedule cannot be kept, or is not there."""
+from kiqstart.infrastructure.taskiq.scheduling.timing import Once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,23 +45,8 @@ class Schedules:
             InvalidTaskArgumentsError: its task does not take these arguments.
             RedisError: Redis is away.
         """
-        task = self._broker.find_task(schedule.task_name)
-        if task is None:
-            raise ScheduleError(f"schedule {schedule.schedule_id!r}: there is no task {schedule.task_name!r}")
-        task_arguments(task.original_func).validate(schedule.task_name, schedule.args, schedule.kwargs)
         now = from_ms(await self._store.now_ms())
-        try:
-            definition = Definition(
-                name=schedule.schedule_id,
-                task=schedule.task_name,
-                args=tuple(schedule.args),
-                kwargs=schedule.kwargs,
-                labels=_typed(schedule.labels, task.labels),
-                timing=_timing(schedule, now),
-                is_dynamic=True,
-            )
-        except (ValidationError, ValueError) as error:
-            raise ScheduleError(f"schedule {schedule.schedule_id!r}: {problem(error)}") from None
+        definition = definition_of(schedule, self._broker, interval_start=now, is_dynamic=True)
         timing = definition.timing
         # A time that is over is sent at once.
         due = timing.at if isinstance(timing, Once) else timing.next_after(now)
@@ -149,19 +128,12 @@ class Schedules:
         """The schedules that are in no table, as taskiq has them."""
         async for kept in self.all():
             if kept.definition.is_dynamic:
-                yield _as_taskiq(kept.definition)
+                yield as_taskiq(kept.definition)
 
     async def seconds_since_any_scheduler(self) -> float | None:
         """Seconds since a scheduler last looked at what is due; None: none is there."""
         beats = await self._store.heartbeats()
         return min(((beats.now_ms - seen) / 1000 for seen in beats.seen_ms.values()), default=None)
-
-
-def problem(error: ValidationError | ValueError) -> str:
-    """What is wrong, in a line."""
-    if isinstance(error, ValidationError):
-        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-    return str(error)
 
 
 def _kept(stored: StoredSchedule) -> KeptSchedule:
@@ -170,41 +142,4 @@ def _kept(stored: StoredSchedule) -> KeptSchedule:
         due=None if stored.due_ms is None else from_ms(stored.due_ms),
         is_paused=stored.is_paused,
         last=stored.last,
-    )
-
-
-def _typed(labels: Mapping[str, object], registered: Mapping[str, object]) -> dict[str, object]:
-    # taskiq makes text of a label's value; where it is the task's own, its type is known.
-    return {name: registered[name] if str(registered.get(name)) == value else value for name, value in labels.items()}
-
-
-def _timing(schedule: ScheduledTask, now: datetime) -> Timing:
-    if schedule.cron is not None:
-        return Cron(expression=schedule.cron, time_zone=_zone_name(schedule.cron_offset))
-    if schedule.interval is not None:
-        every = schedule.interval if isinstance(schedule.interval, timedelta) else timedelta(seconds=schedule.interval)
-        return Interval(every=every, start=now)
-    at = schedule.time or now
-    return Once(at=at if at.tzinfo else at.replace(tzinfo=UTC))
-
-
-def _zone_name(offset: str | timedelta | None) -> str:
-    if not isinstance(offset, timedelta):
-        return offset or "UTC"
-    minutes = abs(offset) // timedelta(minutes=1)
-    return f"{'-' if offset < timedelta(0) else '+'}{minutes // 60:02}:{minutes % 60:02}"
-
-
-def _as_taskiq(definition: Definition) -> ScheduledTask:
-    timing = definition.timing
-    return ScheduledTask(
-        task_name=definition.task,
-        labels=dict(definition.labels),
-        args=list(definition.args),
-        kwargs=dict(definition.kwargs),
-        schedule_id=definition.name,
-        cron=timing.expression if isinstance(timing, Cron) else None,
-        cron_offset=timing.time_zone if isinstance(timing, Cron) else None,
-        interval=timing.every if isinstance(timing, Interval) else None,
-        time=timing.at if isinstance(timing, Once) else None,
     )

@@ -8,7 +8,10 @@ from typing import Final
 from redis.exceptions import RedisError
 from taskiq import AsyncBroker, ScheduledTask, ScheduleSource
 
+from kiqstart.infrastructure.taskiq.process import exit_on_operator_error
 from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
+from kiqstart.infrastructure.taskiq.scheduling.conversions import label_definitions
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.scheduling.memory_store import MemoryScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
@@ -27,16 +30,16 @@ _SECONDS_TO_STOP: Final = 2.0
 class DurableScheduleSource(ScheduleSource):
     """Sends what is due by itself, at the time; taskiq's loop, and its flags, have nothing to do.
 
-    The schedules are those of a table, put into effect when the scheduler starts, and those that were added with
-    `schedule_by_cron` and the like. With a `StreamBroker` all is kept in Redis; with another broker it ends with the
-    process.
+    The schedules are those of a table and of the tasks' labels (as with taskiq's LabelScheduleSource), put into effect
+    when the scheduler starts, and those that were added with `schedule_by_cron` and the like. With a `StreamBroker` all
+    is kept in Redis; with another broker it ends with the process.
 
     Args:
         broker: sends.
-        table: the schedules of this service; None: only those that were added.
+        table: the schedules of this service, beside those in labels.
     """
 
-    def __init__(self, broker: AsyncBroker, table: Sequence[Schedule] | None = None) -> None:
+    def __init__(self, broker: AsyncBroker, table: Sequence[Schedule] = ()) -> None:
         self._broker = broker
         self._table = table
         self.store = _store(broker)
@@ -45,14 +48,11 @@ class DurableScheduleSource(ScheduleSource):
         self._stop = asyncio.Event()
 
     async def startup(self) -> None:
-        """Begin to send, where this is a scheduler's process.
-
-        Raises:
-            WiringError: a schedule does not fit its task.
-        """
+        """Begin to send, where this is a scheduler's process; one with a schedule that cannot be ends with a line."""
         if not self._broker.is_scheduler_process:
             return
-        table = None if self._table is None else [schedule.definition(self._broker) for schedule in self._table]
+        with exit_on_operator_error():
+            table = self._definitions()
         deadline = self._broker.options.send_deadline if isinstance(self._broker, StreamBroker) else _SEND_DEADLINE
         ticker = Ticker(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
         self._stop = asyncio.Event()
@@ -77,6 +77,14 @@ class DurableScheduleSource(ScheduleSource):
     async def delete_schedule(self, schedule_id: str) -> None:
         """Remove a schedule that was added; see `Schedules.remove`."""
         await self.schedules.remove(schedule_id)
+
+    def _definitions(self) -> list[Definition]:
+        in_labels = label_definitions(self._broker)
+        names = {definition.name for definition in in_labels}
+        for schedule in self._table:
+            if schedule.name in names:
+                raise schedule.error("a task's label has one of that name")
+        return [*in_labels, *(schedule.definition(self._broker) for schedule in self._table)]
 
     async def _tick(self, ticker: Ticker) -> None:
         tries = 0

@@ -11,8 +11,8 @@ from taskiq import AsyncBroker
 
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, WiringError, shown_path
+from kiqstart.infrastructure.taskiq.scheduling.conversions import problem, simple_labels
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
-from kiqstart.infrastructure.taskiq.scheduling.schedules import problem
 from kiqstart.infrastructure.taskiq.scheduling.timing import Cron, Interval, Timing
 
 
@@ -70,12 +70,11 @@ class Schedule(ABC):
         task = broker.find_task(self.task)
         if task is None:
             raise self.error(f"there is no task {str(self.task)!r}")
-        simple = {name: value for name, value in task.labels.items() if isinstance(value, str | int | float | bool)}
         return Definition(
             name=self.name,
             task=str(self.task),
             kwargs=dict(self.arguments),
-            labels=simple,
+            labels=simple_labels(task.labels),
             timing=self.timing,
             missed=self.missed,
             at_most=self.at_most,

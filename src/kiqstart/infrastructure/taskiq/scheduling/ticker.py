@@ -29,7 +29,7 @@ class Ticker:
 
     Args:
         broker: makes the messages.
-        table: the schedules that the first tick puts into effect; None: whatever is in effect stays.
+        table: the schedules that the first tick puts into effect.
         clock: learns the store's time.
         send_deadline: seconds for which a message that cannot be made or sent is tried.
         name: by which other schedulers know this one.
@@ -39,7 +39,7 @@ class Ticker:
         self,
         broker: AsyncBroker,
         store: ScheduleStore,
-        table: Sequence[Definition] | None,
+        table: Sequence[Definition],
         *,
         clock: StoreClock,
         send_deadline: float,
@@ -48,8 +48,8 @@ class Ticker:
         self._broker = broker
         self._store = store
         self._table = table
-        self._table_id = hashlib.sha256(b"\n".join(sorted(one.dump() for one in table or ()))).hexdigest()
-        self._is_table_set = table is None
+        self._table_id = hashlib.sha256(b"\n".join(sorted(one.dump() for one in table))).hexdigest()
+        self._is_table_set = False
         self._is_superseded = False
         self._clock = clock
         self._attempts = Attempts(broker, deadline=send_deadline)
@@ -70,7 +70,7 @@ class Ticker:
         if self._clock.observe(look.now_ms, began):
             await self._repeat_times(look.now_ms)
             return 0.0
-        if self._table is not None and not await self._is_in_effect(look):
+        if not await self._is_in_effect(look):
             return 0.0
         followings = await self._take_steps(look)
         return self._pause(look, followings)
@@ -82,7 +82,7 @@ class Ticker:
 
     async def _set_table(self, now_ms: int) -> None:
         entries: list[Entry] = []
-        for definition in self._table or ():
+        for definition in self._table:
             following = definition.timing.next_after(from_ms(now_ms))
             due = self._due_ms.get(definition.name, None if following is None else to_ms(following))
             entries.append(Entry(name=definition.name, data=definition.dump(), due_ms=due))

@@ -1,6 +1,6 @@
 -- Puts a table of schedules into effect.
 -- KEYS  1 schedules, 2 due times, 3 last steps, 4 names of the table, 5 table in effect, 6 paused schedules
--- ARGV  1 table, then for each schedule: name, definition, when it is due if it is new or has changed
+-- ARGV  1 table, then for each schedule: name, definition, when it is due if it is new or has changed, or '' for never
 local names = {}
 for place = 2, #ARGV, 3 do
     local name, definition, due = ARGV[place], ARGV[place + 1], ARGV[place + 2]
@@ -10,7 +10,7 @@ for place = 2, #ARGV, 3 do
         redis.call('HSET', KEYS[1], name, definition)
         redis.call('ZREM', KEYS[2], name)
     end
-    if not is_paused then
+    if not is_paused and due ~= '' then
         redis.call('ZADD', KEYS[2], 'NX', due, name)
     end
     redis.call('SADD', KEYS[4], name)
