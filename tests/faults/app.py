@@ -5,6 +5,7 @@ from tests.faults.brokers import build_broker
 from tests.faults.recorder import Recorder
 from tests.faults.settings import WorkerSettings
 from tests.faults.tasks import Tasks
+from tests.faults.ticks import register_tick
 
 from kiqstart.infrastructure.taskiq.process import end_with_process_manager
 
@@ -12,6 +13,7 @@ _settings = WorkerSettings.model_validate({})
 _recorder = Recorder(_settings.records)
 broker = build_broker(_settings)
 tasks = Tasks.register(broker, _recorder)
+register_tick(broker, _recorder)
 
 
 @broker.on_event(TaskiqEvents.WORKER_STARTUP)

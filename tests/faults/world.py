@@ -100,6 +100,20 @@ class World:
             await group.wait_until_ready(processes)
         return group
 
+    async def scheduler(self) -> WorkerGroup:
+        """Start a scheduler, and wait until it is up."""
+        factory = ProcessFactory(
+            command=taskiq_command("scheduler", "tests.faults.scheduler_app:scheduler"),
+            environment=self._settings(None).environment(),
+            ready="Startup completed",
+            log_folder=self.folder,
+        )
+        process = factory.start()
+        group = WorkerGroup(process, records=self.records, faults=self.faults, guardian=self.guardian, grace=0.0)
+        self.groups.append(group)
+        await asyncio.to_thread(process.wait_for_log, factory.ready)
+        return group
+
     async def producer(self, *, url: str | None = None, started: bool = True) -> Producer:
         """Make a sender; `started` says whether it calls `startup()`, as it should."""
         producer = Producer(build_broker(self._settings(url)), self.recorder)

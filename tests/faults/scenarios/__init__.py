@@ -10,6 +10,18 @@ from tests.faults.scenarios import (
     long_tasks,
     outages,
     poison,
+    schedules,
 )
 
-__all__ = ["SCENARIOS", "connections", "deploys", "first_sends", "freezes", "kills", "long_tasks", "outages", "poison"]
+__all__ = [
+    "SCENARIOS",
+    "connections",
+    "deploys",
+    "first_sends",
+    "freezes",
+    "kills",
+    "long_tasks",
+    "outages",
+    "poison",
+    "schedules",
+]

@@ -1,0 +1,30 @@
+"""What the suite's schedulers send, and when."""
+
+from datetime import timedelta
+from typing import Final
+
+from taskiq import AsyncBroker, Context, TaskiqDepends
+from tests.faults.recorder import Recorder
+
+from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
+from kiqstart.infrastructure.taskiq.scheduling.table import CronSchedule, IntervalSchedule, ScheduleTable
+
+_TICK: Final = "tick"
+
+TABLE: Final = ScheduleTable(
+    [
+        IntervalSchedule(name="every-2-s", task=_TICK, every=timedelta(seconds=2), missed=Missed.ALL),
+        CronSchedule(name="each-minute", task=_TICK, cron="* * * * *", missed=Missed.ALL),
+    ]
+)
+"""Whatever was missed is made up, so that all that was due must have been sent."""
+
+
+def register_tick(broker: AsyncBroker, recorder: Recorder) -> None:
+    """Register a task that records itself under its id, which is that of the schedule's due time."""
+
+    async def tick(context: Context = TaskiqDepends()) -> None:
+        with recorder.run(context.message.task_id):
+            pass
+
+    broker.register_task(tick, task_name=_TICK)
