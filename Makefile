@@ -68,6 +68,10 @@ migration: $(INSTALLED) ## Write a migration from the models' changes (name="add
 benchmark-delivery: $(INSTALLED) ## Measure round trips and what tasks leave in Redis, beside plain taskiq
 	@$(RUN)python -m benchmarks.delivery $(BENCHMARK)
 
+.PHONY: benchmark-scheduling
+benchmark-scheduling: $(INSTALLED) ## Measure how late schedules are sent, and what idling costs, beside plain taskiq
+	@$(RUN)python -m benchmarks.scheduling $(BENCHMARK)
+
 .PHONY: benchmark-retention
 benchmark-retention: ROWS = 1000000
 benchmark-retention: $(INSTALLED) $(PEERS) ## Measure the clean-ups against limits and peers (BENCHMARK="--only speed")

@@ -79,13 +79,13 @@ class MemoryScheduleStore:
         self._kept = {name: one for name, one in self._kept.items() if name in names or not one.is_of_table}
         self._table = table
 
-    async def add(self, entry: Entry) -> bool:
-        """Keep it, unless the table has the name."""
-        known = self._kept.get(entry.name)
-        if known is not None and known.is_of_table:
-            return False
-        self._kept[entry.name] = _Kept(schedule=_new(entry), is_of_table=False)
-        return True
+    async def add(self, entries: Sequence[Entry]) -> list[bool]:
+        """Keep what the table has no name for."""
+        table = {name for name, one in self._kept.items() if one.is_of_table}
+        self._kept |= {
+            one.name: _Kept(schedule=_new(one), is_of_table=False) for one in entries if one.name not in table
+        }
+        return [entry.name not in table for entry in entries]
 
     async def remove(self, name: str) -> bool | None:
         """Forget it."""

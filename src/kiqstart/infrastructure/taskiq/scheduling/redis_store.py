@@ -113,10 +113,10 @@ class RedisScheduleStore:
         keys = [self._keys.schedules, self._due, self._last, self._names, self._table, self._paused]
         await _SET_TABLE(self._redis, keys, [table, *_flat(entries)])
 
-    async def add(self, entry: Entry) -> bool:
+    async def add(self, entries: Sequence[Entry]) -> list[bool]:
         """In one script."""
         keys = [self._keys.schedules, self._due, self._names, self._paused]
-        return bool(await _ADD(self._redis, keys, _flat([entry])))
+        return [bool(kept) for kept in cast("list[int]", await _ADD(self._redis, keys, _flat(entries)))]
 
     async def remove(self, name: str) -> bool | None:
         """In one script."""

@@ -1,16 +1,22 @@
 """Schedules as those who ask for them see them: added, removed, paused, sent now, and looked at."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from weakref import WeakKeyDictionary
 
 from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
 
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError, as_taskiq, definition_of
+from kiqstart.infrastructure.taskiq.scheduling.deadline import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import from_ms, occurrence_message, to_ms
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry, LastStep, ScheduleStore, StoredSchedule
 from kiqstart.infrastructure.taskiq.scheduling.timing import Once
+from kiqstart.infrastructure.taskiq.streams.batching import Batches
+from kiqstart.infrastructure.taskiq.streams.outage import through_outage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +40,7 @@ class Schedules:
     def __init__(self, broker: AsyncBroker, store: ScheduleStore) -> None:
         self._broker = broker
         self._store = store
+        self._adding: WeakKeyDictionary[asyncio.AbstractEventLoop, Batches[ScheduledTask, None]] = WeakKeyDictionary()
 
     async def add(self, schedule: ScheduledTask) -> None:
         """Add a schedule, or change the one that has its id.
@@ -43,16 +50,12 @@ class Schedules:
         Raises:
             ScheduleError: its times cannot be, its task is not known, or the service's table has that id.
             InvalidTaskArgumentsError: its task does not take these arguments.
-            RedisError: Redis is away.
+            RedisError: Redis is away for longer than the broker's send deadline.
         """
-        now = from_ms(await self._store.now_ms())
-        definition = definition_of(schedule, self._broker, interval_start=now, is_dynamic=True)
-        timing = definition.timing
-        # A time that is over is sent at once.
-        due = timing.at if isinstance(timing, Once) else timing.next_after(now)
-        entry = Entry(name=definition.name, data=definition.dump(), due_ms=None if due is None else to_ms(due))
-        if not await self._store.add(entry):
-            raise ScheduleError(f"schedule {schedule.schedule_id!r}: the service's table has one of that name")
+        loop = asyncio.get_running_loop()
+        if loop not in self._adding:
+            self._adding[loop] = Batches(self._add_batch, lambda one: len(repr(one)))
+        await self._adding[loop].add(schedule)
 
     async def remove(self, name: str) -> None:
         """Remove a schedule that was added.
@@ -134,6 +137,29 @@ class Schedules:
         """Seconds since a scheduler last looked at what is due; None: none is there."""
         beats = await self._store.heartbeats()
         return min(((beats.now_ms - seen) / 1000 for seen in beats.seen_ms.values()), default=None)
+
+    async def _add_batch(self, batch: Sequence[ScheduledTask]) -> Sequence[BaseException | None]:
+        now = from_ms(await through_outage(self._store.now_ms, send_deadline(self._broker)))
+        answers: list[BaseException | None] = [None] * len(batch)
+        entries: dict[int, Entry] = {}
+        for place, schedule in enumerate(batch):
+            try:
+                entries[place] = self._entry(schedule, now)
+            except (ScheduleError, InvalidTaskArgumentsError) as error:
+                answers[place] = error
+        wanted = list(entries.values())
+        kept = await through_outage(lambda: self._store.add(wanted), send_deadline(self._broker))
+        for (place, entry), is_kept in zip(entries.items(), kept, strict=True):
+            if not is_kept:
+                answers[place] = ScheduleError(f"schedule {entry.name!r}: the service's table has one of that name")
+        return answers
+
+    def _entry(self, schedule: ScheduledTask, now: datetime) -> Entry:
+        definition = definition_of(schedule, self._broker, interval_start=now, is_dynamic=True)
+        timing = definition.timing
+        # A time that is over is sent at once.
+        due = timing.at if isinstance(timing, Once) else timing.next_after(now)
+        return Entry(name=definition.name, data=definition.dump(), due_ms=None if due is None else to_ms(due))
 
 
 def _kept(stored: StoredSchedule) -> KeptSchedule:

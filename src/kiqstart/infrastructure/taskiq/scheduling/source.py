@@ -11,6 +11,7 @@ from taskiq import AsyncBroker, ScheduledTask, ScheduleSource
 from kiqstart.infrastructure.taskiq.process import exit_on_operator_error
 from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
 from kiqstart.infrastructure.taskiq.scheduling.conversions import label_definitions
+from kiqstart.infrastructure.taskiq.scheduling.deadline import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.scheduling.memory_store import MemoryScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
@@ -23,7 +24,6 @@ from kiqstart.infrastructure.taskiq.streams.outage import pause, reason
 
 logger = getLogger(__name__)
 
-_SEND_DEADLINE: Final = 30.0
 _SECONDS_TO_STOP: Final = 2.0
 
 
@@ -53,7 +53,7 @@ class DurableScheduleSource(ScheduleSource):
             return
         with exit_on_operator_error():
             table = self._definitions()
-        deadline = self._broker.options.send_deadline if isinstance(self._broker, StreamBroker) else _SEND_DEADLINE
+        deadline = send_deadline(self._broker)
         ticker = Ticker(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
         self._stop = asyncio.Event()
         self._ticking = asyncio.create_task(self._tick(ticker), name="ticker")

@@ -154,8 +154,8 @@ class ScheduleStore(Protocol):
         """Put a table into effect: what is new or changed is due as its entry says, what it does not have is gone."""
         ...
 
-    async def add(self, entry: Entry) -> bool:
-        """Add or change a schedule that is in no table; False where the table has one of that name."""
+    async def add(self, entries: Sequence[Entry]) -> list[bool]:
+        """Add or change schedules that are in no table; False for each where the table has one of that name."""
         ...
 
     async def remove(self, name: str) -> bool | None:

@@ -1,7 +1,9 @@
 """Which errors of Redis pass by themselves, and how long to wait for that."""
 
+import asyncio
 import random
-from typing import Final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
 
 from redis.exceptions import (
     AuthenticationError,
@@ -18,6 +20,10 @@ from redis.exceptions import (
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+
+from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+
+Answer = TypeVar("Answer")
 
 _PASSING: Final = (
     RedisConnectionError,
@@ -63,6 +69,20 @@ def pause(tries: int) -> float:
     """Seconds to wait after so many failed tries: 0.05, doubled each time up to 1, less up to half of it by chance."""
     longest = min(_FIRST_PAUSE * 2.0 ** min(tries, 10), _LONGEST_PAUSE)
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  # not a secret
+
+
+async def through_outage(call: Callable[[], Awaitable[Answer]], deadline: float) -> Answer:
+    """Make a call that may be repeated, again and again for up to `deadline` seconds while Redis is away."""
+    until = local_time() + deadline
+    tries = 0
+    while True:
+        try:
+            return await call()
+        except Exception as error:
+            if not is_outage(error) or local_time() >= until:
+                raise
+            await asyncio.sleep(pause(tries))
+            tries += 1
 
 
 def reason(error: BaseException) -> str:
