@@ -18,13 +18,17 @@ logger = getLogger(__name__)
 
 # A message is made in far less; what takes longer is looked for at the next tick.
 _SECONDS_TO_WAIT: Final = 0.05
+# A message that was made ahead says nothing of being late.
+_STALE_MS: Final = 500
 
 
 @dataclass(kw_only=True)
 class _Attempt:
     due: DueSchedule
-    began: float
+    made_for_ms: int
     work: "asyncio.Task[list[Firing]]"
+    began: float | None = None
+    """When it was first due here; None: it is not yet."""
     problem: str = ""
 
 
@@ -45,13 +49,21 @@ class Attempts:
         return len(self._attempts)
 
     async def firings(self, due: Sequence[DueSchedule], now_ms: int) -> list[Firing]:
-        """The steps that can be taken now. What cannot be read is in `unreadable` afterwards."""
+        """The steps that can be taken now. What cannot be read is in `unreadable` afterwards.
+
+        Of what is due only soon, the messages are made ahead.
+        """
         self._forget_all_but(due)
         begun = [work for one in due if (work := self._begin(one, now_ms)) is not None]
         if begun:
             await asyncio.wait(begun, timeout=_SECONDS_TO_WAIT)
         self.unreadable.clear()
-        return [firing for attempt in self._attempts.values() for firing in await self._come_to(attempt, now_ms)]
+        return [
+            firing
+            for attempt in self._attempts.values()
+            if attempt.due.due_ms <= now_ms
+            for firing in self._come_to(attempt, now_ms)
+        ]
 
     def fail(self, firing: Firing, problem: str) -> None:
         """The store did not take a step: it is tried again until the deadline."""
@@ -71,15 +83,20 @@ class Attempts:
                 del self._attempts[name]
 
     def _begin(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[Firing]] | None":
+        """Make its messages: for its time, where that comes, else for now. Gives the work that can be waited for."""
+        for_ms = max(due.due_ms, now_ms)
         attempt = self._attempts.get(due.name)
-        if attempt is not None and not attempt.work.done():
-            return None
-        work = asyncio.create_task(self._make(due, now_ms))
         if attempt is None:
-            self._attempts[due.name] = _Attempt(due=due, began=local_time(), work=work)
+            work = asyncio.create_task(self._make(due, for_ms))
+            attempt = self._attempts[due.name] = _Attempt(due=due, made_for_ms=for_ms, work=work)
+            is_new = True
         else:
-            attempt.work = work
-        return work
+            is_new = attempt.work.done() and (bool(attempt.problem) or for_ms - attempt.made_for_ms > _STALE_MS)
+            if is_new:
+                attempt.work, attempt.made_for_ms = asyncio.create_task(self._make(due, for_ms)), for_ms
+        if attempt.began is None and due.due_ms <= now_ms:
+            attempt.began = local_time()
+        return attempt.work if is_new and due.due_ms <= now_ms else None
 
     async def _make(self, due: DueSchedule, now_ms: int) -> list[Firing]:
         definition = Definition.load(due.data)
@@ -100,7 +117,7 @@ class Attempts:
             )
         return firings
 
-    async def _come_to(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
+    def _come_to(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
         if attempt.work.done():
             error = attempt.work.exception()
             if error is None:
@@ -118,7 +135,7 @@ class Attempts:
         return self._give_up(attempt, now_ms) if self._is_over(attempt) else []
 
     def _is_over(self, attempt: _Attempt) -> bool:
-        return local_time() - attempt.began > self._deadline
+        return attempt.began is not None and local_time() - attempt.began > self._deadline
 
     def _report(self, attempt: _Attempt, problem: str) -> None:
         if problem != attempt.problem:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from taskiq import BrokerMessage
 
 from kiqstart.infrastructure.taskiq.scheduling.store import (
+    SECONDS_AHEAD,
     Answer,
     DueSchedule,
     Entry,
@@ -55,7 +56,7 @@ class MemoryScheduleStore:
         due = [DueSchedule(name=name, due_ms=time, data=self._kept[name].schedule.data) for time, name in times]
         return Look(
             now_ms=now,
-            due=[one for one in due if one.due_ms <= now][:limit],
+            due=[one for one in due if one.due_ms <= now + SECONDS_AHEAD * 1000][:limit],
             next_due_ms=next((time for time, _ in times if time > now), None),
             schedulers=list(self._seen_ms),
             table=self._table,

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.infrastructure.taskiq.scheduling.store import (
+    SECONDS_AHEAD,
     Answer,
     DueSchedule,
     Entry,
@@ -73,7 +74,8 @@ class RedisScheduleStore:
     async def look(self, scheduler: str, limit: int) -> Look:
         """One script, whose cost follows what is due."""
         keys = [self._keys.schedules, self._due, self._schedulers, self._table]
-        answer = await _LOOK(self._redis, keys, [scheduler, limit, round(SECONDS_UNTIL_GONE * 1000), self._time()])
+        gone_ms, soon_ms = round(SECONDS_UNTIL_GONE * 1000), round(SECONDS_AHEAD * 1000)
+        answer = await _LOOK(self._redis, keys, [scheduler, limit, gone_ms, soon_ms, self._time()])
         now, following, table, schedulers, due = cast("tuple[int, bytes, bytes, list[bytes], list[bytes]]", answer)
         next_due = round(float(following))
         return Look(

@@ -3,9 +3,12 @@
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 from taskiq import BrokerMessage
+
+SECONDS_AHEAD: Final = 1.0
+"""What is due so soon is looked at with what is due, so that its message can be made before its time."""
 
 
 class Outcome(StrEnum):
@@ -39,7 +42,7 @@ class Look:
 
     Args:
         now_ms: the store's time, in milliseconds since the Unix epoch.
-        due: what is due, the longest first.
+        due: what is due or will be within `SECONDS_AHEAD`, the earliest first.
         next_due_ms: when something is due next; None: nothing is.
         schedulers: the names of all that live.
         table: the table in effect; None: the store does not know any.
@@ -139,7 +142,7 @@ class ScheduleStore(Protocol):
         ...
 
     async def look(self, scheduler: str, limit: int) -> Look:
-        """Note that a scheduler lives, and see what is due, at most `limit` schedules."""
+        """Note that a scheduler lives, and see what is due or soon will be, at most `limit` schedules."""
         ...
 
     async def leave(self, scheduler: str) -> None:

@@ -17,6 +17,8 @@ from kiqstart.infrastructure.taskiq.scheduling.store import Answer, Entry, Firin
 
 logger = getLogger(__name__)
 
+# A look is cheap even if many are due; a script of many steps keeps Redis from others.
+_LOOKED_AT: Final = 1000
 _AT_ONCE: Final = 200
 # How long a new schedule, or a change of one, may take to be noticed.
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
@@ -66,7 +68,7 @@ class Ticker:
         if not self._is_table_set:
             await self._set_table(await self._store.now_ms())
         began = self._clock.steady()
-        look = await self._store.look(self._name, _AT_ONCE + len(self._attempts))
+        look = await self._store.look(self._name, _LOOKED_AT + len(self._attempts))
         if self._clock.observe(look.now_ms, began):
             await self._repeat_times(look.now_ms)
             return 0.0
@@ -104,7 +106,9 @@ class Ticker:
         firings = await self._attempts.firings(look.due, look.now_ms)
         for due in self._attempts.unreadable:
             await self._store.set_aside(due)
-        answers = await self._store.fire(firings) if firings else []
+        answers: list[Answer] = []
+        for place in range(0, len(firings), _AT_ONCE):
+            answers += await self._store.fire(firings[place : place + _AT_ONCE])
         followings: list[int] = []
         for firing, answer in zip(firings, answers, strict=True):
             await self._note(firing, answer, look.now_ms)
@@ -147,7 +151,7 @@ class Ticker:
             await self._store.hurry(entries[place : place + _AT_ONCE])
 
     def _pause(self, look: Look, followings: Sequence[int]) -> float:
-        if len(look.due) >= _AT_ONCE:
+        if len(look.due) >= _LOOKED_AT and look.due[-1].due_ms <= look.now_ms:
             return 0.0
         times = [*followings, *([] if look.next_due_ms is None else [look.next_due_ms])]
         behind = sorted(look.schedulers).index(self._name) * _SECONDS_BEHIND

@@ -1,12 +1,13 @@
--- A scheduler says that it lives, and sees what is due.
+-- A scheduler says that it lives, and sees what is due, or will be soon.
 -- KEYS  1 schedules, 2 due times, 3 schedulers, 4 table in effect
--- ARGV  1 scheduler, 2 how many, 3 milliseconds after which a scheduler that does not look counts as gone, 4 now or ''
--- Returns now, the next time at which something is due or -1, the table or '', the schedulers, and what is due: name,
--- time, definition or ''.
-local now = time_or_now(ARGV[4])
+-- ARGV  1 scheduler, 2 how many, 3 milliseconds after which a scheduler that does not look counts as gone,
+--       4 milliseconds that are soon, 5 now or ''
+-- Returns now, the next time at which something is due or -1, the table or '', the schedulers, and what is due or will be:
+-- name, time, definition or ''.
+local now = time_or_now(ARGV[5])
 redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[3])
-local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'WITHSCORES', 'LIMIT', 0, ARGV[2])
+local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now + ARGV[4], 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 local answer = {}
 for place = 1, #due, 2 do
     table.insert(answer, due[place])
