@@ -1,6 +1,10 @@
 """redis-py's clients, mended where they would hand a dead connection to a caller, leave one open or hide a failure."""
 
+import asyncio
+import threading
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import cast
 
 import redis
@@ -16,6 +20,7 @@ from redis.asyncio.sentinel import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+_SECONDS_BETWEEN_LOOKS = 1.0
 # What Sentinels tell of each service by name.
 _Masters = dict[str, dict[str, str | int]]
 
@@ -72,10 +77,38 @@ class AsyncSentinels(Sentinel):
 
 
 class AsyncSentinelPool(SentinelConnectionPool):
-    """Closes its connections to the Sentinels with those to the master."""
+    """Leaves a master that the Sentinels no longer name, within a second or so.
+
+    That one goes on taking commands until it is told, 8 s after a planned failover, and then drops what it has taken.
+    """
+
+    _look: asyncio.Task[None] | None = None
+    _looked_at = float("-inf")
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connect to the master, where the connection is none or one to its predecessor."""
+        self._look_for_failover()
+        place = cast("Connection", connection)
+        if connection.is_connected and self.master_address not in (None, (place.host, place.port)):
+            await connection.disconnect()
+        await super().ensure_connection(connection)
+
+    def _look_for_failover(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if now - self._looked_at >= _SECONDS_BETWEEN_LOOKS and (self._look is None or self._look.done()):
+            self._looked_at = now
+            self._look = asyncio.create_task(self._ask_sentinels(), name="failover")
+
+    async def _ask_sentinels(self) -> None:
+        # As long as no Sentinel answers, the master is the one that it was.
+        with suppress(RedisConnectionError, RedisTimeoutError):
+            self.master_address = await self.sentinel_manager.discover_master(self.service_name)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection, those to the Sentinels too."""
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.wait({self._look})
         await super().aclose()
         await self.sentinel_manager.aclose()
 
@@ -101,10 +134,35 @@ class Sentinels(redis.sentinel.Sentinel):
 
 
 class SentinelPool(redis.sentinel.SentinelConnectionPool):
-    """Closes its connections to the Sentinels with those to the master."""
+    """Leaves a master that the Sentinels no longer name, as `AsyncSentinelPool` does."""
+
+    _look: threading.Thread | None = None
+    _looked_at = float("-inf")
+
+    def get_connection(self, *_: object, **__: object) -> redis.Connection:
+        """A connection to the master."""
+        self._look_for_failover()
+        while True:
+            connection = super().get_connection()
+            if self.master_address in (None, (connection.host, connection.port)):
+                return connection
+            # Its predecessor's; the pool takes none of these back.
+            self.release(connection)
+
+    def _look_for_failover(self) -> None:
+        # In a thread of its own: a Sentinel that hangs must not hold up a beat.
+        now = time.monotonic()
+        if now - self._looked_at >= _SECONDS_BETWEEN_LOOKS and (self._look is None or not self._look.is_alive()):
+            self._looked_at = now
+            self._look = threading.Thread(target=self._ask_sentinels, name="failover", daemon=True)
+            self._look.start()
+
+    def _ask_sentinels(self) -> None:
+        with suppress(RedisConnectionError, RedisTimeoutError):
+            self.proxy.master_address = self.sentinel_manager.discover_master(self.service_name)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, those to the Sentinels too."""
         super().close()
         for sentinel in cast("list[redis.Redis]", self.sentinel_manager.sentinels):
             sentinel.close()
