@@ -21,6 +21,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 _SECONDS_BETWEEN_LOOKS = 1.0
+# A command waits no longer for an answer of the Sentinels, since they may be away while the master is not.
+_SECONDS_TO_LOOK = 0.2
 # What Sentinels tell of each service by name.
 _Masters = dict[str, dict[str, str | int]]
 
@@ -87,17 +89,21 @@ class AsyncSentinelPool(SentinelConnectionPool):
 
     async def ensure_connection(self, connection: AbstractConnection) -> None:
         """Connect to the master, where the connection is none or one to its predecessor."""
-        self._look_for_failover()
-        place = cast("Connection", connection)
-        if connection.is_connected and self.master_address not in (None, (place.host, place.port)):
-            await connection.disconnect()
+        if connection.is_connected:
+            await self._look_for_failover()
+            place = cast("Connection", connection)
+            if self.master_address not in (None, (place.host, place.port)):
+                await connection.disconnect()
         await super().ensure_connection(connection)
 
-    def _look_for_failover(self) -> None:
+    async def _look_for_failover(self) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._looked_at >= _SECONDS_BETWEEN_LOOKS and (self._look is None or self._look.done()):
+        if self._look is None or self._look.done():
+            if now - self._looked_at < _SECONDS_BETWEEN_LOOKS:
+                return
             self._looked_at = now
             self._look = asyncio.create_task(self._ask_sentinels(), name="failover")
+        await asyncio.wait({self._look}, timeout=max(self._looked_at + _SECONDS_TO_LOOK - now, 0))
 
     async def _ask_sentinels(self) -> None:
         # As long as no Sentinel answers, the master is the one that it was.
@@ -152,10 +158,13 @@ class SentinelPool(redis.sentinel.SentinelConnectionPool):
     def _look_for_failover(self) -> None:
         # In a thread of its own: a Sentinel that hangs must not hold up a beat.
         now = time.monotonic()
-        if now - self._looked_at >= _SECONDS_BETWEEN_LOOKS and (self._look is None or not self._look.is_alive()):
+        if self._look is None or not self._look.is_alive():
+            if now - self._looked_at < _SECONDS_BETWEEN_LOOKS:
+                return
             self._looked_at = now
             self._look = threading.Thread(target=self._ask_sentinels, name="failover", daemon=True)
             self._look.start()
+        self._look.join(max(self._looked_at + _SECONDS_TO_LOOK - now, 0))
 
     def _ask_sentinels(self) -> None:
         with suppress(RedisConnectionError, RedisTimeoutError):
