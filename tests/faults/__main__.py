@@ -65,6 +65,8 @@ async def _play(options: _Options, home: Path, guard: Guardian) -> bool:
     failed = [outcome for outcome in outcomes if outcome.problems]
     for outcome in failed:
         print(table.report(outcome))
+    if failed:
+        print(f"\n{table.summary(failed)}")
     print(f"\n{len(outcomes) - len(failed)} of {len(outcomes)} scenarios kept all promises.")
     return not failed
 
