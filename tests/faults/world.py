@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -132,6 +132,15 @@ class World:
         except TimeoutError:
             return False
         return True
+
+    async def wait_until_run(self, names: Sequence[str], within: float = SECONDS_TO_DRAIN) -> None:
+        """Wait until all of these tasks run at once."""
+
+        async def are_running() -> bool:
+            running = {name for group in self.groups for name in group.running()}
+            return running.issuperset(names)
+
+        await eventually(are_running, within=within)
 
     async def leftovers(self, within: float = SECONDS_TO_TIDY) -> Leftovers:
         """What is in the queue's streams; nothing, or what is still there after so many seconds."""

@@ -9,13 +9,13 @@ from tests.faults.world import QUEUE, World
 from kiqstart.testing import eventually
 
 
-@scenario("a worker frozen past its lease, and thawed", both_receivers=True, lease=2.0)
+@scenario("a worker frozen past its lease, and thawed", both_receivers=True, lease=2.0, cuts_short=5)
 async def freeze_past_the_lease(world: World) -> None:
     frozen = await world.workers()
     producer = await world.producer()
-    long = await producer.send_naps("long", 5, 6.0)
+    long = await producer.send_naps("long", 5, 8.0)
     await frozen.wait_until_running(5)
-    await producer.send_naps("short", 30, 0.5)
+    await producer.send_naps("short", 30, 1.0)
     await frozen.wait_until_running(15)
     with frozen.frozen():
         other = await world.workers()

@@ -7,10 +7,10 @@ from tests.faults.world import World
 
 
 def _seconds(world: World) -> float:
-    return 20.0 if world.long else 5.0
+    return 20.0 if world.long else 7.0
 
 
-@scenario("tasks that wait past several leases", both_receivers=True, lease=1.0)
+@scenario("tasks that wait past several leases", both_receivers=True, lease=2.0)
 async def wait_long(world: World) -> None:
     await world.workers()
     await world.workers()
@@ -24,7 +24,7 @@ async def wait_long(world: World) -> None:
     await world.drain(within=30.0)
 
 
-@scenario("tasks that block the loop past several leases", both_receivers=True, lease=1.0)
+@scenario("tasks that block the loop past several leases", both_receivers=True, lease=2.0)
 async def block_the_loop(world: World) -> None:
     busy = await world.workers()
     producer = await world.producer()
