@@ -2,6 +2,7 @@
 
 import asyncio
 import shutil
+import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from typing import Final
 
 from tests.faults.brokers import build_broker
 from tests.faults.checker import Checker
-from tests.faults.fault import Faults
+from tests.faults.fault import Fault, Faults
 from tests.faults.guardian import Guardian
 from tests.faults.producer import Producer
 from tests.faults.recorder import Recorder
@@ -98,6 +99,13 @@ class World:
         self.groups.append(group)
         if wait:
             await group.wait_until_ready(processes)
+        return group
+
+    async def take_over(self, *faults: Fault) -> WorkerGroup:
+        """Start workers for what those faults have left to nobody."""
+        group = await self.workers()
+        for fault in faults:
+            fault.alone_until = time.monotonic()
         return group
 
     async def producer(self, *, url: str | None = None, started: bool = True) -> Producer:

@@ -1,7 +1,6 @@
 """SIGTERM, with and without somebody to take over."""
 
 import asyncio
-import time
 
 from tests.faults.scenario import scenario
 from tests.faults.workers import SECONDS_TO_EXIT, WorkerGroup, wait_until_exited
@@ -32,14 +31,11 @@ async def deploy(world: World) -> None:
 async def outlast_the_grace(world: World) -> None:
     old = await world.workers(grace=2.0)
     producer = await world.producer()
-    await producer.send_naps("long", 5, 9.0)
-    await old.wait_until_running(5)
-    # They are up before the grace is over, or their start would count as recovery.
-    await world.workers()
+    await producer.send_naps("long", 5, 8.0)
     await producer.send_naps("short", 35, 1.0)
     await old.wait_until_running(10)
-    old.terminate()
-    took = await old.wait_until_gone(within=20.0)
+    fault = old.terminate()
+    took, _ = await asyncio.gather(old.wait_until_gone(within=20.0), world.take_over(fault))
     _expect_end_after(world, old, took, at_most=_SECONDS_OF_MANAGER + 2.0 + SECONDS_TO_EXIT)
 
 
@@ -47,7 +43,7 @@ def _expect_end_after(world: World, group: WorkerGroup, took: float, *, at_most:
     world.expect(took < at_most, f"the workers of {group.pid} took {took:.1f} s to end, {at_most} s are enough")
 
 
-@scenario("SIGTERM without anybody to take over", lease=60.0, cuts_short=10)
+@scenario("SIGTERM without anybody to take over", lease=60.0, recovers_within=3.0, cuts_short=10)
 async def come_back_later(world: World) -> None:
     old = await world.workers(grace=1.0)
     producer = await world.producer()
@@ -55,9 +51,7 @@ async def come_back_later(world: World) -> None:
     await old.wait_until_running(20)
     fault = old.terminate()
     await old.wait_until_gone(within=20.0)
-    # What outlasted the grace waits for the new workers, not longer.
-    fault.grace = time.monotonic() - fault.began
-    await world.workers()
+    await world.take_over(fault)
 
 
 @scenario("rolling deploys under load", recovers_within=3.0)

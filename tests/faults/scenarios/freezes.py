@@ -17,8 +17,8 @@ async def freeze_past_the_lease(world: World) -> None:
     await frozen.wait_until_running(5)
     await producer.send_naps("short", 30, 1.0)
     await frozen.wait_until_running(15)
-    with frozen.frozen():
-        other = await world.workers()
+    with frozen.frozen() as fault:
+        other = await world.take_over(fault)
         await eventually(lambda: _run_in(long, other), within=20.0)
         await asyncio.sleep(1.0)
     # It ends its runs now, while the others have hardly begun.

@@ -33,11 +33,10 @@ async def kill_all(world: World) -> None:
     await producer.send_naps("task", 60, 2.0)
     for group in groups:
         await group.wait_until_running(10)
-    for group in groups:
-        group.kill()
+    kills = [group.kill() for group in groups]
     await asyncio.sleep(0.5)
     await producer.send_naps("later", 20, 0.0)
-    await world.workers()
+    await world.take_over(*kills)
 
 
 # The lease is so long that what is not given back is missing at the end.
