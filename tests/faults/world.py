@@ -79,16 +79,27 @@ class World:
         *,
         processes: int = 1,
         grace: float = 5.0,
+        prefetch: int = 0,
         url: str | None = None,
         receiver: ReceiverKind | None = None,
         wait: bool = True,
     ) -> WorkerGroup:
-        """Start a group of workers, and wait until it is up."""
+        """Start a group of workers that run 20 tasks at once, and wait until it is up.
+
+        Args:
+            processes: how many there are.
+            grace: seconds for tasks that run when they are asked to end.
+            prefetch: how many tasks each reads ahead.
+            url: how they reach Redis; None: without a detour.
+            receiver: what they run; None: that of this world.
+            wait: whether to wait.
+        """
         receiver = receiver or self.receiver
         arguments = ["--receiver", "taskiq.receiver.receiver:Receiver"] if receiver is ReceiverKind.TASKIQ else []
         command = taskiq_command("worker", "tests.faults.app:broker", "--wait-tasks-timeout", f"{grace:g}")
+        load = ["--max-async-tasks", "20", "--max-prefetch", str(prefetch)]
         factory = ProcessFactory(
-            command=[*command, "--workers", str(processes), "--max-async-tasks", "20", *arguments],
+            command=[*command, "--workers", str(processes), *load, *arguments],
             environment=self._settings(url).environment(),
             ready="",
             log_folder=self.folder,

@@ -25,7 +25,7 @@ async def cut_all(world: World) -> None:
 
 @scenario("a network that cuts at any byte", both_receivers=True)
 async def cut_anywhere(world: World) -> None:
-    await _storm(world, Storm(mean_bytes=4000.0))
+    await _storm(world, Storm(mean_bytes=1500.0))
 
 
 @scenario("a network that loses answers", both_receivers=True)

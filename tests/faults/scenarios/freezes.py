@@ -51,5 +51,8 @@ async def freeze_shortly(world: World) -> None:
         await frozen.wait_until_running(5)
         for _ in range(3):
             with frozen.frozen():
-                await asyncio.sleep(2.0)
+                await asyncio.sleep(3.0)
             await asyncio.sleep(1.5)
+    await world.drain()
+    again = [name for name, runs in world.records.runs.items() if len(runs) > 1]
+    world.expect(not again, f"others took tasks of the worker that was frozen: {', '.join(again)}")
