@@ -2,7 +2,6 @@
 
 from typing import Final
 
-from taskiq import AsyncBroker
 from taskiq.middlewares import SmartRetryMiddleware
 from taskiq.serializers import ORJSONSerializer
 from tests.faults.settings import WorkerSettings
@@ -14,7 +13,7 @@ RESULT_SECONDS: Final = 30.0
 """For so long results are kept: longer than any scenario looks for them, short enough to see that they go."""
 
 
-def build_broker(settings: WorkerSettings) -> AsyncBroker:
+def build_broker(settings: WorkerSettings) -> StreamBroker:
     """Give a broker on that Redis and queue, not yet started and without tasks."""
     broker = StreamBroker(
         settings.redis_url,

@@ -65,9 +65,9 @@ class Checker:
         return next((fault for fault in self._hits if self._explains(fault, run, following)), None)
 
     def restarts(self, fault: Fault) -> list[float]:
-        """When the tasks that a fault took from their workers were begun again, in seconds after it."""
+        """When the tasks that a fault took from their workers were begun again, in seconds since it could be."""
         # What outlasts its grace can be given back only then.
-        zero = fault.began + fault.grace
+        zero = max(fault.began + fault.grace, fault.alone_until)
         return [
             following.start - zero
             for runs in self._repeated

@@ -28,6 +28,7 @@ class Fault:
         ended: when it was over; the same as `began` where it takes no time.
         pid: the worker process that was hit, or the process manager whose workers all were. None: no process.
         grace: for SIGTERM, the seconds that running tasks were given.
+        alone_until: where nobody was there to take over, the time at which somebody was.
         note: for the log.
     """
 
@@ -36,6 +37,7 @@ class Fault:
     ended: float
     pid: int | None = None
     grace: float = 0.0
+    alone_until: float = 0.0
     note: str = ""
 
     def __str__(self) -> str:

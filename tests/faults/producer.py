@@ -5,9 +5,11 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, Concatenate, ParamSpec
 
-from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
+from taskiq import AsyncTaskiqDecoratedTask
 from tests.faults.recorder import Mark, Recorder
 from tests.faults.tasks import Tasks
+
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 
 P = ParamSpec("P")
 
@@ -15,7 +17,7 @@ P = ParamSpec("P")
 class Producer:
     """A program that sends."""
 
-    def __init__(self, broker: AsyncBroker, recorder: Recorder) -> None:
+    def __init__(self, broker: StreamBroker, recorder: Recorder) -> None:
         self.broker = broker
         self.tasks = Tasks.register(broker, recorder)
         self.refused: list[str] = []

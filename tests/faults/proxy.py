@@ -3,13 +3,15 @@
 import asyncio
 import random
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from tests.faults.redis_server import free_port
+from tests.network.relay import Relay, Streams, Then, relaying
 
-_CHUNK: Final = 65_536
+_HOST: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +27,7 @@ class Storm:
     lost_answers: float = 0.0
 
 
-class CuttingProxy:
+class CuttingProxy(Relay):
     """Passes everything on; in a storm it cuts.
 
     Args:
@@ -34,83 +36,44 @@ class CuttingProxy:
     """
 
     def __init__(self, upstream: int, *, seed: int = 0) -> None:
+        super().__init__()
         self.port: Final = free_port()
-        self.url: Final = f"redis://127.0.0.1:{self.port}/0"
+        self.url: Final = f"redis://{_HOST}:{self.port}/0"
         self.storm: Storm | None = None
-        self.cuts = 0
+        self._broken = 0
         self._upstream: Final = upstream
         self._random: Final = random.Random(seed)  # noqa: S311  # no secret
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a client."""
-        try:
-            server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._upstream)
-        except OSError:
-            writer.transport.abort()
-            return
-        loses_answer = asyncio.Event()
-        pumps = {
-            asyncio.create_task(self._requests(reader, server_writer, loses_answer)),
-            asyncio.create_task(self._answers(server_reader, writer, loses_answer)),
-        }
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            for end in (writer, server_writer):
-                end.close()
-                with suppress(OSError):
-                    await end.wait_closed()
+    @property
+    def cuts(self) -> int:
+        """How many connections were cut."""
+        return self._broken + self.lost_answers
 
-    async def _requests(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses_answer: asyncio.Event
-    ) -> None:
-        while data := await reader.read(_CHUNK):
-            if not await self._pass_on(data, writer):
-                return
-            if self.storm and self._random.random() < self.storm.lost_answers:
-                loses_answer.set()
+    async def connect(self) -> Streams:
+        """Connect to Redis."""
+        return await asyncio.open_connection(_HOST, self._upstream)
 
-    async def _answers(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses_answer: asyncio.Event
-    ) -> None:
-        while data := await reader.read(_CHUNK):
-            if loses_answer.is_set():
-                self.cuts += 1
-                return
-            if not await self._pass_on(data, writer):
-                return
+    def on_request(self, data: bytes) -> tuple[bytes, Then]:
+        """Break it off or lose the answer to it, by lot."""
+        passed, then = self.on_answer(data)
+        if then is Then.GO_ON and self.storm and self._random.random() < self.storm.lost_answers:
+            then = Then.LOSE_ANSWER
+        return passed, then
 
-    async def _pass_on(self, data: bytes, writer: asyncio.StreamWriter) -> bool:
-        """Write the data, or the part before a cut; False says that it was cut."""
+    def on_answer(self, data: bytes) -> tuple[bytes, Then]:
+        """Break it off, by lot."""
         room = len(data)
         if self.storm and self.storm.mean_bytes:
             room = int(self._random.expovariate(1 / self.storm.mean_bytes))
-        writer.write(data[:room])
-        await writer.drain()
-        if room < len(data):
-            self.cuts += 1
-        return room >= len(data)
+        if room >= len(data):
+            return data, Then.GO_ON
+        self._broken += 1
+        return data[:room], Then.CUT
 
 
 @asynccontextmanager
 async def cutting_proxy(upstream: int, *, seed: int = 0) -> AsyncGenerator[CuttingProxy]:
     """Run a proxy before the Redis on that port."""
     proxy = CuttingProxy(upstream, seed=seed)
-    clients: set[asyncio.Task[None]] = set()
-
-    def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        client = asyncio.create_task(proxy.serve(reader, writer))
-        clients.add(client)
-        client.add_done_callback(clients.discard)
-
-    server = await asyncio.start_server(serve, "127.0.0.1", proxy.port)
-    try:
+    async with relaying(proxy, partial(asyncio.start_server, host=_HOST, port=proxy.port)):
         yield proxy
-    finally:
-        server.close()
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)

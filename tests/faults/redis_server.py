@@ -19,6 +19,7 @@ from tests.faults.fault import Fault, Faults, Kind
 from tests.faults.guardian import Guardian, kill_group
 
 from kiqstart.infrastructure.local_stack.redis import find_redis
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.testing import eventually
 
 # Below the ports that the system gives to outgoing connections: one of those could take the port of a stopped server.
@@ -141,6 +142,11 @@ class PrivateRedis:
                     names = cast("list[dict[str, bytes]]", await redis.xinfo_consumers(key, group["name"]))
                     consumers.update(consumer["name"] for consumer in names)
         return Leftovers(entries=entries, pending=pending, consumers=len(consumers))
+
+    async def registered(self, queue: str) -> int:
+        """Count the workers that the queue knows."""
+        async with self.client() as redis:
+            return await redis.zcard(QueueKeys(queue).workers)
 
     async def size(self) -> Size:
         """What the data take."""

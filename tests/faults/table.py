@@ -1,5 +1,7 @@
 """The suite's lines on standard output."""
 
+from collections.abc import Sequence
+
 from tests.faults.scenario import Outcome
 
 HEADER = (
@@ -19,6 +21,16 @@ def line(outcome: Outcome) -> str:
         f"{outcome.scenario.name:50}  {outcome.receiver:8}  {counts}  {len(verdict.twice):5}  {recovery:>12}"
         f"  {outcome.seconds:7.1f}  {'FAILED' if outcome.problems else 'ok'}"
     )
+
+
+def summary(failed: Sequence[Outcome]) -> str:
+    """What is printed last, since it is what is seen first: the names of scenarios and a line for each problem."""
+    lines = [
+        f"FAILED {outcome.scenario.name} ({outcome.receiver} receiver): {problem.strip().splitlines()[-1]}"
+        for outcome in failed
+        for problem in outcome.problems
+    ]
+    return "\n".join(lines)
 
 
 def report(outcome: Outcome) -> str:

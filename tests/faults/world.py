@@ -2,7 +2,8 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -11,7 +12,7 @@ from typing import Final
 
 from tests.faults.brokers import build_broker
 from tests.faults.checker import Checker
-from tests.faults.fault import Faults
+from tests.faults.fault import Fault, Faults
 from tests.faults.guardian import Guardian
 from tests.faults.producer import Producer
 from tests.faults.recorder import Recorder
@@ -78,16 +79,27 @@ class World:
         *,
         processes: int = 1,
         grace: float = 5.0,
+        prefetch: int = 0,
         url: str | None = None,
         receiver: ReceiverKind | None = None,
         wait: bool = True,
     ) -> WorkerGroup:
-        """Start a group of workers, and wait until it is up."""
+        """Start a group of workers that run 20 tasks at once, and wait until it is up.
+
+        Args:
+            processes: how many there are.
+            grace: seconds for tasks that run when they are asked to end.
+            prefetch: how many tasks each reads ahead.
+            url: how they reach Redis; None: without a detour.
+            receiver: what they run; None: that of this world.
+            wait: whether to wait.
+        """
         receiver = receiver or self.receiver
         arguments = ["--receiver", "taskiq.receiver.receiver:Receiver"] if receiver is ReceiverKind.TASKIQ else []
         command = taskiq_command("worker", "tests.faults.app:broker", "--wait-tasks-timeout", f"{grace:g}")
+        load = ["--max-async-tasks", "20", "--max-prefetch", str(prefetch)]
         factory = ProcessFactory(
-            command=[*command, "--workers", str(processes), "--max-async-tasks", "20", *arguments],
+            command=[*command, "--workers", str(processes), *load, *arguments],
             environment=self._settings(url).environment(),
             ready="",
             log_folder=self.folder,
@@ -112,6 +124,13 @@ class World:
         group = WorkerGroup(process, records=self.records, faults=self.faults, guardian=self.guardian, grace=0.0)
         self.groups.append(group)
         await asyncio.to_thread(process.wait_for_log, factory.ready)
+        return group
+
+    async def take_over(self, *faults: Fault) -> WorkerGroup:
+        """Start workers for what those faults have left to nobody."""
+        group = await self.workers()
+        for fault in faults:
+            fault.alone_until = time.monotonic()
         return group
 
     async def producer(self, *, url: str | None = None, started: bool = True) -> Producer:
@@ -146,6 +165,15 @@ class World:
         except TimeoutError:
             return False
         return True
+
+    async def wait_until_run(self, names: Sequence[str], within: float = SECONDS_TO_DRAIN) -> None:
+        """Wait until all of these tasks run at once."""
+
+        async def are_running() -> bool:
+            running = {name for group in self.groups for name in group.running()}
+            return running.issuperset(names)
+
+        await eventually(are_running, within=within)
 
     async def leftovers(self, within: float = SECONDS_TO_TIDY) -> Leftovers:
         """What is in the queue's streams; nothing, or what is still there after so many seconds."""

@@ -9,16 +9,16 @@ from tests.faults.world import QUEUE, World
 from kiqstart.testing import eventually
 
 
-@scenario("a worker frozen past its lease, and thawed", both_receivers=True, lease=2.0)
+@scenario("a worker frozen past its lease, and thawed", both_receivers=True, lease=2.0, cuts_short=5)
 async def freeze_past_the_lease(world: World) -> None:
     frozen = await world.workers()
     producer = await world.producer()
-    long = await producer.send_naps("long", 5, 6.0)
+    long = await producer.send_naps("long", 5, 8.0)
     await frozen.wait_until_running(5)
-    await producer.send_naps("short", 30, 0.5)
+    await producer.send_naps("short", 30, 1.0)
     await frozen.wait_until_running(15)
-    with frozen.frozen():
-        other = await world.workers()
+    with frozen.frozen() as fault:
+        other = await world.take_over(fault)
         await eventually(lambda: _run_in(long, other), within=20.0)
         await asyncio.sleep(1.0)
     # It ends its runs now, while the others have hardly begun.
@@ -51,5 +51,8 @@ async def freeze_shortly(world: World) -> None:
         await frozen.wait_until_running(5)
         for _ in range(3):
             with frozen.frozen():
-                await asyncio.sleep(2.0)
+                await asyncio.sleep(3.0)
             await asyncio.sleep(1.5)
+    await world.drain()
+    again = [name for name, runs in world.records.runs.items() if len(runs) > 1]
+    world.expect(not again, f"others took tasks of the worker that was frozen: {', '.join(again)}")

@@ -26,7 +26,7 @@ async def _live_through(world: World, number: signal.Signals, *, seconds: float)
     await world.workers()
     await world.workers()
     producer = await world.producer()
-    await producer.send_naps("long", 4, seconds + 3.0)
+    await world.wait_until_run(await producer.send_naps("long", 4, seconds + 3.0))
     async with producer.load(rate=40.0, seconds=0.5):
         await asyncio.sleep(1.5)
         async with world.redis.away(number):
@@ -39,7 +39,7 @@ async def freeze(world: World) -> None:
     await world.workers()
     await world.workers()
     producer = await world.producer()
-    await producer.send_naps("long", 4, 18.0)
+    await world.wait_until_run(await producer.send_naps("long", 4, 18.0))
     async with producer.load(rate=20.0, seconds=0.5):
         await asyncio.sleep(1.5)
         async with world.redis.frozen():

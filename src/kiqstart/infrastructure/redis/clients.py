@@ -1,13 +1,14 @@
 """redis-py's clients, mended where they would hand a dead connection to a caller, leave one open or hide a failure."""
 
+import asyncio
+import threading
+import time
 from collections.abc import Iterable
-from typing import Any, cast
+from contextlib import suppress
+from typing import cast
 
 import redis
-import redis.cluster
 import redis.sentinel
-from redis.asyncio import RedisCluster
-from redis.asyncio.cluster import ClusterNode, ClusterPubSub
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
 from redis.asyncio.sentinel import (
     MasterNotFoundError,
@@ -17,62 +18,44 @@ from redis.asyncio.sentinel import (
     SentinelManagedSSLConnection,
 )
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisClusterException, SlotNotCoveredError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from kiqstart.infrastructure.redis.url import Node
-
+_SECONDS_BETWEEN_LOOKS = 1.0
+# A command waits no longer for an answer of the Sentinels, since they may be away while the master is not.
+_SECONDS_TO_LOOK = 0.2
 # What Sentinels tell of each service by name.
 _Masters = dict[str, dict[str, str | int]]
-_OUTAGES = ("Redis Cluster cannot be connected", "All slots are not covered")
 
 
-class _CheckedConnection(AbstractConnection):
+class CheckedConnection(AbstractConnection):
     """Is replaced where it turns out to be dead after an idle time: until then, only a PING was sent on it."""
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: ARG002  # redis-py's signature
-        # The handshake is check enough; another within it would begin it anew.
+        """Check nothing: the handshake is check enough, and another one within it would begin it anew."""
         await super().on_connect_check_health(check_health=False)
 
     async def check_health(self) -> None:
+        """Connect anew where a PING is not answered."""
         try:
             await super().check_health()
         except (RedisConnectionError, RedisTimeoutError):
             await self.connect()
 
 
-class _CheckedClusterConnection(_CheckedConnection):
-    """Is replaced where the server has closed it, too: a pool sees that, the cluster's client does not look."""
-
-    async def check_health(self) -> None:
-        if await self.can_read():
-            await self.disconnect(nowait=True)
-            await self.connect()
-        await super().check_health()
-
-
-class CheckedServerConnection(_CheckedConnection, Connection):
+class CheckedServerConnection(CheckedConnection, Connection):
     """To one server."""
 
 
-class CheckedTlsConnection(_CheckedConnection, SSLConnection):
+class CheckedTlsConnection(CheckedConnection, SSLConnection):
     """To one server, with TLS."""
 
 
-class CheckedMasterConnection(_CheckedConnection, SentinelManagedConnection):
+class CheckedMasterConnection(CheckedConnection, SentinelManagedConnection):
     """To the master that the Sentinels name."""
 
 
-class CheckedTlsMasterConnection(_CheckedConnection, SentinelManagedSSLConnection):
+class CheckedTlsMasterConnection(CheckedConnection, SentinelManagedSSLConnection):
     """To the master that the Sentinels name, with TLS."""
-
-
-class _ClusterConnection(_CheckedClusterConnection, Connection):
-    """To a node of a cluster."""
-
-
-class _TlsClusterConnection(_CheckedClusterConnection, SSLConnection):
-    """To a node of a cluster, with TLS."""
 
 
 class AsyncSentinels(Sentinel):
@@ -96,60 +79,44 @@ class AsyncSentinels(Sentinel):
 
 
 class AsyncSentinelPool(SentinelConnectionPool):
-    """Closes its connections to the Sentinels with those to the master."""
+    """Leaves a master that the Sentinels no longer name, within a second or so.
+
+    That one goes on taking commands until it is told, 8 s after a planned failover, and then drops what it has taken.
+    """
+
+    _look: asyncio.Task[None] | None = None
+    _looked_at = float("-inf")
+
+    async def ensure_connection(self, connection: AbstractConnection) -> None:
+        """Connect to the master, where the connection is none or one to its predecessor."""
+        if connection.is_connected:
+            await self._look_for_failover()
+            place = cast("Connection", connection)
+            if self.master_address not in (None, (place.host, place.port)):
+                await connection.disconnect()
+        await super().ensure_connection(connection)
+
+    async def _look_for_failover(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._look is None or self._look.done():
+            if now - self._looked_at < _SECONDS_BETWEEN_LOOKS:
+                return
+            self._looked_at = now
+            self._look = asyncio.create_task(self._ask_sentinels(), name="failover")
+        await asyncio.wait({self._look}, timeout=max(self._looked_at + _SECONDS_TO_LOOK - now, 0))
+
+    async def _ask_sentinels(self) -> None:
+        # As long as no Sentinel answers, the master is the one that it was.
+        with suppress(RedisConnectionError, RedisTimeoutError):
+            self.master_address = await self.sentinel_manager.discover_master(self.service_name)
 
     async def aclose(self) -> None:
-        """Close every connection."""
+        """Close every connection, those to the Sentinels too."""
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.wait({self._look})
         await super().aclose()
         await self.sentinel_manager.aclose()
-
-
-class _AsyncClusterSubscription(ClusterPubSub):
-    """Asks for the cluster's nodes where they are not known yet."""
-
-    async def execute_command(self, *args: Any) -> Any:  # noqa: ANN401  # redis-py's own
-        await self.cluster.initialize()
-        return await super().execute_command(*args)
-
-
-class AsyncCluster(RedisCluster):
-    """Raises redis-py's ConnectionError where the cluster cannot be reached, and closes all that it opened."""
-
-    def __init__(self, nodes: Iterable[Node], *, tls: bool, **options: Any) -> None:  # noqa: ANN401  # redis-py's own
-        super().__init__(startup_nodes=[ClusterNode(*node) for node in nodes], ssl=tls, **options)
-        # There is no argument for the class of the connections.
-        connection_class = _TlsClusterConnection if tls else _ClusterConnection
-        self.connection_kwargs["connection_class"] = connection_class
-        for node in self.nodes_manager.startup_nodes.values():
-            node.connection_class = connection_class
-
-    async def initialize(
-        self,
-        additional_startup_nodes_info: list[tuple[str, int]] | None = None,
-        last_failed_node_name: str | None = None,
-    ) -> "AsyncCluster":
-        """Ask the nodes who serves which slot, where that is not known."""
-        try:
-            await super().initialize(additional_startup_nodes_info, last_failed_node_name)
-        except RedisClusterException as error:
-            raise RedisConnectionError(str(error)) from error
-        return self
-
-    def pubsub(
-        self,
-        node: ClusterNode | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        **options: Any,  # noqa: ANN401
-    ) -> ClusterPubSub:
-        """A subscription, at `node` or at the one that serves the channel's slot: any node passes messages on."""
-        return _AsyncClusterSubscription(self, node=node, host=host, port=port, **options)
-
-    async def aclose(self) -> None:
-        """Close every connection, after a failure too: redis-py forgets them while it does not know the slots."""
-        await super().aclose()
-        await self.nodes_manager.aclose()
-        await self.nodes_manager.aclose("startup_nodes")
 
 
 class Sentinels(redis.sentinel.Sentinel):
@@ -173,33 +140,41 @@ class Sentinels(redis.sentinel.Sentinel):
 
 
 class SentinelPool(redis.sentinel.SentinelConnectionPool):
-    """Closes its connections to the Sentinels with those to the master."""
+    """Leaves a master that the Sentinels no longer name, as `AsyncSentinelPool` does."""
+
+    _look: threading.Thread | None = None
+    _looked_at = float("-inf")
+
+    def get_connection(self, *_: object, **__: object) -> redis.Connection:
+        """A connection to the master."""
+        self._look_for_failover()
+        while True:
+            connection = super().get_connection()
+            if self.master_address in (None, (connection.host, connection.port)):
+                return connection
+            # Its predecessor's; the pool takes none of these back.
+            self.release(connection)
+
+    def _look_for_failover(self) -> None:
+        # In a thread of its own: a Sentinel that hangs must not hold up a beat.
+        now = time.monotonic()
+        if self._look is None or not self._look.is_alive():
+            if now - self._looked_at < _SECONDS_BETWEEN_LOOKS:
+                return
+            self._looked_at = now
+            self._look = threading.Thread(target=self._ask_sentinels, name="failover", daemon=True)
+            self._look.start()
+        self._look.join(max(self._looked_at + _SECONDS_TO_LOOK - now, 0))
+
+    def _ask_sentinels(self) -> None:
+        with suppress(RedisConnectionError, RedisTimeoutError):
+            self.proxy.master_address = self.sentinel_manager.discover_master(self.service_name)
 
     def close(self) -> None:
-        """Close every connection."""
+        """Close every connection, those to the Sentinels too."""
         super().close()
         for sentinel in cast("list[redis.Redis]", self.sentinel_manager.sentinels):
             sentinel.close()
-
-
-class Cluster(redis.RedisCluster):
-    """Raises redis-py's ConnectionError where the cluster cannot be reached. It connects when it is made."""
-
-    def __init__(self, nodes: Iterable[Node], *, tls: bool, **options: Any) -> None:  # noqa: ANN401  # redis-py's own
-        try:
-            super().__init__(startup_nodes=[redis.cluster.ClusterNode(*node) for node in nodes], ssl=tls, **options)
-        except RedisClusterException as error:
-            raise RedisConnectionError(str(error)) from error
-
-    def execute_command(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # redis-py's own
-        """Run a command on the node that serves its keys."""
-        try:
-            return cast("Any", super().execute_command(*args, **kwargs))
-        except RedisClusterException as error:
-            # Others of this class say that the command is wrong, as with keys of two slots.
-            if isinstance(error, SlotNotCoveredError) or str(error).startswith(_OUTAGES):
-                raise RedisConnectionError(str(error)) from error
-            raise
 
 
 def _no_master(service: str, reasons: Iterable[str]) -> str:

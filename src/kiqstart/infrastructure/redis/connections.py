@@ -11,17 +11,16 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from kiqstart.infrastructure.redis.clients import (
-    AsyncCluster,
     AsyncSentinelPool,
     AsyncSentinels,
     CheckedMasterConnection,
     CheckedServerConnection,
     CheckedTlsConnection,
     CheckedTlsMasterConnection,
-    Cluster,
     SentinelPool,
     Sentinels,
 )
+from kiqstart.infrastructure.redis.cluster import AsyncCluster, Cluster
 from kiqstart.infrastructure.redis.url import InvalidRedisUrlError, parse_redis_url
 
 __all__ = ["InvalidRedisUrlError", "RedisConnections"]
@@ -56,7 +55,7 @@ class RedisConnections:
     ) -> None:
         self._url = parse_redis_url(url)
         self._connect_timeout = connect_timeout
-        self._max_connections = max_connections or _MAX_CONNECTIONS
+        self.max_connections = max_connections or _MAX_CONNECTIONS
         self._options: dict[str, Any] = {**options, **self._url.options}
 
     def __repr__(self) -> str:
@@ -129,7 +128,7 @@ class RedisConnections:
             "socket_connect_timeout": self._connect_timeout,
             "retry": retry,
             "protocol": 2,
-            "max_connections": self._max_connections,
+            "max_connections": self.max_connections,
             **self._options,
         }
         if not self._url.path:

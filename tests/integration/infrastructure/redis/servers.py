@@ -1,7 +1,6 @@
 """Redis servers of the tests' own, on free ports: one, a master with its replica and Sentinel, a cluster, with TLS."""
 
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -11,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, cast
 
-import pytest
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
@@ -23,7 +21,7 @@ PASSWORD: Final = "p@ss/w:rd#? %"
 ESCAPED_PASSWORD: Final = "p%40ss%2Fw%3Ard%23%3F%20%25"
 
 _SECONDS: Final = 20.0
-_SLOTS: Final = 16384
+SLOTS: Final = 16384
 # A cluster's node listens on its port + 10000 too.
 CLUSTER_PORTS: Final = range(20_000, 32_000)
 
@@ -192,7 +190,7 @@ def cluster(folder: Path, *, password: str | None = None) -> Generator[list[Serv
     ]
     with ExitStack() as stack:
         clients = [stack.enter_context(stack.enter_context(running(node)).client()) for node in nodes]
-        bounds = [_SLOTS * number // 3 for number in range(4)]
+        bounds = [SLOTS * number // 3 for number in range(4)]
         for client, first, after in zip(clients, bounds, bounds[1:], strict=False):
             client.execute_command("CLUSTER", "ADDSLOTS", *range(first, after))
             client.execute_command("CLUSTER", "MEET", "127.0.0.1", str(nodes[0].port))
@@ -211,58 +209,22 @@ def wait_for_cluster(node: Redis, *, nodes: int) -> None:
     _wait_until(is_whole)
 
 
+def move_slot(slot: int, source: Server, target: Server) -> None:
+    """Move a slot of a cluster without a password, as `redis-cli --cluster reshard` does."""
+    with source.client() as giving, target.client() as taking:
+        giver, taker = (cast("bytes", one.execute_command("CLUSTER", "MYID")).decode() for one in (giving, taking))
+        taking.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", giver)
+        giving.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", taker)
+        while keys := cast("list[bytes]", giving.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10)):
+            for key in keys:
+                giving.execute_command("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+        for one in (taking, giving):
+            one.execute_command("CLUSTER", "SETSLOT", slot, "NODE", taker)
+
+
 def cluster_url(nodes: Sequence[Server], *, credentials: str = "") -> str:
     """The URL of a cluster, by all of its nodes."""
     return f"cluster://{credentials}" + ",".join(f"127.0.0.1:{node.port}" for node in nodes)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Certificate:
-    """A certificate for 127.0.0.1 that is its own authority."""
-
-    certificate: Path
-    key: Path
-
-    @property
-    def arguments(self) -> tuple[str, ...]:
-        """The options of a server that takes TLS, on a port of its own."""
-        return (
-            *("--tls-cert-file", str(self.certificate), "--tls-key-file", str(self.key)),
-            *("--tls-ca-cert-file", str(self.certificate), "--tls-auth-clients", "no"),
-        )
-
-
-def make_certificate(folder: Path) -> Certificate:
-    """Make one with `openssl`; skip the test where there is none."""
-    openssl = shutil.which("openssl")
-    if openssl is None:
-        pytest.skip("there is no openssl on the PATH to make a certificate with")
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    request = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=127.0.0.1"]
-    files = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
-    made = subprocess.run(
-        [openssl, *request, *files],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert made.returncode == 0, made.stderr
-    return Certificate(certificate=certificate, key=key)
-
-
-def require_tls(folder: Path) -> None:
-    """Skip the test where the server was built without TLS."""
-    found = find_redis(folder)
-    # It refuses the option, the kind of connection, or, where it knows both, the files that are not there.
-    answer = subprocess.run(
-        [found.program, "--port", "0", "--tls-port", "1", "--tls-cert-file", "none"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=10,
-    )
-    if any(refusal in answer.stdout + answer.stderr for refusal in ("Bad directive", "Failed finding TLS support")):
-        pytest.skip(f"{found.description} was built without TLS")
 
 
 def free_port(ports: range | None = None) -> int:

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 from logging import getLogger
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import Any, Final, Self
 from weakref import WeakKeyDictionary
 
 import taskiq.receiver
@@ -25,11 +25,8 @@ from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
 from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
-from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend, encode_failure
+from kiqstart.infrastructure.taskiq.streams.results import ANNOUNCE, StreamResultBackend, encode_failure
 from kiqstart.infrastructure.taskiq.task import Task
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 logger = getLogger(__name__)
 
@@ -75,7 +72,7 @@ class StreamBroker(RedisStreamBroker):
     Raises:
         InvalidRedisUrlError: the URL is none of a Redis.
         WiringError: a queue without a name that Redis can have, or with a weight below 1; or an argument that only
-            taskiq-redis' own broker has.
+            taskiq-redis' own broker has; or names whose keys a cluster would put on several nodes.
     """
 
     def __init__(
@@ -102,11 +99,17 @@ class StreamBroker(RedisStreamBroker):
         self.connections = RedisConnections(
             url, connect_timeout=connect_timeout, max_connections=max_connection_pool_size, **connection_options
         )
+        if self.connections.is_cluster and not self.keys.share_a_slot:
+            raise WiringError(
+                f"on a cluster all keys of a queue need one hash tag: queue_name={queue_name!r} and "
+                f"result_prefix={result_prefix!r} do not have the same {{tag}}"
+            )
         self._weights = dict(queues)
         self._result_ttl = result_ttl
         self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
         self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
         self._consumer: StreamConsumer | None = None
+        self._registering = asyncio.Lock()
         self._is_worker = False
         self.decorator_class = Task
         self.middlewares.append(DeliveryMiddleware(self))
@@ -115,6 +118,7 @@ class StreamBroker(RedisStreamBroker):
             connection=lambda: self.connection.redis,
             deliveries=self.delivery_of,
             waiting=lambda: self.connection.waiter,
+            reads=lambda: self.connection.reads,
             keys=self.keys,
             ttl=result_ttl,
             deadline=options.send_deadline,
@@ -218,19 +222,10 @@ class StreamBroker(RedisStreamBroker):
         Raises:
             RedisError: Redis is away, or a key of the queue holds something else.
         """
-        if self._consumer is None:
-            clients = self.connection.consumer_clients()
-            self._consumer = StreamConsumer(
-                clients,
-                self.keys,
-                group=self.consumer_group_name,
-                weights=self._weights,
-                options=self.options,
-                result_ttl=self._result_ttl,
-                on_dead_letter=partial(self._tell_of_dead_letter, clients.thread),
-            )
-            await self._consumer.start()
-        return self._consumer
+        async with self._registering:
+            if self._consumer is None:
+                self._consumer = await self._register()
+            return self._consumer
 
     def intake(self, consumer: StreamConsumer) -> Intake:
         """What sorts out deliveries that are not to be run."""
@@ -251,6 +246,24 @@ class StreamBroker(RedisStreamBroker):
         finally:
             await consumer.give_back(waiting)
 
+    async def _register(self) -> StreamConsumer:
+        clients = await self.connection.consumer_clients()
+        consumer = StreamConsumer(
+            clients,
+            self.keys,
+            group=self.consumer_group_name,
+            weights=self._weights,
+            options=self.options,
+            result_ttl=self._result_ttl,
+            on_dead_letter=partial(self._tell_of_dead_letter, clients.thread),
+        )
+        try:
+            await consumer.start()
+        except BaseException:
+            await consumer.stop()
+            raise
+        return consumer
+
     def _tell_of_dead_letter(self, redis: object, data: bytes) -> None:
         try:
             task_id = self.formatter.loads(data).task_id
@@ -258,9 +271,8 @@ class StreamBroker(RedisStreamBroker):
             return
         logger.error("Task %s went down with its worker too often and is a dead letter", task_id)
         key = self.keys.result(task_id)
-        client = cast("Redis", redis)
-        client.set(key, encode_failure(WorkerLostError(task_id)), px=round((self._result_ttl or 0) * 1000) or None)
-        client.publish(key, "1")
+        ttl = round((self._result_ttl or 0) * 1000)
+        ANNOUNCE.in_thread(redis, [key], [encode_failure(WorkerLostError(task_id)), ttl])
 
 
 def _check_queues(queues: Mapping[str, int]) -> None:

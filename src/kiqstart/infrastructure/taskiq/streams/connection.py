@@ -1,5 +1,8 @@
 """What one event loop has of Redis: its clients, and what sends and waits through them."""
 
+import asyncio
+from typing import Final
+
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.taskiq.streams.consumer import WAIT_SECONDS, ConsumerClients
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
@@ -7,7 +10,8 @@ from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.sender import Sender
 from kiqstart.infrastructure.taskiq.streams.waiting import ResultWaiter
 
-_SECONDS_FOR_AN_ANSWER = 5.0
+_SECONDS_FOR_AN_ANSWER: Final = 5.0
+_READS_AT_ONCE: Final = 32
 
 
 class Connection:
@@ -18,14 +22,22 @@ class Connection:
         self._options = options
         self.redis = connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
         self.sender = Sender(self.redis, keys, deadline=options.send_deadline, address=connections.address)
-        self.waiter = ResultWaiter(self.redis, keys)
+        # However many results come at once, sends and acknowledgements find a free connection.
+        self.reads = asyncio.Semaphore(max(min(_READS_AT_ONCE, connections.max_connections // 3), 1))
+        self.waiter = ResultWaiter(self.redis, keys, self.reads)
 
-    def consumer_clients(self) -> ConsumerClients:
-        """The connections of a worker."""
+    async def consumer_clients(self) -> ConsumerClients:
+        """The connections of a worker.
+
+        Raises:
+            redis.exceptions.ConnectionError: a cluster cannot be reached.
+        """
+        # A cluster's client connects when it is made, and would hold up the event loop.
+        thread = await asyncio.to_thread(self._connections.sync_client, timeout=max(self._options.beat * 2, 0.5))
         return ConsumerClients(
             scripts=self.redis,
             reader=self._connections.async_client(timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
-            thread=self._connections.sync_client(timeout=max(self._options.beat * 2, 0.5)),
+            thread=thread,
         )
 
     async def close(self) -> None:

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable
 from typing import Final
 
+from redis.crc import key_slot
+
 # The queue of tasks that name none.
 DEFAULT_QUEUE: Final = "default"
 _HASH_TAG: Final = re.compile(r"\{[^}]+\}")
@@ -33,6 +35,12 @@ class QueueKeys:
         self.janitor = f"{self._base}:janitor"
         self.schedules = f"{self._base}:schedules"
         self._results = results or f"{self._base}:result"
+
+    @property
+    def share_a_slot(self) -> bool:
+        """Whether a cluster keeps all keys on one node, results too, as the scripts need it."""
+        keys = (self.name, self.workers, self.result("one"), self.result("another"))
+        return len({key_slot(key.encode()) for key in keys}) == 1
 
     def stream(self, queue: str) -> str:
         """Where a queue's new messages are; the key of the default queue's stream is a name of that queue too."""

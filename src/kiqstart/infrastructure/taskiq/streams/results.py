@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from logging import getLogger
-from typing import Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 import orjson
 from redis.asyncio import Redis
@@ -14,8 +14,11 @@ from taskiq_redis.exceptions import ResultIsMissingError
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause
+from kiqstart.infrastructure.taskiq.streams.script import Script
 
 logger = getLogger(__name__)
+
+ANNOUNCE: Final = Script("announce")
 
 ReturnType = TypeVar("ReturnType")
 
@@ -63,6 +66,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         connection: gives the client of the event loop.
         deliveries: gives a task's delivery where this process has it.
         waiting: gives what waits for announcements in the event loop.
+        reads: gives what lets so many reads go on at once in the event loop.
         ttl: seconds for which results and progress are kept; None for ever.
         deadline: seconds for which storing is tried through an outage, where it is not done with the acknowledgement.
     """
@@ -73,6 +77,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         connection: Callable[[], object],
         deliveries: Callable[[str], Delivery | None],
         waiting: Callable[[], Waiting],
+        reads: Callable[[], asyncio.Semaphore],
         keys: QueueKeys,
         ttl: float | None,
         deadline: float,
@@ -80,6 +85,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         self._connection = connection
         self._deliveries = deliveries
         self._waiting = waiting
+        self._reads = reads
         self._keys = keys
         self._ttl_ms = round(ttl * 1000) if ttl else None
         self._deadline = deadline
@@ -98,7 +104,6 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             delivery.result = value
             return
         await self._store(self._keys.result(task_id), value)
-        await self._redis.publish(self._keys.result(task_id), "1")
 
     async def is_result_ready(self, task_id: str) -> bool:
         """Whether there is a result."""
@@ -110,7 +115,8 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         Raises:
             ResultIsMissingError: there is none, or no longer.
         """
-        value = cast("bytes | None", await self._redis.get(self._keys.result(task_id)))
+        async with self._reads():
+            value = cast("bytes | None", await self._redis.get(self._keys.result(task_id)))
         if value is None:
             raise ResultIsMissingError
         result = TaskiqResult[ReturnType].model_validate(orjson.loads(value))
@@ -140,7 +146,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         deadline, tries = local_time() + self._deadline, 0
         while True:
             try:
-                await self._redis.set(key, value, px=self._ttl_ms)
+                await ANNOUNCE(self._redis, [key], [value, self._ttl_ms or 0])
             except Exception as error:
                 if not is_outage(error) or local_time() > deadline:
                     raise

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from redis.asyncio.client import PubSub
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
@@ -18,6 +19,7 @@ logger = getLogger(__name__)
 
 # Announcements can be missed while a connection is cut, so the results themselves are looked at as well.
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
+# After so long without an announcement the server has to answer a PING, within as long again.
 _SECONDS_TO_LISTEN: Final = 5.0
 _SECONDS_TO_CLOSE: Final = 1.0
 
@@ -25,21 +27,24 @@ _SECONDS_TO_CLOSE: Final = 1.0
 class ResultWaiter:
     """Waits for the announcements of results in one event loop.
 
-    One subscription connection, opened by the first who waits, serves all. While it is cut, results are looked for once
-    a second.
+    One subscription connection, opened by the first who waits, serves all. When it is lost, a new one takes its place,
+    to the master or the cluster's node of that time; until then, results are looked for once a second.
 
     Args:
         redis: an async client, also for the looks.
+        reads: lets so many looks go on at once.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys) -> None:
+    def __init__(self, redis: object, keys: QueueKeys, reads: asyncio.Semaphore) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
+        self._reads = reads
         self._waiters: dict[str, set[asyncio.Event]] = {}
+        # Set while it is subscribed to all that is waited for.
         self._pubsub: PubSub | None = None
         self._listener: asyncio.Task[None] | None = None
-        # Only one at a time may open the connection or write to it.
-        self._changing = asyncio.Lock()
+        # Only one at a time may write to the connection.
+        self._writing = asyncio.Lock()
         self._is_closed = False
 
     async def wait(self, task_id: str, timeout: float | None) -> bool:  # noqa: ASYNC109  # None waits for ever
@@ -76,9 +81,8 @@ class ResultWaiter:
         is_first = channel not in self._waiters
         self._waiters.setdefault(channel, set()).add(announced)
         if self._listener is None:
-            self._pubsub = self._redis.pubsub()
-            self._listener = asyncio.create_task(self._listen(self._pubsub), name="results")
-        if is_first:
+            self._listener = asyncio.create_task(self._listen(), name="results")
+        elif is_first:
             await self._subscribe(channel)
 
     async def _leave(self, channel: str, announced: asyncio.Event) -> None:
@@ -88,44 +92,73 @@ class ResultWaiter:
             await self._subscribe(channel, is_wanted=False)
 
     async def _subscribe(self, channel: str, *, is_wanted: bool = True) -> None:
-        if self._pubsub is None or self._is_closed:
-            return
-        try:
-            async with self._changing:
+        async with self._writing:
+            # Without a connection it is enough that the channel is noted, or no longer.
+            if self._pubsub is None or self._is_closed:
+                return
+            try:
                 if is_wanted:
                     await self._pubsub.subscribe(channel)
                 else:
                     await self._pubsub.unsubscribe(channel)
-        except (RedisError, OSError) as error:
-            # The channel is noted, and subscribed to when the listener has connected again.
-            logger.debug("Announcements of results are not heard for now: %s", error)
+            except (RedisError, OSError) as error:
+                # The listener notices too, and subscribes anew.
+                logger.debug("Announcements of results are not heard for now: %s", error)
 
     async def _is_there(self, channel: str) -> bool:
         try:
-            return bool(await self._redis.exists(channel))
+            async with self._reads:
+                return bool(await self._redis.exists(channel))
         except Exception as error:
             if not is_outage(error):
                 raise
             return False
 
-    async def _listen(self, pubsub: PubSub) -> None:
+    async def _listen(self) -> None:
         tries = 0
         try:
-            while not self._is_closed:
+            while self._waiters and not self._is_closed:
+                began_at = local_time()
                 try:
-                    async with self._changing:
-                        await pubsub.connect()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-                    message = cast("dict[str, object] | None", await pubsub.get_message(timeout=_SECONDS_TO_LISTEN))
-                    tries = 0
-                except (RedisError, OSError):
+                    await self._listen_once()
+                except Exception as error:  # noqa: BLE001  # whatever it is, later announcements have to be heard
+                    logger.debug("Announcements of results are not heard for now: %s", error)
+                    tries = 0 if local_time() - began_at > _SECONDS_TO_LISTEN else tries + 1
                     await asyncio.sleep(pause(tries))
-                    tries += 1
-                    continue
-                # A confirmed subscription wakes too: the result may have come just before it.
-                if message is not None:
-                    for announced in self._waiters.get(cast("bytes", message["channel"]).decode(), ()):
-                        announced.set()
         finally:
             self._listener = None
+
+    async def _listen_once(self) -> None:
+        """Listen on a connection until it is lost."""
+        pubsub = self._redis.pubsub()
+        try:
+            await self._subscribe_to_all(pubsub)
+            is_asked = False
+            while not self._is_closed:
+                message = cast("dict[str, object] | None", await pubsub.get_message(timeout=_SECONDS_TO_LISTEN))
+                if message is not None:
+                    is_asked = False
+                    self._announce(message)
+                elif is_asked:
+                    raise RedisTimeoutError("no answer to a PING")
+                else:
+                    is_asked = True
+                    async with self._writing:
+                        await pubsub.ping()
+        finally:
             self._pubsub = None
             await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
+
+    async def _subscribe_to_all(self, pubsub: PubSub) -> None:
+        known: set[str] = set()
+        while new := self._waiters.keys() - known:
+            known |= new
+            await pubsub.subscribe(*new)
+        self._pubsub = pubsub
+
+    def _announce(self, message: dict[str, object]) -> None:
+        # A confirmed subscription wakes too: the result may have come just before it. The answer to a PING has none.
+        channel = message["channel"]
+        if isinstance(channel, bytes):
+            for announced in self._waiters.get(channel.decode(), ()):
+                announced.set()

@@ -3,14 +3,14 @@
 import asyncio
 import tempfile
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from enum import Enum, auto
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from sqlalchemy import URL
-
-_CHUNK: Final = 65536
+from tests.network.relay import Relay, Streams, Then, relaying
 
 
 class Cut(Enum):
@@ -22,63 +22,38 @@ class Cut(Enum):
     """PostgreSQL commits, but nobody is told."""
 
 
-class CuttingProxy:
+class CuttingProxy(Relay):
     """Passes everything on, counts the commits, and asks for each what shall be lost."""
 
     def __init__(self, upstream: URL, cut: Callable[[int], Cut | None]) -> None:
+        super().__init__()
         self.commits = 0
         self.cuts = 0
         self._upstream: Final = upstream
-        self._cut: Final = cut
+        self._what_is_lost: Final = cut
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve a client."""
-        server_reader, server_writer = await self._connect()
-        loses_answer = asyncio.Event()
-        pumps = {
-            asyncio.create_task(self._to_server(reader, server_writer, loses_answer)),
-            asyncio.create_task(_to_client(server_reader, writer, loses_answer)),
-        }
-        try:
-            await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for pump in pumps:
-                pump.cancel()
-            await asyncio.gather(*pumps, return_exceptions=True)
-            for end in (writer, server_writer):
-                end.close()
-                with suppress(OSError):
-                    await end.wait_closed()
-
-    async def _to_server(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses_answer: asyncio.Event
-    ) -> None:
-        while data := await reader.read(_CHUNK):
-            if b"COMMIT" in data:
-                self.commits += 1
-                cut = self._cut(self.commits)
-                self.cuts += cut is not None
-                if cut is Cut.COMMIT:
-                    return
-                if cut is Cut.ANSWER:
-                    loses_answer.set()
-            writer.write(data)
-            await writer.drain()
-
-    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(self) -> Streams:
+        """Connect to PostgreSQL."""
         port = self._upstream.port or 5432
         folder = self._upstream.query.get("host")
         if isinstance(folder, str) and folder.startswith("/"):
             return await asyncio.open_unix_connection(f"{folder}/.s.PGSQL.{port}")
         return await asyncio.open_connection(self._upstream.host or "localhost", port)
 
-
-async def _to_client(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses_answer: asyncio.Event) -> None:
-    while data := await reader.read(_CHUNK):
-        if loses_answer.is_set():
-            return
-        writer.write(data)
-        await writer.drain()
+    def on_request(self, data: bytes) -> tuple[bytes, Then]:
+        """Count a COMMIT, and lose what shall be lost of it."""
+        if b"COMMIT" not in data:
+            return data, Then.GO_ON
+        self.commits += 1
+        cut = self._what_is_lost(self.commits)
+        self.cuts += cut is not None
+        match cut:
+            case Cut.COMMIT:
+                return b"", Then.CUT
+            case Cut.ANSWER:
+                return data, Then.LOSE_ANSWER
+            case None:
+                return data, Then.GO_ON
 
 
 @asynccontextmanager
@@ -86,9 +61,6 @@ async def cutting_proxy(upstream: URL, cut: Callable[[int], Cut | None]) -> Asyn
     """Run a proxy on a socket of its own, and give the URL that leads through it."""
     proxy = CuttingProxy(upstream, cut)
     with tempfile.TemporaryDirectory(prefix="kiqstart-") as folder:
-        server = await asyncio.start_unix_server(proxy.serve, Path(folder, ".s.PGSQL.5432"))
-        try:
+        path = Path(folder, ".s.PGSQL.5432")
+        async with relaying(proxy, partial(asyncio.start_unix_server, path=path)):
             yield proxy, upstream.set(host=None, port=None, query={"host": folder})
-        finally:
-            server.close()
-            await server.wait_closed()

@@ -4,13 +4,14 @@ import sys
 
 import pytest
 from redis.asyncio import Redis
-from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, keys_of
+from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, keys_of, working
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
+from kiqstart.testing import eventually
 from kiqstart.testing.servers import waiting_messages
 
 APPS = "tests.integration.infrastructure.taskiq.streams.apps"
@@ -78,6 +79,25 @@ async def test_a_queue_that_redis_refuses_fails_the_send_to_it_and_not_its_neigh
     assert "WRONGTYPE" in str(answers[1])
     assert "may still arrive" not in str(answers[1])
     assert await redis.xlen(broker.keys.stream("default")) == 2
+
+
+async def test_a_delayed_task_waits_until_its_queue_can_take_it_and_holds_up_no_other(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    low = broker.keys.stream("low")
+    await redis.set(low, "something else")
+    task = register_task(broker, double, name="double")
+    await task.kicker().with_labels(queue_name="low", delay=0.01).kiq()
+    other = await task.kicker().after(0.1).kiq(number=2)
+    async with working(broker):
+        assert (await other.wait_result(timeout=5)).return_value == 4
+        await redis.delete(low)
+
+        async def has_moved() -> bool:
+            return await redis.xlen(low) == 1
+
+        await eventually(has_moved, within=5)
+    assert not await redis.exists(broker.keys.delayed, broker.keys.delayed_messages)
 
 
 @pytest.mark.parametrize("labels", [{}, {"delay": 60}, {"unique": "key"}])

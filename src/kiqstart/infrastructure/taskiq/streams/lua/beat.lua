@@ -15,13 +15,18 @@ if registered then
 end
 
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[3])) do
-    local stored = redis.call('HGET', KEYS[4], id)
+    local stored, moved = redis.call('HGET', KEYS[4], id), {}
     if stored then
         local stream, unique, task, message = string.match(stored, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
-        add_to_stream(stream, message, unique, task)
-        redis.call('HDEL', KEYS[4], id)
+        moved = add_to_stream(stream, message, unique, task)
     end
-    redis.call('ZREM', KEYS[3], id)
+    if type(moved) == 'table' and moved['err'] then
+        -- The stream is on its way to another node, or its key holds something else: later, and after all others.
+        redis.call('ZADD', KEYS[3], now + ARGV[2], id)
+    else
+        redis.call('HDEL', KEYS[4], id)
+        redis.call('ZREM', KEYS[3], id)
+    end
 end
 local next_due = redis.call('ZRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]
 
