@@ -2,6 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from itertools import takewhile
@@ -13,7 +14,11 @@ from cronsim import CronSim, CronSimError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator, model_validator
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NONE: Final = timedelta(0)
 _ONE_SECOND: Final = timedelta(seconds=1)
+_ONE_DAY: Final = timedelta(days=1)
+# So that no sum of times leaves what a datetime can be.
+_LONGEST: Final = timedelta(days=36525)
 _FIRST_LOOK_BACK: Final = timedelta(minutes=5)
 _FIELDS: Final = 5
 _OFFSET: Final = re.compile(r"([+-])(\d\d):(\d\d)")
@@ -67,11 +72,13 @@ class Interval(_Timing):
     def _check(cls, every: timedelta) -> timedelta:
         if every < _ONE_SECOND or every % _ONE_SECOND:
             raise ValueError(f"every={every} must be a whole number of seconds, at least one")
+        if every > _LONGEST:
+            raise ValueError(f"every={every} must be at most a hundred years")
         return every
 
     def after(self, time: datetime) -> Iterator[datetime]:
-        """Multiples of the interval since its start."""
-        due = self.start + max((time - self.start) // self.every, 0) * self.every
+        """Multiples of the interval from its start, also back from there: the clock may be set to before it."""
+        due = self.start + (time - self.start) // self.every * self.every
         while True:
             due += self.every
             yield due
@@ -100,9 +107,9 @@ class Cron(_Timing):
 
     def after(self, time: datetime) -> Iterator[datetime]:
         """The expression's times, as UTC."""
+        fields, start = _fields(self.expression), time.astimezone(zone(self.time_zone))
         last = time
-        for local in CronSim(_fields(self.expression), time.astimezone(zone(self.time_zone))):
-            due = local.astimezone(UTC)
+        for due in _through_clock_changes(fields, start) if _has_any_hour(fields) else _by_local_time(fields, start):
             # Several skipped local times have the same next valid one, and the second of two doubled hours begins with
             # times of the first one.
             if due > last:
@@ -136,14 +143,43 @@ def zone(name: str) -> tzinfo:
     Raises:
         ValueError: there is none.
     """
-    if offset := _OFFSET.fullmatch(name):
-        sign, hours, minutes = offset.groups()
-        span = timedelta(hours=int(hours), minutes=int(minutes))
-        return timezone(-span if sign == "-" else span)
     try:
+        if offset := _OFFSET.fullmatch(name):
+            sign, hours, minutes = offset.groups()
+            span = timedelta(hours=int(hours), minutes=int(minutes))
+            return timezone(-span if sign == "-" else span)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"time zone {name!r} is not known; write one like 'Europe/Berlin'") from None
+
+
+def _by_local_time(fields: str, start: datetime) -> Iterator[datetime]:
+    for local in CronSim(fields, start):
+        yield local.astimezone(UTC)
+
+
+def _through_clock_changes(fields: str, start: datetime) -> Iterator[datetime]:
+    """Every real time whose local time fits: a skipped one has none, a doubled one has two.
+
+    cronsim itself would miss some where the clock is changed by half an hour, and not come to an end where that is done
+    at a minute past the hour.
+    """
+    # Where the clock is about to be set back, earlier local times are still to come.
+    back = max((start.utcoffset() or _NONE) - ((start + _ONE_DAY).utcoffset() or _NONE), _NONE)
+    seconds: deque[datetime] = deque()
+    for local in CronSim(fields, start.replace(tzinfo=None) - back):
+        first, second = (local.replace(tzinfo=start.tzinfo, fold=fold).astimezone(UTC) for fold in (0, 1))
+        if first > second:
+            continue
+        while seconds and seconds[0] < first:
+            yield seconds.popleft()
+        yield first
+        if second > first:
+            seconds.append(second)
+
+
+def _has_any_hour(fields: str) -> bool:
+    return fields.split()[1].startswith("*")
 
 
 def _fields(expression: str) -> str:
