@@ -17,6 +17,7 @@ from kiqstart.infrastructure.taskiq.scheduling.store import (
     Look,
     Outcome,
     StoredSchedule,
+    Summary,
 )
 
 
@@ -121,6 +122,21 @@ class MemoryScheduleStore:
         """One by one."""
         for one in list(self._kept.values()):
             yield one.schedule
+
+    async def summary(self, limit: int) -> Summary:
+        """Of all there are."""
+        kept = sorted(self._kept.values(), key=lambda one: (one.schedule.due_ms or 0, one.schedule.name))
+        times = [one.schedule.due_ms for one in kept if one.schedule.due_ms is not None]
+        table = [one.schedule for one in kept if one.is_of_table]
+        return Summary(
+            now_ms=self._clock(),
+            table=sorted(table, key=lambda one: one.name),
+            added=[one.schedule for one in kept if not one.is_of_table][:limit],
+            active=len(times),
+            paused=sum(one.schedule.is_paused for one in kept),
+            set_aside=[],
+            first_due_ms=min(times, default=None),
+        )
 
     async def heartbeats(self) -> Heartbeats:
         """Those that were seen."""

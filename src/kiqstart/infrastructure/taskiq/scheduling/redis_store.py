@@ -1,24 +1,26 @@
 """Schedules in Redis, beside the streams into which they send."""
 
 import hashlib
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
+from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import flat, optional, send_values, stored_schedule
 from kiqstart.infrastructure.taskiq.scheduling.store import (
     SECONDS_AHEAD,
+    SECONDS_UNTIL_GONE,
     Answer,
     DueSchedule,
     Entry,
     Firing,
     Heartbeats,
-    LastStep,
     Look,
     Outcome,
     StoredSchedule,
+    Summary,
 )
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
-from kiqstart.infrastructure.taskiq.task import DELAY_LABEL, QUEUE_LABEL, UNIQUE_LABEL
+from kiqstart.infrastructure.taskiq.task import QUEUE_LABEL
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -35,8 +37,6 @@ _HURRY: Final = Script("hurry", "scheduling")
 
 _FIRST_STREAM: Final = 7
 _PAGE: Final = 500
-# A scheduler looks at least once in two seconds. One that has not for so long is nobody's first choice any more.
-SECONDS_UNTIL_GONE: Final = 5.0
 
 
 class RedisScheduleStore:
@@ -102,8 +102,8 @@ class RedisScheduleStore:
         for one in firings:
             sha = hashlib.sha1(one.due.data, usedforsecurity=False).hexdigest()
             place = streams.index(self._stream(one)) + _FIRST_STREAM
-            arguments += [one.due.name, sha, one.expected_ms, _text(one.following_ms), _text(one.send_ms), place]
-            arguments += [*_message(one), one.outcome.value]
+            arguments += [one.due.name, sha, one.expected_ms, optional(one.following_ms), optional(one.send_ms), place]
+            arguments += [*send_values(one), one.outcome.value]
         answer = cast("list[bytes]", await _FIRE(self._redis, keys, arguments))
         return [
             Answer(outcome=Outcome(outcome.decode()), detail=detail.decode(errors="replace"))
@@ -113,12 +113,12 @@ class RedisScheduleStore:
     async def set_table(self, table: str, entries: Sequence[Entry]) -> None:
         """In one script."""
         keys = [self._keys.schedules, self._due, self._last, self._names, self._table, self._paused]
-        await _SET_TABLE(self._redis, keys, [table, *_flat(entries)])
+        await _SET_TABLE(self._redis, keys, [table, *flat(entries)])
 
     async def add(self, entries: Sequence[Entry]) -> list[bool]:
         """In one script."""
         keys = [self._keys.schedules, self._due, self._names, self._paused]
-        return [bool(kept) for kept in cast("list[int]", await _ADD(self._redis, keys, _flat(entries)))]
+        return [bool(kept) for kept in cast("list[int]", await _ADD(self._redis, keys, flat(entries)))]
 
     async def remove(self, name: str) -> bool | None:
         """In one script."""
@@ -132,7 +132,7 @@ class RedisScheduleStore:
 
     async def resume(self, name: str, due_ms: int | None) -> None:
         """In one script."""
-        await _RESUME(self._redis, [self._due, self._paused], [name, _text(due_ms)])
+        await _RESUME(self._redis, [self._due, self._paused], [name, optional(due_ms)])
 
     async def set_aside(self, due: DueSchedule) -> None:
         """In one script."""
@@ -140,7 +140,7 @@ class RedisScheduleStore:
 
     async def hurry(self, entries: Sequence[Entry]) -> None:
         """In one script."""
-        await _HURRY(self._redis, [self._keys.schedules, self._due], _flat(entries))
+        await _HURRY(self._redis, [self._keys.schedules, self._due], flat(entries))
 
     async def get(self, name: str) -> StoredSchedule | None:
         """Four reads in one round trip, which need not be of one moment."""
@@ -150,7 +150,7 @@ class RedisScheduleStore:
             pipe.sismember(self._paused, name)
             pipe.hget(self._last, name)
             data, due, paused, last = cast("tuple[bytes | None, float | None, int, bytes | None]", await pipe.execute())
-        return None if data is None else _stored(name, data, due, last, is_paused=bool(paused))
+        return None if data is None else stored_schedule(name, data, due, last, is_paused=bool(paused))
 
     async def all(self) -> AsyncIterator[StoredSchedule]:
         """Page by page."""
@@ -166,9 +166,35 @@ class RedisScheduleStore:
                 steps = cast("list[bytes | None]", await self._redis.hmget(self._last, names))
                 for name, due, last in zip(names, times, steps, strict=True):
                     text = name.decode()
-                    yield _stored(text, page[name], due, last, is_paused=text in paused)
+                    yield stored_schedule(text, page[name], due, last, is_paused=text in paused)
             if not cursor:
                 return
+
+    async def summary(self, limit: int) -> Summary:
+        """Three round trips, which need not be of one moment."""
+        names = sorted(name.decode() for name in cast("set[bytes]", await self._redis.smembers(self._names)))
+        enough = limit + len(names)
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.zrange(self._due, 0, enough, withscores=True)
+            pipe.srandmember(self._paused, enough)
+            pipe.zcard(self._due)
+            pipe.scard(self._paused)
+            pipe.hkeys(self._aside)
+            times, paused, active, paused_count, aside = cast(
+                "tuple[list[tuple[bytes, float]], list[bytes], int, int, list[bytes]]", await pipe.execute()
+            )
+        others = [name.decode() for name in (*sorted(paused), *(name for name, _ in times))]
+        added = [name for name in dict.fromkeys(others) if name not in names][:limit]
+        stored = await self._several([*names, *added])
+        return Summary(
+            now_ms=await self.now_ms(),
+            table=[one for one in stored if one.name in names],
+            added=[one for one in stored if one.name not in names],
+            active=active,
+            paused=paused_count,
+            set_aside=sorted(name.decode() for name in aside),
+            first_due_ms=round(times[0][1]) if times else None,
+        )
 
     async def heartbeats(self) -> Heartbeats:
         """Those of schedulers that did not leave."""
@@ -176,42 +202,26 @@ class RedisScheduleStore:
         beats = cast("list[tuple[bytes, float]]", await self._redis.zrange(self._schedulers, 0, -1, withscores=True))
         return Heartbeats(now_ms=now, seen_ms={name.decode(): round(seen) for name, seen in beats})
 
+    async def _several(self, names: Sequence[str]) -> list[StoredSchedule]:
+        if not names:
+            return []
+        async with self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(self._keys.schedules, list(names))
+            pipe.zmscore(self._due, list(names))
+            pipe.smismember(self._paused, list(names))
+            pipe.hmget(self._last, list(names))
+            columns = cast(
+                "tuple[list[bytes | None], list[float | None], list[int], list[bytes | None]]", await pipe.execute()
+            )
+        return [
+            stored_schedule(name, data, due, last, is_paused=bool(paused))
+            for name, data, due, paused, last in zip(names, *columns, strict=True)
+            if data is not None
+        ]
+
     def _stream(self, firing: Firing) -> str:
         labels = {} if firing.message is None else firing.message.labels
         return self._keys.stream(str(labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
 
     def _time(self) -> str:
         return "" if self._clock is None else str(self._clock())
-
-
-def _message(firing: Firing) -> list[Value]:
-    message = firing.message
-    if message is None:
-        return [0, "", "", ""]
-    delay = round(float(message.labels.get(DELAY_LABEL, 0)) * 1000)
-    return [delay, str(message.labels.get(UNIQUE_LABEL, "")), message.task_id, message.message]
-
-
-def _text(number: int | None) -> Value:
-    return "" if number is None else number
-
-
-def _flat(entries: Iterable[Entry]) -> list[Value]:
-    return [value for entry in entries for value in (entry.name, entry.data, _text(entry.due_ms))]
-
-
-def _stored(name: str, data: bytes, due: float | None, last: bytes | None, *, is_paused: bool) -> StoredSchedule:
-    return StoredSchedule(
-        name=name,
-        data=data,
-        due_ms=None if due is None else round(due),
-        is_paused=is_paused,
-        last=None if last is None else _last_step(last),
-    )
-
-
-def _last_step(text: bytes) -> LastStep:
-    due, done, task_id, outcome, detail = text.decode(errors="replace").split("\n", 4)
-    return LastStep(
-        due_ms=round(float(due)), done_ms=round(float(done)), task_id=task_id, outcome=Outcome(outcome), detail=detail
-    )

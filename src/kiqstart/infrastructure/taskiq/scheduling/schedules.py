@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Self
 from weakref import WeakKeyDictionary
 
 from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
@@ -24,7 +25,7 @@ class KeptSchedule:
     """A schedule with its state.
 
     Args:
-        due: when it is due; None: it is paused.
+        due: when it is due; None: it is paused, or has no time any more.
         last: what it did last; None: nothing yet.
     """
 
@@ -32,6 +33,20 @@ class KeptSchedule:
     due: datetime | None
     is_paused: bool
     last: LastStep | None
+
+    @classmethod
+    def read(cls, stored: StoredSchedule) -> Self:
+        """Read what the store keeps.
+
+        Raises:
+            UnreadableScheduleError: its definition is none.
+        """
+        return cls(
+            definition=Definition.load(stored.data),
+            due=None if stored.due_ms is None else from_ms(stored.due_ms),
+            is_paused=stored.is_paused,
+            last=stored.last,
+        )
 
 
 class Schedules:
@@ -115,7 +130,7 @@ class Schedules:
         if stored is None:
             raise ScheduleError(f"there is no schedule {name!r}")
         try:
-            return _kept(stored)
+            return KeptSchedule.read(stored)
         except UnreadableScheduleError as error:
             raise ScheduleError(f"schedule {name!r} cannot be read: {error}") from None
 
@@ -123,7 +138,7 @@ class Schedules:
         """All schedules that can be read, in no order."""
         async for stored in self._store.all():
             try:
-                yield _kept(stored)
+                yield KeptSchedule.read(stored)
             except UnreadableScheduleError:
                 continue
 
@@ -132,11 +147,6 @@ class Schedules:
         async for kept in self.all():
             if kept.definition.is_dynamic:
                 yield as_taskiq(kept.definition)
-
-    async def seconds_since_any_scheduler(self) -> float | None:
-        """Seconds since a scheduler last looked at what is due; None: none is there."""
-        beats = await self._store.heartbeats()
-        return min(((beats.now_ms - seen) / 1000 for seen in beats.seen_ms.values()), default=None)
 
     async def _add_batch(self, batch: Sequence[ScheduledTask]) -> Sequence[BaseException | None]:
         now = from_ms(await through_outage(self._store.now_ms, send_deadline(self._broker)))
@@ -160,12 +170,3 @@ class Schedules:
         # A time that is over is sent at once.
         due = timing.at if isinstance(timing, Once) else timing.next_after(now)
         return Entry(name=definition.name, data=definition.dump(), due_ms=None if due is None else to_ms(due))
-
-
-def _kept(stored: StoredSchedule) -> KeptSchedule:
-    return KeptSchedule(
-        definition=Definition.load(stored.data),
-        due=None if stored.due_ms is None else from_ms(stored.due_ms),
-        is_paused=stored.is_paused,
-        last=stored.last,
-    )

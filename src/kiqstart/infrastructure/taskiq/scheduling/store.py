@@ -9,6 +9,10 @@ from taskiq import BrokerMessage
 
 SECONDS_AHEAD: Final = 1.0
 """What is due so soon is looked at with what is due, so that its message can be made before its time."""
+# A scheduler looks at least once in two seconds. One that has not for so long is nobody's first choice any more.
+SECONDS_UNTIL_GONE: Final = 5.0
+# Redis' clock may be set back: a look that is later than now says nothing.
+_CLOCK_MARGIN: Final = 1.0
 
 
 class Outcome(StrEnum):
@@ -107,7 +111,7 @@ class StoredSchedule:
 
     Args:
         data: its definition.
-        due_ms: when it is due; None: it is paused.
+        due_ms: when it is due; None: it is paused, or has no time any more.
     """
 
     name: str
@@ -132,6 +136,43 @@ class Heartbeats:
 
     now_ms: int
     seen_ms: dict[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def seconds_since_any(self) -> float | None:
+        """Seconds since any scheduler looked; None: none is known."""
+        return min(self._ages(), default=None)
+
+    @property
+    def living(self) -> int:
+        """How many schedulers look."""
+        return sum(age <= SECONDS_UNTIL_GONE for age in self._ages())
+
+    def _ages(self) -> list[float]:
+        ages = ((self.now_ms - seen) / 1000 for seen in self.seen_ms.values())
+        return [max(age, 0.0) for age in ages if age >= -_CLOCK_MARGIN]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Some schedules, and how many there are.
+
+    Args:
+        now_ms: the store's time, in milliseconds since the Unix epoch.
+        table: the schedules of the table, by name.
+        added: some of the others: the paused ones first, then those that are due soonest.
+        active: how many schedules have a time.
+        paused: how many are paused.
+        set_aside: names of those that could not be read.
+        first_due_ms: when the first of all is due; None: none has a time.
+    """
+
+    now_ms: int
+    table: Sequence[StoredSchedule]
+    added: Sequence[StoredSchedule]
+    active: int
+    paused: int
+    set_aside: Sequence[str]
+    first_due_ms: int | None
 
 
 class ScheduleStore(Protocol):
@@ -183,6 +224,10 @@ class ScheduleStore(Protocol):
 
     async def get(self, name: str) -> StoredSchedule | None:
         """A schedule by its name."""
+        ...
+
+    async def summary(self, limit: int) -> Summary:
+        """The schedules of the table, and at most `limit` others; the cost does not follow how many there are."""
         ...
 
     def all(self) -> AsyncIterator[StoredSchedule]:
