@@ -7,6 +7,8 @@
 local now = time_or_now(ARGV[5])
 redis.call('ZADD', KEYS[3], now, ARGV[1])
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - ARGV[3])
+-- Looked before the clock was set back; who lives looks again soon.
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '(' .. now + ARGV[3], '+inf')
 local due = redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now + ARGV[4], 'WITHSCORES', 'LIMIT', 0, ARGV[2])
 local answer = {}
 for place = 1, #due, 2 do
