@@ -112,12 +112,12 @@ class RedisScheduleStore:
 
     async def set_table(self, table: str, entries: Sequence[Entry]) -> None:
         """In one script."""
-        keys = [self._keys.schedules, self._due, self._last, self._names, self._table, self._paused]
+        keys = [self._keys.schedules, self._due, self._last, self._names, self._table, self._paused, self._aside]
         await _SET_TABLE(self._redis, keys, [table, *flat(entries)])
 
     async def add(self, entries: Sequence[Entry]) -> list[bool]:
         """In one script."""
-        keys = [self._keys.schedules, self._due, self._names, self._paused]
+        keys = [self._keys.schedules, self._due, self._names, self._paused, self._aside]
         return [bool(kept) for kept in cast("list[int]", await _ADD(self._redis, keys, flat(entries)))]
 
     async def remove(self, name: str) -> bool | None:

@@ -1,5 +1,5 @@
 -- Adds or changes schedules that are in no table.
--- KEYS  1 schedules, 2 due times, 3 names of the table, 4 paused schedules
+-- KEYS  1 schedules, 2 due times, 3 names of the table, 4 paused schedules, 5 schedules that are set aside
 -- ARGV  for each schedule: name, definition, when it is due
 -- Returns for each 1, or 0 where the table has the name.
 local answer = {}
@@ -9,6 +9,7 @@ for place = 1, #ARGV, 3 do
         redis.call('HSET', KEYS[1], name, ARGV[place + 1])
         redis.call('ZADD', KEYS[2], ARGV[place + 2], name)
         redis.call('SREM', KEYS[4], name)
+        redis.call('HDEL', KEYS[5], name)
         kept = 1
     end
     table.insert(answer, kept)

@@ -1,5 +1,6 @@
 -- Puts a table of schedules into effect.
--- KEYS  1 schedules, 2 due times, 3 last steps, 4 names of the table, 5 table in effect, 6 paused schedules
+-- KEYS  1 schedules, 2 due times, 3 last steps, 4 names of the table, 5 table in effect, 6 paused schedules,
+--       7 schedules that are set aside
 -- ARGV  1 table, then for each schedule: name, definition, when it is due if it is new or has changed, or '' for never
 local names = {}
 for place = 2, #ARGV, 3 do
@@ -14,6 +15,7 @@ for place = 2, #ARGV, 3 do
         redis.call('ZADD', KEYS[2], 'NX', due, name)
     end
     redis.call('SADD', KEYS[4], name)
+    redis.call('HDEL', KEYS[7], name)
 end
 for _, name in ipairs(redis.call('SMEMBERS', KEYS[4])) do
     if not names[name] then
@@ -22,6 +24,7 @@ for _, name in ipairs(redis.call('SMEMBERS', KEYS[4])) do
         redis.call('HDEL', KEYS[3], name)
         redis.call('SREM', KEYS[4], name)
         redis.call('SREM', KEYS[6], name)
+        redis.call('HDEL', KEYS[7], name)
     end
 end
 redis.call('SET', KEYS[5], ARGV[1])
