@@ -13,11 +13,12 @@ from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError, as_taskiq, definition_of
 from kiqstart.infrastructure.taskiq.scheduling.deadline import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
-from kiqstart.infrastructure.taskiq.scheduling.occurrence import from_ms, occurrence_message, to_ms
+from kiqstart.infrastructure.taskiq.scheduling.occurrence import after_send, from_ms, occurrence_message, to_ms
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry, LastStep, ScheduleStore, StoredSchedule
 from kiqstart.infrastructure.taskiq.scheduling.timing import Once
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
 from kiqstart.infrastructure.taskiq.streams.outage import through_outage
+from kiqstart.infrastructure.taskiq.task import held_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,13 +112,17 @@ class Schedules:
         """Send a schedule's task now, beside its own times; gives the task's id.
 
         Raises:
-            ScheduleError: there is none.
+            ScheduleError: there is none, or another task has its unique key.
             SendFailedError: it was not sent.
         """
         kept = await self.get(name)
         now = from_ms(await self._store.now_ms())
         message: BrokerMessage = await occurrence_message(self._broker, kept.definition, now, timedelta(0))
+        held_by.set(None)
         await self._broker.kick(message)
+        if (holder := held_by.get()) is not None:
+            raise ScheduleError(f"schedule {name!r} is not sent, since task {holder} waits or runs with its unique key")
+        await after_send(self._broker, message)
         return message.task_id
 
     async def get(self, name: str) -> KeptSchedule:
