@@ -9,6 +9,8 @@ from taskiq.labels import prepare_label
 from taskiq.utils import maybe_awaitable
 
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.streams.dispatching import label_seconds
+from kiqstart.infrastructure.taskiq.task import DELAY_LABEL
 
 logger = getLogger(__name__)
 
@@ -39,7 +41,11 @@ def time_text(time: datetime) -> str:
 async def occurrence_message(
     broker: AsyncBroker, definition: Definition, time: datetime, lateness: timedelta
 ) -> BrokerMessage:
-    """The message of one occurrence, after the middlewares' `pre_send`; it is not sent yet."""
+    """The message of one occurrence, after the middlewares' `pre_send`; it is not sent yet.
+
+    Raises:
+        SendFailedError: its label `delay` is no number.
+    """
     text = time_text(time)
     occurrence = f"{definition.name}@{text}"
     labels = {**definition.labels, SCHEDULE_ID_LABEL: occurrence, SCHEDULED_AT_LABEL: text}
@@ -56,6 +62,8 @@ async def occurrence_message(
     )
     for middleware in broker.middlewares:
         message = await maybe_awaitable(middleware.pre_send(message))
+    # One that is none would be refused together with all others that are sent in the same step.
+    label_seconds(message.labels, DELAY_LABEL)
     return broker.formatter.dumps(message)
 
 

@@ -50,11 +50,11 @@ class Dispatcher:
         """
         labels = message.labels
         delivery = self._delivery_of(message.task_id)
-        delay = _number(labels, DELAY_LABEL)
+        delay = label_seconds(labels, DELAY_LABEL)
         if delivery is not None:
             delivery.outcome = Again(message=message.message, delay=delay)
             return
-        due = _number(labels, DUE_LABEL)
+        due = label_seconds(labels, DUE_LABEL)
         sent = await self._connection().sender.send(
             Sending(
                 stream=self._stream(message),
@@ -102,7 +102,12 @@ class Dispatcher:
         return self._keys.stream(str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
 
 
-def _number(labels: Mapping[str, object], name: str) -> float:
+def label_seconds(labels: Mapping[str, object], name: str) -> float:
+    """A label's number of seconds; 0 without the label.
+
+    Raises:
+        SendFailedError: it is none.
+    """
     try:
         number = float(cast("str", labels.get(name, 0)))
     except (TypeError, ValueError):
