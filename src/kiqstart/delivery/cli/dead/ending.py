@@ -1,14 +1,13 @@
 """`kiqstart dead retry` and `kiqstart dead purge`."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 
 import typer
 
 from kiqstart.delivery.cli.broker import stream_broker
 from kiqstart.delivery.cli.dead.selection import check_reason, check_selection, parse_age
-from kiqstart.delivery.cli.printable import printable
-from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetterError, DeadLetters
+from kiqstart.delivery.cli.one_by_one import one_by_one
 
 
 def run_retry(letters: Sequence[str], *, every: bool, task: str | None, reason: str | None) -> int:
@@ -50,7 +49,7 @@ async def _retry(letters: Sequence[str], *, every: bool, task: str | None, reaso
             found = await dead.retry(letter)
             return f"{letter}  {found.task_name} with id {found.task_id}"
 
-        return await _each(letters, retry, "sent again")
+        return await one_by_one(letters, retry, "sent again")
 
 
 async def _purge(letters: Sequence[str]) -> int:
@@ -61,23 +60,10 @@ async def _purge(letters: Sequence[str]) -> int:
             await dead.purge(letter)
             return letter
 
-        return await _each(letters, purge, "dropped")
+        return await one_by_one(letters, purge, "dropped")
 
 
 async def _purge_all(age: int | None) -> int:
     async with stream_broker() as broker:
-        dead: DeadLetters = broker.dead_letters
+        dead = broker.dead_letters
         return await (dead.purge_all() if age is None else dead.purge_older_than(age))
-
-
-async def _each(letters: Sequence[str], act: Callable[[str], Awaitable[str]], what: str) -> int:
-    done, failed = 0, 0
-    for letter in dict.fromkeys(letters):
-        try:
-            typer.echo(printable(await act(letter)))
-            done += 1
-        except DeadLetterError as error:
-            typer.echo(printable(f"kiqstart: {error}"), err=True)
-            failed += 1
-    typer.echo(f"{done} {what}" + (f", {failed} not" if failed else ""))
-    return 1 if failed else 0
