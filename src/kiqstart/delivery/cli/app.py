@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from kiqstart.delivery.cli.dead.app import dead
+from kiqstart.delivery.cli.schedules.app import schedules
 from kiqstart.infrastructure.errors import OperatorError
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     # Plain help: to import rich for it would cost more than all the rest.
     rich_markup_mode=None,
 )
+app.add_typer(schedules, name="schedules")
 app.add_typer(dead, name="dead")
 
 

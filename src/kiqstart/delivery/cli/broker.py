@@ -32,7 +32,7 @@ async def stream_broker() -> AsyncGenerator[StreamBroker]:
     broker = ContainerFactory(overrides=[database])().resolve(TasksRegistry).broker
     if not isinstance(broker, StreamBroker):
         raise NoQueueError(
-            "REDIS_URL=memory:// keeps no tasks and no dead letters: tasks run in the program that sends them"
+            "REDIS_URL=memory:// keeps no tasks, schedules or dead letters: tasks run in the program that sends them"
         )
     try:
         await broker.startup()

@@ -3,7 +3,7 @@
 import inspect
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Final, get_args, get_origin
+from typing import Annotated, get_args, get_origin
 
 from aioinject import Object
 from pydantic import SecretStr
@@ -12,15 +12,14 @@ from rich.console import Console
 from rich.table import Table
 from taskiq import AsyncTaskiqDecoratedTask
 
+from kiqstart.delivery.cli.schedules.wording import shown_arguments, shown_duration, shown_timing
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.delivery.tasks.schedules import SCHEDULES
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.redis.settings import IN_MEMORY_URL, RedisSettings
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
-from kiqstart.infrastructure.taskiq.scheduling.table import CronSchedule, IntervalSchedule, Schedule
+from kiqstart.infrastructure.taskiq.scheduling.table import Schedule
 from kiqstart.ioc.container import ContainerFactory
-
-_UNITS: Final = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
 
 
 def run_tasks() -> None:
@@ -69,22 +68,7 @@ def shown_retries(task: AsyncTaskiqDecoratedTask[..., object]) -> str:
 
 def shown_schedule(schedule: Schedule) -> str:
     """When, and with which arguments: `every 1 d` and, on a line of its own, `days_old=30`."""
-    match schedule:
-        case IntervalSchedule():
-            when = f"every {shown_duration(schedule.every)}"
-        case CronSchedule():
-            when = f"{schedule.cron} {schedule.time_zone}"
-        case _:
-            when = schedule.name
-    return "\n  ".join([when, *(f"{name}={value!r}" for name, value in schedule.arguments.items())])
-
-
-def shown_duration(duration: timedelta) -> str:
-    """In the greatest unit that fits without a remainder: `90 min`."""
-    for unit, name in _UNITS:
-        if duration >= unit and not duration % unit:
-            return f"{duration // unit} {name}"
-    return f"{duration.total_seconds():g} s"
+    return "\n  ".join([shown_timing(schedule.timing), *shown_arguments([], schedule.arguments)])
 
 
 def _next_run(schedule: Schedule, now: datetime) -> str:

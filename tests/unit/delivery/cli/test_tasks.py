@@ -1,11 +1,10 @@
 import io
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from rich.console import Console
 from taskiq import InMemoryBroker
 
-from kiqstart.delivery.cli.tasks import shown_duration, tasks_table
+from kiqstart.delivery.cli.tasks import tasks_table
 from kiqstart.delivery.tasks.controllers.ping import PingTaskController
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.scheduling.table import CronSchedule, IntervalSchedule
@@ -33,18 +32,3 @@ def test_a_table_names_arguments_retries_and_next_runs() -> None:
     # Half past one in Berlin's summer.
     assert "subject: str = 'Hello' 30 1 * * * Europe/Berlin 2026-07-01 23:30:00" in lines
     assert "ping - - -" in lines
-
-
-@pytest.mark.parametrize(
-    ("duration", "shown"),
-    [
-        (timedelta(days=1), "1 d"),
-        (timedelta(hours=36), "36 h"),
-        (timedelta(seconds=60), "1 min"),
-        (timedelta(seconds=90), "90 s"),
-        (timedelta(seconds=0.5), "0.5 s"),
-        (timedelta(0), "0 s"),
-    ],
-)
-def test_a_duration_is_shown_in_its_greatest_whole_unit(duration: timedelta, shown: str) -> None:
-    assert shown_duration(duration) == shown

@@ -1,0 +1,169 @@
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from taskiq import ScheduledTask
+
+from kiqstart.delivery.cli.app import main
+from kiqstart.delivery.cli.broker import stream_broker
+from kiqstart.delivery.tasks.schedules import SCHEDULES
+from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
+from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
+from kiqstart.testing import ProcessFactory
+
+SENT_BY_ITSELF = "cleanup-completed-todos-daily"
+
+
+@dataclass(frozen=True)
+class Answer:
+    code: int
+    out: str
+    err: str
+
+
+Kiqstart = Callable[..., Answer]
+
+
+@pytest.fixture
+def kiqstart_here(
+    redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Kiqstart:
+    """`kiqstart` in this process, on the test's Redis, without a database."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("TASKS_KEY_PREFIX", key_prefix)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    def run(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["kiqstart", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Answer(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+async def look_once() -> None:
+    """Do what a scheduler does at its start."""
+    async with stream_broker() as broker:
+        definitions = [schedule.definition(broker) for schedule in SCHEDULES]
+        store = DurableScheduleSource(broker).store
+        await Ticker(broker, store, definitions, clock=StoreClock(), send_deadline=1.0).tick()
+
+
+def on_broker(work: Callable[[DurableScheduleSource], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with stream_broker() as broker:
+            await work(DurableScheduleSource(broker))
+
+    asyncio.run(run())
+
+
+@pytest.fixture
+def scheduled(kiqstart_here: Kiqstart) -> Kiqstart:
+    """With the table in effect, and a scheduler that has just looked."""
+    asyncio.run(look_once())
+    return kiqstart_here
+
+
+async def add_some(source: DurableScheduleSource) -> None:
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    for place in range(3):
+        once = ScheduledTask(
+            task_name="ping", labels={}, args=[], kwargs={}, schedule_id=f"once-{place}\x1b[2J",
+            time=tomorrow + timedelta(minutes=place),
+        )  # fmt: skip
+        await source.add_schedule(once)
+
+
+def test_schedules_are_listed_the_tables_and_some_of_the_others(scheduled: Kiqstart) -> None:
+    on_broker(add_some)
+    done = scheduled("schedules", "list", "--limit", "2")
+    assert (done.code, done.err) == (0, "")
+    for schedule in SCHEDULES:
+        assert f"\n{schedule.name} " in done.out
+        assert f"\n  {schedule.task}" in done.out
+    assert "days_old=30" in done.out
+    assert r"once-1\x1b[2J " in done.out
+    assert "once-2" not in done.out
+    assert done.out.endswith("5 of 6 schedules\n")
+
+
+def test_that_nobody_sends_schedules_is_said(kiqstart_here: Kiqstart) -> None:
+    done = kiqstart_here("schedules", "list")
+    assert (done.code, done.out) == (0, "0 of 0 schedules\n")
+    assert done.err.startswith("kiqstart: no scheduler looks at the schedules: start `taskiq scheduler ")
+
+
+def test_schedules_are_paused_and_resumed_by_their_names(scheduled: Kiqstart) -> None:
+    done = scheduled("schedules", "pause", SENT_BY_ITSELF, "unheard\x1b[2J.of")
+    assert (done.code, done.out) == (1, f"{SENT_BY_ITSELF}\n1 paused, 1 not\n")
+    assert done.err == "kiqstart: there is no schedule 'unheard\\x1b[2J.of'\n"
+    listed = scheduled("schedules", "list").out
+    assert listed.splitlines()[-1] == "3 of 3 schedules, 1 paused"
+    [line] = [line for line in listed.splitlines() if line.startswith(SENT_BY_ITSELF)]
+    assert line.rstrip().endswith(" paused")
+    resumed = scheduled("schedules", "resume", SENT_BY_ITSELF)
+    assert resumed.code == 0
+    assert resumed.out.startswith(f"{SENT_BY_ITSELF}  is due at 2")
+    assert resumed.out.endswith("T02:00:00Z\n1 resumed\n")
+    assert "paused" not in scheduled("schedules", "list").out
+
+
+def test_only_what_was_added_is_removed(scheduled: Kiqstart) -> None:
+    on_broker(add_some)
+    done = scheduled("schedules", "remove", "once-0\x1b[2J", SENT_BY_ITSELF)
+    assert (done.code, done.out) == (1, "once-0\\x1b[2J\n1 removed, 1 not\n")
+    assert (
+        done.err == f"kiqstart: schedule '{SENT_BY_ITSELF}' is in the service's table: remove it there, or pause it\n"
+    )
+    assert scheduled("schedules", "list").out.endswith("5 of 5 schedules\n")
+
+
+def test_next_needs_no_redis_for_the_table_and_finds_what_was_added(
+    scheduled: Kiqstart, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_broker(add_some)
+    added = scheduled("schedules", "next", "once-1\x1b[2J", SENT_BY_ITSELF, "--count", "2")
+    assert added.code == 0
+    assert added.out.startswith("once-1\\x1b[2J  once\n  ")
+    assert added.out.count("\n") == 6
+    assert scheduled("schedules", "next", "unheard").err == "kiqstart: there is no schedule 'unheard'\n"
+    monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1")
+    shown = scheduled("schedules", "next", SENT_BY_ITSELF, "--from", "2026-10-24", "--count", "2")
+    assert shown.out == (
+        f"{SENT_BY_ITSELF}  0 2 * * * UTC\n"
+        "  Sat 2026-10-24 02:00:00+00:00 UTC  2026-10-24 02:00:00 UTC\n"
+        "  Sun 2026-10-25 02:00:00+00:00 UTC  2026-10-25 02:00:00 UTC\n"
+    )
+    table = scheduled("schedules", "next", "--count", "3").out
+    assert table.count(" UTC\n") == 10
+    wrong = scheduled("schedules", "next", "--from", "soon")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.err.startswith("kiqstart: --from 'soon' is no time: ")
+
+
+def test_a_run_without_a_worker_is_sent_and_not_waited_for_longer_than_asked(scheduled: Kiqstart) -> None:
+    done = scheduled("schedules", "run", "ping-every-minute", "unheard", "--wait", "--timeout", "0.1")
+    assert done.code == 1
+    sent, count, none = done.out.splitlines()
+    assert sent.startswith("ping-every-minute@2")
+    assert (count, none) == ("1 sent, 1 not", "0 done, 1 not")
+    unknown, late = done.err.splitlines()
+    assert unknown == "kiqstart: there is no schedule 'unheard'"
+    assert late == f"kiqstart: {sent} has not ended within 0.1 s"
+
+
+def test_a_run_is_done_by_a_worker_and_its_result_is_shown(scheduled: Kiqstart, worker: ProcessFactory) -> None:
+    with worker():
+        ran = scheduled("schedules", "run", "ping-every-minute", "cleanup-sessions-daily", "--wait", "--timeout", "30")
+    assert (ran.code, ran.err) == (0, "")
+    lines = ran.out.splitlines()
+    assert lines[2] == "2 sent"
+    assert lines[3].startswith(lines[0] + "  0.")
+    assert lines[3].endswith('s  {"result":"pong"}')
+    assert '"deleted_count":0' in lines[4]
