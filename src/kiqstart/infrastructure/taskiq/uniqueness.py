@@ -44,7 +44,6 @@ class UniquenessMiddleware(TaskiqMiddleware):
         bound = task_arguments(task.original_func).signature.bind(*message.args, **message.kwargs)
         bound.apply_defaults()
         key = str(template).format(**bound.arguments)
-        # Redis keeps the key on a line of its own.
-        message.labels[UNIQUE_LABEL], label_type = prepare_label(key.replace("\n", " "))
+        message.labels[UNIQUE_LABEL], label_type = prepare_label(key)
         message.labels_types = {**(message.labels_types or {}), UNIQUE_LABEL: label_type}
         return message

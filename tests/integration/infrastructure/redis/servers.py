@@ -209,15 +209,24 @@ def wait_for_cluster(node: Redis, *, nodes: int) -> None:
     _wait_until(is_whole)
 
 
-def move_slot(slot: int, source: Server, target: Server) -> None:
-    """Move a slot of a cluster without a password, as `redis-cli --cluster reshard` does."""
+@contextmanager
+def moving_slot(slot: int, source: Server, target: Server) -> Generator[None]:
+    """Move a slot of a cluster without a password, as resharding does; in the block a part is moved."""
     with source.client() as giving, target.client() as taking:
         giver, taker = (cast("bytes", one.execute_command("CLUSTER", "MYID")).decode() for one in (giving, taking))
         taking.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", giver)
         giving.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", taker)
-        while keys := cast("list[bytes]", giving.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 10)):
-            for key in keys:
-                giving.execute_command("MIGRATE", "127.0.0.1", target.port, key, 0, 5000)
+
+        def move_a_key() -> bool:
+            keys = cast("list[bytes]", giving.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 1))
+            if keys:
+                giving.execute_command("MIGRATE", "127.0.0.1", target.port, keys[0], 0, 5000)
+            return bool(keys)
+
+        move_a_key()
+        yield
+        while move_a_key():
+            pass
         for one in (taking, giving):
             one.execute_command("CLUSTER", "SETSLOT", slot, "NODE", taker)
 

@@ -13,8 +13,9 @@ States of a message, and who may move it
     settled     gone: settle.lua, for the worker that has it
     returned    waiting again, before others: give_back.lua for the worker that has it; reclaim.lua for
                 any worker, once the one that has it is dead
-    suspect     returned, with one delivery left: reclaim.lua; a worker takes one of these at a time, so
-                that a message that kills workers does not take the same neighbours down again
+    suspect     returned, with one delivery left: reclaim.lua; a worker takes one when it has nothing else,
+                and nothing else while it has it, so that of several messages only those that kill workers
+                are buried (within bounds, so that a long task does not stop its worker: see fetching.py)
     dead        in the stream of dead letters: settle.lua, or reclaim.lua after the last delivery;
                 resend.lua makes it wait anew, for whoever asks
 

@@ -131,6 +131,8 @@ class StreamConsumer:
         if self._failures:
             logger.info("The queue is back")
             self._failures = 0
+        if deliveries and deliveries[0].is_suspect:
+            room = 1
         if len(deliveries) > room:
             await self.give_back(deliveries[room:])
         return deliveries[:room]

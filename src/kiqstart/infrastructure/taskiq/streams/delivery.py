@@ -102,6 +102,7 @@ class Delivery:
     result: bytes = b""
     runner: asyncio.Task[None] | None = None
     settling_since: float | None = None
+    taken_at: float = field(default_factory=local_time)
 
     @property
     def task_id(self) -> str:

@@ -1,9 +1,10 @@
 """Reads what a worker can take: what was given back first, then what is new, from several queues by weight."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
-from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
@@ -15,6 +16,16 @@ _FETCH: Final = Script("fetch")
 _FIRST_STREAM: Final = 3
 _STREAMS_OF_A_QUEUE: Final = 3
 _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
+
+# For so long, at most, a suspect waits until its worker has nothing else; and so long it then is alone. More would keep
+# too much from others: few tasks that kill their workers take longer to do so.
+_SECONDS_TO_EMPTY: Final = 2.0
+_SECONDS_ALONE: Final = 30.0
+_SECONDS_BETWEEN_LOOKS: Final = 0.05
+# The rules for suspects that fetch.lua knows.
+_TAKE_SUSPECTS: Final = "take"
+_WAIT_FOR_SUSPECTS: Final = "wait"
+_LEAVE_SUSPECTS: Final = "leave"
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 
@@ -76,29 +87,49 @@ class Fetcher:
         self._in_hand = in_hand
         self._wait_ms = round(wait * 1000)
         self._is_backlog = True
+        self._empties_since: float | None = None
         self.cancelled_tasks = 0
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages, and wait a little where there is none.
 
+        A suspect comes first, and alone: what is read beside it is to be given back.
+
         Raises:
             NotRegisteredError: the lease has ended.
             RedisError: Redis is away.
         """
+        suspect = next((one for one in self._in_hand.all() if one.is_suspect), None)
+        if suspect is not None and local_time() - suspect.taken_at < _SECONDS_ALONE:
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            return []
+        rule = _LEAVE_SUSPECTS if suspect is not None else self._rule_for_suspects()
         if self._is_backlog:
-            deliveries = await self._read_at_once(room)
+            deliveries = await self._read_at_once(room, rule)
             self._is_backlog = len(deliveries) >= room
-            if deliveries:
+            if deliveries or self._empties_since is not None:
                 return deliveries
-        deliveries = await self._wait_for_one()
-        self._is_backlog = bool(deliveries)
-        return deliveries
+        deliveries = await self._wait_for_one(rule)
+        # While there is something in hand, a waiting suspect is noticed only by a look.
+        self._is_backlog = bool(deliveries) or rule == _WAIT_FOR_SUSPECTS
+        return sorted(deliveries, key=lambda one: not one.is_suspect)
 
-    async def _read_at_once(self, room: int) -> list[Delivery]:
+    def _rule_for_suspects(self) -> str:
+        if not self._in_hand:
+            return _TAKE_SUSPECTS
+        since = self._empties_since
+        return _WAIT_FOR_SUSPECTS if since is None or local_time() - since < _SECONDS_TO_EMPTY else _TAKE_SUSPECTS
+
+    async def _read_at_once(self, room: int, rule: str) -> list[Delivery]:
         worker, epoch = self._lease.worker, self._lease.epoch
         streams = self._keys.all_streams(self._order.next())
-        arguments: list[Value] = [self._group, worker, room, 0 if self._has_suspect() else 1]
+        arguments: list[Value] = [self._group, worker, room, rule]
         answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
+        if answer == b"suspect":
+            self._empties_since = self._empties_since or local_time()
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            return []
+        self._empties_since = None
         if not isinstance(answer, list):
             raise NotRegisteredError
         found = cast("list[object]", answer)
@@ -112,10 +143,10 @@ class Fetcher:
                 )
         return self._take(deliveries, worker)
 
-    async def _wait_for_one(self) -> list[Delivery]:
+    async def _wait_for_one(self, rule: str) -> list[Delivery]:
         worker, epoch = self._lease.worker, self._lease.epoch
         streams = self._keys.all_streams(self._order.next())
-        if self._has_suspect():
+        if rule != _TAKE_SUSPECTS:
             streams = [stream for stream in streams if stream not in self._suspects]
         answer = await self._reader.xreadgroup(
             self._group,
@@ -135,9 +166,6 @@ class Fetcher:
     def _take(self, deliveries: Sequence[Delivery], worker: str) -> list[Delivery]:
         # An answer to a name that was lost meanwhile: what it brings is with others, or soon will be.
         return self._in_hand.take(deliveries) if worker == self._lease.worker else []
-
-    def _has_suspect(self) -> bool:
-        return any(one.is_suspect for one in self._in_hand.all())
 
     def _delivery(self, stream: str, entry: Entry, worker: str, epoch: str) -> Delivery:
         entry_id, raw = entry[0].decode(), entry[1]

@@ -51,7 +51,7 @@ class QueueKeys:
         return f"{self._prefix(queue)}:returned"
 
     def suspects(self, queue: str) -> str:
-        """Where a queue's messages are that have one delivery left: a worker takes one at a time."""
+        """Where a queue's messages are that have one delivery left: a worker takes one alone."""
         return f"{self._prefix(queue)}:suspects"
 
     def streams(self, queue: str) -> tuple[str, str, str]:

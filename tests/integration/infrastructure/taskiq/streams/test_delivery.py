@@ -1,17 +1,20 @@
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
 from redis.asyncio import Redis
-from taskiq import AsyncTaskiqTask
+from taskiq import AsyncTaskiqTask, TaskiqMessage
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, keys_of, letters_of, working
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
 from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.streams import fetching
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.settling import _SETTLE
+from kiqstart.infrastructure.taskiq.task import SentTask
 from kiqstart.testing import eventually
 
 
@@ -187,3 +190,58 @@ async def test_a_task_is_run_once_when_the_answer_to_its_end_is_lost(
     assert [record.message for record in caplog.records if record.name.startswith("kiqstart.")] == [
         "Listening started."
     ]
+
+
+@pytest.mark.parametrize("is_waited_for", [True, False], ids=["from a queue with others", "on an idle queue"])
+async def test_what_went_down_with_workers_before_runs_alone(
+    brokers: Brokers, redis: Redis, *, is_waited_for: bool
+) -> None:
+    broker = brokers()
+    running: set[int] = set()
+    beside: dict[int, set[int]] = {}
+
+    async def nap(number: int) -> None:
+        running.add(number)
+        for other in running:
+            beside.setdefault(other, set()).update(running - {other})
+        await asyncio.sleep(0.2)
+        running.discard(number)
+
+    task = register_task(broker, nap, name="nap")
+    sent = [await task.kiq(number=number) for number in range(6)]
+    # Two of them as if they had gone down with two workers.
+    stream = broker.keys.stream("default")
+    for entry, fields in cast("list[tuple[str, dict[str, str]]]", await redis.xrange(stream, count=2)):
+        await redis.xdel(stream, entry)
+        await redis.xadd(broker.keys.suspects("default"), {"data": fields["data"], "deliveries": "2"})
+    async with working(broker):
+        if is_waited_for:
+            sent += [await task.kiq(number=number) for number in range(6, 12)]
+        for one in sent:
+            assert not (await one.wait_result(timeout=5)).is_err
+    assert beside[0] == beside[1] == set()
+    assert beside[3]
+
+
+async def test_what_went_down_with_workers_before_does_not_wait_for_a_long_task(
+    brokers: Brokers, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetching, "_SECONDS_TO_EMPTY", 0.2)
+    broker = brokers()
+    register_task(broker, double, name="double")
+    began, end = asyncio.Event(), asyncio.Event()
+
+    async def wait() -> None:
+        began.set()
+        await end.wait()
+
+    message = TaskiqMessage(task_id="four", task_name="double", labels={}, args=[], kwargs={"number": 4})
+    async with working(broker):
+        long = await register_task(broker, wait, name="wait").kiq()
+        await began.wait()
+        data = broker.formatter.dumps(message).message
+        await redis.xadd(broker.keys.suspects("default"), {"data": data, "deliveries": "2"})
+        other = SentTask[int]("four", broker.result_backend)
+        assert (await other.wait_result(timeout=5)).return_value == 8
+        end.set()
+        await long.wait_result(timeout=5)

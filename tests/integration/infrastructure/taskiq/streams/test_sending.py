@@ -100,6 +100,17 @@ async def test_a_delayed_task_waits_until_its_queue_can_take_it_and_holds_up_no_
     assert not await redis.exists(broker.keys.delayed, broker.keys.delayed_messages)
 
 
+async def test_ids_and_keys_may_be_any_text(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    delayed = task.kicker().with_task_id("two\nlines").with_labels(unique="\none key\n", delay=0.1)
+    async with working(broker):
+        sent = await delayed.kiq(number=2)
+        assert (await sent.wait_result(timeout=5)).return_value == 4
+        # Its end has let the key go.
+        other = await task.kicker().with_labels(unique="\none key\n").kiq(number=3)
+        assert (await other.wait_result(timeout=5)).return_value == 6
+
+
 @pytest.mark.parametrize("labels", [{}, {"delay": 60}, {"unique": "key"}])
 async def test_a_send_whose_answer_is_lost_is_made_again_and_sent_once(
     brokers: Brokers, wire: Wire, redis: Redis, labels: dict[str, str | int]

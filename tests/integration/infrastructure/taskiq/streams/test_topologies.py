@@ -18,7 +18,7 @@ from tests.integration.infrastructure.redis.servers import (
     cluster,
     cluster_url,
     make_server,
-    move_slot,
+    moving_slot,
     running,
     sentinel_group,
 )
@@ -195,8 +195,10 @@ async def sending(counter: Counter) -> AsyncGenerator[list[AsyncTaskiqTask[int]]
 async def test_tasks_outlast_the_crash_of_a_master(tmp_path: Path) -> None:
     with sentinel_group(tmp_path) as group:
         broker = Brokers(group.url, QUEUE)()
-        counter = Counter(broker)
+        counter, is_over = Counter(broker), asyncio.Event()
         async with working(broker, max_async_tasks=5):
+            long = await register_task(broker, is_over.wait, name="long").kiq()
+            waiting_for_it = asyncio.create_task(long.wait_result(timeout=SECONDS_BETWEEN_LOOKS))
             async with sending(counter) as sent:
                 await eventually(lambda: has(sent, 100), within=10)
                 replicated = len(sent)
@@ -206,6 +208,8 @@ async def test_tasks_outlast_the_crash_of_a_master(tmp_path: Path) -> None:
                 await asyncio.to_thread(group.wait_for_failover)
                 await eventually(lambda: has(sent, before + 100), within=10)
             results = await asyncio.gather(*(announced(one) for one in (*sent[:replicated], *sent[before + 1 :])))
+            is_over.set()
+            results.append(await asyncio.wait_for(waiting_for_it, SECONDS_TO_ANNOUNCE))
         assert all(not result.is_err for result in results)
         expected = {*range(replicated), *range(before + 1, len(sent))}
         assert expected <= set(counter.ran)
@@ -264,11 +268,15 @@ async def test_tasks_follow_their_queue_to_another_node(tmp_path: Path) -> None:
         async with working(broker, max_async_tasks=5):
             async with sending(counter) as sent:
                 await eventually(lambda: has(sent, 20), within=10)
-                await asyncio.to_thread(move_slot, SLOT, home, others[0])
+                with moving_slot(SLOT, home, others[0]):
+                    late = asyncio.create_task(counter.task.kiq(number=-1))
+                    # Longer than redis-py asks by itself.
+                    await asyncio.wait({late}, timeout=0.7)
+                    assert not late.done()
                 before = len(sent)
                 await eventually(lambda: has(sent, before + 20), within=10)
-            await asyncio.gather(*(announced(one) for one in sent))
-        assert sorted(counter.ran) == list(range(len(sent)))
+            await asyncio.gather(*(announced(one) for one in (await late, *sent)))
+        assert sorted(counter.ran) == list(range(-1, len(sent)))
         with others[0].client() as client:
             assert client.exists(broker.keys.epoch)
 

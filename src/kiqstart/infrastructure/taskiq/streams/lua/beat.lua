@@ -17,7 +17,7 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[3])) do
     local stored, moved = redis.call('HGET', KEYS[4], id), {}
     if stored then
-        local stream, unique, task, message = string.match(stored, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+        local stream, unique, task, message = unpack_delayed(stored)
         moved = add_to_stream(stream, message, unique, task)
     end
     if type(moved) == 'table' and moved['err'] then

@@ -4,7 +4,7 @@
 -- Returns the message of a delayed task, or ''.
 local stored = redis.call('HGET', KEYS[2], ARGV[1])
 if stored then
-    local _, unique, task, message = string.match(stored, '^([^\n]*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+    local _, unique, task, message = unpack_delayed(stored)
     redis.call('HDEL', KEYS[2], ARGV[1])
     redis.call('ZREM', KEYS[1], ARGV[1])
     release(KEYS[4], unique, task)

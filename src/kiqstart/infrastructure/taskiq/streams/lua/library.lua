@@ -18,18 +18,22 @@ local function add_to_stream(stream, message, unique, task)
     return redis.pcall('XADD', stream, '*', 'data', message, 'unique', unique, 'task', task)
 end
 
--- A delayed message keeps its stream, unique key and task before it, a line each.
+-- A delayed message is kept with its stream, unique key and task; `unpack_delayed` gives these four.
 local function enqueue(delayed, delayed_messages, stream, now, delay, unique, task, message)
     if delay <= 0 then
         return add_to_stream(stream, message, unique, task)
     end
     local id, count = task, 1
-    while redis.call('HSETNX', delayed_messages, id, table.concat({stream, unique, task, message}, '\n')) == 0 do
+    while redis.call('HSETNX', delayed_messages, id, cmsgpack.pack({stream, unique, task, message})) == 0 do
         count = count + 1
         id = task .. '#' .. count
     end
     redis.call('ZADD', delayed, now + delay, id)
     return {ok = 'OK'}
+end
+
+local function unpack_delayed(stored)
+    return unpack(cmsgpack.unpack(stored))
 end
 
 local function release(uniques, unique, task)
