@@ -1,9 +1,40 @@
+import asyncio
+import sys
 from pathlib import Path
 
 import pytest
 from tests.end_to_end.cli.command_line import CommandLine
+from tests.end_to_end.cli.in_process import Answer, Kiqstart, look_once
+
+from kiqstart.delivery.cli.app import main
 
 
 @pytest.fixture
 def kiqstart(service_environment: dict[str, str], tmp_path: Path) -> CommandLine:
     return CommandLine(environment=service_environment, folder=tmp_path)
+
+
+@pytest.fixture
+def kiqstart_here(
+    redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Kiqstart:
+    """`kiqstart` in this process, on the test's Redis, without a database."""
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("TASKS_KEY_PREFIX", key_prefix)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    def run(*arguments: str) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["kiqstart", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        captured = capsys.readouterr()
+        return Answer(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def scheduled(kiqstart_here: Kiqstart) -> Kiqstart:
+    """With the table in effect, and a scheduler that has just looked."""
+    asyncio.run(look_once())
+    return kiqstart_here

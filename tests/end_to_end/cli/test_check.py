@@ -1,5 +1,8 @@
+import asyncio
+
 import pytest
 from tests.end_to_end.cli.command_line import CommandLine
+from tests.end_to_end.cli.in_process import Kiqstart, look_once
 
 from kiqstart.testing import ProcessFactory
 
@@ -10,6 +13,23 @@ def test_everything_is_there(kiqstart: CommandLine) -> None:
     assert done.stdout.count("ok ") == 6
     assert "3 tasks, 3 schedules" in done.stdout
     assert "retention   2 policies can be run" in done.stdout
+
+
+def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(
+    kiqstart_here: Kiqstart, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    noted = kiqstart_here("check")
+    assert (noted.code, noted.err) == (0, "")
+    assert "\nnote    scheduler   no scheduler looks at the schedules: start `taskiq scheduler " in noted.out
+    failed = kiqstart_here("check", "--scheduler")
+    assert failed.code == 1
+    assert failed.err.startswith("FAILED  scheduler   no scheduler looks at the schedules: ")
+    asyncio.run(look_once())
+    for arguments in (["check"], ["check", "--scheduler"]):
+        done = kiqstart_here(*arguments)
+        assert (done.code, done.err) == (0, "")
+        assert "\nok      scheduler   looked " in done.out
 
 
 def test_all_that_is_wrong_is_shown_at_once(kiqstart: CommandLine) -> None:

@@ -1,58 +1,17 @@
 import asyncio
-import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from taskiq import ScheduledTask
+from tests.end_to_end.cli.in_process import Kiqstart
 
-from kiqstart.delivery.cli.app import main
 from kiqstart.delivery.cli.broker import stream_broker
 from kiqstart.delivery.tasks.schedules import SCHEDULES
-from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
-from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
 from kiqstart.testing import ProcessFactory
 
 SENT_BY_ITSELF = "cleanup-completed-todos-daily"
-
-
-@dataclass(frozen=True)
-class Answer:
-    code: int
-    out: str
-    err: str
-
-
-Kiqstart = Callable[..., Answer]
-
-
-@pytest.fixture
-def kiqstart_here(
-    redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Kiqstart:
-    """`kiqstart` in this process, on the test's Redis, without a database."""
-    monkeypatch.setenv("REDIS_URL", redis_url)
-    monkeypatch.setenv("TASKS_KEY_PREFIX", key_prefix)
-    monkeypatch.delenv("DATABASE_URL", raising=False)
-
-    def run(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["kiqstart", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        captured = capsys.readouterr()
-        return Answer(int(ended.value.code or 0), captured.out, captured.err)
-
-    return run
-
-
-async def look_once() -> None:
-    """Do what a scheduler does at its start."""
-    async with stream_broker() as broker:
-        definitions = [schedule.definition(broker) for schedule in SCHEDULES]
-        store = DurableScheduleSource(broker).store
-        await Ticker(broker, store, definitions, clock=StoreClock(), send_deadline=1.0).tick()
 
 
 def on_broker(work: Callable[[DurableScheduleSource], Awaitable[None]]) -> None:
@@ -61,13 +20,6 @@ def on_broker(work: Callable[[DurableScheduleSource], Awaitable[None]]) -> None:
             await work(DurableScheduleSource(broker))
 
     asyncio.run(run())
-
-
-@pytest.fixture
-def scheduled(kiqstart_here: Kiqstart) -> Kiqstart:
-    """With the table in effect, and a scheduler that has just looked."""
-    asyncio.run(look_once())
-    return kiqstart_here
 
 
 async def add_some(source: DurableScheduleSource) -> None:

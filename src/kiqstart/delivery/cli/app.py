@@ -109,14 +109,17 @@ def migration(name: Annotated[str, typer.Argument(help='What it does: "add a tab
 
 
 @app.command()
-def check() -> None:
-    """Check settings, servers and schema.
+def check(
+    *,
+    scheduler: Annotated[bool, typer.Option("--scheduler", help="Fail where no scheduler lives.")] = False,
+) -> None:
+    """Check settings, servers and schema, and look whether a scheduler lives.
 
-    The exit code is 1 if one is not as it must be.
+    The exit code is 1 if one is not as it must be. That no scheduler lives is a note only, unless it is asked for.
     """
     from kiqstart.delivery.cli.check import run_check
 
-    raise typer.Exit(run_check())
+    raise typer.Exit(run_check(needs_scheduler=scheduler))
 
 
 @app.command()

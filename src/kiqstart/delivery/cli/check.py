@@ -11,6 +11,9 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kiqstart.core.retention.settings import RetentionSettings
+from kiqstart.delivery.cli.broker import stream_broker
+from kiqstart.delivery.cli.schedules.schedulers import missing_scheduler
+from kiqstart.delivery.cli.schedules.wording import shown_seconds
 from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.delivery.tasks.schedules import SCHEDULES
@@ -23,6 +26,7 @@ from kiqstart.infrastructure.observability.logging import LogSettings
 from kiqstart.infrastructure.redis.client import check_redis, create_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import SettingsError, load_settings
+from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
 from kiqstart.ioc.container import ContainerFactory
 
 
@@ -30,25 +34,34 @@ class RetentionCheckError(OperatorError):
     """The retention policies cannot be checked."""
 
 
-def run_check() -> int:
-    """Print a line for each check, failures on standard error, and return 0 if all went well, else 1."""
-    return asyncio.run(_run_all())
+class NoSchedulerError(OperatorError):
+    """No scheduler sends what is due."""
 
 
-async def _run_all() -> int:
+def run_check(*, needs_scheduler: bool) -> int:
+    """Print a line for each check, failures on standard error, and return 0 if all went well, else 1.
+
+    Args:
+        needs_scheduler: whether it is a failure that no scheduler lives.
+    """
+    return asyncio.run(_run_all(needs_scheduler=needs_scheduler))
+
+
+async def _run_all(*, needs_scheduler: bool) -> int:
     if not await _run_one("settings", _settings):
         return 1
     # Each of the others is made whatever the rest says, so that one run shows all there is to mend.
     results = [await _run_one(name, check) for name, check in _CHECKS.items()]
+    results.append(await _run_one("scheduler", _scheduler, is_needed=needs_scheduler))
     return 0 if all(results) else 1
 
 
-async def _run_one(name: str, check: Callable[[], Awaitable[str]]) -> bool:
+async def _run_one(name: str, check: Callable[[], Awaitable[str]], *, is_needed: bool = True) -> bool:
     try:
         found = await check()
     except OperatorError as error:
-        typer.echo(f"FAILED  {name:10}  {error}", err=True)
-        return False
+        typer.echo(f"{'FAILED' if is_needed else 'note':6}  {name:10}  {error}", err=is_needed)
+        return not is_needed
     typer.echo(f"ok      {name:10}  {found}")
     return True
 
@@ -109,6 +122,16 @@ async def _retention() -> str:
         raise RetentionCheckError("cannot be checked without PostgreSQL and its schema") from None
     finally:
         await container.resolve(AsyncEngine).dispose()
+
+
+async def _scheduler() -> str:
+    if load_settings(RedisSettings).is_in_memory:
+        raise NoSchedulerError("with memory:// no process sees another's scheduler")
+    async with stream_broker() as broker:
+        heartbeats = await DurableScheduleSource(broker).store.heartbeats()
+    if (problem := missing_scheduler(heartbeats)) is not None:
+        raise NoSchedulerError(problem)
+    return f"looked {shown_seconds(heartbeats.seconds_since_any or 0.0)} ago"
 
 
 async def _on_database(question: Callable[[AsyncEngine], Coroutine[Any, Any, str]]) -> str:
