@@ -123,6 +123,14 @@ def check(
 
 
 @app.command()
+def metrics() -> None:
+    """Print what Prometheus collects: tasks, workers, dead letters, schedulers and schedules."""
+    from kiqstart.delivery.cli.metrics import run_metrics
+
+    run_metrics()
+
+
+@app.command()
 def doctor() -> None:
     """Look whether Redis keeps what is entrusted to it.
 

@@ -1,0 +1,69 @@
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from tests.end_to_end.cli.in_process import Kiqstart
+
+from kiqstart.delivery.cli.broker import stream_broker
+
+DEPLOYMENT = Path(__file__).parents[3] / "docs/deployment.md"
+LINE = re.compile(r'(\w+)\{service="([^"]+)"(?:,(\w+)="([^"]*)")?\} (\S+)')
+
+
+def read(text: str) -> dict[str, float]:
+    """Values by name and the label that is not the service's: `kiqstart_tasks_waiting default`."""
+    found = [LINE.fullmatch(line) for line in text.splitlines() if not line.startswith("# ")]
+    assert all(found), text
+    return {" ".join(filter(None, [one[1], one[4]])): float(one[5]) for one in found if one is not None}
+
+
+async def send_some() -> None:
+    async with stream_broker() as broker:
+        ping = broker.find_task("ping")
+        assert ping is not None
+        await ping.kiq()
+        await ping.kicker().with_labels(queue_name="slow").kiq()
+        await ping.kicker().with_labels(delay=600).kiq()
+
+
+def test_metrics_count_what_waits_and_say_when_schedules_are_due(
+    scheduled: Kiqstart, redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TASKS_QUEUES", "default,slow")
+    asyncio.run(send_some())
+    scheduled("schedules", "pause", "cleanup-sessions-daily")
+    tasks = f"{{{key_prefix}}}:tasks"
+    with Redis.from_url(redis_url) as redis:
+        redis.xadd(f"{tasks}:dead", {"data": "no JSON"})
+        redis.set(f"{tasks}:dead:dropped", 7)
+        redis.zadd(f"{tasks}:schedules:due", {"cleanup-completed-todos-daily": (time.time() - 90) * 1000})
+    done = scheduled("metrics")
+    assert (done.code, done.err) == (0, "")
+    values = read(done.out)
+    assert values["kiqstart_tasks_waiting default"] == values["kiqstart_tasks_waiting slow"] == 1
+    assert values["kiqstart_tasks_running default"] == values["kiqstart_workers"] == 0
+    assert values["kiqstart_tasks_delayed"] == values["kiqstart_dead_letters"] == values["kiqstart_schedulers"] == 1
+    assert values["kiqstart_dead_letters_dropped_total"] == 7
+    assert 0 <= values["kiqstart_scheduler_last_look_age_seconds"] < 30
+    assert 90 <= values["kiqstart_schedules_overdue_seconds"] < 120
+    assert (values["kiqstart_schedules active"], values["kiqstart_schedules paused"]) == (2, 1)
+    due = {name: value for name, value in values.items() if "_next_due_" in name}
+    name = "kiqstart_schedule_next_due_timestamp_seconds"
+    assert set(due) == {f"{name} ping-every-minute", f"{name} cleanup-completed-todos-daily"}
+    assert abs(due[f"{name} ping-every-minute"] - time.time()) < 90
+    assert done.out.count("# TYPE ") == done.out.count("# HELP ") == 11
+    assert "# TYPE kiqstart_dead_letters_dropped_total counter\n" in done.out
+
+
+def test_every_metric_is_documented(kiqstart_here: Kiqstart) -> None:
+    printed = re.findall(r"^# TYPE (\w+) ", kiqstart_here("metrics").out, re.MULTILINE)
+    assert re.findall(r"^\| `(kiqstart_\w+)", DEPLOYMENT.read_text(), re.MULTILINE) == printed
+
+
+def test_metrics_of_an_empty_redis_say_that_nobody_is_there(kiqstart_here: Kiqstart) -> None:
+    values = read(kiqstart_here("metrics").out)
+    assert values["kiqstart_scheduler_last_look_age_seconds"] == float("inf")
+    assert values["kiqstart_schedulers"] == values["kiqstart_workers"] == values["kiqstart_tasks_waiting default"] == 0

@@ -1,0 +1,36 @@
+from redis.asyncio import Redis
+from tests.integration.infrastructure.taskiq.streams.brokers import Brokers
+
+from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.counts import QueueCount, TaskCounts, count_tasks
+
+
+async def work() -> None: ...
+
+
+async def test_tasks_are_counted_by_queue_and_by_whether_a_worker_has_them(broker: StreamBroker) -> None:
+    task = register_task(broker, work, name="work")
+    for _ in range(3):
+        await task.kiq()
+    await task.kicker().with_labels(queue_name="slow").kiq()
+    await task.kicker().after(60).kiq()
+    consumer = await broker.consume()
+    await consumer.fetch(2)
+    assert await count_tasks(broker, ["slow", broker.keys.name]) == TaskCounts(
+        queues=[
+            QueueCount(queue="default", waiting=1, running=2),
+            QueueCount(queue="slow", waiting=1, running=0),
+        ],
+        delayed=1,
+        dead_letters=0,
+        dropped=0,
+        workers=1,
+    )
+
+
+async def test_a_worker_that_stopped_renewing_its_lease_does_not_count(brokers: Brokers, redis: Redis) -> None:
+    broker = brokers()
+    seconds, _ = await redis.time()
+    await redis.zadd(broker.keys.workers, {"dead": (seconds - 2) * 1000, "alive": seconds * 1000})
+    assert (await count_tasks(broker, [])).workers == 1
