@@ -1,6 +1,7 @@
 """Makes the messages of what is due; one that fails or hangs is tried again and holds up no other."""
 
 import asyncio
+from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass
 from logging import getLogger
@@ -29,6 +30,10 @@ class _Attempt:
     work: "asyncio.Task[list[Firing]]"
     began: float | None = None
     """When it was first due here; None: it is not yet."""
+    is_awaited: bool = False
+    """Whether it was not done when it was last asked for; what is then made is not too old to be sent."""
+    is_offered: bool = False
+    """Whether what was made was given out: where it comes to nothing, it is made anew."""
     problem: str = ""
 
 
@@ -91,9 +96,12 @@ class Attempts:
             attempt = self._attempts[due.name] = _Attempt(due=due, made_for_ms=for_ms, work=work)
             is_new = True
         else:
-            is_new = attempt.work.done() and (bool(attempt.problem) or for_ms - attempt.made_for_ms > _STALE_MS)
+            is_old = attempt.is_offered or for_ms - attempt.made_for_ms > _STALE_MS
+            is_old = is_old and not attempt.is_awaited
+            is_new = attempt.work.done() and (bool(attempt.problem) or is_old)
             if is_new:
                 attempt.work, attempt.made_for_ms = asyncio.create_task(self._make(due, for_ms)), for_ms
+                attempt.is_offered = False
         if attempt.began is None and due.due_ms <= now_ms:
             attempt.began = local_time()
         return attempt.work if is_new and due.due_ms <= now_ms else None
@@ -118,10 +126,13 @@ class Attempts:
         return firings
 
     def _come_to(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
+        attempt.is_awaited = not attempt.work.done()
         if attempt.work.done():
-            error = attempt.work.exception()
+            # A middleware may raise a CancelledError of its own.
+            error = CancelledError() if attempt.work.cancelled() else attempt.work.exception()
             if error is None:
                 if not self._is_over(attempt) or not attempt.problem:
+                    attempt.is_offered = True
                     return attempt.work.result()
             elif isinstance(error, UnreadableScheduleError):
                 logger.error("Schedule %s cannot be read and is set aside: %s", attempt.due.name, error)
