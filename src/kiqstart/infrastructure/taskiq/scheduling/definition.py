@@ -1,5 +1,6 @@
 """A schedule as it is kept in the store."""
 
+import json
 from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
@@ -47,8 +48,9 @@ class Definition(BaseModel):
     is_dynamic: bool = False
 
     def dump(self) -> bytes:
-        """As JSON, the same text for equal definitions."""
-        return self.model_dump_json(exclude_defaults=True).encode()
+        """As JSON, the same text for equal definitions, in whichever order their arguments stand."""
+        known = self.model_dump(mode="json", exclude_defaults=True)
+        return json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @classmethod
     def load(cls, data: bytes) -> "Definition":
