@@ -3,13 +3,37 @@
 --       7 schedules that are set aside
 -- ARGV  1 table, then for each schedule: name, definition, when it is due if it is new or has changed, or '' for never
 local names = {}
+
+-- Then what was missed is still due, whatever else has changed.
+local function has_same_times(one, other)
+    local is_read, kept = pcall(cjson.decode, one or '')
+    if not is_read or type(kept) ~= 'table' or type(kept.timing) ~= 'table' then
+        return false
+    end
+    local timing = cjson.decode(other).timing
+    for name, value in pairs(timing) do
+        if kept.timing[name] ~= value then
+            return false
+        end
+    end
+    for name in pairs(kept.timing) do
+        if timing[name] == nil then
+            return false
+        end
+    end
+    return true
+end
+
 for place = 2, #ARGV, 3 do
     local name, definition, due = ARGV[place], ARGV[place + 1], ARGV[place + 2]
     names[name] = true
     local is_paused = redis.call('SISMEMBER', KEYS[6], name) == 1
-    if redis.call('HGET', KEYS[1], name) ~= definition then
+    local kept = redis.call('HGET', KEYS[1], name)
+    if kept ~= definition then
         redis.call('HSET', KEYS[1], name, definition)
-        redis.call('ZREM', KEYS[2], name)
+        if not has_same_times(kept, definition) then
+            redis.call('ZREM', KEYS[2], name)
+        end
     end
     if not is_paused and due ~= '' then
         redis.call('ZADD', KEYS[2], 'NX', due, name)
