@@ -11,8 +11,6 @@ logger = getLogger(__name__)
 
 # So far apart the clocks of two well-kept machines never are.
 _SKEW_MS: Final = 2000
-# By so much a clock that is set back lets times be repeated; what is less is waited for.
-SET_BACK_MS: Final = 60_000
 
 
 class StoreClock:
@@ -29,12 +27,8 @@ class StoreClock:
         self._offset_ms: float | None = None
         self._is_skewed = False
 
-    def observe(self, now_ms: int, began: float) -> bool:
-        """Take in the store's time, from a look that began at a time of the steady clock.
-
-        Returns:
-            Whether the store's clock was set back by more than a minute.
-        """
+    def observe(self, now_ms: int, began: float) -> None:
+        """Take in the store's time, from a look that began at a time of the steady clock."""
         ended = self._steady()
         offset = now_ms - (began + ended) / 2 * 1000
         step = 0.0 if self._offset_ms is None else offset - self._offset_ms
@@ -45,7 +39,6 @@ class StoreClock:
                 "The clock of the store was set %s by %.0f s", "forward" if step > 0 else "back", abs(step) / 1000
             )
         self._compare(now_ms, uncertainty)
-        return step < -SET_BACK_MS
 
     def seconds_until(self, due_ms: int) -> float:
         """Seconds until a time of the store; negative where it is over."""

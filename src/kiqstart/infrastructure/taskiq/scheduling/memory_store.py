@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 
 from taskiq import BrokerMessage
 
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.scheduling.store import (
     SECONDS_AHEAD,
+    SET_BACK_MS,
     Answer,
     DueSchedule,
     Entry,
@@ -16,6 +18,7 @@ from kiqstart.infrastructure.taskiq.scheduling.store import (
     LastStep,
     Look,
     Outcome,
+    Sooner,
     StoredSchedule,
     Summary,
 )
@@ -43,6 +46,7 @@ class MemoryScheduleStore:
         self._kept: dict[str, _Kept] = {}
         self._seen_ms: dict[str, int] = {}
         self._table: str | None = None
+        self._looked_ms = 0
 
     async def now_ms(self) -> int:
         """The machine's time."""
@@ -52,6 +56,7 @@ class MemoryScheduleStore:
         """Look at all there are."""
         now = self._clock()
         self._seen_ms[scheduler] = now
+        self._looked_ms = max(now, self._looked_ms)
         times = [(one.schedule.due_ms, name) for name, one in self._kept.items() if one.schedule.due_ms is not None]
         times.sort()
         due = [DueSchedule(name=name, due_ms=time, data=self._kept[name].schedule.data) for time, name in times]
@@ -61,6 +66,7 @@ class MemoryScheduleStore:
             next_due_ms=next((time for time, _ in times if time > now), None),
             schedulers=list(self._seen_ms),
             table=self._table,
+            is_set_back=self._looked_ms - now > SET_BACK_MS,
         )
 
     async def leave(self, scheduler: str) -> None:
@@ -75,8 +81,10 @@ class MemoryScheduleStore:
         """Keep what is unchanged, and nothing else of an earlier table."""
         for entry in entries:
             known = self._kept.get(entry.name)
-            if known is None or known.schedule.data != entry.data:
+            if known is None:
                 self._kept[entry.name] = _Kept(schedule=_new(entry), is_of_table=True)
+            elif known.schedule.data != entry.data:
+                self._kept[entry.name] = _Kept(schedule=_changed(known.schedule, entry), is_of_table=True)
         names = {entry.name for entry in entries}
         self._kept = {name: one for name, one in self._kept.items() if name in names or not one.is_of_table}
         self._table = table
@@ -102,16 +110,24 @@ class MemoryScheduleStore:
 
     async def resume(self, name: str, due_ms: int | None) -> None:
         """Give it a time."""
-        self._change(name, due_ms=due_ms, is_paused=False)
+        known = self._kept.get(name)
+        if known is not None and known.schedule.is_paused:
+            self._change(name, due_ms=due_ms, is_paused=False)
 
     async def set_aside(self, due: DueSchedule) -> None:
         """Forget it."""
         self._kept.pop(due.name, None)
 
-    async def hurry(self, entries: Sequence[Entry]) -> None:
+    async def hurry(self, sooner: Sequence[Sooner]) -> None:
         """Give them their new times."""
-        for entry in entries:
-            self._change(entry.name, due_ms=entry.due_ms)
+        for one in sooner:
+            known = self._kept.get(one.name)
+            if known is not None and known.schedule.due_ms == one.was_due_ms:
+                self._change(one.name, due_ms=one.due_ms)
+
+    async def accept_clock(self) -> None:
+        """Look at it anew."""
+        self._looked_ms = self._clock()
 
     async def get(self, name: str) -> StoredSchedule | None:
         """Look it up."""
@@ -147,9 +163,14 @@ class MemoryScheduleStore:
         known = self._kept.get(name)
         if known is None or known.schedule.data != firing.due.data or known.schedule.due_ms != firing.expected_ms:
             return Answer(outcome=Outcome.LOST)
+        if firing.expected_ms > self._clock():
+            return Answer(outcome=Outcome.LOST)
         outcome, task_id = firing.outcome, ""
         if firing.message is not None:
-            await self._send(firing.message)
+            try:
+                await self._send(firing.message)
+            except Exception as error:  # noqa: BLE001  # whatever a broker raises
+                return Answer(outcome=Outcome.REFUSED, detail=f"{type(error).__name__}: {error}")
             outcome, task_id = Outcome.SENT, firing.message.task_id
         if firing.following_ms is None:
             del self._kept[name]
@@ -168,6 +189,12 @@ class MemoryScheduleStore:
 
 def _new(entry: Entry) -> StoredSchedule:
     return StoredSchedule(name=entry.name, data=entry.data, due_ms=entry.due_ms, is_paused=False, last=None)
+
+
+def _changed(kept: StoredSchedule, entry: Entry) -> StoredSchedule:
+    has_same_times = Definition.load(kept.data).timing == Definition.load(entry.data).timing
+    due = kept.due_ms if kept.is_paused or has_same_times else entry.due_ms
+    return replace(kept, data=entry.data, due_ms=due)
 
 
 def _machine_time_ms() -> int:

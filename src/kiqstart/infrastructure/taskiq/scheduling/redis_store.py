@@ -8,6 +8,7 @@ from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import flat, optio
 from kiqstart.infrastructure.taskiq.scheduling.store import (
     SECONDS_AHEAD,
     SECONDS_UNTIL_GONE,
+    SET_BACK_MS,
     Answer,
     DueSchedule,
     Entry,
@@ -15,6 +16,7 @@ from kiqstart.infrastructure.taskiq.scheduling.store import (
     Heartbeats,
     Look,
     Outcome,
+    Sooner,
     StoredSchedule,
     Summary,
 )
@@ -59,6 +61,7 @@ class RedisScheduleStore:
         self._paused = f"{base}:paused"
         self._aside = f"{base}:aside"
         self._schedulers = f"{base}:schedulers"
+        self._looked = f"{base}:looked"
 
     @property
     def _redis(self) -> "Redis":
@@ -73,10 +76,12 @@ class RedisScheduleStore:
 
     async def look(self, scheduler: str, limit: int) -> Look:
         """One script, whose cost follows what is due."""
-        keys = [self._keys.schedules, self._due, self._schedulers, self._table]
+        keys = [self._keys.schedules, self._due, self._schedulers, self._table, self._looked]
         gone_ms, soon_ms = round(SECONDS_UNTIL_GONE * 1000), round(SECONDS_AHEAD * 1000)
-        answer = await _LOOK(self._redis, keys, [scheduler, limit, gone_ms, soon_ms, self._time()])
-        now, following, table, schedulers, due = cast("tuple[int, bytes, bytes, list[bytes], list[bytes]]", answer)
+        answer = await _LOOK(self._redis, keys, [scheduler, limit, gone_ms, soon_ms, SET_BACK_MS, self._time()])
+        now, following, table, schedulers, due, set_back = cast(
+            "tuple[int, bytes, bytes, list[bytes], list[bytes], int]", answer
+        )
         next_due = round(float(following))
         return Look(
             now_ms=now,
@@ -87,6 +92,7 @@ class RedisScheduleStore:
             next_due_ms=None if next_due < 0 else next_due,
             schedulers=[name.decode() for name in schedulers],
             table=table.decode() or None,
+            is_set_back=bool(set_back),
         )
 
     async def leave(self, scheduler: str) -> None:
@@ -138,9 +144,14 @@ class RedisScheduleStore:
         """In one script."""
         await _SET_ASIDE(self._redis, [self._keys.schedules, self._due, self._aside], [due.name, due.data])
 
-    async def hurry(self, entries: Sequence[Entry]) -> None:
+    async def hurry(self, sooner: Sequence[Sooner]) -> None:
         """In one script."""
-        await _HURRY(self._redis, [self._keys.schedules, self._due], flat(entries))
+        arguments = [value for one in sooner for value in (one.name, one.was_due_ms, one.due_ms)]
+        await _HURRY(self._redis, [self._due], arguments)
+
+    async def accept_clock(self) -> None:
+        """From now on the latest look is one of now."""
+        await self._redis.set(self._looked, await self.now_ms())
 
     async def get(self, name: str) -> StoredSchedule | None:
         """Four reads in one round trip, which need not be of one moment."""

@@ -13,6 +13,8 @@ SECONDS_AHEAD: Final = 1.0
 SECONDS_UNTIL_GONE: Final = 5.0
 # Redis' clock may be set back: a look that is later than now says nothing.
 _CLOCK_MARGIN: Final = 1.0
+SET_BACK_MS: Final = 60_000
+"""By more than that a clock that is set back lets times be repeated; what is less is waited for."""
 
 
 class Outcome(StrEnum):
@@ -50,6 +52,8 @@ class Look:
         next_due_ms: when something is due next; None: nothing is.
         schedulers: the names of all that live.
         table: the table in effect; None: the store does not know any.
+        is_set_back: whether the store's clock was set back by more than a minute, and nobody has drawn the
+            consequences yet.
     """
 
     now_ms: int
@@ -57,6 +61,7 @@ class Look:
     next_due_ms: int | None
     schedulers: Sequence[str]
     table: str | None
+    is_set_back: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +133,15 @@ class Entry:
     name: str
     data: bytes
     due_ms: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sooner:
+    """A schedule that was due at one time and is to be due at an earlier one, in milliseconds since the Unix epoch."""
+
+    name: str
+    was_due_ms: int
+    due_ms: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,8 +232,12 @@ class ScheduleStore(Protocol):
         """Keep an unreadable schedule where nobody looks for what is due."""
         ...
 
-    async def hurry(self, entries: Sequence[Entry]) -> None:
-        """Let schedules be due earlier than they are, where they are still what the entries say."""
+    async def hurry(self, sooner: Sequence[Sooner]) -> None:
+        """Let schedules be due earlier than they are, where they are still due when they were."""
+        ...
+
+    async def accept_clock(self) -> None:
+        """What a clock that was set back asks for is done: `is_set_back` no more."""
         ...
 
     async def get(self, name: str) -> StoredSchedule | None:

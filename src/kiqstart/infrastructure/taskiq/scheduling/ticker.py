@@ -13,13 +13,24 @@ from kiqstart.infrastructure.taskiq.scheduling.attempts import Attempts
 from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import LATE, after_send, from_ms, time_text, to_ms
-from kiqstart.infrastructure.taskiq.scheduling.store import Answer, Entry, Firing, Look, Outcome, ScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.store import (
+    Answer,
+    Entry,
+    Firing,
+    Look,
+    Outcome,
+    ScheduleStore,
+    Sooner,
+    StoredSchedule,
+)
 
 logger = getLogger(__name__)
 
 # A look is cheap even if many are due; a script of many steps keeps Redis from others.
 _LOOKED_AT: Final = 1000
 _AT_ONCE: Final = 200
+# So long a scheduler whose table was replaced waits for those that know the new one, where Redis has lost it.
+_SECONDS_FOR_A_NEWER_ONE: Final = 5.0
 # How long a new schedule, or a change of one, may take to be noticed.
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
 # So much later each scheduler looks than the one before it, which thus does the work while it lives.
@@ -50,14 +61,17 @@ class Ticker:
         self._broker = broker
         self._store = store
         self._table = table
-        self._table_id = hashlib.sha256(b"\n".join(sorted(one.dump() for one in table))).hexdigest()
+        self._data = {definition.name: definition.dump() for definition in table}
+        self._table_id = hashlib.sha256(b"\n".join(sorted(self._data.values()))).hexdigest()
         self._is_table_set = False
         self._is_superseded = False
         self._clock = clock
         self._attempts = Attempts(broker, deadline=send_deadline)
         self._name = name or uuid4().hex
-        # When each schedule is due, as far as this ticker knows: what a store that has lost its data is told.
+        # What a store that has lost its data is told: nothing was due at the last look but this.
+        self._looked_ms: int | None = None
         self._due_ms: dict[str, int] = {}
+        self._lost_since: float | None = None
 
     async def tick(self) -> float:
         """Look once, and take what steps there are; gives the seconds until there may be more to do.
@@ -69,8 +83,9 @@ class Ticker:
             await self._set_table(await self._store.now_ms())
         began = self._clock.steady()
         look = await self._store.look(self._name, _LOOKED_AT + len(self._attempts))
-        if self._clock.observe(look.now_ms, began):
-            await self._repeat_times(look.now_ms)
+        self._clock.observe(look.now_ms, began)
+        if look.is_set_back:
+            await self._repeat_times()
             return 0.0
         if not await self._is_in_effect(look):
             return 0.0
@@ -83,24 +98,37 @@ class Ticker:
         await self._store.leave(self._name)
 
     async def _set_table(self, now_ms: int) -> None:
+        since = from_ms(now_ms if self._looked_ms is None else min(self._looked_ms, now_ms))
         entries: list[Entry] = []
         for definition in self._table:
-            following = definition.timing.next_after(from_ms(now_ms))
+            following = definition.timing.next_after(since)
             due = self._due_ms.get(definition.name, None if following is None else to_ms(following))
-            entries.append(Entry(name=definition.name, data=definition.dump(), due_ms=due))
+            entries.append(Entry(name=definition.name, data=self._data[definition.name], due_ms=due))
         await self._store.set_table(self._table_id, entries)
         self._is_table_set = True
 
     async def _is_in_effect(self, look: Look) -> bool:
         if look.table is None:
+            if self._leaves_it_to_a_newer_one():
+                return True
             await self._set_table(look.now_ms)
             logger.warning("Redis had lost the schedules; those of the table are in effect again")
             return False
+        self._lost_since = None
+        pending = [one for one in look.due if one.due_ms <= look.now_ms and self._data.get(one.name) == one.data]
+        self._looked_ms, self._due_ms = look.now_ms, {one.name: one.due_ms for one in pending}
         is_superseded = look.table != self._table_id
         if is_superseded and not self._is_superseded:
             logger.warning("A scheduler that was started later has another table, which is in effect here too")
         self._is_superseded = is_superseded
         return True
+
+    def _leaves_it_to_a_newer_one(self) -> bool:
+        if not self._is_superseded:
+            return False
+        now = self._clock.steady()
+        self._lost_since = self._lost_since or now
+        return now - self._lost_since < _SECONDS_FOR_A_NEWER_ONE
 
     async def _take_steps(self, look: Look) -> list[int]:
         firings = await self._attempts.firings(look.due, look.now_ms)
@@ -112,9 +140,9 @@ class Ticker:
         followings: list[int] = []
         for firing, answer in zip(firings, answers, strict=True):
             await self._note(firing, answer, look.now_ms)
-            if firing.following_ms is not None and answer.outcome is not Outcome.REFUSED:
-                followings.append(firing.following_ms)
-                self._due_ms[firing.due.name] = firing.following_ms
+            if answer.outcome is not Outcome.REFUSED:
+                self._due_ms.pop(firing.due.name, None)
+                followings += [] if firing.following_ms is None else [firing.following_ms]
         return followings
 
     async def _note(self, firing: Firing, answer: Answer, now_ms: int) -> None:
@@ -135,20 +163,31 @@ class Ticker:
             case _:
                 pass
 
-    async def _repeat_times(self, now_ms: int) -> None:
+    async def _repeat_times(self) -> None:
         """The clock was set back: times that come again are sent again, rather than nothing until it is as late."""
-        self._due_ms.clear()
-        now = from_ms(now_ms)
-        entries: list[Entry] = []
+        logger.warning("The clock of the store was set back: times that come again are sent again")
+        schedules: list[StoredSchedule] = []
         async for one in self._store.all():
+            schedules.append(one)
+            if len(schedules) == _AT_ONCE:
+                await self._hurry(schedules)
+                schedules.clear()
+        await self._hurry(schedules)
+        await self._store.accept_clock()
+
+    async def _hurry(self, schedules: Sequence[StoredSchedule]) -> None:
+        # Asked after it was read when they are due: another scheduler may already have sent what this one would repeat.
+        now = from_ms(await self._store.now_ms())
+        sooner: list[Sooner] = []
+        for one in schedules:
             try:
                 following = Definition.load(one.data).timing.next_after(now)
             except UnreadableScheduleError:
                 continue
             if following is not None and one.due_ms is not None and to_ms(following) < one.due_ms:
-                entries.append(Entry(name=one.name, data=one.data, due_ms=to_ms(following)))
-        for place in range(0, len(entries), _AT_ONCE):
-            await self._store.hurry(entries[place : place + _AT_ONCE])
+                sooner.append(Sooner(name=one.name, was_due_ms=one.due_ms, due_ms=to_ms(following)))
+        if sooner:
+            await self._store.hurry(sooner)
 
     def _pause(self, look: Look, followings: Sequence[int]) -> float:
         if len(look.due) >= _LOOKED_AT and look.due[-1].due_ms <= look.now_ms:

@@ -29,7 +29,8 @@ local function take(at)
     if not definition or redis.sha1hex(definition) ~= ARGV[at + 2] then
         return 'lost', ''
     end
-    if redis.call('ZSCORE', KEYS[2], name) ~= ARGV[at + 3] then
+    -- It is not due yet, where the clock was set back since somebody looked.
+    if redis.call('ZSCORE', KEYS[2], name) ~= ARGV[at + 3] or tonumber(ARGV[at + 3]) > now then
         return 'lost', ''
     end
     local outcome, detail = ARGV[at + 11], ''
