@@ -1,0 +1,248 @@
+"""Schedulers with a clock that the test sets, beside what they are expected to do."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from redis.exceptions import ConnectionError as LostConnectionError
+from taskiq import InMemoryBroker
+from tests.integration.infrastructure.taskiq.scheduling.expected_sends import Decision, ExpectedSends, Kept, Plan
+from tests.integration.infrastructure.taskiq.scheduling.scenarios import SPAN, Event, Kind, Scenario, plan_of
+
+from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
+from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.occurrence import to_ms
+from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
+from kiqstart.infrastructure.taskiq.scheduling.store import Answer, Entry, Firing, ScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
+
+Store = Callable[[Callable[[], int]], ScheduleStore]
+_NO_DEADLINE = 1e9
+
+
+class Faults:
+    """What happens to a scheduler on its way to the store."""
+
+    def __init__(self) -> None:
+        self.loses_answer = False
+        self.loses_request = False
+        self.thawed = asyncio.Event()
+        self.thawed.set()
+        self.is_at_fire = asyncio.Event()
+
+
+def faulty(store: ScheduleStore, faults: Faults) -> ScheduleStore:
+    """The store, as one scheduler reaches it."""
+
+    async def fire(firings: Sequence[Firing]) -> list[Answer]:
+        faults.is_at_fire.set()
+        await faults.thawed.wait()
+        if faults.loses_request:
+            raise LostConnectionError("the request is lost")
+        answers = await store.fire(firings)
+        if faults.loses_answer:
+            raise LostConnectionError("the answer is lost")
+        return answers
+
+    class Faulty:
+        def __getattr__(self, name: str) -> object:
+            return fire if name == "fire" else getattr(store, name)
+
+    return Faulty()  # type: ignore[return-value]  # it has all of the store's
+
+
+@dataclass(eq=False)
+class Scheduler:
+    """One ticker, and what it knows."""
+
+    ticker: Ticker
+    faults: Faults
+    table: dict[str, Plan]
+    looked: int | None = None
+    pending: dict[str, int] = field(default_factory=dict[str, int])
+    frozen: "asyncio.Task[float] | None" = None
+    decisions: Sequence[Decision] = ()
+
+
+class World:
+    """Lets events happen, both to the schedulers and to what is expected."""
+
+    def __init__(self, scenario: Scenario, store: Store, empty: Callable[[], Awaitable[None]]) -> None:
+        self.scenario = scenario
+        self.expected = ExpectedSends()
+        self._now = self._begin = to_ms(scenario.begin)
+        self._passed = 0
+        self._store = store(lambda: self._now)
+        self._empty = empty
+        self._broker = InMemoryBroker()
+        self._schedules = Schedules(self._broker, self._store)
+        self._tables = [self._plans(table) for table in scenario.tables]
+        self._dynamic = list(self._plans(scenario.dynamic).values())
+        self._current = 0
+        self._schedulers: list[Scheduler] = []
+        self._in_effect: dict[str, Plan] | None = None
+
+    async def run(self) -> None:
+        """All events, then a scheduler's last look at what is left."""
+        await self._start()
+        for event in self.scenario.events:
+            await self._happen(event)
+        for scheduler in list(self._schedulers):
+            await self._thaw(scheduler)
+        await self._start()
+        for _ in range(3):
+            await self._tick(self._schedulers[-1])
+        for scheduler in self._schedulers:
+            await scheduler.ticker.leave()
+
+    async def _happen(self, event: Event) -> None:
+        awake = [one for one in self._schedulers if one.frozen is None]
+        frozen = [one for one in self._schedulers if one.frozen is not None]
+        chosen = awake[event.which % len(awake)] if awake else None
+        match event.kind:
+            case Kind.PASS:
+                self._pass(event.by)
+            case Kind.SET_CLOCK:
+                self._set_clock(event.by)
+            case Kind.START:
+                await self._start()
+            case Kind.DEPLOY:
+                self._current = event.which % len(self._tables)
+                await self._start()
+            case Kind.EMPTY:
+                await self._lose_everything()
+            case Kind.THAW if frozen:
+                await self._thaw(frozen[event.which % len(frozen)])
+            case Kind.KILL if self._schedulers:
+                await self._kill(self._schedulers[event.which % len(self._schedulers)])
+            case Kind.ADD | Kind.REMOVE | Kind.PAUSE | Kind.RESUME:
+                await self._change(event)
+            case _ if chosen is not None:
+                await self._tick(chosen, event.kind)
+            case _:
+                pass
+
+    def _plans(self, definitions: Sequence[Definition]) -> dict[str, Plan]:
+        return {one.name: plan_of(one, self.scenario.begin) for one in definitions}
+
+    def _pass(self, by: int) -> None:
+        by = max(min(by, self._begin + round(SPAN.total_seconds() * 1000) - self._now), 0)
+        self._now += by
+        self._passed += by
+
+    def _set_clock(self, by: int) -> None:
+        end = self._begin + round(SPAN.total_seconds() * 1000)
+        self._now = min(max(self._now + by, self._begin - 10_000_000), end)
+
+    async def _start(self) -> None:
+        faults, table = Faults(), self._tables[self._current]
+        ticker = Ticker(
+            self._broker,
+            faulty(self._store, faults),
+            [plan.definition for plan in table.values()],
+            clock=StoreClock(steady=lambda: self._passed / 1000, wall=lambda: self._now / 1000),
+            send_deadline=_NO_DEADLINE,
+        )
+        scheduler = Scheduler(ticker, faults, table)
+        self._schedulers.append(scheduler)
+        self.expected.put_table(table, lambda _: self._now)
+        self._in_effect = table
+        await self._tick(scheduler)
+
+    async def _tick(self, scheduler: Scheduler, kind: Kind = Kind.TICK) -> None:
+        # So that what is made ahead is made.
+        await asyncio.sleep(0)
+        decisions = self._look(scheduler)
+        faults = scheduler.faults
+        faults.loses_answer, faults.loses_request = kind is Kind.LOSE_ANSWER, kind is Kind.LOSE_REQUEST
+        if kind is Kind.FREEZE and decisions:
+            faults.thawed.clear()
+            faults.is_at_fire.clear()
+            scheduler.frozen, scheduler.decisions = asyncio.create_task(scheduler.ticker.tick()), decisions
+            await asyncio.wait(
+                {scheduler.frozen, asyncio.ensure_future(faults.is_at_fire.wait())}, return_when="FIRST_COMPLETED"
+            )
+            return
+        if kind is not Kind.LOSE_REQUEST:
+            self._fire(scheduler, decisions, is_answered=kind is not Kind.LOSE_ANSWER)
+        try:
+            await scheduler.ticker.tick()
+        except LostConnectionError:
+            assert decisions
+
+    def _look(self, scheduler: Scheduler) -> Sequence[Decision]:
+        decisions = self.expected.look(self._now)
+        if decisions is None:
+            return ()
+        if self._in_effect is None:
+            since = self._now if scheduler.looked is None else min(scheduler.looked, self._now)
+            self.expected.put_table(scheduler.table, lambda name: scheduler.pending.get(name, since))
+            self._in_effect = scheduler.table
+            return ()
+        scheduler.looked = self._now
+        scheduler.pending = {
+            one.plan.definition.name: one.due - 1 for one in decisions if one.plan in scheduler.table.values()
+        }
+        return decisions
+
+    def _fire(self, scheduler: Scheduler, decisions: Sequence[Decision], *, is_answered: bool = True) -> None:
+        self.expected.fire(decisions, self._now)
+        if is_answered:
+            scheduler.pending.clear()
+
+    async def _thaw(self, scheduler: Scheduler) -> None:
+        if scheduler.frozen is None:
+            return
+        self._fire(scheduler, scheduler.decisions)
+        scheduler.faults.thawed.set()
+        await scheduler.frozen
+        scheduler.frozen, scheduler.decisions = None, ()
+
+    async def _kill(self, scheduler: Scheduler) -> None:
+        if scheduler.frozen is not None:
+            scheduler.frozen.cancel()
+            await asyncio.wait({scheduler.frozen})
+        self._schedulers.remove(scheduler)
+
+    async def _lose_everything(self) -> None:
+        """Those that know another table than the one in effect are gone, since they would wait for the others."""
+        for scheduler in list(self._schedulers):
+            if scheduler.table is not self._in_effect:
+                await self._kill(scheduler)
+        await self._empty()
+        self.expected.kept.clear()
+        self.expected.looked = 0
+        self._in_effect = None
+
+    async def _change(self, event: Event) -> None:
+        expected, now = self.expected, self._now
+        if event.kind is Kind.ADD:
+            plan = self._dynamic[event.which % len(self._dynamic)]
+            done = min(now, plan.times[0] - 1) if len(plan.times) == 1 else now
+            due = plan.next_after(done)
+            name = plan.definition.name
+            await self._store.add([Entry(name=name, data=plan.definition.dump(), due_ms=due)])
+            expected.kept[name] = Kept(plan, done, is_dynamic=True)
+            return
+        if not expected.kept:
+            return
+        name = sorted(expected.kept)[event.which % len(expected.kept)]
+        known = expected.kept[name]
+        if event.kind is Kind.PAUSE:
+            await self._schedules.pause(name)
+            expected.kept[name] = replace(known, is_paused=True)
+        elif event.kind is Kind.REMOVE and known.is_dynamic:
+            await self._schedules.remove(name)
+            del expected.kept[name]
+        elif event.kind is Kind.RESUME:
+            await self._resume(name, known)
+
+    async def _resume(self, name: str, known: Kept) -> None:
+        try:
+            await self._schedules.resume(name)
+        except ScheduleError:
+            assert known.plan.next_after(self._now) is None
+            return
+        if known.is_paused:
+            self.expected.kept[name] = replace(known, done=self._now, is_paused=False)
