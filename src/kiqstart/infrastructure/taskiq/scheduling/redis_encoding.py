@@ -40,7 +40,13 @@ def stored_schedule(
 
 
 def _last_step(text: bytes) -> LastStep:
-    due, done, task_id, outcome, detail = text.decode(errors="replace").split("\n", 4)
+    due, done, outcome, length, rest = text.split(b"\n", 4)
+    # Ids of tasks may be any text.
+    detail, task_id = rest[: int(length)].decode(errors="replace"), rest[int(length) + 1 :].decode(errors="replace")
     return LastStep(
-        due_ms=round(float(due)), done_ms=round(float(done)), task_id=task_id, outcome=Outcome(outcome), detail=detail
+        due_ms=round(float(due)),
+        done_ms=round(float(done)),
+        task_id=task_id,
+        outcome=Outcome(outcome.decode()),
+        detail=detail,
     )

@@ -47,7 +47,7 @@ local function take(at)
     else
         local about = ARGV[at + 5] ~= '' and ARGV[at + 5] or ARGV[at + 3]
         redis.call('ZADD', KEYS[2], ARGV[at + 4], name)
-        redis.call('HSET', KEYS[3], name, table.concat({about, now, ARGV[at + 9], outcome, detail}, '\n'))
+        redis.call('HSET', KEYS[3], name, table.concat({about, now, outcome, #detail, detail, ARGV[at + 9]}, '\n'))
     end
     return outcome, detail
 end
