@@ -62,6 +62,9 @@ class Definition(BaseModel):
         try:
             return cls.model_validate_json(data)
         except ValidationError as error:
-            first = error.errors(include_url=False)[0]
+            problems = error.errors(include_url=False)
+            # What is missing or too much may only be so for another kind of timing.
+            told = [one for one in problems if one["type"] not in {"missing", "extra_forbidden"}]
+            first = (told or problems)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UnreadableScheduleError(f"{where}: {first['msg']}" if where else first["msg"]) from None
