@@ -94,7 +94,10 @@ class ExpectedSends:
             known = self.kept.get(name)
             if known is None or known.plan != decision.plan or known.due != decision.due or decision.due > now:
                 continue
-            self.sends += [(name, time) for time in decision.plan.sent_of(decision.due, decision.now)]
-            self.kept[name] = replace(known, done=decision.now)
-            if decision.plan.next_after(decision.now) is None:
+            times = decision.plan.sent_of(decision.due, decision.now)
+            # Each is a step of its own; the clock may have been set back to before the last ones.
+            early = [time for time in times[1:] if time > now]
+            self.sends += [(name, time) for time in times if time not in early]
+            self.kept[name] = replace(known, done=early[0] - 1 if early else decision.now)
+            if not early and decision.plan.next_after(decision.now) is None:
                 del self.kept[name]

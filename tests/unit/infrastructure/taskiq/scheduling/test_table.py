@@ -78,7 +78,7 @@ def test_a_cron_that_cannot_be_names_its_line(expression: str, zone: str, proble
     with pytest.raises(WiringError) as refused:
         CronSchedule(name="nightly", task="ping", cron=expression, time_zone=zone)
     where, _, what = str(refused.value).partition(": schedule 'nightly': ")
-    assert where.startswith("tests/unit/infrastructure/taskiq/test_schedules.py:")
+    assert where.startswith("tests/unit/infrastructure/taskiq/scheduling/test_table.py:")
     assert what.startswith(problem)
     assert "\n" not in what
 
@@ -115,7 +115,7 @@ def test_a_table_that_fits(broker: InMemoryBroker) -> None:
             [scheduled(days=-1)],
             r"arguments do not fit clean: argument days: Input should be greater than or equal to 0",
         ),
-        ([scheduled(), scheduled()], r"schedule 'daily': the name stands at .*test_schedules\.py:\d+ already"),
+        ([scheduled(), scheduled()], r"schedule 'daily': the name stands at .*test_table\.py:\d+ already"),
     ],
 )
 def test_a_table_that_does_not_fit(broker: InMemoryBroker, table: list[Schedule], problem: str) -> None:
