@@ -34,7 +34,8 @@ class Definition(BaseModel):
         max_lateness: seconds after which a missed time is not made up any more; None for any.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # An older version ignores what a newer one has added.
+    model_config = ConfigDict(frozen=True, extra="ignore")
 
     name: str
     task: str

@@ -77,8 +77,10 @@ class MemoryScheduleStore:
         """One after another."""
         return [await self._fire(firing) for firing in firings]
 
-    async def set_table(self, table: str, entries: Sequence[Entry]) -> None:
+    async def set_table(self, table: str, entries: Sequence[Entry], *, instead_of: str = "") -> None:
         """Keep what is unchanged, and nothing else of an earlier table."""
+        if instead_of not in ("", self._table):
+            return
         for entry in entries:
             known = self._kept.get(entry.name)
             if known is None:

@@ -116,10 +116,10 @@ class RedisScheduleStore:
             for outcome, detail in zip(answer[::2], answer[1::2], strict=True)
         ]
 
-    async def set_table(self, table: str, entries: Sequence[Entry]) -> None:
+    async def set_table(self, table: str, entries: Sequence[Entry], *, instead_of: str = "") -> None:
         """In one script."""
         keys = [self._keys.schedules, self._due, self._last, self._names, self._table, self._paused, self._aside]
-        await _SET_TABLE(self._redis, keys, [table, *flat(entries)])
+        await _SET_TABLE(self._redis, keys, [table, instead_of, *flat(entries)])
 
     async def add(self, entries: Sequence[Entry]) -> list[bool]:
         """In one script."""

@@ -208,8 +208,11 @@ class ScheduleStore(Protocol):
         """Take steps, in order, each in one piece: nothing of it or all."""
         ...
 
-    async def set_table(self, table: str, entries: Sequence[Entry]) -> None:
-        """Put a table into effect: what is new or changed is due as its entry says, what it does not have is gone."""
+    async def set_table(self, table: str, entries: Sequence[Entry], *, instead_of: str = "") -> None:
+        """Put a table into effect: what is new or changed is due as its entry says, what it does not have is gone.
+
+        With `instead_of`, only where that one is in effect.
+        """
         ...
 
     async def add(self, entries: Sequence[Entry]) -> list[bool]:

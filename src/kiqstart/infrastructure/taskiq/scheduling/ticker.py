@@ -35,6 +35,8 @@ _SECONDS_FOR_A_NEWER_ONE: Final = 5.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
 # So much later each scheduler looks than the one before it, which thus does the work while it lives.
 _SECONDS_BEHIND: Final = 0.05
+# A table that is in effect is put into effect again that often, which changes nothing where all is well.
+_SECONDS_BETWEEN_REPAIRS: Final = 60.0
 
 
 class Ticker:
@@ -64,6 +66,7 @@ class Ticker:
         self._data = {definition.name: definition.dump() for definition in table}
         self._table_id = hashlib.sha256(b"\n".join(sorted(self._data.values()))).hexdigest()
         self._is_table_set = False
+        self._set_at = 0.0
         self._is_superseded = False
         self._clock = clock
         self._attempts = Attempts(broker, deadline=send_deadline)
@@ -97,15 +100,16 @@ class Ticker:
         self._attempts.cancel()
         await self._store.leave(self._name)
 
-    async def _set_table(self, now_ms: int) -> None:
+    async def _set_table(self, now_ms: int, *, instead_of: str = "") -> None:
         since = from_ms(now_ms if self._looked_ms is None else min(self._looked_ms, now_ms))
         entries: list[Entry] = []
         for definition in self._table:
             following = definition.timing.next_after(since)
             due = self._due_ms.get(definition.name, None if following is None else to_ms(following))
             entries.append(Entry(name=definition.name, data=self._data[definition.name], due_ms=due))
-        await self._store.set_table(self._table_id, entries)
+        await self._store.set_table(self._table_id, entries, instead_of=instead_of)
         self._is_table_set = True
+        self._set_at = self._clock.steady()
 
     async def _is_in_effect(self, look: Look) -> bool:
         if look.table is None:
@@ -121,6 +125,9 @@ class Ticker:
         if is_superseded and not self._is_superseded:
             logger.warning("A scheduler that was started later has another table, which is in effect here too")
         self._is_superseded = is_superseded
+        if not is_superseded and self._clock.steady() - self._set_at > _SECONDS_BETWEEN_REPAIRS:
+            # An older scheduler may have set aside what it could not read, or somebody has deleted a key.
+            await self._set_table(look.now_ms, instead_of=self._table_id)
         return True
 
     def _leaves_it_to_a_newer_one(self) -> bool:

@@ -12,8 +12,11 @@ from tests.integration.infrastructure.taskiq.streams.brokers import Brokers
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.scheduling import ticker
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError
+from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.infrastructure.taskiq.scheduling.store import DueSchedule
 from kiqstart.infrastructure.taskiq.scheduling.table import IntervalSchedule, Schedule
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.task import Task
@@ -249,6 +252,30 @@ async def test_schedules_that_redis_has_lost_are_in_effect_again(
         after = await wait_for(broker, 2)
     times = [message.task_id for message in (*before, *after)]
     assert len(set(times)) == len(times)
+
+
+async def test_what_an_older_scheduler_could_not_read_is_put_back_by_the_one_whose_it_is(
+    broker: StreamBroker, redis: Redis, scheduling: Scheduling, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ticker, "_SECONDS_BETWEEN_REPAIRS", 0.2)
+    async with scheduling(every("tick", SECOND)):
+        await wait_for(broker, 1)
+        kept = cast("bytes", await redis.hget(broker.keys.schedules, "tick"))
+        await RedisScheduleStore(lambda: redis, broker.keys).set_aside(DueSchedule(name="tick", due_ms=0, data=kept))
+        before = len(await sent(broker))
+        await wait_for(broker, before + 1)
+    assert not await redis.hexists(f"{broker.keys.schedules}:aside", "tick")
+
+
+async def test_what_a_newer_version_has_added_to_a_schedule_is_no_hindrance(
+    broker: StreamBroker, redis: Redis, scheduling: Scheduling
+) -> None:
+    async with scheduling(every("tick", SECOND)) as source:
+        await in_effect(source, "tick", b'"tick"')
+        kept = cast("bytes", await redis.hget(broker.keys.schedules, "tick"))
+        await redis.hset(broker.keys.schedules, "tick", kept.replace(b"{", b'{"colour":"red",', 1))
+        before = len(await sent(broker))
+        await wait_for(broker, before + 1)
 
 
 async def test_one_that_is_paused_is_not_sent_until_it_is_resumed_or_run(

@@ -63,7 +63,6 @@ def test_equal_definitions_are_the_same_text() -> None:
         (b"{}", "name: Field required"),
         (json.dumps({"name": "n", "task": "t", "timing": {"every": "PT0S"}}).encode(), "at least one"),
         (json.dumps({"name": "n", "task": "t", "timing": {"expression": "0 0 30 2 *"}}).encode(), "cron '0 0 30 2 *'"),
-        (json.dumps({"name": "n", "task": "t", "timing": {"every": "PT1S"}, "new": 1}).encode(), "new: Extra inputs"),
     ],
 )
 def test_what_is_no_definition_says_why_in_a_line(data: bytes, problem: str) -> None:

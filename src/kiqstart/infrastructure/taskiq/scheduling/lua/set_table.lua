@@ -1,7 +1,11 @@
 -- Puts a table of schedules into effect.
 -- KEYS  1 schedules, 2 due times, 3 last steps, 4 names of the table, 5 table in effect, 6 paused schedules,
 --       7 schedules that are set aside
--- ARGV  1 table, then for each schedule: name, definition, when it is due if it is new or has changed, or '' for never
+-- ARGV  1 table, 2 the table that must be in effect until then, or '' for any, then for each schedule: name, definition,
+--       when it is due if it is new or has changed, or '' for never
+if ARGV[2] ~= '' and redis.call('GET', KEYS[5]) ~= ARGV[2] then
+    return 0
+end
 local names = {}
 
 -- Then what was missed is still due, whatever else has changed.
@@ -24,7 +28,7 @@ local function has_same_times(one, other)
     return true
 end
 
-for place = 2, #ARGV, 3 do
+for place = 3, #ARGV, 3 do
     local name, definition, due = ARGV[place], ARGV[place + 1], ARGV[place + 2]
     names[name] = true
     local is_paused = redis.call('SISMEMBER', KEYS[6], name) == 1
