@@ -1,5 +1,6 @@
 """What a scheduler does: looks at what is due, and takes the steps that there are."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from datetime import timedelta
@@ -7,7 +8,7 @@ from logging import getLogger
 from typing import Final
 from uuid import uuid4
 
-from taskiq import AsyncBroker
+from taskiq import AsyncBroker, BrokerMessage
 
 from kiqstart.infrastructure.taskiq.scheduling.attempts import Attempts
 from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
@@ -70,6 +71,7 @@ class Ticker:
         self._is_superseded = False
         self._clock = clock
         self._attempts = Attempts(broker, deadline=send_deadline)
+        self._telling: set[asyncio.Task[None]] = set()
         self._name = name or uuid4().hex
         # What a store that has lost its data is told: nothing was due at the last look but this.
         self._looked_ms: int | None = None
@@ -98,6 +100,8 @@ class Ticker:
     async def leave(self) -> None:
         """Do no more, and let the others know."""
         self._attempts.cancel()
+        for telling in self._telling:
+            telling.cancel()
         await self._store.leave(self._name)
 
     async def _set_table(self, now_ms: int, *, instead_of: str = "") -> None:
@@ -146,13 +150,13 @@ class Ticker:
             answers += await self._store.fire(firings[place : place + _AT_ONCE])
         followings: list[int] = []
         for firing, answer in zip(firings, answers, strict=True):
-            await self._note(firing, answer, look.now_ms)
+            self._note(firing, answer, look.now_ms)
             if answer.outcome is not Outcome.REFUSED:
                 self._due_ms.pop(firing.due.name, None)
                 followings += [] if firing.following_ms is None else [firing.following_ms]
         return followings
 
-    async def _note(self, firing: Firing, answer: Answer, now_ms: int) -> None:
+    def _note(self, firing: Firing, answer: Answer, now_ms: int) -> None:
         name, message = firing.due.name, firing.message
         time = time_text(from_ms(firing.send_ms or firing.expected_ms))
         match answer.outcome:
@@ -160,7 +164,7 @@ class Ticker:
                 late = timedelta(milliseconds=now_ms - (firing.send_ms or now_ms))
                 how = f", {late.total_seconds():.1f} s late" if late > LATE else ""
                 logger.info("Sent task %s with id %s%s", message.task_name, message.task_id, how)
-                await after_send(self._broker, message)
+                self._tell(message)
             case Outcome.HELD:
                 logger.info("Schedule %s is not sent for %s: task %s has its key", name, time, answer.detail)
             case Outcome.SKIPPED:
@@ -169,6 +173,12 @@ class Ticker:
                 self._attempts.fail(firing, answer.detail)
             case _:
                 pass
+
+    def _tell(self, sent: BrokerMessage) -> None:
+        # In a task of its own: a middleware that hangs holds nothing up.
+        telling = asyncio.create_task(after_send(self._broker, sent))
+        self._telling.add(telling)
+        telling.add_done_callback(self._telling.discard)
 
     async def _repeat_times(self) -> None:
         """The clock was set back: times that come again are sent again, rather than nothing until it is as late."""

@@ -7,7 +7,7 @@ from typing import cast
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from taskiq import ScheduledTask, TaskiqMessage
+from taskiq import ScheduledTask, TaskiqMessage, TaskiqMiddleware
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
@@ -240,6 +240,19 @@ async def test_an_unreadable_entry_is_set_aside_and_others_are_sent(
     assert await redis.hget(f"{broker.keys.schedules}:aside", "broken") == b"no JSON"
     assert await redis.zcard(f"{broker.keys.schedules}:due") == 0
     assert caplog.text.count("Schedule broken cannot be read and is set aside") == 1
+
+
+async def test_a_middleware_that_hangs_after_a_send_holds_no_other_schedule_up(
+    brokers: Callable[[], StreamBroker],
+) -> None:
+    class Hanging(TaskiqMiddleware):
+        async def post_send(self, message: TaskiqMessage) -> None:
+            await asyncio.Event().wait()
+
+    broker = brokers()
+    broker.with_middlewares(Hanging())
+    async with Scheduling(lambda: broker)(every("tick", SECOND), every("tock", SECOND)):
+        assert {"tick", "tock"} <= set(names(await wait_for(broker, 4)))
 
 
 async def test_schedules_that_redis_has_lost_are_in_effect_again(
