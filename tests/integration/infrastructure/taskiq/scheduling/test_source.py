@@ -246,7 +246,7 @@ async def test_a_middleware_that_hangs_after_a_send_holds_no_other_schedule_up(
     brokers: Callable[[], StreamBroker],
 ) -> None:
     class Hanging(TaskiqMiddleware):
-        async def post_send(self, message: TaskiqMessage) -> None:
+        async def post_send(self, message: TaskiqMessage) -> None:  # noqa: ARG002  # taskiq's hook
             await asyncio.Event().wait()
 
     broker = brokers()
