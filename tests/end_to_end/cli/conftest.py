@@ -1,5 +1,7 @@
 import asyncio
+import io
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,21 +18,41 @@ def kiqstart(service_environment: dict[str, str], tmp_path: Path) -> CommandLine
 
 @pytest.fixture
 def kiqstart_here(
-    redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    redis_url: str,
+    key_prefix: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> Kiqstart:
-    """`kiqstart` in this process, on the test's Redis, without a database."""
+    """`kiqstart` in this process, on the test's Redis, without a database: a process takes a second to start.
+
+    A test that has an event loop calls it in a thread, beside the loop.
+    """
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("TASKS_KEY_PREFIX", key_prefix)
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
-    def run(*arguments: str) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["kiqstart", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
+    def run(*arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Answer:
+        with monkeypatch.context() as during:
+            during.chdir(tmp_path)
+            for name, value in (environment or {}).items():
+                during.setenv(name, value)
+            during.setattr(sys, "argv", ["kiqstart", *arguments])
+            during.setattr(sys, "stdin", io.StringIO(stdin))
+            during.setattr(sys, "excepthook", sys.excepthook)
+            with pytest.raises(SystemExit) as ended:
+                main()
         captured = capsys.readouterr()
         return Answer(int(ended.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def kiqstart_on_database(kiqstart_here: Kiqstart, database_url: str, monkeypatch: pytest.MonkeyPatch) -> Kiqstart:
+    """`kiqstart` in this process, on the test's Redis and database."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    return kiqstart_here
 
 
 @pytest.fixture

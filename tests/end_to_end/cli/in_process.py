@@ -16,6 +16,7 @@ class Answer:
 
 
 Kiqstart = Callable[..., Answer]
+"""Takes arguments, and by name `stdin` and `environment`: variables for this call."""
 
 
 async def look_once() -> None:

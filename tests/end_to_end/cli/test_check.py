@@ -15,73 +15,68 @@ def test_everything_is_there(kiqstart: CommandLine) -> None:
     assert "retention   2 policies can be run" in done.stdout
 
 
-def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(
-    kiqstart_here: Kiqstart, database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", database_url)
-    noted = kiqstart_here("check")
+def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(kiqstart_on_database: Kiqstart) -> None:
+    noted = kiqstart_on_database("check")
     assert (noted.code, noted.err) == (0, "")
     assert "\nnote    scheduler   no scheduler looks at the schedules: start `taskiq scheduler " in noted.out
-    failed = kiqstart_here("check", "--scheduler")
+    failed = kiqstart_on_database("check", "--scheduler")
     assert failed.code == 1
     assert failed.err.startswith("FAILED  scheduler   no scheduler looks at the schedules: ")
     asyncio.run(look_once())
     for arguments in (["check"], ["check", "--scheduler"]):
-        done = kiqstart_here(*arguments)
+        done = kiqstart_on_database(*arguments)
         assert (done.code, done.err) == (0, "")
         assert "\nok      scheduler   looked " in done.out
 
 
-def test_all_that_is_wrong_is_shown_at_once(kiqstart: CommandLine) -> None:
+def test_all_that_is_wrong_is_shown_at_once(kiqstart_on_database: Kiqstart) -> None:
     nowhere = {"REDIS_URL": "redis://:hunter2@127.0.0.1:1", "DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/x"}
-    done = kiqstart.run("check", environment=nowhere)
-    assert done.returncode == 1
-    assert [line.split()[:2] for line in done.stderr.splitlines()] == [
+    done = kiqstart_on_database("check", environment=nowhere)
+    assert done.code == 1
+    assert [line.split()[:2] for line in done.err.splitlines()] == [
         ["FAILED", "Redis"],
         ["FAILED", "PostgreSQL"],
         ["FAILED", "schema"],
         ["FAILED", "retention"],
     ]
-    assert "hunter2" not in done.stderr + done.stdout
+    assert "hunter2" not in done.err + done.out
 
 
-def test_each_setting_at_fault_is_named(kiqstart: CommandLine) -> None:
+def test_each_setting_at_fault_is_named(kiqstart_on_database: Kiqstart) -> None:
     wrong = {"RETENTION_BATCH_SECONDS": "soon", "RETENTION_PAUSE": "-1", "TASKS_RESULT_TTL": "0"}
-    done = kiqstart.run("check", environment=wrong)
-    assert done.returncode == 1
-    [line] = done.stderr.splitlines()
+    done = kiqstart_on_database("check", environment=wrong)
+    assert done.code == 1
+    [line] = done.err.splitlines()
     assert line.startswith("FAILED  settings    settings: ")
     for name in wrong:
         assert f"{name} Input should be " in line
 
 
-def test_settings_of_retention_that_contradict_each_other_are_named(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("check", environment={"RETENTION_PAUSE": "20"})
-    assert done.returncode == 1
-    assert done.stderr.startswith(
-        "FAILED  settings    settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER"
-    )
+def test_settings_of_retention_that_contradict_each_other_are_named(kiqstart_on_database: Kiqstart) -> None:
+    done = kiqstart_on_database("check", environment={"RETENTION_PAUSE": "20"})
+    assert done.code == 1
+    assert done.err.startswith("FAILED  settings    settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER")
 
 
 @pytest.mark.parametrize("command", ["check", "ping", "shell", "migrate", "retention"])
-def test_a_missing_setting_is_one_line(kiqstart: CommandLine, command: str) -> None:
-    done = kiqstart.run(command, environment={"DATABASE_URL": ""})
-    assert done.returncode == 1
-    assert done.stdout == ""
-    assert "DATABASE_URL" in done.stderr
-    assert done.stderr.count("\n") == 1
+def test_a_missing_setting_is_one_line(kiqstart_on_database: Kiqstart, command: str) -> None:
+    done = kiqstart_on_database(command, environment={"DATABASE_URL": ""})
+    assert done.code == 1
+    assert done.out == ""
+    assert "DATABASE_URL" in done.err
+    assert done.err.count("\n") == 1
 
 
-def test_ping_measures_a_worker(kiqstart: CommandLine, worker: ProcessFactory) -> None:
+def test_ping_measures_a_worker(kiqstart_on_database: Kiqstart, worker: ProcessFactory) -> None:
     with worker():
-        done = kiqstart.run("ping")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("pong in ")
-    assert done.stdout.endswith(" ms\n")
+        done = kiqstart_on_database("ping")
+    assert done.code == 0, done.err
+    assert done.out.startswith("pong in ")
+    assert done.out.endswith(" ms\n")
 
 
-def test_ping_without_a_worker_is_one_line(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("ping", "--timeout", "0.2")
-    assert done.returncode == 1
-    assert done.stderr.startswith("kiqstart: no worker has answered within 0.2 s")
-    assert done.stderr.count("\n") == 1
+def test_ping_without_a_worker_is_one_line(kiqstart_on_database: Kiqstart) -> None:
+    done = kiqstart_on_database("ping", "--timeout", "0.2")
+    assert done.code == 1
+    assert done.err.startswith("kiqstart: no worker has answered within 0.2 s")
+    assert done.err.count("\n") == 1

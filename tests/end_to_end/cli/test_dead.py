@@ -1,4 +1,5 @@
 import dataclasses
+from asyncio import to_thread
 from pathlib import Path
 from typing import cast
 
@@ -7,6 +8,7 @@ from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 from tests.end_to_end.apps.breakable import MENDED_VARIABLE, register
 from tests.end_to_end.cli.command_line import CommandLine
+from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
@@ -17,7 +19,6 @@ UNHEARD_OF = b'{"task_id": "an-id", "task_name": "unheard\\u001b[2J.of", "labels
 INVALID_CALL = b"""{
     "task_id": "a-call", "task_name": "session.cleanup", "labels": {}, "args": [], "kwargs": {"days_old": "soon"}
 }"""
-NO_DATABASE = {"DATABASE_URL": ""}
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ async def bury_some(broker: StreamBroker, count: int = 1) -> list[str]:
 
 
 async def test_what_cannot_be_run_is_listed_shown_mended_sent_again_and_purged(
-    kiqstart: CommandLine, registry: TasksRegistry, breakable_worker: ProcessFactory, mended: Path
+    kiqstart_here: Kiqstart, registry: TasksRegistry, breakable_worker: ProcessFactory, mended: Path
 ) -> None:
     broker = cast("StreamBroker", registry.broker)
     redis = cast("Redis", broker.connection.redis)
@@ -66,9 +67,9 @@ async def test_what_cannot_be_run_is_listed_shown_mended_sent_again_and_purged(
             return await broker.dead_letters.count() == 5
 
         await eventually(all_are_dead)
-        listed = kiqstart.run("dead", "list", environment=NO_DATABASE)
-        assert listed.returncode == 0, listed.stderr
-        assert "5 of 5 dead letters\n" in listed.stdout
+        listed = await to_thread(kiqstart_here, "dead", "list")
+        assert listed.code == 0, listed.err
+        assert "5 of 5 dead letters\n" in listed.out
         for text in (
             "malformed",
             "(no task)",
@@ -77,38 +78,37 @@ async def test_what_cannot_be_run_is_listed_shown_mended_sent_again_and_purged(
             "breakable",
             "ValueError: broken",
         ):
-            assert text in listed.stdout
-        assert r"unheard\x1b[2J.of" in listed.stdout
-        assert "\x1b" not in listed.stdout
+            assert text in listed.out
+        assert r"unheard\x1b[2J.of" in listed.out
+        assert "\x1b" not in listed.out
 
-        only = kiqstart.run(
-            "dead", "list", "--task", "breakable", "--reason", "retries-exhausted", "--limit", "3"
-        ).stdout
+        chosen = ("--task", "breakable", "--reason", "retries-exhausted", "--limit", "3")
+        only = (await to_thread(kiqstart_here, "dead", "list", *chosen)).out
         assert "1 of 5 dead letters" in only
         [letter] = [one for one in await broker.dead_letters.list() if one.task_name == "breakable"]
         assert only.count("\n") == 5
         assert letter.id in only
 
-        shown = kiqstart.run("dead", "show", letter.id).stdout
+        shown = (await to_thread(kiqstart_here, "dead", "show", letter.id)).out
         for text in (f"task id     {broken.task_id}", "    21\n", "Traceback", r"ValueError: broken\x1b[31m"):
             assert text in shown
         assert "\x1b" not in shown
 
         mended.touch()  # noqa: ASYNC240  # one file, and nobody else in this loop
-        sent = kiqstart.run("dead", "retry", letter.id, environment=NO_DATABASE)
-        assert (sent.returncode, sent.stdout) == (0, f"{letter.id}  breakable with id {broken.task_id}\n1 sent again\n")
+        sent = await to_thread(kiqstart_here, "dead", "retry", letter.id)
+        assert (sent.code, sent.out) == (0, f"{letter.id}  breakable with id {broken.task_id}\n1 sent again\n")
         assert (await broken.wait_result(timeout=10)).return_value == 42
-    done = kiqstart.run("dead", "retry", "--all")
-    assert done.returncode == 1
-    assert done.stdout.endswith("2 sent again, 2 not\n")
-    assert done.stdout.index("unheard") < done.stdout.index("session.cleanup with id a-call"), "the oldest goes first"
-    assert [line.endswith("no readable message: purge it") for line in done.stderr.splitlines()] == [True, True]
-    assert kiqstart.run("dead", "purge", "--all", "--yes").stdout == "2 dropped\n"
+    done = await to_thread(kiqstart_here, "dead", "retry", "--all")
+    assert done.code == 1
+    assert done.out.endswith("2 sent again, 2 not\n")
+    assert done.out.index("unheard") < done.out.index("session.cleanup with id a-call"), "the oldest goes first"
+    assert [line.endswith("no readable message: purge it") for line in done.err.splitlines()] == [True, True]
+    assert (await to_thread(kiqstart_here, "dead", "purge", "--all", "--yes")).out == "2 dropped\n"
     assert await broker.dead_letters.count() == 0
 
 
 async def test_letters_beyond_the_limit_are_dropped_and_told(
-    kiqstart: CommandLine, registry: TasksRegistry, worker: ProcessFactory
+    kiqstart_here: Kiqstart, registry: TasksRegistry, worker: ProcessFactory
 ) -> None:
     broker = cast("StreamBroker", registry.broker)
     redis = cast("Redis", broker.connection.redis)
@@ -116,42 +116,47 @@ async def test_letters_beyond_the_limit_are_dropped_and_told(
         await redis.xadd(broker.keys.name, {"data": f"message {number}"})
     with worker(environment={"TASKS_DEAD_LETTER_LIMIT": "2", "TASKS_LEASE": "1"}) as process:
         process.wait_for_log("3 dead letters were dropped: too old or too many")
-    assert "2 of 2 dead letters; 3 were dropped, too old or too many\n" in kiqstart.run("dead", "list").stdout
+    listed = await to_thread(kiqstart_here, "dead", "list")
+    assert "2 of 2 dead letters; 3 were dropped, too old or too many\n" in listed.out
 
 
 async def test_unknown_letters_are_a_line_each_and_the_others_are_done(
-    kiqstart: CommandLine, registry: TasksRegistry
+    kiqstart_here: Kiqstart, registry: TasksRegistry
 ) -> None:
     dead = cast("StreamBroker", registry.broker).dead_letters
     one, other = await bury_some(cast("StreamBroker", registry.broker), 2)
-    sent = kiqstart.run("dead", "retry", "1-1", one, "\x1b[2J")
-    assert (sent.returncode, sent.stdout) == (1, f"{one}  ping with id an-id\n1 sent again, 2 not\n")
-    assert [line[:38] for line in sent.stderr.splitlines()] == [
+    sent = await to_thread(kiqstart_here, "dead", "retry", "1-1", one, "\x1b[2J")
+    assert (sent.code, sent.out) == (1, f"{one}  ping with id an-id\n1 sent again, 2 not\n")
+    assert [line[:38] for line in sent.err.splitlines()] == [
         "kiqstart: there is no dead letter '1-1"[:38],
         r"kiqstart: there is no dead letter '\x1b[2J"[:38],
     ]
-    dropped = kiqstart.run("dead", "purge", other, one)
-    assert (dropped.returncode, dropped.stdout) == (1, f"{other}\n1 dropped, 1 not\n")
-    shown = kiqstart.run("dead", "show", one)
-    assert (shown.returncode, shown.stdout) == (1, "")
-    assert shown.stderr.startswith(f"kiqstart: there is no dead letter '{one}'")
+    dropped = await to_thread(kiqstart_here, "dead", "purge", other, one)
+    assert (dropped.code, dropped.out) == (1, f"{other}\n1 dropped, 1 not\n")
+    shown = await to_thread(kiqstart_here, "dead", "show", one)
+    assert (shown.code, shown.out) == (1, "")
+    assert shown.err.startswith(f"kiqstart: there is no dead letter '{one}'")
     assert await dead.count() == 0
 
 
-async def test_all_letters_are_dropped_only_after_a_question(kiqstart: CommandLine, registry: TasksRegistry) -> None:
+async def test_all_letters_are_dropped_only_after_a_question(
+    kiqstart: CommandLine, kiqstart_here: Kiqstart, registry: TasksRegistry
+) -> None:
     broker = cast("StreamBroker", registry.broker)
     await bury_some(broker, 2)
-    assert kiqstart.run("dead", "purge", "--all").returncode == 1
-    assert kiqstart.run("dead", "purge", "--all", "--older-than", "7d", "--yes").stdout == "0 dropped\n"
+    assert (await to_thread(kiqstart_here, "dead", "purge", "--all")).code == 1
+    assert (
+        await to_thread(kiqstart_here, "dead", "purge", "--all", "--older-than", "7d", "--yes")
+    ).out == "0 dropped\n"
     assert await broker.dead_letters.count() == 2
     assert kiqstart.run("dead", "purge", "--all", stdin="y\n").stdout == "Drop all dead letters? [y/N]: 2 dropped\n"
     assert await broker.dead_letters.count() == 0
 
 
-def test_a_call_that_makes_no_sense_is_one_line(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("dead", "purge", "1-1", "--all")
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "kiqstart: name dead letters by their ids, or all of them with --all\n"
+def test_a_call_that_makes_no_sense_is_one_line(kiqstart_here: Kiqstart) -> None:
+    done = kiqstart_here("dead", "purge", "1-1", "--all")
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "kiqstart: name dead letters by their ids, or all of them with --all\n"
 
 
 @pytest.mark.parametrize(
@@ -161,12 +166,12 @@ def test_a_call_that_makes_no_sense_is_one_line(kiqstart: CommandLine) -> None:
         ("memory://", ["cancel", "an-id"], "REDIS_URL=memory:// keeps no tasks, schedules or dead letters"),
     ],
 )
-def test_without_a_redis_there_is_one_line(kiqstart: CommandLine, url: str, arguments: list[str], line: str) -> None:
-    done = kiqstart.run(*arguments, environment={"REDIS_URL": url})
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith(f"kiqstart: {line}")
-    assert done.stderr.count("\n") == 1
-    assert "hunter2" not in done.stderr
+def test_without_a_redis_there_is_one_line(kiqstart_here: Kiqstart, url: str, arguments: list[str], line: str) -> None:
+    done = kiqstart_here(*arguments, environment={"REDIS_URL": url})
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith(f"kiqstart: {line}")
+    assert done.err.count("\n") == 1
+    assert "hunter2" not in done.err
 
 
 async def test_tasks_are_cancelled_unless_they_have_ended(
@@ -177,7 +182,7 @@ async def test_tasks_are_cancelled_unless_they_have_ended(
         await ended.wait_result(timeout=10)
     delayed = await registry.ping.kicker().after(600).kiq()
     waiting = await registry.ping.kiq()
-    done = kiqstart.run("cancel", delayed.task_id, ended.task_id, waiting.task_id, environment=NO_DATABASE)
+    done = kiqstart.run("cancel", delayed.task_id, ended.task_id, waiting.task_id, environment={"DATABASE_URL": ""})
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
         f"'{one.task_id}' is cancelled, if it waits or runs" for one in (delayed, waiting)

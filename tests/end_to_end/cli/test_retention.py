@@ -1,6 +1,9 @@
+from asyncio import to_thread
+
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
+from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.infrastructure.database.schema import downgrade, upgrade
 
@@ -34,15 +37,15 @@ async def test_it_tells_what_would_go_and_deletes_nothing(kiqstart: CommandLine,
         assert tuple((await connection.execute(text(COUNTS))).one()) == (10, 2000, 0)
 
 
-async def test_an_unmigrated_database_is_one_line(kiqstart: CommandLine, engine: AsyncEngine) -> None:
+async def test_an_unmigrated_database_is_one_line(kiqstart_on_database: Kiqstart, engine: AsyncEngine) -> None:
     await downgrade(engine, "base")
     try:
-        done = kiqstart.run("retention")
-        check = kiqstart.run("check")
+        done = await to_thread(kiqstart_on_database, "retention")
+        check = await to_thread(kiqstart_on_database, "check")
     finally:
         await upgrade(engine)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("kiqstart: the database's schema is at nothing")
-    assert done.stderr.count("\n") == 1
-    assert check.returncode == 1
-    assert "FAILED  retention   cannot be checked without PostgreSQL and its schema\n" in check.stderr
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("kiqstart: the database's schema is at nothing")
+    assert done.err.count("\n") == 1
+    assert check.code == 1
+    assert "FAILED  retention   cannot be checked without PostgreSQL and its schema\n" in check.err

@@ -5,6 +5,7 @@ import sys
 import time
 
 from tests.end_to_end.cli.command_line import KIQSTART, CommandLine
+from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.testing import ProcessFactory
 
@@ -35,7 +36,7 @@ task = await registry.session_cleanup.kiq(days_old=7)
     assert done.stdout == "0\n"
 
 
-def test_services_work_at_the_top_level(kiqstart: CommandLine) -> None:
+def test_services_work_at_the_top_level(kiqstart_on_database: Kiqstart) -> None:
     lines = """\
 users = container.resolve(UserService)
 for name in ("ada", "bob"):
@@ -43,32 +44,34 @@ for name in ("ada", "bob"):
 
 [user.username for user in await users.list_active()]
 """
-    done = kiqstart.run("shell", stdin=lines)
-    assert done.stdout.splitlines()[-1] == "['ada', 'bob']", done.stderr
+    done = kiqstart_on_database("shell", stdin=lines)
+    assert done.out.splitlines()[-1] == "['ada', 'bob']", done.err
 
 
-def test_the_first_line_that_raises_ends_it(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("shell", stdin="print(1)\nawait registry.session_cleanup.kiq(days_old='soon')\nprint(2)\n")
-    assert done.returncode == 1
-    assert done.stdout == "1\n"
-    assert "session.cleanup: argument days_old" in done.stderr
-    assert "delivery/cli" not in done.stderr
+def test_the_first_line_that_raises_ends_it(kiqstart_on_database: Kiqstart) -> None:
+    done = kiqstart_on_database(
+        "shell", stdin="print(1)\nawait registry.session_cleanup.kiq(days_old='soon')\nprint(2)\n"
+    )
+    assert done.code == 1
+    assert done.out == "1\n"
+    assert "session.cleanup: argument days_old" in done.err
+    assert "delivery/cli" not in done.err
 
 
-def test_a_syntax_error_ends_it(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("shell", stdin="a b\nprint(2)\n")
-    assert done.returncode == 1
-    assert "SyntaxError" in done.stderr
-    assert done.stdout == ""
+def test_a_syntax_error_ends_it(kiqstart_on_database: Kiqstart) -> None:
+    done = kiqstart_on_database("shell", stdin="a b\nprint(2)\n")
+    assert done.code == 1
+    assert "SyntaxError" in done.err
+    assert done.out == ""
 
 
-def test_what_still_runs_at_the_end_is_cancelled(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("shell", stdin="background = asyncio.create_task(asyncio.sleep(600))\n")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+def test_what_still_runs_at_the_end_is_cancelled(kiqstart_on_database: Kiqstart) -> None:
+    done = kiqstart_on_database("shell", stdin="background = asyncio.create_task(asyncio.sleep(600))\n")
+    assert (done.code, done.out, done.err) == (0, "", "")
 
 
-def test_an_exit_code_can_be_chosen(kiqstart: CommandLine) -> None:
-    assert kiqstart.run("shell", stdin="exit(5)\n").returncode == 5
+def test_an_exit_code_can_be_chosen(kiqstart_on_database: Kiqstart) -> None:
+    assert kiqstart_on_database("shell", stdin="exit(5)\n").code == 5
 
 
 class Terminal:
