@@ -32,7 +32,8 @@ Whose clock
 -----------
 Redis' time counts, so schedulers with wrong clocks do no harm; they log that they are wrong. Between two looks the time
 is read off a clock that nobody sets. Where Redis' own clock is set back by more than a minute, times that come again
-are sent again, as cron does it; what is less is waited for.
+are sent again, as cron does it; what is less is waited for. The store keeps the latest time at which anybody looked, so
+that it is noticed by whoever looks next, also after a restart, and by nobody who was merely frozen.
 
 Several schedulers
 ------------------
@@ -46,7 +47,8 @@ What each fault leaves
   over, and is refused.
 - Redis is away: schedulers go on trying. What was missed is made up as each schedule says.
 - Redis comes back empty: schedules of the table are put into effect again by those that know them, and are due when
-  they would have been; schedules that were added are gone, and only an append-only file could have saved them.
+  they would have been since that scheduler's last look, at most half a second before; schedules that were added are
+  gone, and only an append-only file could have saved them.
 - A message cannot be made (a middleware raises or hangs): it is tried again until the send's deadline, beside all
   others; then its time counts as failed, and the schedule goes on.
 - What is kept under a name is no schedule: it is set aside, and reported once.

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import count
 from typing import cast
 
@@ -13,16 +13,40 @@ from hypothesis import HealthCheck, given, settings
 from redis.asyncio import Redis
 from taskiq import BrokerMessage
 from tests.integration.infrastructure.taskiq.scheduling.laws_world import World
-from tests.integration.infrastructure.taskiq.scheduling.scenarios import Kind, Scenario, scenarios
+from tests.integration.infrastructure.taskiq.scheduling.scenarios import BEGINNINGS, Event, Kind, Scenario, scenarios
 
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
 from kiqstart.infrastructure.taskiq.scheduling.memory_store import MemoryScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import to_ms
 from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.store import ScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 
 _REPEATING = {Kind.SET_CLOCK, Kind.EMPTY}
-_EXAMPLES = 40
+_EXAMPLES = 80
+_HOURLY = Definition(name="hourly", task="ping", timing=Interval(every=timedelta(hours=1)))
+_OTHERWISE = _HOURLY.model_copy(update={"missed": Missed.ALL})
+_PASS_AN_HOUR = Event(Kind.PASS, by=3_600_000)
+_TICK, _FREEZE, _THAW = Event(Kind.TICK), Event(Kind.FREEZE), Event(Kind.THAW)
+# Courses of events that chance seldom finds.
+_COURSES = {
+    "a thawed one is late": (_PASS_AN_HOUR, _FREEZE, Event(Kind.START), _THAW, _TICK),
+    "a thawed one is too early": (
+        Event(Kind.PASS, by=3_570_000),
+        _FREEZE,
+        Event(Kind.SET_CLOCK, by=-1),
+        _THAW,
+    ),
+    "a deploy changes all but the times": (_PASS_AN_HOUR, Event(Kind.DEPLOY, which=1)),
+    "the clock is set back by hours": (
+        *(_PASS_AN_HOUR, _TICK) * 3,
+        Event(Kind.SET_CLOCK, by=-9_000_000),
+        _TICK,
+        *(_PASS_AN_HOUR, _TICK) * 2,
+    ),
+    "Redis is lost with what was due": (_TICK, _PASS_AN_HOUR, Event(Kind.EMPTY), _TICK, _TICK),
+}
 _numbers = count()
 
 
@@ -98,3 +122,10 @@ def test_what_is_due_is_sent_once_out_of_memory(scenario: Scenario) -> None:
 @given(scenario=scenarios())
 def test_what_is_due_is_sent_once_out_of_redis(redis_url: str, key_prefix: str, scenario: Scenario) -> None:
     asyncio.run(obey_in_redis(scenario, redis_url, key_prefix))
+
+
+@pytest.mark.parametrize("course", _COURSES)
+def test_courses_that_are_rare(redis_url: str, key_prefix: str, course: str) -> None:
+    scenario = Scenario(BEGINNINGS[0], ((_HOURLY,), (_OTHERWISE,)), (_HOURLY,), _COURSES[course])
+    asyncio.run(obey_in_redis(scenario, redis_url, key_prefix))
+    asyncio.run(obey_in_memory(scenario))
