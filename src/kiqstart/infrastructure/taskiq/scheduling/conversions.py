@@ -26,7 +26,7 @@ def definition_of(
     """What is kept of a schedule of taskiq's.
 
     Raises:
-        ScheduleError: its times cannot be, or its task is not known.
+        ScheduleError: its times cannot be, its task is not known, or it is nothing that JSON has.
         InvalidTaskArgumentsError: its task does not take these arguments.
     """
     task = broker.find_task(schedule.task_name)
@@ -34,7 +34,7 @@ def definition_of(
         raise ScheduleError(f"schedule {schedule.schedule_id!r}: there is no task {schedule.task_name!r}")
     task_arguments(task.original_func).validate(schedule.task_name, schedule.args, schedule.kwargs)
     try:
-        return Definition(
+        definition = Definition(
             name=schedule.schedule_id,
             task=schedule.task_name,
             args=tuple(schedule.args),
@@ -43,8 +43,10 @@ def definition_of(
             timing=_timing(schedule, interval_start),
             is_dynamic=is_dynamic,
         )
-    except ValidationError as error:
+        definition.dump()
+    except ValueError as error:
         raise ScheduleError(f"schedule {schedule.schedule_id!r}: {problem(error)}") from None
+    return definition
 
 
 def label_definitions(broker: AsyncBroker) -> list[Definition]:

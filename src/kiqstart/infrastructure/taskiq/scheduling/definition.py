@@ -49,7 +49,11 @@ class Definition(BaseModel):
     is_dynamic: bool = False
 
     def dump(self) -> bytes:
-        """As JSON, the same text for equal definitions, in whichever order their arguments stand."""
+        """As JSON, the same text for equal definitions, in whichever order their arguments stand.
+
+        Raises:
+            ValueError: an argument or a label is nothing that JSON has.
+        """
         known = self.model_dump(mode="json", exclude_defaults=True)
         return json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

@@ -65,12 +65,12 @@ class Schedule(ABC):
         """What schedulers keep of it, its task's labels included.
 
         Raises:
-            WiringError: the broker has no such task.
+            WiringError: the broker has no such task, or an argument is nothing that JSON has.
         """
         task = broker.find_task(self.task)
         if task is None:
             raise self.error(f"there is no task {str(self.task)!r}")
-        return Definition(
+        definition = Definition(
             name=self.name,
             task=str(self.task),
             kwargs=dict(self.arguments),
@@ -80,6 +80,11 @@ class Schedule(ABC):
             at_most=self.at_most,
             max_lateness=None if self.max_lateness is None else self.max_lateness.total_seconds(),
         )
+        try:
+            definition.dump()
+        except ValueError as error:
+            raise self.error(problem(error)) from None
+        return definition
 
     def error(self, what: str) -> WiringError:
         """An error that names this line."""
@@ -140,3 +145,4 @@ def check_schedules(schedules: Iterable[Schedule], broker: AsyncBroker) -> None:
             task_arguments(task.original_func).validate(schedule.task, (), schedule.arguments)
         except InvalidTaskArgumentsError as error:
             raise schedule.error(f"arguments do not fit {error}") from None
+        schedule.definition(broker)

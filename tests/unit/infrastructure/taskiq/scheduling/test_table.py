@@ -91,7 +91,7 @@ def test_an_interval_is_whole_seconds(seconds: float) -> None:
 
 @pytest.fixture
 def broker() -> InMemoryBroker:
-    async def clean(days: Annotated[int, Field(ge=0)] = 30) -> None: ...
+    async def clean(days: Annotated[int, Field(ge=0)] = 30, note: object = None) -> None: ...
 
     broker = InMemoryBroker()
     register_task(broker, clean, name="clean")
@@ -115,6 +115,7 @@ def test_a_table_that_fits(broker: InMemoryBroker) -> None:
             [scheduled(days=-1)],
             r"arguments do not fit clean: argument days: Input should be greater than or equal to 0",
         ),
+        ([scheduled(note=object())], r"test_table\.py:\d+: schedule 'daily': Unable to serialize"),
         ([scheduled(), scheduled()], r"schedule 'daily': the name stands at .*test_table\.py:\d+ already"),
     ],
 )
