@@ -17,7 +17,6 @@ from tests.faults.world import ReceiverKind, World, running_world
 Body = Callable[[World], Awaitable[None]]
 
 SECONDS_TO_RECOVER: Final = 10.0
-_SECONDS_AT_MOST: Final = 110.0
 _OFFENDERS: Final = 5
 _LOG_LINES: Final = 15
 # A log's lines that tell nothing: of tasks that are run, and of those that fail since they are told to.
@@ -39,6 +38,7 @@ class Scenario:
         lease: the broker's, in seconds.
         recovers_within: seconds that the recovery may take.
         cuts_short: how many running tasks its faults must hit at least: it shows nothing where they hit none.
+        ends_within: seconds after which it is given up.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Scenario:
     lease: float = 5.0
     recovers_within: float = SECONDS_TO_RECOVER
     cuts_short: int = 0
+    ends_within: float = 110.0
 
 
 SCENARIOS: Final[list[Scenario]] = []
@@ -59,6 +60,7 @@ def scenario(
     lease: float = 5.0,
     recovers_within: float = SECONDS_TO_RECOVER,
     cuts_short: int = 0,
+    ends_within: float = 110.0,
 ) -> Callable[[Body], Body]:
     """Enter a function into the list of scenarios; the arguments are those of `Scenario`."""
 
@@ -71,6 +73,7 @@ def scenario(
                 lease=lease,
                 recovers_within=recovers_within,
                 cuts_short=cuts_short,
+                ends_within=ends_within,
             )
         )
         return body
@@ -100,7 +103,7 @@ async def run_scenario(
     world = World(folder=folder, guardian=guardian, receiver=receiver, lease=scenario.lease, long=long)
     async with running_world(world):
         try:
-            async with asyncio.timeout(_SECONDS_AT_MOST):
+            async with asyncio.timeout(scenario.ends_within):
                 await scenario.body(world)
                 drained = await world.drain()
                 if drained:
