@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 SAMPLE = Path(__file__).parent / "samples" / "registry_calls.py"
 ROOT = Path(__file__).parents[3]
 
@@ -19,8 +21,8 @@ def run(*command: str) -> str:
     ).stdout
 
 
-def test_mypy_accepts_right_calls_and_rejects_wrong_ones(tmp_path: Path) -> None:
-    output = run("mypy", "--strict", "--no-error-summary", "--cache-dir", str(tmp_path))
+def test_mypy_accepts_right_calls_and_rejects_wrong_ones(cache: pytest.Cache) -> None:
+    output = run("mypy", "--strict", "--no-error-summary", "--cache-dir", str(cache.mkdir("mypy")))
     rejected = {int(found) for found in re.findall(rf"{SAMPLE.name}:(\d+): error", output)}
     assert rejected == marked_lines(), output
 
