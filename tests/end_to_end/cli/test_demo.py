@@ -9,6 +9,7 @@ from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
+from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.testing import ServiceProcess
 
@@ -92,10 +93,10 @@ async def test_an_interrupted_run_leaves_nothing(
     assert keys_of(process, redis_url) == set()
 
 
-def test_a_folder_that_is_not_there_is_one_line(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("demo", "--svg", "nowhere/demo.svg")
-    assert done.returncode == 1
-    assert done.stderr == "kiqstart: --svg: there is no folder nowhere\n"
+def test_a_folder_that_is_not_there_is_one_line(kiqstart_on_database: Kiqstart) -> None:
+    done = kiqstart_on_database("demo", "--svg", "nowhere/demo.svg")
+    assert done.code == 1
+    assert done.err == "kiqstart: --svg: there is no folder nowhere\n"
 
 
 def test_an_unreachable_database_is_one_line(kiqstart: CommandLine) -> None:
