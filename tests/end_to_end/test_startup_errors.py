@@ -1,3 +1,4 @@
+import runpy
 import shutil
 import subprocess
 from pathlib import Path
@@ -6,28 +7,31 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kiqstart.infrastructure.observability.logging import LogSettings
 from kiqstart.testing import ProcessFactory, eventually
 
 ROOT = Path(__file__).parents[2]
 NOTHING_LISTENS = "127.0.0.1:1"
 
-CASES = [
+SETTING = ({"REDIS_URL": "http://localhost"}, "settings: REDIS_URL is no URL of a Redis")
+SETTINGS = [
     ({"DATABASE_URL": ""}, "settings: DATABASE_URL "),
     ({"DATABASE_URL": "mysql://localhost/x"}, "settings: DATABASE_URL must name PostgreSQL"),
-    ({"REDIS_URL": "http://localhost"}, "settings: REDIS_URL is no URL of a Redis"),
+    SETTING,
     ({"TASKS_RESULT_TTL": "soon"}, "settings: TASKS_RESULT_TTL Input should be a valid integer"),
     ({"TASKS_KEY_PREFIX": "{a}"}, "settings: TASKS_KEY_PREFIX String should match pattern"),
     ({"LOG_LEVEL": "LOUD"}, "settings: LOG_LEVEL Input should be "),
     ({"RETENTION_BATCH_SECONDS": "soon"}, "settings: RETENTION_BATCH_SECONDS Input should be a valid number"),
     ({"RETENTION_PAUSE": "15"}, "settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER"),
-    ({"REDIS_URL": f"redis://:hunter2@{NOTHING_LISTENS}/0"}, f"cannot use Redis at {NOTHING_LISTENS} (REDIS_URL): "),
 ]
-DATABASE_CASES = [
-    (
-        {"DATABASE_URL": f"postgresql://me:hunter2@{NOTHING_LISTENS}/x"},
-        f"cannot reach PostgreSQL at {NOTHING_LISTENS}/x (DATABASE_URL): ",
-    ),
-]
+NO_REDIS = (
+    {"REDIS_URL": f"redis://:hunter2@{NOTHING_LISTENS}/0"},
+    f"cannot use Redis at {NOTHING_LISTENS} (REDIS_URL): ",
+)
+NO_DATABASE = (
+    {"DATABASE_URL": f"postgresql://me:hunter2@{NOTHING_LISTENS}/x"},
+    f"cannot reach PostgreSQL at {NOTHING_LISTENS}/x (DATABASE_URL): ",
+)
 
 
 def complaint(log: str) -> str:
@@ -39,7 +43,28 @@ def complaint(log: str) -> str:
     return lines.pop().removeprefix("kiqstart: ")
 
 
-@pytest.mark.parametrize(("environment", "line"), CASES + DATABASE_CASES)
+def leave_logging(_settings: LogSettings) -> None:
+    """The log of this process is pytest's."""
+
+
+@pytest.mark.parametrize(("environment", "line"), SETTINGS)
+def test_what_worker_and_scheduler_import_names_the_setting_at_fault(
+    service_environment: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    environment: dict[str, str],
+    line: str,
+) -> None:
+    for name, value in {**service_environment, **environment}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("kiqstart.infrastructure.observability.logging.configure_logging", leave_logging)
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_module("kiqstart.delivery.tasks.app")
+    assert ended.value.code == 1
+    assert complaint(capsys.readouterr().err).startswith(line)
+
+
+@pytest.mark.parametrize(("environment", "line"), [SETTING, NO_REDIS, NO_DATABASE])
 def test_a_worker_does_not_start(worker: ProcessFactory, environment: dict[str, str], line: str) -> None:
     process = worker.start(environment=environment)
     assert process.wait() != 0
@@ -58,7 +83,7 @@ async def test_several_workers_of_one_manager_complain_once(worker: ProcessFacto
     assert "Traceback" not in process.log
 
 
-@pytest.mark.parametrize(("environment", "line"), [CASES[2], CASES[-1]])
+@pytest.mark.parametrize(("environment", "line"), [SETTING, NO_REDIS])
 def test_a_scheduler_does_not_start(scheduler: ProcessFactory, environment: dict[str, str], line: str) -> None:
     process = scheduler.start(environment=environment)
     assert process.wait() == 1
