@@ -1,6 +1,7 @@
 """What holds whatever runs, writers, locks and losses of connections do at once, statement by statement."""
 
 import asyncio
+import os
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +14,8 @@ from kiqstart.core.retention.report import RetentionReport
 from kiqstart.testing.servers import database_settings
 
 _SECONDS_FOR_AN_EXAMPLE = 30
+# Each takes half a second, and each run of the tests makes up others. EXAMPLES=200 looks further at once.
+_EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
 
 
 async def quiet_runs(there: World) -> list[RetentionReport]:
@@ -48,7 +51,9 @@ async def check_laws(url: URL, case: Case) -> None:
 
 @pytest.mark.usefixtures("tables")
 @settings(
-    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(case=cases())
 def test_exactly_the_policys_rows_go_and_each_is_counted_once(database_url: str, case: Case) -> None:
