@@ -112,8 +112,12 @@ class StreamConsumer:
         await asyncio.to_thread(self._heartbeat.start, asyncio.get_running_loop())
 
     async def stop(self) -> None:
-        """Give back what is still in hand, and leave."""
-        await self.give_back([one for one in self.in_hand.all() if not one.is_lost])
+        """Give back what is still in hand, wait for Redis to take what has ended, and leave."""
+        await self.give_back([one for one in self._held() if one.settling_since is None])
+        while self._held() and not self.gives_up_settling():  # noqa: ASYNC110  # a single look each time is simplest
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        if left := len(self._held()):
+            logger.warning("Redis does not come back: %d tasks have ended, but will run again", left)
         # A read that is still waiting could be handed something after the last look for strays.
         await self._clients.reader.aclose()
         await asyncio.to_thread(self._heartbeat.stop)
@@ -176,15 +180,19 @@ class StreamConsumer:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
         return not delivery.is_lost
 
-    @property
-    def settle_deadline(self) -> float:
-        """Seconds for which a worker that is to end still waits for Redis to take what its tasks have done."""
-        return self._options.send_deadline
+    def gives_up_settling(self) -> bool:
+        """Whether all that is in hand has ended, and Redis has not taken it within the send deadline."""
+        settled_by = local_time() - self._options.send_deadline
+        held = self._held()
+        return bool(held) and all(one.settling_since is not None and one.settling_since < settled_by for one in held)
 
     @property
     def cancelled_tasks(self) -> int:
         """How many tasks were marked as cancelled when this worker read last."""
         return self._fetcher.cancelled_tasks
+
+    def _held(self) -> list[Delivery]:
+        return [one for one in self.in_hand.all() if not one.is_lost]
 
     async def _after_failed_read(self, error: Exception) -> None:
         if isinstance(error, ResponseError) and "NOGROUP" in str(error):

@@ -6,7 +6,7 @@ import inspect
 import os
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from logging import getLogger
 from typing import Any, Final
@@ -171,29 +171,29 @@ class StreamReceiver(Receiver):
         if self._running:
             logger.info("Waiting for %d running tasks to complete...", len(self._running))
             await self._wait_for_running(consumer)
-        if not self._running:
-            return
-        interrupted = [one for one in consumer.in_hand.all() if not one.is_lost]
-        logger.warning("%d tasks did not end in time and are given back", len(interrupted))
-        for delivery in interrupted:
+        # What has ended waits for Redis, in `StreamConsumer.stop`.
+        interrupted = [one for one in consumer.in_hand.all() if not one.is_lost and one.settling_since is None]
+        if interrupted:
+            await self._interrupt(consumer, interrupted)
+            if self._threads:
+                await self._leave_threads()
+
+    async def _interrupt(self, consumer: StreamConsumer, deliveries: Sequence[Delivery]) -> None:
+        logger.warning("%d tasks did not end in time and are given back", len(deliveries))
+        runners = [one.runner for one in deliveries if one.runner is not None]
+        for delivery in deliveries:
             delivery.is_lost = True
-        for runner in self._running:
+        for runner in runners:
             runner.cancel()
-        await asyncio.wait(self._running, timeout=_SECONDS_TO_CANCEL)
-        await consumer.give_back(interrupted)
-        if self._threads:
-            await self._leave_threads()
+        if runners:
+            await asyncio.wait(runners, timeout=_SECONDS_TO_CANCEL)
+        await consumer.give_back(deliveries)
 
     async def _wait_for_running(self, consumer: StreamConsumer) -> None:
         grace = float("inf") if self.wait_tasks_timeout is None else self.wait_tasks_timeout
         deadline = local_time() + grace
-        while self._running and local_time() < deadline:
+        while self._running and local_time() < deadline and not consumer.gives_up_settling():
             await asyncio.wait(self._running, timeout=min(deadline - local_time(), _SECONDS_BETWEEN_LOOKS))
-            settled_by = local_time() - consumer.settle_deadline
-            settling = [one.settling_since for one in consumer.in_hand.all()]
-            if settling and all(since is not None and since < settled_by for since in settling):
-                logger.warning("Redis does not come back: %d tasks have ended, but will run again", len(settling))
-                return
 
     async def _leave_threads(self) -> None:
         # Threads cannot be stopped, and Python would wait for them: they end with the process.

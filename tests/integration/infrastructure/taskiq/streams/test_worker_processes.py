@@ -1,6 +1,7 @@
 import signal
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -101,3 +102,31 @@ async def test_a_worker_ends_although_redis_does_not_come_back(
             took = time.monotonic() - ended
             assert SEND_DEADLINE < took < SEND_DEADLINE + SECONDS_TO_END, process.log
             assert "Redis does not come back: 1 tasks have ended, but will run again" in process.log
+
+
+@pytest.mark.parametrize("receiver", [(), ("--receiver", "taskiq.receiver.receiver:Receiver")], ids=["own", "taskiq's"])
+async def test_what_has_ended_when_the_grace_is_over_waits_for_redis(
+    worker: ProcessFactory, queue_name: str, tmp_path: Path, receiver: tuple[str, ...]
+) -> None:
+    go_on = tmp_path / "go-on"
+
+    async def waits() -> bool:
+        return go_on.with_suffix(".waits").exists()
+
+    with running(make_server(tmp_path / "redis", "--appendonly", "yes")) as server:
+        brokers = Brokers(f"redis://127.0.0.1:{server.port}", queue_name)
+        with worker("--wait-tasks-timeout", "1", *receiver, environment={"REDIS_URL": brokers.url}) as process:
+            task = await Tasks(brokers()).wait_for_file.kiq(str(go_on))
+            await eventually(waits, within=10)
+            server.kill()
+            go_on.touch()
+            process.wait_for_log("Results wait for Redis, 1 of them")
+            process.send_signal(signal.SIGTERM)
+            process.wait_for_log("Shutting down the broker")
+            server.start()
+            process.wait(timeout=15)
+        assert not (await task.wait_result(timeout=5)).is_err
+        broker = brokers()
+        for stream in broker.keys.streams("default"):
+            assert await cast("Redis", broker.connection.redis).xlen(stream) == 0
+        await brokers.close()
