@@ -124,9 +124,9 @@ async def test_the_alembic_command_works_and_several_at_once_are_safe(own_engine
             cwd=CHECKOUT,
             env={**os.environ, "DATABASE_URL": own_url},
         )
-        for _ in range(3)
+        for _ in range(2)
     ]
-    assert [await process.wait() for process in processes] == [0, 0, 0]
+    assert [await process.wait() for process in processes] == [0, 0]
     await check_schema(own_engine)
 
 
