@@ -106,9 +106,16 @@ class Checker:
             case Kind.TERM:
                 over = fault.began + fault.grace - _GRACE_TOLERANCE
                 is_outlasted = run.start <= over + 2 * _GRACE_TOLERANCE and following.start >= over
-                return is_outlasted and (run.end or run.cut or over) >= over
+                last = run.end or run.cut or over
+                return is_outlasted and (last >= over or self._is_away(last, over))
             case _:
                 return False
+
+    def _is_away(self, began: float, ended: float) -> bool:
+        """Whether Redis was away all that time, so that what ended in it could not be settled before its worker was."""
+        return any(
+            fault.began <= began and fault.ended >= ended for fault in self._troubles if fault.kind is Kind.REDIS
+        )
 
     def _settled(self, run: Run) -> float:
         """When the task must have been acknowledged, at the latest."""

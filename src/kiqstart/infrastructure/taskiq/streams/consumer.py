@@ -114,10 +114,7 @@ class StreamConsumer:
     async def stop(self) -> None:
         """Give back what is still in hand, wait for Redis to take what has ended, and leave."""
         await self.give_back([one for one in self._held() if one.settling_since is None])
-        while self._held() and not self.gives_up_settling():  # noqa: ASYNC110  # a single look each time is simplest
-            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-        if left := len(self._held()):
-            logger.warning("Redis does not come back: %d tasks have ended, but will run again", left)
+        await self.wait_for_settling()
         # A read that is still waiting could be handed something after the last look for strays.
         await self._clients.reader.aclose()
         await asyncio.to_thread(self._heartbeat.stop)
@@ -179,6 +176,14 @@ class StreamConsumer:
         while not self.lease.is_trusted and not delivery.is_lost:  # noqa: ASYNC110  # a thread renews it, seldom late
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
         return not delivery.is_lost
+
+    async def wait_for_settling(self) -> None:
+        """Wait for Redis to take what has ended, while that is all there is, for up to the send deadline each."""
+        while self._held() and not self.gives_up_settling():  # noqa: ASYNC110  # a single look each time is simplest
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        for delivery in self._held():
+            logger.warning("Redis does not come back: task %s has ended, but will run again", delivery.task_id)
+            delivery.is_lost = True
 
     def gives_up_settling(self) -> bool:
         """Whether all that is in hand has ended, and Redis has not taken it within the send deadline."""

@@ -171,12 +171,13 @@ class StreamReceiver(Receiver):
         if self._running:
             logger.info("Waiting for %d running tasks to complete...", len(self._running))
             await self._wait_for_running(consumer)
-        # What has ended waits for Redis, in `StreamConsumer.stop`.
         interrupted = [one for one in consumer.in_hand.all() if not one.is_lost and one.settling_since is None]
         if interrupted:
             await self._interrupt(consumer, interrupted)
             if self._threads:
                 await self._leave_threads()
+        # Not left to the broker's shutdown, for which taskiq allows five seconds.
+        await consumer.wait_for_settling()
 
     async def _interrupt(self, consumer: StreamConsumer, deliveries: Sequence[Delivery]) -> None:
         logger.warning("%d tasks did not end in time and are given back", len(deliveries))
