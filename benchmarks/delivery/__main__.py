@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import os
-import tempfile
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +12,7 @@ from rich.table import Table
 
 from benchmarks.delivery.app import KIQSTART, TASKIQ, make_broker
 from benchmarks.delivery.measurements import LeftBehind, RoundTrips, left_behind, round_trips
-from kiqstart.infrastructure.local_stack import local_stack
+from benchmarks.redis import benchmark_redis
 from kiqstart.infrastructure.redis.client import delete_keys
 from kiqstart.testing.processes import ProcessFactory, taskiq_command
 
@@ -22,15 +20,8 @@ from kiqstart.testing.processes import ProcessFactory, taskiq_command
 def main() -> None:
     """Measure both brokers on one Redis, one after the other, and print a table for each question."""
     options = _options()
-    given = os.environ.get("REDIS_URL")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        local_stack(Path(folder), postgres=False, redis=given is None) as stack,
-    ):
-        redis_url = given or stack.redis_url
-        if redis_url is None:
-            raise SystemExit(f"this benchmark needs a Redis: {stack.redis_missing}")
-        asyncio.run(_measure(redis_url, Path(folder), options))
+    with benchmark_redis() as (redis_url, folder):
+        asyncio.run(_measure(redis_url, folder, options))
 
 
 async def _measure(redis_url: str, folder: Path, options: argparse.Namespace) -> None:

@@ -2,8 +2,6 @@
 
 import argparse
 import asyncio
-import os
-import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -13,9 +11,9 @@ from redis.asyncio import Redis
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.redis import benchmark_redis
 from benchmarks.scheduling.app import KIQSTART, TASKIQ, make_broker, make_source
 from benchmarks.scheduling.measurements import Lateness, add_waiting, cpu_share, lateness
-from kiqstart.infrastructure.local_stack import local_stack
 from kiqstart.infrastructure.redis.client import delete_keys
 from kiqstart.testing.processes import ProcessFactory, ServiceProcess, taskiq_command
 
@@ -34,16 +32,9 @@ class Row:
 def main() -> None:
     """Measure both schedulers on one Redis, one after the other, and print a table."""
     options = _options()
-    given = os.environ.get("REDIS_URL")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        local_stack(Path(folder), postgres=False, redis=given is None) as stack,
-    ):
-        redis_url = given or stack.redis_url
-        if redis_url is None:
-            raise SystemExit(f"this benchmark needs a Redis: {stack.redis_missing}")
+    with benchmark_redis() as (redis_url, folder):
         runs = [(TASKIQ, 0), (KIQSTART, 0), (KIQSTART, options.waiting)]
-        rows = [asyncio.run(_measure(name, waiting, redis_url, Path(folder), options)) for name, waiting in runs]
+        rows = [asyncio.run(_measure(name, waiting, redis_url, folder, options)) for name, waiting in runs]
     _print(rows, options)
 
 

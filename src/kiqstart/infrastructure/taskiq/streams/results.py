@@ -11,9 +11,9 @@ from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 from taskiq_redis.exceptions import ResultIsMissingError
 
-from kiqstart.infrastructure.taskiq.streams.delivery import Delivery, local_time
+from kiqstart.infrastructure.taskiq.streams.delivery import Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause
+from kiqstart.infrastructure.taskiq.streams.outage import through_outage
 from kiqstart.infrastructure.taskiq.streams.script import Script
 
 logger = getLogger(__name__)
@@ -103,7 +103,8 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         if delivery is not None:
             delivery.result = value
             return
-        await self._store(self._keys.result(task_id), value)
+        key = self._keys.result(task_id)
+        await through_outage(lambda: ANNOUNCE(self._redis, [key], [value, self._ttl_ms or 0]), self._deadline)
 
     async def is_result_ready(self, task_id: str) -> bool:
         """Whether there is a result."""
@@ -141,16 +142,3 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
     @property
     def _redis(self) -> Redis:
         return cast("Redis", self._connection())
-
-    async def _store(self, key: str, value: bytes) -> None:
-        deadline, tries = local_time() + self._deadline, 0
-        while True:
-            try:
-                await ANNOUNCE(self._redis, [key], [value, self._ttl_ms or 0])
-            except Exception as error:
-                if not is_outage(error) or local_time() > deadline:
-                    raise
-                await asyncio.sleep(pause(tries))
-                tries += 1
-            else:
-                return
