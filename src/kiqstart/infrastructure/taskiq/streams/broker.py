@@ -9,8 +9,7 @@ from typing import Any, Final, Self
 from weakref import WeakKeyDictionary
 
 import taskiq.receiver
-from taskiq import AckableMessage, AsyncResultBackend, BrokerMessage, TaskiqResult
-from taskiq_redis import RedisStreamBroker
+from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessage, TaskiqResult
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.taskiq.errors import WiringError
@@ -50,11 +49,11 @@ _REPLACED: Final = frozenset(
 _ONE_QUEUE: Final[Mapping[str, int]] = MappingProxyType({DEFAULT_QUEUE: 1})
 
 
-class StreamBroker(RedisStreamBroker):
-    """taskiq-redis' stream broker, from which no accepted task is lost. The package's docstring describes the protocol.
+class StreamBroker(AsyncBroker):
+    """A broker on Redis Streams that loses no accepted task. The package's docstring describes the protocol.
 
-    It has a result backend of its own. A worker that is started with `taskiq worker` uses kiqstart's receiver, unless
-    another one is named.
+    It takes the place of taskiq-redis' `RedisStreamBroker`, and names alike what both have. It has a result backend of
+    its own. A worker that is started with `taskiq worker` uses kiqstart's receiver, unless another one is named.
 
     Args:
         url: where Redis is: redis://, rediss://, unix://, sentinel:// or cluster://.
@@ -91,9 +90,10 @@ class StreamBroker(RedisStreamBroker):
     ) -> None:
         if refused := sorted(_REPLACED & set(connection_options)):
             raise WiringError(f"StreamBroker has no argument {refused[0]!r}: see StreamOptions for what it has instead")
-        # taskiq-redis' own pool is never used; it connects to nothing by itself.
-        super().__init__("redis://", queue_name=queue_name, consumer_group_name=consumer_group_name)
+        super().__init__()
         _check_queues(queues)
+        self.queue_name = queue_name
+        self.consumer_group_name = consumer_group_name
         self.options = options
         self.keys = QueueKeys(queue_name, results=result_prefix)
         self.connections = RedisConnections(
@@ -154,16 +154,12 @@ class StreamBroker(RedisStreamBroker):
         """The messages that will not be run, of all queues, on this event loop's connection."""
         return DeadLetters(self.connection.redis, self.keys, self.formatter)
 
-    async def startup(self) -> None:
-        """Start the handlers, middlewares and the result backend; groups are made when a worker registers."""
-        await super(RedisStreamBroker, self).startup()
-
     async def shutdown(self) -> None:
         """Give back what a worker still has, and let all connections go."""
         if self._consumer is not None:
             await self._consumer.stop()
             self._consumer = None
-        await super(RedisStreamBroker, self).shutdown()
+        await super().shutdown()
         connection = self._per_loop.pop(asyncio.get_running_loop(), None)
         if connection is not None:
             await connection.close()

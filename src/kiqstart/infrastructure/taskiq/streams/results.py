@@ -9,7 +9,6 @@ import orjson
 from redis.asyncio import Redis
 from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
-from taskiq_redis.exceptions import ResultIsMissingError
 
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
@@ -119,6 +118,9 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         async with self._reads():
             value = cast("bytes | None", await self._redis.get(self._keys.result(task_id)))
         if value is None:
+            # Its package imports as much as a whole worker needs, and few results are asked for too late.
+            from taskiq_redis.exceptions import ResultIsMissingError
+
             raise ResultIsMissingError
         result = TaskiqResult[ReturnType].model_validate(orjson.loads(value))
         if not with_logs:
