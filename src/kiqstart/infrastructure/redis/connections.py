@@ -21,6 +21,13 @@ from kiqstart.infrastructure.redis.clients import (
     Sentinels,
 )
 from kiqstart.infrastructure.redis.cluster import AsyncCluster, Cluster
+from kiqstart.infrastructure.redis.pipeline import (
+    PipelineConnection,
+    PipelineServerConnection,
+    PipelineTlsConnection,
+    PipelineUnixConnection,
+    RedisPipeline,
+)
 from kiqstart.infrastructure.redis.url import InvalidRedisUrlError, parse_redis_url
 
 __all__ = ["InvalidRedisUrlError", "RedisConnections"]
@@ -97,6 +104,30 @@ class RedisConnections:
         server_class = CheckedTlsConnection if url.tls else CheckedServerConnection
         host, port = url.nodes[0]
         return Redis.from_pool(ConnectionPool(connection_class=server_class, host=host, port=port, **arguments))
+
+    def pipeline(self, *, timeout: float) -> RedisPipeline | Redis | RedisCluster:
+        """A client for many callers at once, to be closed with `aclose()`; nothing is connected yet.
+
+        To a single server it has one connection that all callers share. Behind Sentinels and on a cluster, where the
+        right server is another one from time to time, it is `async_client`.
+
+        Args:
+            timeout: seconds to wait for an answer, above the longest BLOCK.
+        """
+        url = self._url
+        if url.kind in ("cluster", "sentinel"):
+            return self.async_client(timeout=timeout)
+        arguments = self._arguments(timeout=timeout, retry=AsyncRetry(NoBackoff(), 0))
+        del arguments["max_connections"]
+
+        def connection() -> PipelineConnection:
+            if url.path:
+                return PipelineUnixConnection(path=url.path, db=url.db, **arguments)
+            host, port = url.nodes[0]
+            server_class = PipelineTlsConnection if url.tls else PipelineServerConnection
+            return server_class(host=host, port=port, db=url.db, **arguments)
+
+        return RedisPipeline(connection, timeout=timeout)
 
     def sync_client(self, *, timeout: float) -> redis.Redis | redis.RedisCluster:
         """A client with connections of its own for use in a thread, to be closed with `close()`.
