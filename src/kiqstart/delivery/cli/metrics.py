@@ -10,11 +10,11 @@ from kiqstart.delivery.cli.broker import stream_broker
 from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.observability.exposition import Metric, MetricType, Sample, exposition
 from kiqstart.infrastructure.settings import load_settings
+from kiqstart.infrastructure.taskiq.labels import QUEUE_LABEL
 from kiqstart.infrastructure.taskiq.scheduling.overview import Overview, overview
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.counts import TaskCounts, count_tasks
-from kiqstart.infrastructure.taskiq.task import QUEUE_LABEL
 
 
 def run_metrics() -> None:

@@ -15,8 +15,8 @@ from kiqstart.core.retention.report import RetentionReport, StopReason
 from kiqstart.core.retention.run import RunLimits
 from kiqstart.delivery.tasks.progress import CleanupProgress, report_progress
 from kiqstart.infrastructure.taskiq.errors import TaskInterruptedError
+from kiqstart.infrastructure.taskiq.labels import UNIQUE_LABEL
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
-from kiqstart.infrastructure.taskiq.task import UNIQUE_LABEL
 
 logger = getLogger(__name__)
 

@@ -7,8 +7,9 @@ from typing import cast
 
 from taskiq import BrokerMessage, InMemoryBroker
 
+from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, DUE_LABEL
 from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
-from kiqstart.infrastructure.taskiq.task import DELAY_LABEL, DUE_LABEL, Task
+from kiqstart.infrastructure.taskiq.task import Task
 
 logger = getLogger(__name__)
 

@@ -9,7 +9,8 @@ from taskiq.acks import AcknowledgeType
 
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.errors import WiringError, source_file
-from kiqstart.infrastructure.taskiq.task import QUEUE_LABEL, Task
+from kiqstart.infrastructure.taskiq.labels import QUEUE_LABEL
+from kiqstart.infrastructure.taskiq.task import Task
 from kiqstart.infrastructure.taskiq.uniqueness import UNIQUE_TEMPLATE_LABEL, check_template
 
 P = ParamSpec("P")

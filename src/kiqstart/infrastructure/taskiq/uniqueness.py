@@ -9,7 +9,7 @@ from taskiq.labels import prepare_label
 
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.errors import WiringError
-from kiqstart.infrastructure.taskiq.task import UNIQUE_LABEL
+from kiqstart.infrastructure.taskiq.labels import UNIQUE_LABEL
 
 UNIQUE_TEMPLATE_LABEL: Final = "unique_template"
 

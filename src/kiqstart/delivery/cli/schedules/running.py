@@ -12,8 +12,8 @@ from kiqstart.delivery.cli.one_by_one import one_by_one
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.infrastructure.taskiq.sent_task import SentTask
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-from kiqstart.infrastructure.taskiq.task import SentTask
 
 
 class NotSentError(OperatorError):

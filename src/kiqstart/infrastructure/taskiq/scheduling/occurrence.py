@@ -6,11 +6,11 @@ from typing import Final
 
 from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.labels import prepare_label
-from taskiq.utils import maybe_awaitable
 
+from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, sees_sends
+from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.streams.dispatching import label_seconds
-from kiqstart.infrastructure.taskiq.task import DELAY_LABEL
 
 logger = getLogger(__name__)
 
@@ -60,18 +60,16 @@ async def occurrence_message(
         args=list(definition.args),
         kwargs=dict(definition.kwargs),
     )
-    for middleware in broker.middlewares:
-        message = await maybe_awaitable(middleware.pre_send(message))
+    message = await before_send(broker, message)
     # One that is none would be refused together with all others that are sent in the same step.
     label_seconds(message.labels, DELAY_LABEL)
     return broker.formatter.dumps(message)
 
 
-async def after_send(broker: AsyncBroker, sent: BrokerMessage) -> None:
+async def after_occurrence(broker: AsyncBroker, sent: BrokerMessage) -> None:
     """Let the middlewares' `post_send` know; what they raise is logged, for the message is sent."""
     try:
-        message = broker.formatter.loads(sent.message)
-        for middleware in reversed(broker.middlewares):
-            await maybe_awaitable(middleware.post_send(message))
+        if sees_sends(broker):
+            await after_send(broker, broker.formatter.loads(sent.message))
     except Exception:
         logger.exception("A middleware failed after %s was sent", sent.task_id)

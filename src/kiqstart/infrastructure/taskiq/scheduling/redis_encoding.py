@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, UNIQUE_LABEL
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry, Firing, LastStep, Outcome, StoredSchedule
 from kiqstart.infrastructure.taskiq.streams.script import Value
-from kiqstart.infrastructure.taskiq.task import DELAY_LABEL, UNIQUE_LABEL
 
 
 def send_values(firing: Firing) -> list[Value]:

@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING, Final, cast
 
+from kiqstart.infrastructure.taskiq.labels import QUEUE_LABEL
 from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import flat, optional, send_values, stored_schedule
 from kiqstart.infrastructure.taskiq.scheduling.store import (
     SECONDS_AHEAD,
@@ -22,7 +23,6 @@ from kiqstart.infrastructure.taskiq.scheduling.store import (
 )
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
-from kiqstart.infrastructure.taskiq.task import QUEUE_LABEL
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

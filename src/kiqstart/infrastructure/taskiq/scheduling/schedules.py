@@ -10,15 +10,15 @@ from weakref import WeakKeyDictionary
 from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
+from kiqstart.infrastructure.taskiq.kicker import held_by
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError, as_taskiq, definition_of
 from kiqstart.infrastructure.taskiq.scheduling.deadline import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
-from kiqstart.infrastructure.taskiq.scheduling.occurrence import after_send, from_ms, occurrence_message, to_ms
+from kiqstart.infrastructure.taskiq.scheduling.occurrence import after_occurrence, from_ms, occurrence_message, to_ms
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry, LastStep, ScheduleStore, StoredSchedule
 from kiqstart.infrastructure.taskiq.scheduling.timing import Once
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
 from kiqstart.infrastructure.taskiq.streams.outage import through_outage
-from kiqstart.infrastructure.taskiq.task import held_by
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +122,7 @@ class Schedules:
         await self._broker.kick(message)
         if (holder := held_by.get()) is not None:
             raise ScheduleError(f"schedule {name!r} is not sent, since task {holder} waits or runs with its unique key")
-        await after_send(self._broker, message)
+        await after_occurrence(self._broker, message)
         return message.task_id
 
     async def get(self, name: str) -> KeptSchedule:

@@ -13,7 +13,7 @@ from taskiq import AsyncBroker, BrokerMessage
 from kiqstart.infrastructure.taskiq.scheduling.attempts import Attempts
 from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
-from kiqstart.infrastructure.taskiq.scheduling.occurrence import LATE, after_send, from_ms, time_text, to_ms
+from kiqstart.infrastructure.taskiq.scheduling.occurrence import LATE, after_occurrence, from_ms, time_text, to_ms
 from kiqstart.infrastructure.taskiq.scheduling.store import (
     Answer,
     Entry,
@@ -176,7 +176,7 @@ class Ticker:
 
     def _tell(self, sent: BrokerMessage) -> None:
         # In a task of its own: a middleware that hangs holds nothing up.
-        telling = asyncio.create_task(after_send(self._broker, sent))
+        telling = asyncio.create_task(after_occurrence(self._broker, sent))
         self._telling.add(telling)
         telling.add_done_callback(self._telling.discard)
 

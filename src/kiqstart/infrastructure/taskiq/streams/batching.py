@@ -2,13 +2,22 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
-_MOST_ITEMS: Final = 256
+MOST_ITEMS: Final = 512
 _MOST_BYTES: Final = 4 * 1024 * 1024
+
+
+@dataclass(slots=True, eq=False)
+class _Group(Generic[Item, Answer]):
+    """What one caller has added, and what it waits for."""
+
+    items: Sequence[Item]
+    answers: "asyncio.Future[Sequence[Answer | BaseException]]"
 
 
 class Batches(Generic[Item, Answer]):
@@ -20,7 +29,7 @@ class Batches(Generic[Item, Answer]):
 
     Args:
         execute: takes a batch, and gives an answer or an error for each item. What it raises is raised for all.
-        size: bytes of an item; a batch has no more than 4 MiB, or a single item.
+        size: bytes of an item; a batch has no more than 4 MiB and 512 items, or what a single caller has added.
     """
 
     def __init__(
@@ -30,7 +39,7 @@ class Batches(Generic[Item, Answer]):
     ) -> None:
         self._execute = execute
         self._size = size
-        self._waiting: list[tuple[Item, asyncio.Future[Answer]]] = []
+        self._waiting: list[_Group[Item, Answer]] = []
         self._worker: asyncio.Task[None] | None = None
 
     async def add(self, item: Item) -> Answer:
@@ -38,11 +47,18 @@ class Batches(Generic[Item, Answer]):
 
         A caller that is cancelled leaves its item in the batch.
         """
-        future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
+        answer = (await self.add_all((item,)))[0]
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
+
+    def add_all(self, items: Sequence[Item]) -> "asyncio.Future[Sequence[Answer | BaseException]]":
+        """Let items travel in one batch; the future gives an answer or an error for each."""
+        answers: asyncio.Future[Sequence[Answer | BaseException]] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Group(items, answers))
         if self._worker is None:
             self._worker = asyncio.create_task(self._work(), name="batches")
-        return await future
+        return answers
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -56,30 +72,31 @@ class Batches(Generic[Item, Answer]):
         finally:
             self._worker = None
 
-    def _next_batch(self) -> list[tuple[Item, asyncio.Future[Answer]]]:
-        count, size = 0, 0
-        for item, _ in self._waiting[:_MOST_ITEMS]:
-            size += self._size(item)
-            if count and size > _MOST_BYTES:
+    def _next_batch(self) -> Sequence[_Group[Item, Answer]]:
+        groups, items, size = 0, 0, 0
+        for group in self._waiting:
+            items += len(group.items)
+            size += sum(map(self._size, group.items))
+            if groups and (items > MOST_ITEMS or size > _MOST_BYTES):
                 break
-            count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+            groups += 1
+        batch, self._waiting = self._waiting[:groups], self._waiting[groups:]
         return batch
 
-    async def _run(self, batch: Sequence[tuple[Item, asyncio.Future[Answer]]]) -> None:
+    async def _run(self, batch: Sequence[_Group[Item, Answer]]) -> None:
+        items = batch[0].items if len(batch) == 1 else [item for group in batch for item in group.items]
         answers: Sequence[Answer | BaseException]
         try:
-            answers = await self._execute([item for item, _ in batch])
+            answers = await self._execute(items)
         except asyncio.CancelledError:
-            for _, future in batch:
-                future.cancel()
+            for group in batch:
+                group.answers.cancel()
             raise
         except Exception as error:  # noqa: BLE001  # handed to those who wait
-            answers = [error] * len(batch)
-        for (_, future), answer in zip(batch, answers, strict=True):
-            if future.done():
-                continue
-            if isinstance(answer, BaseException):
-                future.set_exception(answer)
-            else:
-                future.set_result(answer)
+            answers = [error] * len(items)
+        start = 0
+        for group in batch:
+            end = start + len(group.items)
+            if not group.answers.done():
+                group.answers.set_result(answers[start:end])
+            start = end

@@ -1,7 +1,8 @@
 """The Redis Streams broker."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping
+import os
+from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from types import MappingProxyType
@@ -13,6 +14,7 @@ from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessag
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.taskiq.errors import WiringError
+from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetters
@@ -112,6 +114,8 @@ class StreamBroker(AsyncBroker):
         self._registering = asyncio.Lock()
         self._is_worker = False
         self.decorator_class = Task
+        self.formatter = JsonFormatter(self)
+        self.id_generator = _random_id
         self.middlewares.append(DeliveryMiddleware(self))
         self.middlewares[0].set_broker(self)
         self.result_backend: AsyncResultBackend[Any] = StreamResultBackend[Any](
@@ -176,6 +180,14 @@ class StreamBroker(AsyncBroker):
         """
         await self._dispatcher.send(message)
 
+    def kick_many(self, messages: Sequence[Outgoing]) -> Awaitable[Sequence[str | BaseException]]:
+        """Send messages in one step; for each, its task's id, or that of the task with its unique key, or an error.
+
+        Raises:
+            SendFailedError: a label that says when it is due is no number; nothing was sent.
+        """
+        return self._dispatcher.send_many(messages)
+
     async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool = False) -> None:
         """Let a task that runs here run again after `delay` seconds, in the step that ends its delivery."""
         await self._dispatcher.retry(message, delay, is_first=is_first)
@@ -237,7 +249,7 @@ class StreamBroker(AsyncBroker):
                 waiting += await consumer.fetch(1)
                 while waiting:
                     delivery = waiting.pop(0)
-                    if await intake.accept(delivery) and await consumer.may_run(delivery):
+                    if await intake.accept(delivery) is not None and await consumer.may_run(delivery):
                         yield AckableMessage(data=delivery.data, ack=partial(consumer.settle, delivery))
         finally:
             await consumer.give_back(waiting)
@@ -269,6 +281,11 @@ class StreamBroker(AsyncBroker):
         key = self.keys.result(task_id)
         ttl = round((self._result_ttl or 0) * 1000)
         ANNOUNCE.in_thread(redis, [key], [encode_failure(WorkerLostError(task_id)), ttl])
+
+
+def _random_id() -> str:
+    # As random as a UUID, and quicker than Python makes one.
+    return os.urandom(16).hex()
 
 
 def _check_queues(queues: Mapping[str, int]) -> None:

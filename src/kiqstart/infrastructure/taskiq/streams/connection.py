@@ -21,7 +21,9 @@ class Connection:
         self._connections = connections
         self._options = options
         self.redis = connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
-        self.sender = Sender(self.redis, keys, deadline=options.send_deadline, address=connections.address)
+        # What all callers share: sends, reads, and what ends deliveries.
+        self.scripts = connections.pipeline(timeout=_SECONDS_FOR_AN_ANSWER)
+        self.sender = Sender(self.scripts, keys, deadline=options.send_deadline, address=connections.address)
         # However many results come at once, sends and acknowledgements find a free connection.
         self.reads = asyncio.Semaphore(max(min(_READS_AT_ONCE, connections.max_connections // 3), 1))
         self.waiter = ResultWaiter(self.redis, keys, self.reads)
@@ -35,8 +37,8 @@ class Connection:
         # A cluster's client connects when it is made, and would hold up the event loop.
         thread = await asyncio.to_thread(self._connections.sync_client, timeout=max(self._options.beat * 2, 0.5))
         return ConsumerClients(
-            scripts=self.redis,
-            reader=self._connections.async_client(timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
+            scripts=self.scripts,
+            reader=self._connections.pipeline(timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
             thread=thread,
         )
 
@@ -44,4 +46,5 @@ class Connection:
         """Wait for sends that are under way, then let the connections go."""
         await self.sender.drain()
         await self.waiter.close()
+        await self.scripts.aclose()
         await self.redis.aclose()

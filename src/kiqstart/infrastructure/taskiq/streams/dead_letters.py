@@ -11,12 +11,12 @@ from taskiq import TaskiqMessage
 from taskiq.abc.formatter import TaskiqFormatter
 
 from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.taskiq.labels import UNIQUE_LABEL
 from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.retries import RETRIES_LABEL
 from kiqstart.infrastructure.taskiq.streams.intake import UNACKNOWLEDGED_LABEL
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.script import Script
-from kiqstart.infrastructure.taskiq.task import UNIQUE_LABEL
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

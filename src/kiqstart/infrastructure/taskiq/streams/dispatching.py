@@ -1,19 +1,21 @@
 """Where messages go: to a queue, later, to the dead letters, or nowhere since their task was cancelled."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from logging import getLogger
 from typing import Final, cast
 
 from taskiq import BrokerMessage
 
+from kiqstart.infrastructure.taskiq.formatting import Outgoing
+from kiqstart.infrastructure.taskiq.kicker import held_by
+from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, DUE_LABEL, QUEUE_LABEL, UNIQUE_LABEL
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadReason, Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError, Sending
-from kiqstart.infrastructure.taskiq.task import DELAY_LABEL, DUE_LABEL, QUEUE_LABEL, UNIQUE_LABEL, held_by
 
 logger = getLogger(__name__)
 
@@ -54,20 +56,17 @@ class Dispatcher:
         if delivery is not None:
             delivery.outcome = Again(message=message.message, delay=delay)
             return
-        due = label_seconds(labels, DUE_LABEL)
-        sent = await self._connection().sender.send(
-            Sending(
-                stream=self._stream(message),
-                task_id=message.task_id,
-                message=message.message,
-                delay=max(delay, 0.0),
-                due=due or None,
-                unique=str(labels.get(UNIQUE_LABEL, "")),
-            )
-        )
+        sent = await self._connection().sender.send(self._sending(message))
         if sent != message.task_id:
             logger.info("Task %s with id %s was not sent: %s holds its key", message.task_name, message.task_id, sent)
             held_by.set(sent)
+
+    def send_many(self, messages: Sequence[Outgoing]) -> Awaitable[Sequence[str | BaseException]]:
+        """Send messages of tasks that do not run here, in one step.
+
+        Gives for each its task's id, or that of the task that has its unique key, or what `send` would raise.
+        """
+        return self._connection().sender.send_all([self._sending(one) for one in messages])
 
     async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool) -> None:
         """Send a message again after `delay` seconds."""
@@ -98,7 +97,20 @@ class Dispatcher:
         arguments: list[Value] = [task_id, round(self._options.cancel_age * 1000)]
         return bool(await _CANCEL(self._connection().redis, names, arguments))
 
-    def _stream(self, message: BrokerMessage) -> str:
+    def _sending(self, message: Outgoing) -> Sending:
+        labels = message.labels
+        if not labels:
+            return Sending(stream=self._keys.name, task_id=message.task_id, message=message.message)
+        return Sending(
+            stream=self._stream(message),
+            task_id=message.task_id,
+            message=message.message,
+            delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
+            due=label_seconds(labels, DUE_LABEL) or None,
+            unique=str(labels.get(UNIQUE_LABEL, "")),
+        )
+
+    def _stream(self, message: Outgoing) -> str:
         return self._keys.stream(str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
 
 
@@ -108,8 +120,10 @@ def label_seconds(labels: Mapping[str, object], name: str) -> float:
     Raises:
         SendFailedError: it is none.
     """
+    if name not in labels:
+        return 0.0
     try:
-        number = float(cast("str", labels.get(name, 0)))
+        number = float(cast("str", labels[name]))
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):

@@ -2,8 +2,9 @@
 
 import asyncio
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
 from logging import getLogger
 from typing import Final, cast
 
@@ -29,7 +30,7 @@ class SendFailedError(SendTaskError):
     problem: str
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True, slots=True, eq=False)
 class Sending:
     """A message on its way.
 
@@ -40,6 +41,7 @@ class Sending:
         delay: seconds until it is due.
         due: or the time, in seconds since the Unix epoch, at which it is due.
         unique: a key of which one task waits or runs at a time, or ''.
+        deadline: until when it is tried, by this machine's clock; the sender sets it.
     """
 
     stream: str
@@ -48,15 +50,24 @@ class Sending:
     delay: float = 0.0
     due: float | None = None
     unique: str = ""
-    deadline: float = field(default=0.0)
+    deadline: float = 0.0
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it only has to be added to its stream."""
+        return not self.unique and self.due is None and self.delay <= 0
 
 
 class Sender:
-    """Sends batches under numbers that only go up, so that Redis takes each at most once.
+    """Sends messages, those of one turn of the event loop in one step.
 
-    A batch whose answer did not come is sent again under its number until it is answered or the deadlines of its
-    messages are over. One sender's batches are strictly one after another, which is all that the one number in Redis
-    needs (as with Kafka's idempotent producer).
+    A batch has a number, which Redis remembers: a batch that is sent again, since the connection was lost before its
+    answer came, is run once. The messages of a batch are added in the order in which they were sent.
+
+    Args:
+        redis: an async client.
+        deadline: seconds for which a message is tried.
+        address: the server, for messages.
     """
 
     def __init__(self, redis: object, keys: QueueKeys, *, deadline: float, address: str) -> None:
@@ -74,8 +85,15 @@ class Sender:
         Raises:
             SendFailedError: it was not sent before the deadline, or Redis refuses it.
         """
-        object.__setattr__(sending, "deadline", local_time() + self._deadline)
+        sending.deadline = local_time() + self._deadline
         return await self._batches.add(sending)
+
+    def send_all(self, sendings: Sequence[Sending]) -> Awaitable[Sequence[str | BaseException]]:
+        """Send messages in one step, which begins now; for each, what `send` would give or raise."""
+        deadline = local_time() + self._deadline
+        for sending in sendings:
+            sending.deadline = deadline
+        return self._batches.add_all(sendings)
 
     async def drain(self) -> None:
         """Wait for what is under way."""
@@ -121,7 +139,13 @@ class Sender:
         streams = list(dict.fromkeys(one.stream for one in batch))
         keys = [self._key, self._keys.uniques, self._keys.delayed, self._keys.delayed_messages, *streams]
         arguments: list[Value] = [self._number, _REMEMBERED_MS]
-        for one in batch:
-            when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
-            arguments += [streams.index(one.stream) + 5, when, one.unique, one.task_id, one.message]
+        for (stream, is_plain), group in groupby(batch, key=lambda one: (one.stream, one.is_plain)):
+            place = streams.index(stream) + 5
+            run = list(group)
+            if is_plain:
+                arguments += [place, len(run), *(one.message for one in run)]
+                continue
+            for one in run:
+                when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
+                arguments += [place, 0, when, one.unique, one.task_id, one.message]
         return cast("list[object]", await _SEND(self._redis, keys, arguments))

@@ -102,9 +102,19 @@ async def test_a_batch_has_no_more_than_four_mebibytes_or_a_single_item(
     assert execution.batches == [sizes[:2], sizes[2:3], sizes[3:4], sizes[4:]]
 
 
-async def test_a_batch_has_no_more_than_256_items(batches: Batches[int, str], execution: Execution) -> None:
-    await asyncio.gather(*(batches.add(0) for _ in range(600)))
-    assert [len(batch) for batch in execution.batches] == [256, 256, 88]
+async def test_a_batch_has_no_more_than_512_items(batches: Batches[int, str], execution: Execution) -> None:
+    await asyncio.gather(*(batches.add(0) for _ in range(1100)))
+    assert [len(batch) for batch in execution.batches] == [512, 512, 76]
+
+
+async def test_what_one_caller_adds_stays_together_and_is_answered_one_by_one(
+    batches: Batches[int, str], execution: Execution
+) -> None:
+    groups = [batches.add_all([0] * 300), batches.add_all([1, -2] * 150), batches.add_all([3])]
+    answers = [await group for group in groups]
+    assert [len(batch) for batch in execution.batches] == [300, 301]
+    assert [str(answer) for answer in answers[1]] == ["1", "-2"] * 150
+    assert {type(answer) for answer in answers[1][1::2]} == {ValueError}
 
 
 async def test_draining_waits_for_what_is_under_way(batches: Batches[int, str], execution: Execution) -> None:

@@ -1,0 +1,116 @@
+"""Messages as JSON, written and read in one pass."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, cast
+
+import pydantic_core
+from taskiq import BrokerMessage, TaskiqMessage
+from taskiq.abc.serializer import TaskiqSerializer
+from taskiq.formatters.proxy_formatter import ProxyFormatter
+from taskiq.serializers import JSONSerializer, ORJSONSerializer
+
+_read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
+
+
+def to_json(value: object) -> bytes:
+    """JSON of what pydantic can turn into it.
+
+    Raises:
+        PydanticSerializationError: a value that is no JSON, or text that is no UTF-8.
+    """
+    return pydantic_core.to_json(value, inf_nan_mode="null")
+
+
+class Outgoing(Protocol):
+    """What a broker needs of a message that it sends; a `BrokerMessage` has it."""
+
+    @property
+    def task_id(self) -> str:
+        """The task's id."""
+        ...
+
+    @property
+    def task_name(self) -> str:
+        """The task's name."""
+        ...
+
+    @property
+    def message(self) -> bytes:
+        """What the worker gets."""
+        ...
+
+    @property
+    def labels(self) -> Mapping[str, object]:
+        """Its labels, as text."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class OutgoingJson:
+    """A message that a template has made."""
+
+    task_id: str
+    task_name: str
+    message: bytes
+    labels: Mapping[str, object]
+
+
+class MessageTemplate:
+    """Makes the messages of many calls of one task: only their ids and arguments differ.
+
+    Args:
+        first: any of them.
+    """
+
+    def __init__(self, first: TaskiqMessage) -> None:
+        self._name = first.task_name
+        self._labels = first.labels
+        same = {"task_name": first.task_name, "labels": first.labels, "labels_types": first.labels_types}
+        self._same = to_json(same)[:-1] + b","
+
+    def message(self, task_id: str, args: Sequence[object], kwargs: Mapping[str, object]) -> OutgoingJson:
+        """The message of one call.
+
+        Raises:
+            PydanticSerializationError: an argument that is no JSON.
+        """
+        own = to_json({"task_id": task_id, "args": args, "kwargs": kwargs})
+        return OutgoingJson(task_id, self._name, self._same + own[1:], self._labels)
+
+
+class JsonFormatter(ProxyFormatter):
+    """taskiq's formatter, with a short way for taskiq's JSON serializers; what goes that way is the same JSON.
+
+    taskiq's own makes Python values of a message, then JSON of these, and back in two steps: several times the work.
+    What the short way refuses goes taskiq's way, as does everything where a serializer is another one.
+    """
+
+    def dumps(self, message: TaskiqMessage) -> BrokerMessage:
+        """A message as its broker sends it."""
+        if not _is_plain_json(self.broker.serializer):
+            return super().dumps(message)
+        try:
+            data = to_json(message.__dict__)
+        except ValueError:
+            return super().dumps(message)
+        return BrokerMessage(task_id=message.task_id, task_name=message.task_name, message=data, labels=message.labels)
+
+    def template(self, first: TaskiqMessage) -> MessageTemplate | None:
+        """What makes messages like this one, or None where they do not go the short way."""
+        return MessageTemplate(first) if _is_plain_json(self.broker.serializer) else None
+
+    def loads(self, message: bytes) -> TaskiqMessage:
+        """A message as its task gets it."""
+        if _is_plain_json(self.broker.serializer):
+            try:
+                return _read(message)
+            except ValueError:
+                return super().loads(message)
+        return super().loads(message)
+
+
+def _is_plain_json(serializer: TaskiqSerializer) -> bool:
+    if type(serializer) is ORJSONSerializer:
+        return serializer.default is None and serializer.option is None
+    return type(serializer) is JSONSerializer and serializer.default is None and serializer.ensure_ascii

@@ -1,0 +1,116 @@
+"""Sending a task with options of one call."""
+
+from collections.abc import Iterable
+from contextvars import ContextVar
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+
+from taskiq import AsyncBroker, BrokerMessage
+from taskiq.exceptions import SendTaskError
+from taskiq.kicker import AsyncKicker
+
+from kiqstart.infrastructure.taskiq.bulk import BulkSending, Call
+from kiqstart.infrastructure.taskiq.hooks import after_send, before_send
+from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, DUE_LABEL
+from kiqstart.infrastructure.taskiq.sent_task import SentTask
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from types import CoroutineType
+
+P = ParamSpec("P")
+R = TypeVar("R")
+ReturnType = TypeVar("ReturnType")
+
+# A broker tells the kicker that a message was not sent, since this task has its unique key.
+held_by: ContextVar[str | None] = ContextVar("held_by", default=None)
+
+
+class Kicker(AsyncKicker[P, R]):
+    """Sends a task with options of this one call."""
+
+    def after(self, seconds: float) -> "Kicker[P, R]":
+        """Let it be due in so many seconds; until then it waits in Redis."""
+        self.labels[DELAY_LABEL] = float(seconds)
+        return self
+
+    def at(self, time: datetime) -> "Kicker[P, R]":
+        """Let it be due at a time; Redis' clock says when that is.
+
+        Raises:
+            ValueError: the time has no time zone.
+        """
+        if time.tzinfo is None:
+            raise ValueError(f"{time} has no time zone: write datetime(…, tzinfo=UTC)")
+        self.labels[DUE_LABEL] = time.timestamp()
+        return self
+
+    @overload
+    async def kiq(
+        self: "Kicker[P, CoroutineType[Any, Any, ReturnType]]", *args: P.args, **kwargs: P.kwargs
+    ) -> SentTask[ReturnType]: ...
+
+    @overload
+    async def kiq(
+        self: "Kicker[P, Coroutine[Any, Any, ReturnType]]", *args: P.args, **kwargs: P.kwargs
+    ) -> SentTask[ReturnType]: ...
+
+    @overload
+    async def kiq(self: "Kicker[P, ReturnType]", *args: P.args, **kwargs: P.kwargs) -> SentTask[ReturnType]: ...
+
+    async def kiq(self, *args: P.args, **kwargs: P.kwargs) -> Any:  # pyright: ignore[reportIncompatibleMethodOverride]  # `self` is narrower
+        """Send it.
+
+        Where it has a unique key that a waiting or running task holds, nothing is sent, and that task is returned.
+
+        Raises:
+            SendTaskError: it could not be sent; `SendFailedError` where the broker says why.
+            InvalidTaskArgumentsError: it does not take these arguments; nothing was sent.
+        """
+        broker = self.broker
+        message = await before_send(broker, self._prepare_message(*args, **kwargs))
+        held_by.set(None)
+        await _kick(broker, broker.formatter.dumps(message))
+        await after_send(broker, message)
+        return SentTask[Any](held_by.get() or message.task_id, broker.result_backend, self.return_type)
+
+    @overload
+    async def kiq_many(
+        self: "Kicker[P, CoroutineType[Any, Any, ReturnType]]", calls: Iterable[Call[P]]
+    ) -> list[SentTask[ReturnType]]: ...
+
+    @overload
+    async def kiq_many(
+        self: "Kicker[P, Coroutine[Any, Any, ReturnType]]", calls: Iterable[Call[P]]
+    ) -> list[SentTask[ReturnType]]: ...
+
+    @overload
+    async def kiq_many(self: "Kicker[P, ReturnType]", calls: Iterable[Call[P]]) -> list[SentTask[ReturnType]]: ...
+
+    async def kiq_many(self, calls: Iterable[Call[P]]) -> Any:
+        """Send it once for each call, in their order, many in one round trip.
+
+        A call of a unique key that another task holds is not sent, and that task is in its place.
+
+        Args:
+            calls: what `Task.call` gives, as many as there are: `task.call(user) for user in users`.
+
+        Raises:
+            BulkSendFailedError: at least one was not sent; it has the tasks that were.
+            ValueError: a task id of one's own, which only one task can have.
+        """
+        if self.custom_task_id is not None:
+            raise ValueError("kiq_many sends several tasks: they cannot share a task id")
+        return await BulkSending(self.broker, self._prepare_message, self.return_type).send(
+            cast("Iterable[Call[...]]", calls)
+        )
+
+
+async def _kick(broker: AsyncBroker, message: BrokerMessage) -> None:
+    try:
+        await broker.kick(message)
+    except SendTaskError:
+        raise
+    except Exception as error:
+        # taskiq's word for whatever a broker raises.
+        raise SendTaskError from error
