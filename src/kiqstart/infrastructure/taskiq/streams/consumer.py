@@ -144,13 +144,13 @@ class StreamConsumer:
             self.in_hand.let_go(delivery)
             return
         delivery.settling_since = local_time()
-        try:
-            is_ours = await self._settler.settle(delivery)
-        except RedisError as error:
-            logger.error("Task %s could not be settled and will run again: %s", delivery.task_id, reason(error))  # noqa: TRY400
-        else:
-            if not is_ours:
-                logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
+        is_ours = (await self._settler.settle(delivery))[0]
+        if isinstance(is_ours, RedisError):
+            logger.error("Task %s could not be settled and will run again: %s", delivery.task_id, reason(is_ours))
+        elif isinstance(is_ours, BaseException):
+            raise is_ours
+        elif not is_ours:
+            logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
         delivery.is_settled = True
         self.in_hand.let_go(delivery)
 

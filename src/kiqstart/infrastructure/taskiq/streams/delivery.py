@@ -67,19 +67,20 @@ class Dead:
 
 
 Outcome = Done | Again | Dead
+DONE: Final = Done()
 
 
 # The delivery whose task runs here, where kiqstart's receiver runs it.
 current_delivery: ContextVar["Delivery | None"] = ContextVar("current_delivery", default=None)
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Delivery:
     """One entry of a stream while it is with this worker.
 
-    `first` is the time of its first delivery in milliseconds of Redis' clock, `deliveries` with how many workers it has
-    gone down before this one. `is_lost` says that it is another worker's by now: nothing that it does here may have an
-    effect.
+    `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another worker's
+    by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its worker's
+    capacity, until it `has_run` and is to be settled.
     """
 
     queue: str
@@ -88,7 +89,6 @@ class Delivery:
     data: bytes
     fields: Mapping[str, str]
     deliveries: int
-    first: int
     worker: str
     epoch: str
     is_suspect: bool
@@ -97,12 +97,20 @@ class Delivery:
     is_settled: bool = False
     is_lost: bool = False
     is_cancelled: bool = False
+    is_occupying: bool = True
+    has_run: bool = False
     message: TaskiqMessage | None = None
-    outcome: Outcome = field(default_factory=Done)
+    outcome: Outcome = DONE
     result: bytes = b""
     runner: asyncio.Task[None] | None = None
     settling_since: float | None = None
     taken_at: float = field(default_factory=local_time)
+
+    @property
+    def first(self) -> int:
+        """When it was first delivered or sent, in milliseconds of Redis' clock."""
+        text = self.fields.get("first", "")
+        return int(text if text.isdecimal() else self.entry.partition("-")[0])
 
     @property
     def task_id(self) -> str:
@@ -139,12 +147,14 @@ class DeliveriesInHand:
         """The delivery of a task that this worker has."""
         return self._by_task.get(task_id)
 
-    def let_go(self, delivery: Delivery) -> None:
-        """Forget a delivery that is settled, given back or lost."""
+    def let_go(self, *deliveries: Delivery) -> None:
+        """Forget deliveries that are settled, given back or lost."""
         with self._lock:
-            self._by_entry.pop((delivery.stream, delivery.entry), None)
-            if self._by_task.get(delivery.task_id) is delivery:
-                del self._by_task[delivery.task_id]
+            for delivery in deliveries:
+                self._by_entry.pop((delivery.stream, delivery.entry), None)
+                task_id = delivery.task_id
+                if self._by_task.get(task_id) is delivery:
+                    del self._by_task[task_id]
 
     def all(self) -> list[Delivery]:
         """A copy of what is in hand."""

@@ -1,16 +1,15 @@
 """Reads what a worker can take: what was given back first, then what is new, from several queues by weight."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Awaitable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, Protocol, cast
 
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _FETCH: Final = Script("fetch")
 _FIRST_STREAM: Final = 3
@@ -27,7 +26,28 @@ _TAKE_SUSPECTS: Final = "take"
 _WAIT_FOR_SUSPECTS: Final = "wait"
 _LEAVE_SUSPECTS: Final = "leave"
 
-Entry = tuple[bytes, Mapping[bytes, bytes]]
+# Its id and fields as Redis gives them, or as redis-py makes of them.
+RawEntry = tuple[bytes, Sequence[bytes] | Mapping[bytes, bytes]]
+# A message that nobody had before has but one field: its name and its value.
+_PLAIN: Final = 2
+_NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
+
+
+class _Reader(Protocol):
+    """A client whose time-out allows for the wait."""
+
+    def execute_command(self, *command: Value) -> Awaitable[object]:
+        """Send a command."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Taken:
+    """When a read began, and for which worker."""
+
+    worker: str
+    epoch: str
+    at: float
 
 
 class NotRegisteredError(Exception):
@@ -77,7 +97,7 @@ class Fetcher:
         wait: float,
     ) -> None:
         self._redis = redis
-        self._reader = cast("Redis", reader)
+        self._reader = cast("_Reader", reader)
         self._keys = keys
         self._group = group
         self._order = WeightedOrder(weights)
@@ -121,9 +141,9 @@ class Fetcher:
         return _WAIT_FOR_SUSPECTS if since is None or local_time() - since < _SECONDS_TO_EMPTY else _TAKE_SUSPECTS
 
     async def _read_at_once(self, room: int, rule: str) -> list[Delivery]:
-        worker, epoch = self._lease.worker, self._lease.epoch
+        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
-        arguments: list[Value] = [self._group, worker, room, rule]
+        arguments: list[Value] = [self._group, taken.worker, room, rule]
         answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
         if answer == b"suspect":
             self._empties_since = self._empties_since or local_time()
@@ -137,53 +157,55 @@ class Fetcher:
         deliveries: list[Delivery] = []
         for place, entries in zip(found[1::2], found[2::2], strict=True):
             stream = streams[cast("int", place) - _FIRST_STREAM]
-            for entry, flat in cast("list[tuple[bytes, list[bytes]]]", entries):
-                deliveries.append(
-                    self._delivery(stream, (entry, dict(zip(flat[::2], flat[1::2], strict=True))), worker, epoch)
-                )
-        return self._take(deliveries, worker)
+            deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
+        return self._take(deliveries, taken)
 
     async def _wait_for_one(self, rule: str) -> list[Delivery]:
-        worker, epoch = self._lease.worker, self._lease.epoch
+        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
         if rule != _TAKE_SUSPECTS:
             streams = [stream for stream in streams if stream not in self._suspects]
-        answer = await self._reader.xreadgroup(
-            self._group,
-            worker,
-            dict.fromkeys(streams, ">"),
-            # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-            count=1,
-            block=self._wait_ms,
-        )
+        # One of each stream: the rest is then read at once, with the rules of fetch.lua.
+        count: list[Value] = ["COUNT", 1, "BLOCK", self._wait_ms, "STREAMS", *streams, *[">"] * len(streams)]
+        answer = await self._reader.execute_command("XREADGROUP", "GROUP", self._group, taken.worker, *count)
         deliveries = [
-            self._delivery(stream.decode(), entry, worker, epoch)
-            for stream, entries in cast("Sequence[tuple[bytes, Sequence[Entry]]]", answer or ())
+            self._delivery(stream.decode(), entry, taken)
+            for stream, entries in cast("Sequence[tuple[bytes, Sequence[RawEntry]]]", answer or ())
             for entry in entries
         ]
-        return self._take(deliveries, worker)
+        return self._take(deliveries, taken)
 
-    def _take(self, deliveries: Sequence[Delivery], worker: str) -> list[Delivery]:
+    def _take(self, deliveries: Sequence[Delivery], taken: "_Taken") -> list[Delivery]:
         # An answer to a name that was lost meanwhile: what it brings is with others, or soon will be.
-        return self._in_hand.take(deliveries) if worker == self._lease.worker else []
+        return self._in_hand.take(deliveries) if taken.worker == self._lease.worker else []
 
-    def _delivery(self, stream: str, entry: Entry, worker: str, epoch: str) -> Delivery:
-        entry_id, raw = entry[0].decode(), entry[1]
-        texts = {name.decode(errors="replace"): value for name, value in raw.items()}
-        fields = {name: value.decode(errors="replace") for name, value in texts.items() if name in _TEXT_FIELDS}
+    def _delivery(self, stream: str, raw: RawEntry, taken: "_Taken") -> Delivery:
+        entry, found = raw[0].decode(), raw[1]
+        if isinstance(found, Sequence) and len(found) == _PLAIN and found[0] == b"data":
+            data, fields, is_well_formed = found[1], _NO_FIELDS, True
+        else:
+            data, fields, is_well_formed = _read(found)
         return Delivery(
             queue=self._queue_of[stream],
             stream=stream,
-            entry=entry_id,
-            data=texts["data"] if "data" in texts else repr(raw).encode(),
+            entry=entry,
+            data=data,
             fields=fields,
             deliveries=_number(fields.get("deliveries"), 0),
-            first=_number(fields.get("first"), int(entry_id.partition("-")[0])),
-            worker=worker,
-            epoch=epoch,
+            worker=taken.worker,
+            epoch=taken.epoch,
             is_suspect=stream in self._suspects,
-            is_well_formed="data" in texts,
+            is_well_formed=is_well_formed,
+            taken_at=taken.at,
         )
+
+
+def _read(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mapping[str, str], bool]:
+    """An entry's data, what else we know of it, and whether it is ours at all."""
+    raw = found if isinstance(found, Mapping) else dict(zip(found[::2], found[1::2], strict=True))
+    texts = {name.decode(errors="replace"): value for name, value in raw.items()}
+    fields = {name: value.decode(errors="replace") for name, value in texts.items() if name in _TEXT_FIELDS}
+    return texts.get("data", repr(raw).encode()), fields, "data" in texts
 
 
 def _number(text: str | None, default: int) -> int:

@@ -3,9 +3,9 @@
 import traceback
 from contextlib import suppress
 from logging import getLogger
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
-from taskiq import AsyncBroker
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
 from taskiq.exceptions import UnknownTaskError
 
 from kiqstart.infrastructure.taskiq.messages import with_labels
@@ -38,23 +38,24 @@ class Intake:
         self._redis = cast("Redis", redis)
         self._keys = keys
 
-    async def accept(self, delivery: Delivery) -> bool:
-        """Whether the delivery is a task to be run; any other is settled here."""
+    async def accept(self, delivery: Delivery) -> AsyncTaskiqDecoratedTask[..., Any] | None:
+        """The task that is to be run; None for what is none, which is settled here."""
         if not delivery.is_well_formed:
             detail = "the entry has no field 'data'; its fields are kept as the message"
             await self._bury(delivery, DeadReason.MALFORMED, detail)
-            return False
+            return None
         try:
             message = self._broker.formatter.loads(delivery.data)
             message.parse_labels()
         except Exception:  # noqa: BLE001  # whatever a serializer raises
             await self._bury(delivery, DeadReason.MALFORMED, traceback.format_exc())
-            return False
+            return None
         self._consumer.in_hand.name(delivery, message)
         if self._consumer.cancelled_tasks and await self._is_cancelled(message.task_id):
             await self.settle_cancelled(delivery)
-            return False
-        if self._broker.find_task(message.task_name) is None:
+            return None
+        task = self._broker.find_task(message.task_name)
+        if task is None:
             known = ", ".join(sorted(self._broker.get_all_tasks()))
             error = UnknownTaskError(task_name=message.task_name)
             delivery.result = encode_failure(error)
@@ -63,8 +64,7 @@ class Intake:
                 DeadReason.UNKNOWN_TASK,
                 f"this worker has no task {message.task_name!r}; it has: {known}",
             )
-            return False
-        return True
+        return task
 
     async def settle_cancelled(self, delivery: Delivery) -> None:
         """End a delivery whose task was cancelled; its caller gets that as the error."""

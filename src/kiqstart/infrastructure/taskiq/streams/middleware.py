@@ -2,13 +2,14 @@
 
 import asyncio
 import traceback
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from taskiq import BrokerMessage, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.messages import with_labels
-from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
+from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason, current_delivery
 
 
 class DeliveringBroker(Protocol):
@@ -30,12 +31,15 @@ class DeliveryMiddleware(TaskiqMiddleware):
         super().__init__()
         self._deliveries = broker
 
-    async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
-        """Look once more, right before the task starts, whether it may.
+    def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage | Coroutine[Any, Any, TaskiqMessage]:
+        """Look once more, right before the task starts, whether it may; kiqstart's receiver has just done so.
 
         Raises:
             CancelledError: another worker has it. To taskiq that is a task that was cancelled.
         """
+        return message if current_delivery.get() is not None else self._if_ours(message)
+
+    async def _if_ours(self, message: TaskiqMessage) -> TaskiqMessage:
         if not await self._deliveries.may_run(message.task_id):
             raise asyncio.CancelledError
         return message

@@ -2,19 +2,17 @@
 
 import asyncio
 import functools
-import inspect
 import os
 import random
 import sys
-from collections.abc import Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Awaitable, Callable, Sequence
 from logging import getLogger
 from typing import Any, Final
 
-from taskiq import AckableMessage, AsyncBroker, TaskiqMessage, TaskiqResult
+from taskiq import AsyncBroker, TaskiqMessage, TaskiqResult
 from taskiq.acks import AckController
-from taskiq.receiver.receiver import Receiver
 
+from kiqstart.infrastructure.taskiq.running import RunningReceiver
 from kiqstart.infrastructure.taskiq.shutdown import on_shutdown_signals
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
@@ -28,16 +26,32 @@ logger = getLogger(__name__)
 # How long tasks that are cancelled at the end of the grace period may take to notice it.
 _SECONDS_TO_CANCEL: Final = 1.0
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
+# So many times its capacity a worker has in hand at most, where Redis is slow to take what has ended.
+_MOST_IN_HAND: Final = 4
 # What is read at most where the number of tasks has no limit.
 _UNLIMITED: Final = 1000
 
 
-class StreamReceiver(Receiver):
-    """taskiq's receiver for a `StreamBroker`; with any other broker it is taskiq's own.
+class DeliveryAcks(AckController):
+    """Acknowledges a delivery, once."""
 
-    It reads as many messages at once as it has room for. When it is to end, it reads no more, gives back at once what
-    it has not started, waits for running tasks (`--wait-tasks-timeout`), then cancels them and gives them back. How a
-    task is run is taskiq's code.
+    def __init__(self, settle: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(settle)
+        self._settle = settle
+
+    async def ack(self) -> None:
+        """End the delivery."""
+        if not self.is_acked:
+            await self._settle()
+            self.is_acked = True
+
+
+class StreamReceiver(RunningReceiver):
+    """The receiver of a `StreamBroker`; with any other broker it listens as taskiq's own.
+
+    It reads as many messages at once as it has room for, and more while it waits for Redis to take what has ended. When
+    it is to end, it reads no more, gives back at once what it has not started, waits for running tasks
+    (`--wait-tasks-timeout`), then cancels them and gives them back.
     """
 
     def __init__(
@@ -56,7 +70,11 @@ class StreamReceiver(Receiver):
         self._limit = limit if limit > 0 else _UNLIMITED
         self._capacity = self._limit + max_prefetch
         self._turns = asyncio.Semaphore(self._limit) if max_prefetch else None
+        self._taking_turns: set[Delivery] = set()
+        self._consumer: StreamConsumer | None = None
+        # All that is in hand; and of these, those that still have a part of the capacity.
         self._running: set[asyncio.Task[None]] = set()
+        self._occupied = 0
         self._threads: set[str] = set()
         self._changed = asyncio.Event()
 
@@ -68,11 +86,13 @@ class StreamReceiver(Receiver):
         if self.run_startup:
             await self.broker.startup()
         on_shutdown_signals(self._changed.set)
-        consumer = await self.broker.consume()
+        consumer = self._consumer = await self.broker.consume()
         logger.info("Listening started.")
+        finish = asyncio.create_task(self._notice(finish_event))
         try:
             await self._take_messages(consumer, self.broker.intake(consumer), finish_event)
         finally:
+            finish.cancel()
             await self._finish(consumer)
         if self.on_exit is not None:
             self.on_exit(self)
@@ -80,13 +100,12 @@ class StreamReceiver(Receiver):
     async def run_task(
         self, target: Callable[..., Any], message: TaskiqMessage, ack_controller: AckController | None = None
     ) -> TaskiqResult[Any]:
-        """Run a task as taskiq does, and notice where it goes on after its time-out."""
-        delivery = current_delivery.get()
-        if delivery is None or not isinstance(self.broker, StreamBroker):
+        """Run a task, and notice where it goes on after its time-out."""
+        delivery, consumer = current_delivery.get(), self._consumer
+        if delivery is None or consumer is None:
             return await super().run_task(target, message, ack_controller)
-        consumer = await self.broker.consume()
         timeout = message.labels.get("timeout")
-        if not inspect.iscoroutinefunction(target):
+        if not self.is_coroutine(message.task_name, target):
             if not self.is_process_pool:
                 target = self._tracked(target, message, timeout, consumer)
             result = await super().run_task(target, message, ack_controller)
@@ -95,9 +114,17 @@ class StreamReceiver(Receiver):
         else:
             with consumer.overruns.watching(message.task_name, message.task_id, float(timeout)):
                 result = await super().run_task(target, message, ack_controller)
+        delivery.has_run = True
         if delivery.is_cancelled and isinstance(result.error, asyncio.CancelledError):
             result.error = TaskCancelledError(message.task_id)
         return result
+
+    def log_error(self, message: TaskiqMessage, error: BaseException) -> None:
+        """Log what a task raised; that it was cancelled, or given to another worker, is no error of its own."""
+        delivery = current_delivery.get()
+        is_asked_for = delivery is not None and (delivery.is_cancelled or delivery.is_lost)
+        if not (is_asked_for and isinstance(error, asyncio.CancelledError)):
+            super().log_error(message, error)
 
     async def _take_messages(self, consumer: StreamConsumer, intake: Intake, finish_event: asyncio.Event) -> None:
         left = self.max_tasks_to_execute or sys.maxsize
@@ -105,9 +132,10 @@ class StreamReceiver(Receiver):
             if left <= 0 and not self._running:
                 logger.info("Max number of tasks executed.")
                 return
-            room = min(self._capacity - len(self._running), left)
+            room = min(self._capacity - self._occupied, self._capacity * _MOST_IN_HAND - len(self._running), left)
             if room <= 0:
-                await self._wait_for_room(finish_event)
+                self._changed.clear()
+                await self._changed.wait()
                 continue
             deliveries = await consumer.fetch(room)
             if finish_event.is_set():
@@ -117,39 +145,27 @@ class StreamReceiver(Receiver):
             for delivery in deliveries:
                 self._start(consumer, intake, delivery)
 
-    async def _wait_for_room(self, finish_event: asyncio.Event) -> None:
-        self._changed.clear()
-        waits = {asyncio.create_task(self._changed.wait()), asyncio.create_task(finish_event.wait())}
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        for wait in waits:
-            wait.cancel()
+    async def _notice(self, finish_event: asyncio.Event) -> None:
+        await finish_event.wait()
+        self._changed.set()
 
     def _start(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
-        runner = asyncio.create_task(self._run(consumer, intake, delivery))
-        delivery.runner = runner
+        self._occupied += 1
+        delivery.runner = runner = asyncio.create_task(self._run(consumer, intake, delivery))
         self._running.add(runner)
-        runner.add_done_callback(self._end)
+        runner.add_done_callback(functools.partial(self._end, consumer, delivery))
 
-    def _end(self, runner: asyncio.Task[None]) -> None:
+    def _end(self, consumer: StreamConsumer, delivery: Delivery, runner: asyncio.Task[None]) -> None:
         self._running.discard(runner)
+        self._make_room(delivery)
         self._changed.set()
+        if delivery.is_lost:
+            consumer.in_hand.let_go(delivery)
 
     async def _run(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
         current_delivery.set(delivery)
         try:
-            if not await intake.accept(delivery):
-                return
-            async with self._turn():
-                if not await consumer.may_run(delivery):
-                    return
-                delivery.is_started = True
-                await self.callback(
-                    AckableMessage(data=delivery.data, ack=functools.partial(consumer.settle, delivery))
-                )
-                if not delivery.is_settled and not delivery.is_lost:
-                    await intake.settle_unacknowledged(delivery)
-                if delivery.is_cancelled:
-                    await intake.forget_cancelled(delivery)
+            await self._run_accepted(consumer, intake, delivery)
         except asyncio.CancelledError:
             if delivery.is_cancelled and not delivery.is_settled:
                 await intake.settle_cancelled(delivery)
@@ -158,12 +174,37 @@ class StreamReceiver(Receiver):
             logger.exception("Task %s failed outside of its function", delivery.task_id)
             delivery.result = encode_failure(error)
             await consumer.settle(delivery)
-        finally:
-            if delivery.is_lost:
-                consumer.in_hand.let_go(delivery)
 
-    def _turn(self) -> AbstractAsyncContextManager[object]:
-        return self._turns if self._turns is not None else nullcontext()
+    async def _run_accepted(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
+        task = await intake.accept(delivery)
+        message = delivery.message
+        if task is None or message is None:
+            return
+        if self._turns is not None:
+            await self._turns.acquire()
+            self._taking_turns.add(delivery)
+        if not await consumer.may_run(delivery):
+            return
+        delivery.is_started = True
+        await self.run_message(task, message, DeliveryAcks(functools.partial(self._settle, consumer, delivery)))
+        if not delivery.is_settled and not delivery.is_lost:
+            await intake.settle_unacknowledged(delivery)
+        if delivery.is_cancelled:
+            await intake.forget_cancelled(delivery)
+
+    async def _settle(self, consumer: StreamConsumer, delivery: Delivery) -> None:
+        if delivery.has_run:
+            self._make_room(delivery)
+        await consumer.settle(delivery)
+
+    def _make_room(self, delivery: Delivery) -> None:
+        if delivery.is_occupying:
+            delivery.is_occupying = False
+            self._occupied -= 1
+            self._changed.set()
+        if self._turns is not None and delivery in self._taking_turns:
+            self._taking_turns.discard(delivery)
+            self._turns.release()
 
     async def _finish(self, consumer: StreamConsumer) -> None:
         waiting = [one for one in consumer.in_hand.all() if not one.is_started and not one.is_lost]

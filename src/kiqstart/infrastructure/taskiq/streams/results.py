@@ -3,13 +3,13 @@
 import asyncio
 from collections.abc import Callable
 from logging import getLogger
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
-import orjson
 from redis.asyncio import Redis
 from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 
+from kiqstart.infrastructure.taskiq.formatting import to_json
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.outage import through_outage
@@ -18,6 +18,7 @@ from kiqstart.infrastructure.taskiq.streams.script import Script
 logger = getLogger(__name__)
 
 ANNOUNCE: Final = Script("announce")
+_read: Final = cast("Callable[[bytes], TaskiqResult[Any]]", TaskiqResult.__pydantic_validator__.validate_json)
 
 ReturnType = TypeVar("ReturnType")
 
@@ -29,9 +30,9 @@ class UnserializableResultError(TypeError):
 def encode_result(task_id: str, result: TaskiqResult[ReturnType]) -> bytes:
     """A result as JSON. One that JSON cannot hold becomes the result of a failed task, with that error."""
     try:
-        return orjson.dumps(result.model_dump(mode="json"))
+        # A result with an error is written by taskiq's rules for errors; any other has nothing that needs a rule.
+        return to_json(result.__dict__ if result.error is None else result.model_dump(mode="json"))
     except (TypeError, ValueError, RecursionError) as error:
-        # pydantic's PydanticSerializationError and orjson's JSONEncodeError are both of these.
         kind = type(result.return_value).__name__
         problem = UnserializableResultError(f"the task's result ({kind}) cannot be sent as JSON: {error}")
         logger.error("Task with id %s: %s", task_id, problem)  # noqa: TRY400  # the traceback is pydantic's own
@@ -43,7 +44,12 @@ def encode_failure(error: BaseException, *, execution_time: float = 0.0) -> byte
     failed: TaskiqResult[None] = TaskiqResult(
         is_err=True, return_value=None, execution_time=execution_time, error=error
     )
-    return orjson.dumps(failed.model_dump(mode="json"))
+    return to_json(failed.model_dump(mode="json"))
+
+
+def decode_result(value: bytes) -> TaskiqResult[Any]:
+    """A result from JSON."""
+    return _read(value)
 
 
 class Waiting(Protocol):
@@ -122,7 +128,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             from taskiq_redis.exceptions import ResultIsMissingError
 
             raise ResultIsMissingError
-        result = TaskiqResult[ReturnType].model_validate(orjson.loads(value))
+        result = decode_result(value)
         if not with_logs:
             result.log = None
         return result
@@ -133,13 +139,13 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
 
     async def set_progress(self, task_id: str, progress: TaskProgress[ReturnType]) -> None:
         """Store a task's progress; an outage is the caller's to bear, as the next progress is soon there."""
-        value = orjson.dumps(progress.model_dump(mode="json"))
+        value = to_json(progress)
         await self._redis.set(self._keys.progress(task_id), value, px=self._ttl_ms)
 
     async def get_progress(self, task_id: str) -> TaskProgress[ReturnType] | None:
         """A task's progress, or None."""
         value = cast("bytes | None", await self._redis.get(self._keys.progress(task_id)))
-        return None if value is None else TaskProgress[ReturnType].model_validate(orjson.loads(value))
+        return None if value is None else TaskProgress[ReturnType].model_validate_json(value)
 
     @property
     def _redis(self) -> Redis:

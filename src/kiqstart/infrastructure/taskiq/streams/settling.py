@@ -1,12 +1,13 @@
 """Ends deliveries: acknowledges, deletes, stores the result and what follows, in one step and many at once."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Sequence
+from itertools import groupby
 from logging import getLogger
 from typing import Final, cast
 
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
-from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, Delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
@@ -15,7 +16,6 @@ from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 logger = getLogger(__name__)
 
 _SETTLE: Final = Script("settle")
-_FIXED_KEYS: Final = 6
 _LOUD_TRIES: Final = 3
 
 
@@ -40,13 +40,13 @@ class Settler:
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
         self._batches: Batches[Delivery, bool] = Batches(self._settle_batch, lambda one: len(one.result))
 
-    async def settle(self, delivery: Delivery) -> bool:
-        """Apply the delivery's outcome and result; False where another worker has the task by now.
+    def settle(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
+        """Apply the delivery's outcome and result.
 
-        Raises:
-            RedisError: Redis refuses it for good; it is then left to the next worker.
+        Gives, for this one delivery, False where another worker has the task by now, or the `RedisError` with which
+        Redis refuses it for good; it is then left to the next worker.
         """
-        return await self._batches.add(delivery)
+        return self._batches.add_all((delivery,))
 
     async def drain(self) -> None:
         """Wait for what is under way."""
@@ -72,31 +72,38 @@ class Settler:
     def _call(self, batch: Sequence[Delivery]) -> tuple[list[str], list[Value]]:
         names = self._keys
         keys = [names.epoch, names.uniques, names.delayed, names.delayed_messages, names.dead, names.dropped]
-        places: dict[str, int] = {}
-
-        def place(key: str) -> int:
-            if key not in places:
-                keys.append(key)
-                places[key] = len(keys)
-            return places[key]
-
-        arguments: list[Value] = [self._group, self._options.dead_letter_limit]
-        for one in batch:
-            result = place(names.result(one.task_id)) if one.result else 0
-            unique = one.fields.get("unique", "")
-            arguments += [place(one.stream), one.entry, one.epoch, one.task_id, unique]
-            arguments += [result, one.result, self._result_ms, *self._outcome(one, place)]
+        arguments: list[Value] = [self._group, self._options.dead_letter_limit, self._result_ms]
+        for (stream, epoch, kind), group in groupby(batch, key=_kind):
+            run, is_plain = list(group), kind is True
+            keys.append(stream)
+            arguments += [len(run) if is_plain else 0, epoch]
+            if not is_plain:
+                keys.append(self._target(run[0]))
+                arguments += [run[0].task_id, run[0].fields.get("unique", ""), *_outcome(run[0])]
+            for one in run:
+                arguments += [one.entry, one.result]
+                if one.result:
+                    keys.append(names.result(one.task_id))
         return keys, arguments
 
-    def _outcome(self, delivery: Delivery, place: Callable[[str], int]) -> list[Value]:
-        match delivery.outcome:
-            case Again(message=message, delay=delay, is_first=is_first):
-                target = self._keys.returned(delivery.queue) if is_first else self._keys.stream(delivery.queue)
-                return ["again", place(target), round(delay * 1000), message, "", "", ""]
-            case Dead(reason=why, detail=detail, message=message):
-                queue = self._keys.stream(delivery.queue)
-                # Python's errors may hold what UTF-8 cannot: a file's name, for one.
-                text = detail.encode(errors="backslashreplace")
-                return ["dead", queue, why.value, text, message, delivery.deliveries + 1, delivery.first]
-            case _:
-                return ["done", "", "", "", "", "", ""]
+    def _target(self, delivery: Delivery) -> str:
+        is_first = isinstance(delivery.outcome, Again) and delivery.outcome.is_first
+        return self._keys.returned(delivery.queue) if is_first else self._keys.stream(delivery.queue)
+
+
+def _kind(delivery: Delivery) -> tuple[str, str, bool | Delivery]:
+    """What may stand together: all of one stream that have simply ended, and each other one alone."""
+    is_plain = delivery.outcome is DONE and not delivery.fields
+    return delivery.stream, delivery.epoch, True if is_plain else delivery
+
+
+def _outcome(delivery: Delivery) -> list[Value]:
+    match delivery.outcome:
+        case Again(message=message, delay=delay):
+            return ["again", message, round(delay * 1000), "", "", ""]
+        case Dead(reason=why, detail=detail, message=message):
+            # Python's errors may hold what UTF-8 cannot: a file's name, for one.
+            text = detail.encode(errors="backslashreplace")
+            return ["dead", message, why.value, text, delivery.deliveries + 1, delivery.first]
+        case _:
+            return ["done", "", "", "", "", ""]

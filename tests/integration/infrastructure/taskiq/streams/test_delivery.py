@@ -10,11 +10,11 @@ from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, key
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
 from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.sent_task import SentTask
 from kiqstart.infrastructure.taskiq.streams import fetching
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.settling import _SETTLE
-from kiqstart.infrastructure.taskiq.task import SentTask
 from kiqstart.testing import eventually
 
 
@@ -187,9 +187,9 @@ async def test_a_task_is_run_once_when_the_answer_to_its_end_is_lost(
 
         await eventually(has_settled, within=5)
     assert (wire.lost_answers, runs) == (1, 1)
-    assert [record.message for record in caplog.records if record.name.startswith("kiqstart.")] == [
-        "Listening started."
-    ]
+    # What is said is that Redis was away, if a read was cut off too; nothing was given to others, nothing runs again.
+    said = {record.message.partition(",")[0] for record in caplog.records if record.name.startswith("kiqstart.")}
+    assert said <= {"Listening started.", "The queue is out of reach", "The queue is back"}
 
 
 @pytest.mark.parametrize("is_waited_for", [True, False], ids=["from a queue with others", "on an idle queue"])
