@@ -1,0 +1,72 @@
+import subprocess
+import sys
+
+import pytest
+
+ADMIN = """
+import asyncio, sys
+import kiqstart
+from taskiq import InMemoryBroker
+{import_middleware}
+
+async def main():
+    reached = asyncio.Event()
+
+    async def answer(reader, writer):
+        print((await reader.readline()).decode().split()[1])
+        await reader.readuntil(b"\\r\\n\\r\\n")
+        writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n")
+        await writer.drain()
+        writer.close()
+        reached.set()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    broker = InMemoryBroker().with_middlewares(TaskiqAdminMiddleware(f"http://127.0.0.1:{{port}}", "token"))
+
+    @broker.task
+    async def nothing():
+        pass
+
+    await broker.startup()
+    await nothing.kiq()
+    await asyncio.wait_for(reached.wait(), 10)
+    await broker.shutdown()
+
+asyncio.run(main())
+"""
+
+
+def output_of(program: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    ).stdout
+
+
+def test_taskiq_is_imported_without_what_only_its_admin_middleware_needs() -> None:
+    program = "import kiqstart, taskiq, sys; print('aiohttp' in sys.modules, taskiq.SmartRetryMiddleware.__name__)"
+    assert output_of(program).split() == ["False", "SmartRetryMiddleware"]
+
+
+@pytest.mark.parametrize(
+    "import_middleware",
+    [
+        "from taskiq.middlewares import TaskiqAdminMiddleware",
+        "from taskiq.middlewares import *",
+        "from taskiq.middlewares.taskiq_admin_middleware import TaskiqAdminMiddleware",
+        "import taskiq.middlewares; TaskiqAdminMiddleware = taskiq.middlewares.TaskiqAdminMiddleware",
+    ],
+)
+def test_the_admin_middleware_works_however_it_is_imported(import_middleware: str) -> None:
+    assert output_of(ADMIN.format(import_middleware=import_middleware)).startswith("/api/tasks/")
+
+
+def test_a_name_that_the_package_does_not_have_is_an_ordinary_attribute_error() -> None:
+    program = """
+import kiqstart, taskiq.middlewares
+try:
+    taskiq.middlewares.Nothing
+except AttributeError as error:
+    print(error)
+"""
+    assert output_of(program).strip() == "module 'taskiq.middlewares' has no attribute 'Nothing'"
