@@ -3,7 +3,6 @@
 import os
 
 from taskiq import AsyncBroker
-from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 
@@ -18,6 +17,9 @@ def make_broker(name: str, redis_url: str) -> AsyncBroker:
     if name == KIQSTART:
         made = StreamBroker(redis_url, queue_name=name, result_ttl=60)
     else:
+        # Here, so that it does not weigh on the other worker.
+        from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
+
         results: RedisAsyncResultBackend[object] = RedisAsyncResultBackend(
             redis_url, result_ex_time=60, prefix_str=f"{name}:result"
         )
