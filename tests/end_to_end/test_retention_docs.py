@@ -38,7 +38,7 @@ MODEL, POLICY, PROGRAM, MORE_TABLES = re.findall(r"^```python\n(.*?)^```$", RETE
 # Runs commands one after another: each process costs a second to start.
 KIQSTART = """
 import json, sys
-from kiqstart.delivery.cli.app import main
+from kiqstart.delivery.cli.main import main
 
 for sys.argv[1:] in json.loads(sys.argv[1]):
     try:

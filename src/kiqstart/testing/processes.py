@@ -133,3 +133,8 @@ class ProcessFactory:
 def taskiq_command(kind: str, *arguments: str) -> list[str]:
     """The command line of `taskiq worker` or `taskiq scheduler`, run by this very Python."""
     return [sys.executable, "-m", "taskiq", kind, *arguments]
+
+
+def kiqstart_command(*arguments: str) -> list[str]:
+    """The command line of `kiqstart`, run by this very Python."""
+    return [sys.executable, "-m", "kiqstart", *arguments]

@@ -8,7 +8,7 @@ import pytest
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Answer, Kiqstart, look_once
 
-from kiqstart.delivery.cli.app import main
+from kiqstart.delivery.cli.main import main
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ Each command is declared here and lives in a file of its own, which is imported 
 quick that way.
 """
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,7 +11,6 @@ import typer
 
 from kiqstart.delivery.cli.dead.app import dead
 from kiqstart.delivery.cli.schedules.app import schedules
-from kiqstart.infrastructure.errors import OperatorError
 
 app = typer.Typer(
     help="Background tasks on taskiq: run them, look at them, and see them work.",
@@ -24,15 +22,6 @@ app = typer.Typer(
 )
 app.add_typer(schedules, name="schedules")
 app.add_typer(dead, name="dead")
-
-
-def main() -> None:
-    """Run the command line's command; a mistake that the operator can mend is one line and exit code 1."""
-    try:
-        app()
-    except OperatorError as error:
-        sys.stderr.write(f"kiqstart: {error}\n")
-        raise SystemExit(1) from None
 
 
 @app.command()
@@ -59,6 +48,16 @@ def up() -> None:
     from kiqstart.delivery.cli.up import run_up
 
     raise typer.Exit(run_up())
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+)
+def worker(arguments: Annotated[list[str] | None, typer.Argument(metavar="[MODULE:BROKER] [OPTIONS]")] = None) -> None:
+    """Run tasks, with taskiq's options; the service's own, or those of another broker."""
+    from kiqstart.delivery.cli.worker import run
+
+    raise typer.Exit(run(arguments or []))
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

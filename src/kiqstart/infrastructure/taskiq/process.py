@@ -1,21 +1,26 @@
-"""Ending the processes that `taskiq worker` and `taskiq scheduler` start."""
+"""Ending the processes that `taskiq worker`, `taskiq scheduler` and `kiqstart worker` start."""
 
 import asyncio
 import fcntl
 import multiprocessing
 import os
 import signal
+import socket
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import ClassVar, Final, NoReturn
 
 from kiqstart.infrastructure.errors import OperatorError
 
 _SECONDS_TO_END: Final = 1.0
 _POLL_SECONDS: Final = 0.01
+
+
+class _Reports:
+    parent: ClassVar[socket.socket | None] = None
 
 
 @contextmanager
@@ -30,18 +35,28 @@ def exit_on_operator_error() -> Generator[None]:
 def exit_with(error: OperatorError) -> NoReturn:
     """Print the error's line and end this process; in a worker also the manager, which would only start it again.
 
-    The workers of one manager fail alike and at once; the first of them prints the line for all.
+    The workers of one manager fail alike and at once; the first of them prints the line for all. Where `report_to`
+    names a parent, that prints it and ends the others.
     """
+    if _Reports.parent is not None:
+        with suppress(OSError):
+            _Reports.parent.sendall(str(error).encode())
+        raise SystemExit(1)
     manager = multiprocessing.parent_process()
     if manager is None or manager.pid is None or not multiprocessing.current_process().name.startswith("worker-"):
-        _print_line(error)
+        print_line(error)
     else:
         with Path(__file__).open("rb") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             if os.getppid() == manager.pid:
-                _print_line(error)
+                print_line(error)
                 _end_process_manager(manager.pid)
     raise SystemExit(1)
+
+
+def report_to(parent: socket.socket) -> None:
+    """Let `exit_with` send its line to the process that started this one, instead of printing it."""
+    _Reports.parent = parent
 
 
 def end_with_process_manager() -> None:
@@ -61,7 +76,8 @@ def end_with_process_manager() -> None:
     loop.add_reader(manager.sentinel, end)
 
 
-def _print_line(error: OperatorError) -> None:
+def print_line(error: OperatorError) -> None:
+    """Print the error's line on standard error."""
     sys.stderr.write(f"kiqstart: {error}\n")
     sys.stderr.flush()
 

@@ -1,0 +1,12 @@
+"""Runs workers for any taskiq broker: one in this very process, or several under a light parent.
+
+What `taskiq worker` does, without its process manager where one worker is enough.
+
+- `options`: the command line's arguments, which are taskiq's.
+- `serving`: one worker, in this process; `loading` finds its broker, `ending` takes its signals.
+- `group`: the parent of several. It imports neither taskiq nor anything else of size.
+- `member`: what the parent starts.
+
+Only `serving` and what it uses may import more than the standard library, and nothing of it is imported before it is
+known that a worker is to run here.
+"""
