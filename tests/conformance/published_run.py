@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 from xml.etree import ElementTree as ET
+
+from tests.conformance.selection import Selection
 
 _PLUGIN: Final = Path(__file__).parent / "plugin" / "kiqstart_in_taskiq_tests.py"
 # Some of taskiq's tests wait for ever where something is wrong.
@@ -55,24 +57,24 @@ class PublishedRun:
 
 @contextmanager
 def published_run(
-    tests: Path, *, broker: str, without: Iterable[str], environment: Mapping[str, str], folder: Path
+    tests: Path, *, broker: str, selection: Selection, environment: Mapping[str, str], folder: Path
 ) -> Generator[PublishedRun]:
     """Start a run, and end it with the block.
 
     Args:
         tests: the unpacked sdist.
         broker: what takes the place of taskiq's in-memory broker, as the plugin names it.
-        without: paths and names of the tests that are left out.
+        selection: which of the tests are run.
         environment: further environment variables.
         folder: where its log and its report go.
     """
     log, report = folder / f"{broker}.txt", folder / f"{broker}.xml"
     command = [sys.executable, "-m", "pytest", "-q", "--tb=short", "-p", "no:cacheprovider", f"--broker={broker}"]
     plugins = [word for name in ("anyio", "pytest_timeout", _PLUGIN.stem) for word in ("-p", name)]
-    left_out = [f"--{'deselect' if '::' in name else 'ignore'}={name}" for name in without]
+    left_out = [f"--{'deselect' if '::' in name else 'ignore'}={name}" for name in selection.without]
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [*command, *plugins, *left_out, f"--timeout={_SECONDS_A_TEST}", f"--junitxml={report}", "tests"],
+            [*command, *plugins, *left_out, f"--timeout={_SECONDS_A_TEST}", f"--junitxml={report}", *selection.paths],
             cwd=tests,
             env={
                 **os.environ,
