@@ -7,6 +7,7 @@ import redis
 from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.connection import ConnectionPool, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry as AsyncRetry
+from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -21,13 +22,17 @@ from kiqstart.infrastructure.redis.clients import (
     Sentinels,
 )
 from kiqstart.infrastructure.redis.cluster import AsyncCluster, Cluster
-from kiqstart.infrastructure.redis.pipeline import (
-    PipelineConnection,
-    PipelineServerConnection,
-    PipelineTlsConnection,
-    PipelineUnixConnection,
-    RedisPipeline,
+from kiqstart.infrastructure.redis.pipeline import RedisPipeline
+from kiqstart.infrastructure.redis.raw_connection import (
+    RawConnection,
+    RawMasterConnection,
+    RawServerConnection,
+    RawTlsConnection,
+    RawTlsMasterConnection,
+    RawUnixConnection,
 )
+from kiqstart.infrastructure.redis.routes import ClusterRoute, Route, SentinelRoute, ServerRoute
+from kiqstart.infrastructure.redis.subscription import Listener, Subscription
 from kiqstart.infrastructure.redis.url import InvalidRedisUrlError, parse_redis_url
 
 __all__ = ["InvalidRedisUrlError", "RedisConnections"]
@@ -91,12 +96,8 @@ class RedisConnections:
             return AsyncCluster(url.nodes, tls=url.tls, **arguments)
         arguments["db"] = url.db
         if url.kind == "sentinel":
-            sentinels = AsyncSentinels(
-                url.nodes, sentinel_kwargs=self._sentinel_arguments(retry=AsyncRetry(NoBackoff(), 0))
-            )
             master_class = CheckedTlsMasterConnection if url.tls else CheckedMasterConnection
-            pool = AsyncSentinelPool(url.service, sentinels, connection_class=master_class, **arguments)
-            return Redis.from_pool(pool)
+            return Redis.from_pool(self._sentinel_pool(master_class, arguments))
         if url.path:
             return Redis.from_pool(
                 ConnectionPool(connection_class=UnixDomainSocketConnection, path=url.path, **arguments)
@@ -114,20 +115,38 @@ class RedisConnections:
         Args:
             timeout: seconds to wait for an answer, above the longest BLOCK.
         """
-        url = self._url
-        if url.kind in ("cluster", "sentinel"):
+        if self._url.kind != "server":
             return self.async_client(timeout=timeout)
-        arguments = self._arguments(timeout=timeout, retry=AsyncRetry(NoBackoff(), 0))
-        del arguments["max_connections"]
+        route = self.route(timeout=timeout)
+        return RedisPipeline(lambda: route.connect(""), timeout=timeout)
 
-        def connection() -> PipelineConnection:
-            if url.path:
-                return PipelineUnixConnection(path=url.path, db=url.db, **arguments)
-            host, port = url.nodes[0]
-            server_class = PipelineTlsConnection if url.tls else PipelineServerConnection
+    def route(self, *, timeout: float) -> Route:
+        """A way to connections whose bytes are read by a protocol of our own.
+
+        Args:
+            timeout: seconds to wait for each answer while connecting.
+        """
+        arguments = self._arguments(timeout=timeout, retry=AsyncRetry(NoBackoff(), 0))
+        url = self._url
+        if url.kind == "sentinel":
+            master_class = RawTlsMasterConnection if url.tls else RawMasterConnection
+            return SentinelRoute(self._sentinel_pool(master_class, {**arguments, "db": url.db}))
+        del arguments["max_connections"]
+        server_class = RawTlsConnection if url.tls else RawServerConnection
+
+        def to(host: str, port: int) -> RawConnection:
             return server_class(host=host, port=port, db=url.db, **arguments)
 
-        return RedisPipeline(connection, timeout=timeout)
+        if url.kind == "cluster":
+            cluster = AsyncCluster(url.nodes, tls=url.tls, **arguments)
+            return ClusterRoute(cluster, to)
+        if url.path:
+            return ServerRoute(lambda: RawUnixConnection(path=url.path, db=url.db, **arguments))
+        return ServerRoute(lambda: to(*url.nodes[0]))
+
+    def subscription(self, listener: Listener) -> Subscription:
+        """What hears channels, to be closed with `aclose()`; nothing is connected before the first one."""
+        return Subscription(self.route(timeout=self._connect_timeout), listener)
 
     def sync_client(self, *, timeout: float) -> redis.Redis | redis.RedisCluster:
         """A client with connections of its own for use in a thread, to be closed with `close()`.
@@ -150,6 +169,14 @@ class RedisConnections:
             return redis.Redis(unix_socket_path=url.path, **arguments)
         host, port = url.nodes[0]
         return redis.Redis(host=host, port=port, ssl=url.tls, **arguments)
+
+    def _sentinel_pool(
+        self, connection_class: type[SentinelManagedConnection], arguments: dict[str, Any]
+    ) -> AsyncSentinelPool:
+        sentinels = AsyncSentinels(
+            self._url.nodes, sentinel_kwargs=self._sentinel_arguments(retry=AsyncRetry(NoBackoff(), 0))
+        )
+        return AsyncSentinelPool(self._url.service, sentinels, connection_class=connection_class, **arguments)
 
     def _arguments(self, *, timeout: float | None, retry: AsyncRetry | Retry) -> dict[str, Any]:
         arguments: dict[str, Any] = {

@@ -2,82 +2,38 @@
 
 redis-py gives each command a connection of its own and awaits its answer there: that costs more than all that a task
 queue does beside. Here, what is asked for in one turn of the event loop is one write, and answers are matched by their
-order. Connecting, TLS and logging in remain redis-py's.
+order.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
-from typing import Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-import hiredis
-from redis.asyncio.connection import (
-    AbstractConnection,
-    Connection,
-    SSLConnection,
-    UnixDomainSocketConnection,
-)
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import InvalidResponse
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-Value = str | bytes | int | float
+from kiqstart.infrastructure.redis.raw_connection import (
+    HandedOver,
+    RawConnection,
+    TakenOverProtocol,
+    Value,
+    pack,
+)
 
 # Bytes of a command from which on it waits for no others.
 _LARGE: Final = 16_384
-# hiredis' own annotation allows a single value only.
-_pack: Final = cast("Callable[[tuple[Value, ...]], bytes]", hiredis.pack_command)
-# hiredis' answer for "not yet": none of Redis' own values.
-_INCOMPLETE: Final = object()
 # A loop that was blocked calls a timer before it reads what has arrived meanwhile. So a time-out is looked at twice.
 _SECONDS_TO_READ: Final = 0.1
 
 
-class PipelineConnection(AbstractConnection):
-    """Connects and logs in as redis-py does, then leaves its transport to an `AnswerProtocol`."""
+class AnswerProtocol(TakenOverProtocol):
+    """Writes commands and matches answers, in order, while the connection lives."""
 
-    def hand_over(self) -> "AnswerProtocol":
-        """Give what reads and writes from now on; this object closes it with `disconnect()`."""
-        writer = self._writer
-        if writer is None:
-            raise RedisConnectionError("not connected")
-        transport = writer.transport
-        parse_error = cast("Callable[[str], Exception]", self._parser.parse_error)
-        protocol = AnswerProtocol(transport, parse_error)
-        transport.set_protocol(protocol)
-        return protocol
-
-
-class PipelineServerConnection(PipelineConnection, Connection):
-    """To one server."""
-
-
-class PipelineTlsConnection(PipelineConnection, SSLConnection):
-    """To one server, with TLS."""
-
-
-class PipelineUnixConnection(PipelineConnection, UnixDomainSocketConnection):
-    """To one server, through a socket of this machine."""
-
-
-class AnswerProtocol(asyncio.Protocol):
-    """Writes commands and matches answers, in order, while the connection lives.
-
-    Args:
-        transport: connected and logged in.
-        parse_error: makes redis-py's errors of the server's.
-    """
-
-    def __init__(self, transport: asyncio.WriteTransport, parse_error: Callable[[str], Exception]) -> None:
-        self._transport = transport
-        # redis-py's streams: they have to learn that the connection is closed.
-        self._predecessor = cast("asyncio.Protocol", transport.get_protocol())
-        self._reader = hiredis.Reader(protocolError=InvalidResponse, replyError=parse_error, notEnoughData=_INCOMPLETE)
-        self._loop = asyncio.get_running_loop()
+    def __init__(self, connection: HandedOver) -> None:
+        super().__init__(connection)
         self._out: list[bytes] = []
         self._waiting: deque[asyncio.Future[object]] = deque()
-        self.heard_at = self._loop.time()
-        self.is_lost = False
 
     @property
     def is_waiting(self) -> bool:
@@ -86,7 +42,7 @@ class AnswerProtocol(asyncio.Protocol):
 
     def send(self, command: tuple[Value, ...], answer: "asyncio.Future[object]") -> None:
         """Send a command with all others of this turn of the event loop."""
-        packed = _pack(command)
+        packed = pack(*command)
         self._out.append(packed)
         if not self._waiting:
             self.heard_at = self._loop.time()
@@ -96,48 +52,27 @@ class AnswerProtocol(asyncio.Protocol):
         elif len(self._out) == 1:
             self._loop.call_soon(self._flush)
 
-    def abort(self, error: Exception) -> None:
-        """Give up: every caller gets the error."""
-        self._transport.abort()
-        self._fail(error)
+    def on_reply(self, reply: object) -> None:
+        """Hand an answer to the caller whose turn it is."""
+        answer = self._waiting.popleft()
+        if answer.done():
+            return
+        if isinstance(reply, Exception):
+            answer.set_exception(reply)
+        else:
+            answer.set_result(reply)
 
-    def data_received(self, data: bytes) -> None:
-        """Hand each answer to the caller whose turn it is."""
-        self.heard_at = self._loop.time()
-        reader, waiting = self._reader, self._waiting
-        try:
-            reader.feed(data)
-            while (reply := reader.gets()) is not _INCOMPLETE:
-                answer = waiting.popleft()
-                if answer.done():
-                    continue
-                if isinstance(reply, Exception):
-                    answer.set_exception(reply)
-                else:
-                    answer.set_result(reply)
-        except (InvalidResponse, IndexError) as error:
-            self.abort(RedisConnectionError(f"the server does not speak Redis' protocol: {error}"))
-
-    def eof_received(self) -> bool:
-        """Close the connection."""
-        return False
-
-    def connection_lost(self, exc: Exception | None) -> None:
+    def on_lost(self, error: Exception) -> None:
         """Tell every caller."""
-        self._predecessor.connection_lost(exc)
-        self._fail(RedisConnectionError(f"connection lost: {exc}" if exc else "Connection closed by server."))
-
-    def _flush(self) -> None:
-        commands, self._out = self._out, []
-        if commands and not self.is_lost:
-            self._transport.write(b"".join(commands))
-
-    def _fail(self, error: Exception) -> None:
-        self.is_lost = True
         waiting, self._waiting = self._waiting, deque()
         for answer in waiting:
             if not answer.done():
                 answer.set_exception(error)
+
+    def _flush(self) -> None:
+        commands, self._out = self._out, []
+        if commands and not self.is_lost:
+            self.write(b"".join(commands))
 
 
 class RedisPipeline:
@@ -147,15 +82,15 @@ class RedisPipeline:
     leaves its command on the way.
 
     Args:
-        make_connection: gives a connection of redis-py, not yet connected.
+        connect: opens a connection.
         timeout: seconds without any answer, while one is outstanding, after which the connection is given up.
     """
 
-    def __init__(self, make_connection: Callable[[], PipelineConnection], *, timeout: float) -> None:
-        self._make_connection = make_connection
+    def __init__(self, connect: Callable[[], Awaitable[RawConnection]], *, timeout: float) -> None:
+        self._open = connect
         self._timeout = timeout
         self._protocol: AnswerProtocol | None = None
-        self._connection: PipelineConnection | None = None
+        self._connection: RawConnection | None = None
         self._backlog: list[tuple[tuple[Value, ...], asyncio.Future[object]]] = []
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -196,9 +131,8 @@ class RedisPipeline:
         error: BaseException | None = None
         try:
             await self._disconnect()
-            self._connection = self._make_connection()
-            await self._connection.connect()
-            self._protocol = self._connection.hand_over()
+            self._connection = await self._open()
+            self._protocol = AnswerProtocol(self._connection.hand_over())
         except BaseException as caught:  # noqa: BLE001  # handed to those who wait
             error = caught
         finally:

@@ -1,9 +1,13 @@
 """A task that was sent, and waited for without polling."""
 
-from typing import Protocol, TypeVar, runtime_checkable
+from logging import getLogger
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from taskiq import AsyncTaskiqTask, TaskiqResult
-from taskiq.exceptions import TaskiqResultTimeoutError
+from taskiq.compat import parse_obj_as
+from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
+
+logger = getLogger(__name__)
 
 ReturnType = TypeVar("ReturnType")
 
@@ -12,8 +16,8 @@ ReturnType = TypeVar("ReturnType")
 class WaitingResultBackend(Protocol):
     """A result backend that can wait."""
 
-    async def wait(self, task_id: str, timeout: float | None) -> bool:  # noqa: ASYNC109  # None waits for ever
-        """Wait until the result is there; False where `timeout` seconds have passed (None waits for ever)."""
+    async def wait(self, task_id: str, timeout: float | None) -> TaskiqResult[Any] | None:  # noqa: ASYNC109  # None waits for ever
+        """Wait for the result; None where `timeout` seconds have passed (None waits for ever)."""
         ...
 
 
@@ -40,6 +44,15 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
         backend = self.result_backend
         if not isinstance(backend, WaitingResultBackend):
             return await super().wait_result(check_interval, timeout, with_logs)
-        if not await backend.wait(self.task_id, timeout if timeout > 0 else None):
+        try:
+            result = await backend.wait(self.task_id, timeout if timeout > 0 else None)
+        except Exception as error:
+            raise ResultGetError from error
+        if result is None:
             raise TaskiqResultTimeoutError(timeout=timeout)
-        return await self.get_result(with_logs=with_logs)
+        if self.return_type is not None:
+            try:
+                result.return_value = parse_obj_as(self.return_type, result.return_value)
+            except ValueError:
+                logger.warning("The result of task %s is no %s", self.task_id, self.return_type)
+        return result

@@ -26,7 +26,7 @@ class Connection:
         self.sender = Sender(self.scripts, keys, deadline=options.send_deadline, address=connections.address)
         # However many results come at once, sends and acknowledgements find a free connection.
         self.reads = asyncio.Semaphore(max(min(_READS_AT_ONCE, connections.max_connections // 3), 1))
-        self.waiter = ResultWaiter(self.redis, keys, self.reads)
+        self.waiter = ResultWaiter(self.scripts, connections, keys)
 
     async def consumer_clients(self) -> ConsumerClients:
         """The connections of a worker.

@@ -55,8 +55,8 @@ def decode_result(value: bytes) -> TaskiqResult[Any]:
 class Waiting(Protocol):
     """Waits for announcements."""
 
-    async def wait(self, task_id: str, timeout: float | None) -> bool:  # noqa: ASYNC109  # None waits for ever
-        """Wait until a result is there; False where `timeout` seconds have passed."""
+    async def wait(self, task_id: str, timeout: float | None) -> bytes | None:  # noqa: ASYNC109  # None waits for ever
+        """Wait for a result; None where `timeout` seconds have passed."""
         ...
 
 
@@ -133,9 +133,10 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             result.log = None
         return result
 
-    async def wait(self, task_id: str, timeout: float | None) -> bool:  # noqa: ASYNC109  # None waits for ever
-        """Wait until a task's result is there; False where `timeout` seconds have passed (None waits for ever)."""
-        return await self._waiting().wait(task_id, timeout)
+    async def wait(self, task_id: str, timeout: float | None) -> TaskiqResult[ReturnType] | None:  # noqa: ASYNC109  # None waits for ever
+        """Wait for a task's result; None where `timeout` seconds have passed (None waits for ever)."""
+        value = await self._waiting().wait(task_id, timeout)
+        return None if value is None else decode_result(value)
 
     async def set_progress(self, task_id: str, progress: TaskProgress[ReturnType]) -> None:
         """Store a task's progress; an outage is the caller's to bear, as the next progress is soon there."""

@@ -1,164 +1,154 @@
-"""Wakes those who wait for results, over one connection for all of them."""
+"""Wakes those who wait for results: any number, over one connection that listens and one that asks."""
 
 import asyncio
-from logging import getLogger
-from typing import TYPE_CHECKING, Final, cast
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from itertools import islice
+from typing import Final, Protocol, cast
 
-from redis.asyncio.client import PubSub
-from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as RedisTimeoutError
-
-from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage
+from kiqstart.infrastructure.taskiq.streams.script import Value
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-logger = getLogger(__name__)
-
-# Announcements can be missed while a connection is cut, so the results themselves are looked at as well.
+# Announcements can be missed while a connection is cut, so the results themselves are looked at as well: all of them
+# once a second, and no more than so many in a second.
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
-# After so long without an announcement the server has to answer a PING, within as long again.
-_SECONDS_TO_LISTEN: Final = 5.0
-_SECONDS_TO_CLOSE: Final = 1.0
+_LOOKS_A_SECOND: Final = 10_000
+# Results may be large.
+_LOOKS_AT_ONCE: Final = 64
+_SECONDS_FOR_THE_LAST_LOOK: Final = 0.25
+
+
+class _Client(Protocol):
+    def execute_command(self, *command: Value) -> Awaitable[object]:
+        """Send a command."""
+        ...
 
 
 class ResultWaiter:
-    """Waits for the announcements of results in one event loop.
+    """Waits for results in one event loop.
 
-    One subscription connection, opened by the first who waits, serves all. When it is lost, a new one takes its place,
-    to the master or the cluster's node of that time; until then, results are looked for once a second.
+    A worker announces a result with the result itself, unless it is large. Whoever begins to wait is heard from the
+    next turn of the event loop on; then, and whenever announcements may have been missed, the result is looked for.
 
     Args:
-        redis: an async client, also for the looks.
-        reads: lets so many looks go on at once.
+        client: an async client, for looks.
+        connections: to the server that announces.
+        keys: the queue's names.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, reads: asyncio.Semaphore) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, client: object, connections: RedisConnections, keys: QueueKeys) -> None:
+        self._client = cast("_Client", client)
         self._keys = keys
-        self._reads = reads
-        self._waiters: dict[str, set[asyncio.Event]] = {}
-        # Set while it is subscribed to all that is waited for.
-        self._pubsub: PubSub | None = None
-        self._listener: asyncio.Task[None] | None = None
-        # Only one at a time may write to the connection.
-        self._writing = asyncio.Lock()
-        self._is_closed = False
+        self._subscription = connections.subscription(self)
+        self._waiters: dict[str, list[asyncio.Future[bytes]]] = {}
+        # In the order in which they were asked for; the values mean nothing.
+        self._doubtful: dict[str, None] = {}
+        self._looking: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
-    async def wait(self, task_id: str, timeout: float | None) -> bool:  # noqa: ASYNC109  # None waits for ever
-        """Wait until the task's result is there; False where `timeout` seconds have passed."""
+    async def wait(self, task_id: str, timeout: float | None) -> bytes | None:  # noqa: ASYNC109  # None waits for ever
+        """Wait for the task's result; None where `timeout` seconds have passed without one.
+
+        Raises:
+            RedisError: Redis refuses to show it; while Redis is away, waiting goes on.
+        """
         channel = self._keys.result(task_id)
-        deadline = None if timeout is None else local_time() + timeout
-        announced = asyncio.Event()
-        await self._enter(channel, announced)
+        result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._enter(channel, result)
         try:
-            while True:
-                announced.clear()
-                if await self._is_there(channel):
-                    return True
-                left = _SECONDS_BETWEEN_LOOKS if deadline is None else deadline - local_time()
-                if left <= 0:
-                    return False
-                try:
-                    async with asyncio.timeout(min(left, _SECONDS_BETWEEN_LOOKS)):
-                        await announced.wait()
-                except TimeoutError:
-                    continue
+            await asyncio.wait((result,), timeout=timeout)
+            if not result.done():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_SECONDS_FOR_THE_LAST_LOOK):
+                        await self._look_at([channel])
+            return result.result() if result.done() else None
         finally:
-            await self._leave(channel, announced)
+            self._leave(channel, result)
+
+    def on_listening(self, channel: str) -> None:
+        """A result that came before could not be heard."""
+        self._look_for(channel)
+
+    def on_message(self, channel: str, message: bytes) -> None:
+        """A result is there; a large one has to be fetched."""
+        if message:
+            self._wake(channel, message)
+        else:
+            self._look_for(channel)
 
     async def close(self) -> None:
         """Let the connection go."""
-        self._is_closed = True
-        if self._listener is not None:
-            # Said twice, since redis-py can swallow a cancellation that arrives with an answer.
-            self._listener.cancel()
-            await asyncio.wait({self._listener}, timeout=_SECONDS_TO_CLOSE)
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.wait({self._looking})
+        await self._subscription.aclose()
 
-    async def _enter(self, channel: str, announced: asyncio.Event) -> None:
-        is_first = channel not in self._waiters
-        self._waiters.setdefault(channel, set()).add(announced)
-        if self._listener is None:
-            self._listener = asyncio.create_task(self._listen(), name="results")
-        elif is_first:
-            await self._subscribe(channel)
+    def _enter(self, channel: str, result: "asyncio.Future[bytes]") -> None:
+        if channel in self._waiters:
+            self._waiters[channel].append(result)
+            self._look_for(channel)
+            return
+        self._waiters[channel] = [result]
+        self._subscription.join(channel)
+        if self._timer is None:
+            self._look_again_later()
 
-    async def _leave(self, channel: str, announced: asyncio.Event) -> None:
-        waiters = self._waiters.get(channel, set())
-        waiters.discard(announced)
-        if not waiters and self._waiters.pop(channel, None) is not None:
-            await self._subscribe(channel, is_wanted=False)
+    def _leave(self, channel: str, result: "asyncio.Future[bytes]") -> None:
+        waiters = self._waiters[channel]
+        waiters.remove(result)
+        if not waiters:
+            del self._waiters[channel]
+            self._subscription.leave(channel)
 
-    async def _subscribe(self, channel: str, *, is_wanted: bool = True) -> None:
-        async with self._writing:
-            # Without a connection it is enough that the channel is noted, or no longer.
-            if self._pubsub is None or self._is_closed:
-                return
-            try:
-                if is_wanted:
-                    await self._pubsub.subscribe(channel)
-                else:
-                    await self._pubsub.unsubscribe(channel)
-            except (RedisError, OSError) as error:
-                # The listener notices too, and subscribes anew.
-                logger.debug("Announcements of results are not heard for now: %s", error)
+    def _wake(self, channel: str, value: bytes) -> None:
+        for result in self._waiters.get(channel, ()):
+            if not result.done():
+                result.set_result(value)
 
-    async def _is_there(self, channel: str) -> bool:
+    def _look_for(self, channel: str) -> None:
+        self._doubtful[channel] = None
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(), name="results")
+
+    def _look_again_later(self) -> None:
+        seconds = max(_SECONDS_BETWEEN_LOOKS, len(self._waiters) / _LOOKS_A_SECOND)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        for channel in self._waiters:
+            self._look_for(channel)
+        if self._waiters:
+            self._look_again_later()
+
+    async def _look(self) -> None:
         try:
-            async with self._reads:
-                return bool(await self._redis.exists(channel))
-        except Exception as error:
+            while channels := list(islice(self._doubtful, _LOOKS_AT_ONCE)):
+                for channel in channels:
+                    del self._doubtful[channel]
+                await self._look_at([channel for channel in channels if channel in self._waiters])
+        finally:
+            self._looking = None
+
+    async def _look_at(self, channels: Sequence[str]) -> None:
+        if not channels:
+            return
+        try:
+            values = cast("list[bytes | None]", await self._client.execute_command("MGET", *channels))
+        except Exception as error:  # noqa: BLE001  # handed to those who wait
             if not is_outage(error):
-                raise
-            return False
+                self._fail(channels, error)
+            return
+        for channel, value in zip(channels, values, strict=True):
+            if value is not None:
+                self._wake(channel, value)
 
-    async def _listen(self) -> None:
-        tries = 0
-        try:
-            while self._waiters and not self._is_closed:
-                began_at = local_time()
-                try:
-                    await self._listen_once()
-                except Exception as error:  # noqa: BLE001  # whatever it is, later announcements have to be heard
-                    logger.debug("Announcements of results are not heard for now: %s", error)
-                    tries = 0 if local_time() - began_at > _SECONDS_TO_LISTEN else tries + 1
-                    await asyncio.sleep(pause(tries))
-        finally:
-            self._listener = None
-
-    async def _listen_once(self) -> None:
-        """Listen on a connection until it is lost."""
-        pubsub = self._redis.pubsub()
-        try:
-            await self._subscribe_to_all(pubsub)
-            is_asked = False
-            while not self._is_closed:
-                message = cast("dict[str, object] | None", await pubsub.get_message(timeout=_SECONDS_TO_LISTEN))
-                if message is not None:
-                    is_asked = False
-                    self._announce(message)
-                elif is_asked:
-                    raise RedisTimeoutError("no answer to a PING")
-                else:
-                    is_asked = True
-                    async with self._writing:
-                        await pubsub.ping()
-        finally:
-            self._pubsub = None
-            await pubsub.aclose()  # type: ignore[no-untyped-call]  # redis-py leaves it unannotated
-
-    async def _subscribe_to_all(self, pubsub: PubSub) -> None:
-        known: set[str] = set()
-        while new := self._waiters.keys() - known:
-            known |= new
-            await pubsub.subscribe(*new)
-        self._pubsub = pubsub
-
-    def _announce(self, message: dict[str, object]) -> None:
-        # A confirmed subscription wakes too: the result may have come just before it. The answer to a PING has none.
-        channel = message["channel"]
-        if isinstance(channel, bytes):
-            for announced in self._waiters.get(channel.decode(), ()):
-                announced.set()
+    def _fail(self, channels: Sequence[str], error: Exception) -> None:
+        for channel in channels:
+            for result in self._waiters.get(channel, ()):
+                if not result.done():
+                    result.set_exception(error)

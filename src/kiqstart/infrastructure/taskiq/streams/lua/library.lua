@@ -95,3 +95,13 @@ local function give_back(keys, group, id, crashes, max_deliveries, limit, worker
     redis.call('XADD', target, '*', unpack(flat))
     return nil
 end
+
+-- Whoever waits gets a result with its announcement, unless it is large.
+local function store_result(key, result, keep)
+    if keep == '0' then
+        redis.call('SET', key, result)
+    else
+        redis.call('SET', key, result, 'PX', keep)
+    end
+    redis.call('PUBLISH', key, #result <= 4096 and result or '')
+end

@@ -13,15 +13,6 @@ local epoch = redis.call('GET', KEYS[1])
 local now = now_ms()
 local lost, place, key, at = {}, 0, 7, 4
 
-local function store(result)
-    if keep == '0' then
-        redis.call('SET', KEYS[key], result)
-    else
-        redis.call('SET', KEYS[key], result, 'PX', keep)
-    end
-    redis.call('PUBLISH', KEYS[key], '1')
-end
-
 -- Entry and result are at `at`; entries that are to be deleted are added to `ended`.
 local function settle(stream, is_known, ended, finish)
     local entry, result = ARGV[at], ARGV[at + 1]
@@ -35,7 +26,7 @@ local function settle(stream, is_known, ended, finish)
             finish()
         end
         if result ~= '' then
-            store(result)
+            store_result(KEYS[key], result, keep)
         end
     else
         lost[#lost + 1] = place
