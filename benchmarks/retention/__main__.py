@@ -9,6 +9,7 @@ from typing import Final
 
 from rich.console import Console
 
+from benchmarks.progress import Progress
 from benchmarks.retention.dataset import Datasets
 from benchmarks.retention.drawing import draw
 from benchmarks.retention.flatness import measure_flatness
@@ -16,7 +17,6 @@ from benchmarks.retention.indexes import measure_indexes
 from benchmarks.retention.latency import measure_foreground
 from benchmarks.retention.memory import measure_memory
 from benchmarks.retention.plan import Plan
-from benchmarks.retention.progress import Progress
 from benchmarks.retention.results import Part, Results
 from benchmarks.retention.server import Server
 from benchmarks.retention.speed import measure_speed

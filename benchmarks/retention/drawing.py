@@ -24,8 +24,8 @@ from benchmarks.retention.results import (
     Table,
     Traffic,
 )
-from benchmarks.retention.separate import run_separate
-from benchmarks.retention.tables.wording import grouped
+from benchmarks.separate import run_separate
+from benchmarks.tables.wording import grouped
 
 
 async def draw(results: Results, folder: Path) -> None:

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from benchmarks.progress import Progress
 from benchmarks.retention.dataset import Datasets
-from benchmarks.retention.progress import Progress
 from benchmarks.retention.results import Environment
 from benchmarks.retention.worker import Workers
 

@@ -9,7 +9,7 @@ from sqlalchemy import make_url
 from benchmarks.retention.dataset import DAYS_OLD
 from benchmarks.retention.django_peer.order import Order
 from benchmarks.retention.results import Table
-from benchmarks.retention.separate import run_separate
+from benchmarks.separate import run_separate
 
 
 class DjangoRun(BaseModel):

@@ -5,9 +5,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from benchmarks.pictures.style import prepare
 from benchmarks.retention.pictures.foreground import draw_foreground
 from benchmarks.retention.pictures.speed import draw_speed
-from benchmarks.retention.pictures.style import prepare
 
 if TYPE_CHECKING:
     from benchmarks.retention.pictures.figures import Figures

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from benchmarks.pictures.style import OTHER, OWN, plain, save
 from benchmarks.retention.pictures.figures import ForegroundPicture
-from benchmarks.retention.pictures.style import OTHER, OWN, plain, save
 
 
 def draw_foreground(picture: ForegroundPicture, file: Path) -> None:

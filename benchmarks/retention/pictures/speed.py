@@ -5,8 +5,8 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from benchmarks.pictures.style import OTHER, OWN, plain, save
 from benchmarks.retention.pictures.figures import SpeedPicture
-from benchmarks.retention.pictures.style import OTHER, OWN, plain, save
 
 
 def draw_speed(picture: SpeedPicture, file: Path) -> None:

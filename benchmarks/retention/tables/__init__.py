@@ -5,8 +5,8 @@ from benchmarks.retention.tables.flatness import flatness_section
 from benchmarks.retention.tables.foreground import foreground_section
 from benchmarks.retention.tables.indexes import index_section
 from benchmarks.retention.tables.memory import memory_section
-from benchmarks.retention.tables.section import Section
 from benchmarks.retention.tables.speed import speed_section
+from benchmarks.tables.section import Section
 
 
 def all_sections(results: Results) -> list[Section]:

@@ -5,9 +5,10 @@ from statistics import median
 from typing import Final
 
 from benchmarks.retention.results import FlatnessPart, FlatnessRun
-from benchmarks.retention.tables.figure_table import FigureTable, Target
-from benchmarks.retention.tables.section import Section
-from benchmarks.retention.tables.wording import at_most, grouped, ratio, spread
+from benchmarks.retention.tables.where import where
+from benchmarks.tables.figure_table import FigureTable, Target
+from benchmarks.tables.section import Section
+from benchmarks.tables.wording import at_most, grouped, ratio, spread
 
 _HOW: Final = (
     "Rows in the heap are ordered. The first five batches, in which the pace finds its size, are left out; a tenth is "
@@ -40,7 +41,7 @@ def flatness_section(part: FlatnessPart) -> Section:
     return Section(
         title="Flatness",
         how=_HOW,
-        part=part,
+        where=where(part),
         tables=[table],
     )
 

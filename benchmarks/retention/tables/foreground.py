@@ -6,9 +6,10 @@ from typing import Final
 
 from benchmarks.retention.foreground import CONNECTIONS, RATE
 from benchmarks.retention.results import ForegroundPart, ForegroundRun, Table, Traffic
-from benchmarks.retention.tables.figure_table import FigureTable, Target
-from benchmarks.retention.tables.section import Section
-from benchmarks.retention.tables.wording import at_most, grouped, milliseconds, spread
+from benchmarks.retention.tables.where import where
+from benchmarks.tables.figure_table import FigureTable, Target
+from benchmarks.tables.section import Section
+from benchmarks.tables.wording import at_most, grouped, milliseconds, spread
 
 _HOW: Final = (
     f"{RATE} statements a second over {CONNECTIONS} connections, half reads and half updates of rows to keep by "
@@ -26,7 +27,7 @@ def foreground_section(part: ForegroundPart) -> Section:
     return Section(
         title="Foreground",
         how=_HOW,
-        part=part,
+        where=where(part),
         tables=[_table(part, table) for table in Table],
     )
 

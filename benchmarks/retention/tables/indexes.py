@@ -5,9 +5,10 @@ from statistics import median
 from typing import Final
 
 from benchmarks.retention.results import IndexPart, IndexRun, Table
-from benchmarks.retention.tables.figure_table import FigureTable
-from benchmarks.retention.tables.section import Section
-from benchmarks.retention.tables.wording import grouped, per_second, spread
+from benchmarks.retention.tables.where import where
+from benchmarks.tables.figure_table import FigureTable
+from benchmarks.tables.section import Section
+from benchmarks.tables.wording import grouped, per_second, spread
 
 _HOW: Final = (
     "What an index costs those who write, over one connection with synchronous_commit off (else the disk hides "
@@ -22,7 +23,7 @@ def index_section(part: IndexPart) -> Section:
     return Section(
         title="Indexes",
         how=_HOW,
-        part=part,
+        where=where(part),
         tables=[_table(part, table) for table in Table],
     )
 

@@ -1,9 +1,10 @@
 """The table of the fourth part."""
 
 from benchmarks.retention.results import MemoryPart
-from benchmarks.retention.tables.figure_table import FigureTable
-from benchmarks.retention.tables.section import Section
-from benchmarks.retention.tables.wording import at_most, mebibytes
+from benchmarks.retention.tables.where import where
+from benchmarks.tables.figure_table import FigureTable
+from benchmarks.tables.section import Section
+from benchmarks.tables.wording import at_most, mebibytes
 
 _MOST_MEBIBYTES = 20
 
@@ -27,6 +28,6 @@ def memory_section(part: MemoryPart) -> Section:
     return Section(
         title="Memory",
         how="Each run has a fresh worker; idle is after its start and one other task.",
-        part=part,
+        where=where(part),
         tables=[table],
     )

@@ -6,9 +6,10 @@ from statistics import median
 from typing import Final
 
 from benchmarks.retention.results import Contestant, Layout, SpeedPart, SpeedRun, Table
-from benchmarks.retention.tables.figure_table import FigureTable, Target
-from benchmarks.retention.tables.section import Section
-from benchmarks.retention.tables.wording import at_least, at_most, grouped, mebibytes, per_second, ratio, spread
+from benchmarks.retention.tables.where import where
+from benchmarks.tables.figure_table import FigureTable, Target
+from benchmarks.tables.section import Section
+from benchmarks.tables.wording import at_least, at_most, grouped, mebibytes, per_second, ratio, spread
 
 _HOW: Final = (
     "The limit is one unbounded DELETE of the same rows. Before each run the table is a fresh copy of one that "
@@ -33,7 +34,7 @@ def speed_section(part: SpeedPart) -> Section:
     return Section(
         title="Speed",
         how=_HOW,
-        part=part,
+        where=where(part),
         tables=[_table(part, table, beside_old=beside_old) for beside_old, table in product((False, True), Table)],
     )
 

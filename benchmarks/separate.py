@@ -23,7 +23,7 @@ async def run_separate(module: str, *arguments: str, given: str = "") -> str:
     root = project_folder()
     interpreter = root / INTERPRETER
     if not interpreter.exists():
-        raise SeparateProgramError(f"{INTERPRETER} is missing: start the benchmark with `make benchmark-retention`")
+        raise SeparateProgramError(f"{INTERPRETER} is missing: start the benchmark with `make`, see `make help`")
     process = await asyncio.create_subprocess_exec(
         interpreter, "-m", module, *arguments, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

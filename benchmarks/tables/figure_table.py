@@ -2,10 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table as RichTable
 from rich.text import Text
+
+NO_FIGURE: Final = "-"
+"""What a cell has where there is nothing to measure."""
+
+_NO_FIGURES: Final = frozenset({"", NO_FIGURE, "*"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,5 +59,5 @@ class FigureTable:
         return "\n".join(lines) + "\n"
 
     def _is_text(self, column: int) -> bool:
-        filled = [row[column] for row in self.rows if row[column]]
+        filled = [row[column] for row in self.rows if row[column] not in _NO_FIGURES]
         return not filled or not all(cell[0].isdigit() for cell in filled)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 from typing import TypeVar
 
-from benchmarks.retention.tables.figure_table import Target
+from benchmarks.tables.figure_table import Target
 
 T = TypeVar("T")
 

@@ -1,0 +1,1 @@
+"""What all pictures share. They are drawn in an environment of their own."""
