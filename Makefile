@@ -12,6 +12,9 @@ RUN := $(VENV)/bin/
 INSTALLED := $(VENV)/.installed
 # What only the benchmarks need: other libraries to compare with, and one that draws.
 PEERS := $(LOCAL)/benchmarks/venv/.installed
+# The task queues of the throughput benchmark do not go together: each has a lock file and an environment of its own.
+QUEUES := $(patsubst benchmarks/throughput/peers/%/requirements.in,%,$(wildcard benchmarks/throughput/peers/*/requirements.in))
+QUEUES_INSTALLED := $(QUEUES:%=$(LOCAL)/benchmarks/%/.installed)
 export UV_CACHE_DIR ?= $(CURDIR)/$(LOCAL)/uv-cache
 # A process that must compile all it imports takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -81,6 +84,10 @@ benchmark-retention: ROWS = 1000000
 benchmark-retention: $(INSTALLED) $(PEERS) ## Measure the clean-ups against limits and peers (BENCHMARK="--only speed")
 	@$(RUN)python -m benchmarks.retention --rows $(ROWS) $(BENCHMARK)
 
+.PHONY: benchmark-throughput
+benchmark-throughput: $(INSTALLED) $(PEERS) $(QUEUES_INSTALLED) ## Measure tasks/s, round trips and what workers cost, beside other task queues (BENCHMARK=--short)
+	@$(RUN)python -m benchmarks.throughput $(BENCHMARK)
+
 ##@ Check
 
 .PHONY: lint
@@ -99,11 +106,15 @@ format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet
 LOCK := pip compile pyproject.toml --all-extras --group dev $(LOCKING)
 PEERS_LOCK := pip compile --group pyproject.toml:benchmarks $(LOCKING)
+QUEUES_IN := benchmarks/throughput/peers
+QUEUE_LOCK := pip compile $(LOCKING) $(QUEUES_IN)
 
 .PHONY: lock
 lock: $(UV) ## Write requirements.lock from pyproject.toml
 	@$(UV) $(LOCK) --upgrade --output-file requirements.lock
 	@$(UV) $(PEERS_LOCK) --upgrade --output-file benchmarks/requirements.lock
+	@for queue in $(QUEUES); do \
+		$(UV) $(QUEUE_LOCK)/$$queue/requirements.in --upgrade --output-file $(QUEUES_IN)/$$queue/requirements.lock || exit 1; done
 
 .PHONY: lock-check
 lock-check: $(UV) ## Fail where requirements.lock does not fit pyproject.toml
@@ -113,6 +124,11 @@ lock-check: $(UV) ## Fail where requirements.lock does not fit pyproject.toml
 	@$(UV) $(PEERS_LOCK) --output-file $(LOCAL)/peers.lock
 	@cmp -s requirements.lock $(LOCAL)/requirements.lock && cmp -s benchmarks/requirements.lock $(LOCAL)/peers.lock || { \
 		echo 'requirements.lock does not fit pyproject.toml: run `make lock`' >&2; exit 1; }
+	@for queue in $(QUEUES); do \
+		cp $(QUEUES_IN)/$$queue/requirements.lock $(LOCAL)/queue.lock; \
+		$(UV) $(QUEUE_LOCK)/$$queue/requirements.in --output-file $(LOCAL)/queue.lock || exit 1; \
+		cmp -s $(QUEUES_IN)/$$queue/requirements.lock $(LOCAL)/queue.lock || { \
+			echo "$(QUEUES_IN)/$$queue: requirements.lock does not fit requirements.in: run \`make lock\`" >&2; exit 1; }; done
 
 .PHONY: clean
 clean: ## Remove what make installed, and the local databases
@@ -147,3 +163,8 @@ $(PEERS): $(UV) benchmarks/requirements.lock
 	@test -x $(@D)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(@D)
 	@$(UV) pip sync --quiet --python $(@D) --require-hashes benchmarks/requirements.lock
 	@touch $(PEERS)
+
+$(QUEUES_INSTALLED): $(LOCAL)/benchmarks/%/.installed: benchmarks/throughput/peers/%/requirements.lock $(UV)
+	@test -x $(@D)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(@D)
+	@$(UV) pip sync --quiet --python $(@D) --require-hashes $<
+	@touch $@

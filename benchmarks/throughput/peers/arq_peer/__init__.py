@@ -1,0 +1,1 @@
+"""arq, set up as `about` in `__main__.py` says."""

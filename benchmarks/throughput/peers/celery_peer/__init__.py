@@ -1,0 +1,1 @@
+"""Celery, set up as `about` in `__main__.py` says."""

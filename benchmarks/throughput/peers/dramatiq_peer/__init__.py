@@ -1,0 +1,1 @@
+"""dramatiq, set up as `about` in `__main__.py` says."""

@@ -1,0 +1,39 @@
+"""What sends tasks with dramatiq."""
+
+from dramatiq import Message
+
+from benchmarks.throughput.peers.dramatiq_peer.app import nothing
+from benchmarks.throughput.peers.program import Peer, serve
+from benchmarks.throughput.peers.protocol import About, Way
+
+
+class DramatiqPeer(Peer):
+    """dramatiq sends and waits without asyncio."""
+
+    about = About(
+        packages=("dramatiq", "redis", "hiredis"),
+        settings="8 threads a process (its default), hiredis, the results middleware for all actors",
+        acknowledged="after the result",
+        ways=(Way.ONE_BY_ONE,),
+        worker=(
+            *("-m", "dramatiq", "benchmarks.throughput.peers.dramatiq_peer.app"),
+            *("--processes", "{processes}", "--threads", "8", "--skip-logging"),
+        ),
+        unfinished="redis.call('HLEN', 'dramatiq:default.msgs')",
+        results="dramatiq-results:*",
+    )
+
+    async def start(self) -> None:
+        """Connect with the first send."""
+
+    async def send(self) -> Message[None]:
+        """Send a task."""
+        return nothing.send()
+
+    async def round_trip(self, interval: float | None) -> None:
+        """Send one and wait for its result."""
+        del interval
+        nothing.send().get_result(block=True, timeout=10_000)
+
+
+serve(DramatiqPeer())

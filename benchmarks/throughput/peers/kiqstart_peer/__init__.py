@@ -1,0 +1,1 @@
+"""kiqstart, in the project's own environment."""

@@ -1,0 +1,1 @@
+"""saq, set up as `about` in `__main__.py` says."""

@@ -1,0 +1,1 @@
+"""streaQ, set up as `about` in `__main__.py` says."""

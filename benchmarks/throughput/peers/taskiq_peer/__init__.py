@@ -1,0 +1,1 @@
+"""Plain taskiq on taskiq-redis, with its stream broker or its list broker."""
