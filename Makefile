@@ -72,7 +72,7 @@ migration: $(INSTALLED) ## Write a migration from the models' changes (name="add
 ##@ Measure
 
 .PHONY: benchmark-delivery
-benchmark-delivery: $(INSTALLED) ## Measure round trips and what tasks leave in Redis, beside plain taskiq
+benchmark-delivery: $(INSTALLED) ## Measure what finished tasks leave in Redis, beside plain taskiq
 	@$(RUN)python -m benchmarks.delivery $(BENCHMARK)
 
 .PHONY: benchmark-scheduling
@@ -85,7 +85,7 @@ benchmark-retention: $(INSTALLED) $(PEERS) ## Measure the clean-ups against limi
 	@$(RUN)python -m benchmarks.retention --rows $(ROWS) $(BENCHMARK)
 
 .PHONY: benchmark-throughput
-benchmark-throughput: $(INSTALLED) $(PEERS) $(QUEUES_INSTALLED) ## Measure tasks/s, round trips and what workers cost, beside other task queues (BENCHMARK=--short)
+benchmark-throughput: $(INSTALLED) $(PEERS) $(QUEUES_INSTALLED) ## Measure tasks/s, round trips and workers beside other task queues (BENCHMARK=--short)
 	@$(RUN)python -m benchmarks.throughput $(BENCHMARK)
 
 ##@ Check

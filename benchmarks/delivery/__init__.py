@@ -1,1 +1,1 @@
-"""How long a task takes from `kiq()` to its result, and what it leaves behind, beside plain taskiq."""
+"""What finished tasks leave behind in Redis, beside plain taskiq."""

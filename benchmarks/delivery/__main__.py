@@ -1,4 +1,4 @@
-"""Run it: `python -m benchmarks.delivery [--round-trips 500] [--tasks 100000]`."""
+"""Run it: `python -m benchmarks.delivery [--tasks 100000]`."""
 
 import argparse
 import asyncio
@@ -11,32 +11,29 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.delivery.app import KIQSTART, TASKIQ, make_broker
-from benchmarks.delivery.measurements import LeftBehind, RoundTrips, left_behind, round_trips
+from benchmarks.delivery.measurements import LeftBehind, left_behind
 from benchmarks.redis import benchmark_redis
 from kiqstart.infrastructure.redis.client import delete_keys
 from kiqstart.testing.processes import ProcessFactory, taskiq_command
 
 
 def main() -> None:
-    """Measure both brokers on one Redis, one after the other, and print a table for each question."""
+    """Measure both brokers on one Redis, one after the other, and print a table."""
     options = _options()
     with benchmark_redis() as (redis_url, folder):
         asyncio.run(_measure(redis_url, folder, options))
 
 
 async def _measure(redis_url: str, folder: Path, options: argparse.Namespace) -> None:
-    trips: dict[str, RoundTrips] = {}
     remains: dict[str, LeftBehind] = {}
     for name in (TASKIQ, KIQSTART):
         async with _worker(name, redis_url, folder) as redis:
             broker = make_broker(name, redis_url)
             await broker.startup()
-            trips[name] = await round_trips(broker, options.round_trips)
             remains[name] = await left_behind(broker, redis, options.tasks)
             await broker.shutdown()
         async with Redis.from_url(redis_url) as redis:
             await delete_keys(redis, name)
-    _print_trips(trips)
     _print_remains(remains)
 
 
@@ -53,16 +50,6 @@ async def _worker(name: str, redis_url: str, folder: Path) -> AsyncGenerator[Red
             yield redis
 
 
-def _print_trips(trips: dict[str, RoundTrips]) -> None:
-    table = Table(title="From kiq() to the result of a task that does nothing, one at a time, one worker (ms)")
-    for title in ("broker", "tasks", "p50", "p99", "plain taskiq's p50 / p50"):
-        table.add_column(title, justify="left" if title == "broker" else "right")
-    for name, one in trips.items():
-        ratio = trips[TASKIQ].p50 / one.p50
-        table.add_row(name, f"{one.count:,}", f"{one.p50:.2f}", f"{one.p99:.2f}", f"{ratio:.0f}")
-    Console().print(table)
-
-
 def _print_remains(remains: dict[str, LeftBehind]) -> None:
     table = Table(title="What is left in Redis when the tasks have ended and their results were read")
     for title in ("broker", "tasks", "entries", "pending", "keys", "MiB before", "MiB after"):
@@ -76,7 +63,6 @@ def _print_remains(remains: dict[str, LeftBehind]) -> None:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.delivery", description=__doc__)
-    parser.add_argument("--round-trips", type=int, default=500, help="tasks that are sent one by one and waited for")
     parser.add_argument("--tasks", type=int, default=100_000, help="tasks after which Redis is looked at")
     return parser.parse_args()
 

@@ -1,9 +1,7 @@
 """What is measured of a broker while one worker runs."""
 
 import asyncio
-import time
 from dataclasses import dataclass
-from statistics import quantiles
 from typing import TYPE_CHECKING, Final, cast
 
 from redis.asyncio import Redis
@@ -14,16 +12,6 @@ if TYPE_CHECKING:
 
 _AT_ONCE: Final = 500
 _SECONDS_TO_SETTLE: Final = 1.0
-_PLAIN_ROUND_TRIPS_SECONDS: Final = 20.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class RoundTrips:
-    """Milliseconds from send to result."""
-
-    count: int
-    p50: float
-    p99: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,20 +24,6 @@ class LeftBehind:
     keys: int
     memory_before: int
     memory_after: int
-
-
-async def round_trips(broker: AsyncBroker, count: int) -> RoundTrips:
-    """Send tasks one by one, each after the last one's result; a slow broker gets twenty seconds."""
-    task = _task(broker)
-    await (await task.kiq()).wait_result(timeout=10)
-    times: list[float] = []
-    began_at = time.perf_counter()
-    while len(times) < count and time.perf_counter() - began_at < _PLAIN_ROUND_TRIPS_SECONDS:
-        sent_at = time.perf_counter()
-        await (await task.kiq()).wait_result(timeout=10)
-        times.append((time.perf_counter() - sent_at) * 1000)
-    percentiles = quantiles(times, n=100)
-    return RoundTrips(count=len(times), p50=percentiles[49], p99=percentiles[98])
 
 
 async def left_behind(broker: AsyncBroker, redis: Redis, tasks: int) -> LeftBehind:

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from statistics import quantiles
 from typing import Final, cast
 
 from redis.asyncio import Redis
 from taskiq import ScheduledTask, ScheduleSource
 
+from benchmarks.process_tree import cpu_seconds
 from benchmarks.scheduling.app import TASK
 
 _SECONDS_AHEAD: Final = 5.0
@@ -57,10 +57,10 @@ async def lateness(source: ScheduleSource, redis: Redis, stream: str, *, count: 
 
 
 async def cpu_share(pid: int, seconds: float) -> float:
-    """The share of one core that a process takes."""
-    before = _cpu_seconds(pid)
+    """The share of one core that a process, which leads a session, takes with all others of it."""
+    before = cpu_seconds(pid)
     await asyncio.sleep(seconds)
-    return (_cpu_seconds(pid) - before) / seconds
+    return (cpu_seconds(pid) - before) / seconds
 
 
 async def _add(source: ScheduleSource, due: Sequence[datetime]) -> list[str]:
@@ -68,8 +68,3 @@ async def _add(source: ScheduleSource, due: Sequence[datetime]) -> list[str]:
     for place in range(0, len(schedules), _AT_ONCE):
         await asyncio.gather(*(source.add_schedule(one) for one in schedules[place : place + _AT_ONCE]))
     return [one.schedule_id for one in schedules]
-
-
-def _cpu_seconds(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / 100

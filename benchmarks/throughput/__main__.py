@@ -64,8 +64,7 @@ def _contestants(options: Options) -> Sequence[Installed]:
         return (KIQSTART, TASKIQ_HERE)
     if options.peers is None:
         return tuple(ALL.values())
-    # All others are compared with plain taskiq.
-    return tuple(one for one in ALL.values() if one is TASKIQ or one.name in options.peers)
+    return tuple(one for one in ALL.values() if one in {KIQSTART, TASKIQ} or one.name in options.peers)
 
 
 def _plan(options: Options, servers: Servers, redis_url: str, folder: Path) -> Plan:

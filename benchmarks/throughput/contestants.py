@@ -51,6 +51,6 @@ ALL: Final = {
 TASKIQ_HERE: Final = Installed(name=TASKIQ.name, peer=TASKIQ.peer, environment=None)
 # Bare loops with the commands that a durable queue cannot do without, and nothing else.
 LIMITS: Final = (
-    Installed(name="limit, redis-py", peer="limits_peer", environment="taskiq_peer", share=10),
-    Installed(name="limit, hiredis", peer="limits_peer", environment="taskiq_peer", share=10),
+    Installed(name="limit, redis-py", peer="limits_peer", environment=None, share=10),
+    Installed(name="limit, hiredis", peer="limits_peer", environment=None, share=10),
 )

@@ -9,7 +9,7 @@ from benchmarks.throughput.entrants import enter
 from benchmarks.throughput.peers.protocol import Way
 from benchmarks.throughput.plan import Entrant, Plan
 from benchmarks.throughput.results import Figure, FiguresPart, Measure
-from benchmarks.throughput.sending import send
+from benchmarks.throughput.sending import send_each_way
 
 
 async def measure_limits(plan: Plan) -> FiguresPart:
@@ -19,7 +19,7 @@ async def measure_limits(plan: Plan) -> FiguresPart:
     for repetition in range(plan.repeat):
         for loop in loops:
             plan.progress.say(f"limits, {repetition + 1} of {plan.repeat}: {loop.name}")
-            figures += [await send(plan, loop, way) for way in Way]
+            figures += await send_each_way(plan, loop)
             for processes in (1, 2):
                 figures += await _run(plan, loop, processes)
     return FiguresPart(

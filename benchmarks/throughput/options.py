@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.throughput.contestants import ALL
+from benchmarks.throughput.contestants import ALL, KIQSTART, TASKIQ
 
 _SHORT_TASKS = 300
 _TASKS = 20_000
@@ -37,8 +37,9 @@ def parse(home: Path, parts: Sequence[str]) -> Options:
     add("--repeat", type=int, help="how often each measurement is made; medians count (3)")
     add("--limit", type=float, default=180, help="seconds after which a run is stopped (180)")
     add("--only", nargs="+", choices=parts, metavar="PART", help=f"measure these parts only: {', '.join(parts)}")
-    names = ", ".join(ALL)
-    add("--peers", nargs="*", choices=ALL, metavar="NAME", help=f"measure these only, beside taskiq stream: {names}")
+    peers = [name for name in ALL if name not in {KIQSTART.name, TASKIQ.name}]
+    of = f"measure {KIQSTART.name}, {TASKIQ.name} and these only: {', '.join(peers)}"
+    add("--peers", nargs="*", choices=peers, metavar="NAME", help=of)
     add(
         "--short", action="store_true", help=f"whether it works: kiqstart and taskiq stream, {_SHORT_TASKS} tasks, once"
     )

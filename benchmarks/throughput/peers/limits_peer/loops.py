@@ -65,7 +65,11 @@ class Hiredis(Loop):
 
     def execute(self, commands: Sequence[Command]) -> list[object]:
         """Send commands and return their replies."""
-        self._socket.sendall(b"".join(hiredis.pack_command(command) for command in commands))
+        packed = (
+            hiredis.pack_command(command)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]  # its stub has one element
+            for command in commands
+        )
+        self._socket.sendall(b"".join(packed))
         replies: list[object] = []
         while len(replies) < len(commands):
             reply = self._reader.gets()
