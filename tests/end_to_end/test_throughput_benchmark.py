@@ -87,7 +87,7 @@ def test_nothing_is_left_after_ctrl_c(redis_url: str, database_url: str, tmp_pat
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 60
-    while not any("taskiq" in command and "worker" in command for command in processes_of(tmp_path)):
+    while not any("kiqstart\0worker" in command for command in processes_of(tmp_path)):
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -28,12 +28,12 @@ serve(
     KiqstartPeer(
         About(
             packages=("kiqstart", "taskiq", "redis", "hiredis", "uvloop", "orjson"),
-            settings="`StreamBroker` with its defaults, and `taskiq worker --max-async-tasks 100`; bulk is `kiq_many`",
+            settings="`StreamBroker` and `kiqstart worker` with their defaults, 100 tasks at once; bulk is `kiq_many`",
             acknowledged="with the result",
             ways=(Way.ONE_BY_ONE, Way.IN_FLIGHT, Way.BULK),
             worker=(
-                *("-m", "taskiq", "worker", "benchmarks.throughput.peers.kiqstart_peer.app:broker"),
-                *("--workers", "{processes}", "--max-async-tasks", "100", "--log-level", "WARNING"),
+                *("-m", "kiqstart", "worker", "benchmarks.throughput.peers.kiqstart_peer.app:broker"),
+                *("--workers", "{processes}", "--log-level", "WARNING"),
             ),
             unfinished=f"redis.call('XLEN', '{QUEUE}')",
             results="result:*",
