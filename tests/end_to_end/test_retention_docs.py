@@ -38,11 +38,11 @@ MODEL, POLICY, PROGRAM, MORE_TABLES = re.findall(r"^```python\n(.*?)^```$", RETE
 # Runs commands one after another: each process costs a second to start.
 KIQSTART = """
 import json, sys
-from kiqstart.delivery.cli.main import main
+from kiqstart.delivery.cli.main import run_command
 
 for sys.argv[1:] in json.loads(sys.argv[1]):
     try:
-        main()
+        run_command()
     except SystemExit as ended:
         if ended.code:
             raise

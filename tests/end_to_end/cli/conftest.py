@@ -8,7 +8,7 @@ import pytest
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Answer, Kiqstart, look_once
 
-from kiqstart.delivery.cli.main import main
+from kiqstart.delivery.cli.main import run_command
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def kiqstart_here(
             during.setattr(sys, "stdin", io.StringIO(stdin))
             during.setattr(sys, "excepthook", sys.excepthook)
             with pytest.raises(SystemExit) as ended:
-                main()
+                run_command()
         captured = capsys.readouterr()
         return Answer(int(ended.value.code or 0), captured.out, captured.err)
 

@@ -3,12 +3,16 @@
 import logging
 import sys
 from enum import StrEnum
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-import structlog
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+# structlog is imported where tasks are run: it imports rich, and commands that only look at a queue write no log.
 
 
 class LogFormat(StrEnum):
@@ -29,14 +33,16 @@ class LogSettings(BaseSettings):
 
 def configure_logging(settings: LogSettings) -> None:
     """Send the standard library's log, which taskiq and SQLAlchemy write to, through structlog to standard error."""
-    shared: list[structlog.typing.Processor] = [
+    import structlog
+
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderers: list[structlog.typing.Processor] = (
+    renderers: list[Processor] = (
         [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
         if settings.format is LogFormat.JSON
         else [
@@ -58,7 +64,9 @@ class TaskLogMiddleware(TaskiqMiddleware):
 
     def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
         """Bind the task to the log's context, which is the receiver's asyncio task for this message."""
-        structlog.contextvars.bind_contextvars(task_id=message.task_id, task_name=message.task_name)
+        from structlog.contextvars import bind_contextvars
+
+        bind_contextvars(task_id=message.task_id, task_name=message.task_name)
         return message
 
     def post_save(self, message: TaskiqMessage, result: TaskiqResult[object]) -> None:

@@ -47,4 +47,7 @@ def run_here(options: WorkerOptions, *, name: str = "worker-0", parent: "socket.
     gc.disable()
     from kiqstart.infrastructure.taskiq.worker.serving import serve
 
-    return serve(options, ending, name=name)
+    exit_code = serve(options, ending, name=name)
+    # Python looks through everything once more at its end, but for what is frozen.
+    gc.freeze()
+    return exit_code

@@ -11,7 +11,7 @@ from kiqstart.delivery.cli import main
 from kiqstart.infrastructure.taskiq.worker import group
 group.Group.run = lambda self: print([name for name in {HEAVY!r} if name in sys.modules]) or 3
 sys.argv = ["kiqstart", "worker", "--workers", "2"]
-main.main()
+main.run_command()
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert done.stderr == ""
