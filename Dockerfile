@@ -21,4 +21,4 @@ ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 LOG_FORMAT=json
 WORKDIR /app
 USER kiqstart
 # Named by compose.yaml: the worker, the scheduler, or `kiqstart migrate`.
-CMD ["taskiq", "worker", "--no-configure-logging", "kiqstart.delivery.tasks.app:broker"]
+CMD ["kiqstart", "worker", "--no-configure-logging"]

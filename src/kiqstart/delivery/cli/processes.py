@@ -11,15 +11,15 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-# A worker's manager looks for signals once a second, and the worker then ends its wait for the next task.
+# Far more than either takes, unless a task goes on.
 _SECONDS_TO_END: Final = 10.0
 _SECONDS_TO_DIE: Final = 1.0
 _POLL_SECONDS: Final = 0.01
 _LONGEST_LINE: Final = 2**24
 
 
-class TaskiqProcesses:
-    """`taskiq` commands as children, each in a process group of its own, so that a Ctrl-C reaches only this process.
+class ChildProcesses:
+    """Python programs as children, each in a process group of its own, so that a Ctrl-C reaches only this process.
 
     Leaving the `async with` block ends all of them with all of their children: asked first, killed after ten seconds.
 
@@ -32,11 +32,11 @@ class TaskiqProcesses:
         self._processes: dict[str, Process] = {}
         self._readers: list[asyncio.Task[None]] = []
 
-    async def start(self, name: str, *arguments: str) -> None:
-        """Run `taskiq` with these arguments."""
+    async def start(self, name: str, program: str, *arguments: str) -> None:
+        """Run a program, which is a module such as `taskiq`, with these arguments."""
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *("-m", "taskiq", *arguments),
+            *("-m", program, *arguments),
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,

@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Final
 
-from kiqstart.delivery.cli.processes import TaskiqProcesses
+from kiqstart.delivery.cli.processes import ChildProcesses
 from kiqstart.delivery.cli.servers import migrate_local, servers, without_password
 from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
 from kiqstart.infrastructure.database.settings import DatabaseSettings
@@ -38,10 +38,11 @@ def run_up() -> int:
 
 
 async def _worker_and_scheduler() -> int:
-    async with TaskiqProcesses(_show_line) as processes:
-        app = "kiqstart.delivery.tasks.app"
-        await processes.start("worker", "worker", "--no-configure-logging", f"{app}:broker")
-        await processes.start("scheduler", "scheduler", "--no-configure-logging", f"{app}:scheduler")
+    async with ChildProcesses(_show_line) as processes:
+        await processes.start("worker", "kiqstart", "worker", "--no-configure-logging", "--workers", "2")
+        await processes.start(
+            "scheduler", "taskiq", "scheduler", "--no-configure-logging", "kiqstart.delivery.tasks.app:scheduler"
+        )
         name, code = await processes.first_end()
         _show(f"The {name} has ended with exit code {code}; so the rest ends, too.")
         return code

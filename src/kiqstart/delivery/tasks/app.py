@@ -1,6 +1,6 @@
 """What the worker and the scheduler are started with.
 
-taskiq worker kiqstart.delivery.tasks.app:broker
+kiqstart worker        # or: taskiq worker kiqstart.delivery.tasks.app:broker
 taskiq scheduler kiqstart.delivery.tasks.app:scheduler
 """
 

@@ -105,7 +105,7 @@ class _Demo:
         if redis is None:
             self._screen.step("no Redis: taskiq's InMemoryBroker runs the tasks in this process, nothing is durable")
         else:
-            self._screen.step(f"{redis}, with a real `taskiq worker` and a real `taskiq scheduler`")
+            self._screen.step(f"{redis}, with a real worker and a real scheduler")
 
     async def _write_rows(self, engine: AsyncEngine) -> None:
         plan, start = Plan.of(self._rows), time.monotonic()

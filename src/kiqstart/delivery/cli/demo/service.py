@@ -12,7 +12,7 @@ from taskiq import TaskiqScheduler
 from taskiq.api import run_scheduler_task
 
 from kiqstart.delivery.cli.demo.errors import DemoError
-from kiqstart.delivery.cli.processes import TaskiqProcesses
+from kiqstart.delivery.cli.processes import ChildProcesses
 
 _LAST_LINES: Final = 20
 
@@ -42,7 +42,7 @@ async def process_service(on_line: Callable[[str], None]) -> AsyncGenerator[Serv
         last_lines.append(f"{name}: {line}")
         on_line(line)
 
-    async with TaskiqProcesses(take) as processes:
+    async with ChildProcesses(take) as processes:
         yield _ProcessService(processes, last_lines)
 
 
@@ -58,19 +58,18 @@ async def in_process_service(scheduler: TaskiqScheduler, on_line: Callable[[str]
 
 
 class _ProcessService:
-    def __init__(self, processes: TaskiqProcesses, last_lines: deque[str]) -> None:
+    def __init__(self, processes: ChildProcesses, last_lines: deque[str]) -> None:
         self._processes = processes
         self._last_lines = last_lines
 
     async def start_worker(self) -> None:
-        """Run `taskiq worker`."""
-        app = "kiqstart.delivery.tasks.app:broker"
-        await self._processes.start("worker", "worker", "--no-configure-logging", "--workers", "1", app)
+        """Run `kiqstart worker`."""
+        await self._processes.start("worker", "kiqstart", "worker", "--no-configure-logging")
 
     async def start_scheduler(self) -> None:
         """Run `taskiq scheduler`."""
         app = "kiqstart.delivery.cli.demo.app:scheduler"
-        await self._processes.start("scheduler", "scheduler", "--no-configure-logging", app)
+        await self._processes.start("scheduler", "taskiq", "scheduler", "--no-configure-logging", app)
 
     async def fail(self) -> NoReturn:
         """Wait for the first end, and show the last lines of the logs."""
