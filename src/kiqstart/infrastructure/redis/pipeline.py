@@ -23,8 +23,10 @@ from kiqstart.infrastructure.redis.raw_connection import (
 
 # Bytes of a command from which on it waits for no others.
 _LARGE: Final = 16_384
-# A loop that was blocked calls a timer before it reads what has arrived meanwhile. So a time-out is looked at twice.
-_SECONDS_TO_READ: Final = 0.1
+# A loop that was blocked may call a timer before it reads what has arrived meanwhile, or even sends what was asked. So
+# a connection is given up only when it was still silent after several further turns.
+_FURTHER_TURNS: Final = 5
+_SECONDS_BETWEEN_TURNS: Final = 0.02
 
 
 class AnswerProtocol(TakenOverProtocol):
@@ -40,14 +42,13 @@ class AnswerProtocol(TakenOverProtocol):
         """Whether an answer is outstanding."""
         return bool(self._waiting)
 
-    def send(self, command: tuple[Value, ...], answer: "asyncio.Future[object]") -> None:
-        """Send a command with all others of this turn of the event loop."""
-        packed = pack(*command)
-        self._out.append(packed)
+    def send(self, command: bytes, answer: "asyncio.Future[object]") -> None:
+        """Send a packed command with all others of this turn of the event loop."""
+        self._out.append(command)
         if not self._waiting:
             self.heard_at = self._loop.time()
         self._waiting.append(answer)
-        if len(packed) > _LARGE:
+        if len(command) > _LARGE:
             self._flush()
         elif len(self._out) == 1:
             self._loop.call_soon(self._flush)
@@ -91,20 +92,25 @@ class RedisPipeline:
         self._timeout = timeout
         self._protocol: AnswerProtocol | None = None
         self._connection: RawConnection | None = None
-        self._backlog: list[tuple[tuple[Value, ...], asyncio.Future[object]]] = []
+        self._backlog: list[tuple[bytes, asyncio.Future[object]]] = []
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def execute_command(self, *command: Value) -> "asyncio.Future[object]":
-        """Send a command; its answer, or a `RedisError`, is the future's."""
+        """Send a command; its answer, or a `RedisError`, is the future's.
+
+        Raises:
+            TypeError, UnicodeEncodeError: a part of it is nothing that can be sent; the others' commands are.
+        """
+        packed = pack(*command)
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         protocol = self._protocol
         if protocol is None or protocol.is_lost:
-            self._backlog.append((command, answer))
+            self._backlog.append((packed, answer))
             if self._connecting is None:
                 self._connecting = asyncio.create_task(self._connect(), name="redis connection")
         else:
-            protocol.send(command, answer)
+            protocol.send(packed, answer)
             if self._timer is None:
                 self._set_timer(self._timeout)
         return answer
@@ -119,55 +125,61 @@ class RedisPipeline:
 
     async def aclose(self) -> None:
         """Let the connection go; answers that are outstanding become errors."""
+        error = RedisConnectionError("the client is closed")
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
+            # It may not have had the time to begin.
+            self._connecting = None
+        self._fail_backlog(error)
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        await self._disconnect()
+        if self._protocol is not None:
+            self._protocol.abort(error)
+        await self._disconnect(nowait=False)
 
     async def _connect(self) -> None:
-        error: BaseException | None = None
         try:
-            await self._disconnect()
+            await self._disconnect(nowait=True)
             self._connection = await self._open()
-            self._protocol = AnswerProtocol(self._connection.hand_over())
-        except BaseException as caught:  # noqa: BLE001  # handed to those who wait
-            error = caught
+            protocol = self._protocol = AnswerProtocol(self._connection.hand_over())
+        except Exception as error:  # noqa: BLE001  # handed to those who wait
+            self._fail_backlog(error)
+            return
         finally:
             self._connecting = None
         backlog, self._backlog = self._backlog, []
         for command, answer in backlog:
-            if answer.done():
-                continue
-            if self._protocol is not None and error is None:
-                self._protocol.send(command, answer)
-            elif isinstance(error, Exception):
-                answer.set_exception(error)
-            else:
-                answer.set_exception(RedisConnectionError("the client is closed"))
+            if not answer.done():
+                protocol.send(command, answer)
         if self._timer is None:
             self._set_timer(self._timeout)
 
-    async def _disconnect(self) -> None:
+    def _fail_backlog(self, error: Exception) -> None:
+        backlog, self._backlog = self._backlog, []
+        for _, answer in backlog:
+            if not answer.done():
+                answer.set_exception(error)
+
+    async def _disconnect(self, *, nowait: bool) -> None:
         connection, self._connection, self._protocol = self._connection, None, None
         if connection is not None:
-            await connection.disconnect(nowait=True)
+            await connection.disconnect(nowait=nowait)
 
     def _set_timer(self, seconds: float) -> None:
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
-    def _look(self, *, is_second: bool = False) -> None:
+    def _look(self, turns: int = 0) -> None:
         self._timer = None
         protocol = self._protocol
         if protocol is None or not protocol.is_waiting:
             return
-        left = protocol.heard_at + self._timeout - asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        left = protocol.heard_at + self._timeout - loop.time()
         if left > 0:
             self._set_timer(left)
-        elif is_second:
-            protocol.abort(RedisTimeoutError(f"no answer for {self._timeout:g} s"))
+        elif turns < _FURTHER_TURNS:
+            self._timer = loop.call_later(_SECONDS_BETWEEN_TURNS, self._look, turns + 1)
         else:
-            loop = asyncio.get_running_loop()
-            self._timer = loop.call_later(_SECONDS_TO_READ, lambda: self._look(is_second=True))
+            protocol.abort(RedisTimeoutError(f"no answer for {self._timeout:g} s"))
