@@ -1,6 +1,7 @@
 """Redis servers of the tests' own, on free ports: one, a master with its replica and Sentinel, a cluster, with TLS."""
 
 import random
+import signal
 import socket
 import subprocess
 import time
@@ -56,6 +57,16 @@ class Server:
             self._process.kill()
             self._process.wait(_SECONDS)
             self._process = None
+
+    def freeze(self) -> None:
+        """Let it stand still: connections stay, and nothing is answered."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Let it go on."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGCONT)
 
     @contextmanager
     def client(self) -> Generator[Redis]:

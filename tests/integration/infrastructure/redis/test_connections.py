@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
+from kiqstart.infrastructure.redis.pipeline import RedisPipeline
 from kiqstart.testing import eventually
 
 AsyncClient = Redis | RedisCluster
@@ -35,7 +36,7 @@ async def client(url: str) -> AsyncGenerator[AsyncClient]:
     await client.aclose()
 
 
-async def run(client: AsyncClient, *command: str | bytes | int) -> object:
+async def run(client: AsyncClient | RedisPipeline, *command: str | bytes | int) -> object:
     return cast("object", await client.execute_command(*command))
 
 
@@ -82,6 +83,20 @@ async def test_replies_have_one_shape(url: str, client: AsyncClient) -> None:
     assert found[6:] == [[b"{t}s", [1, b"a", None], 1], 1]
 
 
+async def test_a_pipeline_answers_each_of_many_who_ask_at_once(url: str) -> None:
+    pipeline = RedisConnections(url).pipeline(timeout=3.0)
+    try:
+        # redis-py's client of a cluster fails some who ask while it still looks for the nodes.
+        await run(pipeline, "GET", "{t}0")
+        await asyncio.gather(*(run(pipeline, "SET", f"{{t}}{number}", number) for number in range(50)))
+        asked = (run(pipeline, "GET", f"{{t}}{number}") for number in range(50))
+        assert await asyncio.gather(*asked) == [str(number).encode() for number in range(50)]
+        script = "return {KEYS[1], {1, 'a', false}, redis.call('get', KEYS[1])}"
+        assert await pipeline.eval(script, 1, "{t}7") == [b"{t}7", [1, b"a", None], b"7"]
+    finally:
+        await pipeline.aclose()
+
+
 async def test_a_message_reaches_its_subscriber(client: AsyncClient) -> None:
     subscription = client.pubsub()
     try:
@@ -103,7 +118,10 @@ async def test_a_message_reaches_its_subscriber(client: AsyncClient) -> None:
         await subscription.aclose()
 
 
-async def test_a_command_is_not_sent_again_when_its_connection_ends(url: str, client: AsyncClient) -> None:
+@pytest.mark.parametrize("is_pipeline", [False, True])
+async def test_a_command_is_not_sent_again_when_its_connection_ends(url: str, *, is_pipeline: bool) -> None:
+    connections = RedisConnections(url)
+    client = connections.pipeline(timeout=3.0) if is_pipeline else connections.async_client(timeout=3.0)
     waiting = asyncio.ensure_future(run(client, "BLPOP", "{t}list", 20))
 
     async def waits() -> bool:
@@ -113,6 +131,7 @@ async def test_a_command_is_not_sent_again_when_its_connection_ends(url: str, cl
     await kill_all_others(url)
     with pytest.raises(RedisConnectionError):
         await asyncio.wait_for(waiting, 3)
+    await client.aclose()
     assert await blocked_clients(url) == 0
 
 
@@ -164,15 +183,16 @@ async def test_a_connection_that_the_server_has_closed_is_replaced(url: str, cli
 
 @pytest.mark.parametrize("url", NOWHERE)
 async def test_a_redis_that_is_not_there_is_a_connection_error(url: str) -> None:
-    client = RedisConnections(url, connect_timeout=1.0).async_client(timeout=1.0)
-    try:
-        for _ in range(2):
-            with pytest.raises(RedisConnectionError, match=r"127\.0\.0\.1:") as caught:
-                await run(client, "GET", "x")
-            assert "\n" not in str(caught.value)
-            assert "<" not in str(caught.value)
-    finally:
-        await client.aclose()
+    connections = RedisConnections(url, connect_timeout=1.0)
+    for client in (connections.async_client(timeout=1.0), connections.pipeline(timeout=1.0)):
+        try:
+            for _ in range(2):
+                with pytest.raises(RedisConnectionError, match=r"127\.0\.0\.1:") as caught:
+                    await run(client, "GET", "x")
+                assert "\n" not in str(caught.value)
+                assert "<" not in str(caught.value)
+        finally:
+            await client.aclose()
 
 
 @pytest.mark.parametrize("url", NOWHERE)
@@ -189,10 +209,11 @@ def test_a_redis_that_is_not_there_is_a_connection_error_in_a_thread_too(url: st
 
 
 async def test_a_wrong_password_is_refused(url: str) -> None:
-    client = RedisConnections(url.replace("://:", "://:not-", 1)).async_client(timeout=1.0)
-    try:
-        with pytest.raises(RedisConnectionError, match=r"(?i)password") as caught:
-            await run(client, "GET", "x")
-        assert isinstance(caught.value, AuthenticationError) or url.startswith("cluster")
-    finally:
-        await client.aclose()
+    connections = RedisConnections(url.replace("://:", "://:not-", 1))
+    for client in (connections.async_client(timeout=1.0), connections.pipeline(timeout=1.0)):
+        try:
+            with pytest.raises(RedisConnectionError, match=r"(?i)password") as caught:
+                await run(client, "GET", "x")
+            assert isinstance(caught.value, AuthenticationError) or url.startswith("cluster")
+        finally:
+            await client.aclose()

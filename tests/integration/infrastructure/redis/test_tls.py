@@ -34,19 +34,23 @@ def url(request: pytest.FixtureRequest, certificate: Certificate, tmp_path: Path
 
 async def test_a_server_is_trusted_by_its_authority(url: str, certificate: Certificate) -> None:
     found = RedisConnections(f"{url}?ssl_ca_certs={certificate.certificate}")
-    client, sync = found.async_client(timeout=3.0), await asyncio.to_thread(found.sync_client, timeout=3.0)
+    client, pipeline = found.async_client(timeout=3.0), found.pipeline(timeout=3.0)
+    sync = await asyncio.to_thread(found.sync_client, timeout=3.0)
     try:
         assert await client.set("x", 1)
+        assert await pipeline.eval("return redis.call('get', KEYS[1])", 1, "x") == b"1"
         assert await asyncio.to_thread(sync.get, "x") == b"1"
     finally:
         await client.aclose()
+        await pipeline.aclose()
         sync.close()
 
 
 async def test_a_stranger_is_refused(url: str) -> None:
-    client = RedisConnections(url).async_client(timeout=3.0)
-    try:
-        with pytest.raises(RedisConnectionError, match="certificate verify failed"):
-            await client.get("x")
-    finally:
-        await client.aclose()
+    connections = RedisConnections(url)
+    for client in (connections.async_client(timeout=3.0), connections.pipeline(timeout=3.0)):
+        try:
+            with pytest.raises(RedisConnectionError, match="certificate verify failed"):
+                await client.eval("return 1", 1, "x")
+        finally:
+            await client.aclose()
