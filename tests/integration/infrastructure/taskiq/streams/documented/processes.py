@@ -1,0 +1,11 @@
+"""A task for processes; each of them imports it from here."""
+
+import os
+
+from taskiq import async_shared_broker
+
+
+@async_shared_broker.task("add-in-a-process")
+def add(one: int, other: int) -> tuple[int, int]:
+    """A sum, and the process that has made it."""
+    return one + other, os.getpid()
