@@ -5,10 +5,16 @@ from taskiq import AsyncBroker, InMemoryBroker
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers
 
 from kiqstart.infrastructure.taskiq.in_memory import DelayingInMemoryBroker
+from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
 
 
 @pytest.fixture(params=["stream", "delaying", "taskiq"])
 def any_broker(request: pytest.FixtureRequest, brokers: Brokers) -> AsyncBroker:
     if request.param == "stream":
         return brokers()
-    return DelayingInMemoryBroker() if request.param == "delaying" else InMemoryBroker()
+    if request.param == "taskiq":
+        return InMemoryBroker()
+    broker = DelayingInMemoryBroker()
+    # kiqstart's receiver takes any broker's messages.
+    broker.receiver = StreamReceiver(broker, executor=broker.executor, max_async_tasks=30)
+    return broker
