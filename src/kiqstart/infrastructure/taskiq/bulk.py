@@ -10,7 +10,7 @@ from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.exceptions import SendTaskError
 
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, MessageTemplate, Outgoing
-from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, sees_sends
+from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, hooks_of
 from kiqstart.infrastructure.taskiq.sent_task import SentTask
 
 P = ParamSpec("P")
@@ -66,7 +66,8 @@ class BulkSending:
         self._broker = broker
         self._prepare = prepare
         self._return_type = return_type
-        self._is_watched = sees_sends(broker)
+        hooks = hooks_of(broker)
+        self._is_watched = bool(hooks.pre_send or hooks.post_send)
         self._template: MessageTemplate | None = None
         self._tasks: list[SentTask[Any] | None] = []
         self._error: BaseException | None = None

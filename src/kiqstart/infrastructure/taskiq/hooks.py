@@ -1,32 +1,73 @@
-"""Calling middlewares, and only those that have something to say."""
+"""Calling middlewares' hooks, and only those that a middleware has."""
 
+from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
+from typing import Any
+from weakref import WeakKeyDictionary
 
-from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware
+from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+
+Sent = Callable[[TaskiqMessage], TaskiqMessage | Awaitable[TaskiqMessage]]
+Seen = Callable[[TaskiqMessage], Awaitable[None] | None]
+Ended = Callable[[TaskiqMessage, TaskiqResult[Any]], Awaitable[None] | None]
+Failed = Callable[[TaskiqMessage, TaskiqResult[Any], BaseException], Awaitable[None] | None]
 
 
-def sees_sends(broker: AsyncBroker) -> bool:
-    """Whether a middleware has to see each message that is sent."""
-    return any(
-        type(middleware).pre_send is not TaskiqMiddleware.pre_send
-        or type(middleware).post_send is not TaskiqMiddleware.post_send
-        for middleware in broker.middlewares
-    )
+class Hooks:
+    """The hooks that a broker's middlewares have, each kind in the order in which taskiq calls it.
+
+    Args:
+        middlewares: in the order in which they were added.
+    """
+
+    def __init__(self, middlewares: Sequence[TaskiqMiddleware]) -> None:
+        base = TaskiqMiddleware
+        inwards, outwards = list(middlewares), list(reversed(middlewares))
+        self.middlewares = inwards
+        self.pre_send: list[Sent] = [one.pre_send for one in inwards if type(one).pre_send is not base.pre_send]
+        self.post_send: list[Seen] = [one.post_send for one in outwards if type(one).post_send is not base.post_send]
+        self.pre_execute: list[Sent] = [
+            one.pre_execute for one in inwards if type(one).pre_execute is not base.pre_execute
+        ]
+        self.post_execute: list[Ended] = [
+            one.post_execute for one in outwards if type(one).post_execute is not base.post_execute
+        ]
+        self.on_error: list[Failed] = [one.on_error for one in outwards if type(one).on_error is not base.on_error]
+        self.post_save: list[Ended] = [one.post_save for one in outwards if type(one).post_save is not base.post_save]
+
+
+_by_broker: WeakKeyDictionary[AsyncBroker, Hooks] = WeakKeyDictionary()
+
+
+def hooks_of(broker: AsyncBroker) -> Hooks:
+    """The hooks of a broker's middlewares as they are now."""
+    hooks = _by_broker.get(broker)
+    if hooks is None or hooks.middlewares != broker.middlewares:
+        hooks = _by_broker[broker] = Hooks(broker.middlewares)
+    return hooks
+
+
+async def changed(hooks: Sequence[Sent], message: TaskiqMessage) -> TaskiqMessage:
+    """Let hooks see, and change, a message."""
+    for hook in hooks:
+        returned = hook(message)
+        if returned is not message:
+            message = await returned if isawaitable(returned) else returned
+    return message
+
+
+async def finished(returned: object) -> None:
+    """Wait for a hook that is async."""
+    if returned is not None and isawaitable(returned):
+        await returned
 
 
 async def before_send(broker: AsyncBroker, message: TaskiqMessage) -> TaskiqMessage:
     """Let the middlewares see, and change, a message that is to be sent."""
-    for middleware in broker.middlewares:
-        if type(middleware).pre_send is not TaskiqMiddleware.pre_send:
-            changed = middleware.pre_send(message)
-            message = await changed if isawaitable(changed) else changed
-    return message
+    return await changed(hooks_of(broker).pre_send, message)
 
 
 async def after_send(broker: AsyncBroker, message: TaskiqMessage) -> None:
     """Tell the middlewares that a message was sent."""
-    for middleware in reversed(broker.middlewares):
-        if type(middleware).post_send is not TaskiqMiddleware.post_send:
-            seen = middleware.post_send(message)
-            if isawaitable(seen):
-                await seen
+    for hook in hooks_of(broker).post_send:
+        await finished(hook(message))

@@ -17,7 +17,6 @@ from taskiq import (
     Context,
     NoResultError,
     TaskiqMessage,
-    TaskiqMiddleware,
     TaskiqResult,
     TaskiqState,
 )
@@ -26,6 +25,8 @@ from taskiq.receiver.params_parser import parse_params
 from taskiq.receiver.receiver import Receiver, logger
 from taskiq_dependencies import DependencyGraph
 from taskiq_dependencies.ctx import AsyncResolveContext
+
+from kiqstart.infrastructure.taskiq.hooks import changed, finished, hooks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +91,8 @@ class RunningReceiver(Receiver):
         raise_err: bool = False,
     ) -> None:
         """Run a task, with all hooks of the middlewares, and store its result."""
-        for middleware in self.broker.middlewares:
-            if type(middleware).pre_execute is not TaskiqMiddleware.pre_execute:
-                changed = middleware.pre_execute(message)
-                message = await changed if isawaitable(changed) else changed
+        hooks = hooks_of(self.broker)
+        message = await changed(hooks.pre_execute, message)
         ack_time = self._get_ack_time(message)
         logger.info("Executing task %s with ID: %s", message.task_name, message.task_id)
         if ack_time is AcknowledgeType.WHEN_RECEIVED and acks.is_ackable:
@@ -101,9 +100,8 @@ class RunningReceiver(Receiver):
         result = await self.run_task(task.original_func, message, acks)
         if ack_time is AcknowledgeType.WHEN_EXECUTED and acks.is_ackable:
             await acks.ack()
-        for middleware in reversed(self.broker.middlewares):
-            if type(middleware).post_execute is not TaskiqMiddleware.post_execute:
-                await _finished(middleware.post_execute(message, result))
+        for hook in hooks.post_execute:
+            await finished(hook(message, result))
         try:
             await self._save(message, result)
         except Exception:
@@ -119,10 +117,7 @@ class RunningReceiver(Receiver):
         """Run a task's function, and give its result or its error; the middlewares hear of an error."""
         if message.task_name not in self.known_tasks:
             self._prepare_task(message.task_name, target)
-        plan = self._plans[message.task_name]
-        if plan.signature is not None and self.validate_params:
-            parse_params(plan.signature, dict(plan.hints), message)
-        dependencies = self._dependencies(plan.graph, message, ack_controller)
+        dependencies = self._prepare_call(self._plans[message.task_name], message, ack_controller)
         returned: object = None
         error: BaseException | None = None
         began_at = time()
@@ -130,7 +125,12 @@ class RunningReceiver(Receiver):
             kwargs = message.kwargs
             if dependencies is not None:
                 kwargs = {**await dependencies.resolve_kwargs(), **kwargs}
-            returned = await self._call(target, message, kwargs)
+            if self.is_coroutine(message.task_name, target) and "timeout" not in message.labels:
+                returned = await target(*message.args, **kwargs)
+            else:
+                returned = await self.call(target, message, kwargs)
+            if returned is not None and isawaitable(returned):
+                returned = await returned
         except NoResultError as caught:
             error = caught
             logger.warning("Task %s with id %s skipped setting result.", message.task_name, message.task_id)
@@ -142,10 +142,22 @@ class RunningReceiver(Receiver):
             await self._close(dependencies, error)
         result = _result(message, returned, round(seconds, 2), error)
         if error is not None:
-            for middleware in reversed(self.broker.middlewares):
-                if type(middleware).on_error is not TaskiqMiddleware.on_error:
-                    await _finished(middleware.on_error(message, result, error))
+            for hook in hooks_of(self.broker).on_error:
+                await finished(hook(message, result, error))
         return result
+
+    async def call(self, target: Callable[..., Any], message: TaskiqMessage, kwargs: Mapping[str, Any]) -> object:
+        """Call a function that is not async, or one that has a time-out."""
+        is_coroutine = self.is_coroutine(message.task_name, target)
+        timeout = message.labels.get("timeout")
+        if timeout is not None and not is_coroutine:
+            logger.warning("Timeouts for sync tasks don't work in python well.")
+        called = target(*message.args, **kwargs) if is_coroutine else self._in_executor(target, message.args, kwargs)
+        if timeout is None:
+            return await called
+        with anyio.fail_after(float(timeout)):
+            returned = await called
+            return await returned if isawaitable(returned) else returned
 
     def is_coroutine(self, task_name: str, target: Callable[..., Any]) -> bool:
         """Whether a task's function is async."""
@@ -167,34 +179,23 @@ class RunningReceiver(Receiver):
             hints=hints,
         )
 
-    def _dependencies(
-        self, graph: DependencyGraph | None, message: TaskiqMessage, acks: AckController | None
+    def _prepare_call(
+        self, plan: TaskPlan, message: TaskiqMessage, acks: AckController | None
     ) -> AsyncResolveContext | None:
-        if graph is None:
+        if plan.signature is not None and self.validate_params:
+            parse_params(plan.signature, dict(plan.hints), message)
+        if plan.graph is None:
             return None
         known = self.broker.custom_dependency_context
         known.update({Context: Context(message, self.broker, acks), TaskiqState: self.broker.state})
         # A copy, since another task may begin before this one's dependencies are there.
-        return graph.async_ctx(dict(known), self.broker.dependency_overrides or None)
+        return plan.graph.async_ctx(dict(known), self.broker.dependency_overrides or None)
 
     async def _close(self, dependencies: AsyncResolveContext, error: BaseException | None) -> None:
         if error is not None and self.propagate_exceptions:
             await dependencies.close(type(error), error, error.__traceback__)
         else:
             await dependencies.close(None, None, None)
-
-    async def _call(self, target: Callable[..., Any], message: TaskiqMessage, kwargs: Mapping[str, Any]) -> object:
-        is_coroutine = self.is_coroutine(message.task_name, target)
-        timeout = message.labels.get("timeout")
-        if timeout is not None and not is_coroutine:
-            logger.warning("Timeouts for sync tasks don't work in python well.")
-        called = target(*message.args, **kwargs) if is_coroutine else self._in_executor(target, message.args, kwargs)
-        if timeout is None:
-            returned = await called
-            return await returned if isawaitable(returned) else returned
-        with anyio.fail_after(float(timeout)):
-            returned = await called
-            return await returned if isawaitable(returned) else returned
 
     def _in_executor(self, target: Callable[..., Any], args: list[Any], kwargs: Mapping[str, Any]) -> Awaitable[object]:
         call: Callable[[], object] = functools.partial(target, *args, **kwargs)
@@ -207,9 +208,8 @@ class RunningReceiver(Receiver):
         if isinstance(result.error, NoResultError):
             return
         await self.broker.result_backend.set_result(message.task_id, result)
-        for middleware in reversed(self.broker.middlewares):
-            if type(middleware).post_save is not TaskiqMiddleware.post_save:
-                await _finished(middleware.post_save(message, result))
+        for hook in hooks_of(self.broker).post_save:
+            await finished(hook(message, result))
 
 
 def _result(message: TaskiqMessage, returned: object, seconds: float, error: BaseException | None) -> TaskiqResult[Any]:
@@ -217,7 +217,3 @@ def _result(message: TaskiqMessage, returned: object, seconds: float, error: Bas
         # An error that is not given is not validated, which would cost more than all the rest.
         return TaskiqResult(is_err=False, return_value=returned, execution_time=seconds, labels=message.labels)
     return TaskiqResult(is_err=True, return_value=returned, execution_time=seconds, labels=message.labels, error=error)
-
-
-async def _finished(value: object) -> object:
-    return await value if isawaitable(value) else value

@@ -7,7 +7,7 @@ from typing import Final
 from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.labels import prepare_label
 
-from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, sees_sends
+from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, hooks_of
 from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.streams.dispatching import label_seconds
@@ -69,7 +69,7 @@ async def occurrence_message(
 async def after_occurrence(broker: AsyncBroker, sent: BrokerMessage) -> None:
     """Let the middlewares' `post_send` know; what they raise is logged, for the message is sent."""
     try:
-        if sees_sends(broker):
+        if hooks_of(broker).post_send:
             await after_send(broker, broker.formatter.loads(sent.message))
     except Exception:
         logger.exception("A middleware failed after %s was sent", sent.task_id)

@@ -5,7 +5,7 @@ import functools
 import os
 import random
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from typing import Any, Final
 
@@ -33,17 +33,26 @@ _UNLIMITED: Final = 1000
 
 
 class DeliveryAcks(AckController):
-    """Acknowledges a delivery, once."""
+    """Ends a delivery, once.
 
-    def __init__(self, settle: Callable[[], Awaitable[None]]) -> None:
-        super().__init__(settle)
-        self._settle = settle
+    Args:
+        make_room: is called where the task has run, before Redis is asked.
+    """
+
+    def __init__(self, consumer: StreamConsumer, delivery: Delivery, make_room: Callable[[Delivery], None]) -> None:
+        super().__init__(self.ack)
+        self._consumer = consumer
+        self._delivery = delivery
+        self._make_room = make_room
 
     async def ack(self) -> None:
-        """End the delivery."""
-        if not self.is_acked:
-            await self._settle()
-            self.is_acked = True
+        """Acknowledge the message, with all that comes of it."""
+        if self.is_acked:
+            return
+        if self._delivery.has_run:
+            self._make_room(self._delivery)
+        await self._consumer.settle(self._delivery)
+        self.is_acked = True
 
 
 class StreamReceiver(RunningReceiver):
@@ -100,24 +109,26 @@ class StreamReceiver(RunningReceiver):
     async def run_task(
         self, target: Callable[..., Any], message: TaskiqMessage, ack_controller: AckController | None = None
     ) -> TaskiqResult[Any]:
-        """Run a task, and notice where it goes on after its time-out."""
-        delivery, consumer = current_delivery.get(), self._consumer
-        if delivery is None or consumer is None:
-            return await super().run_task(target, message, ack_controller)
-        timeout = message.labels.get("timeout")
+        """Run a task; one that was cancelled meanwhile has that as its error."""
+        result = await super().run_task(target, message, ack_controller)
+        delivery = current_delivery.get()
+        if delivery is not None:
+            delivery.has_run = True
+            if delivery.is_cancelled and isinstance(result.error, asyncio.CancelledError):
+                result.error = TaskCancelledError(message.task_id)
+        return result
+
+    async def call(self, target: Callable[..., Any], message: TaskiqMessage, kwargs: Mapping[str, Any]) -> object:
+        """Call a task's function, and notice where it goes on after its time-out."""
+        consumer, timeout = self._consumer, message.labels.get("timeout")
+        if consumer is None or current_delivery.get() is None:
+            return await super().call(target, message, kwargs)
         if not self.is_coroutine(message.task_name, target):
             if not self.is_process_pool:
                 target = self._tracked(target, message, timeout, consumer)
-            result = await super().run_task(target, message, ack_controller)
-        elif timeout is None:
-            result = await super().run_task(target, message, ack_controller)
-        else:
-            with consumer.overruns.watching(message.task_name, message.task_id, float(timeout)):
-                result = await super().run_task(target, message, ack_controller)
-        delivery.has_run = True
-        if delivery.is_cancelled and isinstance(result.error, asyncio.CancelledError):
-            result.error = TaskCancelledError(message.task_id)
-        return result
+            return await super().call(target, message, kwargs)
+        with consumer.overruns.watching(message.task_name, message.task_id, float(str(timeout))):
+            return await super().call(target, message, kwargs)
 
     def log_error(self, message: TaskiqMessage, error: BaseException) -> None:
         """Log what a task raised; that it was cancelled, or given to another worker, is no error of its own."""
@@ -186,16 +197,11 @@ class StreamReceiver(RunningReceiver):
         if not await consumer.may_run(delivery):
             return
         delivery.is_started = True
-        await self.run_message(task, message, DeliveryAcks(functools.partial(self._settle, consumer, delivery)))
+        await self.run_message(task, message, DeliveryAcks(consumer, delivery, self._make_room))
         if not delivery.is_settled and not delivery.is_lost:
             await intake.settle_unacknowledged(delivery)
         if delivery.is_cancelled:
             await intake.forget_cancelled(delivery)
-
-    async def _settle(self, consumer: StreamConsumer, delivery: Delivery) -> None:
-        if delivery.has_run:
-            self._make_room(delivery)
-        await consumer.settle(delivery)
 
     def _make_room(self, delivery: Delivery) -> None:
         if delivery.is_occupying:
