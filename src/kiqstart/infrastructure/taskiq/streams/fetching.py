@@ -21,6 +21,8 @@ _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "tas
 _SECONDS_TO_EMPTY: Final = 2.0
 _SECONDS_ALONE: Final = 30.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
+# Messages that are as large as the last ones were are read in steps of so many bytes.
+_MOST_BYTES: Final = 4 * 1024 * 1024
 # The rules for suspects that fetch.lua knows.
 _TAKE_SUSPECTS: Final = "take"
 _WAIT_FOR_SUSPECTS: Final = "wait"
@@ -107,6 +109,8 @@ class Fetcher:
         self._in_hand = in_hand
         self._wait_ms = round(wait * 1000)
         self._is_backlog = True
+        # Of a message, by those that were read last.
+        self._usual_bytes = 1
         self._empties_since: float | None = None
         self.cancelled_tasks = 0
 
@@ -125,8 +129,9 @@ class Fetcher:
             return []
         rule = _LEAVE_SUSPECTS if suspect is not None else self._rule_for_suspects()
         if self._is_backlog:
-            deliveries = await self._read_at_once(room, rule)
-            self._is_backlog = len(deliveries) >= room
+            count = min(room, max(_MOST_BYTES // self._usual_bytes, 1))
+            deliveries = await self._read_at_once(count, rule)
+            self._is_backlog = len(deliveries) >= count
             if deliveries or self._empties_since is not None:
                 return deliveries
         deliveries = await self._wait_for_one(rule)
@@ -158,6 +163,8 @@ class Fetcher:
         for place, entries in zip(found[1::2], found[2::2], strict=True):
             stream = streams[cast("int", place) - _FIRST_STREAM]
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
+        if deliveries:
+            self._usual_bytes = max(sum(len(one.data) for one in deliveries) // len(deliveries), 1)
         return self._take(deliveries, taken)
 
     async def _wait_for_one(self, rule: str) -> list[Delivery]:
