@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
 from dataclasses import dataclass
 from inspect import isawaitable
@@ -26,7 +26,7 @@ from taskiq.receiver.receiver import Receiver, logger
 from taskiq_dependencies import DependencyGraph
 from taskiq_dependencies.ctx import AsyncResolveContext
 
-from kiqstart.infrastructure.taskiq.hooks import changed, finished, hooks_of
+from kiqstart.infrastructure.taskiq.hooks import Ended, changed, finished, hooks_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,13 +102,13 @@ class RunningReceiver(Receiver):
             await acks.ack()
         for hook in hooks.post_execute:
             await finished(hook(message, result))
-        try:
-            await self._save(message, result)
-        except Exception:
-            logger.exception("Can't set result in result backend.")
-            if raise_err:
-                raise
-        if ack_time is AcknowledgeType.WHEN_SAVED and acks.is_ackable:
+        is_saved = await self._save(message, result, raise_err=raise_err)
+        is_acked_now = ack_time is AcknowledgeType.WHEN_SAVED and acks.is_ackable
+        if is_saved and hooks.post_save:
+            if is_acked_now and self.stores_with_acknowledgement(acks):
+                await acks.ack()
+            await self._tell_of_result(hooks.post_save, message, result, raise_err=raise_err)
+        if is_acked_now:
             await acks.ack()
 
     async def run_task(
@@ -145,6 +145,10 @@ class RunningReceiver(Receiver):
             for hook in hooks_of(self.broker).on_error:
                 await finished(hook(message, result, error))
         return result
+
+    def stores_with_acknowledgement(self, acks: AckController) -> bool:  # noqa: ARG002  # for those that override it
+        """Whether a result is there only when its message is acknowledged; taskiq's order is the other way round."""
+        return False
 
     async def call(self, target: Callable[..., Any], message: TaskiqMessage, kwargs: Mapping[str, Any]) -> object:
         """Call a function that is not async, or one that has a time-out."""
@@ -204,12 +208,28 @@ class RunningReceiver(Receiver):
             call = functools.partial(copy_context().run, call)
         return asyncio.get_running_loop().run_in_executor(self.executor, call)
 
-    async def _save(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
+    async def _save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
         if isinstance(result.error, NoResultError):
-            return
-        await self.broker.result_backend.set_result(message.task_id, result)
-        for hook in hooks_of(self.broker).post_save:
-            await finished(hook(message, result))
+            return False
+        try:
+            await self.broker.result_backend.set_result(message.task_id, result)
+        except Exception:
+            logger.exception("Can't set result in result backend.")
+            if raise_err:
+                raise
+            return False
+        return True
+
+    async def _tell_of_result(
+        self, hooks: Sequence[Ended], message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool
+    ) -> None:
+        try:
+            for hook in hooks:
+                await finished(hook(message, result))
+        except Exception:
+            logger.exception("A middleware failed after the result of task %s was stored", message.task_id)
+            if raise_err:
+                raise
 
 
 def _result(message: TaskiqMessage, returned: object, seconds: float, error: BaseException | None) -> TaskiqResult[Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import gc
 import os
 import random
 import sys
@@ -13,8 +12,10 @@ from typing import Any, Final
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqResult
 from taskiq.acks import AckController
 
+from kiqstart.infrastructure.taskiq.garbage import collect_garbage_seldom
 from kiqstart.infrastructure.taskiq.running import RunningReceiver
 from kiqstart.infrastructure.taskiq.shutdown import on_shutdown_signals
+from kiqstart.infrastructure.taskiq.streams.acknowledging import DeliveryAcks
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery, current_delivery, local_time
@@ -29,41 +30,8 @@ _SECONDS_TO_CANCEL: Final = 1.0
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
 # So many times its capacity a worker has in hand at most, where Redis is slow to take what has ended.
 _MOST_IN_HAND: Final = 4
-# So many new objects let a worker look for garbage.
-_NEW_OBJECTS: Final = 20_000
 # What is read at most where the number of tasks has no limit.
 _UNLIMITED: Final = 1000
-
-
-def _collect_garbage_seldom() -> None:
-    # A task makes some dozen objects, of which none is part of a cycle. With Python's default a worker looks for cycles
-    # among the same living objects many times for each batch; with this it does so every thousand tasks or so.
-    newest, *older = gc.get_threshold()
-    if 0 < newest < _NEW_OBJECTS:
-        gc.set_threshold(_NEW_OBJECTS, *older)
-
-
-class DeliveryAcks(AckController):
-    """Ends a delivery, once.
-
-    Args:
-        make_room: is called where the task has run, before Redis is asked.
-    """
-
-    def __init__(self, consumer: StreamConsumer, delivery: Delivery, make_room: Callable[[Delivery], None]) -> None:
-        super().__init__(self.ack)
-        self._consumer = consumer
-        self._delivery = delivery
-        self._make_room = make_room
-
-    async def ack(self) -> None:
-        """Acknowledge the message, with all that comes of it."""
-        if self.is_acked:
-            return
-        if self._delivery.has_run:
-            self._make_room(self._delivery)
-        await self._consumer.settle(self._delivery)
-        self.is_acked = True
 
 
 class StreamReceiver(RunningReceiver):
@@ -107,7 +75,7 @@ class StreamReceiver(RunningReceiver):
             await self.broker.startup()
         on_shutdown_signals(self._changed.set)
         if self.broker.is_worker_process:
-            _collect_garbage_seldom()
+            collect_garbage_seldom()
         consumer = self._consumer = await self.broker.consume()
         logger.info("Listening started.")
         finish = asyncio.create_task(self._notice(finish_event))
@@ -130,6 +98,10 @@ class StreamReceiver(RunningReceiver):
             if delivery.is_cancelled and isinstance(result.error, asyncio.CancelledError):
                 result.error = TaskCancelledError(message.task_id)
         return result
+
+    def stores_with_acknowledgement(self, acks: AckController) -> bool:
+        """Whether the broker's own result backend has laid a result by."""
+        return isinstance(acks, DeliveryAcks) and acks.has_result
 
     async def call(self, target: Callable[..., Any], message: TaskiqMessage, kwargs: Mapping[str, Any]) -> object:
         """Call a task's function, and notice where it goes on after its time-out."""

@@ -143,6 +143,24 @@ async def test_a_hook_that_raises_after_a_save_takes_nothing_from_the_result(any
     assert [name for name, hook, _ in seen if hook == "post_save"] == ["b"]
 
 
+class Readers(TaskiqMiddleware):
+    """Looks for the result that it is told of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_there: list[bool] = []
+
+    async def post_save(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:  # noqa: ARG002  # taskiq's hook
+        self.is_there.append(await self.broker.result_backend.is_result_ready(message.task_id))
+
+
+async def test_a_result_is_there_when_a_hook_is_told_of_it(any_broker: AsyncBroker) -> None:
+    readers = Readers()
+    any_broker.add_middlewares(readers)
+    await outcome(any_broker.register_task(speak, task_name="speak"), "hello")
+    assert readers.is_there == [True]
+
+
 @pytest.mark.parametrize("any_broker", ["stream"], indirect=True)
 @pytest.mark.parametrize(("function", "hook"), [(speak, "post_execute"), (fail, "on_error"), (fail, "post_execute")])
 async def test_a_hook_that_raises_after_a_task_is_its_error_and_it_is_not_run_again(
