@@ -13,7 +13,7 @@ from tests.faults.guardian import Guardian, guardian
 from tests.faults.random_schedule import run_random_schedule
 from tests.faults.scenario import Outcome, Scenario, run_scenario
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.world import ReceiverKind
+from tests.faults.world import ReceiverKind, WorkerCommand
 
 from kiqstart.delivery.cli.project import project_folder
 from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
@@ -27,6 +27,7 @@ class _Options(argparse.Namespace):
     seed: int
     only: str
     at_once: int
+    command: WorkerCommand
 
 
 def _options() -> _Options:
@@ -35,6 +36,9 @@ def _options() -> _Options:
     parser.add_argument("--seed", type=int, default=int(time.time()), help="of the random schedule")
     parser.add_argument("--only", default="", help="play only the scenarios whose names contain this text")
     parser.add_argument("--at-once", type=int, default=_AT_ONCE, help=f"scenarios side by side ({_AT_ONCE})")
+    parser.add_argument(
+        "--command", type=WorkerCommand, choices=WorkerCommand, default=WorkerCommand.TASKIQ, help="what starts workers"
+    )
     return parser.parse_args(namespace=_Options())
 
 
@@ -45,7 +49,7 @@ async def _play(options: _Options, home: Path, guard: Guardian) -> bool:
     async def play(scenario: Scenario, receiver: ReceiverKind) -> Outcome:
         folder = home / re.sub(r"\W+", "-", f"{scenario.name} {receiver}")
         async with room:
-            outcome = await run_scenario(scenario, receiver, folder, guard, long=long)
+            outcome = await run_scenario(scenario, receiver, folder, guard, command=options.command, long=long)
         print(table.line(outcome), flush=True)
         return outcome
 
@@ -61,7 +65,11 @@ async def _play(options: _Options, home: Path, guard: Guardian) -> bool:
     )
     if long and options.only in "random schedule":
         folder = home / "random-schedule"
-        outcomes.append(await run_random_schedule(folder, guard, minutes=options.minutes, seed=options.seed))
+        outcomes.append(
+            await run_random_schedule(
+                folder, guard, command=options.command, minutes=options.minutes, seed=options.seed
+            )
+        )
         print(table.line(outcomes[-1]), flush=True)
     failed = [outcome for outcome in outcomes if outcome.problems]
     for outcome in failed:

@@ -17,7 +17,7 @@ from tests.faults.proxy import CuttingProxy, Storm, cutting_proxy
 from tests.faults.redis_server import Size
 from tests.faults.scenario import Outcome, Scenario, judge
 from tests.faults.slots import Slot
-from tests.faults.world import ReceiverKind, World, running_world
+from tests.faults.world import ReceiverKind, WorkerCommand, World, running_world
 
 _RATE: Final = 75.0
 _MEAN_SECONDS_BETWEEN_FAULTS: Final = 7.0
@@ -109,12 +109,21 @@ class RandomSchedule:
             log.write(f"{time.monotonic():.3f} {line}\n")
 
 
-async def run_random_schedule(folder: Path, guardian: Guardian, *, minutes: float, seed: int) -> Outcome:
+async def run_random_schedule(
+    folder: Path, guardian: Guardian, *, command: WorkerCommand, minutes: float, seed: int
+) -> Outcome:
     """Play for so many minutes, print what came of each kind of fault, and judge."""
     began = time.monotonic()
     scenario = Scenario(name=f"random schedule (seed {seed})", body=_no_body, recovers_within=float("inf"))
     # A killed worker counts against each of its tasks, and here many are killed.
-    world = World(folder=folder, guardian=guardian, receiver=ReceiverKind.OWN, max_deliveries=_ANY_NUMBER, long=True)
+    world = World(
+        folder=folder,
+        guardian=guardian,
+        receiver=ReceiverKind.OWN,
+        command=command,
+        max_deliveries=_ANY_NUMBER,
+        long=True,
+    )
     async with running_world(world), cutting_proxy(world.redis.port, seed=seed) as proxy:
         try:
             await _play(world, proxy, seconds=minutes * 60.0, seed=seed)

@@ -12,7 +12,7 @@ from typing import Final
 from tests.faults.checker import Checker, Verdict
 from tests.faults.fault import Kind
 from tests.faults.guardian import Guardian
-from tests.faults.world import ReceiverKind, World, running_world
+from tests.faults.world import ReceiverKind, WorkerCommand, World, running_world
 
 Body = Callable[[World], Awaitable[None]]
 
@@ -96,11 +96,17 @@ class Outcome:
 
 
 async def run_scenario(
-    scenario: Scenario, receiver: ReceiverKind, folder: Path, guardian: Guardian, *, long: bool
+    scenario: Scenario,
+    receiver: ReceiverKind,
+    folder: Path,
+    guardian: Guardian,
+    *,
+    command: WorkerCommand,
+    long: bool,
 ) -> Outcome:
     """Run a scenario in a folder of its own, and judge it."""
     began = time.monotonic()
-    world = World(folder=folder, guardian=guardian, receiver=receiver, lease=scenario.lease, long=long)
+    world = World(folder=folder, guardian=guardian, receiver=receiver, command=command, lease=scenario.lease, long=long)
     async with running_world(world):
         try:
             async with asyncio.timeout(scenario.ends_within):

@@ -22,13 +22,14 @@ from tests.faults.settings import WorkerSettings
 from tests.faults.workers import WorkerGroup
 
 from kiqstart.testing import ProcessFactory, eventually
-from kiqstart.testing.processes import taskiq_command
+from kiqstart.testing.processes import kiqstart_command, taskiq_command
 
 SECONDS_TO_DRAIN: Final = 20.0
 # A task may have ended just before its worker was killed, and is then found and run once more.
 SECONDS_TO_TIDY: Final = 15.0
 QUEUE: Final = "faults"
 _SECONDS_TO_CLOSE: Final = 10.0
+_ANY_NUMBER: Final = 1_000_000
 
 
 class ReceiverKind(StrEnum):
@@ -39,6 +40,21 @@ class ReceiverKind(StrEnum):
     TASKIQ = "taskiq"
 
 
+class WorkerCommand(StrEnum):
+    """Which program starts the workers."""
+
+    TASKIQ = "taskiq"
+    KIQSTART = "kiqstart"
+
+    def line(self) -> list[str]:
+        """Its command line, but for its options."""
+        app = "tests.faults.app:broker"
+        if self is WorkerCommand.TASKIQ:
+            return taskiq_command("worker", app)
+        # With a limit, even a single worker has a parent: the suite looks at groups.
+        return kiqstart_command("worker", app, "--max-fails", str(_ANY_NUMBER))
+
+
 @dataclass(kw_only=True)
 class World:
     """All that a scenario uses. Times are in seconds.
@@ -46,6 +62,7 @@ class World:
     Args:
         folder: where logs and records are kept.
         receiver: what the workers run.
+        command: what starts them.
         lease: the broker's, for all workers and senders.
         max_deliveries: the broker's.
         long: whether there is time for long versions.
@@ -54,6 +71,7 @@ class World:
     folder: Path
     guardian: Guardian
     receiver: ReceiverKind
+    command: WorkerCommand = WorkerCommand.TASKIQ
     lease: float = 5.0
     max_deliveries: int = 3
     long: bool = False
@@ -96,7 +114,7 @@ class World:
         """
         receiver = receiver or self.receiver
         arguments = ["--receiver", "taskiq.receiver.receiver:Receiver"] if receiver is ReceiverKind.TASKIQ else []
-        command = taskiq_command("worker", "tests.faults.app:broker", "--wait-tasks-timeout", f"{grace:g}")
+        command = [*self.command.line(), "--wait-tasks-timeout", f"{grace:g}"]
         load = ["--max-async-tasks", "20", "--max-prefetch", str(prefetch)]
         factory = ProcessFactory(
             command=[*command, "--workers", str(processes), *load, *arguments],
