@@ -1,3 +1,4 @@
+import os
 import runpy
 import shutil
 import subprocess
@@ -9,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kiqstart.infrastructure.observability.logging import LogSettings
 from kiqstart.testing import ProcessFactory, eventually
+from kiqstart.testing.processes import kiqstart_command
 
 ROOT = Path(__file__).parents[2]
 NOTHING_LISTENS = "127.0.0.1:1"
@@ -81,6 +83,23 @@ async def test_several_workers_of_one_manager_complain_once(worker: ProcessFacto
     await eventually(all_have_ended)
     assert process.log.count("kiqstart: ") == 1
     assert "Traceback" not in process.log
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+@pytest.mark.parametrize(("environment", "line"), [SETTING, NO_REDIS])
+def test_workers_without_taskiqs_manager_complain_once(
+    service_environment: dict[str, str], environment: dict[str, str], line: str, workers: str
+) -> None:
+    done = subprocess.run(
+        kiqstart_command("worker", "--workers", workers),
+        env={**os.environ, **service_environment, **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert complaint(done.stderr).startswith(line)
 
 
 @pytest.mark.parametrize(("environment", "line"), [SETTING, NO_REDIS])
