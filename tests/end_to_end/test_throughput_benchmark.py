@@ -27,7 +27,6 @@ FIGURES = {
     "idle PSS, MiB",
     "idle CPU, %",
     "tasks waiting",
-    "Redis memory, bytes per waiting task",
     "task",
 }
 

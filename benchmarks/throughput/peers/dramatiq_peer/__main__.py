@@ -12,12 +12,12 @@ class DramatiqPeer(Peer):
 
     about = About(
         packages=("dramatiq", "redis", "hiredis"),
-        settings="8 threads a process (its default), hiredis, the results middleware for all actors",
+        settings="16 threads a process, hiredis, the results middleware for all actors",
         acknowledged="after the result",
         ways=(Way.ONE_BY_ONE,),
         worker=(
             *("-m", "dramatiq", "benchmarks.throughput.peers.dramatiq_peer.app"),
-            *("--processes", "{processes}", "--threads", "8", "--skip-logging"),
+            *("--processes", "{processes}", "--threads", "16", "--skip-logging"),
         ),
         unfinished="redis.call('HLEN', 'dramatiq:default.msgs')",
         results="dramatiq-results:*",
