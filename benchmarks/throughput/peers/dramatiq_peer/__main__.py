@@ -4,7 +4,7 @@ from dramatiq import Message
 
 from benchmarks.throughput.peers.dramatiq_peer.app import nothing
 from benchmarks.throughput.peers.program import Peer, serve
-from benchmarks.throughput.peers.protocol import About, Way
+from benchmarks.throughput.peers.protocol import WAIT_SECONDS, About, Way
 
 
 class DramatiqPeer(Peer):
@@ -33,7 +33,7 @@ class DramatiqPeer(Peer):
     async def round_trip(self, interval: float | None) -> None:
         """Send one and wait for its result."""
         del interval
-        nothing.send().get_result(block=True, timeout=10_000)
+        nothing.send().get_result(block=True, timeout=WAIT_SECONDS * 1000)
 
 
 serve(DramatiqPeer())
