@@ -61,26 +61,31 @@ class MessageTemplate:
 
     Args:
         first: any of them.
+        long_way: makes those whose arguments do not go the short way.
     """
 
-    def __init__(self, first: TaskiqMessage) -> None:
-        self._name = first.task_name
-        self._labels = first.labels
+    def __init__(self, first: TaskiqMessage, long_way: Callable[[TaskiqMessage], BrokerMessage]) -> None:
+        self._first = first
+        self._long_way = long_way
         same = {"task_name": first.task_name, "labels": first.labels, "labels_types": first.labels_types}
-        self._same = to_json(same)[:-1] + b","
+        self._same = _message_json(same)[:-1] + b","
 
-    def message(self, task_id: str, args: Sequence[object], kwargs: Mapping[str, object]) -> OutgoingJson:
+    def message(self, task_id: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Outgoing:
         """The message of one call.
 
         Raises:
-            PydanticSerializationError: an argument that is no JSON.
+            ValueError, TypeError: an argument that is no JSON.
         """
-        own = to_json({"task_id": task_id, "args": args, "kwargs": kwargs})
-        return OutgoingJson(task_id, self._name, self._same + own[1:], self._labels)
+        own = {"task_id": task_id, "args": list(args), "kwargs": kwargs}
+        try:
+            data = self._same + _message_json(own)[1:]
+        except ValueError:
+            return self._long_way(self._first.model_copy(update=own))
+        return OutgoingJson(task_id, self._first.task_name, data, self._first.labels)
 
 
 class JsonFormatter(ProxyFormatter):
-    """taskiq's formatter, with a short way for taskiq's JSON serializers; what goes that way is the same JSON.
+    """taskiq's formatter, with a short way for its JSON serializers; what goes that way is read as the same message.
 
     taskiq's own makes Python values of a message, then JSON of these, and back in two steps: several times the work.
     What the short way refuses goes taskiq's way, as does everything where a serializer is another one.
@@ -90,15 +95,24 @@ class JsonFormatter(ProxyFormatter):
         """A message as its broker sends it."""
         if not _is_plain_json(self.broker.serializer):
             return super().dumps(message)
+        # Its fields one by one, since middlewares may lay their own things beside them.
+        fields = {
+            "task_id": message.task_id,
+            "task_name": message.task_name,
+            "labels": message.labels,
+            "labels_types": message.labels_types,
+            "args": message.args,
+            "kwargs": message.kwargs,
+        }
         try:
-            data = to_json(message.__dict__)
+            data = _message_json(fields)
         except ValueError:
             return super().dumps(message)
         return BrokerMessage(task_id=message.task_id, task_name=message.task_name, message=data, labels=message.labels)
 
     def template(self, first: TaskiqMessage) -> MessageTemplate | None:
         """What makes messages like this one, or None where they do not go the short way."""
-        return MessageTemplate(first) if _is_plain_json(self.broker.serializer) else None
+        return MessageTemplate(first, super().dumps) if _is_plain_json(self.broker.serializer) else None
 
     def loads(self, message: bytes) -> TaskiqMessage:
         """A message as its task gets it."""
@@ -108,6 +122,11 @@ class JsonFormatter(ProxyFormatter):
             except ValueError:
                 return super().loads(message)
         return super().loads(message)
+
+
+def _message_json(fields: Mapping[str, object]) -> bytes:
+    # By the names of fields, not by their aliases, since taskiq writes arguments so.
+    return pydantic_core.to_json(fields, inf_nan_mode="null", by_alias=False)
 
 
 def _is_plain_json(serializer: TaskiqSerializer) -> bool:
