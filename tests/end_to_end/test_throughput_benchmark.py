@@ -27,6 +27,7 @@ FIGURES = {
     "idle PSS, MiB",
     "idle CPU, %",
     "tasks waiting",
+    "Redis memory, bytes per waiting task",
     "task",
 }
 

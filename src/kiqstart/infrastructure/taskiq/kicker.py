@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
 from taskiq import AsyncBroker, BrokerMessage
 from taskiq.exceptions import SendTaskError
@@ -28,6 +28,21 @@ held_by: ContextVar[str | None] = ContextVar("held_by", default=None)
 
 class Kicker(AsyncKicker[P, R]):
     """Sends a task with options of this one call."""
+
+    def with_labels(self, **labels: str | float) -> Self:
+        """Set labels beside, or in place of, those of the task."""
+        super().with_labels(**labels)
+        return self
+
+    def with_task_id(self, task_id: str | None) -> Self:
+        """Give it an id of one's own."""
+        super().with_task_id(task_id)
+        return self
+
+    def with_broker(self, broker: AsyncBroker) -> Self:
+        """Send it with another broker."""
+        super().with_broker(broker)
+        return self
 
     def after(self, seconds: float) -> "Kicker[P, R]":
         """Let it be due in so many seconds; until then it waits in Redis."""
@@ -96,14 +111,18 @@ class Kicker(AsyncKicker[P, R]):
             calls: what `Task.call` gives, as many as there are: `task.call(user) for user in users`.
 
         Raises:
-            BulkSendFailedError: at least one was not sent; it has the tasks that were.
+            BulkSendFailedError: one was not sent, and so were none after its step; it has the tasks of those that were.
             ValueError: a task id of one's own, which only one task can have.
         """
         if self.custom_task_id is not None:
             raise ValueError("kiq_many sends several tasks: they cannot share a task id")
-        return await BulkSending(self.broker, self._prepare_message, self.return_type).send(
-            cast("Iterable[Call[...]]", calls)
+        sending = BulkSending(
+            self.broker,
+            prepare=self._prepare_message,
+            prepare_argument=self._prepare_arg,
+            return_type=self.return_type,
         )
+        return await sending.send(cast("Iterable[Call[...]]", calls))
 
 
 async def _kick(broker: AsyncBroker, message: BrokerMessage) -> None:

@@ -16,6 +16,18 @@ async def right_calls(registry: TasksRegistry) -> None:
     await registry.todo_cleanup.kiq(shards=4, row_limit=None, time_budget=None, dry_run=False)
 
 
+async def right_calls_of_many(registry: TasksRegistry) -> None:
+    clean_up = registry.session_cleanup
+    await clean_up.kiq_many(clean_up.call(days_old) for days_old in range(3))
+    await clean_up.kiq_many([clean_up.call(), clean_up.call(days_old=7, dry_run=True)])
+    sent = await clean_up.kicker().with_labels(priority=1).after(60).kiq_many([clean_up.call(7)])
+    deleted: int = (await sent[0].wait_result(timeout=1)).return_value["deleted_count"]
+    print(deleted)
+    for pong in await registry.ping.kiq_many(registry.ping.call() for _ in range(3)):
+        text: str = (await pong.wait_result()).return_value["result"]
+        print(text)
+
+
 async def right_results(registry: TasksRegistry) -> None:
     pong: PingResult = (await (await registry.ping.kiq()).wait_result(timeout=1)).return_value
     sessions: SessionCleanupResult = (await (await registry.session_cleanup.kiq()).wait_result()).return_value
@@ -47,6 +59,18 @@ async def wrong_calls(registry: TasksRegistry) -> None:
     await registry.todo_cleanup.kiq(dry_run="yes")  # error
     await registry.user_cleanup.kiq()  # error
     await registry.session_cleanup.kicker().kiq(days_old=None)  # error
+
+
+async def wrong_calls_of_many(registry: TasksRegistry) -> None:
+    clean_up = registry.session_cleanup
+    await clean_up.kiq_many([clean_up.call(days_old="7")])  # error
+    await clean_up.kiq_many(clean_up.call(days=days) for days in range(3))  # error
+    await clean_up.kiq_many([7, 8])  # error
+    await clean_up.kiq_many([{"days_old": 7}])  # error
+    await clean_up.kiq_many(clean_up.call())  # error
+    await clean_up.kiq_many([registry.ping.call()])  # error
+    sent = await clean_up.kiq_many([clean_up.call(7)])
+    print((await sent[0].wait_result()).return_value["todos_deleted"])  # error
 
 
 async def wrong_results(registry: TasksRegistry) -> None:

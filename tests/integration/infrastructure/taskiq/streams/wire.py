@@ -25,7 +25,7 @@ class Wire(Relay):
         self.url: Final = url
         self.is_down = False
         self._upstream: Final = urlsplit(upstream)
-        self._requests = b""
+        self._requests = bytearray()
         self._losing: bytes | None = None
 
     def count(self, command: str) -> int:
@@ -34,7 +34,7 @@ class Wire(Relay):
 
     def forget(self) -> None:
         """Count anew."""
-        self._requests = b""
+        self._requests.clear()
 
     def lose_answer_to(self, command: str) -> None:
         """Let Redis get the next such command, then cut the connection instead of passing the answer on."""
