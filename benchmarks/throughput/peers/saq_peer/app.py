@@ -3,7 +3,8 @@
 import os
 from typing import Final
 
-from saq import Queue
+from redis.asyncio import Redis
+from saq.queue.redis import RedisQueue
 from saq.types import Context
 
 from benchmarks.throughput.peers.protocol import QUEUE, REDIS_URL
@@ -12,7 +13,8 @@ from benchmarks.throughput.peers.tally import count_run
 # Each job under way takes a connection, of which redis-py's pool has 100.
 _CONCURRENCY: Final = 50
 
-queue = Queue.from_url(os.environ[REDIS_URL], name=QUEUE)
+# `Queue.from_url` knows no sockets.
+queue = RedisQueue(Redis.from_url(os.environ[REDIS_URL]), name=QUEUE)
 
 
 async def nothing(context: Context) -> None:
