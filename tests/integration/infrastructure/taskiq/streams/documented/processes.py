@@ -2,10 +2,13 @@
 
 import os
 
-from taskiq import async_shared_broker
+from taskiq import InMemoryBroker
+
+# Not the shared one, whose tasks all other tests of the process would find.
+broker = InMemoryBroker()
 
 
-@async_shared_broker.task("add-in-a-process")
+@broker.task("add-in-a-process")
 def add(one: int, other: int) -> tuple[int, int]:
     """A sum, and the process that has made it."""
     return one + other, os.getpid()

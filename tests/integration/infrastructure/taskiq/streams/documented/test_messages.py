@@ -135,6 +135,7 @@ async def test_a_function_that_gives_a_coroutine_is_awaited(any_broker: AsyncBro
 
 
 async def test_functions_run_in_processes_where_the_worker_has_them(broker: StreamBroker) -> None:
+    broker.local_task_registry[add.task_name] = add
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
         async with working(broker, executor=processes):
             sent = await add.kicker().with_broker(broker).kiq(1, other=2)
