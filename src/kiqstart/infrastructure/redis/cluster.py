@@ -102,6 +102,9 @@ class AsyncCluster(RedisCluster):
 
     async def execute_command(self, *args: EncodableT, **kwargs: Any) -> Any:  # noqa: ANN401  # redis-py's own
         """Run a command on the node that serves its keys."""
+        # As long as redis-py does not know the nodes, it decides for any of them, be it dead, and after five wrong ones
+        # it cuts off whoever waits for an answer.
+        await self.initialize()
         try:
             return await super().execute_command(*args, **kwargs)
         except SlotNotCoveredError as error:
