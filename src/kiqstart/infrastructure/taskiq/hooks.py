@@ -2,8 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
-from typing import Any
-from weakref import WeakKeyDictionary
+from typing import Any, Final
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
@@ -36,14 +35,16 @@ class Hooks:
         self.post_save: list[Ended] = [one.post_save for one in outwards if type(one).post_save is not base.post_save]
 
 
-_by_broker: WeakKeyDictionary[AsyncBroker, Hooks] = WeakKeyDictionary()
+# Kept in the broker itself: its middlewares know it, so a table of ours would keep all of them for ever.
+_ATTRIBUTE: Final = "_kiqstart_hooks"
 
 
 def hooks_of(broker: AsyncBroker) -> Hooks:
     """The hooks of a broker's middlewares as they are now."""
-    hooks = _by_broker.get(broker)
+    known = vars(broker)
+    hooks: Hooks | None = known.get(_ATTRIBUTE)
     if hooks is None or hooks.middlewares != broker.middlewares:
-        hooks = _by_broker[broker] = Hooks(broker.middlewares)
+        hooks = known[_ATTRIBUTE] = Hooks(broker.middlewares)
     return hooks
 
 
