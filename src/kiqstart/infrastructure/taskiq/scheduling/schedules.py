@@ -17,7 +17,7 @@ from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Unr
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import after_occurrence, from_ms, occurrence_message, to_ms
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry, LastStep, ScheduleStore, StoredSchedule
 from kiqstart.infrastructure.taskiq.scheduling.timing import Once
-from kiqstart.infrastructure.taskiq.streams.batching import Batches
+from kiqstart.infrastructure.taskiq.streams.batching import Batches, SimpleWork
 from kiqstart.infrastructure.taskiq.streams.outage import through_outage
 
 
@@ -70,7 +70,7 @@ class Schedules:
         """
         loop = asyncio.get_running_loop()
         if loop not in self._adding:
-            self._adding[loop] = Batches(self._add_batch, lambda one: len(repr(one)))
+            self._adding[loop] = Batches(SimpleWork(self._add_batch), lambda one: len(repr(one)))
         await self._adding[loop].add(schedule)
 
     async def remove(self, name: str) -> None:

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from functools import partial
+from typing import Final, Generic, Protocol, TypeVar, cast
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Taken_contra = TypeVar("Taken_contra", contravariant=True)
+Given_co = TypeVar("Given_co", covariant=True)
 
 MOST_ITEMS: Final = 512
 _MOST_BYTES: Final = 4 * 1024 * 1024
@@ -20,27 +23,64 @@ class _Group(Generic[Item, Answer]):
     answers: "asyncio.Future[Sequence[Answer | BaseException]]"
 
 
+class Work(Protocol[Taken_contra, Given_co]):
+    """What is done with a batch."""
+
+    def begin(self, items: Sequence[Taken_contra]) -> Awaitable[object]:
+        """Begin at once; what is awaited is its outcome."""
+        ...
+
+    def answers(self, items: Sequence[Taken_contra], outcome: object) -> Sequence[Given_co | BaseException]:
+        """From the outcome an answer or an error for each item."""
+        ...
+
+    async def mend(self, items: Sequence[Taken_contra], error: Exception) -> Sequence[Given_co | BaseException]:
+        """Where it failed: try again, or give up. What this raises is raised for all items."""
+        ...
+
+
+class SimpleWork(Generic[Item, Answer]):
+    """A function that gives the answers, and has nothing to mend.
+
+    Args:
+        execute: takes a batch, and gives an answer or an error for each item. What it raises is raised for all.
+    """
+
+    def __init__(self, execute: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | BaseException]]]) -> None:
+        self._execute = execute
+
+    def begin(self, items: Sequence[Item]) -> Awaitable[object]:
+        """Call the function."""
+        return self._execute(items)
+
+    def answers(self, items: Sequence[Item], outcome: object) -> Sequence[Answer | BaseException]:  # noqa: ARG002  # it has answered
+        """What it has answered."""
+        return cast("Sequence[Answer | BaseException]", outcome)
+
+    async def mend(self, items: Sequence[Item], error: Exception) -> Sequence[Answer | BaseException]:  # noqa: ARG002  # it has failed
+        """Give up."""
+        raise error
+
+
 class Batches(Generic[Item, Answer]):
     """Groups items into batches, one batch under way at a time, in order.
 
     What is added in one turn of the event loop, and what is added while a batch is under way, goes in the next batch.
-    So a single item waits for nothing, and many share a round trip. There is no background task while there is nothing
-    to do.
+    So a single item waits for nothing, and many share a round trip. There is no background task, but where a batch has
+    failed.
 
     Args:
-        execute: takes a batch, and gives an answer or an error for each item. What it raises is raised for all.
+        work: what is done with a batch.
         size: bytes of an item; a batch has no more than 4 MiB and 512 items, or what a single caller has added.
     """
 
-    def __init__(
-        self,
-        execute: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | BaseException]]],
-        size: Callable[[Item], int],
-    ) -> None:
-        self._execute = execute
+    def __init__(self, work: Work[Item, Answer], size: Callable[[Item], int]) -> None:
+        self._work = work
         self._size = size
         self._waiting: list[_Group[Item, Answer]] = []
-        self._worker: asyncio.Task[None] | None = None
+        self._is_busy = False
+        self._idle = asyncio.Event()
+        self._mending: asyncio.Task[None] | None = None
 
     async def add(self, item: Item) -> Answer:
         """Wait until the item's batch is done, and give the item's answer.
@@ -54,23 +94,63 @@ class Batches(Generic[Item, Answer]):
 
     def add_all(self, items: Sequence[Item]) -> "asyncio.Future[Sequence[Answer | BaseException]]":
         """Let items travel in one batch; the future gives an answer or an error for each."""
-        answers: asyncio.Future[Sequence[Answer | BaseException]] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[Sequence[Answer | BaseException]] = loop.create_future()
         self._waiting.append(_Group(items, answers))
-        if self._worker is None:
-            self._worker = asyncio.create_task(self._work(), name="batches")
+        if not self._is_busy:
+            self._is_busy = True
+            self._idle.clear()
+            loop.call_soon(self._begin)
         return answers
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
-        if self._worker is not None:
-            await asyncio.wait({self._worker})
+        if self._is_busy:
+            await self._idle.wait()
 
-    async def _work(self) -> None:
+    def _begin(self) -> None:
+        batch = self._next_batch()
+        items = batch[0].items if len(batch) == 1 else [item for group in batch for item in group.items]
         try:
-            while self._waiting:
-                await self._run(self._next_batch())
+            under_way = asyncio.ensure_future(self._work.begin(items))
+        except Exception as error:  # noqa: BLE001  # handed to those who wait
+            self._end(batch, [error] * len(items))
+            return
+        under_way.add_done_callback(partial(self._take_outcome, batch, items))
+
+    def _take_outcome(
+        self, batch: Sequence[_Group[Item, Answer]], items: Sequence[Item], under_way: "asyncio.Future[object]"
+    ) -> None:
+        error = asyncio.CancelledError() if under_way.cancelled() else under_way.exception()
+        if error is None:
+            self._end(batch, self._work.answers(items, under_way.result()))
+        elif isinstance(error, Exception):
+            self._mending = asyncio.create_task(self._mend(batch, items, error), name="batches")
+        else:
+            self._end(batch, [error] * len(items))
+
+    async def _mend(self, batch: Sequence[_Group[Item, Answer]], items: Sequence[Item], error: Exception) -> None:
+        answers: Sequence[Answer | BaseException] = [asyncio.CancelledError()] * len(items)
+        try:
+            answers = await self._work.mend(items, error)
+        except Exception as last:  # noqa: BLE001  # handed to those who wait
+            answers = [last] * len(items)
         finally:
-            self._worker = None
+            self._mending = None
+            self._end(batch, answers)
+
+    def _end(self, batch: Sequence[_Group[Item, Answer]], answers: Sequence[Answer | BaseException]) -> None:
+        start = 0
+        for group in batch:
+            end = start + len(group.items)
+            if not group.answers.done():
+                group.answers.set_result(answers[start:end])
+            start = end
+        if self._waiting:
+            self._begin()
+        else:
+            self._is_busy = False
+            self._idle.set()
 
     def _next_batch(self) -> Sequence[_Group[Item, Answer]]:
         groups, items, size = 0, 0, 0
@@ -82,21 +162,3 @@ class Batches(Generic[Item, Answer]):
             groups += 1
         batch, self._waiting = self._waiting[:groups], self._waiting[groups:]
         return batch
-
-    async def _run(self, batch: Sequence[_Group[Item, Answer]]) -> None:
-        items = batch[0].items if len(batch) == 1 else [item for group in batch for item in group.items]
-        answers: Sequence[Answer | BaseException]
-        try:
-            answers = await self._execute(items)
-        except asyncio.CancelledError:
-            for group in batch:
-                group.answers.cancel()
-            raise
-        except Exception as error:  # noqa: BLE001  # handed to those who wait
-            answers = [error] * len(items)
-        start = 0
-        for group in batch:
-            end = start + len(group.items)
-            if not group.answers.done():
-                group.answers.set_result(answers[start:end])
-            start = end

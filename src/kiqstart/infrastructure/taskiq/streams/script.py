@@ -57,6 +57,10 @@ class Script:
         except NoScriptError:
             return await client.eval(self._text, len(keys), *keys, *arguments)
 
+    def begin(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> Awaitable[object]:
+        """Run it where Redis knows it already, and begin at once; otherwise what is awaited is a `NoScriptError`."""
+        return cast("AsyncClient", redis).evalsha(self._sha, len(keys), *keys, *arguments)
+
     def in_thread(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
         """Run it with a client that blocks, and give what it returns."""
         client = cast("SyncClient", redis)

@@ -8,6 +8,7 @@ from itertools import groupby
 from logging import getLogger
 from typing import Final, cast
 
+from redis.exceptions import NoScriptError
 from taskiq.exceptions import SendTaskError
 
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
@@ -77,7 +78,7 @@ class Sender:
         self._address = address
         self._key = keys.sender(uuid.uuid4().hex)
         self._number = 0
-        self._batches: Batches[Sending, str] = Batches(self._send_batch, lambda sending: len(sending.message))
+        self._batches: Batches[Sending, str] = Batches(self, lambda sending: len(sending.message))
 
     async def send(self, sending: Sending) -> str:
         """Send a message; the answer is its task's id, or that of the task which holds its unique key.
@@ -99,26 +100,42 @@ class Sender:
         """Wait for what is under way."""
         await self._batches.drain()
 
-    async def _send_batch(self, batch: Sequence[Sending]) -> Sequence[str | BaseException]:
+    def begin(self, items: Sequence[Sending]) -> Awaitable[object]:
+        """Send a batch for the first time, under a number of its own."""
         self._number += 1
-        answers: list[str | BaseException] = [one.task_id for one in batch]
-        open_places = list(range(len(batch)))
+        return _SEND.begin(self._redis, *self._call(items))
+
+    def answers(self, items: Sequence[Sending], outcome: object) -> Sequence[str | BaseException]:
+        """Each message's task; but for those that were not simply sent."""
+        answers: list[str | BaseException] = [one.task_id for one in items]
+        flat = cast("list[object]", outcome)
+        for place, kind, text in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+            position, value = cast("int", place) - 1, cast("bytes", text).decode(errors="replace")
+            answers[position] = value if kind == b"held" else self._failure(items[position], value)
+        return answers
+
+    async def mend(self, items: Sequence[Sending], error: Exception) -> Sequence[str | BaseException]:
+        """Send a batch again, under its number, until each message's deadline."""
+        answers: list[str | BaseException] = [one.task_id for one in items]
+        open_places = list(range(len(items)))
         tries = 0
-        while open_places:
-            try:
-                answer = await self._try([batch[place] for place in open_places])
-            except Exception as error:  # noqa: BLE001  # each caller gets its own
-                open_places = self._after_failure(error, batch, open_places, answers)
+        while True:
+            if not isinstance(error, NoScriptError):
+                open_places = self._after_failure(error, items, open_places, answers)
                 if open_places:
                     await asyncio.sleep(pause(tries))
                 tries += 1
+            still_open = [items[place] for place in open_places]
+            if not still_open:
+                return answers
+            try:
+                outcome = await _SEND(self._redis, *self._call(still_open))
+            except Exception as again:  # noqa: BLE001  # each caller gets its own
+                error = again
             else:
-                for place, kind, text in zip(answer[::3], answer[1::3], answer[2::3], strict=True):
-                    value = cast("bytes", text).decode(errors="replace")
-                    position = open_places[cast("int", place) - 1]
-                    answers[position] = value if kind == b"held" else self._failure(batch[position], value)
-                break
-        return answers
+                for place, answer in zip(open_places, self.answers(still_open, outcome), strict=True):
+                    answers[place] = answer
+                return answers
 
     def _after_failure(
         self, error: Exception, batch: Sequence[Sending], places: list[int], answers: list[str | BaseException]
@@ -135,7 +152,7 @@ class Sender:
             text += f" (tried for {self._deadline:g} s; the last try may still arrive)"
         return SendFailedError(problem=text)
 
-    async def _try(self, batch: Sequence[Sending]) -> list[object]:
+    def _call(self, batch: Sequence[Sending]) -> tuple[list[str], list[Value]]:
         streams = list(dict.fromkeys(one.stream for one in batch))
         keys = [self._key, self._keys.uniques, self._keys.delayed, self._keys.delayed_messages, *streams]
         arguments: list[Value] = [self._number, _REMEMBERED_MS]
@@ -148,4 +165,4 @@ class Sender:
             for one in run:
                 when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
                 arguments += [place, 0, when, one.unique, one.task_id, one.message]
-        return cast("list[object]", await _SEND(self._redis, keys, arguments))
+        return keys, arguments

@@ -6,6 +6,8 @@ from itertools import groupby
 from logging import getLogger
 from typing import Final, cast
 
+from redis.exceptions import NoScriptError
+
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
@@ -38,7 +40,7 @@ class Settler:
         self._group = group
         self._options = options
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
-        self._batches: Batches[Delivery, bool] = Batches(self._settle_batch, lambda one: len(one.result))
+        self._batches: Batches[Delivery, bool] = Batches(self, lambda one: len(one.result))
 
     def settle(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
         """Apply the delivery's outcome and result.
@@ -52,22 +54,33 @@ class Settler:
         """Wait for what is under way."""
         await self._batches.drain()
 
-    async def _settle_batch(self, batch: Sequence[Delivery]) -> Sequence[bool | BaseException]:
-        keys, arguments = self._call(batch)
+    def begin(self, items: Sequence[Delivery]) -> Awaitable[object]:
+        """Settle a batch for the first time."""
+        return _SETTLE.begin(self._redis, *self._call(items))
+
+    def answers(self, items: Sequence[Delivery], outcome: object) -> Sequence[bool | BaseException]:
+        """Whether each delivery was still this worker's."""
+        lost = set(cast("list[int]", outcome))
+        return [place not in lost for place in range(1, len(items) + 1)]
+
+    async def mend(self, items: Sequence[Delivery], error: Exception) -> Sequence[bool | BaseException]:
+        """Settle a batch again until Redis answers."""
+        keys, arguments = self._call(items)
         tries = 0
-        while True:
-            try:
-                lost = set(cast("list[int]", await _SETTLE(self._redis, keys, arguments)))
-            except Exception as error:
-                if not is_outage(error):
-                    raise
+        while is_outage(error) or isinstance(error, NoScriptError):
+            if is_outage(error):
                 tries += 1
                 if tries == _LOUD_TRIES:
-                    logger.warning("Results wait for Redis, %d of them: %s", len(batch), reason(error))
+                    logger.warning("Results wait for Redis, %d of them: %s", len(items), reason(error))
                 await asyncio.sleep(pause(tries))
+            try:
+                outcome = await _SETTLE(self._redis, keys, arguments)
+            except Exception as again:  # noqa: BLE001  # looked at by the loop
+                error = again
             else:
                 # After a try without an answer, "no longer yours" may be that try's own doing.
-                return [place not in lost or tries > 0 for place in range(1, len(batch) + 1)]
+                return [True] * len(items) if tries else self.answers(items, outcome)
+        raise error
 
     def _call(self, batch: Sequence[Delivery]) -> tuple[list[str], list[Value]]:
         names = self._keys

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import pytest
 
@@ -18,16 +18,29 @@ class Execution:
         self.may_end = asyncio.Event()
         self.may_end.set()
 
-    async def __call__(self, batch: Sequence[int]) -> Sequence[str | BaseException]:
-        self.batches.append(list(batch))
+    def begin(self, items: Sequence[int]) -> Awaitable[object]:
+        self.batches.append(list(items))
         self.under_way += 1
         assert self.under_way == 1
+        return self._run(items)
+
+    async def _run(self, items: Sequence[int]) -> object:
         await self.may_end.wait()
         await asyncio.sleep(0)
         self.under_way -= 1
-        if 13 in batch:
+        if 13 in items or 17 in items:
             raise RuntimeError("the whole batch")
-        return [ValueError(str(item)) if item < 0 else str(item) for item in batch]
+        return "done"
+
+    def answers(self, items: Sequence[int], outcome: object) -> Sequence[str | BaseException]:
+        assert outcome == "done"
+        return [ValueError(str(item)) if item < 0 else str(item) for item in items]
+
+    async def mend(self, items: Sequence[int], error: Exception) -> Sequence[str | BaseException]:
+        if 17 in items:
+            await asyncio.sleep(0)
+            return self.answers(items, "done")
+        raise error
 
 
 @pytest.fixture
@@ -79,6 +92,18 @@ async def test_a_batch_that_fails_as_a_whole_fails_for_all_of_its_callers_only(b
     answers = await asyncio.gather(*(batches.add(item) for item in (1, 13)), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["the whole batch"] * 2
     assert await batches.add(2) == "2"
+
+
+async def test_a_batch_that_fails_may_be_mended_and_those_after_it_wait_for_that(
+    batches: Batches[int, str], execution: Execution
+) -> None:
+    execution.may_end.clear()
+    callers = [asyncio.create_task(batches.add(17))]
+    await until_under_way(execution)
+    callers.append(asyncio.create_task(batches.add(2)))
+    execution.may_end.set()
+    assert await asyncio.gather(*callers) == ["17", "2"]
+    assert execution.batches == [[17], [2]]
 
 
 async def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(
