@@ -3,7 +3,7 @@
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -54,9 +54,16 @@ class Client:
         answer = await self._ask(Request(step="run", count=count))
         return answer.seconds, answer.cpu
 
-    async def round_trips(self, count: int, *, seconds: float, interval: float | None = None) -> Sequence[float]:
-        """Send tasks and wait for the result of each: the seconds that each took."""
-        return (await self._ask(Request(step="round_trips", count=count, seconds=seconds, interval=interval))).trips
+    async def round_trips(self, count: int, *, seconds: float, interval: float | None = None) -> Answer:
+        """Send tasks and wait for the result of each: the seconds that each took, and what was missed.
+
+        Raises:
+            PeerError: no result came at all.
+        """
+        answer = await self._ask(Request(step="round_trips", count=count, seconds=seconds, interval=interval))
+        if len(answer.trips) < 2:  # noqa: PLR2004 - percentiles need as many
+            raise PeerError(f"hardly a caller got a result: {', '.join(sorted(set(answer.missed)))}")
+        return answer
 
     async def _ask(self, request: Request) -> Answer:
         if self.process.stdin is None or self.process.stdout is None:

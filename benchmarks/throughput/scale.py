@@ -1,6 +1,6 @@
 """The fifth part: what becomes of kiqstart's tasks in a second when one thing grows, with plain taskiq beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks.throughput.contestants import KIQSTART, TASKIQ
@@ -14,6 +14,8 @@ _PAYLOADS = (100, 10_000, 1_000_000)
 _AT_ONCE = (1, 10, 100, 1_000)
 # So that the tasks of a run fit into a small Redis.
 _MOST_BYTES = 200_000_000
+# What fewer take is lost in what else the server does.
+_FEWEST_TO_WEIGH = 10_000
 # Plain taskiq needs minutes to send more.
 _MOST_WAITING_FOR_TASKIQ = 100_000
 
@@ -31,18 +33,22 @@ async def measure_scale(plan: Plan) -> ScalePart:
     entrants = [one for one in plan.entrants if one.name in names]
     figures: list[ScaleFigure] = []
     for repetition in range(plan.repeat):
-        for entrant in entrants:
-            for point in _points(plan, entrant):
-                plan.progress.say(
-                    f"scale, {repetition + 1} of {plan.repeat}: {point.axis}, {point.name}, {entrant.name}"
-                )
-                figures += await _figures(plan, entrant, point)
+        for entrant, point in _in_turn(plan, entrants):
+            plan.progress.say(f"scale, {repetition + 1} of {plan.repeat}: {point.axis}, {point.name}, {entrant.name}")
+            figures += await _figures(plan, entrant, point)
     return ScalePart(
         environment=plan.environment,
         contestants=[one.record for one in entrants],
         repeat=plan.repeat,
         figures=figures,
     )
+
+
+def _in_turn(plan: Plan, entrants: Sequence[Entrant]) -> Iterator[tuple[Entrant, _Point]]:
+    """Every contestant at a point, then all of them at the next."""
+    for key in dict.fromkeys((point.axis, point.name) for entrant in entrants for point in _points(plan, entrant)):
+        for entrant in entrants:
+            yield from ((entrant, point) for point in _points(plan, entrant) if (point.axis, point.name) == key)
 
 
 def _points(plan: Plan, entrant: Entrant) -> Iterator[_Point]:
@@ -72,7 +78,7 @@ def _points(plan: Plan, entrant: Entrant) -> Iterator[_Point]:
 async def _figures(plan: Plan, entrant: Entrant, point: _Point) -> list[ScaleFigure]:
     outcome = await run(plan, entrant, point.order)
     values = {point.axis: outcome.rate}
-    if point.axis is Axis.WAITING:
+    if point.axis is Axis.WAITING and point.order.tasks >= _FEWEST_TO_WEIGH:
         values[Axis.MEMORY] = outcome.memory
     return [
         ScaleFigure(

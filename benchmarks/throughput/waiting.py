@@ -2,12 +2,12 @@
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from statistics import quantiles
 from typing import Final
 
-from benchmarks.throughput.client import Client, PeerError, open_client
-from benchmarks.throughput.peers.protocol import Way
+from benchmarks.throughput.client import PeerError, open_client
+from benchmarks.throughput.peers.protocol import WAIT_SECONDS, Answer, Way
 from benchmarks.throughput.plan import Entrant, Plan
 from benchmarks.throughput.results import Figure, FiguresPart, Measure
 from benchmarks.throughput.worker import Worker, running_worker
@@ -43,11 +43,11 @@ async def measure_waiting(plan: Plan) -> FiguresPart:
 
 async def _figures(plan: Plan, entrant: Entrant) -> list[Figure]:
     values: dict[Measure, float] = {}
-    problem = None
+    problems: dict[Measure, str] = {}
     try:
-        await _measure(plan, entrant, values)
+        await _measure(plan, entrant, values, problems)
     except PeerError as error:
-        problem = str(error)
+        problems |= {measure: str(error) for measure in Measure if measure not in values}
     plan.redis.flushdb()
     asked = (*_ALWAYS, Measure.P50_POLLING) if entrant.description.polls else _ALWAYS
     return [
@@ -56,13 +56,13 @@ async def _figures(plan: Plan, entrant: Entrant) -> list[Figure]:
             measure=measure,
             value=values.get(measure),
             tasks=plan.round_trips,
-            problem=None if measure in values else problem,
+            problem=problems.get(measure),
         )
         for measure in asked
     ]
 
 
-async def _measure(plan: Plan, entrant: Entrant, values: dict[Measure, float]) -> None:
+async def _measure(plan: Plan, entrant: Entrant, values: dict[Measure, float], problems: dict[Measure, str]) -> None:
     variables = plan.variables(entrant.installed)
     async with open_client(entrant.installed, variables, plan.log_folder, most_seconds=plan.most_seconds) as client:
         await client.send(Way.ONE_BY_ONE, 1)
@@ -70,19 +70,24 @@ async def _measure(plan: Plan, entrant: Entrant, values: dict[Measure, float]) -
         with running_worker(entrant.installed, entrant.description, variables, plan.log_folder, processes=1) as worker:
             await _first_task(plan, entrant, worker)
             values[Measure.START] = time.perf_counter() - started
-            values |= await _round_trips(plan, client)
+            answer = await client.round_trips(plan.round_trips, seconds=_SECONDS_OF_TRIPS)
+            values[Measure.P50] = _percentile(answer.trips, 50) * 1000
+            values[Measure.P99] = _percentile(answer.trips, 99) * 1000
+            if answer.missed:
+                problems |= dict.fromkeys((Measure.P50, Measure.P99), _missed(answer))
             if entrant.description.polls:
-                trips = await client.round_trips(plan.round_trips, seconds=_SECONDS_OF_TRIPS, interval=_POLL_SECONDS)
-                values[Measure.P50_POLLING] = _percentile(trips, 50) * 1000
+                answer = await client.round_trips(plan.round_trips, seconds=_SECONDS_OF_TRIPS, interval=_POLL_SECONDS)
+                values[Measure.P50_POLLING] = _percentile(answer.trips, 50) * 1000
             await asyncio.sleep(_SECONDS_TO_SETTLE)
             values[Measure.RSS] = worker.resident_bytes() / 2**20
             values[Measure.PSS] = worker.proportional_bytes() / 2**20
             values[Measure.IDLE_CPU] = await _idle_share(worker, plan.idle_seconds) * 100
 
 
-async def _round_trips(plan: Plan, client: Client) -> Mapping[Measure, float]:
-    trips = await client.round_trips(plan.round_trips, seconds=_SECONDS_OF_TRIPS)
-    return {Measure.P50: _percentile(trips, 50) * 1000, Measure.P99: _percentile(trips, 99) * 1000}
+def _missed(answer: Answer) -> str:
+    what = ", ".join(sorted(set(answer.missed)))
+    total = len(answer.trips) + len(answer.missed)
+    return f"{len(answer.missed):,} of {total:,} callers got no result within {WAIT_SECONDS} s but {what}"
 
 
 async def _first_task(plan: Plan, entrant: Entrant, worker: Worker) -> None:

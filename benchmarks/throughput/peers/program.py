@@ -90,7 +90,7 @@ async def _take(peer: Peer, request: Request) -> Answer:
             await peer.run(request.count)
             return Answer(seconds=time.perf_counter() - began, cpu=time.process_time() - began_cpu)
         case "round_trips":
-            return Answer(trips=tuple(await _round_trips(peer, request)))
+            return await _round_trips(peer, request)
         case step:
             raise ValueError(f"no step {step!r}")
 
@@ -106,17 +106,22 @@ async def _send(peer: Peer, way: str, count: int) -> None:
             await peer.send_bulk(count)
 
 
-async def _round_trips(peer: Peer, request: Request) -> list[float]:
+async def _round_trips(peer: Peer, request: Request) -> Answer:
     interval = request.interval
     # The first one connects.
     await peer.round_trip(interval)
     trips: list[float] = []
+    missed: list[str] = []
     over = time.perf_counter() + request.seconds
     while len(trips) < request.count and time.perf_counter() < over:
         began = time.perf_counter()
-        await peer.round_trip(interval)
-        trips.append(time.perf_counter() - began)
-    return trips
+        try:
+            await peer.round_trip(interval)
+        except Exception as error:  # noqa: BLE001 - each library has an error of its own for it
+            missed.append(type(error).__name__)
+        else:
+            trips.append(time.perf_counter() - began)
+    return Answer(trips=tuple(trips), missed=tuple(missed))
 
 
 def _describe(about: About) -> Description:

@@ -18,6 +18,9 @@ REDIS_URL: Final = "REDIS_URL"
 
 QUEUE: Final = "bench"
 RESULT_SECONDS: Final = 3600
+WAIT_SECONDS: Final = 2
+"""How long a caller waits for a result before it gives up."""
+
 AT_ONCE: Final = 100
 """How many sends are under way at once where they are not one by one."""
 
@@ -97,12 +100,13 @@ class Request:
 class Answer:
     """What came of a step.
 
-    `seconds` is how long it took, `cpu` how much of that the processor worked, `trips` the seconds of each round trip;
-    `error` says why there is nothing.
+    `seconds` is how long it took, `cpu` how much of that the processor worked, `trips` the seconds of each round trip,
+    `missed` what callers got instead of a result; `error` says why there is nothing.
     """
 
     description: Description | None = None
     seconds: float = 0.0
     cpu: float = 0.0
     trips: tuple[float, ...] = ()
+    missed: tuple[str, ...] = ()
     error: str | None = None

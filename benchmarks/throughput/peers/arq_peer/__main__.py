@@ -5,7 +5,7 @@ from arq.jobs import Job
 
 from benchmarks.throughput.peers.arq_peer.app import QUEUE_NAME, redis_settings
 from benchmarks.throughput.peers.program import Peer, serve
-from benchmarks.throughput.peers.protocol import About, Way
+from benchmarks.throughput.peers.protocol import WAIT_SECONDS, About, Way
 
 
 class ArqPeer(Peer):
@@ -44,9 +44,9 @@ class ArqPeer(Peer):
         """Send one and wait for its result."""
         sent = await self.send()
         if interval is None:
-            await sent.result(timeout=10)
+            await sent.result(timeout=WAIT_SECONDS)
         else:
-            await sent.result(timeout=10, poll_delay=interval)
+            await sent.result(timeout=WAIT_SECONDS, poll_delay=interval)
 
 
 serve(ArqPeer())

@@ -4,7 +4,7 @@ from celery.result import AsyncResult
 
 from benchmarks.throughput.peers.celery_peer.app import nothing
 from benchmarks.throughput.peers.program import Peer, serve
-from benchmarks.throughput.peers.protocol import QUEUE, About, Way
+from benchmarks.throughput.peers.protocol import QUEUE, WAIT_SECONDS, About, Way
 
 
 class CeleryPeer(Peer):
@@ -35,7 +35,7 @@ class CeleryPeer(Peer):
     async def round_trip(self, interval: float | None) -> None:
         """Send one and wait for its result."""
         del interval
-        nothing.delay().get(timeout=10)
+        nothing.delay().get(timeout=WAIT_SECONDS)
 
 
 serve(CeleryPeer())

@@ -4,7 +4,7 @@ from dramatiq import Message
 
 from benchmarks.throughput.peers.dramatiq_peer.app import nothing
 from benchmarks.throughput.peers.program import Peer, serve
-from benchmarks.throughput.peers.protocol import About, Way
+from benchmarks.throughput.peers.protocol import WAIT_SECONDS, About, Way
 
 
 class DramatiqPeer(Peer):
@@ -12,12 +12,12 @@ class DramatiqPeer(Peer):
 
     about = About(
         packages=("dramatiq", "redis", "hiredis"),
-        settings="8 threads a process (its default), hiredis, the results middleware for all actors",
+        settings="16 threads a process, hiredis, the results middleware for all actors",
         acknowledged="after the result",
         ways=(Way.ONE_BY_ONE,),
         worker=(
             *("-m", "dramatiq", "benchmarks.throughput.peers.dramatiq_peer.app"),
-            *("--processes", "{processes}", "--threads", "8", "--skip-logging"),
+            *("--processes", "{processes}", "--threads", "16", "--skip-logging"),
         ),
         unfinished="redis.call('HLEN', 'dramatiq:default.msgs')",
         results="dramatiq-results:*",
@@ -33,7 +33,7 @@ class DramatiqPeer(Peer):
     async def round_trip(self, interval: float | None) -> None:
         """Send one and wait for its result."""
         del interval
-        nothing.send().get_result(block=True, timeout=10_000)
+        nothing.send().get_result(block=True, timeout=WAIT_SECONDS * 1000)
 
 
 serve(DramatiqPeer())

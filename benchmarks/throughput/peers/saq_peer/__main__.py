@@ -3,7 +3,7 @@
 from saq import Job
 
 from benchmarks.throughput.peers.program import Peer, serve
-from benchmarks.throughput.peers.protocol import QUEUE, RESULT_SECONDS, About, Way
+from benchmarks.throughput.peers.protocol import QUEUE, RESULT_SECONDS, WAIT_SECONDS, About, Way
 from benchmarks.throughput.peers.saq_peer.app import queue
 
 
@@ -39,7 +39,7 @@ class SaqPeer(Peer):
         """Send one and wait for its result."""
         del interval
         job = await self.send()
-        await job.refresh(until_complete=10)
+        await job.refresh(until_complete=WAIT_SECONDS)
 
 
 serve(SaqPeer())

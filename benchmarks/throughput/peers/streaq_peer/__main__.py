@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack
 from streaq.task import Task
 
 from benchmarks.throughput.peers.program import Peer, serve
-from benchmarks.throughput.peers.protocol import QUEUE, About, Way
+from benchmarks.throughput.peers.protocol import QUEUE, WAIT_SECONDS, About, Way
 from benchmarks.throughput.peers.streaq_peer.app import nothing, worker
 
 
@@ -54,7 +54,7 @@ class StreaqPeer(Peer):
         """Send one and wait for its result."""
         del interval
         sent = await nothing.enqueue()
-        await sent.result(timeout=10)
+        await sent.result(timeout=WAIT_SECONDS)
 
 
 serve(StreaqPeer())

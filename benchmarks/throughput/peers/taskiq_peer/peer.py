@@ -3,7 +3,7 @@
 from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, AsyncTaskiqTask
 
 from benchmarks.throughput.peers.program import Peer
-from benchmarks.throughput.peers.protocol import About
+from benchmarks.throughput.peers.protocol import WAIT_SECONDS, About
 
 
 class TaskiqPeer(Peer):
@@ -36,9 +36,9 @@ class TaskiqPeer(Peer):
         """Send one and wait for its result."""
         sent = await self.send()
         if interval is None:
-            await sent.wait_result(timeout=10)
+            await sent.wait_result(timeout=WAIT_SECONDS)
         else:
-            await sent.wait_result(check_interval=interval, timeout=10)
+            await sent.wait_result(check_interval=interval, timeout=WAIT_SECONDS)
 
     def _find(self, name: str) -> AsyncTaskiqDecoratedTask[..., object]:
         task = self.broker.find_task(name)
