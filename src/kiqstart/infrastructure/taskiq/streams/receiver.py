@@ -90,9 +90,20 @@ class StreamReceiver(RunningReceiver):
     async def run_task(
         self, target: Callable[..., Any], message: TaskiqMessage, ack_controller: AckController | None = None
     ) -> TaskiqResult[Any]:
-        """Run a task; one that was cancelled meanwhile has that as its error."""
+        """Run a task; one that was cancelled meanwhile has that as its error.
+
+        Raises:
+            CancelledError: it is another worker's by now.
+        """
+        delivery, consumer = current_delivery.get(), self._consumer
+        # This process may have stood still, or a hook taken its time, since that was looked at.
+        if (
+            delivery is not None
+            and consumer is not None
+            and not (delivery.is_settled or await consumer.may_run(delivery))
+        ):
+            raise asyncio.CancelledError
         result = await super().run_task(target, message, ack_controller)
-        delivery = current_delivery.get()
         if delivery is not None:
             delivery.has_run = True
             if delivery.is_cancelled and isinstance(result.error, asyncio.CancelledError):

@@ -1,11 +1,12 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import cast
 
 import pytest
 from redis.asyncio import Redis
-from taskiq import AsyncTaskiqTask, TaskiqMessage
+from taskiq import AsyncTaskiqTask, TaskiqMessage, TaskiqMiddleware
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, keys_of, letters_of, working
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
@@ -245,3 +246,38 @@ async def test_what_went_down_with_workers_before_does_not_wait_for_a_long_task(
         assert (await other.wait_result(timeout=5)).return_value == 8
         end.set()
         await long.wait_result(timeout=5)
+
+
+async def test_a_task_that_is_another_workers_after_its_hooks_does_not_run_here(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    runs: list[int] = []
+
+    async def run() -> None:
+        runs.append(1)
+
+    class Slow(TaskiqMiddleware):
+        """Takes so long, the first time, that the worker's lease ends meanwhile."""
+
+        times = 0
+
+        async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
+            self.times += 1
+            delivery = broker.delivery_of(message.task_id)
+            assert delivery is not None
+            if self.times == 1:
+                await redis.zrem(broker.keys.workers, delivery.worker)
+
+                async def is_lost() -> bool:
+                    return delivery.is_lost
+
+                with suppress(asyncio.CancelledError):
+                    await eventually(is_lost, within=5)
+            return message
+
+    slow = Slow()
+    broker.add_middlewares(slow)
+    async with working(broker):
+        sent = await register_task(broker, run, name="run").kiq()
+        assert not (await sent.wait_result(timeout=10)).is_err
+    assert (slow.times, len(runs)) == (2, 1)
