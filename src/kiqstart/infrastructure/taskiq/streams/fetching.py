@@ -23,6 +23,7 @@ _SECONDS_ALONE: Final = 30.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 # Messages that are as large as the last ones were are read in steps of so many bytes.
 _MOST_BYTES: Final = 4 * 1024 * 1024
+_LARGE: Final = 64 * 1024
 # The rules for suspects that fetch.lua knows.
 _TAKE_SUSPECTS: Final = "take"
 _WAIT_FOR_SUSPECTS: Final = "wait"
@@ -130,7 +131,8 @@ class Fetcher:
         rule = _LEAVE_SUSPECTS if suspect is not None else self._rule_for_suspects()
         if self._is_backlog:
             count = min(room, max(_MOST_BYTES // self._usual_bytes, 1))
-            deliveries = await self._read_at_once(count, rule)
+            is_large = self._usual_bytes > _LARGE
+            deliveries = await (self._read_large(count, rule) if is_large else self._read_at_once(count, rule))
             self._is_backlog = len(deliveries) >= count
             if deliveries or self._empties_since is not None:
                 return deliveries
@@ -163,8 +165,6 @@ class Fetcher:
         for place, entries in zip(found[1::2], found[2::2], strict=True):
             stream = streams[cast("int", place) - _FIRST_STREAM]
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
-        if deliveries:
-            self._usual_bytes = max(sum(len(one.data) for one in deliveries) // len(deliveries), 1)
         return self._take(deliveries, taken)
 
     async def _wait_for_one(self, rule: str) -> list[Delivery]:
@@ -173,8 +173,23 @@ class Fetcher:
         if rule != _TAKE_SUSPECTS:
             streams = [stream for stream in streams if stream not in self._suspects]
         # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-        count: list[Value] = ["COUNT", 1, "BLOCK", self._wait_ms, "STREAMS", *streams, *[">"] * len(streams)]
-        answer = await self._reader.execute_command("XREADGROUP", "GROUP", self._group, taken.worker, *count)
+        return await self._read(self._reader, streams, taken, "COUNT", 1, "BLOCK", self._wait_ms)
+
+    async def _read_large(self, count: int, rule: str) -> list[Delivery]:
+        # A script copies what it hands on several times. It still says whether this worker may read, and what is first.
+        first = await self._read_at_once(0, rule)
+        if first or self._empties_since is not None:
+            return first
+        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
+        streams = [stream for stream in self._keys.all_streams(self._order.next()) if stream not in self._suspects]
+        return await self._read(cast("_Reader", self._redis), streams, taken, "COUNT", count)
+
+    async def _read(
+        self, client: "_Reader", streams: Sequence[str], taken: "_Taken", *options: Value
+    ) -> list[Delivery]:
+        answer = await client.execute_command(
+            "XREADGROUP", "GROUP", self._group, taken.worker, *options, "STREAMS", *streams, *[">"] * len(streams)
+        )
         deliveries = [
             self._delivery(stream.decode(), entry, taken)
             for stream, entries in cast("Sequence[tuple[bytes, Sequence[RawEntry]]]", answer or ())
@@ -183,6 +198,8 @@ class Fetcher:
         return self._take(deliveries, taken)
 
     def _take(self, deliveries: Sequence[Delivery], taken: "_Taken") -> list[Delivery]:
+        if deliveries:
+            self._usual_bytes = max(sum(len(one.data) for one in deliveries) // len(deliveries), 1)
         # An answer to a name that was lost meanwhile: what it brings is with others, or soon will be.
         return self._in_hand.take(deliveries) if taken.worker == self._lease.worker else []
 

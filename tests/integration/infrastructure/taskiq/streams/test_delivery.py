@@ -14,6 +14,7 @@ from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.sent_task import SentTask
 from kiqstart.infrastructure.taskiq.streams import fetching
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.settling import _SETTLE
 from kiqstart.testing import eventually
@@ -281,3 +282,23 @@ async def test_a_task_that_is_another_workers_after_its_hooks_does_not_run_here(
         sent = await register_task(broker, run, name="run").kiq()
         assert not (await sent.wait_result(timeout=10)).is_err
     assert (slow.times, len(runs)) == (2, 1)
+
+
+async def test_large_messages_are_run_once_each_and_a_cancelled_one_not_at_all(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    runs: list[int] = []
+
+    async def measure(number: int, text: str) -> int:
+        runs.append(number)
+        return len(text)
+
+    task = register_task(broker, measure, name="measure")
+    sent = [await task.kiq(number, "x" * 100_000) for number in range(30)]
+    await broker.cancel(sent[20].task_id)
+    async with working(broker, max_async_tasks=5):
+        results = await asyncio.gather(*(one.wait_result(timeout=10) for one in sent))
+        await eventually(nothing_is_pending(redis, broker, broker.keys.name), within=5)
+    assert [result.return_value for result in results[:20]] == [100_000] * 20
+    assert isinstance(results[20].error, TaskCancelledError)
+    assert sorted(runs) == [number for number in range(30) if number != 20]
