@@ -7,7 +7,7 @@ import redis
 import redis.cluster
 from redis._parsers import AsyncCommandsParser
 from redis.asyncio import RedisCluster
-from redis.asyncio.cluster import ClusterNode, ClusterPubSub
+from redis.asyncio.cluster import ClusterNode
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisClusterException, SlotNotCoveredError
@@ -68,14 +68,6 @@ class _CommandsParser(AsyncCommandsParser):
         return names[: len(names) // 2]
 
 
-class _AsyncClusterSubscription(ClusterPubSub):
-    """Asks for the cluster's nodes where they are not known yet."""
-
-    async def execute_command(self, *args: Any) -> Any:  # noqa: ANN401  # redis-py's own
-        await self.cluster.initialize()
-        return await super().execute_command(*args)
-
-
 class AsyncCluster(RedisCluster):
     """Raises redis-py's ConnectionError where the cluster cannot be reached, and closes all that it opened."""
 
@@ -119,16 +111,6 @@ class AsyncCluster(RedisCluster):
             self._initialize = True
             raise RedisConnectionError(_UNKNOWN_NODE.format(node_name))
         return node
-
-    def pubsub(
-        self,
-        node: ClusterNode | None = None,
-        host: str | None = None,
-        port: int | None = None,
-        **options: Any,  # noqa: ANN401
-    ) -> ClusterPubSub:
-        """A subscription, at `node` or at the one that serves the channel's slot: any node passes messages on."""
-        return _AsyncClusterSubscription(self, node=node, host=host, port=port, **options)
 
     async def aclose(self) -> None:
         """Close every connection, after a failure too: redis-py forgets them while it does not know the slots."""

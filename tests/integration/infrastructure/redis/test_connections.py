@@ -95,23 +95,64 @@ async def test_a_pipeline_answers_each_of_many_who_ask_at_once(url: str) -> None
         await pipeline.aclose()
 
 
-async def test_a_message_reaches_its_subscriber(client: AsyncClient) -> None:
-    subscription = client.pubsub()
-    try:
-        await subscription.subscribe("news")
-        messages: list[dict[str, bytes]] = []
+class Ear:
+    """Notes what it hears, and since when."""
 
+    def __init__(self) -> None:
+        self.listening: list[str] = []
+        self.messages: list[tuple[str, bytes]] = []
+
+    def on_listening(self, channel: str) -> None:
+        self.listening.append(channel)
+
+    def on_message(self, channel: str, message: bytes) -> None:
+        self.messages.append((channel, message))
+
+    async def listens(self, times: int) -> None:
+        async def is_told() -> bool:
+            return len(self.listening) >= times
+
+        await eventually(is_told, within=10)
+
+    async def hears(self, count: int) -> None:
         async def has_come() -> bool:
-            await run(client, "PUBLISH", "news", b"\x00\xff")
-            message = cast(
-                "dict[str, bytes] | None",
-                await subscription.get_message(ignore_subscribe_messages=True, timeout=0.1),
-            )
-            messages.extend([message] if message else [])
-            return bool(messages)
+            return len(self.messages) >= count
 
         await eventually(has_come, within=5)
-        assert messages[0]["data"] == b"\x00\xff"
+
+
+async def test_messages_reach_whoever_has_joined_their_channel_and_not_left_it(url: str, client: AsyncClient) -> None:
+    ear = Ear()
+    subscription = RedisConnections(url).subscription(ear)
+    try:
+        for channel in ("news", "weather", "sport"):
+            subscription.join(channel)
+        await ear.listens(3)
+        subscription.leave("sport")
+        subscription.leave("news")
+        subscription.join("news")
+        await ear.listens(4)
+        await run(client, "PUBLISH", "weather", b"\x00\xff")
+        await run(client, "PUBLISH", "news", b"late")
+        await ear.hears(2)
+        assert sorted(ear.messages) == [("news", b"late"), ("weather", b"\x00\xff")]
+    finally:
+        await subscription.aclose()
+
+
+async def test_a_subscription_comes_back_and_says_so_where_its_connection_was_killed(
+    url: str, client: AsyncClient
+) -> None:
+    ear = Ear()
+    subscription = RedisConnections(url).subscription(ear)
+    try:
+        subscription.join("news")
+        await ear.listens(1)
+        await everywhere(client, "CLIENT KILL", "TYPE", "pubsub")
+        await ear.listens(2)
+        await run(client, "PUBLISH", "news", b"again")
+        await ear.hears(1)
+        assert ear.messages == [("news", b"again")]
     finally:
         await subscription.aclose()
 
