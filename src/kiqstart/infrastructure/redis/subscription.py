@@ -5,7 +5,6 @@ from collections.abc import Iterable
 from logging import getLogger
 from typing import Final, Protocol, cast
 
-from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.infrastructure.redis.raw_connection import HandedOver, RawConnection, TakenOverProtocol, pack
@@ -87,10 +86,11 @@ class Subscription:
         """Hear a channel."""
         self._wanted.add(channel)
         self._leaving.discard(channel)
-        self._joining.append(channel)
         if self._protocol is None:
             self._connect_soon(channel)
-        elif len(self._joining) == 1:
+            return
+        self._joining.append(channel)
+        if len(self._joining) == 1:
             asyncio.get_running_loop().call_soon(self._join_all)
 
     def leave(self, channel: str) -> None:
@@ -142,7 +142,7 @@ class Subscription:
                     await self._disconnect()
                     self._connection = await self._route.connect(channel)
                     self._protocol = _MessageProtocol(self._connection.hand_over(), self)
-                except (RedisError, OSError) as error:
+                except Exception as error:  # noqa: BLE001  # whatever it is, later messages have to be heard
                     logger.debug("Messages are not heard for now: %s", error)
         finally:
             self._connecting = None
@@ -171,6 +171,8 @@ class Subscription:
             self._protocol.write(pack(command, *names))
 
     def _listen_for(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, self._look)
 
     def _look(self) -> None:

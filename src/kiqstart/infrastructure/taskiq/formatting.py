@@ -14,12 +14,12 @@ _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic
 
 
 def to_json(value: object) -> bytes:
-    """JSON of what pydantic can turn into it.
+    """JSON of what pydantic can turn into it; models by the names of their fields, as taskiq writes them.
 
     Raises:
         PydanticSerializationError: a value that is no JSON, or text that is no UTF-8.
     """
-    return pydantic_core.to_json(value, inf_nan_mode="null")
+    return pydantic_core.to_json(value, inf_nan_mode="null", by_alias=False)
 
 
 class Outgoing(Protocol):
@@ -68,7 +68,7 @@ class MessageTemplate:
         self._first = first
         self._long_way = long_way
         same = {"task_name": first.task_name, "labels": first.labels, "labels_types": first.labels_types}
-        self._same = _message_json(same)[:-1] + b","
+        self._same = to_json(same)[:-1] + b","
 
     def message(self, task_id: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Outgoing:
         """The message of one call.
@@ -78,7 +78,7 @@ class MessageTemplate:
         """
         own = {"task_id": task_id, "args": list(args), "kwargs": kwargs}
         try:
-            data = self._same + _message_json(own)[1:]
+            data = self._same + to_json(own)[1:]
         except ValueError:
             return self._long_way(self._first.model_copy(update=own))
         return OutgoingJson(task_id, self._first.task_name, data, self._first.labels)
@@ -105,7 +105,7 @@ class JsonFormatter(ProxyFormatter):
             "kwargs": message.kwargs,
         }
         try:
-            data = _message_json(fields)
+            data = to_json(fields)
         except ValueError:
             return super().dumps(message)
         return BrokerMessage(task_id=message.task_id, task_name=message.task_name, message=data, labels=message.labels)
@@ -122,11 +122,6 @@ class JsonFormatter(ProxyFormatter):
             except ValueError:
                 return super().loads(message)
         return super().loads(message)
-
-
-def _message_json(fields: Mapping[str, object]) -> bytes:
-    # By the names of fields, not by their aliases, since taskiq writes arguments so.
-    return pydantic_core.to_json(fields, inf_nan_mode="null", by_alias=False)
 
 
 def _is_plain_json(serializer: TaskiqSerializer) -> bool:

@@ -11,7 +11,7 @@ Answer = TypeVar("Answer")
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
 Given_co = TypeVar("Given_co", covariant=True)
 
-MOST_ITEMS: Final = 512
+_MOST_ITEMS: Final = 512
 _MOST_BYTES: Final = 4 * 1024 * 1024
 
 
@@ -123,11 +123,17 @@ class Batches(Generic[Item, Answer]):
     ) -> None:
         error = asyncio.CancelledError() if under_way.cancelled() else under_way.exception()
         if error is None:
-            self._end(batch, self._work.answers(items, under_way.result()))
+            self._end(batch, self._answers(items, under_way.result()))
         elif isinstance(error, Exception):
             self._mending = asyncio.create_task(self._mend(batch, items, error), name="batches")
         else:
             self._end(batch, [error] * len(items))
+
+    def _answers(self, items: Sequence[Item], outcome: object) -> Sequence[Answer | BaseException]:
+        try:
+            return self._work.answers(items, outcome)
+        except Exception as error:  # noqa: BLE001  # handed to those who wait
+            return [error] * len(items)
 
     async def _mend(self, batch: Sequence[_Group[Item, Answer]], items: Sequence[Item], error: Exception) -> None:
         answers: Sequence[Answer | BaseException] = [asyncio.CancelledError()] * len(items)
@@ -157,7 +163,7 @@ class Batches(Generic[Item, Answer]):
         for group in self._waiting:
             items += len(group.items)
             size += sum(map(self._size, group.items))
-            if groups and (items > MOST_ITEMS or size > _MOST_BYTES):
+            if groups and (items > _MOST_ITEMS or size > _MOST_BYTES):
                 break
             groups += 1
         batch, self._waiting = self._waiting[:groups], self._waiting[groups:]

@@ -101,13 +101,21 @@ class Dispatcher:
         labels = message.labels
         if not labels:
             return Sending(stream=self._keys.name, task_id=message.task_id, message=message.message)
+        stream, unique = self._stream(message), str(labels.get(UNIQUE_LABEL, ""))
+        try:
+            f"{stream}{unique}{message.task_id}".encode()
+        except UnicodeEncodeError as error:
+            # Of a whole batch, only this message cannot be sent.
+            raise SendFailedError(
+                problem=f"task {message.task_id!r}: its queue, key or id is no text: {error}"
+            ) from None
         return Sending(
-            stream=self._stream(message),
+            stream=stream,
             task_id=message.task_id,
             message=message.message,
             delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
             due=label_seconds(labels, DUE_LABEL) or None,
-            unique=str(labels.get(UNIQUE_LABEL, "")),
+            unique=unique,
         )
 
     def _stream(self, message: Outgoing) -> str:

@@ -1,15 +1,15 @@
 """Reads what a worker can take: what was given back first, then what is new, from several queues by weight."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.script import Script, Value
+from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, Value
 
 _FETCH: Final = Script("fetch")
 _FIRST_STREAM: Final = 3
@@ -34,14 +34,6 @@ RawEntry = tuple[bytes, Sequence[bytes] | Mapping[bytes, bytes]]
 # A message that nobody had before has but one field: its name and its value.
 _PLAIN: Final = 2
 _NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-class _Reader(Protocol):
-    """A client whose time-out allows for the wait."""
-
-    def execute_command(self, *command: Value) -> Awaitable[object]:
-        """Send a command."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,7 +92,7 @@ class Fetcher:
         wait: float,
     ) -> None:
         self._redis = redis
-        self._reader = cast("_Reader", reader)
+        self._reader = cast("AsyncClient", reader)
         self._keys = keys
         self._group = group
         self._order = WeightedOrder(weights)
@@ -182,10 +174,10 @@ class Fetcher:
             return first
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = [stream for stream in self._keys.all_streams(self._order.next()) if stream not in self._suspects]
-        return await self._read(cast("_Reader", self._redis), streams, taken, "COUNT", count)
+        return await self._read(cast("AsyncClient", self._redis), streams, taken, "COUNT", count)
 
     async def _read(
-        self, client: "_Reader", streams: Sequence[str], taken: "_Taken", *options: Value
+        self, client: AsyncClient, streams: Sequence[str], taken: "_Taken", *options: Value
     ) -> list[Delivery]:
         answer = await client.execute_command(
             "XREADGROUP", "GROUP", self._group, taken.worker, *options, "STREAMS", *streams, *[">"] * len(streams)
@@ -208,7 +200,7 @@ class Fetcher:
         if isinstance(found, Sequence) and len(found) == _PLAIN and found[0] == b"data":
             data, fields, is_well_formed = found[1], _NO_FIELDS, True
         else:
-            data, fields, is_well_formed = _read(found)
+            data, fields, is_well_formed = _parse(found)
         return Delivery(
             queue=self._queue_of[stream],
             stream=stream,
@@ -224,7 +216,7 @@ class Fetcher:
         )
 
 
-def _read(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mapping[str, str], bool]:
+def _parse(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mapping[str, str], bool]:
     """An entry's data, what else we know of it, and whether it is ours at all."""
     raw = found if isinstance(found, Mapping) else dict(zip(found[::2], found[1::2], strict=True))
     texts = {name.decode(errors="replace"): value for name, value in raw.items()}

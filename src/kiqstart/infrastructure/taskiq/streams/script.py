@@ -14,7 +14,11 @@ Value = str | bytes | int | float
 
 
 class AsyncClient(Protocol):
-    """What a script needs of an async client of a server or of a cluster."""
+    """What is asked of an async client of a server or of a cluster."""
+
+    def execute_command(self, *command: Value) -> Awaitable[object]:
+        """Send a command."""
+        ...
 
     def evalsha(self, sha: str, numkeys: int, *keys_and_args: Value) -> Awaitable[object]:
         """Run a script that Redis knows."""

@@ -1,15 +1,17 @@
 """Wakes those who wait for results: any number, over one connection that listens and one that asks."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import islice
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.outage import is_outage
-from kiqstart.infrastructure.taskiq.streams.script import Value
+
+if TYPE_CHECKING:
+    from kiqstart.infrastructure.taskiq.streams.script import AsyncClient
 
 # Announcements can be missed while a connection is cut, so the results themselves are looked at as well: all of them
 # once a second, and no more than so many in a second.
@@ -18,12 +20,6 @@ _LOOKS_A_SECOND: Final = 10_000
 # Results may be large.
 _LOOKS_AT_ONCE: Final = 64
 _SECONDS_FOR_THE_LAST_LOOK: Final = 0.25
-
-
-class _Client(Protocol):
-    def execute_command(self, *command: Value) -> Awaitable[object]:
-        """Send a command."""
-        ...
 
 
 class ResultWaiter:
@@ -39,7 +35,7 @@ class ResultWaiter:
     """
 
     def __init__(self, client: object, connections: RedisConnections, keys: QueueKeys) -> None:
-        self._client = cast("_Client", client)
+        self._client = cast("AsyncClient", client)
         self._keys = keys
         self._subscription = connections.subscription(self)
         self._waiters: dict[str, list[asyncio.Future[bytes]]] = {}

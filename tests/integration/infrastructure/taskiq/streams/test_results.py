@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel, Field
 from redis.asyncio import Redis
 from taskiq import AsyncResultBackend, TaskiqResult
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
@@ -14,6 +15,7 @@ from tests.integration.infrastructure.taskiq.streams.wire import Wire
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.results import UnserializableResultError
+from kiqstart.testing import eventually
 
 
 async def double(number: int = 1) -> int:
@@ -64,12 +66,36 @@ async def test_all_who_wait_for_one_task_get_its_result_over_one_subscription(br
     assert wire.count("SUBSCRIBE") == 1
 
 
-async def test_hundreds_wait_at_once(broker: StreamBroker) -> None:
+async def test_ten_thousand_wait_at_once_over_two_connections(redis_url: str, queue_name: str, redis: Redis) -> None:
+    broker = StreamBroker(redis_url, queue_name=queue_name, result_ttl=600, client_name="waiters")
     task = register_task(broker, double, name="double")
+    sent = await task.kiq_many(task.call(number=number) for number in range(10_000))
+    waiting = asyncio.gather(*(one.wait_result(timeout=60) for one in sent))
+
+    async def subscriptions() -> list[str]:
+        clients = await redis.client_list()
+        return sorted(client["sub"] for client in clients if client["name"] == "waiters")
+
+    async def all_listen() -> bool:
+        return await subscriptions() == ["0", "10000"]
+
+    await eventually(all_listen, within=20)
     async with working(broker):
-        sent = await asyncio.gather(*(task.kiq(number=number) for number in range(200)))
-        results = await asyncio.gather(*(one.wait_result(timeout=10) for one in sent))
-    assert [result.return_value for result in results] == [number * 2 for number in range(200)]
+        results = await waiting
+    assert [result.return_value for result in results] == [number * 2 for number in range(10_000)]
+
+
+async def test_a_model_comes_back_by_the_names_of_its_fields(broker: StreamBroker) -> None:
+    class Report(BaseModel):
+        count: int = Field(alias="Count")
+
+    async def report() -> Report:
+        return Report(Count=3)
+
+    async with working(broker):
+        sent = await broker.register_task(report, task_name="report").kiq()
+        await sent.wait_result(timeout=10)
+        assert (await broker.result_backend.get_result(sent.task_id)).return_value == {"count": 3}
 
 
 async def test_whoever_waits_too_long_is_told(broker: StreamBroker) -> None:

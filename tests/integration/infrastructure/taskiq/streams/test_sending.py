@@ -68,6 +68,13 @@ async def test_a_redis_that_is_away_until_the_deadline_fails_the_send_with_one_c
     assert "\n" not in text
 
 
+async def test_a_key_that_is_no_text_fails_its_send_and_not_its_neighbours(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    broken = task.kicker().with_labels(unique="\ud800")
+    answers = await asyncio.gather(task.kiq(), broken.kiq(), task.kiq(), return_exceptions=True)
+    assert [isinstance(answer, Exception) for answer in answers] == [False, True, False]
+
+
 async def test_a_queue_that_redis_refuses_fails_the_send_to_it_and_not_its_neighbours(
     broker: StreamBroker, redis: Redis
 ) -> None:

@@ -34,6 +34,8 @@ class Execution:
 
     def answers(self, items: Sequence[int], outcome: object) -> Sequence[str | BaseException]:
         assert outcome == "done"
+        if 19 in items:
+            raise LookupError("no answer to be made of it")
         return [ValueError(str(item)) if item < 0 else str(item) for item in items]
 
     async def mend(self, items: Sequence[int], error: Exception) -> Sequence[str | BaseException]:
@@ -91,6 +93,12 @@ async def test_each_caller_gets_its_own_error(batches: Batches[int, str]) -> Non
 async def test_a_batch_that_fails_as_a_whole_fails_for_all_of_its_callers_only(batches: Batches[int, str]) -> None:
     answers = await asyncio.gather(*(batches.add(item) for item in (1, 13)), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["the whole batch"] * 2
+    assert await batches.add(2) == "2"
+
+
+async def test_an_outcome_that_gives_no_answers_fails_for_its_callers_only(batches: Batches[int, str]) -> None:
+    with pytest.raises(LookupError):
+        await batches.add(19)
     assert await batches.add(2) == "2"
 
 
