@@ -4,6 +4,7 @@ import sys
 
 import pytest
 from redis.asyncio import Redis
+from taskiq.serializers import JSONSerializer
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, keys_of, working
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
@@ -69,7 +70,8 @@ async def test_a_redis_that_is_away_until_the_deadline_fails_the_send_with_one_c
 
 
 async def test_a_key_that_is_no_text_fails_its_send_and_not_its_neighbours(broker: StreamBroker) -> None:
-    task = register_task(broker, double, name="double")
+    # The only serializer of taskiq's that writes such a label at all.
+    task = register_task(broker.with_serializer(JSONSerializer()), double, name="double")
     broken = task.kicker().with_labels(unique="\ud800")
     answers = await asyncio.gather(task.kiq(), broken.kiq(), task.kiq(), return_exceptions=True)
     assert [isinstance(answer, Exception) for answer in answers] == [False, True, False]
