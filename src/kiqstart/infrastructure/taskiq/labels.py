@@ -1,5 +1,6 @@
 """Labels of messages that say where and when a task runs."""
 
+import math
 from typing import Final
 
 # Seconds from now, as other taskiq brokers have it; and seconds since the Unix epoch.
@@ -8,3 +9,10 @@ DUE_LABEL: Final = "due"
 # A key of which one task waits or runs at a time; '' for none.
 UNIQUE_LABEL: Final = "unique"
 QUEUE_LABEL: Final = "queue_name"
+# A century: what is due later is a slip, and a number that no clock can hold would harm the tasks beside it.
+MAX_DELAY_SECONDS: Final = 36_525 * 24 * 3600.0
+
+
+def bounded_delay(seconds: float) -> float:
+    """A delay that every clock can hold: from 0 to a century, 0 for what is no number."""
+    return min(max(seconds, 0.0), MAX_DELAY_SECONDS) if not math.isnan(seconds) else 0.0

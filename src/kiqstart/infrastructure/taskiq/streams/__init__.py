@@ -7,59 +7,109 @@ States of a message, and who may move it
 ----------------------------------------
 
     waiting     an entry of a queue's stream: send.lua adds it, for whoever called `kiq()`
-    delayed     in a sorted set, with its time: send.lua or settle.lua adds it, any worker's beat.lua
-                moves it when due
+    delayed     in a sorted set, with its time: send.lua or settle.lua adds it, the janitor's move.lua moves it when due
     delivered   pending, with one worker's name: fetch.lua, or a read that waits
     settled     gone: settle.lua, for the worker that has it
-    returned    waiting again, before others: give_back.lua for the worker that has it; reclaim.lua for
-                any worker, once the one that has it is dead
-    suspect     returned, with one delivery left: reclaim.lua; a worker takes one when it has nothing else,
-                and nothing else while it has it, so that of several messages only those that kill workers
-                are buried (within bounds, so that a long task does not stop its worker: see fetching.py)
-    dead        in the stream of dead letters: settle.lua, or reclaim.lua after the last delivery;
-                resend.lua makes it wait anew, for whoever asks
+    returned    waiting again, before others: give_back.lua for the worker that has it; reclaim.lua for any worker, once
+                the one that has it is dead
+    suspect     returned, after its workers have died repeatedly: reclaim.lua; it runs in quarantine
+    isolated    a suspect that runs alone next, since the quarantine in which it ran among others has died: testify.lua
+    cancelled   gone, with the error as its result: cancel.lua and cancel_entry.lua for what waits; move.lua and
+                settle.lua for what is marked
+    dead        in the stream of dead letters: settle.lua, or condemn.lua after the last death; resend.lua makes it wait
+                anew, for whoever asks
 
-A returned message is a new entry, and the old one is deleted in the same step. So an entry's id stands for one delivery
-to one worker: as long as `XACK` of that id answers 1, nobody else has ever had it, and once it answers 0 it is somebody
-else's. That answer is the only proof of ownership there is, and settle.lua does nothing without it. Whatever an end of
-a delivery brings (acknowledgement, deletion, result, next try, dead letter, release of a unique key) happens in that
-one step or not at all. There is no `XCLAIM`.
+A message that is moved is a new entry, and the old one is deleted in the same step. So an entry's id stands for one
+delivery to one worker: as long as it is pending, nobody else has ever had it, and once it is not it is somebody else's.
+That is the only proof of ownership there is, and settle.lua does nothing without it. Whatever an end of a delivery
+brings (acknowledgement, deletion, result, next try, dead letter, release of a unique key) happens in that one step or
+not at all. There is no `XCLAIM`.
+
+A step is atomic against others, not against its own errors: what it did before a command that Redis refuses (a right
+that the user lacks, a key of another type) stands. So each step first looks whether it may, then adds, then removes; what
+may fail for one message of several is called so that it fails for that one; and `registrar` looks at a worker's start
+whether Redis is one that this version understands. Every script takes its time as its last argument ('' asks Redis), so
+that a simulation can run them all.
 
 The lease
 ---------
-A worker is alive as long as it beats. It registers under a name that is new each time (register.lua), and a thread of
-its own renews that once a second (beat.lua), whatever the event loop does: a task that blocks the loop for an hour is
-safe. What the thread cannot outlast is a call in C that holds Python's interpreter lock for longer than the lease; such
-a process counts as standing still.
+A worker is alive as long as it beats. It registers under a name that is new each time and says how long its lease is
+(register.lua), and a thread of its own renews that once in a fifth of it, whatever the event loop does: a task that
+blocks the loop for an hour is safe. What the thread cannot outlast is a call in C that holds Python's interpreter lock
+for longer than the lease; such a process counts as standing still. A beat is one command, ZADD, with Redis' time as the
+worker knows it.
 
-Every worker looks at those whose beat is late. It takes one for dead only after having watched it stay late for most of
-a lease, by its own clock, without a gap (`observation`). When Redis was frozen, away or slow, or the watcher itself
-stood still, all that was seen before is forgotten, and live workers have the time to beat again. Then fence.lua removes
-the name, unless it has beaten since, and reclaim.lua gives back what is pending under it.
+What a beat says does not matter, only that it changes. Others take a worker for dead whose beat they have seen
+unchanged for nine tenths of the lease in its name, by their own clock, without a gap (`failure_detector`). When Redis
+was frozen, away or slow, or the watcher itself stood still, all that was seen before is forgotten, and live workers have
+the time to beat again. Redis' clock may be set as one likes. Then fence.lua removes the name, unless it has beaten
+since, and reclaim.lua gives back what is pending under it.
 
 A worker that stood still finds its name gone with its next beat. Until that beat is answered it starts nothing
 (`lease.Lease.is_trusted`: it counts from when its last renewal began, by its own clock, and trusts that for less than
 others would wait). After it, all that it had is another's: running tasks are cancelled, their results dropped; it goes
 on under a new name. What it runs in the meantime can still end in settle.lua, which refuses it.
 
+A worker whose event loop is blocked is alive. Its thread gives back what has not begun, so that others run it.
+
+The janitor
+-----------
+One of the registered workers has the role (tend.lua): it looks at all beats with each of its own, moves what is due,
+bounds what is kept, frees unique keys whose tasks are gone and forgets queues that nobody takes. The role is free where
+the worker that has it is not registered, so it ends with that worker's lease; one that leaves hands it on. The others
+look, the less often the more they are, for workers that are late, the janitor among them.
+
+Tasks that kill their workers
+-----------------------------
+That a worker died with a task says little: with `kill -9`, a full machine or a deploy it says nothing at all. A worker
+that was asked to end says so first (`draining`), and its death is not counted. Otherwise each task that it had has one
+death more, and after `max_deliveries - 1` of them is a suspect. Nothing waits for suspects, and they hold up nothing:
+a worker that sees some starts a process of its own for them, its quarantine, and watches it. If that process dies while
+the worker lives, the worker is a witness (testify.lua): a task that was alone in it is guilty, and a dead letter. Few
+suspects run one by one from the start; of many, up to 16 run at once, and if the process dies, each of them alone. If
+the worker dies with its quarantine, there is no witness, and nobody is guilty. So no number of workers that are killed
+makes a dead letter of an innocent task (but see `reclaimer._LAST_DEATH`, which bounds a task that kills the worker
+beside it as well); and a guilty one ends after its tries. A worker that cannot start such a process (a broker that no
+module holds) takes one suspect at a time beside its other tasks, and counts.
+
+Cancelling
+----------
+cancel.lua marks the id and takes out what is delayed. From then on whatever comes upon the id ends it: a worker that
+reads it, a retry (settle.lua), the move of what is due. A read that waits asks for the number of marks in the same
+breath, so that an id that was cancelled before its task was sent is known with it. Then the caller looks through the
+streams: what waits is taken out (cancel_entry.lua), and of what runs the entry is marked, which its worker's thread sees.
+When all of it was found, the mark of the id goes; the mark of an unknown id stays for `cancel_age`.
+
+Unique keys
+-----------
+A hash has each key's task, and another one where that task is, which each move updates. The janitor looks at these
+places in turn; a key whose task is not there, nor anywhere else, is freed.
+
 What each fault leaves
 ----------------------
-- A worker is killed: its entries stay pending under its name, until they are reclaimed. Each has then gone down with a
-  worker once more. An entry may also be pending under a name that no longer exists (a command of a fenced worker that
-  arrived late): reclaim.lua is used for those as well, every few seconds, by the one worker that is the janitor.
+- A worker is killed: its entries stay pending under its name, until they are reclaimed. An entry may also be pending
+  under a name that no longer exists (a command of a fenced worker that arrived late): reclaim.lua is used for those as
+  well, every few seconds, by the janitor.
 - A connection is cut in the middle of a read: Redis has delivered what never arrived. Each worker compares what is
   pending under its name with what it has, and gives the difference back. Should the answer arrive after all, it is
   refused (`delivery.DeliveriesInHand`).
-- A connection is cut in the middle of a send: the batch is sent again under its number, which send.lua remembers.
-  Whichever copy comes first counts, even if the first one was stuck in a frozen server and comes last.
+- A connection is cut in the middle of a send: the batch is sent again under its number, which send.lua remembers with
+  what it answered, and answers again. Whichever copy comes first counts, even if the first one was stuck in a frozen
+  server and comes last. What a caller has given up in between is left out.
 - A connection is cut while settling: the step is repeated. If the first one did arrive, the second finds nothing to do.
+- A connection is cut while a task is condemned or moved: whoever has the role repeats it; it is done or not at all.
+- Redis refuses what became of a task (a result too large): the task ends with that error instead.
 - Redis restarts with its data: nothing is missing, since each step is atomic there too. The scripts are sent anew.
 - Redis comes back empty: what waited is gone; only its append-only file could have saved it. The epoch, a random value
   beside the queue, is gone too. By that workers know that their names were not taken from them; they register again, go
   on with what they run, and settle.lua stores results although there is nothing to acknowledge.
+- Redis comes back with older data: a worker that it does not know is fenced, and what that worker runs is cancelled,
+  since the older data have it as waiting.
 - A worker is asked to end: it gives back what it has not started, then waits, then gives back what still runs after
   having cancelled it and what a read that was broken off was handed, and leaves (leave.lua). None of that counts as
   going down with a worker.
+- A delayed message is of a layout that this version does not know: it is left to those that know it for a minute, then
+  becomes a dead letter as it is. A worker does not start where the queue's layout is a newer one, or its group another.
 
 When a task runs twice
 ----------------------

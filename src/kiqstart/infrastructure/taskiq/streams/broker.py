@@ -15,18 +15,20 @@ from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessag
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
+from kiqstart.infrastructure.taskiq.streams.cancellation import Canceller, CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetters
 from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason, Delivery, current_delivery
 from kiqstart.infrastructure.taskiq.streams.dispatching import Dispatcher
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
+from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.intake import Intake
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
 from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
-from kiqstart.infrastructure.taskiq.streams.results import ANNOUNCE, StreamResultBackend, encode_failure
+from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
 from kiqstart.infrastructure.taskiq.task import Task
 
 logger = getLogger(__name__)
@@ -48,6 +50,7 @@ _REPLACED: Final = frozenset(
         "xread_count",
     }
 )
+_CANCELLED_HERE: Final = frozenset({CancelOutcome.DELAYED, CancelOutcome.WAITING})
 _ONE_QUEUE: Final[Mapping[str, int]] = MappingProxyType({DEFAULT_QUEUE: 1})
 
 
@@ -113,6 +116,7 @@ class StreamBroker(AsyncBroker):
         self._consumer: StreamConsumer | None = None
         self._registering = asyncio.Lock()
         self._is_worker = False
+        self.suspect_rule = SuspectRule.ONE
         self.decorator_class = Task
         self.formatter = JsonFormatter(self)
         self.id_generator = _random_id
@@ -196,20 +200,28 @@ class StreamBroker(AsyncBroker):
         """Make the message of a task that runs here a dead letter, if possible in the step that ends its delivery."""
         await self._dispatcher.bury(message, reason, detail)
 
-    async def cancel(self, task_id: str) -> None:
-        """Cancel a task that waits or runs; one that is unknown or has ended is left alone.
+    async def cancel(self, task_id: str) -> CancelOutcome:
+        """Cancel a task wherever it is, and say where it was.
 
-        A delayed one is gone at once, one in the queue when a worker comes to it, and a running one is cancelled within
-        a second or so: its coroutine gets a `CancelledError`; a function in a thread runs on, but its result is
-        dropped. The caller of a cancelled task gets `TaskCancelledError` as its error.
+        A delayed or waiting one is gone at once. A running one is cancelled within a second or so: its coroutine gets a
+        `CancelledError`; a function in a thread runs on, but its result is dropped. What is cancelled is not tried again.
+        The caller of a cancelled task gets `TaskCancelledError` as its error. One that has ended is left alone.
 
         Raises:
             RedisError: Redis is away.
         """
-        if await self._dispatcher.cancel(task_id):
-            error = TaskCancelledError(task_id)
-            result = TaskiqResult[None](is_err=True, return_value=None, execution_time=0.0, error=error)
-            await self.result_backend.set_result(task_id, result)
+        canceller = Canceller(
+            self.connection.redis,
+            self.keys,
+            group=self.consumer_group_name,
+            options=self.options,
+            task_id_of=self._task_id_of,
+            result_ttl=self._result_ttl,
+        )
+        outcome = await canceller.cancel(task_id, self._weights)
+        if outcome in _CANCELLED_HERE and not isinstance(self.result_backend, StreamResultBackend):
+            await self.result_backend.set_result(task_id, _failed(TaskCancelledError(task_id)))
+        return outcome
 
     async def may_run(self, task_id: str) -> bool:
         """Wait until this worker's lease is certain; False where the task is another worker's by then."""
@@ -263,7 +275,10 @@ class StreamBroker(AsyncBroker):
             weights=self._weights,
             options=self.options,
             result_ttl=self._result_ttl,
-            on_dead_letter=partial(self._tell_of_dead_letter, clients.thread),
+            rule=self.suspect_rule,
+            task_id_of=self._task_id_of,
+            on_condemned=partial(self._tell_of_condemned, asyncio.get_running_loop()),
+            on_suspects=self._on_suspects,
         )
         try:
             await consumer.start()
@@ -272,15 +287,25 @@ class StreamBroker(AsyncBroker):
             raise
         return consumer
 
-    def _tell_of_dead_letter(self, redis: object, data: bytes) -> None:
-        try:
-            task_id = self.formatter.loads(data).task_id
-        except Exception:  # noqa: BLE001  # whatever a serializer raises; nobody waits for what is no task
+    def _on_suspects(self, count: int) -> None:
+        """Take note that suspects wait."""
+
+    def _tell_of_condemned(self, loop: asyncio.AbstractEventLoop, task_id: str) -> None:
+        """Called in the lease's thread. The broker's own results are there already."""
+        if isinstance(self.result_backend, StreamResultBackend):
             return
-        logger.error("Task %s went down with its worker too often and is a dead letter", task_id)
-        key = self.keys.result(task_id)
-        ttl = round((self._result_ttl or 0) * 1000)
-        ANNOUNCE.in_thread(redis, [key], [encode_failure(WorkerLostError(task_id)), ttl])
+        storing = self.result_backend.set_result(task_id, _failed(WorkerLostError(task_id)))
+        asyncio.run_coroutine_threadsafe(storing, loop)
+
+    def _task_id_of(self, data: bytes) -> str | None:
+        try:
+            return self.formatter.loads(data).task_id
+        except Exception:  # noqa: BLE001  # whatever a serializer raises; nobody waits for what is no task
+            return None
+
+
+def _failed(error: Exception) -> TaskiqResult[None]:
+    return TaskiqResult(is_err=True, return_value=None, execution_time=0.0, error=error)
 
 
 def _random_id() -> str:

@@ -1,32 +1,46 @@
 """A worker's side of the broker: what it reads, has in hand, settles and gives back."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from logging import getLogger
-from typing import Final, Protocol
+from typing import Final, Protocol, cast
 
 from redis.exceptions import RedisError, ResponseError
 
-from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
-from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher, NotRegisteredError
+from kiqstart.infrastructure.taskiq.streams.condemnation import Condemnation
+from kiqstart.infrastructure.taskiq.streams.delivery import (
+    Again,
+    Dead,
+    DeliveriesInHand,
+    Delivery,
+    Outcome,
+    local_time,
+)
+from kiqstart.infrastructure.taskiq.streams.errors import ResultRefusedError
+from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher, NotRegisteredError, SuspectRule
 from kiqstart.infrastructure.taskiq.streams.heartbeat import Events, Heartbeat
-from kiqstart.infrastructure.taskiq.streams.janitor import Janitor, give_back_call
+from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason, through_outage
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
-from kiqstart.infrastructure.taskiq.streams.script import Script
+from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer, give_back_call
+from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
+from kiqstart.infrastructure.taskiq.streams.results import encode_failure
+from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script
 from kiqstart.infrastructure.taskiq.streams.settling import Settler
 
 logger = getLogger(__name__)
 
 _GIVE_BACK: Final = Script("give_back")
-# How long a read waits for a message; also how long an idle worker takes to notice that it is to end.
-WAIT_SECONDS: Final = 0.4
+# How long a read waits for a message. An idle worker costs Redis two commands each time.
+WAIT_SECONDS: Final = 5.0
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
+_SECONDS_UNTIL_AGAIN: Final = 60.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 
 
@@ -54,7 +68,10 @@ class StreamConsumer:
         clients: its connections.
         weights: the queues it takes, each with its weight.
         result_ttl: seconds for which results are kept; None for ever.
-        on_dead_letter: is given each message that was buried since its workers died of it, in the lease's thread.
+        rule: which suspects it takes.
+        task_id_of: gives the task of a message, None where it cannot be read.
+        on_condemned: is given each task that its workers have died of, in the lease's thread.
+        on_suspects: is told, in the event loop, how many suspects wait.
     """
 
     def __init__(
@@ -66,14 +83,18 @@ class StreamConsumer:
         weights: Mapping[str, int],
         options: StreamOptions,
         result_ttl: float | None,
-        on_dead_letter: Callable[[bytes], None],
+        rule: SuspectRule,
+        task_id_of: Callable[[bytes], str | None],
+        on_condemned: Callable[[str], None],
+        on_suspects: Callable[[int], None],
     ) -> None:
         self._clients = clients
         self._keys = keys
         self._group = group
         self._options = options
+        self._task_id_of = task_id_of
         self.in_hand = DeliveriesInHand()
-        self.lease = Lease(options.observation)
+        self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD)
         self.overruns = Overruns(grace=options.overrun_grace, replace=options.replace_overrun)
         self._settler = Settler(clients.scripts, keys, group=group, options=options, result_ttl=result_ttl)
         self._fetcher = Fetcher(
@@ -85,21 +106,41 @@ class StreamConsumer:
             lease=self.lease,
             in_hand=self.in_hand,
             wait=WAIT_SECONDS,
+            rule=rule,
         )
-        janitor = Janitor(
-            clients.thread, keys, group=group, options=options, in_hand=self.in_hand, on_dead_letter=on_dead_letter
-        )
-        self._heartbeat = Heartbeat(
-            clients.thread,
+        thread, queues = clients.thread, list(weights)
+        condemn = Condemnation(
+            thread,
             keys,
             group=group,
-            queues=list(weights),
+            options=options,
+            task_id_of=task_id_of,
+            result_ttl=result_ttl,
+            on_condemned=on_condemned,
+        )
+        reclaimer = Reclaimer(thread, keys, group=group, options=options, in_hand=self.in_hand, condemn=condemn)
+        janitor = Janitor(
+            thread,
+            keys,
+            group=group,
+            queues=queues,
             options=options,
             lease=self.lease,
+            reclaimer=reclaimer,
+            result_ttl=result_ttl,
+        )
+        self._heartbeat = Heartbeat(
+            thread,
+            keys,
+            queues=queues,
+            options=options,
+            lease=self.lease,
+            registrar=Registrar(thread, keys, group=group, queues=queues, lease=self.lease),
             in_hand=self.in_hand,
+            reclaimer=reclaimer,
             janitor=janitor,
             overruns=self.overruns,
-            events=Events(on_lost=_cancel_runners, on_cancelled=_cancel_runners),
+            events=Events(on_lost=_cancel_runners, on_cancelled=_cancel_runners, on_suspects=on_suspects),
         )
         self._failures = 0
 
@@ -107,6 +148,7 @@ class StreamConsumer:
         """Register with Redis and begin to renew the lease.
 
         Raises:
+            WiringError: the queue belongs to another group, or was left by a newer version.
             RedisError: Redis is away, or a key of the queue holds something else.
         """
         await asyncio.to_thread(self._heartbeat.start, asyncio.get_running_loop())
@@ -118,6 +160,23 @@ class StreamConsumer:
         # A read that is still waiting could be handed something after the last look for strays.
         await self._clients.reader.aclose()
         await asyncio.to_thread(self._heartbeat.stop)
+
+    def stop_reading(self) -> None:
+        """This worker is to end: read no more, and let others know it. May be called by a signal's handler."""
+        self._heartbeat.drain()
+        self._fetcher.interrupt()
+
+    def take_suspects(self, rule: SuspectRule) -> None:
+        """From now on take suspects by another rule."""
+        self._fetcher.rule = rule
+
+    async def testify(self, worker: str) -> None:
+        """Say that a process has died to which this worker had given suspects.
+
+        Raises:
+            RedisError: Redis is away; they are found when its lease ends, without a witness.
+        """
+        await asyncio.to_thread(self._heartbeat.testify, worker)
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages; none after a short wait, also while Redis is away."""
@@ -132,11 +191,12 @@ class StreamConsumer:
         if self._failures:
             logger.info("The queue is back")
             self._failures = 0
-        if deliveries and deliveries[0].is_suspect:
-            room = 1
-        if len(deliveries) > room:
-            await self.give_back(deliveries[room:])
-        return deliveries[:room]
+        kept = (_with_one_suspect(deliveries) if self._fetcher.rule is SuspectRule.ONE else deliveries)[:room]
+        if len(kept) < len(deliveries):
+            await self.give_back([one for one in deliveries if one not in kept])
+        if kept and self._fetcher.cancelled_tasks:
+            await self._find_cancelled(kept)
+        return kept
 
     async def settle(self, delivery: Delivery) -> None:
         """Apply what became of a delivery, where it is still this worker's."""
@@ -146,6 +206,8 @@ class StreamConsumer:
         delivery.settling_since = local_time()
         is_ours = (await self._settler.settle(delivery))[0]
         if isinstance(is_ours, RedisError):
+            is_ours = await self._settle_for_less(delivery, is_ours)
+        if isinstance(is_ours, RedisError):
             logger.error("Task %s could not be settled and will run again: %s", delivery.task_id, reason(is_ours))
         elif isinstance(is_ours, BaseException):
             raise is_ours
@@ -153,6 +215,17 @@ class StreamConsumer:
             logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
         delivery.is_settled = True
         self.in_hand.let_go(delivery)
+
+    async def _settle_for_less(self, delivery: Delivery, refusal: RedisError) -> bool | BaseException:
+        """End a delivery that Redis refuses as it is: otherwise its task would run again and again."""
+        logger.error("What became of task %s is refused by Redis: %s", delivery.task_id, reason(refusal))
+        answer: bool | BaseException = refusal
+        for outcome, result in _lesser_ends(delivery, reason(refusal)):
+            delivery.outcome, delivery.result = outcome, result
+            answer = (await self._settler.settle(delivery))[0]
+            if not isinstance(answer, RedisError):
+                return True
+        return answer
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Let others have deliveries at once. Without Redis they get them when this worker's lease has ended."""
@@ -163,9 +236,7 @@ class StreamConsumer:
                 delivery.is_lost = True
                 self.in_hand.let_go(delivery)
             entries = [one.entry for one in ours]
-            keys, arguments = give_back_call(
-                self._keys, self._options, self._group, ours[0].queue, stream, worker, entries
-            )
+            keys, arguments = give_back_call(self._keys, self._group, ours[0].queue, stream, worker, entries)
             try:
                 await asyncio.wait_for(_GIVE_BACK(self._clients.scripts, keys, arguments), _SECONDS_FOR_AN_ANSWER)
             except (RedisError, OSError, TimeoutError) as error:
@@ -191,10 +262,18 @@ class StreamConsumer:
         held = self._held()
         return bool(held) and all(one.settling_since is not None and one.settling_since < settled_by for one in held)
 
-    @property
-    def cancelled_tasks(self) -> int:
-        """How many tasks were marked as cancelled when this worker read last."""
-        return self._fetcher.cancelled_tasks
+    async def _find_cancelled(self, deliveries: Sequence[Delivery]) -> None:
+        """Look once for all of them, until Redis answers: its error would be no task's."""
+        tasks = [self._task_id_of(one.data) or "" for one in deliveries]
+        scripts = cast("AsyncClient", self._clients.scripts)
+        marks = cast(
+            "list[object]",
+            await through_outage(
+                lambda: scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks), deadline=math.inf
+            ),
+        )
+        for delivery, mark in zip(deliveries, marks, strict=True):
+            delivery.is_cancelled = mark is not None
 
     def _held(self) -> list[Delivery]:
         return [one for one in self.in_hand.all() if not one.is_lost]
@@ -210,6 +289,21 @@ class StreamConsumer:
         self._heartbeat.look_for_strays()
         self._failures += 1
         await asyncio.sleep(pause(self._failures))
+
+
+def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, bytes]]:
+    """What may still be taken: the error instead of the result, no result, and a later try instead of a dead letter."""
+    outcome = delivery.outcome
+    if delivery.result:
+        yield outcome, encode_failure(ResultRefusedError(delivery.task_id, problem))
+        yield outcome, b""
+    if isinstance(outcome, Dead):
+        yield Again(message=outcome.message, delay=_SECONDS_UNTIL_AGAIN), b""
+
+
+def _with_one_suspect(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    first = next((one for one in deliveries if one.is_suspect), None)
+    return [one for one in deliveries if one is first or not one.is_suspect]
 
 
 def _cancel_runners(deliveries: Sequence[Delivery]) -> None:

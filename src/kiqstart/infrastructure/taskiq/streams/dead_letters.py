@@ -181,7 +181,7 @@ class DeadLetters:
             "list[bytes]",
             await _RESEND(
                 self._redis,
-                [keys.dead, keys.uniques, keys.cancelled, keys.result(message.task_id), found.queue],
+                [keys.result(message.task_id), found.queue, *keys.shared],
                 [letter, message.task_id, unique, self._as_new(message, found.data)],
             ),
         )

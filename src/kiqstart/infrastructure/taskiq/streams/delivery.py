@@ -107,6 +107,11 @@ class Delivery:
     taken_at: float = field(default_factory=local_time)
 
     @property
+    def mark(self) -> str:
+        """What names this delivery among the cancelled ones, as library.lua's `mark_of` has it."""
+        return f"{self.entry}@{self.stream}"
+
+    @property
     def first(self) -> int:
         """When it was first delivered or sent, in milliseconds of Redis' clock."""
         text = self.fields.get("first", "")
@@ -155,6 +160,22 @@ class DeliveriesInHand:
                 task_id = delivery.task_id
                 if self._by_task.get(task_id) is delivery:
                     del self._by_task[task_id]
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Claim the right to start a task; False where the lease's thread has given it back."""
+        with self._lock:
+            if delivery.is_lost:
+                return False
+            delivery.is_started = True
+            return True
+
+    def withdraw_waiting(self) -> list[Delivery]:
+        """Claim all that has not begun, to be given back; from now on it counts as lost here."""
+        with self._lock:
+            waiting = [one for one in self._by_entry.values() if not (one.is_started or one.is_lost)]
+            for delivery in waiting:
+                delivery.is_lost = True
+            return [one for one in waiting if one.settling_since is None]
 
     def all(self) -> list[Delivery]:
         """A copy of what is in hand."""

@@ -1,6 +1,7 @@
-"""Where messages go: to a queue, later, to the dead letters, or nowhere since their task was cancelled."""
+"""Where messages go: to a queue, now or later, or to the dead letters."""
 
 import math
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from logging import getLogger
 from typing import Final, cast
@@ -9,7 +10,14 @@ from taskiq import BrokerMessage
 
 from kiqstart.infrastructure.taskiq.formatting import Outgoing
 from kiqstart.infrastructure.taskiq.kicker import held_by
-from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, DUE_LABEL, QUEUE_LABEL, UNIQUE_LABEL
+from kiqstart.infrastructure.taskiq.labels import (
+    DELAY_LABEL,
+    DUE_LABEL,
+    MAX_DELAY_SECONDS,
+    QUEUE_LABEL,
+    UNIQUE_LABEL,
+    bounded_delay,
+)
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadReason, Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
@@ -20,7 +28,6 @@ from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError, Sendi
 logger = getLogger(__name__)
 
 _BURY: Final = Script("bury")
-_CANCEL: Final = Script("cancel")
 
 
 class Dispatcher:
@@ -54,7 +61,7 @@ class Dispatcher:
         delivery = self._delivery_of(message.task_id)
         delay = label_seconds(labels, DELAY_LABEL)
         if delivery is not None:
-            delivery.outcome = Again(message=message.message, delay=delay)
+            delivery.outcome = Again(message=message.message, delay=bounded_delay(delay))
             return
         sent = await self._connection().sender.send(self._sending(message))
         if sent != message.task_id:
@@ -66,16 +73,24 @@ class Dispatcher:
 
         Gives for each its task's id, or that of the task that has its unique key, or what `send` would raise.
         """
-        return self._connection().sender.send_all([self._sending(one) for one in messages])
+        sendings: list[Sending | SendFailedError] = [self._try_sending(one) for one in messages]
+        good = [one for one in sendings if isinstance(one, Sending)]
+        sent = self._connection().sender.send_all(good)
+        return sent if len(good) == len(sendings) else _with_failures(sendings, sent)
 
     async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool) -> None:
         """Send a message again after `delay` seconds."""
         delivery = self._delivery_of(message.task_id)
         if delivery is not None:
-            delivery.outcome = Again(message=message.message, delay=delay, is_first=is_first)
+            delivery.outcome = Again(message=message.message, delay=bounded_delay(delay), is_first=is_first)
             return
         await self._connection().sender.send(
-            Sending(stream=self._stream(message), task_id=message.task_id, message=message.message, delay=delay)
+            Sending(
+                stream=self._stream(message),
+                task_id=message.task_id,
+                message=message.message,
+                delay=bounded_delay(delay),
+            )
         )
 
     async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
@@ -85,17 +100,14 @@ class Dispatcher:
             delivery.outcome = Dead(reason=reason, detail=detail, message=message.message)
             return
         limit, text = self._options.dead_letter_limit, detail.encode(errors="backslashreplace")
-        names = [self._keys.dead, self._keys.dropped]
-        await _BURY(
-            self._connection().redis, names, [limit, self._stream(message), reason.value, text, message.message]
-        )
+        arguments: list[Value] = [limit, self._stream(message), reason.value, text, message.message]
+        await _BURY(self._connection().redis, self._keys.shared, arguments)
 
-    async def cancel(self, task_id: str) -> bool:
-        """Take a delayed task out, or mark one that may wait or run; True where it was delayed, and is gone."""
-        keys = self._keys
-        names = [keys.delayed, keys.delayed_messages, keys.cancelled, keys.uniques]
-        arguments: list[Value] = [task_id, round(self._options.cancel_age * 1000)]
-        return bool(await _CANCEL(self._connection().redis, names, arguments))
+    def _try_sending(self, message: Outgoing) -> Sending | SendFailedError:
+        try:
+            return self._sending(message)
+        except SendFailedError as error:
+            return error
 
     def _sending(self, message: Outgoing) -> Sending:
         labels = message.labels
@@ -114,7 +126,7 @@ class Dispatcher:
             task_id=message.task_id,
             message=message.message,
             delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
-            due=label_seconds(labels, DUE_LABEL) or None,
+            due=label_seconds(labels, DUE_LABEL, since=time.time()) or None,
             unique=unique,
         )
 
@@ -122,11 +134,21 @@ class Dispatcher:
         return self._keys.stream(str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
 
 
-def label_seconds(labels: Mapping[str, object], name: str) -> float:
+async def _with_failures(
+    sendings: Sequence[Sending | SendFailedError], sent: Awaitable[Sequence[str | BaseException]]
+) -> Sequence[str | BaseException]:
+    answers = iter(await sent)
+    return [one if isinstance(one, SendFailedError) else next(answers) for one in sendings]
+
+
+def label_seconds(labels: Mapping[str, object], name: str, *, since: float = 0.0) -> float:
     """A label's number of seconds; 0 without the label.
 
+    Args:
+        since: from where a century is counted, which is as far as a task may lie ahead.
+
     Raises:
-        SendFailedError: it is none.
+        SendFailedError: it is none, or lies too far ahead.
     """
     if name not in labels:
         return 0.0
@@ -136,4 +158,6 @@ def label_seconds(labels: Mapping[str, object], name: str) -> float:
         number = math.nan
     if not math.isfinite(number):
         raise SendFailedError(problem=f"the label {name} must be a number of seconds, not {labels[name]!r}")
-    return number
+    if number > since + MAX_DELAY_SECONDS:
+        raise SendFailedError(problem=f"the label {name}={labels[name]!r} is more than a century ahead")
+    return max(number, -MAX_DELAY_SECONDS)

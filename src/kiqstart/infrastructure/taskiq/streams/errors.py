@@ -21,3 +21,15 @@ class WorkerLostError(Exception):
 
     def __str__(self) -> str:
         return f"task {self.task_id} was lost with its worker too often; it is among the dead letters"
+
+
+class ResultRefusedError(Exception):
+    """Redis does not take the task's result: it is too large, or the user may not write it."""
+
+    def __init__(self, task_id: str, problem: str) -> None:
+        super().__init__(task_id, problem)
+        self.task_id = task_id
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"the result of task {self.task_id} was refused by Redis: {self.problem}"

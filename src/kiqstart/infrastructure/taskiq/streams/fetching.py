@@ -1,11 +1,13 @@
 """Reads what a worker can take: what was given back first, then what is new, from several queues by weight."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, cast
 
+from kiqstart.infrastructure.redis.pipeline import RedisPipeline
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
@@ -13,21 +15,16 @@ from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, V
 
 _FETCH: Final = Script("fetch")
 _FIRST_STREAM: Final = 3
-_STREAMS_OF_A_QUEUE: Final = 3
-_TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
 
-# For so long, at most, a suspect waits until its worker has nothing else; and so long it then is alone. More would keep
-# too much from others: few tasks that kill their workers take longer to do so.
-_SECONDS_TO_EMPTY: Final = 2.0
-_SECONDS_ALONE: Final = 30.0
+# How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find the
+# guilty one among few by running each of them alone.
+_WARD: Final = 16
+_FEW_SUSPECTS: Final = 16
+_TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
-# Messages that are as large as the last ones were are read in steps of so many bytes.
+# Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
-# The rules for suspects that fetch.lua knows.
-_TAKE_SUSPECTS: Final = "take"
-_WAIT_FOR_SUSPECTS: Final = "wait"
-_LEAVE_SUSPECTS: Final = "leave"
 
 # Its id and fields as Redis gives them, or as redis-py makes of them.
 RawEntry = tuple[bytes, Sequence[bytes] | Mapping[bytes, bytes]]
@@ -43,6 +40,17 @@ class _Taken:
     worker: str
     epoch: str
     at: float
+
+
+class SuspectRule(StrEnum):
+    """Which suspects a worker takes: tasks whose workers have died repeatedly."""
+
+    NONE = "none"
+    """None: this worker has a process of its own for them."""
+    ONE = "one"
+    """One at a time, beside its other tasks."""
+    WARD = "ward"
+    """Nothing else, and new ones when it has none left: this is such a process."""
 
 
 class NotRegisteredError(Exception):
@@ -77,6 +85,7 @@ class Fetcher:
         reader: an async client whose time-out allows for the wait.
         weights: the queues to read, each with its weight.
         wait: seconds to wait for a message where there is none.
+        rule: which suspects it takes.
     """
 
     def __init__(
@@ -90,6 +99,7 @@ class Fetcher:
         lease: Lease,
         in_hand: DeliveriesInHand,
         wait: float,
+        rule: SuspectRule,
     ) -> None:
         self._redis = redis
         self._reader = cast("AsyncClient", reader)
@@ -97,58 +107,59 @@ class Fetcher:
         self._group = group
         self._order = WeightedOrder(weights)
         self._queue_of = {stream: queue for queue in weights for stream in keys.streams(queue)}
-        self._suspects = {keys.suspects(queue) for queue in weights}
+        self._suspects = {stream for queue in weights for stream in keys.quarantine(queue)}
         self._lease = lease
         self._in_hand = in_hand
         self._wait_ms = round(wait * 1000)
+        self.rule = rule
         self._is_backlog = True
         # Of a message, by those that were read last.
         self._usual_bytes = 1
-        self._empties_since: float | None = None
+        self._waiting: asyncio.Future[object] | None = None
+        self._is_interrupted = False
         self.cancelled_tasks = 0
+
+    def interrupt(self) -> None:
+        """Wait for messages no more; what Redis hands out all the same is found by a look for strays."""
+        self._is_interrupted = True
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages, and wait a little where there is none.
-
-        A suspect comes first, and alone: what is read beside it is to be given back.
 
         Raises:
             NotRegisteredError: the lease has ended.
             RedisError: Redis is away.
         """
-        suspect = next((one for one in self._in_hand.all() if one.is_suspect), None)
-        if suspect is not None and local_time() - suspect.taken_at < _SECONDS_ALONE:
+        rule = self._rule_now()
+        if rule is SuspectRule.WARD and len(self._in_hand):
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             return []
-        rule = _LEAVE_SUSPECTS if suspect is not None else self._rule_for_suspects()
         if self._is_backlog:
             count = min(room, max(_MOST_BYTES // self._usual_bytes, 1))
-            is_large = self._usual_bytes > _LARGE
-            deliveries = await (self._read_large(count, rule) if is_large else self._read_at_once(count, rule))
+            order = self._order.next()
+            is_large = self._usual_bytes > _LARGE and rule is not SuspectRule.WARD
+            deliveries = await (self._read_large if is_large else self._read_at_once)(order, count, rule)
             self._is_backlog = len(deliveries) >= count
-            if deliveries or self._empties_since is not None:
+            if deliveries:
                 return deliveries
-        deliveries = await self._wait_for_one(rule)
-        # While there is something in hand, a waiting suspect is noticed only by a look.
-        self._is_backlog = bool(deliveries) or rule == _WAIT_FOR_SUSPECTS
-        return sorted(deliveries, key=lambda one: not one.is_suspect)
-
-    def _rule_for_suspects(self) -> str:
-        if not self._in_hand:
-            return _TAKE_SUSPECTS
-        since = self._empties_since
-        return _WAIT_FOR_SUSPECTS if since is None or local_time() - since < _SECONDS_TO_EMPTY else _TAKE_SUSPECTS
-
-    async def _read_at_once(self, room: int, rule: str) -> list[Delivery]:
-        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
-        streams = self._keys.all_streams(self._order.next())
-        arguments: list[Value] = [self._group, taken.worker, room, rule]
-        answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
-        if answer == b"suspect":
-            self._empties_since = self._empties_since or local_time()
-            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        if self._is_interrupted:
             return []
-        self._empties_since = None
+        deliveries = await self._wait_for_one(rule)
+        self._is_backlog = bool(deliveries)
+        return deliveries
+
+    def _rule_now(self) -> SuspectRule:
+        if self.rule is SuspectRule.ONE and any(one.is_suspect for one in self._in_hand.all()):
+            return SuspectRule.NONE
+        return self.rule
+
+    async def _read_at_once(self, order: Sequence[str], room: int, rule: SuspectRule) -> list[Delivery]:
+        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
+        streams = self._keys.all_streams(order)
+        arguments: list[Value] = [self._group, taken.worker, room, rule.value, min(room, _WARD), _FEW_SUSPECTS]
+        answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
         if not isinstance(answer, list):
             raise NotRegisteredError
         found = cast("list[object]", answer)
@@ -159,29 +170,64 @@ class Fetcher:
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
         return self._take(deliveries, taken)
 
-    async def _wait_for_one(self, rule: str) -> list[Delivery]:
+    async def _wait_for_one(self, rule: SuspectRule) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
-        if rule != _TAKE_SUSPECTS:
+        if rule is SuspectRule.WARD:
+            streams = [stream for stream in streams if stream in self._suspects]
+        elif rule is SuspectRule.NONE:
             streams = [stream for stream in streams if stream not in self._suspects]
         # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-        return await self._read(self._reader, streams, taken, "COUNT", 1, "BLOCK", self._wait_ms)
+        reading = self._begin_read(self._reader, streams, taken, "COUNT", 1, "BLOCK", self._wait_ms)
+        self._waiting = waiting = asyncio.ensure_future(reading)
+        # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
+        # was cancelled before its task was sent is known with the task.
+        marks = self._count_marks() if isinstance(self._reader, RedisPipeline) else None
+        try:
+            deliveries = self._deliveries(await waiting, taken)
+        except asyncio.CancelledError:
+            waiting.cancel()
+            if self._is_interrupted and not _is_to_end():
+                return []
+            raise
+        finally:
+            self._waiting = None
+            if marks is not None:
+                marks.add_done_callback(_note_error)
+        if deliveries:
+            self.cancelled_tasks = cast("int", await (marks or self._count_marks()))
+        return deliveries
 
-    async def _read_large(self, count: int, rule: str) -> list[Delivery]:
-        # A script copies what it hands on several times. It still says whether this worker may read, and what is first.
-        first = await self._read_at_once(0, rule)
-        if first or self._empties_since is not None:
-            return first
-        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
-        streams = [stream for stream in self._keys.all_streams(self._order.next()) if stream not in self._suspects]
-        return await self._read(cast("AsyncClient", self._redis), streams, taken, "COUNT", count)
+    def _count_marks(self) -> "asyncio.Future[object]":
+        return asyncio.ensure_future(self._reader.execute_command("ZCARD", self._keys.cancelled))
+
+    async def _read_large(self, order: Sequence[str], count: int, rule: SuspectRule) -> list[Delivery]:
+        # A script copies what it hands on several times. It still says whether this worker may read.
+        deliveries = await self._read_at_once(order, 0, rule)
+        streams = [stream for stream in self._keys.all_streams(order) if stream not in self._suspects]
+        if rule is SuspectRule.ONE:
+            deliveries += await self._read_at_once(order, 1, rule)
+        for stream in streams:
+            if len(deliveries) >= count:
+                break
+            taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
+            room = count - len(deliveries)
+            deliveries += await self._read(cast("AsyncClient", self._redis), [stream], taken, "COUNT", room)
+        return deliveries
 
     async def _read(
         self, client: AsyncClient, streams: Sequence[str], taken: "_Taken", *options: Value
     ) -> list[Delivery]:
-        answer = await client.execute_command(
+        return self._deliveries(await self._begin_read(client, streams, taken, *options), taken)
+
+    def _begin_read(
+        self, client: AsyncClient, streams: Sequence[str], taken: "_Taken", *options: Value
+    ) -> Awaitable[object]:
+        return client.execute_command(
             "XREADGROUP", "GROUP", self._group, taken.worker, *options, "STREAMS", *streams, *[">"] * len(streams)
         )
+
+    def _deliveries(self, answer: object, taken: "_Taken") -> list[Delivery]:
         deliveries = [
             self._delivery(stream.decode(), entry, taken)
             for stream, entries in cast("Sequence[tuple[bytes, Sequence[RawEntry]]]", answer or ())
@@ -214,6 +260,18 @@ class Fetcher:
             is_well_formed=is_well_formed,
             taken_at=taken.at,
         )
+
+
+def _note_error(marks: "asyncio.Future[object]") -> None:
+    # The read beside it has failed too, and is what is told of.
+    if not marks.cancelled():
+        marks.exception()
+
+
+def _is_to_end() -> bool:
+    """Whether the caller itself is to end, not only what it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def _parse(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mapping[str, str], bool]:

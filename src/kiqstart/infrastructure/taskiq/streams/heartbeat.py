@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from logging import getLogger
 from typing import TYPE_CHECKING, Final, cast
-from uuid import uuid4
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -15,27 +14,27 @@ from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, De
 from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.observation import Observation
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import reason
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
-from kiqstart.infrastructure.taskiq.streams.script import Script
+from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
+from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
 
 if TYPE_CHECKING:
     from redis import Redis
 
 logger = getLogger(__name__)
 
-_BEAT: Final = Script("beat")
-_REGISTER: Final = Script("register")
-_LEAVE: Final = Script("leave")
-
-_MOVED_AT_ONCE: Final = 500
 _SHORTEST_SLEEP: Final = 0.05
 _SECONDS_TO_STOP: Final = 5.0
 # After so many beats a message that Redis has handed out cannot be on its way to this worker any more; after one, where
 # a read was cut off shortly before, it hardly is.
 _STRAY_BEATS: Final = 5
+# An event loop that has done nothing for so long is blocked: what waits in it can run elsewhere meanwhile.
+_SECONDS_OF_A_BLOCKED_LOOP: Final = 1.0
+_SECONDS_OF_DOUBT: Final = 60.0
+# A clock of this machine and that of Redis are compared anew so often.
+_BEATS_BETWEEN_CLOCKS: Final = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,17 +44,20 @@ class Events:
     Args:
         on_lost: deliveries that others have by now.
         on_cancelled: deliveries whose tasks were cancelled.
+        on_suspects: how many suspects wait.
     """
 
     on_lost: Callable[[Sequence[Delivery]], None]
     on_cancelled: Callable[[Sequence[Delivery]], None]
+    on_suspects: Callable[[int], None]
 
 
 class Heartbeat:
-    """Beats for one worker: renews its lease, watches other workers, moves delayed messages, and looks for strays.
+    """Beats for one worker: renews its lease, takes its turn as janitor, and looks for strays and cancelled tasks.
 
     All in a thread with a connection of its own, so that a task which blocks the event loop costs the worker nothing.
-    Only a call in C that holds Python's interpreter lock for longer than the lease does.
+    Only a call in C that holds Python's interpreter lock for longer than the lease does. A beat of an idle worker is one
+    command.
     """
 
     def __init__(
@@ -63,45 +65,49 @@ class Heartbeat:
         redis: object,
         keys: QueueKeys,
         *,
-        group: str,
         queues: Sequence[str],
         options: StreamOptions,
         lease: Lease,
+        registrar: Registrar,
         in_hand: DeliveriesInHand,
+        reclaimer: Reclaimer,
         janitor: Janitor,
         overruns: Overruns,
         events: Events,
     ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
-        self._group = group
         self._queues = queues
         self._options = options
         self._lease = lease
+        self._registrar = registrar
         self._in_hand = in_hand
+        self._reclaimer = reclaimer
         self._janitor = janitor
         self._overruns = overruns
         self._events = events
-        self._observation = Observation(span=options.observation, longest_gap=options.beat * 2)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._wake = threading.Event()
         self._is_stopping = False
         self._is_out = False
+        self._is_draining = False
+        self._drained = ""
         self._groups_missing = False
-        self._tidied_at = local_time()
+        self._loop_seen_at = local_time()
+        self._tidied_at = self._clock_read_at = local_time()
         self._strays_until = float("-inf")
-        self._dropped = 0
 
     def start(self, loop: asyncio.AbstractEventLoop) -> None:
         """Register this worker and begin to beat.
 
         Raises:
+            WiringError: the queue belongs to another group, or was left by a newer version.
             RedisError: Redis is away, or a key of the queue holds something else.
         """
         self._loop = loop
-        self._register(self._lease.begin())
-        self._dropped = int(cast("bytes", self._redis.get(self._keys.dropped) or 0))
+        self._registrar.register(self._lease.begin())
+        self._loop_seen_at = local_time()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -115,8 +121,7 @@ class Heartbeat:
         with suppress(RedisError, OSError):
             with suppress(ResponseError):  # a stream or its group was deleted
                 self._give_back_strays(beats=0)
-            keys = [self._keys.workers, self._keys.janitor, *self._keys.all_streams(self._queues)]
-            _LEAVE.in_thread(self._redis, keys, [self._group, self._lease.worker])
+            self._registrar.leave(self._lease.worker)
         with suppress(RedisError, OSError):
             self._redis.close()
 
@@ -128,6 +133,15 @@ class Heartbeat:
     def look_for_strays(self) -> None:
         """A read was cut off: look with each of the next beats for messages that Redis has handed out with it."""
         self._strays_until = local_time() + self._options.beat * _STRAY_BEATS
+
+    def drain(self) -> None:
+        """This worker was asked to end: say so with the next beat, which is now. May be called by a signal's handler."""
+        self._is_draining = True
+        self._wake.set()
+
+    def testify(self, worker: str) -> None:
+        """Say that a process has died to which this worker had given suspects; to be called in a thread."""
+        self._reclaimer.testify(worker, self._queues)
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -149,94 +163,97 @@ class Heartbeat:
 
     def _beat(self) -> float:
         began_at = local_time()
-        names = self._keys
-        keys = [names.workers, names.epoch, names.delayed, names.delayed_messages, names.dead, names.dropped]
-        beat_ms = self._options.beat * 1000
-        answer = cast(
-            "list[object]",
-            _BEAT.in_thread(
-                self._redis,
-                [*keys, names.cancelled, names.janitor],
-                [
-                    self._lease.worker,
-                    round(beat_ms * 1.5),
-                    _MOVED_AT_ONCE,
-                    round(self._options.dead_letter_age * 1000),
-                    round(beat_ms * 10),
-                ],
-            ),
-        )
-        registered, epoch, next_due, cancelled, dropped, is_janitor = answer[:6]
-        if registered and not self._groups_missing:
+        is_registered = self._registrar.renew(self._lease.worker)
+        if is_registered and not self._groups_missing:
             self._lease.renewed(began_at)
         else:
-            self._come_back(cast("bytes", epoch).decode(), is_registered=bool(registered))
-        self._watch(cast("list[bytes]", answer[6]))
+            self._come_back(is_registered=is_registered)
+        # Whatever goes wrong below, the lease is renewed.
+        if self._is_draining and self._drained != self._lease.worker:
+            self._registrar.drain(self._lease.worker)
+            self._drained = self._lease.worker
         self._overruns.check(self._give_back_others)
-        if cancelled:
+        self._relieve_blocked_loop()
+        if len(self._in_hand):
             self._find_cancelled()
+        state = self._janitor.take_turn(self._registrar.now_ms())
+        if state is not None and state.suspects:
+            self._tell(self._events.on_suspects, state.suspects)
+        self._look_around(began_at)
+        if state is not None and state.next_due is not None:
+            return state.next_due
+        return self._options.beat
+
+    def _look_around(self, began_at: float) -> None:
         if began_at < self._strays_until:
             self._give_back_strays(beats=1)
-        if began_at - self._tidied_at > self._options.beat * _STRAY_BEATS:
+        if began_at - self._tidied_at > self._options.beat * _STRAY_BEATS and self._may_have_strays():
             self._tidied_at = began_at
-            self._tidy(is_janitor=bool(is_janitor), dropped=cast("int", dropped))
-        return cast("int", next_due) / 1000 if cast("int", next_due) >= 0 else self._options.beat
+            self._give_back_strays(beats=_STRAY_BEATS)
+        if began_at - self._clock_read_at > self._options.beat * _BEATS_BETWEEN_CLOCKS:
+            self._clock_read_at = began_at
+            self._registrar.read_clock()
 
-    def _come_back(self, epoch: str, *, is_registered: bool) -> None:
+    def _come_back(self, *, is_registered: bool) -> None:
         self._groups_missing = False
-        if is_registered or epoch != self._lease.epoch:
+        if is_registered or self._registrar.epoch() != self._lease.epoch:
             # Redis has lost its data. Nobody else has what this worker runs, so that goes on.
-            self._register(self._lease.worker)
+            self._registrar.register(self._lease.worker)
             logger.warning("Redis had lost the queue; this worker has made it anew")
             return
         lost = self._in_hand.all()
         for delivery in lost:
             delivery.is_lost = True
-        self._register(self._lease.begin())
+        self._registrar.register(self._lease.begin())
         logger.warning("This process stood still for too long, and its tasks were given to others: %d", len(lost))
         self._tell(self._events.on_lost, lost)
 
-    def _register(self, worker: str) -> None:
-        began_at = local_time()
-        keys = [self._keys.workers, self._keys.epoch, self._keys.queues, *self._keys.all_streams(self._queues)]
-        epoch = _REGISTER.in_thread(self._redis, keys, [self._group, worker, uuid4().hex, *self._queues])
-        self._lease.registered(cast("bytes", epoch).decode(), began_at)
+    def _relieve_blocked_loop(self) -> None:
+        if self._loop is None or self._loop.is_closed():
+            return
+        blocked_for = local_time() - self._loop_seen_at
+        self._loop.call_soon_threadsafe(self._see_loop)
+        if blocked_for < max(_SECONDS_OF_A_BLOCKED_LOOP, self._options.beat * 2):
+            return
+        waiting = self._in_hand.withdraw_waiting()
+        if waiting:
+            logger.warning("The event loop is blocked; %d tasks that wait in it are given to others", len(waiting))
+            self._reclaimer.give_back_all(waiting)
+        self._give_back_strays(beats=1)
 
-    def _watch(self, flat: Sequence[bytes]) -> None:
-        late = {name.decode(): beat.decode() for name, beat in zip(flat[::2], flat[1::2], strict=True)}
-        late.pop(self._lease.worker, None)
-        for worker, beat in self._observation.look(late, local_time()):
-            self._janitor.take_over(worker, beat)
+    def _see_loop(self) -> None:
+        self._loop_seen_at = local_time()
 
     def _find_cancelled(self) -> None:
+        if not self._redis.zcard(self._keys.cancelled):
+            return
         deliveries = [one for one in self._in_hand.all() if one.message is not None and not one.is_cancelled]
         if not deliveries:
             return
-        marks = cast("list[object]", self._redis.zmscore(self._keys.cancelled, [one.task_id for one in deliveries]))
-        cancelled = [one for one, mark in zip(deliveries, marks, strict=True) if mark is not None]
+        names = [name for one in deliveries for name in (one.task_id, one.mark)]
+        marks = cast("list[object]", self._redis.zmscore(self._keys.cancelled, names))
+        pairs = zip(marks[::2], marks[1::2], strict=True)
+        cancelled = [one for one, pair in zip(deliveries, pairs, strict=True) if pair != (None, None)]
         for delivery in cancelled:
             delivery.is_cancelled = True
         if cancelled:
             self._tell(self._events.on_cancelled, cancelled)
 
-    def _tidy(self, *, is_janitor: bool, dropped: int) -> None:
-        self._give_back_strays(beats=_STRAY_BEATS)
-        if is_janitor:
-            self._janitor.reclaim_orphans()
-            if dropped > self._dropped:
-                logger.warning("%d dead letters were dropped: too old or too many", dropped - self._dropped)
-        self._dropped = dropped
+    def _may_have_strays(self) -> bool:
+        # A read whose answer was lost without the connection having been cut: seldom enough to be looked for by those that
+        # have something to do.
+        return bool(len(self._in_hand)) or local_time() - self._strays_until < _SECONDS_OF_DOUBT
 
     def _give_back_strays(self, *, beats: int) -> None:
         idle_ms = round(self._options.beat * beats * 1000)
-        self._janitor.give_back_strays(self._queues, self._lease.worker, idle_ms)
+        self._reclaimer.give_back_strays(self._queues, self._lease.worker, idle_ms)
 
     def _give_back_others(self, task_id: str) -> None:
         others = [one for one in self._in_hand.all() if one.task_id != task_id and not one.is_lost]
         for delivery in others:
             delivery.is_lost = True
-        self._janitor.give_back_all(others)
+        self._reclaimer.give_back_all(others)
 
-    def _tell(self, receiver: Callable[[Sequence[Delivery]], None], deliveries: Sequence[Delivery]) -> None:
+    def _tell(self, receiver: Callable[..., None], what: object) -> None:
         if self._loop is not None and not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(receiver, deliveries)
+            self._loop.call_soon_threadsafe(receiver, what)

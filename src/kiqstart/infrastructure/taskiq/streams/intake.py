@@ -1,7 +1,6 @@
 """What is done with a delivery before its task may run."""
 
 import traceback
-from contextlib import suppress
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -14,7 +13,6 @@ from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadRea
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import ANY_REDIS_ERROR
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 
 if TYPE_CHECKING:
@@ -51,7 +49,7 @@ class Intake:
             await self._bury(delivery, DeadReason.MALFORMED, traceback.format_exc())
             return None
         self._consumer.in_hand.name(delivery, message)
-        if self._consumer.cancelled_tasks and await self._is_cancelled(message.task_id):
+        if delivery.is_cancelled:
             await self.settle_cancelled(delivery)
             return None
         task = self._broker.find_task(message.task_name)
@@ -71,12 +69,6 @@ class Intake:
         logger.info("Task %s was cancelled", delivery.task_id)
         delivery.result = encode_failure(TaskCancelledError(delivery.task_id))
         await self._consumer.settle(delivery)
-        await self.forget_cancelled(delivery)
-
-    async def forget_cancelled(self, delivery: Delivery) -> None:
-        """Remove the mark of a cancelled task that has ended. One that stays for want of Redis expires by itself."""
-        with suppress(*ANY_REDIS_ERROR):
-            await self._redis.zrem(self._keys.cancelled, delivery.task_id)
 
     async def settle_unacknowledged(self, delivery: Delivery) -> None:
         """Run a task again that was to acknowledge by itself (`ack_type="manual"`) and has not.
@@ -94,9 +86,6 @@ class Intake:
             detail = f"the task has ended {times} times without acknowledging its message"
             delivery.outcome = Dead(reason=DeadReason.NOT_ACKNOWLEDGED, detail=detail, message=delivery.data)
         await self._consumer.settle(delivery)
-
-    async def _is_cancelled(self, task_id: str) -> bool:
-        return await self._redis.zscore(self._keys.cancelled, task_id) is not None
 
     async def _bury(self, delivery: Delivery, reason: DeadReason, detail: str) -> None:
         logger.error("A message cannot be run and is a dead letter (%s): %s", reason, detail.strip().splitlines()[-1])

@@ -1,36 +1,68 @@
-"""Takes the tasks of dead workers, and what went astray, back to where the living find it."""
+"""The role that one worker of all has: it finds dead workers, moves what is due, and tidies up."""
 
-from collections.abc import Callable, Iterable, Sequence
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
 from logging import getLogger
 from typing import TYPE_CHECKING, Final, cast
 
-from redis.exceptions import ResponseError
-
-from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.lease import WORKER_PREFIX
+from kiqstart.infrastructure.taskiq.streams.lease import Lease, watch_span
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
+from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
+from kiqstart.infrastructure.taskiq.streams.unique_key_audit import UniqueKeyAudit
 
 if TYPE_CHECKING:
     from redis import Redis
 
 logger = getLogger(__name__)
 
-_FENCE: Final = Script("fence")
-_RECLAIM: Final = Script("reclaim")
-_GIVE_BACK: Final = Script("give_back")
-_AT_ONCE: Final = 100
-# A consumer that is none of ours is one of plain taskiq-redis, which takes over after ten minutes itself.
-_FOREIGN_IDLE_MS: Final = 600_000
+_TEND: Final = Script("tend")
+_MOVE: Final = Script("move")
+_FORGET_QUEUE: Final = Script("forget_queue")
+
+_MOVED_AT_ONCE: Final = 500
+_BYTES_AT_ONCE: Final = 4 * 1024 * 1024
+_UNREADABLE_MS: Final = 60_000
+_PLACEHOLDER: Final = "__cancelled_task__"
+_LATE_BEATS: Final = 1.5
+_LATE_AT_ONCE: Final = 50
+# In beats: how often the others look whether the janitor lives, at most and per eighth worker; how often it tidies.
+_LONGEST_BEATS_BETWEEN_LOOKS: Final = 4
+_WORKERS_PER_BEAT: Final = 4
+_BEATS_BETWEEN_TIDYING: Final = 5
+_BEATS_BETWEEN_CLAIMS: Final = 30
+_BEATS_BETWEEN_AUDITS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueState:
+    """What the janitor has seen of the queue.
+
+    Args:
+        suspects: how many wait.
+        next_due: seconds until a delayed message is due; None where none is known.
+    """
+
+    suspects: int = 0
+    next_due: float | None = None
 
 
 class Janitor:
-    """What a worker does for the queue in its lease's thread.
+    """One worker's part in it: the janitor's, or that of one who looks whether there is one.
+
+    The role belongs to a registered worker, so it ends with that one's lease. Each worker looks for others that are late
+    with their beat, the less often the more workers there are; the janitor looks at all of them with each of its beats.
 
     Args:
         redis: a client that blocks.
-        on_dead_letter: is given each message that was buried since its workers died of it.
+        queues: those that this worker takes.
+        result_ttl: seconds for which results are kept; None for ever.
     """
 
     def __init__(
@@ -39,111 +71,156 @@ class Janitor:
         keys: QueueKeys,
         *,
         group: str,
+        queues: Sequence[str],
         options: StreamOptions,
-        in_hand: DeliveriesInHand,
-        on_dead_letter: Callable[[bytes], None],
+        lease: Lease,
+        reclaimer: Reclaimer,
+        result_ttl: float | None,
     ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
         self._group = group
         self._options = options
-        self._in_hand = in_hand
-        self._on_dead_letter = on_dead_letter
+        self._lease = lease
+        self._reclaimer = reclaimer
+        self._streams = [stream for queue in queues for stream in keys.quarantine(queue)]
+        self._result_ms = round(result_ttl * 1000) if result_ttl else 0
+        self._detector = FailureDetector(
+            span=lambda worker: watch_span(worker, options.lease), longest_gap=options.beat * 2
+        )
+        self._audit = UniqueKeyAudit(redis, keys)
+        self._is_janitor = False
+        self._is_alarmed = False
+        self._look_at = self._claim_at = float("-inf")
+        self._tidy_at = self._audit_at = local_time() + options.beat * _BEATS_BETWEEN_TIDYING
+        self._dropped: int | None = None
 
-    def take_over(self, worker: str, beat: str) -> None:
-        """End the lease of a dead worker, unless it has beaten since, and give its tasks back."""
-        if not _FENCE.in_thread(self._redis, [self._keys.workers], [worker, beat]):
-            return
-        count = sum(self._reclaim(queue, stream, worker, idle_ms=0) for queue, stream in self._streams())
-        logger.warning("Worker %s is gone; the tasks it had are given to others: %d", worker, count)
+    @property
+    def is_janitor(self) -> bool:
+        """Whether this worker had the role when it looked last."""
+        return self._is_janitor
 
-    def reclaim_orphans(self) -> None:
-        """Give back what consumers have that are no workers any more, and forget them."""
-        registered = {name.decode() for name in cast("list[bytes]", self._redis.zrange(self._keys.workers, 0, -1))}
-        for queue, stream in self._streams():
-            for consumer in self._consumers(stream) - registered:
-                idle_ms = 0 if consumer.startswith(WORKER_PREFIX) else _FOREIGN_IDLE_MS
-                count = self._reclaim(queue, stream, consumer, idle_ms=idle_ms)
-                if count:
-                    logger.warning("Consumer %s is no worker; its tasks are given to others: %d", consumer, count)
+    def take_turn(self, now_ms: int) -> QueueState | None:
+        """Do what is to be done with this beat; gives what was seen of the queue, where it was looked at.
 
-    def give_back_strays(self, queues: Iterable[str], worker: str, idle_ms: int) -> None:
-        """Give back what Redis has handed to this worker without it having arrived: its connection was cut."""
-        for queue in queues:
-            for stream in self._keys.streams(queue):
-                pending = self._pending(stream, worker, idle_ms)
-                strays = self._in_hand.strangers(stream, pending)
-                if strays:
-                    logger.info("%d tasks had not arrived here and are given back", len(strays))
-                    self.give_back(queue, stream, strays, worker)
+        Args:
+            now_ms: Redis' time, as far as this process knows it.
+        """
+        now = local_time()
+        if self._is_janitor:
+            return self._tend()
+        if now < self._look_at and not self._is_alarmed:
+            return None
+        state, may_claim = self._look(now, now_ms)
+        return self._tend() or state if may_claim else state
 
-    def give_back_all(self, deliveries: Sequence[Delivery]) -> None:
-        """Give back deliveries of this worker, without counting them against their tasks."""
-        for one in deliveries:
-            self.give_back(one.queue, one.stream, [one.entry], one.worker)
+    def _look(self, now: float, now_ms: int) -> tuple[QueueState, bool]:
+        """What the janitor says, and whether its role may be free."""
+        name, workers, suspects = _parse_role(cast("bytes | None", self._redis.get(self._keys.janitor)))
+        beats = min(max(workers // _WORKERS_PER_BEAT, 1), _LONGEST_BEATS_BETWEEN_LOOKS)
+        self._look_at = now + self._options.beat * (beats - 0.5)
+        late = cast(
+            "list[tuple[bytes, float]]",
+            self._redis.zrangebyscore(
+                self._keys.workers,
+                "-inf",
+                now_ms - round(self._options.beat * 1000 * _LATE_BEATS),
+                start=0,
+                num=_LATE_AT_ONCE,
+                withscores=True,
+            ),
+        )
+        has_fenced = self._watch({worker.decode(): f"{beat:.0f}" for worker, beat in late})
+        may_claim = has_fenced or name in ("", self._lease.worker) or now >= self._claim_at
+        if may_claim:
+            self._claim_at = now + self._options.beat * _BEATS_BETWEEN_CLAIMS
+        return QueueState(suspects=suspects), may_claim
 
-    def give_back(self, queue: str, stream: str, entries: Sequence[str], worker: str) -> None:
-        """Give back entries of this worker, without counting them against their tasks."""
-        keys, arguments = give_back_call(self._keys, self._options, self._group, queue, stream, worker, entries)
-        _GIVE_BACK.in_thread(self._redis, keys, arguments)
+    def _watch(self, beats: dict[str, str]) -> bool:
+        beats.pop(self._lease.worker, None)
+        self._is_alarmed = bool(beats)
+        dead = self._detector.look(beats, local_time())
+        return any([self._reclaimer.take_over(worker, beat) for worker, beat in dead])
 
-    def _reclaim(self, queue: str, stream: str, consumer: str, *, idle_ms: int) -> int:
-        names, total = self._keys, 0
-        keys = [names.workers, stream, names.returned(queue), names.suspects(queue), names.stream(queue)]
-        keys += [names.dead, names.dropped, names.uniques]
-        options = self._options
-        arguments: list[Value] = [
-            self._group,
-            consumer,
-            idle_ms,
-            _AT_ONCE,
-            options.max_deliveries,
-            options.dead_letter_limit,
-        ]
+    def _tend(self) -> QueueState | None:
+        options, names = self._options, self._keys
+        keys = [names.janitor, names.workers, *names.shared, *self._streams]
+        age_ms = round(options.dead_letter_age * 1000)
+        answer = cast(
+            "list[object]",
+            _TEND.in_thread(self._redis, keys, [self._lease.worker, self._group, age_ms, options.dead_letter_bytes]),
+        )
+        self._is_janitor = bool(answer[0])
+        if not self._is_janitor:
+            return None
+        next_due, dropped, suspects = cast("tuple[int, int, int]", tuple(answer[2:5]))
+        flat = cast("list[bytes]", answer[5])
+        self._watch({name.decode(): beat.decode() for name, beat in _pairs(flat)})
+        if self._dropped is not None and dropped > self._dropped:
+            logger.warning("%d dead letters were dropped: too old, too many or too large", dropped - self._dropped)
+        self._dropped = dropped
+        if next_due == 0:
+            next_due = self.move_due()
+        self._tidy([name.decode() for name, _ in _pairs(flat)])
+        return QueueState(suspects=suspects, next_due=None if next_due < 0 else next_due / 1000)
+
+    def move_due(self) -> int:
+        """Move what is due, for up to a beat; gives the milliseconds until the next is due, or -1."""
+        until = local_time() + self._options.beat / 2
+        names = self._keys
+        cancelled = encode_failure(TaskCancelledError(_PLACEHOLDER))
+        arguments: list[Value] = [_MOVED_AT_ONCE, _BYTES_AT_ONCE, round(self._options.beat * 1500), _UNREADABLE_MS]
+        arguments += [self._options.dead_letter_limit, names.result_prefix, cancelled, _PLACEHOLDER]
+        arguments += [self._result_ms, names.channel_suffix]
         while True:
-            answer = cast("list[object]", _RECLAIM.in_thread(self._redis, keys, arguments))
-            more, count, *buried = answer
-            total += cast("int", count)
-            for message in buried:
-                self._on_dead_letter(cast("bytes", message))
-            if not more:
-                return total
+            next_due = cast("list[int]", _MOVE.in_thread(self._redis, names.shared, arguments))[0]
+            if next_due != 0 or local_time() > until:
+                return next_due
 
-    def _streams(self) -> list[tuple[str, str]]:
-        queues = [name.decode() for name in cast("set[bytes]", self._redis.smembers(self._keys.queues))]
-        return [(queue, stream) for queue in queues for stream in self._keys.streams(queue)]
+    def _tidy(self, workers: Sequence[str]) -> None:
+        now, beat = local_time(), self._options.beat
+        if now >= self._tidy_at:
+            self._tidy_at = now + beat * _BEATS_BETWEEN_TIDYING
+            self._reclaimer.reclaim_orphans()
+            self._audit.take_turn(until=now + beat / 2)
+        if now >= self._audit_at:
+            self._audit_at = now + beat * _BEATS_BETWEEN_AUDITS
+            self._forget_the_gone(workers)
 
-    def _consumers(self, stream: str) -> set[str]:
-        try:
-            consumers = cast("list[dict[str, bytes]]", self._redis.xinfo_consumers(stream, self._group))
-        except ResponseError:  # no such key or no such group: nothing was ever read from it
-            return set()
-        return {one["name"].decode() for one in consumers}
+    def _forget_the_gone(self, workers: Sequence[str]) -> None:
+        """Forget queues that no worker takes any more, and what is kept of workers that are gone."""
+        info = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys.worker_info))
+        known = {name.decode(): value for name, value in info.items()}
+        for gone in known.keys() - set(workers):
+            self._redis.hdel(self._keys.worker_info, gone)
+        for name in cast("set[bytes]", self._redis.smembers(self._keys.draining)):
+            if name.decode() not in workers:
+                self._redis.srem(self._keys.draining, name)
+        if set(workers) - known.keys():
+            return  # of a version that does not say which queues it takes
+        taken = {queue for name in workers for queue in _queues_of(known[name])}
+        for name in cast("set[bytes]", self._redis.smembers(self._keys.queues)):
+            queue = name.decode()
+            if queue not in taken:
+                keys = [self._keys.queues, *self._keys.streams(queue)]
+                if _FORGET_QUEUE.in_thread(self._redis, keys, [queue]):
+                    logger.info("Queue %s is empty, and no worker takes it any more: it is forgotten", queue)
 
-    def _pending(self, stream: str, worker: str, idle_ms: int) -> list[str]:
-        entries: list[str] = []
-        start = "-"
-        while True:
-            page = self._redis.xpending_range(
-                stream, self._group, min=start, max="+", count=_AT_ONCE, consumername=worker, idle=idle_ms
-            )
-            found = [cast("bytes", one["message_id"]).decode() for one in cast("list[dict[str, object]]", page)]
-            entries += found
-            if len(found) < _AT_ONCE:
-                return entries
-            start = f"({found[-1]}"
+
+def _pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
+    """Names and values that Redis gives in turn."""
+    return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def give_back_call(
-    keys: QueueKeys,
-    options: StreamOptions,
-    group: str,
-    queue: str,
-    stream: str,
-    worker: str,
-    entries: Sequence[str],
-) -> tuple[list[str], list[Value]]:
-    """Keys and arguments of the script that gives entries of one stream back."""
-    names = [stream, keys.returned(queue), keys.suspects(queue), keys.stream(queue)]
-    names += [keys.dead, keys.dropped, keys.uniques]
-    return names, [group, worker, options.max_deliveries, options.dead_letter_limit, *entries]
+def _parse_role(value: bytes | None) -> tuple[str, int, int]:
+    """The janitor's name, how many workers there are, and how many suspects wait."""
+    name, _, rest = (value or b"").decode().partition("|")
+    workers, _, suspects = rest.partition("|")
+    return name, int(workers) if workers.isdecimal() else 0, int(suspects) if suspects.isdecimal() else 0
+
+
+def _queues_of(info: bytes) -> list[str]:
+    try:
+        return [str(queue) for queue in json.loads(info)["queues"]]
+    except (ValueError, KeyError, TypeError):
+        return []

@@ -32,9 +32,25 @@ class QueueKeys:
         self.dropped = f"{self._base}:dead:dropped"
         self.cancelled = f"{self._base}:cancelled"
         self.uniques = f"{self._base}:unique"
+        self.places = f"{self._base}:unique:places"
         self.janitor = f"{self._base}:janitor"
+        self.draining = f"{self._base}:workers:draining"
+        self.worker_info = f"{self._base}:workers:info"
+        self.layout = f"{self._base}:layout"
+        self.group = f"{self._base}:group"
         self.schedules = f"{self._base}:schedules"
         self._results = results or f"{self._base}:result"
+        # In the order of library.lua's `shared_keys`: what every script takes that moves messages.
+        self.shared = (
+            *(self.uniques, self.places, self.delayed, self.delayed_messages),
+            *(self.cancelled, self.dead, self.dropped),
+        )
+        self.channel_suffix = ""
+
+    @property
+    def result_prefix(self) -> str:
+        """What the key of a result has before the task's id."""
+        return f"{self._results}:"
 
     @property
     def share_a_slot(self) -> bool:
@@ -51,12 +67,20 @@ class QueueKeys:
         return f"{self._prefix(queue)}:returned"
 
     def suspects(self, queue: str) -> str:
-        """Where a queue's messages are that have one delivery left: a worker takes one alone."""
+        """Where a queue's messages are whose workers have died repeatedly."""
         return f"{self._prefix(queue)}:suspects"
 
-    def streams(self, queue: str) -> tuple[str, str, str]:
-        """The three streams of a queue in the order in which they are read."""
-        return self.suspects(queue), self.returned(queue), self.stream(queue)
+    def isolated(self, queue: str) -> str:
+        """Where a queue's suspects are that have taken a quarantine process down among others: next, each runs alone."""
+        return f"{self._prefix(queue)}:isolated"
+
+    def quarantine(self, queue: str) -> tuple[str, str]:
+        """The streams of suspects."""
+        return self.isolated(queue), self.suspects(queue)
+
+    def streams(self, queue: str) -> tuple[str, str, str, str]:
+        """The streams of a queue in the order in which they are read."""
+        return *self.quarantine(queue), self.returned(queue), self.stream(queue)
 
     def all_streams(self, queues: Iterable[str]) -> list[str]:
         """The streams of several queues."""

@@ -9,17 +9,45 @@ from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 WORKER_PREFIX: Final = "kiq-"
 # Clocks do not run at quite the same speed.
 _MARGIN: Final = 0.9
+# What part of its lease a worker is watched without a new beat before it is taken for dead.
+_WATCHED: Final = 0.9
+# What the name of a worker begins with that runs suspects only.
+_WARD_PREFIX: Final = f"{WORKER_PREFIX}w"
+
+
+def is_ward(worker: str) -> bool:
+    """Whether a name is that of a process which runs suspects only, for a worker that watches it."""
+    return worker.startswith(_WARD_PREFIX)
+
+
+def watch_span(worker: str, default_lease: float) -> float:
+    """Seconds for which a late worker is watched, by the lease that its name says it was promised.
+
+    Args:
+        worker: its name; those of versions that did not name their lease have the default.
+        default_lease: seconds.
+    """
+    milliseconds = worker.rpartition("-")[2]
+    lease = int(milliseconds) / 1000 if worker.count("-") > 1 and milliseconds.isdecimal() else default_lease
+    return lease * _WATCHED
 
 
 class Lease:
     """A worker's name and for how long others will certainly leave its deliveries alone.
 
     It trusts only this machine's clock, counted from when the last renewal began (as River's leader election does):
-    others begin to watch a worker no earlier than its renewal reached Redis, and watch it for `observation` seconds.
+    others begin to watch a worker no earlier than its renewal reached Redis, and watch it for a part of the lease that its
+    name says. So workers of several leases go together.
+
+    Args:
+        seconds: its length.
+        runs_suspects: whether this process runs suspects only.
     """
 
-    def __init__(self, observation: float) -> None:
-        self._trust = observation * _MARGIN
+    def __init__(self, seconds: float, *, runs_suspects: bool = False) -> None:
+        self._prefix = _WARD_PREFIX if runs_suspects else WORKER_PREFIX
+        self._milliseconds = round(seconds * 1000)
+        self._trust = seconds * _WATCHED * _MARGIN
         self._trusted_until = 0.0
         self.worker = ""
         self.epoch = ""
@@ -27,7 +55,7 @@ class Lease:
     def begin(self) -> str:
         """Take a new name, which is not valid before it is registered."""
         self._trusted_until = 0.0
-        self.worker = f"{WORKER_PREFIX}{uuid.uuid4().hex}"
+        self.worker = f"{self._prefix}{uuid.uuid4().hex}-{self._milliseconds}"
         return self.worker
 
     def registered(self, epoch: str, began_at: float) -> None:

@@ -13,11 +13,15 @@ class StreamOptions:
     Args:
         lease: seconds without a sign of life after which a worker's tasks are given to others. It renews five times in
             that span, from a thread of its own.
-        max_deliveries: with how many workers a task may go down before it is a dead letter.
+        max_deliveries: worker crashes a task may be involved in before it is dead-lettered. The last of them counts only in
+            quarantine: see `quarantine`.
         send_deadline: seconds for which a send, and a result that cannot be stored, is tried through an outage.
         dead_letter_age: seconds for which a dead letter is kept.
         dead_letter_limit: how many dead letters are kept; beyond it the oldest are dropped.
-        cancel_age: seconds for which a cancelled task that no worker has taken yet stays cancelled.
+        dead_letter_bytes: how many bytes of Redis' memory they may take, about.
+        cancel_age: seconds for which an id stays cancelled of which no task is known yet.
+        cancel_limit: how many of these ids are kept.
+        quarantine: whether a worker starts a process of its own for tasks whose workers have died repeatedly.
         overrun_grace: seconds beyond its timeout after which a task that cannot be interrupted is reported.
         replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
 
@@ -30,7 +34,10 @@ class StreamOptions:
     send_deadline: float = 30.0
     dead_letter_age: float = 7 * 24 * 3600.0
     dead_letter_limit: int = 10_000
+    dead_letter_bytes: int = 256 * 1024 * 1024
     cancel_age: float = 24 * 3600.0
+    cancel_limit: int = 10_000
+    quarantine: bool = True
     overrun_grace: float = 10.0
     replace_overrun: bool = False
 
@@ -47,6 +54,6 @@ class StreamOptions:
         return self.lease / 5
 
     @property
-    def observation(self) -> float:
-        """Seconds for which a late worker is watched, without a gap, before it is taken for dead."""
-        return self.lease * 0.7
+    def deaths_of_a_suspect(self) -> int:
+        """Crashes after which a task is tried in quarantine."""
+        return max(self.max_deliveries - 1, 1)

@@ -155,6 +155,8 @@ class StreamReceiver(RunningReceiver):
     async def _notice(self, finish_event: asyncio.Event) -> None:
         await finish_event.wait()
         self._changed.set()
+        if self._consumer is not None:
+            self._consumer.stop_reading()
 
     def _start(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
         self._occupied += 1
@@ -192,12 +194,11 @@ class StreamReceiver(RunningReceiver):
             self._taking_turns.add(delivery)
         if not await consumer.may_run(delivery):
             return
-        delivery.is_started = True
+        if not consumer.in_hand.begin(delivery):
+            return
         await self.run_message(task, message, DeliveryAcks(consumer, delivery, self._make_room))
         if not delivery.is_settled and not delivery.is_lost:
             await intake.settle_unacknowledged(delivery)
-        if delivery.is_cancelled:
-            await intake.forget_cancelled(delivery)
 
     def _make_room(self, delivery: Delivery) -> None:
         if delivery.is_occupying:

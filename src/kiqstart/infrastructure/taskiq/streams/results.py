@@ -109,7 +109,9 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             delivery.result = value
             return
         key = self._keys.result(task_id)
-        await through_outage(lambda: ANNOUNCE(self._redis, [key], [value, self._ttl_ms or 0]), self._deadline)
+        await through_outage(
+            lambda: ANNOUNCE(self._redis, [key], [value, self._ttl_ms or 0, self._keys.channel_suffix]), self._deadline
+        )
 
     async def is_result_ready(self, task_id: str) -> bool:
         """Whether there is a result."""

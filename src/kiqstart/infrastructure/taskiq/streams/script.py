@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Awaitable, Sequence
 from importlib.resources import files
-from typing import Final, Protocol, cast
+from typing import ClassVar, Final, Protocol, cast
 
 from redis.exceptions import NoScriptError
 
@@ -11,6 +11,12 @@ _PARENT: Final = files("kiqstart.infrastructure.taskiq")
 _LIBRARY: Final = (_PARENT / "streams" / "lua" / "library.lua").read_text()
 
 Value = str | bytes | int | float
+
+
+class ScriptClock:
+    """The time that scripts are given as their last argument; '' lets Redis take its own. A simulation sets it."""
+
+    now: ClassVar[str] = ""
 
 
 class AsyncClient(Protocol):
@@ -57,18 +63,18 @@ class Script:
         """Run it with an async client, and give what it returns."""
         client = cast("AsyncClient", redis)
         try:
-            return await client.evalsha(self._sha, len(keys), *keys, *arguments)
+            return await client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
         except NoScriptError:
-            return await client.eval(self._text, len(keys), *keys, *arguments)
+            return await client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
 
     def begin(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> Awaitable[object]:
         """Run it where Redis knows it already, and begin at once; otherwise what is awaited is a `NoScriptError`."""
-        return cast("AsyncClient", redis).evalsha(self._sha, len(keys), *keys, *arguments)
+        return cast("AsyncClient", redis).evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
 
     def in_thread(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
         """Run it with a client that blocks, and give what it returns."""
         client = cast("SyncClient", redis)
         try:
-            return client.evalsha(self._sha, len(keys), *keys, *arguments)
+            return client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
         except NoScriptError:
-            return client.eval(self._text, len(keys), *keys, *arguments)
+            return client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)

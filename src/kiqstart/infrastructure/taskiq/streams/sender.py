@@ -22,6 +22,8 @@ logger = getLogger(__name__)
 _SEND: Final = Script("send")
 # A try may reach Redis long after it was given up: for so long a sender's batches stay known.
 _REMEMBERED_MS: Final = 3_600_000
+# Behind the key of the sender's last batch and those that scripts share.
+_FIRST_STREAM: Final = 9
 
 
 class SendFailedError(SendTaskError):
@@ -43,6 +45,7 @@ class Sending:
         due: or the time, in seconds since the Unix epoch, at which it is due.
         unique: a key of which one task waits or runs at a time, or ''.
         deadline: until when it is tried, by this machine's clock; the sender sets it.
+        is_given_up: whether nobody waits for it any more: from now on it is not sent.
     """
 
     stream: str
@@ -52,11 +55,12 @@ class Sending:
     due: float | None = None
     unique: str = ""
     deadline: float = 0.0
+    is_given_up: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Whether it only has to be added to its stream."""
-        return not self.unique and self.due is None and self.delay <= 0
+        return not self.unique and self.due is None and self.delay <= 0 and not self.is_given_up
 
 
 class Sender:
@@ -83,11 +87,17 @@ class Sender:
     async def send(self, sending: Sending) -> str:
         """Send a message; the answer is its task's id, or that of the task which holds its unique key.
 
+        Where its caller is cancelled, it is not sent, unless it is on its way already.
+
         Raises:
             SendFailedError: it was not sent before the deadline, or Redis refuses it.
         """
         sending.deadline = local_time() + self._deadline
-        return await self._batches.add(sending)
+        try:
+            return await self._batches.add(sending)
+        except asyncio.CancelledError:
+            sending.is_given_up = True
+            raise
 
     def send_all(self, sendings: Sequence[Sending]) -> Awaitable[Sequence[str | BaseException]]:
         """Send messages in one step, which begins now; for each, what `send` would give or raise."""
@@ -116,35 +126,31 @@ class Sender:
 
     async def mend(self, items: Sequence[Sending], error: Exception) -> Sequence[str | BaseException]:
         """Send a batch again, under its number, until each message's deadline."""
-        answers: list[str | BaseException] = [one.task_id for one in items]
-        open_places = list(range(len(items)))
+        failures: dict[int, BaseException] = {}
         tries = 0
         while True:
             if not isinstance(error, NoScriptError):
-                open_places = self._after_failure(error, items, open_places, answers)
-                if open_places:
-                    await asyncio.sleep(pause(tries))
+                self._give_up(items, error, failures)
+                if len(failures) == len(items):
+                    break
+                await asyncio.sleep(pause(tries))
                 tries += 1
-            still_open = [items[place] for place in open_places]
-            if not still_open:
-                return answers
             try:
-                outcome = await _SEND(self._redis, *self._call(still_open))
+                outcome = await _SEND(self._redis, *self._call(items))
             except Exception as again:  # noqa: BLE001  # each caller gets its own
                 error = again
             else:
-                for place, answer in zip(open_places, self.answers(still_open, outcome), strict=True):
-                    answers[place] = answer
-                return answers
+                answers = self.answers(items, outcome)
+                return [failures.get(place, answer) for place, answer in enumerate(answers)]
+        return [failures[place] for place in range(len(items))]
 
-    def _after_failure(
-        self, error: Exception, batch: Sequence[Sending], places: list[int], answers: list[str | BaseException]
-    ) -> list[int]:
-        now = local_time()
-        for place in places:
-            if not is_outage(error) or batch[place].deadline <= now:
-                answers[place] = self._failure(batch[place], reason(error), may_arrive=is_outage(error))
-        return [place for place in places if isinstance(answers[place], str)]
+    def _give_up(self, items: Sequence[Sending], error: Exception, failures: dict[int, BaseException]) -> None:
+        """Fail those whose time is over, or all where Redis refuses the batch; what failed is not sent any more."""
+        now, is_passing = local_time(), is_outage(error)
+        for place, one in enumerate(items):
+            if place not in failures and (not is_passing or one.deadline <= now or one.is_given_up):
+                failures[place] = self._failure(one, reason(error), may_arrive=is_passing)
+                one.is_given_up = True
 
     def _failure(self, sending: Sending, problem: str, *, may_arrive: bool = False) -> SendFailedError:
         text = f"task {sending.task_id} was not sent to Redis at {self._address}: {problem}"
@@ -154,15 +160,18 @@ class Sender:
 
     def _call(self, batch: Sequence[Sending]) -> tuple[list[str], list[Value]]:
         streams = list(dict.fromkeys(one.stream for one in batch))
-        keys = [self._key, self._keys.uniques, self._keys.delayed, self._keys.delayed_messages, *streams]
+        keys = [self._key, *self._keys.shared, *streams]
         arguments: list[Value] = [self._number, _REMEMBERED_MS]
         for (stream, is_plain), group in groupby(batch, key=lambda one: (one.stream, one.is_plain)):
-            place = streams.index(stream) + 5
+            place = streams.index(stream) + _FIRST_STREAM
             run = list(group)
             if is_plain:
                 arguments += [place, len(run), *(one.message for one in run)]
                 continue
             for one in run:
+                if one.is_given_up:
+                    arguments += [0, 1]
+                    continue
                 when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
                 arguments += [place, 0, when, one.unique, one.task_id, one.message]
         return keys, arguments

@@ -6,19 +6,28 @@ from itertools import groupby
 from logging import getLogger
 from typing import Final, cast
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, ResponseError
 
+from kiqstart.infrastructure.taskiq.labels import bounded_delay
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
-from kiqstart.infrastructure.taskiq.streams.script import Script, Value
+from kiqstart.infrastructure.taskiq.streams.results import encode_failure
+from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, Value
 
 logger = getLogger(__name__)
 
 _SETTLE: Final = Script("settle")
 _LOUD_TRIES: Final = 3
+_TRIES_OF_LARGE: Final = 4
+# Bytes of results from which on a connection that is closed again and again may be closed because of them.
+_LARGE: Final = 1024 * 1024
+# Bytes of a dead letter's detail that are kept: the end of a traceback says most.
+_LONGEST_DETAIL: Final = 16_384
 
 
 class Settler:
@@ -59,40 +68,69 @@ class Settler:
         return _SETTLE.begin(self._redis, *self._call(items))
 
     def answers(self, items: Sequence[Delivery], outcome: object) -> Sequence[bool | BaseException]:
-        """Whether each delivery was still this worker's."""
-        lost = set(cast("list[int]", outcome))
-        return [place not in lost for place in range(1, len(items) + 1)]
+        """Whether each delivery was still this worker's; or the error with which Redis refuses it."""
+        lost, refused = cast("tuple[list[int], list[object]]", outcome)
+        answers: list[bool | BaseException] = [True] * len(items)
+        for place in lost:
+            answers[place - 1] = False
+        for refused_place, problem in zip(refused[::2], refused[1::2], strict=True):
+            text = cast("bytes", problem).decode(errors="replace")
+            answers[cast("int", refused_place) - 1] = ResponseError(text)
+        return answers
 
     async def mend(self, items: Sequence[Delivery], error: Exception) -> Sequence[bool | BaseException]:
-        """Settle a batch again until Redis answers."""
-        keys, arguments = self._call(items)
+        """Settle a batch again until Redis answers; where it refuses the batch, each delivery by itself."""
         tries = 0
         while is_outage(error) or isinstance(error, NoScriptError):
             if is_outage(error):
                 tries += 1
+                if tries >= _TRIES_OF_LARGE and await self._is_too_large(items, error):
+                    break
                 if tries == _LOUD_TRIES:
                     logger.warning("Results wait for Redis, %d of them: %s", len(items), reason(error))
                 await asyncio.sleep(pause(tries))
             try:
-                outcome = await _SETTLE(self._redis, keys, arguments)
+                outcome = await _SETTLE(self._redis, *self._call(items))
             except Exception as again:  # noqa: BLE001  # looked at by the loop
                 error = again
             else:
+                answers = self.answers(items, outcome)
                 # After a try without an answer, "no longer yours" may be that try's own doing.
-                return [True] * len(items) if tries else self.answers(items, outcome)
-        raise error
+                return [answer or True for answer in answers] if tries else answers
+        if len(items) == 1:
+            return [error]
+        return [(await self._settle_alone(item))[0] for item in items]
+
+    async def _is_too_large(self, items: Sequence[Delivery], error: Exception) -> bool:
+        """Whether Redis closes the connection for that alone, as it does beyond its `proto-max-bulk-len`."""
+        if sum(len(one.result) for one in items) < _LARGE or not isinstance(error, RedisConnectionError):
+            return False
+        try:
+            await cast("AsyncClient", self._redis).execute_command("PING")
+        except Exception as away:  # noqa: BLE001  # whatever it is, Redis is away
+            logger.debug("Redis is away: %s", reason(away))
+            return False
+        return True
+
+    async def _settle_alone(self, item: Delivery) -> Sequence[bool | BaseException]:
+        try:
+            return self.answers([item], await _SETTLE(self._redis, *self._call([item])))
+        except Exception as error:  # noqa: BLE001  # looked at there
+            return await self.mend([item], error)
 
     def _call(self, batch: Sequence[Delivery]) -> tuple[list[str], list[Value]]:
         names = self._keys
-        keys = [names.epoch, names.uniques, names.delayed, names.delayed_messages, names.dead, names.dropped]
-        arguments: list[Value] = [self._group, self._options.dead_letter_limit, self._result_ms]
+        keys = [names.epoch, *names.shared]
+        arguments: list[Value] = [self._group, self._options.dead_letter_limit, self._result_ms, names.channel_suffix]
         for (stream, epoch, kind), group in groupby(batch, key=_kind):
             run, is_plain = list(group), kind is True
             keys.append(stream)
             arguments += [len(run) if is_plain else 0, epoch]
             if not is_plain:
-                keys.append(self._target(run[0]))
-                arguments += [run[0].task_id, run[0].fields.get("unique", ""), *_outcome(run[0])]
+                one = run[0]
+                keys += [self._target(one), names.result(one.task_id)]
+                arguments += [one.task_id, one.fields.get("unique", ""), *_outcome(one), one.entry, one.result]
+                continue
             for one in run:
                 arguments += [one.entry, one.result]
                 if one.result:
@@ -113,10 +151,11 @@ def _kind(delivery: Delivery) -> tuple[str, str, bool | Delivery]:
 def _outcome(delivery: Delivery) -> list[Value]:
     match delivery.outcome:
         case Again(message=message, delay=delay):
-            return ["again", message, round(delay * 1000), "", "", ""]
+            cancelled = encode_failure(TaskCancelledError(delivery.task_id))
+            return ["again", message, round(bounded_delay(delay) * 1000), cancelled, "", ""]
         case Dead(reason=why, detail=detail, message=message):
             # Python's errors may hold what UTF-8 cannot: a file's name, for one.
-            text = detail.encode(errors="backslashreplace")
+            text = detail.encode(errors="backslashreplace")[-_LONGEST_DETAIL:]
             return ["dead", message, why.value, text, delivery.deliveries + 1, delivery.first]
         case _:
             return ["done", "", "", "", "", ""]

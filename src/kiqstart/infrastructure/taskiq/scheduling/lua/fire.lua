@@ -13,7 +13,8 @@ local function send(at)
     if unique ~= '' and redis.call('HSETNX', KEYS[4], unique, task) == 0 then
         return 'held', redis.call('HGET', KEYS[4], unique)
     end
-    local sent = enqueue(KEYS[5], KEYS[6], stream, now_ms(), delay, unique, task, ARGV[at + 10])
+    local keys = {uniques = KEYS[4], places = KEYS[4] .. ':places', delayed = KEYS[5], messages = KEYS[6]}
+    local sent = enqueue(keys, stream, now, delay, unique, task, ARGV[at + 10])
     if sent['err'] then
         if unique ~= '' then
             redis.call('HDEL', KEYS[4], unique)

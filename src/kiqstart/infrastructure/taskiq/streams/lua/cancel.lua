@@ -1,14 +1,26 @@
--- Cancels a task: a delayed one is taken out at once, any other is marked for the worker that has it or will get it.
--- KEYS  1 delayed ids, 2 delayed messages, 3 cancelled tasks, 4 unique keys
--- ARGV  1 task, 2 milliseconds for which the mark is kept
--- Returns the message of a delayed task, or ''.
-local stored = redis.call('HGET', KEYS[2], ARGV[1])
-if stored then
-    local _, unique, task, message = unpack_delayed(stored)
-    redis.call('HDEL', KEYS[2], ARGV[1])
-    redis.call('ZREM', KEYS[1], ARGV[1])
-    release(KEYS[4], unique, task)
-    return message
+-- Marks a task as cancelled, and takes out all that is delayed of it.
+-- KEYS  1 result, 2... shared
+-- ARGV  1 task, 2 milliseconds for which the mark is kept, 3 how many marks there may be, 4 result of a cancelled task,
+--       5 milliseconds to keep it or 0, 6 what the channel's name has beside the result's key
+-- Returns how many were delayed, and 1 where the task has a result.
+local keys = shared_keys(2)
+local now = now_ms()
+redis.call('ZREMRANGEBYSCORE', keys.cancelled, '-inf', now)
+redis.call('ZADD', keys.cancelled, now + ARGV[2], ARGV[1])
+redis.call('ZREMRANGEBYRANK', keys.cancelled, 0, -(tonumber(ARGV[3]) + 1))
+local count = 0
+while true do
+    local stored = redis.call('HGET', keys.messages, ARGV[1])
+    local _, unique, task = unpack_delayed(stored or '')
+    if task ~= ARGV[1] then
+        break
+    end
+    remove_delayed(keys, ARGV[1], task)
+    release(keys, unique, task)
+    count = count + 1
 end
-redis.call('ZADD', KEYS[3], now_ms() + ARGV[2], ARGV[1])
-return ''
+local has_result = redis.call('EXISTS', KEYS[1])
+if count > 0 then
+    store_result(KEYS[1], ARGV[4], ARGV[5], ARGV[6])
+end
+return {count, has_result}

@@ -1,13 +1,13 @@
 -- Hands a registered worker what it can take: of each queue what was given back first, then what is new.
--- KEYS  1 workers, 2 cancelled tasks, then for each queue, in the order of this fetch: suspects, returned, stream
--- ARGV  1 group, 2 worker, 3 how many, 4 what to do about suspects: 'take' one, and then nothing else; 'wait' for empty
---       hands, and take nothing while one waits; 'leave' them
--- Returns 'unknown' for a worker that is not registered, 'suspect' where it has to wait, else how many tasks are marked as
--- cancelled, then the streams' places in KEYS and their entries.
+-- KEYS  1 workers, 2 cancelled tasks, then for each queue, in the order of this fetch: isolated, suspects, returned, stream
+-- ARGV  1 group, 2 worker, 3 how many, 4 whether suspects are taken: 'none', 'one' beside the others, or 'ward' for a worker
+--       that has nothing and takes nothing else; 5 how many make a ward, 6 up to how many that wait are taken one by one
+-- Returns 'unknown' for a worker that is not registered, else how many tasks are marked as cancelled, then the streams'
+-- places in KEYS and their entries.
 if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then
     return 'unknown'
 end
-local room = tonumber(ARGV[3])
+local room, rule = tonumber(ARGV[3]), ARGV[4]
 local answer = {redis.call('ZCARD', KEYS[2])}
 
 local function read(place, count)
@@ -20,22 +20,37 @@ local function read(place, count)
     return #found[1][2]
 end
 
-if ARGV[4] ~= 'leave' then
-    for place = 3, #KEYS, 3 do
-        local entries = redis.call('XLEN', KEYS[place])
-        if entries > 0 and entries > redis.call('XPENDING', KEYS[place], ARGV[1])[1] then
-            if ARGV[4] == 'wait' then
-                return 'suspect'
-            end
-            if read(place, 1) > 0 then
-                return answer
-            end
+local function waiting(place)
+    local entries = redis.call('XLEN', KEYS[place])
+    return entries > 0 and entries - redis.call('XPENDING', KEYS[place], ARGV[1])[1] or 0
+end
+
+-- One that took its worker down among others is alone; of many that have not, several are tried at once.
+local function read_suspects()
+    for place = 3, #KEYS, 4 do
+        if waiting(place) > 0 and read(place, 1) > 0 then
+            return 1
+        end
+        local suspects = waiting(place + 1)
+        local count = rule == 'ward' and suspects > tonumber(ARGV[6]) and tonumber(ARGV[5]) or 1
+        local found = suspects > 0 and read(place + 1, count) or 0
+        if found > 0 then
+            return found
         end
     end
+    return 0
 end
-for place = 3, #KEYS do
-    if place % 3 ~= 0 and room > 0 then
-        room = room - read(place, room)
+
+if rule ~= 'none' and room > 0 then
+    room = room - read_suspects()
+end
+if rule ~= 'ward' then
+    for place = 3, #KEYS, 4 do
+        for offset = 2, 3 do
+            if room > 0 then
+                room = room - read(place + offset, room)
+            end
+        end
     end
 end
 return answer

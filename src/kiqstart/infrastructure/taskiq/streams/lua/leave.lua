@@ -1,13 +1,21 @@
--- A worker that has nothing left goes: its lease ends, and the streams forget it where nothing is pending.
--- KEYS  1 workers, 2 janitor, 3... streams
+-- A worker that has nothing left goes: its lease ends, the streams forget it where nothing is pending, and the role of the
+-- janitor goes to the worker that has beaten last.
+-- KEYS  1 workers, 2 janitor, 3 draining workers, 4 what is known of workers, 5... streams
 -- ARGV  1 group, 2 worker
 redis.call('ZREM', KEYS[1], ARGV[2])
-if redis.call('GET', KEYS[2]) == ARGV[2] then
-    redis.call('DEL', KEYS[2])
+redis.call('SREM', KEYS[3], ARGV[2])
+redis.call('HDEL', KEYS[4], ARGV[2])
+if string.match(redis.call('GET', KEYS[2]) or '', '^[^|]*') == ARGV[2] then
+    local heir = redis.call('ZREVRANGE', KEYS[1], 0, 0)[1]
+    if heir then
+        redis.call('SET', KEYS[2], heir .. '|' .. redis.call('ZCARD', KEYS[1]) .. '|0')
+    else
+        redis.call('DEL', KEYS[2])
+    end
 end
-for place = 3, #KEYS do
+for place = 5, #KEYS do
     local pending = redis.pcall('XPENDING', KEYS[place], ARGV[1], '-', '+', 1, ARGV[2])
-    if not pending['err'] and #pending == 0 then
+    if not is_error(pending) and #pending == 0 then
         redis.call('XGROUP', 'DELCONSUMER', KEYS[place], ARGV[1], ARGV[2])
     end
 end

@@ -1,6 +1,12 @@
 -- What several scripts do; it stands before each of them. The protocol is described in this package's __init__.py.
 
+-- Every script takes its time as its last argument; '' asks Redis.
+local TIME = table.remove(ARGV)
+
 local function now_ms()
+    if TIME ~= '' then
+        return tonumber(TIME)
+    end
     local time = redis.call('TIME')
     return time[1] * 1000 + math.floor(time[2] / 1000)
 end
@@ -10,53 +16,148 @@ local function time_or_now(time)
     return time ~= '' and tonumber(time) or now_ms()
 end
 
--- Entries carry more than `data` only where there is more to know.
-local function add_to_stream(stream, message, unique, task)
+-- The keys that every script takes which moves messages, in the order of `QueueKeys.shared`.
+local SHARED = 7
+
+local function shared_keys(first)
+    return {uniques = KEYS[first], places = KEYS[first + 1], delayed = KEYS[first + 2], messages = KEYS[first + 3],
+        cancelled = KEYS[first + 4], dead = KEYS[first + 5], dropped = KEYS[first + 6]}
+end
+
+local function is_error(answer)
+    return type(answer) == 'table' and answer['err'] ~= nil
+end
+
+-- Where the holder of a unique key waits or runs: the janitor frees the keys of messages that are gone.
+local function note_place(keys, unique, stream, id)
+    if unique ~= '' then
+        redis.pcall('HSET', keys.places, unique, stream .. '\n' .. id)
+    end
+end
+
+-- Entries carry more than `data` only where there is more to know. Gives the entry's id, or an error.
+local function add_to_stream(keys, stream, message, unique, task)
     if unique == '' then
         return redis.pcall('XADD', stream, '*', 'data', message)
     end
-    return redis.pcall('XADD', stream, '*', 'data', message, 'unique', unique, 'task', task)
+    local added = redis.pcall('XADD', stream, '*', 'data', message, 'unique', unique, 'task', task)
+    if not is_error(added) then
+        note_place(keys, unique, stream, added)
+    end
+    return added
 end
 
--- A delayed message is kept with its stream, unique key and task; `unpack_delayed` gives these four.
-local function enqueue(delayed, delayed_messages, stream, now, delay, unique, task, message)
+-- The layout of delayed messages that this version writes. One that is higher is left to those that know it.
+local DELAYED_LAYOUT = 1
+
+-- Several delayed messages of one task are called task, task#2, task#3 and so on, without a gap.
+local function nth_delayed(task, count)
+    return count == 1 and task or task .. '#' .. count
+end
+
+-- Puts a message into its stream now, or lets it wait until it is due. Gives what Redis answers, or an error.
+local function enqueue(keys, stream, now, delay, unique, task, message)
     if delay <= 0 then
-        return add_to_stream(stream, message, unique, task)
+        return add_to_stream(keys, stream, message, unique, task)
     end
-    local id, count = task, 1
-    while redis.call('HSETNX', delayed_messages, id, cmsgpack.pack({stream, unique, task, message})) == 0 do
+    local count, packed = 1, cmsgpack.pack({stream, unique, task, message, DELAYED_LAYOUT})
+    local is_free = redis.pcall('HSETNX', keys.messages, task, packed)
+    while is_free == 0 do
         count = count + 1
-        id = task .. '#' .. count
+        is_free = redis.pcall('HSETNX', keys.messages, nth_delayed(task, count), packed)
     end
-    redis.call('ZADD', delayed, now + delay, id)
+    if is_error(is_free) then
+        return is_free
+    end
+    local added = redis.pcall('ZADD', keys.delayed, now + delay, nth_delayed(task, count))
+    if is_error(added) then
+        redis.call('HDEL', keys.messages, nth_delayed(task, count))
+        return added
+    end
+    note_place(keys, unique, '', nth_delayed(task, count))
     return {ok = 'OK'}
 end
 
+-- Stream, unique key, task and message of a delayed message; nil where it has another layout.
 local function unpack_delayed(stored)
-    return unpack(cmsgpack.unpack(stored))
-end
-
-local function release(uniques, unique, task)
-    if unique ~= '' and redis.call('HGET', uniques, unique) == task then
-        redis.call('HDEL', uniques, unique)
-    end
-end
-
-local function bury(dead, dropped, limit, letter)
-    redis.call('XADD', dead, '*', unpack(letter))
-    local removed = redis.call('XTRIM', dead, 'MAXLEN', limit)
-    if removed > 0 then
-        redis.call('INCRBY', dropped, removed)
-    end
-end
-
--- Takes an entry out of its consumer's hands and the stream: its fields, or nil where it was no longer pending.
-local function withdraw(stream, group, id)
-    local found = redis.call('XRANGE', stream, id, id)[1]
-    if redis.call('XACK', stream, group, id) == 0 or not found then
+    local is_read, fields = pcall(cmsgpack.unpack, stored)
+    if not is_read or type(fields) ~= 'table' then
         return nil
     end
-    redis.call('XDEL', stream, id)
+    for place = 1, 4 do
+        if type(fields[place]) ~= 'string' then
+            return nil
+        end
+    end
+    if (tonumber(fields[5]) or DELAYED_LAYOUT) > DELAYED_LAYOUT then
+        return nil
+    end
+    return fields[1], fields[2], fields[3], fields[4]
+end
+
+-- Takes a delayed message out. The last one of its task takes its name, so that names stay without a gap.
+local function remove_delayed(keys, id, task)
+    redis.call('HDEL', keys.messages, id)
+    redis.call('ZREM', keys.delayed, id)
+    if not task or redis.call('HEXISTS', keys.messages, nth_delayed(task, 2)) == 0 then
+        return
+    end
+    local last = 2
+    while redis.call('HEXISTS', keys.messages, nth_delayed(task, last + 1)) == 1 do
+        last = last + 1
+    end
+    local name, due = nth_delayed(task, last), redis.call('ZSCORE', keys.delayed, nth_delayed(task, last))
+    if name ~= id and due and redis.call('HEXISTS', keys.messages, id) == 0 then
+        redis.call('HSET', keys.messages, id, redis.call('HGET', keys.messages, name))
+        redis.call('ZADD', keys.delayed, due, id)
+        redis.call('HDEL', keys.messages, name)
+        redis.call('ZREM', keys.delayed, name)
+    end
+end
+
+local function release(keys, unique, task)
+    if unique ~= '' and redis.call('HGET', keys.uniques, unique) == task then
+        redis.call('HDEL', keys.uniques, unique)
+        redis.call('HDEL', keys.places, unique)
+    end
+end
+
+-- Takes a unique key for a task; gives the task that holds it where that is another delivery.
+local function acquire(keys, unique, task)
+    if redis.call('HSETNX', keys.uniques, unique, task) == 1 then
+        return nil
+    end
+    return redis.call('HGET', keys.uniques, unique)
+end
+
+-- A mark names a task, or an entry that runs.
+local function mark_of(stream, entry)
+    return entry .. '@' .. stream
+end
+
+local function is_marked(keys, task, stream, entry)
+    return redis.call('ZSCORE', keys.cancelled, task) or redis.call('ZSCORE', keys.cancelled, mark_of(stream, entry))
+end
+
+-- Gives an error where the dead letter could not be kept.
+local function bury(keys, limit, letter)
+    local added = redis.pcall('XADD', keys.dead, '*', unpack(letter))
+    if is_error(added) then
+        return added
+    end
+    local removed = redis.call('XTRIM', keys.dead, 'MAXLEN', limit)
+    if removed > 0 then
+        redis.call('INCRBY', keys.dropped, removed)
+    end
+    return nil
+end
+
+-- Fields of an entry by name, and as they are; nil where it was deleted.
+local function fields_of(stream, id)
+    local found = redis.call('XRANGE', stream, id, id)[1]
+    if not found then
+        return nil
+    end
     local fields = {}
     for place = 1, #found[2], 2 do
         fields[found[2][place]] = found[2][place + 1]
@@ -64,44 +165,60 @@ local function withdraw(stream, group, id)
     return fields, found[2]
 end
 
--- Moves a pending entry to where the next worker finds it first; `crashes` is 1 where its worker died with it.
--- keys: stream, returned, suspects, dead, dropped, uniques. Returns the message where it became a dead letter.
-local function give_back(keys, group, id, crashes, max_deliveries, limit, worker, now)
-    local fields, raw = withdraw(keys.stream, group, id)
-    if not fields then
+-- Whoever writes to the stream may have put anything there.
+local function number_of(text)
+    local number = tonumber(text)
+    return number and number == number and number >= 0 and number < 1e15 and math.floor(number) or 0
+end
+
+-- The consumer that has an entry; nil where none has it.
+local function owner_of(stream, group, id)
+    local pending = redis.pcall('XPENDING', stream, group, id, id, 1)
+    if is_error(pending) or not pending[1] then
         return nil
     end
-    -- Whoever writes to the stream may have put anything there.
-    local deliveries = (tonumber(fields['deliveries']) or 0) + crashes
-    local first = fields['first'] or string.match(id, '^%d+')
-    if deliveries >= max_deliveries then
-        bury(keys.dead, keys.dropped, limit, {
-            'data', fields['data'] or cjson.encode(raw), 'queue', keys.queue, 'reason', 'worker-lost', 'detail',
-            'its worker died ' .. deliveries .. ' times while it had this task; the last one was ' .. worker,
-            'deliveries', deliveries, 'first', first, 'last', now})
-        release(keys.uniques, fields['unique'] or '', fields['task'])
-        return fields['data'] or ''
-    end
-    fields['deliveries'], fields['first'], fields['worker'] = deliveries, first, worker
+    return pending[1][2]
+end
+
+local function forget_entry(stream, group, id)
+    redis.call('XACK', stream, group, id)
+    redis.call('XDEL', stream, id)
+end
+
+-- Moves a pending entry to where another worker finds it. It is added there before it is removed here, so that an error
+-- leaves it where it is. Gives an error, or nil.
+local function move_entry(keys, stream, group, id, target, fields)
     local flat = {}
     for name, value in pairs(fields) do
-        table.insert(flat, name)
-        table.insert(flat, value)
+        flat[#flat + 1] = name
+        flat[#flat + 1] = value
     end
-    local target = keys.returned
-    if deliveries == max_deliveries - 1 and deliveries > 0 then
-        target = keys.suspects
+    local added = redis.pcall('XADD', target, '*', unpack(flat))
+    if is_error(added) then
+        return added
     end
-    redis.call('XADD', target, '*', unpack(flat))
+    note_place(keys, fields['unique'] or '', target, added)
+    local mark = redis.call('ZSCORE', keys.cancelled, mark_of(stream, id))
+    if mark then
+        redis.call('ZREM', keys.cancelled, mark_of(stream, id))
+        redis.call('ZADD', keys.cancelled, mark, mark_of(target, added))
+    end
+    forget_entry(stream, group, id)
     return nil
 end
 
--- Whoever waits gets a result with its announcement, unless it is large.
-local function store_result(key, result, keep)
+-- Whoever waits gets a result with its announcement, unless it is large. A user who may not publish only loses that:
+-- who waits looks for results, too. Gives an error where the result could not be stored.
+local function store_result(key, result, keep, channel_suffix)
+    local stored
     if keep == '0' then
-        redis.call('SET', key, result)
+        stored = redis.pcall('SET', key, result)
     else
-        redis.call('SET', key, result, 'PX', keep)
+        stored = redis.pcall('SET', key, result, 'PX', keep)
     end
-    redis.call('PUBLISH', key, #result <= 4096 and result or '')
+    if is_error(stored) then
+        return stored
+    end
+    redis.pcall('PUBLISH', key .. channel_suffix, #result <= 4096 and result or '')
+    return nil
 end

@@ -1,16 +1,29 @@
 -- Makes a worker known, with the groups that it reads by. Again makes it known again.
--- KEYS  1 workers, 2 epoch, 3 queues, 4... streams
--- ARGV  1 group, 2 worker, 3 a new epoch where there is none, 4... names of the queues
--- Returns the epoch.
+-- KEYS  1 workers, 2 epoch, 3 queues, 4 draining workers, 5 what is known of workers, 6 layout, 7 group, 8... streams
+-- ARGV  1 group, 2 worker, 3 a new epoch where there is none, 4 what is to be known of it, 5 layout of this version,
+--       6... names of the queues
+-- Returns 'ok', the epoch and Redis' time; or what keeps it from working here: 'layout' or 'group', and which one there is.
+local now = now_ms()
 -- Removes nothing, but a Redis that is full lets a script go on whose first command that writes frees memory.
 redis.call('ZREM', KEYS[1], '')
-for place = 4, #KEYS do
+local layout, group = tonumber(redis.call('GET', KEYS[6]) or '0') or 0, redis.call('GET', KEYS[7])
+if layout > tonumber(ARGV[5]) then
+    return {'layout', tostring(layout), 0}
+end
+if group and group ~= ARGV[1] and redis.call('ZCOUNT', KEYS[1], now - 15000, '+inf') > 0 then
+    return {'group', group, 0}
+end
+for place = 8, #KEYS do
     local made = redis.pcall('XGROUP', 'CREATE', KEYS[place], ARGV[1], '0', 'MKSTREAM')
-    if type(made) == 'table' and made['err'] and not string.find(made['err'], 'BUSYGROUP') then
+    if is_error(made) and not string.find(made['err'], 'BUSYGROUP') then
         return redis.error_reply(made['err'] .. ' (key ' .. KEYS[place] .. ')')
     end
 end
+redis.call('SET', KEYS[6], ARGV[5])
+redis.call('SET', KEYS[7], ARGV[1])
 redis.call('SET', KEYS[2], ARGV[3], 'NX')
-redis.call('SADD', KEYS[3], unpack(ARGV, 4))
-redis.call('ZADD', KEYS[1], now_ms(), ARGV[2])
-return redis.call('GET', KEYS[2])
+redis.call('SADD', KEYS[3], unpack(ARGV, 6))
+redis.call('SREM', KEYS[4], ARGV[2])
+redis.call('HSET', KEYS[5], ARGV[2], ARGV[4])
+redis.call('ZADD', KEYS[1], now, ARGV[2])
+return {'ok', redis.call('GET', KEYS[2]), now}

@@ -1,27 +1,22 @@
 -- Takes a dead letter out and sends its message anew, as if it had never been delivered.
--- KEYS  1 dead letters, 2 unique keys, 3 cancelled tasks, 4 result, 5 queue's stream
+-- KEYS  1 result, 2 queue's stream, 3... shared
 -- ARGV  1 dead letter, 2 task, 3 unique key or '', 4 message
 -- Returns 'sent', 'unknown' where there is no such letter, or what kept it there: 'held' and the task that holds the unique
 -- key, 'error' and its text.
-if #redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[1]) == 0 then
+local keys = shared_keys(3)
+if #redis.call('XRANGE', keys.dead, ARGV[1], ARGV[1]) == 0 then
     return {'unknown', ''}
 end
-local taken = false
-if ARGV[3] ~= '' then
-    taken = redis.call('HSETNX', KEYS[2], ARGV[3], ARGV[2]) == 1
-    local holder = redis.call('HGET', KEYS[2], ARGV[3])
-    if holder ~= ARGV[2] then
-        return {'held', holder}
-    end
+local holder = ARGV[3] ~= '' and acquire(keys, ARGV[3], ARGV[2])
+if holder then
+    return {'held', holder}
 end
-local sent = add_to_stream(KEYS[5], ARGV[4], ARGV[3], ARGV[2])
-if sent['err'] then
-    if taken then
-        redis.call('HDEL', KEYS[2], ARGV[3])
-    end
+local sent = add_to_stream(keys, KEYS[2], ARGV[4], ARGV[3], ARGV[2])
+if is_error(sent) then
+    release(keys, ARGV[3], ARGV[2])
     return {'error', sent['err']}
 end
-redis.call('XDEL', KEYS[1], ARGV[1])
-redis.call('DEL', KEYS[4])
-redis.call('ZREM', KEYS[3], ARGV[2])
+redis.call('XDEL', keys.dead, ARGV[1])
+redis.call('DEL', KEYS[1])
+redis.call('ZREM', keys.cancelled, ARGV[2])
 return {'sent', ''}

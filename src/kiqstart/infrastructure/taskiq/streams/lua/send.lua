@@ -1,42 +1,40 @@
--- Adds a batch of messages, once, however often the batch arrives.
--- KEYS  1 this sender's last batch, 2 unique keys, 3 delayed ids, 4 delayed messages, 5... streams
+-- Adds a batch of messages, once, however often the batch arrives; each time it is answered as it was the first time.
+-- KEYS  1 this sender's last batch, 2... shared, then streams
 -- ARGV  1 number of this batch, 2 milliseconds to remember it, then again and again a stream's place in KEYS and
 --       how many messages follow that are simply added to it; or 0 and a single message with all that it has:
---       milliseconds of delay or '@' and the time, unique key or '', task id, message
+--       milliseconds of delay or '@' and the time, unique key or '', task id, message; or 0 instead of a place, and
+--       how many messages were here when the batch came first and are sent no more, since their callers gave up
 -- Returns what is not simply "sent": place, 'held', id of the task that holds the unique key; or place, 'error', text.
-local known = tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1])
-if not known then
-    redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+local keys = shared_keys(2)
+local remembered = redis.call('GET', KEYS[1])
+if remembered then
+    local number, answer = string.match(remembered, '^(%d+)\n?(.*)$')
+    if number and tonumber(number) >= tonumber(ARGV[1]) then
+        return answer ~= '' and tonumber(number) == tonumber(ARGV[1]) and cmsgpack.unpack(answer) or {}
+    end
 end
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 local now = now_ms()
 local answer = {}
 
 local function report(place, kind, text)
-    table.insert(answer, place)
-    table.insert(answer, kind)
-    table.insert(answer, text)
+    answer[#answer + 1] = place
+    answer[#answer + 1] = kind
+    answer[#answer + 1] = text
 end
 
 local function send_one(place, stream, at)
     local time, unique, task = string.match(ARGV[at], '^@(.*)'), ARGV[at + 1], ARGV[at + 2]
     local delay = time and time - now or tonumber(ARGV[at])
-    local holder = false
-    if unique ~= '' then
-        if not known then
-            redis.call('HSETNX', KEYS[2], unique, task)
-        end
-        holder = redis.call('HGET', KEYS[2], unique)
-    end
-    if holder and holder ~= task then
+    local holder = unique ~= '' and acquire(keys, unique, task)
+    if holder then
         report(place, 'held', holder)
-    elseif not known then
-        local sent = enqueue(KEYS[3], KEYS[4], stream, now, delay, unique, task, ARGV[at + 3])
-        if sent['err'] then
-            if holder then
-                redis.call('HDEL', KEYS[2], unique)
-            end
-            report(place, 'error', sent['err'])
-        end
+        return
+    end
+    local sent = enqueue(keys, stream, now, delay, unique, task, ARGV[at + 3])
+    if is_error(sent) then
+        release(keys, unique, task)
+        report(place, 'error', sent['err'])
     end
 end
 
@@ -44,18 +42,27 @@ local at, place = 3, 0
 while at < #ARGV do
     local stream, count = KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1])
     at = at + 2
-    if count == 0 then
+    if not stream then
+        place = place + count
+    elseif count == 0 then
         place = place + 1
-        send_one(place, stream, at)
-        at = at + 4
-    end
-    for message = at, at + count - 1 do
-        place = place + 1
-        local sent = not known and redis.pcall('XADD', stream, '*', 'data', ARGV[message])
-        if type(sent) == 'table' and sent['err'] then
-            report(place, 'error', sent['err'])
+        local is_well, problem = pcall(send_one, place, stream, at)
+        if not is_well then
+            report(place, 'error', type(problem) == 'table' and problem['err'] or tostring(problem))
         end
+        at = at + 4
+    else
+        for message = at, at + count - 1 do
+            place = place + 1
+            local sent = redis.pcall('XADD', stream, '*', 'data', ARGV[message])
+            if is_error(sent) then
+                report(place, 'error', sent['err'])
+            end
+        end
+        at = at + count
     end
-    at = at + count
+end
+if #answer > 0 then
+    redis.call('SET', KEYS[1], ARGV[1] .. '\n' .. cmsgpack.pack(answer), 'PX', ARGV[2])
 end
 return answer

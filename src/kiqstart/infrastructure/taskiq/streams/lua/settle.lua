@@ -1,66 +1,114 @@
 -- Ends a batch of deliveries, each only where its worker still has it, or where Redis has lost what it knew.
--- KEYS  1 epoch, 2 unique keys, 3 delayed ids, 4 delayed messages, 5 dead letters, 6 dropped dead letters, then for each
---       run the stream, for a single delivery that of its next try or its queue, and the key of each result that is none
---       of ''
--- ARGV  1 group, 2 how many dead letters to keep, 3 milliseconds to keep a result or 0, then runs of deliveries:
+-- KEYS  1 epoch, 2... shared, then for each run the stream, for a single delivery that of its next try or its queue, and the
+--       key of its result; for the others the key of each result that is none of ''
+-- ARGV  1 group, 2 how many dead letters to keep, 3 milliseconds to keep a result or 0, 4 what a channel's name has beside
+--       the result's key, then runs of deliveries:
 --       how many that have simply ended, or 0 for a single one with all that it has; epoch of the deliveries;
---       of a single one its task, unique key or '', 'done', 'again' or 'dead', and five more: for 'again' the message and
---       the delay in milliseconds, for 'dead' the message, reason, detail, deliveries and time of the first delivery;
---       then of each its entry, and its result or ''
--- Returns the places of deliveries that their worker no longer had: nothing was done for them.
-local group, limit, keep = ARGV[1], ARGV[2], ARGV[3]
+--       of a single one its task, unique key or '', 'done', 'again' or 'dead', and five more: for 'again' the message, the
+--       delay in milliseconds and the result where the task was cancelled meanwhile, for 'dead' the message, reason,
+--       detail, deliveries and time of the first delivery; then of each its entry, and its result or ''
+-- Returns the places of deliveries that their worker no longer had, for which nothing was done; then places and errors of
+-- those that Redis refuses: the worker still has them, but for one that has simply ended, which only has no result.
+local group, limit, keep, suffix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local keys = shared_keys(2)
 local epoch = redis.call('GET', KEYS[1])
 local now = now_ms()
-local lost, place, key, at = {}, 0, 7, 4
+local lost, refused, place, key, at = {}, {}, 0, 2 + SHARED, 5
+local has_marks = redis.call('ZCARD', keys.cancelled) > 0
 
--- Entry and result are at `at`; entries that are to be deleted are added to `ended`.
-local function settle(stream, is_known, ended, finish)
+local function refuse(error)
+    refused[#refused + 1] = place
+    refused[#refused + 1] = type(error) == 'table' and error['err'] or tostring(error)
+end
+
+local function unmark(stream, entry)
+    if has_marks then
+        redis.call('ZREM', keys.cancelled, mark_of(stream, entry))
+    end
+end
+
+local function settle_plain(stream, is_known, ended)
     local entry, result = ARGV[at], ARGV[at + 1]
-    place = place + 1
-    local owned = redis.call('XACK', stream, group, entry) == 1
-    if owned then
-        ended[#ended + 1] = entry
-    end
-    if owned or not is_known then
-        if finish then
-            finish()
-        end
-        if result ~= '' then
-            store_result(KEYS[key], result, keep)
-        end
-    else
-        lost[#lost + 1] = place
-    end
+    place, at = place + 1, at + 2
+    local result_key = KEYS[key]
     if result ~= '' then
         key = key + 1
     end
-    at = at + 2
+    local is_owned = redis.call('XACK', stream, group, entry) == 1
+    if not is_owned and is_known then
+        lost[#lost + 1] = place
+        return
+    end
+    if is_owned then
+        ended[#ended + 1] = entry
+        unmark(stream, entry)
+    end
+    local problem = result ~= '' and store_result(result_key, result, keep, suffix)
+    if problem then
+        refuse(problem)
+    end
+end
+
+-- In a Redis that has lost its data there is no entry whose acknowledgement could show that this was done before.
+local function is_first_time(entry)
+    return redis.call('SET', KEYS[1] .. ':settled:' .. entry, 1, 'NX', 'PX', 3600000) ~= false
+end
+
+local function finish(target, result_key, details, stream, entry, result)
+    local task, unique, outcome = ARGV[details], ARGV[details + 1], ARGV[details + 2]
+    if outcome == 'again' and has_marks and is_marked(keys, task, stream, entry) then
+        outcome, result = 'done', ARGV[details + 5]
+    end
+    local problem = nil
+    if outcome == 'again' then
+        problem = enqueue(keys, target, now, tonumber(ARGV[details + 4]), unique, task, ARGV[details + 3])
+        problem = is_error(problem) and problem or nil
+    elseif outcome == 'dead' then
+        problem = bury(keys, limit, {
+            'data', ARGV[details + 3], 'queue', target, 'reason', ARGV[details + 4], 'detail', ARGV[details + 5],
+            'deliveries', ARGV[details + 6], 'first', ARGV[details + 7], 'last', now})
+    end
+    if not problem and result ~= '' then
+        problem = store_result(result_key, result, keep, suffix)
+    end
+    if not problem and outcome ~= 'again' then
+        release(keys, unique, task)
+    end
+    return problem
+end
+
+local function settle_single(stream, is_known)
+    local target, result_key, details, entry, result = KEYS[key], KEYS[key + 1], at, ARGV[at + 8], ARGV[at + 9]
+    place, key, at = place + 1, key + 2, at + 10
+    local is_owned = owner_of(stream, group, entry) ~= nil
+    if not is_owned and (is_known or not is_first_time(entry)) then
+        if is_known then
+            lost[#lost + 1] = place
+        end
+        return
+    end
+    local is_well, problem = pcall(finish, target, result_key, details, stream, entry, result)
+    if not is_well or problem then
+        refuse(problem)
+        return
+    end
+    if is_owned then
+        forget_entry(stream, group, entry)
+        unmark(stream, entry)
+    end
 end
 
 while at < #ARGV do
     local count, is_known, stream, ended = tonumber(ARGV[at]), ARGV[at + 1] == epoch, KEYS[key], {}
     at, key = at + 2, key + 1
     if count == 0 then
-        local target, task, unique, outcome, details = KEYS[key], ARGV[at], ARGV[at + 1], ARGV[at + 2], at + 3
-        at, key = at + 8, key + 1
-        settle(stream, is_known, ended, function()
-            if outcome == 'again' then
-                enqueue(KEYS[3], KEYS[4], target, now, tonumber(ARGV[details + 1]), unique, task, ARGV[details])
-            else
-                release(KEYS[2], unique, task)
-            end
-            if outcome == 'dead' then
-                bury(KEYS[5], KEYS[6], limit, {
-                    'data', ARGV[details], 'queue', target, 'reason', ARGV[details + 1], 'detail', ARGV[details + 2],
-                    'deliveries', ARGV[details + 3], 'first', ARGV[details + 4], 'last', now})
-            end
-        end)
+        settle_single(stream, is_known)
     end
     for _ = 1, count do
-        settle(stream, is_known, ended, nil)
+        settle_plain(stream, is_known, ended)
     end
     if #ended > 0 then
         redis.call('XDEL', stream, unpack(ended))
     end
 end
-return lost
+return {lost, refused}

@@ -1,0 +1,164 @@
+"""Takes the tasks of dead workers, and what went astray, back to where the living find it."""
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from logging import getLogger
+from typing import TYPE_CHECKING, Final, cast
+
+from redis.exceptions import ResponseError
+
+from kiqstart.infrastructure.taskiq.streams.condemnation import Condemnation
+from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.lease import WORKER_PREFIX, is_ward
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.script import Script, Value
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+logger = getLogger(__name__)
+
+_FENCE: Final = Script("fence")
+_RECLAIM: Final = Script("reclaim")
+_GIVE_BACK: Final = Script("give_back")
+_TESTIFY: Final = Script("testify")
+_AT_ONCE: Final = 100
+# A consumer that is none of ours is one of plain taskiq-redis, which takes over after ten minutes itself.
+_FOREIGN_IDLE_MS: Final = 600_000
+# Deaths without a witness that are the last ones, whatever they say against the task: those of all workers, and (a part of
+# `max_deliveries`) those of workers that can start no quarantine.
+_LAST_DEATH: Final = 100
+_TRIES_WITHOUT_QUARANTINE: Final = 3
+_FIRST_OF_TESTIMONY: Final = 9
+
+
+class Reclaimer:
+    """Takes the tasks of dead workers, and what went astray, back to where the living find it.
+
+    Args:
+        redis: a client that blocks.
+        condemn: ends what its workers have died of.
+    """
+
+    def __init__(
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        group: str,
+        options: StreamOptions,
+        in_hand: DeliveriesInHand,
+        condemn: Condemnation,
+    ) -> None:
+        self._redis = cast("Redis", redis)
+        self._keys = keys
+        self._group = group
+        self._options = options
+        self._in_hand = in_hand
+        self._condemn = condemn
+
+    def take_over(self, worker: str, beat: str) -> bool:
+        """End the lease of a dead worker, unless it has beaten since, and give its tasks back."""
+        if not _FENCE.in_thread(self._redis, [self._keys.workers, self._keys.worker_info], [worker, beat]):
+            return False
+        count = sum(self._reclaim(queue, stream, worker, idle_ms=0) for queue, stream in self._streams())
+        self._redis.srem(self._keys.draining, worker)
+        logger.warning("Worker %s is gone; the tasks it had are given to others: %d", worker, count)
+        return True
+
+    def testify(self, worker: str, queues: Iterable[str]) -> None:
+        """Say that a process has died to which this one had given suspects."""
+        names = self._keys
+        streams = [(queue, stream) for queue in queues for stream in names.quarantine(queue)]
+        keys = [names.workers, *names.shared, *(stream for _, stream in streams)]
+        found = cast("list[object]", _TESTIFY.in_thread(self._redis, keys, [self._group, worker]))
+        self._redis.hdel(names.worker_info, worker)
+        if found:
+            place, entry, deaths, raw = cast("tuple[int, bytes, int, list[bytes]]", tuple(found))
+            queue, stream = streams[place - _FIRST_OF_TESTIMONY]
+            self._condemn(queue, stream, worker, entry.decode(), deaths, raw)
+
+    def reclaim_orphans(self) -> None:
+        """Give back what consumers have that are no workers any more, and forget them."""
+        registered = {name.decode() for name in cast("list[bytes]", self._redis.zrange(self._keys.workers, 0, -1))}
+        for queue, stream in self._streams():
+            for consumer in self._consumers(stream) - registered:
+                idle_ms = 0 if consumer.startswith(WORKER_PREFIX) else _FOREIGN_IDLE_MS
+                count = self._reclaim(queue, stream, consumer, idle_ms=idle_ms)
+                if count:
+                    logger.warning("Consumer %s is no worker; its tasks are given to others: %d", consumer, count)
+
+    def give_back_strays(self, queues: Iterable[str], worker: str, idle_ms: int) -> None:
+        """Give back what Redis has handed to this worker without it having arrived: its connection was cut."""
+        for queue in queues:
+            for stream in self._keys.streams(queue):
+                pending = self._pending(stream, worker, idle_ms)
+                strays = self._in_hand.strangers(stream, pending)
+                if strays:
+                    logger.info("%d tasks had not arrived here and are given back", len(strays))
+                    self._give_back(queue, stream, strays, worker)
+
+    def give_back_all(self, deliveries: Sequence[Delivery]) -> None:
+        """Give back deliveries of this worker, without counting them against their tasks."""
+        by_stream = sorted(deliveries, key=lambda one: (one.queue, one.stream, one.worker))
+        for (queue, stream, worker), group in groupby(by_stream, key=lambda one: (one.queue, one.stream, one.worker)):
+            self._give_back(queue, stream, [one.entry for one in group], worker)
+
+    def _give_back(self, queue: str, stream: str, entries: Sequence[str], worker: str) -> None:
+        keys, arguments = give_back_call(self._keys, self._group, queue, stream, worker, entries)
+        _GIVE_BACK.in_thread(self._redis, keys, arguments)
+
+    def _reclaim(self, queue: str, stream: str, consumer: str, *, idle_ms: int) -> int:
+        names, total = self._keys, 0
+        keys = [names.workers, names.draining, stream, names.returned(queue), names.suspects(queue)]
+        keys += [names.isolated(queue), *names.shared]
+        arguments: list[Value] = [self._group, consumer, idle_ms, _AT_ONCE, self._options.deaths_of_a_suspect]
+        arguments.append(self._last_death(queue, stream, consumer))
+        while True:
+            answer = cast("list[object]", _RECLAIM.in_thread(self._redis, keys, arguments))
+            more, count, *last = answer
+            total += cast("int", count)
+            condemned = [
+                self._condemn(queue, stream, consumer, cast("bytes", entry).decode(), cast("int", deaths), raw)
+                for entry, deaths, raw in zip(last[::3], last[1::3], cast("list[list[bytes]]", last[2::3]), strict=True)
+            ]
+            if not more or not (count or any(condemned)):
+                return total
+
+    def _last_death(self, queue: str, stream: str, consumer: str) -> int:
+        if stream in self._keys.quarantine(queue) and not is_ward(consumer):
+            return self._options.max_deliveries * _TRIES_WITHOUT_QUARANTINE
+        return _LAST_DEATH
+
+    def _streams(self) -> list[tuple[str, str]]:
+        queues = [name.decode() for name in cast("set[bytes]", self._redis.smembers(self._keys.queues))]
+        return [(queue, stream) for queue in queues for stream in self._keys.streams(queue)]
+
+    def _consumers(self, stream: str) -> set[str]:
+        try:
+            consumers = cast("list[dict[str, bytes]]", self._redis.xinfo_consumers(stream, self._group))
+        except ResponseError:  # no such key or no such group: nothing was ever read from it
+            return set()
+        return {one["name"].decode() for one in consumers}
+
+    def _pending(self, stream: str, worker: str, idle_ms: int) -> list[str]:
+        entries: list[str] = []
+        start = "-"
+        while True:
+            page = self._redis.xpending_range(
+                stream, self._group, min=start, max="+", count=_AT_ONCE, consumername=worker, idle=idle_ms
+            )
+            found = [cast("bytes", one["message_id"]).decode() for one in cast("list[dict[str, object]]", page)]
+            entries += found
+            if len(found) < _AT_ONCE:
+                return entries
+            start = f"({found[-1]}"
+
+
+def give_back_call(
+    keys: QueueKeys, group: str, queue: str, stream: str, worker: str, entries: Sequence[str]
+) -> tuple[list[str], list[Value]]:
+    """Keys and arguments of the script that gives entries of one stream back; a suspect stays one."""
+    target = stream if stream in keys.quarantine(queue) else keys.returned(queue)
+    return [stream, target, *keys.shared], [group, worker, *entries]

@@ -1,0 +1,100 @@
+"""How Redis knows a worker: its registration, its beats, and its end."""
+
+import json
+import os
+import socket
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, cast
+from uuid import uuid4
+
+from kiqstart.infrastructure.taskiq.errors import WiringError
+from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.script import Script, Value
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+_REGISTER: Final = Script("register")
+_LEAVE: Final = Script("leave")
+# What all versions that share a queue have to agree on; raised by one that writes what this one cannot read.
+LAYOUT: Final = 1
+
+
+class Registrar:
+    """Registers one worker process, under one name after the other.
+
+    Args:
+        redis: a client that blocks.
+        group: the consumer group.
+        queues: those that it takes.
+    """
+
+    def __init__(self, redis: object, keys: QueueKeys, *, group: str, queues: Sequence[str], lease: Lease) -> None:
+        self._redis = cast("Redis", redis)
+        self._keys = keys
+        self._group = group
+        self._queues = list(queues)
+        self._lease = lease
+        self._offset_ms = 0
+        self._last_beat = 0
+
+    def register(self, worker: str) -> None:
+        """Make a name known, with the queue's streams and groups, and trust the lease from now on.
+
+        Raises:
+            WiringError: the queue belongs to another group, or was left by a newer version.
+            RedisError: Redis is away, or a key of the queue holds something else.
+        """
+        began_at = local_time()
+        names = self._keys
+        keys = [names.workers, names.epoch, names.queues, names.draining, names.worker_info, names.layout, names.group]
+        info = {"queues": self._queues, "host": socket.gethostname(), "pid": os.getpid()}
+        arguments: list[Value] = [self._group, worker, uuid4().hex, json.dumps(info), LAYOUT, *self._queues]
+        answer = _REGISTER.in_thread(self._redis, [*keys, *names.all_streams(self._queues)], arguments)
+        outcome, found, now_ms = cast("tuple[bytes, bytes, int]", tuple(cast("list[object]", answer)))
+        if outcome == b"layout":
+            raise WiringError(
+                f"the queue {names.name!r} in Redis was written by a newer version of kiqstart (layout {found.decode()}, "
+                f"this one knows {LAYOUT}): update this worker"
+            )
+        if outcome == b"group":
+            raise WiringError(
+                f"workers of the group {found.decode()!r} take the queue {names.name!r}, and each task would run once for "
+                f"each group: set consumer_group_name={found.decode()!r}, or end those workers first"
+            )
+        self._set_clock(now_ms)
+        self._lease.registered(found.decode(), began_at)
+
+    def renew(self, worker: str) -> bool:
+        """Beat once; False where Redis does not know the name any more."""
+        beat = self.now_ms()
+        self._last_beat = beat if beat != self._last_beat else beat + 1
+        return bool(self._redis.zadd(self._keys.workers, {worker: self._last_beat}, xx=True, ch=True))
+
+    def epoch(self) -> str:
+        """The epoch of the data that Redis has now; '' for none."""
+        return (cast("bytes | None", self._redis.get(self._keys.epoch)) or b"").decode()
+
+    def drain(self, worker: str) -> None:
+        """Say that a worker was asked to end: should it be killed meanwhile, that says nothing against its tasks."""
+        self._redis.sadd(self._keys.draining, worker)
+
+    def leave(self, worker: str) -> None:
+        """End the lease of a worker that has nothing left."""
+        names = self._keys
+        keys = [names.workers, names.janitor, names.draining, names.worker_info, *names.all_streams(self._queues)]
+        _LEAVE.in_thread(self._redis, keys, [self._group, worker])
+
+    def now_ms(self) -> int:
+        """Redis' time, as it was learned when its clock was read last."""
+        return self._offset_ms + round(local_time() * 1000)
+
+    def read_clock(self) -> None:
+        """Learn Redis' time anew."""
+        seconds, microseconds = self._redis.time()
+        self._set_clock(seconds * 1000 + microseconds // 1000)
+
+    def _set_clock(self, now_ms: int) -> None:
+        self._offset_ms = now_ms - round(local_time() * 1000)
