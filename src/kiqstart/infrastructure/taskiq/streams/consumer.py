@@ -161,10 +161,21 @@ class StreamConsumer:
         await self._clients.reader.aclose()
         await asyncio.to_thread(self._heartbeat.stop)
 
-    def stop_reading(self) -> None:
-        """This worker is to end: read no more, and let others know it. May be called by a signal's handler."""
+    def start_reading(self) -> None:
+        """Read, also where another receiver has ended its reading before."""
+        self._fetcher.resume()
+
+    def drain(self) -> None:
+        """Let others know that this worker was asked to end. May be called by a signal's handler."""
         self._heartbeat.drain()
+
+    async def stop_reading(self) -> None:
+        """Read no more; what Redis has handed out already is found by a look for strays."""
+        self.drain()
         self._fetcher.interrupt()
+        self._heartbeat.look_for_strays()
+        # A read that still waits would be handed what comes next.
+        await self._clients.reader.aclose()
 
     def take_suspects(self, rule: SuspectRule) -> None:
         """From now on take suspects by another rule."""

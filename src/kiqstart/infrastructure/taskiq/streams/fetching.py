@@ -125,6 +125,10 @@ class Fetcher:
         if self._waiting is not None:
             self._waiting.cancel()
 
+    def resume(self) -> None:
+        """Wait for messages again."""
+        self._is_interrupted = False
+
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages, and wait a little where there is none.
 

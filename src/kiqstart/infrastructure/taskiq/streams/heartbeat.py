@@ -30,6 +30,7 @@ _SECONDS_TO_STOP: Final = 5.0
 # After so many beats a message that Redis has handed out cannot be on its way to this worker any more; after one, where
 # a read was cut off shortly before, it hardly is.
 _STRAY_BEATS: Final = 5
+_IDLE_STRAY_BEATS: Final = 30
 # An event loop that has done nothing for so long is blocked: what waits in it can run elsewhere meanwhile.
 _SECONDS_OF_A_BLOCKED_LOOP: Final = 1.0
 _SECONDS_OF_DOUBT: Final = 60.0
@@ -187,7 +188,7 @@ class Heartbeat:
     def _look_around(self, began_at: float) -> None:
         if began_at < self._strays_until:
             self._give_back_strays(beats=1)
-        if began_at - self._tidied_at > self._options.beat * _STRAY_BEATS and self._may_have_strays():
+        if began_at - self._tidied_at > self._options.beat * self._beats_between_strays():
             self._tidied_at = began_at
             self._give_back_strays(beats=_STRAY_BEATS)
         if began_at - self._clock_read_at > self._options.beat * _BEATS_BETWEEN_CLOCKS:
@@ -239,10 +240,9 @@ class Heartbeat:
         if cancelled:
             self._tell(self._events.on_cancelled, cancelled)
 
-    def _may_have_strays(self) -> bool:
-        # A read whose answer was lost without the connection having been cut: seldom enough to be looked for by those that
-        # have something to do.
-        return bool(len(self._in_hand)) or local_time() - self._strays_until < _SECONDS_OF_DOUBT
+    def _beats_between_strays(self) -> int:
+        is_in_doubt = local_time() - self._strays_until < _SECONDS_OF_DOUBT
+        return _STRAY_BEATS if is_in_doubt or len(self._in_hand) else _IDLE_STRAY_BEATS
 
     def _give_back_strays(self, *, beats: int) -> None:
         idle_ms = round(self._options.beat * beats * 1000)

@@ -144,6 +144,8 @@ class Janitor:
 
     def _tend(self) -> QueueState | None:
         options, names = self._options, self._keys
+        if self._dropped is None:
+            self._dropped = int(cast("bytes | None", self._redis.get(names.dropped)) or 0)
         keys = [names.janitor, names.workers, *names.shared, *self._streams]
         age_ms = round(options.dead_letter_age * 1000)
         answer = cast(
@@ -156,7 +158,7 @@ class Janitor:
         next_due, dropped, suspects = cast("tuple[int, int, int]", tuple(answer[2:5]))
         flat = cast("list[bytes]", answer[5])
         self._watch({name.decode(): beat.decode() for name, beat in _pairs(flat)})
-        if self._dropped is not None and dropped > self._dropped:
+        if dropped > self._dropped:
             logger.warning("%d dead letters were dropped: too old, too many or too large", dropped - self._dropped)
         self._dropped = dropped
         if next_due == 0:

@@ -77,6 +77,7 @@ class StreamReceiver(RunningReceiver):
         if self.broker.is_worker_process:
             collect_garbage_seldom()
         consumer = self._consumer = await self.broker.consume()
+        consumer.start_reading()
         logger.info("Listening started.")
         finish = asyncio.create_task(self._notice(finish_event))
         try:
@@ -156,7 +157,7 @@ class StreamReceiver(RunningReceiver):
         await finish_event.wait()
         self._changed.set()
         if self._consumer is not None:
-            self._consumer.stop_reading()
+            await self._consumer.stop_reading()
 
     def _start(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
         self._occupied += 1

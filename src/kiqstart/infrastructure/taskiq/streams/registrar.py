@@ -65,11 +65,13 @@ class Registrar:
                 f"each group: set consumer_group_name={found.decode()!r}, or end those workers first"
             )
         self._set_clock(now_ms)
+        self._last_beat = now_ms
         self._lease.registered(found.decode(), began_at)
 
     def renew(self, worker: str) -> bool:
         """Beat once; False where Redis does not know the name any more."""
         beat = self.now_ms()
+        # Redis answers whether it has changed.
         self._last_beat = beat if beat != self._last_beat else beat + 1
         return bool(self._redis.zadd(self._keys.workers, {worker: self._last_beat}, xx=True, ch=True))
 

@@ -308,7 +308,7 @@ async def test_letters_beyond_the_bounds_are_dropped_oldest_first_logged_and_cou
         await redis.xadd(broker.keys.name, {"data": "new"})
 
     async def is_told() -> bool:
-        return "2 dead letters were dropped: too old or too many" in caplog.text
+        return "2 dead letters were dropped: too old, too many or too large" in caplog.text
 
     async with one_worker(broker):
         await eventually(is_told, within=10)

@@ -4,7 +4,8 @@ from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 
 
 def all_keys(keys: QueueKeys) -> list[str]:
-    fixed = [value for name, value in vars(keys).items() if name != "name" and not name.startswith("_")]
+    others = {"name", "shared", "channel_suffix"}
+    fixed = [value for name, value in vars(keys).items() if name not in others and not name.startswith("_")]
     return [*fixed, *keys.all_streams(["default", "low"]), keys.sender("1"), keys.result("1"), keys.progress("1")]
 
 
@@ -24,8 +25,14 @@ def test_empty_braces_are_no_hash_tag() -> None:
 def test_the_default_queue_keeps_the_streams_name_that_taskiq_redis_gives_it() -> None:
     keys = QueueKeys("taskiq")
     assert keys.stream("default") == keys.stream("taskiq") == "taskiq"
-    assert keys.streams("default") == ("{taskiq}:suspects", "{taskiq}:returned", "taskiq")
-    assert keys.streams("low") == ("{taskiq}:queue:low:suspects", "{taskiq}:queue:low:returned", "{taskiq}:queue:low")
+    assert keys.streams("default") == (
+        "{taskiq}:isolated",
+        "{taskiq}:suspects",
+        "{taskiq}:returned",
+        "taskiq",
+    )
+    base = "{taskiq}:queue:low"
+    assert keys.streams("low") == (f"{base}:isolated", f"{base}:suspects", f"{base}:returned", base)
 
 
 def test_results_may_be_kept_under_another_name() -> None:

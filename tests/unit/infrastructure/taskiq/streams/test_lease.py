@@ -1,7 +1,7 @@
 import pytest
 
 from kiqstart.infrastructure.taskiq.streams import lease as lease_module
-from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.lease import Lease, is_ward, watch_span
 
 
 class Clock:
@@ -21,7 +21,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def lease(clock: Clock) -> Lease:
-    lease = Lease(observation=10.0)
+    lease = Lease(10.0)
     lease.begin()
     lease.registered("epoch", clock.now)
     return lease
@@ -34,7 +34,7 @@ def test_a_lease_is_trusted_for_less_than_others_watch_it_counted_from_when_its_
     assert lease.is_trusted
     # This renewal began three seconds ago.
     lease.renewed(clock.now - 3)
-    clock.now += 5.9
+    clock.now += 5.0
     assert lease.is_trusted
     clock.now += 0.2
     assert not lease.is_trusted
@@ -53,3 +53,13 @@ def test_a_new_name_is_not_trusted_before_it_is_registered(lease: Lease, clock: 
     assert lease.is_trusted is False
     lease.registered("other", clock.now)
     assert (lease.is_trusted, lease.epoch) == (True, "other")
+
+
+def test_a_worker_is_watched_for_the_lease_that_its_name_says_and_others_for_that_of_whoever_looks() -> None:
+    assert watch_span(Lease(2.5).begin(), default_lease=10.0) == pytest.approx(2.25)
+    assert watch_span("kiq-0123456789abcdef", default_lease=10.0) == pytest.approx(9.0)
+
+
+def test_a_worker_that_runs_suspects_only_is_known_by_its_name() -> None:
+    assert is_ward(Lease(5.0, runs_suspects=True).begin())
+    assert not is_ward(Lease(5.0).begin())

@@ -2,6 +2,7 @@ import pytest
 
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.lease import Lease, watch_span
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 
 
@@ -27,9 +28,9 @@ def test_an_option_out_of_its_range_is_named_in_one_line(options: dict[str, floa
 
 def test_a_late_worker_is_dead_within_its_lease_and_has_several_beats_until_then() -> None:
     options = StreamOptions(lease=10.0)
-    # It counts as late after one and a half beats.
-    assert options.beat * 1.5 + options.observation <= options.lease
-    assert options.beat * 3 < options.observation
+    span = watch_span(Lease(options.lease).begin(), default_lease=1.0)
+    assert span <= options.lease
+    assert options.beat * 3 < span
 
 
 @pytest.mark.parametrize(

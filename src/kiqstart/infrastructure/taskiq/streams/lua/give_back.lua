@@ -11,7 +11,8 @@ for place = 3, #ARGV do
         if not fields then
             redis.call('XACK', KEYS[1], ARGV[1], entry)
         else
-            fields['worker'], fields['first'] = ARGV[2], fields['first'] or string.match(entry, '^%d+')
+            fields['worker'], fields['deliveries'] = ARGV[2], number_of(fields['deliveries'])
+            fields['first'] = fields['first'] or string.match(entry, '^%d+')
             problem = move_entry(keys, KEYS[1], ARGV[1], entry, KEYS[2], fields) or problem
         end
     end

@@ -185,7 +185,11 @@ async def test_what_is_rejected_or_gives_no_result_is_not_run_again(
 
     async with working(broker):
         await broker.register_task(end, task_name="end").kiq()
-    assert await redis.xlen(broker.keys.stream("default")) == 0
+
+        async def has_ended() -> bool:
+            return await redis.xlen(broker.keys.stream("default")) == 0
+
+        await eventually(has_ended, within=5)
     assert await redis.exists(broker.keys.dead, broker.keys.delayed) == 0
 
 

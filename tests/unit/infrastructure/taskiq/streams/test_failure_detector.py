@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kiqstart.infrastructure.taskiq.streams.observation import Observation
+from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 
 SPAN, LONGEST_GAP = 5, 3
 
@@ -37,19 +37,19 @@ def is_dead(worker: str, history: Sequence[Look]) -> bool:
 @given(looks())
 @example([(time, {"one": "1"}) for time in range(1, 8)])
 def test_a_worker_is_dead_when_every_look_of_a_span_without_a_gap_saw_the_same_beat(history: list[Look]) -> None:
-    observation = Observation(span=SPAN, longest_gap=LONGEST_GAP)
+    detector = FailureDetector(span=lambda _: SPAN, longest_gap=LONGEST_GAP)
     for place, (now, late) in enumerate(history):
         expected = [(worker, beat) for worker, beat in late.items() if is_dead(worker, history[: place + 1])]
-        assert observation.look(late, now) == expected
+        assert detector.look(late, now) == expected
 
 
 def test_a_worker_that_beats_again_and_again_is_never_dead_however_late_it_looks() -> None:
-    observation = Observation(span=SPAN, longest_gap=LONGEST_GAP)
-    assert not any(observation.look({"one": str(now // 4)}, now) for now in range(100))
+    detector = FailureDetector(span=lambda _: SPAN, longest_gap=LONGEST_GAP)
+    assert not any(detector.look({"one": str(now // 4)}, now) for now in range(100))
 
 
 def test_nobody_is_dead_when_whoever_looks_has_stood_still() -> None:
-    observation = Observation(span=SPAN, longest_gap=LONGEST_GAP)
+    detector = FailureDetector(span=lambda _: SPAN, longest_gap=LONGEST_GAP)
     for now in (0, 3, 100, 103):
-        assert observation.look({"one": "1"}, now) == []
-    assert observation.look({"one": "1"}, 105) == [("one", "1")]
+        assert detector.look({"one": "1"}, now) == []
+    assert detector.look({"one": "1"}, 105) == [("one", "1")]
