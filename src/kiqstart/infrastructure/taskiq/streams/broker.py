@@ -261,7 +261,9 @@ class StreamBroker(AsyncBroker):
                 waiting += await consumer.fetch(1)
                 while waiting:
                     delivery = waiting.pop(0)
-                    if await intake.accept(delivery) is not None and await consumer.may_run(delivery):
+                    if await intake.accept(delivery) is None or not await consumer.may_run(delivery):
+                        continue
+                    if consumer.in_hand.begin(delivery):
                         yield AckableMessage(data=delivery.data, ack=partial(consumer.settle, delivery))
         finally:
             await consumer.give_back(waiting)

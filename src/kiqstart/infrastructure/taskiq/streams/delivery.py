@@ -172,10 +172,14 @@ class DeliveriesInHand:
     def withdraw_waiting(self) -> list[Delivery]:
         """Claim all that has not begun, to be given back; from now on it counts as lost here."""
         with self._lock:
-            waiting = [one for one in self._by_entry.values() if not (one.is_started or one.is_lost)]
+            waiting = [
+                one
+                for one in self._by_entry.values()
+                if not (one.is_started or one.is_lost) and one.settling_since is None
+            ]
             for delivery in waiting:
                 delivery.is_lost = True
-            return [one for one in waiting if one.settling_since is None]
+            return waiting
 
     def all(self) -> list[Delivery]:
         """A copy of what is in hand."""

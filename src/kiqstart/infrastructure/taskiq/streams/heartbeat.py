@@ -173,7 +173,7 @@ class Heartbeat:
         if self._is_draining and self._drained != self._lease.worker:
             self._registrar.drain(self._lease.worker)
             self._drained = self._lease.worker
-        self._overruns.check(self._give_back_others)
+        self._overruns.check(self._leave_with_blame)
         self._relieve_blocked_loop()
         if len(self._in_hand):
             self._find_cancelled()
@@ -248,11 +248,16 @@ class Heartbeat:
         idle_ms = round(self._options.beat * beats * 1000)
         self._reclaimer.give_back_strays(self._queues, self._lease.worker, idle_ms)
 
-    def _give_back_others(self, task_id: str) -> None:
-        others = [one for one in self._in_hand.all() if one.task_id != task_id and not one.is_lost]
-        for delivery in others:
+    def _leave_with_blame(self, task_id: str) -> None:
+        """This process ends because of one task: it alone has this death counted, and the others are given back."""
+        held = [one for one in self._in_hand.all() if not one.is_lost]
+        for delivery in held:
             delivery.is_lost = True
-        self._reclaimer.give_back_all(others)
+        self._reclaimer.give_back_all([one for one in held if one.task_id != task_id])
+        self._registrar.leave(self._lease.worker)
+        for delivery in held:
+            if delivery.task_id == task_id:
+                self._reclaimer.blame(delivery)
 
     def _tell(self, receiver: Callable[..., None], what: object) -> None:
         if self._loop is not None and not self._loop.is_closed():
