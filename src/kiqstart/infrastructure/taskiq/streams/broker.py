@@ -204,8 +204,8 @@ class StreamBroker(AsyncBroker):
         """Cancel a task wherever it is, and say where it was.
 
         A delayed or waiting one is gone at once. A running one is cancelled within a second or so: its coroutine gets a
-        `CancelledError`; a function in a thread runs on, but its result is dropped. What is cancelled is not tried again.
-        The caller of a cancelled task gets `TaskCancelledError` as its error. One that has ended is left alone.
+        `CancelledError`; a function in a thread runs on, but its result is dropped. What is cancelled is not tried
+        again. The caller of a cancelled task gets `TaskCancelledError` as its error. One that has ended is left alone.
 
         Raises:
             RedisError: Redis is away.

@@ -107,6 +107,7 @@ class StreamConsumer:
             in_hand=self.in_hand,
             wait=WAIT_SECONDS,
             rule=rule,
+            fleet=lambda: janitor.workers,
         )
         thread, queues = clients.thread, list(weights)
         condemn = Condemnation(

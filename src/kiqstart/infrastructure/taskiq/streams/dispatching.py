@@ -145,6 +145,8 @@ def label_seconds(labels: Mapping[str, object], name: str, *, since: float = 0.0
     """A label's number of seconds; 0 without the label.
 
     Args:
+        labels: of a message.
+        name: the label's.
         since: from where a century is counted, which is as far as a task may lie ahead.
 
     Raises:

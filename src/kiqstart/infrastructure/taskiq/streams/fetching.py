@@ -1,7 +1,8 @@
 """Reads what a worker can take: what was given back first, then what is new, from several queues by weight."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -16,12 +17,15 @@ from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, V
 _FETCH: Final = Script("fetch")
 _FIRST_STREAM: Final = 3
 
-# How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find the
-# guilty one among few by running each of them alone.
+# How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find
+# the guilty one among few by running each of them alone.
 _WARD: Final = 16
 _FEW_SUSPECTS: Final = 16
 _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
+# So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
+_BLOCKED_AT_ONCE: Final = 64
+_NAP: Final = 2.0
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
@@ -86,6 +90,7 @@ class Fetcher:
         weights: the queues to read, each with its weight.
         wait: seconds to wait for a message where there is none.
         rule: which suspects it takes.
+        fleet: gives the number of workers.
     """
 
     def __init__(
@@ -100,6 +105,7 @@ class Fetcher:
         in_hand: DeliveriesInHand,
         wait: float,
         rule: SuspectRule,
+        fleet: Callable[[], int],
     ) -> None:
         self._redis = redis
         self._reader = cast("AsyncClient", reader)
@@ -112,6 +118,7 @@ class Fetcher:
         self._in_hand = in_hand
         self._wait_ms = round(wait * 1000)
         self.rule = rule
+        self._fleet = fleet
         self._is_backlog = True
         # Of a message, by those that were read last.
         self._usual_bytes = 1
@@ -148,9 +155,12 @@ class Fetcher:
             self._is_backlog = len(deliveries) >= count
             if deliveries:
                 return deliveries
+        may_block = random.random() * self._fleet() < _BLOCKED_AT_ONCE  # noqa: S311  # not a secret
+        if not may_block:
+            await self._nap()
         if self._is_interrupted:
             return []
-        deliveries = await self._wait_for_one(rule)
+        deliveries = await self._wait_for_one(rule, may_block=may_block)
         self._is_backlog = bool(deliveries)
         return deliveries
 
@@ -174,7 +184,7 @@ class Fetcher:
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
         return self._take(deliveries, taken)
 
-    async def _wait_for_one(self, rule: SuspectRule) -> list[Delivery]:
+    async def _wait_for_one(self, rule: SuspectRule, *, may_block: bool) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
         if rule is SuspectRule.WARD:
@@ -182,7 +192,8 @@ class Fetcher:
         elif rule is SuspectRule.NONE:
             streams = [stream for stream in streams if stream not in self._suspects]
         # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-        reading = self._begin_read(self._reader, streams, taken, "COUNT", 1, "BLOCK", self._wait_ms)
+        options = ("COUNT", 1, "BLOCK", self._wait_ms) if may_block else ("COUNT", 1)
+        reading = self._begin_read(self._reader, streams, taken, *options)
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
         # was cancelled before its task was sent is known with the task.
@@ -201,6 +212,20 @@ class Fetcher:
         if deliveries:
             self.cancelled_tasks = cast("int", await (marks or self._count_marks()))
         return deliveries
+
+    async def _nap(self) -> None:
+        """Wait without Redis: with each message that comes it would look through all that wait there."""
+        loop = asyncio.get_running_loop()
+        self._waiting = nap = loop.create_future()
+        timer = loop.call_later(random.uniform(0, 2 * _NAP), nap.cancel)  # noqa: S311  # not a secret
+        try:
+            await nap
+        except asyncio.CancelledError:
+            if _is_to_end():
+                raise
+        finally:
+            timer.cancel()
+            self._waiting = None
 
     def _count_marks(self) -> "asyncio.Future[object]":
         return asyncio.ensure_future(self._reader.execute_command("ZCARD", self._keys.cancelled))

@@ -57,8 +57,8 @@ class Heartbeat:
     """Beats for one worker: renews its lease, takes its turn as janitor, and looks for strays and cancelled tasks.
 
     All in a thread with a connection of its own, so that a task which blocks the event loop costs the worker nothing.
-    Only a call in C that holds Python's interpreter lock for longer than the lease does. A beat of an idle worker is one
-    command.
+    Only a call in C that holds Python's interpreter lock for longer than the lease does. A beat of an idle worker is
+    one command.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Heartbeat:
         self._strays_until = local_time() + self._options.beat * _STRAY_BEATS
 
     def drain(self) -> None:
-        """This worker was asked to end: say so with the next beat, which is now. May be called by a signal's handler."""
+        """Say with the next beat, which is now, that this worker was asked to end. A signal's handler may call it."""
         self._is_draining = True
         self._wake.set()
 

@@ -71,7 +71,7 @@ class QueueKeys:
         return f"{self._prefix(queue)}:suspects"
 
     def isolated(self, queue: str) -> str:
-        """Where a queue's suspects are that have taken a quarantine process down among others: next, each runs alone."""
+        """Where a queue's suspects are that went down with a quarantine process: next, each runs alone."""
         return f"{self._prefix(queue)}:isolated"
 
     def quarantine(self, queue: str) -> tuple[str, str]:

@@ -13,8 +13,8 @@ class StreamOptions:
     Args:
         lease: seconds without a sign of life after which a worker's tasks are given to others. It renews five times in
             that span, from a thread of its own.
-        max_deliveries: worker crashes a task may be involved in before it is dead-lettered. The last of them counts only in
-            quarantine: see `quarantine`.
+        max_deliveries: worker crashes a task may be involved in before it is dead-lettered. The last of them counts
+            only in quarantine: see `quarantine`.
         send_deadline: seconds for which a send, and a result that cannot be stored, is tried through an outage.
         dead_letter_age: seconds for which a dead letter is kept.
         dead_letter_limit: how many dead letters are kept; beyond it the oldest are dropped.

@@ -26,8 +26,8 @@ _TESTIFY: Final = Script("testify")
 _AT_ONCE: Final = 100
 # A consumer that is none of ours is one of plain taskiq-redis, which takes over after ten minutes itself.
 _FOREIGN_IDLE_MS: Final = 600_000
-# Deaths without a witness that are the last ones, whatever they say against the task: those of all workers, and (a part of
-# `max_deliveries`) those of workers that can start no quarantine.
+# Deaths without a witness that are the last ones, whatever they say against the task: those of all workers, and (a part
+# of `max_deliveries`) those of workers that can start no quarantine.
 _LAST_DEATH: Final = 100
 _TRIES_WITHOUT_QUARANTINE: Final = 3
 _FIRST_OF_TESTIMONY: Final = 9
@@ -114,9 +114,7 @@ class Reclaimer:
         keys, arguments = give_back_call(self._keys, self._group, queue, stream, worker, entries)
         _GIVE_BACK.in_thread(self._redis, keys, arguments)
 
-    def _reclaim(
-        self, queue: str, stream: str, consumer: str, *, idle_ms: int, last_death: int | None = None
-    ) -> int:
+    def _reclaim(self, queue: str, stream: str, consumer: str, *, idle_ms: int, last_death: int | None = None) -> int:
         names, total = self._keys, 0
         keys = [names.workers, names.draining, stream, names.returned(queue), names.suspects(queue)]
         keys += [names.isolated(queue), *names.shared]
