@@ -8,7 +8,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, cast
 
-from kiqstart.infrastructure.redis.pipeline import RedisPipeline
+from redis.asyncio import Redis, RedisCluster
+
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
@@ -117,6 +118,8 @@ class Fetcher:
         self._lease = lease
         self._in_hand = in_hand
         self._wait_ms = round(wait * 1000)
+        # Each command may go another way then.
+        self._is_pooled = isinstance(reader, Redis | RedisCluster)
         self.rule = rule
         self._fleet = fleet
         self._is_backlog = True
@@ -197,7 +200,7 @@ class Fetcher:
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
         # was cancelled before its task was sent is known with the task.
-        marks = self._count_marks() if isinstance(self._reader, RedisPipeline) else None
+        marks = None if self._is_pooled else self._count_marks()
         try:
             deliveries = self._deliveries(await waiting, taken)
         except asyncio.CancelledError:

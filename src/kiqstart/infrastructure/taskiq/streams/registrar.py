@@ -56,13 +56,13 @@ class Registrar:
         outcome, found, now_ms = cast("tuple[bytes, bytes, int]", tuple(cast("list[object]", answer)))
         if outcome == b"layout":
             raise WiringError(
-                f"the queue {names.name!r} in Redis is that of a newer version of kiqstart (layout {found.decode()}, this "
-                f"one knows {LAYOUT}): update this worker"
+                f"the queue {names.name!r} in Redis is that of a newer kiqstart (layout {found.decode()}, this one knows "
+                f"{LAYOUT}): update this worker"
             )
         if outcome == b"group":
             raise WiringError(
-                f"workers of the group {found.decode()!r} take the queue {names.name!r}, and each task would run once for"
-                f" each group: set consumer_group_name={found.decode()!r}, or end those workers first"
+                f"workers of the group {found.decode()!r} take the queue {names.name!r}, and tasks would run once for "
+                f"each group: set consumer_group_name={found.decode()!r}, or end those workers first"
             )
         self._set_clock(now_ms)
         self._last_beat = now_ms
