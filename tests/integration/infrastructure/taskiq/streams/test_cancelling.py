@@ -1,11 +1,14 @@
 import asyncio
 import threading
+from contextlib import AsyncExitStack
 
+import pytest
 from redis.asyncio import Redis
-from tests.integration.infrastructure.taskiq.streams.brokers import working
+from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, working
 
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.testing import eventually
 
@@ -98,3 +101,137 @@ async def test_a_task_that_has_ended_is_left_alone(broker: StreamBroker) -> None
         await broker.cancel(sent.task_id)
         assert (await (await task.kiq(number=2)).wait_result(timeout=5)).return_value == 4
         assert (await sent.get_result()).return_value == 2
+
+
+async def test_cancelling_says_what_it_has_found(broker: StreamBroker) -> None:
+    began = asyncio.Event()
+
+    async def run() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    task = register_task(broker, run, name="run")
+    delayed, waiting = await task.kicker().after(60).kiq(), await task.kiq()
+    assert await broker.cancel(delayed.task_id) is CancelOutcome.DELAYED
+    assert await broker.cancel(waiting.task_id) is CancelOutcome.WAITING
+    for sent in (delayed, waiting):
+        assert is_cancelled((await sent.wait_result(timeout=1)).error, sent.task_id)
+        assert await broker.cancel(sent.task_id) is CancelOutcome.ENDED
+    assert await broker.cancel("nobody's") is CancelOutcome.UNKNOWN
+    async with working(broker):
+        running = await task.kiq()
+        await began.wait()
+        assert await broker.cancel(running.task_id) is CancelOutcome.RUNNING
+        assert is_cancelled((await running.wait_result(timeout=5)).error, running.task_id)
+
+
+@pytest.mark.parametrize("place", ["delayed", "waiting", "running"])
+async def test_all_tasks_of_one_id_are_cancelled_and_the_id_is_free_again(brokers: Brokers, place: str) -> None:
+    broker, sender = brokers(), brokers()
+    runs: list[str] = []
+
+    async def run(which: str) -> None:
+        runs.append(which)
+        if place == "running" and which == "old":
+            await asyncio.Event().wait()
+
+    tasks = [register_task(one, run, name="run") for one in (broker, sender)]
+    kicker = tasks[1].kicker().with_task_id("mine")
+    if place == "delayed":
+        kicker = kicker.after(0.5)
+
+    async def both_run() -> bool:
+        return len(runs) == 2
+
+    async with AsyncExitStack() as stack:
+        if place == "running":
+            await stack.enter_async_context(working(broker))
+        for _ in range(2):
+            await kicker.kiq("old")
+        if place == "running":
+            await eventually(both_run, within=5)
+        assert await sender.cancel("mine") == place
+        began_before = len(runs)
+        if place != "running":
+            await stack.enter_async_context(working(broker))
+        again = await tasks[1].kicker().with_task_id("mine").after(1).kiq("new")
+
+        async def new_has_run() -> bool:
+            return "new" in runs
+
+        await eventually(new_has_run, within=5)
+        assert not (await again.wait_result(timeout=5)).is_err
+    assert runs[began_before:] == ["new"]
+
+
+async def test_an_id_that_is_cancelled_before_its_task_is_sent_does_not_run_on_an_idle_worker(
+    brokers: Brokers,
+) -> None:
+    broker, sender = brokers(), brokers()
+    runs: list[int] = []
+
+    async def run() -> None:
+        runs.append(1)
+
+    tasks = [register_task(one, run, name="run") for one in (broker, sender)]
+    async with working(broker):
+        await (await tasks[1].kiq()).wait_result(timeout=5)
+        assert await sender.cancel("mine") is CancelOutcome.UNKNOWN
+        sent = await tasks[1].kicker().with_task_id("mine").kiq()
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+    assert runs == [1]
+
+
+async def test_a_task_that_waits_for_its_retry_is_cancelled(broker: StreamBroker, redis: Redis) -> None:
+    tries: list[int] = []
+
+    async def fail() -> None:
+        tries.append(1)
+        raise OSError
+
+    async def waits_for_its_retry() -> bool:
+        return await redis.zcard(broker.keys.delayed) == 1
+
+    async with working(broker):
+        sent = await register_task(broker, fail, name="fail", max_retries=3, retry_delay=0.5).kiq()
+        await eventually(waits_for_its_retry, within=5)
+        assert await broker.cancel(sent.task_id) is CancelOutcome.DELAYED
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert tries == [1]
+
+
+async def test_a_cancelled_task_whose_clean_up_fails_is_not_tried_again(broker: StreamBroker) -> None:
+    began: list[int] = []
+
+    async def run() -> None:
+        began.append(1)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("the driver was interrupted") from None
+
+    async def has_begun() -> bool:
+        return bool(began)
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.1).kiq()
+        await eventually(has_begun, within=5)
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert began == [1]
+
+
+async def test_an_unknown_id_that_is_cancelled_harms_no_task_even_where_connections_are_few(brokers: Brokers) -> None:
+    broker, sender = brokers(), brokers()
+    ran: list[int] = []
+
+    async def note(number: int) -> None:
+        ran.append(number)
+
+    tasks = [register_task(one, note, name="note") for one in (broker, sender)]
+    await sender.cancel("nobody's")
+    sent = await tasks[1].kiq_many(tasks[1].call(number) for number in range(600))
+    async with working(broker, max_async_tasks=300):
+        for one in sent:
+            assert not (await one.wait_result(timeout=10)).is_err
+    assert sorted(ran) == list(range(600))
