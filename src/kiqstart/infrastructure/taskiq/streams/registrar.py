@@ -56,8 +56,8 @@ class Registrar:
         outcome, found, now_ms = cast("tuple[bytes, bytes, int]", tuple(cast("list[object]", answer)))
         if outcome == b"layout":
             raise WiringError(
-                f"the queue {names.name!r} is that of a newer kiqstart (layout {found.decode()}, known here is {LAYOUT})"
-                ": update this worker"
+                f"the queue {names.name!r} is that of a newer kiqstart (its layout is {found.decode()}, this one's is "
+                f"{LAYOUT}): update this worker"
             )
         if outcome == b"group":
             raise WiringError(
