@@ -1,7 +1,6 @@
 """A worker's side of the broker: what it reads, has in hand, settles and gives back."""
 
 import asyncio
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,7 +25,7 @@ from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason, through_outage
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer, give_back_call
 from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
@@ -278,14 +277,19 @@ class StreamConsumer:
         """Look once for all of them, until Redis answers: its error would be no task's."""
         tasks = [self._task_id_of(one.data) or "" for one in deliveries]
         scripts = cast("AsyncClient", self._clients.scripts)
-        marks = cast(
-            "list[object]",
-            await through_outage(
-                lambda: scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks), deadline=math.inf
-            ),
-        )
-        for delivery, mark in zip(deliveries, marks, strict=True):
-            delivery.is_cancelled = mark is not None
+        tries = 0
+        while not self._fetcher.is_interrupted:
+            try:
+                marks = await scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)
+            except (RedisError, OSError) as error:
+                if not tries:
+                    logger.warning("Cannot see yet which tasks were cancelled: %s", reason(error))
+                tries += 1
+                await asyncio.sleep(pause(tries))
+            else:
+                for delivery, mark in zip(deliveries, cast("list[object]", marks), strict=True):
+                    delivery.is_cancelled = mark is not None
+                return
 
     def _held(self) -> list[Delivery]:
         return [one for one in self.in_hand.all() if not one.is_lost]

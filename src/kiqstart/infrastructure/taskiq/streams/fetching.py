@@ -126,18 +126,18 @@ class Fetcher:
         # Of a message, by those that were read last.
         self._usual_bytes = 1
         self._waiting: asyncio.Future[object] | None = None
-        self._is_interrupted = False
+        self.is_interrupted = False
         self.cancelled_tasks = 0
 
     def interrupt(self) -> None:
         """Wait for messages no more; what Redis hands out all the same is found by a look for strays."""
-        self._is_interrupted = True
+        self.is_interrupted = True
         if self._waiting is not None:
             self._waiting.cancel()
 
     def resume(self) -> None:
         """Wait for messages again."""
-        self._is_interrupted = False
+        self.is_interrupted = False
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages, and wait a little where there is none.
@@ -161,7 +161,7 @@ class Fetcher:
         may_block = random.random() * self._fleet() < _BLOCKED_AT_ONCE  # noqa: S311  # not a secret
         if not may_block:
             await self._nap()
-        if self._is_interrupted:
+        if self.is_interrupted:
             return []
         deliveries = await self._wait_for_one(rule, may_block=may_block)
         self._is_backlog = bool(deliveries)
@@ -205,7 +205,7 @@ class Fetcher:
             deliveries = self._deliveries(await waiting, taken)
         except asyncio.CancelledError:
             waiting.cancel()
-            if self._is_interrupted and not _is_to_end():
+            if self.is_interrupted and not _is_to_end():
                 return []
             raise
         finally:

@@ -10,7 +10,7 @@ from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.lease import Lease, watch_span
+from kiqstart.infrastructure.taskiq.streams.lease import Lease, is_ward, watch_span
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
@@ -37,7 +37,6 @@ _LATE_AT_ONCE: Final = 50
 _LONGEST_BEATS_BETWEEN_LOOKS: Final = 5
 _WORKERS_PER_BEAT: Final = 4
 _BEATS_BETWEEN_TIDYING: Final = 5
-_BEATS_BETWEEN_CLAIMS: Final = 30
 _BEATS_BETWEEN_AUDITS: Final = 60
 
 
@@ -97,7 +96,7 @@ class Janitor:
         self.workers = 1
         self._is_janitor = False
         self._is_alarmed = False
-        self._look_at = self._claim_at = float("-inf")
+        self._look_at = float("-inf")
         self._tidy_at = self._audit_at = local_time() + options.beat * _BEATS_BETWEEN_TIDYING
         self._dropped: int | None = None
 
@@ -137,10 +136,9 @@ class Janitor:
             ),
         )
         has_fenced = self._watch({worker.decode(): f"{beat:.0f}" for worker, beat in late})
-        may_claim = has_fenced or name in ("", self._lease.worker) or now >= self._claim_at
-        if may_claim:
-            self._claim_at = now + self._options.beat * _BEATS_BETWEEN_CLAIMS
-        return QueueState(suspects=suspects), may_claim
+        is_free = not name or self._redis.zscore(self._keys.workers, name) is None
+        may_claim = has_fenced or is_free or name == self._lease.worker
+        return QueueState(suspects=suspects), may_claim and not is_ward(self._lease.worker)
 
     def _watch(self, beats: dict[str, str]) -> bool:
         beats.pop(self._lease.worker, None)

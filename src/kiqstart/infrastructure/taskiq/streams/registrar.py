@@ -50,6 +50,7 @@ class Registrar:
         began_at = local_time()
         names = self._keys
         keys = [names.workers, names.epoch, names.queues, names.draining, names.worker_info, names.layout, names.group]
+        keys += names.shared
         info = {"queues": self._queues, "host": socket.gethostname(), "pid": os.getpid()}
         arguments: list[Value] = [self._group, worker, uuid4().hex, json.dumps(info), LAYOUT, *self._queues]
         answer = _REGISTER.in_thread(self._redis, [*keys, *names.all_streams(self._queues)], arguments)
@@ -58,6 +59,10 @@ class Registrar:
             raise WiringError(
                 f"the queue {names.name!r} is that of a newer kiqstart (its layout is {found.decode()}, this one's is "
                 f"{LAYOUT}): update this worker"
+            )
+        if outcome == b"type":
+            raise WiringError(
+                f"a key of the queue is something else: {found.decode()}; delete it, or set another queue_name"
             )
         if outcome == b"group":
             raise WiringError(
