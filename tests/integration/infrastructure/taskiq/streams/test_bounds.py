@@ -1,7 +1,5 @@
 """What a broker keeps in Redis has bounds, and what it does there when it is idle costs little."""
 
-from typing import cast
-
 import pytest
 from redis.asyncio import Redis
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, working
@@ -13,13 +11,6 @@ from kiqstart.testing import eventually
 
 
 async def nothing() -> None: ...
-
-
-async def calls(redis: Redis) -> dict[str, int]:
-    """How often each command was called, but for those of this test."""
-    stats = cast("dict[str, dict[str, int]]", await redis.info("commandstats"))
-    named = {name.removeprefix("cmdstat_"): value["calls"] for name, value in stats.items()}
-    return {name: count for name, count in named.items() if name != "info" and not name.startswith("client")}
 
 
 async def test_dead_letters_are_bounded_by_their_bytes(brokers: Brokers, redis: Redis) -> None:
@@ -66,19 +57,3 @@ async def test_a_queue_that_no_worker_takes_any_more_is_forgotten_when_it_is_emp
         assert await redis.xlen(old.keys.stream("full")) == 1
         assert await redis.hlen(old.keys.worker_info) == 1
         assert not await redis.exists(old.keys.draining)
-
-
-async def test_an_idle_worker_costs_few_commands_a_beat(brokers: Brokers, redis: Redis) -> None:
-    fleet = [brokers() for _ in range(8)]
-    for one in fleet:
-        await one.consume()
-    before = await calls(redis)
-
-    async def have_beaten() -> bool:
-        return (await calls(redis))["zadd"] - before["zadd"] > 20 * len(fleet)
-
-    await eventually(have_beaten, within=20)
-    after = await calls(redis)
-    spent = sum(after.values()) - sum(before.values())
-    # The janitor's part is among them, and all that scripts do.
-    assert spent / (after["zadd"] - before["zadd"]) < 4
