@@ -101,12 +101,16 @@ class Ear:
     def __init__(self) -> None:
         self.listening: list[str] = []
         self.messages: list[tuple[str, bytes]] = []
+        self.losses = 0
 
     def on_listening(self, channel: str) -> None:
         self.listening.append(channel)
 
     def on_message(self, channel: str, message: bytes) -> None:
         self.messages.append((channel, message))
+
+    def on_lost(self) -> None:
+        self.losses += 1
 
     async def listens(self, times: int) -> None:
         async def is_told() -> bool:

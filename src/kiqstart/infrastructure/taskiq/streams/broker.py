@@ -97,10 +97,10 @@ class StreamBroker(AsyncBroker):
         self.queue_name = queue_name
         self.consumer_group_name = consumer_group_name
         self.options = options
-        self.keys = QueueKeys(queue_name, results=result_prefix)
         self.connections = RedisConnections(
             url, connect_timeout=connect_timeout, max_connections=max_connection_pool_size, **connection_options
         )
+        self.keys = QueueKeys(queue_name, results=result_prefix, database=self.connections.database)
         if self.connections.is_cluster and not self.keys.share_a_slot:
             raise WiringError(
                 f"on a cluster all keys of a queue need one hash tag: queue_name={queue_name!r} and "
@@ -280,7 +280,7 @@ class StreamBroker(AsyncBroker):
         logger.error("Task %s went down with its worker too often and is a dead letter", task_id)
         key = self.keys.result(task_id)
         ttl = round((self._result_ttl or 0) * 1000)
-        ANNOUNCE.in_thread(redis, [key], [encode_failure(WorkerLostError(task_id)), ttl])
+        ANNOUNCE.in_thread(redis, [key], [encode_failure(WorkerLostError(task_id)), ttl, self.keys.channel_suffix])
 
 
 def _random_id() -> str:

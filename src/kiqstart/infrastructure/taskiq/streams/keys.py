@@ -18,9 +18,10 @@ class QueueKeys:
         name: key of the stream of the default queue, as taskiq-redis' `queue_name`. Where it holds no `{tag}`, the keys
             beside it begin with `{name}`, which hashes as the name itself does.
         results: what the keys of results begin with; None for a name of the queue's own.
+        database: number of the database, which channels do not have.
     """
 
-    def __init__(self, name: str, results: str | None = None) -> None:
+    def __init__(self, name: str, results: str | None = None, *, database: int = 0) -> None:
         self.name = name
         self._base = name if _HASH_TAG.search(name) else f"{{{name}}}"
         self.workers = f"{self._base}:workers"
@@ -35,6 +36,8 @@ class QueueKeys:
         self.janitor = f"{self._base}:janitor"
         self.schedules = f"{self._base}:schedules"
         self._results = results or f"{self._base}:result"
+        # Older versions announce on the key's own name.
+        self.channel_suffix = f"@db{database}" if database else ""
 
     @property
     def share_a_slot(self) -> bool:
@@ -67,7 +70,7 @@ class QueueKeys:
         return f"{self._base}:sender:{sender}"
 
     def result(self, task_id: str) -> str:
-        """A task's result, and the channel on which it is announced."""
+        """A task's result; with `channel_suffix`, the channel on which it is announced."""
         return f"{self._results}:{task_id}"
 
     def progress(self, task_id: str) -> str:

@@ -85,7 +85,7 @@ class Settler:
     def _call(self, batch: Sequence[Delivery]) -> tuple[list[str], list[Value]]:
         names = self._keys
         keys = [names.epoch, names.uniques, names.delayed, names.delayed_messages, names.dead, names.dropped]
-        arguments: list[Value] = [self._group, self._options.dead_letter_limit, self._result_ms]
+        arguments: list[Value] = [self._group, self._options.dead_letter_limit, self._result_ms, names.channel_suffix]
         for (stream, epoch, kind), group in groupby(batch, key=_kind):
             run, is_plain = list(group), kind is True
             keys.append(stream)

@@ -97,11 +97,11 @@ local function give_back(keys, group, id, crashes, max_deliveries, limit, worker
 end
 
 -- Whoever waits gets a result with its announcement, unless it is large.
-local function store_result(key, result, keep)
+local function store_result(key, result, keep, channel_suffix)
     if keep == '0' then
         redis.call('SET', key, result)
     else
         redis.call('SET', key, result, 'PX', keep)
     end
-    redis.call('PUBLISH', key, #result <= 4096 and result or '')
+    redis.call('PUBLISH', key .. channel_suffix, #result <= 4096 and result or '')
 end

@@ -2,16 +2,17 @@
 -- KEYS  1 epoch, 2 unique keys, 3 delayed ids, 4 delayed messages, 5 dead letters, 6 dropped dead letters, then for each
 --       run the stream, for a single delivery that of its next try or its queue, and the key of each result that is none
 --       of ''
--- ARGV  1 group, 2 how many dead letters to keep, 3 milliseconds to keep a result or 0, then runs of deliveries:
+-- ARGV  1 group, 2 how many dead letters to keep, 3 milliseconds to keep a result or 0,
+--       4 what a channel's name has beside its result's key, then runs of deliveries:
 --       how many that have simply ended, or 0 for a single one with all that it has; epoch of the deliveries;
 --       of a single one its task, unique key or '', 'done', 'again' or 'dead', and five more: for 'again' the message and
 --       the delay in milliseconds, for 'dead' the message, reason, detail, deliveries and time of the first delivery;
 --       then of each its entry, and its result or ''
 -- Returns the places of deliveries that their worker no longer had: nothing was done for them.
-local group, limit, keep = ARGV[1], ARGV[2], ARGV[3]
+local group, limit, keep, channel_suffix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local epoch = redis.call('GET', KEYS[1])
 local now = now_ms()
-local lost, place, key, at = {}, 0, 7, 4
+local lost, place, key, at = {}, 0, 7, 5
 
 -- Entry and result are at `at`; entries that are to be deleted are added to `ended`.
 local function settle(stream, is_known, ended, finish)
@@ -26,7 +27,7 @@ local function settle(stream, is_known, ended, finish)
             finish()
         end
         if result ~= '' then
-            store_result(KEYS[key], result, keep)
+            store_result(KEYS[key], result, keep, channel_suffix)
         end
     else
         lost[#lost + 1] = place
