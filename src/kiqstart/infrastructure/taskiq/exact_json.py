@@ -47,13 +47,13 @@ def dump_exactly(value: object, *, nulls: int = 0) -> bytes:
     # Of fields that are floats, it keeps the numbers.
     plain = pydantic_core.to_jsonable_python(value, inf_nan_mode="constants", by_alias=False)
     if sum(1 for _ in _odd_numbers(plain)) < sum(1 for _ in _odd_numbers(value)):
-        place = next(_odd_numbers(value))
+        place = next(_odd_numbers(value)).removeprefix(".")
         raise NotExactError(f"{place} is not a finite number, and the type of its field in the model is not float")
     return dump(plain)
 
 
 def place_of_fault(value: object) -> str:
-    """Where a part is that cannot be dumped, as `.rows[3].price`; '' for the whole value, or if it refers to itself."""
+    """Where a part is that cannot be dumped, as `rows[3].price`; '' for the whole value, or if it refers to itself."""
     place = ""
     try:
         while True:
@@ -62,7 +62,7 @@ def place_of_fault(value: object) -> str:
                     place, value = place + name, part
                     break
             else:
-                return place
+                return place.removeprefix(".")
             if len(place) > _MAX_PLACE:
                 return ""
     except Exception:  # noqa: BLE001  # code of the value's own, whatever it raises; a place is a courtesy

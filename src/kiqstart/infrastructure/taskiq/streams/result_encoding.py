@@ -41,7 +41,7 @@ def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int 
         data = dump_exactly(fields, nulls=_NULLS + (result.return_value is None))
     except (TypeError, ValueError, RecursionError) as error:
         place = place_of_fault(fields)
-        kind, place = type(result.return_value).__name__, f" at {place[1:]}" if place else ""
+        kind, place = type(result.return_value).__name__, f" at {place}" if place else ""
         problem: Exception = UnserializableResultError(
             f"the task's result ({kind}) cannot be sent as JSON{place}: {error}"
         )

@@ -9,7 +9,7 @@ from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 
 from kiqstart.infrastructure.taskiq.errors import WiringError
-from kiqstart.infrastructure.taskiq.exact_json import dump
+from kiqstart.infrastructure.taskiq.exact_json import dump_exactly
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery
 from kiqstart.infrastructure.taskiq.streams.errors import (
     ResultTooLargeError,
@@ -150,8 +150,9 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
 
         Raises:
             ResultTooLargeError: it is larger than a result may be.
+            ValueError: JSON cannot hold it.
         """
-        value = dump(progress)
+        value = dump_exactly(progress.__dict__, nulls=int(progress.meta is None))
         if len(value) > MAX_RESULT_BYTES:
             raise ResultTooLargeError(len(value), MAX_RESULT_BYTES)
         # It tells of a run, and nobody removes it.

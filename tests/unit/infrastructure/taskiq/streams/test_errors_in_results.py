@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self, cast
 
 import pytest
 from hypothesis import given, settings
@@ -121,7 +121,7 @@ ERRORS: list[BaseException] = [
     IntegrityError("INSERT INTO t", {"a": 1}, Exception("duplicate key")),
     StatementError("not bound", "SELECT 1", None, ValueError("x")),
     caught(lambda: json.loads("{x")),
-    caught(lambda: b"ab\xffcd".decode()),
+    caught(b"ab\xffcd".decode),
     caught(lambda: "ab\xff".encode("ascii")),
     caught(lambda: compile("a b", "f.py", "exec")),
     FileNotFoundError(2, "No such file", "/data/x"),
@@ -160,15 +160,15 @@ def test_an_error_that_only_its_own_constructor_can_make_has_a_stand_in_with_its
 
 
 def test_an_error_whose_class_the_caller_has_not_imported_has_a_stand_in_that_says_what_it_was() -> None:
-    class Unknown(LookupError):  # its name has <locals>, so nobody finds it
+    class UnknownError(LookupError):  # its name has <locals>, so nobody finds it
         pass
 
-    arrived = sent(Unknown("a", 1))
-    assert type(arrived).__name__ == "Unknown"
+    arrived = sent(UnknownError("a", 1))
+    assert type(arrived).__name__ == "UnknownError"
     assert isinstance(arrived, LookupError)
     assert (str(arrived), arrived.args) == ("('a', 1)", ("a", 1))
     # A task that fails with the error of another one hands it on.
-    assert type(sent(arrived)).__name__ == "Unknown"
+    assert type(sent(arrived)).__name__ == "UnknownError"
     assert "test_errors_in_results" in str(type(sent(arrived)).__doc__)
 
 
@@ -227,8 +227,8 @@ def test_a_chain_that_refers_to_itself_ends() -> None:
 def test_a_context_that_is_suppressed_stays_behind() -> None:
     def fail() -> None:
         try:
-            raise KeyError("k")
-        except KeyError:
+            no_text()
+        except ZeroDivisionError:
             raise ValueError("v") from None
 
     arrived = sent(caught(fail))
@@ -250,8 +250,9 @@ def test_of_a_huge_group_some_arrive() -> None:
     arrived = decode_result(data).error
     assert len(data) < MOST_BYTES
     assert isinstance(arrived, ExceptionGroup)
-    assert str(arrived) == str(group)
-    assert [error.args for error in arrived.exceptions] == [(number,) for number in range(31)]
+    assert str(cast("Exception", arrived)) == str(group)
+    members = cast("tuple[Exception, ...]", arrived.exceptions)
+    assert [error.args for error in members] == [(number,) for number in range(31)]
 
 
 @pytest.mark.parametrize(
@@ -260,7 +261,7 @@ def test_of_a_huge_group_some_arrive() -> None:
         ValueError("x" * 50_000_000),
         ValueError("\x00" * 1_000_000),
         ValueError(list(range(1_000_000))),
-        ValueError({number: "x" * 1000 for number in range(10_000)}),
+        ValueError(dict.fromkeys(range(10000), "x" * 1000)),
         ValueError(10**5000),
         ValueError(*range(100_000)),
         OSError(2, "No", "/" * 1_000_000),
@@ -346,7 +347,7 @@ calls: list[object] = []
 
 
 class Trap(Exception):  # noqa: N818  # no error, but a trap
-    def __new__(cls, *args: object) -> "Trap":
+    def __new__(cls, *args: object) -> Self:
         calls.append(args)
         return super().__new__(cls, *args)
 
@@ -392,7 +393,10 @@ def test_what_names_no_error_is_a_stand_in(module: object, name: object) -> None
 
 
 def test_nothing_is_imported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builtins.__import__", lambda *names, **_: calls.append(names))
+    def note(name: str, *_: object, **__: object) -> None:
+        calls.append(name)
+
+    monkeypatch.setattr("builtins.__import__", note)
     calls.clear()
     # A module that is not imported, and one whose __getattr__ would import another.
     planted("antigravity", "Error")
@@ -408,15 +412,15 @@ def test_no_code_of_a_class_runs_to_make_its_error() -> None:
     assert str(arrived) == "other"
 
 
-@pytest.mark.parametrize(
-    "more",
-    [
-        {"args": 5, "text": 7, "state": [1], "notes": "x", "exceptions": {"a": 1}, "exc_cause": "x", "base": 3},
-        {"exc_cause": {}, "exc_context": {"exc_cause": {"exceptions": [{}, 1, None]}}, "exc_suppress_context": 9},
-        {"state": {"errno": [1], "filename": {"a": 1}, "args": 7, "with_traceback": 1}, "text": "x"},
-        {"args": [{"a": [None]}], "exceptions": [{"exc_type": "SystemExit", "exc_module": "builtins"}], "text": ""},
-    ],
-)
+FIELDS_OF_OTHER_TYPES: list[dict[str, object]] = [
+    {"args": 5, "text": 7, "state": [1], "notes": "x", "exceptions": {"a": 1}, "exc_cause": "x", "base": 3},
+    {"exc_cause": {}, "exc_context": {"exc_cause": {"exceptions": [{}, 1, None]}}, "exc_suppress_context": 9},
+    {"state": {"errno": [1], "filename": {"a": 1}, "args": 7, "with_traceback": 1}, "text": "x"},
+    {"args": [{"a": [None]}], "exceptions": [{"exc_type": "SystemExit", "exc_module": "builtins"}], "text": ""},
+]
+
+
+@pytest.mark.parametrize("more", FIELDS_OF_OTHER_TYPES)
 @pytest.mark.parametrize("name", ["OSError", "ExceptionGroup", "UnicodeDecodeError", "SyntaxError", "BaseException"])
 def test_fields_of_other_types_are_passed_over(name: str, more: dict[str, object]) -> None:
     assert type(planted("builtins", name, **more)).__name__ == name
@@ -443,7 +447,8 @@ def trees(draw: st.DrawFn) -> BaseException:
     """Errors that refer to each other in any way, and groups of them."""
     made: list[BaseException] = []
     for _ in range(draw(st.integers(1, 25))):
-        if made and draw(st.booleans()):
+        is_group: bool = draw(st.booleans())
+        if made and is_group:
             members = draw(st.lists(st.sampled_from(made), min_size=1, max_size=40))
             made.append(BaseExceptionGroup(draw(TEXTS), members))
             continue
@@ -459,7 +464,8 @@ def trees(draw: st.DrawFn) -> BaseException:
 
 
 def shown(error: BaseException) -> str:
-    if not isinstance(error, BaseExceptionGroup) and not is_small(error.args):
+    is_group = issubclass(type(error), BaseExceptionGroup)
+    if not is_group and not is_small(error.args):
         # Python itself would take for ever.
         return ""
     try:
@@ -468,7 +474,7 @@ def shown(error: BaseException) -> str:
         return ""
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(trees())
 def test_any_tree_of_errors_arrives_in_time_and_within_a_bound(error: BaseException) -> None:
     began_at = time.monotonic()
