@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -59,8 +59,8 @@ async def test_a_channel_has_its_keys_name_where_older_versions_listen(port: int
         await channel.get_message(timeout=1)
         async with working(broker):
             await register_task(broker, name, name="name").kicker().with_task_id("id").kiq()
-            message: Any = await channel.get_message(ignore_subscribe_messages=True, timeout=5)
-    assert '"return_value":"production"' in str(cast("object", message))
+            message = cast("object", await channel.get_message(ignore_subscribe_messages=True, timeout=5))
+    assert '"return_value":"production"' in str(message)
 
 
 async def test_a_user_without_channels_gets_results(port: int) -> None:
