@@ -7,7 +7,7 @@ with its constructor, is a stand-in: of a class by the same name that derives fr
 
 import builtins
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache
 from types import BuiltinFunctionType, ModuleType
 from typing import Final, TypeGuard, cast
@@ -179,6 +179,11 @@ def _told_text(error: BaseException) -> str:
     return cast("str", own(error, "__dict__").get(_TEXT, ""))
 
 
+def _reduce(error: BaseException) -> tuple[Callable[[object], BaseException], tuple[object]]:
+    # Nobody can find its class by name.
+    return decode_error, (encode_error(error),)
+
+
 def _may_be_derived_from(cls: ErrorClass) -> bool:
     """Whether Python allows a subclass, and no code of a project hears of it."""
     hears = any("__init_subclass__" in vars(base) for base in cls.__mro__ if base is not object)
@@ -189,7 +194,7 @@ def _may_be_derived_from(cls: ErrorClass) -> bool:
 def _telling_class(cls: ErrorClass) -> ErrorClass:
     """A subclass by the same name, for an error whose text its class cannot make of what was carried along."""
     names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__str__": _told_text}
-    return type(cls.__name__, (cls,), names)
+    return type(cls.__name__, (cls,), {**names, "__reduce__": _reduce})
 
 
 @lru_cache(_CLASSES)
@@ -201,6 +206,7 @@ def _stand_in(parent: ErrorClass, module: str, name: str) -> ErrorClass:
         "__module__": __name__,
         "__doc__": f"Stands for {module}.{name}, of which this process can have no instance.",
         "__str__": _told_text,
+        "__reduce__": _reduce,
         ORIGIN: (module, name),
     }
     return type(last if last.isidentifier() and len(last) <= MAX_NAME else "UnknownError", (parent,), names)

@@ -1,8 +1,10 @@
 """What becomes of an error on its way from the worker to the caller."""
 
 import asyncio
+import copy
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -197,6 +199,14 @@ def test_what_utf8_cannot_hold_arrives_escaped() -> None:
 def test_arguments_that_are_no_json_arrive_as_text_and_numbers_as_they_are() -> None:
     arrived = sent(ValueError(math.inf, b"x", [1, (2, {"a": User})]))
     assert arrived.args == (math.inf, "b'x'", [1, [2, {"a": repr(User)}]])
+
+
+@pytest.mark.parametrize("error", [OfAUserError(User()), caught(lambda: Model.model_validate({}))])
+def test_an_error_that_has_arrived_can_be_pickled_and_copied(error: BaseException) -> None:
+    arrived = sent(error)
+    for again in (pickle.loads(pickle.dumps(arrived)), copy.deepcopy(arrived)):  # noqa: S301  # made here
+        assert type(again) is type(arrived)
+        assert str(again) == str(error)
 
 
 def test_notes_arrive() -> None:
