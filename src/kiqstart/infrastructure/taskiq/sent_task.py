@@ -7,6 +7,8 @@ from taskiq import AsyncTaskiqTask, TaskiqResult
 from taskiq.compat import parse_obj_as
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
 
+from kiqstart.infrastructure.taskiq.streams.errors import UnreadableResultError
+
 logger = getLogger(__name__)
 
 ReturnType = TypeVar("ReturnType")
@@ -20,9 +22,27 @@ class WaitingResultBackend(Protocol):
         """Wait for the result; None where `timeout` seconds have passed (None waits for ever)."""
         ...
 
+    async def forget(self, task_id: str) -> None:
+        """Remove the result and the progress."""
+        ...
+
 
 class SentTask(AsyncTaskiqTask[ReturnType]):
     """A task that was sent."""
+
+    async def get_result(self, with_logs: bool = False) -> TaskiqResult[ReturnType]:
+        """The result, if there is one.
+
+        Raises:
+            UnreadableResultError: what is stored is no result, or one of a version that this one cannot read.
+            ResultGetError: there is none, or no longer; or the result backend fails otherwise.
+        """
+        try:
+            return await super().get_result(with_logs)
+        except ResultGetError as error:
+            if isinstance(error.__cause__, UnreadableResultError):
+                raise error.__cause__ from None
+            raise
 
     async def wait_result(
         self,
@@ -39,13 +59,16 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
 
         Raises:
             TaskiqResultTimeoutError: there was no result in time.
-            ResultGetError: it cannot be read.
+            UnreadableResultError: what is stored is no result, or one of a version that this one cannot read.
+            ResultGetError: the result backend fails otherwise.
         """
         backend = self.result_backend
         if not isinstance(backend, WaitingResultBackend):
             return await super().wait_result(check_interval, timeout, with_logs)
         try:
             result = await backend.wait(self.task_id, timeout if timeout > 0 else None)
+        except ResultGetError:
+            raise
         except Exception as error:
             raise ResultGetError from error
         if result is None:
@@ -56,3 +79,14 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
             except ValueError:
                 logger.warning("The result of task %s is no %s", self.task_id, self.return_type)
         return result
+
+    async def forget(self) -> None:
+        """Remove the result and the progress of a task that has ended, before `result_ttl` does.
+
+        Raises:
+            NotImplementedError: the results are with a backend that is not kiqstart's.
+            RedisError: Redis is away.
+        """
+        if not isinstance(self.result_backend, WaitingResultBackend):
+            raise NotImplementedError(f"{type(self.result_backend).__name__} cannot remove a result")
+        await self.result_backend.forget(self.task_id)

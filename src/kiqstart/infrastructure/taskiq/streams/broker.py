@@ -100,10 +100,10 @@ class StreamBroker(AsyncBroker):
         self.queue_name = queue_name
         self.consumer_group_name = consumer_group_name
         self.options = options
-        self.keys = QueueKeys(queue_name, results=result_prefix)
         self.connections = RedisConnections(
             url, connect_timeout=connect_timeout, max_connections=max_connection_pool_size, **connection_options
         )
+        self.keys = QueueKeys(queue_name, results=result_prefix, database=self.connections.database)
         if self.connections.is_cluster and not self.keys.share_a_slot:
             raise WiringError(
                 f"on a cluster all keys of a queue need one hash tag: queue_name={queue_name!r} and "

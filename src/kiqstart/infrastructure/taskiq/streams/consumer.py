@@ -311,7 +311,7 @@ def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, by
     """What may still be taken: the error instead of the result, no result, and a later try instead of a dead letter."""
     outcome = delivery.outcome
     if delivery.result:
-        yield outcome, encode_failure(ResultRefusedError(delivery.task_id, problem))
+        yield outcome, encode_failure(ResultRefusedError(problem))
         yield outcome, b""
     if isinstance(outcome, Dead):
         yield Again(message=outcome.message, delay=_SECONDS_UNTIL_AGAIN), b""

@@ -18,9 +18,10 @@ class QueueKeys:
         name: key of the stream of the default queue, as taskiq-redis' `queue_name`. Where it holds no `{tag}`, the keys
             beside it begin with `{name}`, which hashes as the name itself does.
         results: what the keys of results begin with; None for a name of the queue's own.
+        database: number of the database, which channels do not have.
     """
 
-    def __init__(self, name: str, results: str | None = None) -> None:
+    def __init__(self, name: str, results: str | None = None, *, database: int = 0) -> None:
         self.name = name
         self._base = name if _HASH_TAG.search(name) else f"{{{name}}}"
         self.workers = f"{self._base}:workers"
@@ -45,7 +46,8 @@ class QueueKeys:
             *(self.uniques, self.places, self.delayed, self.delayed_messages),
             *(self.cancelled, self.dead, self.dropped),
         )
-        self.channel_suffix = ""
+        # Older versions announce on the key's own name.
+        self.channel_suffix = f"@db{database}" if database else ""
 
     @property
     def result_prefix(self) -> str:
@@ -91,7 +93,7 @@ class QueueKeys:
         return f"{self._base}:sender:{sender}"
 
     def result(self, task_id: str) -> str:
-        """A task's result, and the channel on which it is announced."""
+        """A task's result; with `channel_suffix`, the channel on which it is announced."""
         return f"{self._results}:{task_id}"
 
     def progress(self, task_id: str) -> str:
