@@ -308,12 +308,12 @@ async def test_letters_beyond_the_bounds_are_dropped_oldest_first_logged_and_cou
     for _ in range(2):
         await redis.xadd(broker.keys.name, {"data": "new"})
 
-    async def is_told() -> bool:
-        return "2 dead letters were dropped: too old, too many or too large" in caplog.text
+    async def are_dropped() -> bool:
+        is_told = "2 dead letters were dropped: too old, too many or too large" in caplog.text
+        return is_told and [letter.data for letter in await dead.list()] == [b"new", b"new"]
 
     async with one_worker(broker):
-        await eventually(is_told, within=10)
-    assert [letter.data for letter in await dead.list()] == [b"new", b"new"]
+        await eventually(are_dropped, within=10)
     assert await dead.dropped() == 2
     await broker.shutdown()
 
