@@ -4,14 +4,14 @@ import inspect
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, Final, cast, get_args, get_origin
+from typing import Any, Final, cast, get_args, get_origin
 
 import typing_extensions
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from taskiq import TaskiqMessage, TaskiqMiddleware
-from taskiq_dependencies.dependency import Dependency
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, UnsupportedTaskError
+from kiqstart.infrastructure.taskiq.injection import Injection
 from kiqstart.infrastructure.taskiq.json_types import json_problem
 from kiqstart.infrastructure.taskiq.signatures import read_signature
 
@@ -33,10 +33,8 @@ class TaskArguments:
 
     def __init__(self, function: Callable[..., object]) -> None:
         read = read_signature(function)
-        parameters = read.signature.parameters
-        self._injected_names = {name for name, one in parameters.items() if _is_injected(one, read.hints.get(name))}
-        taken = {name: one for name, one in parameters.items() if name not in self._injected_names}
-        self.injected = {name: hint for name, hint in read.hints.items() if name in self._injected_names}
+        self.injection = Injection(read)
+        taken = self.injection.passed
         self.signature = read.signature.replace(parameters=list(taken.values()))
         self.hints = {name: _hint(one, read.hints.get(name, Any)) for name, one in taken.items()}
         self.return_type = read.return_type
@@ -48,16 +46,6 @@ class TaskArguments:
             for name, one in taken.items()
             if one.kind is one.VAR_KEYWORD and _is_unpacked(read.hints.get(name))
         }
-        self._all = [one.replace(annotation=read.hints.get(name, one.empty)) for name, one in parameters.items()]
-
-    @property
-    def full_signature(self) -> inspect.Signature:
-        """What the worker passes: what the caller does, and what is filled in; with types instead of their names."""
-        return inspect.Signature(self._all)
-
-    def split(self, kwargs: dict[str, object]) -> dict[str, object]:
-        """Take what the worker fills in out of the named arguments, and return it."""
-        return {name: kwargs.pop(name) for name in self._injected_names if name in kwargs}
 
     def check_json(self) -> None:
         """Check that arguments and result arrive as they are sent.
@@ -69,9 +57,7 @@ class TaskArguments:
             if one.name == "self" and one.annotation is one.empty:
                 raise UnsupportedTaskError("it takes self: register the method of an instance, such as self.build")
             _check_json(f"parameter {name}: its type", self.hints[name], self.adapters[name])
-        for name in self._injected_names:
-            if next(one for one in self._all if one.name == name).kind is inspect.Parameter.POSITIONAL_ONLY:
-                raise UnsupportedTaskError(f"parameter {name}: what the worker fills in is passed by its name")
+        self.injection.check()
         if self.return_type not in _NO_RESULT:
             what = "its return type"
             _check_json(what, self.return_type, _adapter(what, self.return_type))
@@ -87,7 +73,7 @@ class TaskArguments:
         bound = self.bind(task_name, args, kwargs)
         for name, value in bound.arguments.items():
             bound.arguments[name] = self.validate_one(task_name, name, value)
-        return bound.args, bound.kwargs
+        return self.injection.by_name(bound) if self.injection.moves_positions else (bound.args, bound.kwargs)
 
     def bind(self, task_name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> inspect.BoundArguments:
         """Give each argument its parameter's name, as they are.
@@ -153,11 +139,6 @@ class ArgumentsMiddleware(TaskiqMiddleware):
 @cache
 def _read(function: Callable[..., object]) -> TaskArguments:
     return TaskArguments(function)
-
-
-def _is_injected(parameter: inspect.Parameter, hint: object) -> bool:
-    metadata = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    return any(isinstance(item, Dependency) for item in (parameter.default, *metadata))
 
 
 def _is_unpacked(hint: object) -> bool:

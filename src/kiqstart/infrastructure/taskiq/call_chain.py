@@ -17,7 +17,7 @@ def call_chain(function: object) -> Iterator[object]:
             function = function.__func__
         elif isinstance(function, functools.partial):
             function = cast("functools.partial[object]", function).func
-        elif (wrapped := getattr(function, "__wrapped__", None)) is not None:
+        elif (wrapped := _wrapped(function)) is not None:
             function = wrapped
         elif not isinstance(function, type) and isinstance(
             method := getattr(type(function), "__call__", None),  # noqa: B004  # what it calls, not whether it can be
@@ -32,3 +32,10 @@ def innermost(function: object) -> object:
     """What a callable calls in the end."""
     *_, last = call_chain(function)
     return last
+
+
+def _wrapped(function: object) -> object:
+    try:
+        return getattr(function, "__wrapped__", None)
+    except Exception:  # noqa: BLE001  # an object may raise anything where it is asked for what it has not
+        return None

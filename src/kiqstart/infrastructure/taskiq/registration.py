@@ -2,6 +2,7 @@
 
 import functools
 import math
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar, cast
 
@@ -138,16 +139,19 @@ def _plain_function(
 
     @functools.wraps(method)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        injected = arguments.split(kwargs)
+        injected = arguments.injection.split(kwargs)
         valid_args, valid_kwargs = arguments.validate(name, args, kwargs)
         return await call(*valid_args, **valid_kwargs, **injected)
 
     attach_arguments(run, arguments)
+    # taskiq puts it into its module, which there is none of where code was made by exec.
+    if run.__module__ not in sys.modules:
+        run.__module__ = __name__
     # The receiver casts by annotation and merely warns where it cannot; with only the injected parameters annotated, it
     # leaves the message's own arguments to the validation above.
-    run.__annotations__ = dict(arguments.injected)
+    run.__annotations__ = dict(arguments.injection.hints)
     if arguments.return_type is not None:
         run.__annotations__["return"] = arguments.return_type
     # A decorated method would show the signature of its function, with self.
-    vars(run)["__signature__"] = arguments.full_signature
+    vars(run)["__signature__"] = arguments.injection.signature()
     return run

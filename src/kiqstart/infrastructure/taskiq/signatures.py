@@ -104,11 +104,9 @@ def _evaluated(what: str, annotation: object, namespace: dict[str, Any]) -> Any:
 
 
 def _unknown_name(what: str, error: NameError) -> str:
-    return (
-        f"{what} names {error.name}, which is not known at run time: import it at run time, not for type checkers only"
-    )
+    return f"{what} names {error.name}, which is not known: import it at run time, not only `if TYPE_CHECKING`"
 
 
 def _kind(function: object) -> str:
     name = getattr(function, "__qualname__", None)
-    return f"{name}" if isinstance(name, str) else f"a {type(function).__name__}"
+    return name if callable(function) and isinstance(name, str) else f"a {type(function).__name__}"
