@@ -15,6 +15,8 @@ class Nowhere(tzinfo):
     def utcoffset(self, _: datetime | None) -> None:
         return None
 
+    dst = tzname = utcoffset
+
 
 @pytest.fixture
 def kicker() -> Kicker[[], None]:
