@@ -3,7 +3,7 @@
 import contextlib
 import functools
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
 from unittest.mock import AsyncMock, MagicMock
@@ -194,6 +194,13 @@ async def yielding(number: int) -> AsyncIterator[int]:
     yield number
 
 
+def generating(number: int) -> Iterator[int]:
+    yield number
+
+
+nameless: Callable[[int], int] = lambda number: number  # noqa: E731  # the point
+
+
 async def unknown(amount: "Decimal") -> None: ...
 
 
@@ -244,7 +251,7 @@ UNSUITABLE: list[tuple[Any, str]] = [
     (unknown_result, r"its return type 'list\[Decimal\]' names Decimal, which is not known: import it at run time"),
     (unreadable, "parameter amount: its type 'not a type' cannot be read"),
     (yielding, "it yields, and a task has one result"),
-    (lambda: (yield), "it yields, and a task has one result"),
+    (generating, "it yields, and a task has one result"),
     (filled_in_by_place, "parameter context: what the worker fills in is passed by its name"),
     (filled_in_before, r"parameter \*numbers: what the worker fills in has to stand after it"),
     (misleading, ""),
@@ -254,7 +261,7 @@ UNSUITABLE: list[tuple[Any, str]] = [
     (print, "print is not async"),
     (dict, "dict is not async"),
     (Reports, "Reports is not async"),
-    (lambda number: number, "is not async: write it with `async def`"),
+    (nameless, "<lambda> is not async: write it with `async def`"),
     (functools.partial(int, base=2), "a partial is not async"),
     (str.upper, "is not async"),
     ("".join, "is not async"),
@@ -298,7 +305,7 @@ async def test_a_refusal_names_the_file_of_the_task_and_not_of_its_decorator(bro
     async def draw(canvas: Reports) -> None: ...
 
     @contextlib.asynccontextmanager
-    async def transaction() -> AsyncIterator[None]:
+    async def transaction() -> AsyncGenerator[None]:
         yield
 
     with pytest.raises(WiringError, match=r"test_callables\.py: task 'draw': parameter canvas"):

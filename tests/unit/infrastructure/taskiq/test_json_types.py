@@ -233,7 +233,7 @@ ARRIVING = [
     (Revealed, Revealed(token=SecretStr("t0ken"))),
     (list[Revealed], [Revealed(token=SecretStr("t0ken"))]),
     (Documented, Documented(password="hunter2")),
-    (Aliased, Aliased(Size=1, Inner=[Aliased(Size=2)])),
+    (Aliased, Aliased.model_validate({"Size": 1, "Inner": [{"Size": 2}]})),
     (Any, "**********"),
     (Any, {"NaN": None, "Infinity": [1]}),
 ]

@@ -55,6 +55,14 @@ def test_a_scheduler_ends_on_sigterm_also_as_process_1(scheduler: ServiceProcess
     assert "Traceback" not in scheduler.log
 
 
+@pytest.fixture
+def _no_handler() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.usefixtures("_no_handler")
 async def test_a_second_sigterm_does_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     exits = list[int]()
     monkeypatch.setattr(os, "_exit", exits.append)
@@ -78,17 +86,16 @@ async def test_a_second_sigterm_does_not_wait(monkeypatch: pytest.MonkeyPatch) -
     assert exits == [143]
 
 
+@pytest.mark.usefixtures("_no_handler")
 async def test_a_handler_of_the_programs_own_is_kept() -> None:
     def own(*_: object) -> None: ...
 
-    before = signal.signal(signal.SIGTERM, own)
-    try:
-        end_on_sigterm()
-        assert signal.getsignal(signal.SIGTERM) is own
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, own)
+    end_on_sigterm()
+    assert signal.getsignal(signal.SIGTERM) is own
 
 
+@pytest.mark.usefixtures("_no_handler")
 def test_nothing_is_done_outside_the_main_thread() -> None:
     async def begin() -> None:
         end_on_sigterm()
