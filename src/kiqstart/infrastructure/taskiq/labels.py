@@ -6,6 +6,8 @@ from typing import Final
 # Seconds from now, as other taskiq brokers have it; and seconds since the Unix epoch.
 DELAY_LABEL: Final = "delay"
 DUE_LABEL: Final = "due"
+# How far ahead a task may be due: ten years. What is later is a mistake in a unit.
+MAX_DELAY_SECONDS: Final = 3650 * 24 * 3600.0
 # A key of which one task waits or runs at a time; '' for none.
 UNIQUE_LABEL: Final = "unique"
 QUEUE_LABEL: Final = "queue_name"
