@@ -29,6 +29,7 @@ class DeadReason(StrEnum):
     WORKER_LOST = "worker-lost"
     RETRIES_EXHAUSTED = "retries-exhausted"
     NOT_ACKNOWLEDGED = "not-acknowledged"
+    MIDDLEWARE_FAILED = "middleware-failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +143,14 @@ class DeliveriesInHand:
         delivery.message = message
         with self._lock:
             self._by_task[message.task_id] = delivery
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Claim a delivery for its run; False where the lease's thread has given it back, or it was lost."""
+        with self._lock:
+            if delivery.is_lost:
+                return False
+            delivery.is_started = True
+            return True
 
     def of_task(self, task_id: str) -> Delivery | None:
         """The delivery of a task that this worker has."""

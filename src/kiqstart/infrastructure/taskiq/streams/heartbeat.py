@@ -129,6 +129,14 @@ class Heartbeat:
         """A read was cut off: look with each of the next beats for messages that Redis has handed out with it."""
         self._strays_until = local_time() + self._options.beat * _STRAY_BEATS
 
+    def give_back_all(self) -> None:
+        """Give back whatever is in hand, in whichever thread this is called.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        self._give_back_others("")
+
     def _run(self) -> None:
         while not self._is_stopping:
             sleep = self._options.beat

@@ -19,6 +19,8 @@ class StreamOptions:
         dead_letter_limit: how many dead letters are kept; beyond it the oldest are dropped.
         cancel_age: seconds for which a cancelled task that no worker has taken yet stays cancelled.
         overrun_grace: seconds beyond its timeout after which a task that cannot be interrupted is reported.
+        misfit_grace: seconds for which a task that a worker does not know, or whose arguments do not fit, is left to
+            other workers before it is a dead letter.
         replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
 
     Raises:
@@ -32,6 +34,7 @@ class StreamOptions:
     dead_letter_limit: int = 10_000
     cancel_age: float = 24 * 3600.0
     overrun_grace: float = 10.0
+    misfit_grace: float = 60.0
     replace_overrun: bool = False
 
     def __post_init__(self) -> None:
