@@ -16,7 +16,7 @@ from taskiq.acks import AckController, AcknowledgeType
 from taskiq.receiver.receiver import Receiver, logger
 
 from kiqstart.infrastructure.taskiq.hooks import admitted, hooks_of, notified
-from kiqstart.infrastructure.taskiq.label_values import TIMEOUT_LABEL, ack_type_of, timeout_of
+from kiqstart.infrastructure.taskiq.label_values import TIMEOUT_LABEL, timeout_of
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.process_pool import ProcessPool
 from kiqstart.infrastructure.taskiq.task_plan import TaskPlan, end_dependencies
@@ -204,9 +204,6 @@ class RunningReceiver(Receiver):
         self._plans[name] = TaskPlan.of(
             handler, self.task_signatures[name], self.task_hints[name], self.dependency_graphs[name]
         )
-
-    def _get_ack_time(self, message: TaskiqMessage) -> AcknowledgeType:
-        return ack_type_of(message, self.ack_time)
 
     def _in_executor(self, target: Callable[..., Any], args: list[Any], kwargs: Mapping[str, Any]) -> Awaitable[object]:
         if self.pool is not None:

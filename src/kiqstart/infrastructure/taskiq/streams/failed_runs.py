@@ -49,6 +49,9 @@ class Verdict:
         if self.outcome is not None and not (self.is_retriable and is_retried):
             delivery.outcome = self.outcome
             error = self.error
+            if isinstance(error, NoResultError):
+                # It asks for no result, but whoever waits for a dead letter's would wait for ever.
+                error = RuntimeError(f"a middleware kept the task from being run: {error!r}")
         return NoResultError() if isinstance(delivery.outcome, Again) else error
 
 

@@ -48,4 +48,7 @@ class OwnLabels:
         if not message.labels.keys() & {MISFIT_LABEL, POOL_CRASHES_LABEL}:
             return data
         hide_own_labels(message)
+        message.labels_types = {
+            label: kind for label, kind in (message.labels_types or {}).items() if label in message.labels
+        }
         return self._formatter.dumps(message).message

@@ -9,9 +9,11 @@ from logging import getLogger
 from typing import Any, Final
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqResult
-from taskiq.acks import AckController
+from taskiq.acks import AckController, AcknowledgeType
 
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.garbage import collect_garbage_seldom
+from kiqstart.infrastructure.taskiq.label_values import ack_type_of
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.process import end_with_process_manager
 from kiqstart.infrastructure.taskiq.running import RunningReceiver
@@ -165,8 +167,16 @@ class StreamReceiver(RunningReceiver):
         delivery = current_delivery.get()
         if isinstance(error, TaskCancelledError):
             logger.info("Task %s with id %s was cancelled while it ran", message.task_name, message.task_id)
+        elif isinstance(error, InvalidTaskArgumentsError):
+            logger.error(
+                "Task %s with id %s does not take its arguments: %s", message.task_name, message.task_id, error
+            )
         elif not (isinstance(error, asyncio.CancelledError) and delivery is not None and delivery.is_lost):
             super().log_error(message, error)
+
+    def _get_ack_time(self, message: TaskiqMessage) -> AcknowledgeType:
+        # taskiq raises where the label makes no sense, and leaves the message.
+        return super()._get_ack_time(message) if current_delivery.get() is None else ack_type_of(message, self.ack_time)
 
     async def _take_messages(self, consumer: StreamConsumer, intake: Intake, finish_event: asyncio.Event) -> None:
         left = self.max_tasks_to_execute or sys.maxsize
