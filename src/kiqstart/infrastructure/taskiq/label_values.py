@@ -20,6 +20,8 @@ LONGEST_SECONDS: Final = 10 * 365 * 24 * 3600.0
 _DEFAULT_MAX_DELAY: Final = 24 * 3600.0
 _MOST_RETRIES: Final = 1_000_000
 _LARGEST_FACTOR: Final = 1e6
+# Every whole number up to here is a float.
+_LARGEST_COUNT: Final = 2.0**53
 
 
 def timeout_of(message: TaskiqMessage) -> float | None:
@@ -75,7 +77,7 @@ def retry_jitter_of(message: TaskiqMessage) -> float:
 
 def count_of(message: TaskiqMessage, label: str) -> int:
     """A label in which a worker counts something; 0 without it."""
-    return int(_number(message, label, 0, at_most=LONGEST_SECONDS * 1000))
+    return int(_number(message, label, 0, at_most=_LARGEST_COUNT))
 
 
 def _number(message: TaskiqMessage, label: str, default: float, *, at_most: float) -> float:

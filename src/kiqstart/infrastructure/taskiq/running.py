@@ -227,9 +227,9 @@ class RunningReceiver(Receiver):
 def _without_stop_iteration(call: Callable[[], object]) -> object:
     try:
         return call()
-    except StopIteration as error:
-        # A future cannot hold it, and would never be done. In a coroutine Python itself does the same.
-        raise RuntimeError("the task raised StopIteration") from error
+    except (StopIteration, GeneratorExit) as error:
+        # The one no future can hold, which then is never done; the other closes the coroutine that waits for it.
+        raise RuntimeError(f"the task raised {type(error).__name__}") from error
 
 
 def _result(message: TaskiqMessage, returned: object, seconds: float, error: BaseException | None) -> TaskiqResult[Any]:
