@@ -87,9 +87,11 @@ class StreamReceiver(RunningReceiver):
             await self._take_messages(consumer, intake, finish_event)
         finally:
             finish.cancel()
-            await shutdown.finish()
-            if self.pool is not None:
-                self.pool.close()
+            try:
+                await shutdown.finish()
+            finally:
+                if self.pool is not None:
+                    self.pool.close()
         if self.on_exit is not None:
             self.on_exit(self)
 

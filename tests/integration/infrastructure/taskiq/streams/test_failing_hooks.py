@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from typing import Annotated, Any, cast
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -230,7 +230,7 @@ async def test_a_dependency_that_fails_at_its_end_fails_the_task(broker: StreamB
         if runs.count == 1:
             raise ConnectionError("cannot commit")
 
-    async def pay(state: Annotated[str, TaskiqDepends(transaction)]) -> str:
+    async def pay(state: str = TaskiqDepends(transaction)) -> str:
         await runs.pay()
         return state
 
