@@ -41,6 +41,13 @@ class TaskInterruptedError(NoResultError):
     reason: str
 
 
+class ProcessLostError(Exception):
+    """The process of the pool in which a task ran has died with it, as often as is allowed."""
+
+    def __str__(self) -> str:
+        return "the process of the pool that ran the task has died"
+
+
 def source_file(member: object) -> str:
     """The file that defines a class or a callable, relative to the working directory where it lies below it.
 

@@ -249,7 +249,7 @@ class StreamBroker(AsyncBroker):
 
     def intake(self, consumer: StreamConsumer) -> Intake:
         """What sorts out deliveries that are not to be run."""
-        return Intake(self, consumer, self.connection.redis, self.keys, self.options)
+        return Intake(self, consumer, self.options)
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Hand out messages one by one, for a receiver that is not kiqstart's."""

@@ -253,6 +253,14 @@ class StreamConsumer:
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("%d tasks stay until this worker's lease ends: %s", len(ours), reason(error))
 
+    def give_back_in_thread(self) -> None:
+        """Let others have all that is in hand, from a thread, as the event loop is blocked and this process ends.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        self._heartbeat.give_back_all()
+
     async def may_run(self, delivery: Delivery) -> bool:
         """Wait until the lease is certain; False where the delivery is another worker's by then."""
         while not self.lease.is_trusted and not delivery.is_lost:  # noqa: ASYNC110  # a thread renews it, seldom late

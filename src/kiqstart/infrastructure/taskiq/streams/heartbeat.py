@@ -144,6 +144,17 @@ class Heartbeat:
         """Say that a process has died to which this worker had given suspects; to be called in a thread."""
         self._reclaimer.testify(worker, self._queues)
 
+    def give_back_all(self) -> None:
+        """Give back whatever is in hand, in whichever thread this is called.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        held = [one for one in self._in_hand.all() if not one.is_lost]
+        for delivery in held:
+            delivery.is_lost = True
+        self._reclaimer.give_back_all(held)
+
     def _run(self) -> None:
         while not self._is_stopping:
             sleep = self._options.beat
