@@ -28,6 +28,7 @@ class _Processes:
     def break_down(self) -> None:
         """One of them has died. The others work for nobody, and a function of theirs runs again elsewhere."""
         if self.calls_lost is None:
+            logger.error("A process of the pool has died; calls that it took with it: %d", self.calls)
             self.calls_lost = self.calls
             self.kill()
 
@@ -65,8 +66,8 @@ class ProcessPool:
             "initializer": prepare,
             "initargs": (options.get("_initializer"), options.get("_initargs", ())),
         }
-        # No more calls than there are processes: each that is in a pool runs, and may be to blame.
-        self._free = asyncio.Semaphore(self._size)
+        # Each process has one call and finds the next. More would all be suspected when one of them dies.
+        self._free = asyncio.Semaphore(self._size * 2)
         self._turn_alone = asyncio.Lock()
         self._shared = self._make(self._size)
         self._alone: _Processes | None = None
@@ -84,12 +85,17 @@ class ProcessPool:
         except BaseException:
             self._free.release()
             raise
-        self._watch(processes, future, self._free.release)
+        processes.calls += 1
         try:
-            return unpickled(await asyncio.wrap_future(future))
+            reply = await asyncio.wrap_future(future)
         except BrokenProcessPool:
+            processes.break_down()
             if processes.calls_lost == 1:
                 raise ProcessLostError from None
+        else:
+            return unpickled(reply)
+        finally:
+            self._end(processes, future)
         return await self._run_alone(target, args, kwargs)
 
     def close(self) -> None:
@@ -125,21 +131,17 @@ class ProcessPool:
                 alone.close()
         return unpickled(reply)
 
-    def _watch(self, processes: _Processes, future: "Future[bytes]", release: Callable[[], None]) -> None:
-        loop = asyncio.get_running_loop()
-        processes.calls += 1
-
-        def end() -> None:
-            if not future.cancelled() and isinstance(future.exception(), BrokenProcessPool):
-                if processes.calls_lost is None:
-                    logger.error("A process of the pool has died; calls that it took with it: %d", processes.calls)
-                processes.break_down()
+    def _end(self, processes: _Processes, future: "Future[bytes]") -> None:
+        if future.done():
             processes.calls -= 1
-            release()
+            self._free.release()
+            return
+        # Nobody waits for it any more, but it runs on.
+        loop = asyncio.get_running_loop()
 
         def tell(_: "Future[bytes]") -> None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(end)
+                loop.call_soon_threadsafe(self._end, processes, future)
 
         future.add_done_callback(tell)
 

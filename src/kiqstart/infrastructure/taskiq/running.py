@@ -41,10 +41,14 @@ class RunningReceiver(Receiver):
     async def listen(self, finish_event: asyncio.Event) -> None:
         """Run tasks until the event is set."""
         try:
-            await super().listen(finish_event)
+            await self.receive(finish_event)
         finally:
             if self.pool is not None:
                 self.pool.close()
+
+    async def receive(self, finish_event: asyncio.Event) -> None:
+        """Run tasks until the event is set."""
+        await super().listen(finish_event)
 
     async def callback(self, message: bytes | AckableMessage, raise_err: bool = False) -> None:
         """Run the task of a message as it came from a broker; what is none of this broker's is logged and dropped.

@@ -87,10 +87,10 @@ async def test_a_call_that_nobody_waits_for_any_more_has_its_process_until_it_en
     calls = [await waiting(pool, tmp_path, name) for name in ("one", "two")]
     for call in calls:
         call.cancel()
-    third = asyncio.create_task(pool.run(pooled.add, [1], {}))
-    assert not (await asyncio.wait({third}, timeout=0.2))[0]
+    later = [asyncio.create_task(pool.run(pooled.add, [number], {})) for number in range(8)]
+    assert not (await asyncio.wait(later, timeout=0.2))[0]
     (tmp_path / "go").touch()
-    assert await asyncio.wait_for(third, 10) == 2
+    assert await asyncio.wait_for(asyncio.gather(*later), 10) == list(range(1, 9))
 
 
 async def test_a_pool_that_is_closed_cuts_off_what_runs(pool: ProcessPool, tmp_path: Path) -> None:

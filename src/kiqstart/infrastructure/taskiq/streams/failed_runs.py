@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from logging import getLogger
 from typing import Final
 
-from taskiq import NoResultError
+from taskiq import NoResultError, TaskiqMessage
 from taskiq.abc.formatter import TaskiqFormatter
 
-from kiqstart.infrastructure.taskiq.errors import ProcessLostError
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, ProcessLostError
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery, Outcome
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
@@ -127,3 +127,14 @@ class FailedRuns:
         logger.warning("Task %s runs again: %s", delivery.task_id, detail)
         message = self._labels.with_count(delivery.data, POOL_CRASHES_LABEL, times)
         return Verdict(error=NoResultError(), outcome=Again(message=message, is_first=True))
+
+
+def is_expected(message: TaskiqMessage, error: BaseException, delivery: Delivery | None) -> bool:
+    """Whether an error needs no traceback in the log, as it was asked for; it then has its line here."""
+    if isinstance(error, TaskCancelledError):
+        logger.info("Task %s with id %s was cancelled while it ran", message.task_name, message.task_id)
+        return True
+    if isinstance(error, InvalidTaskArgumentsError) and error.task_name == message.task_name:
+        logger.error("Task with id %s does not take its arguments: %s", message.task_id, error)
+        return True
+    return isinstance(error, asyncio.CancelledError) and delivery is not None and delivery.is_lost

@@ -11,7 +11,6 @@ from typing import Any, Final
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqResult
 from taskiq.acks import AckController, AcknowledgeType
 
-from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.garbage import collect_garbage_seldom
 from kiqstart.infrastructure.taskiq.label_values import ack_type_of
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
@@ -21,7 +20,7 @@ from kiqstart.infrastructure.taskiq.streams.acknowledging import DeliveryAcks
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, DeadReason, Delivery, current_delivery
-from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+from kiqstart.infrastructure.taskiq.streams.failed_runs import is_expected
 from kiqstart.infrastructure.taskiq.streams.function_end import is_being_cancelled, leave_function
 from kiqstart.infrastructure.taskiq.streams.intake import Intake
 from kiqstart.infrastructure.taskiq.streams.outage import reason
@@ -67,10 +66,10 @@ class StreamReceiver(RunningReceiver):
         self._occupied = 0
         self._changed = asyncio.Event()
 
-    async def listen(self, finish_event: asyncio.Event) -> None:
+    async def receive(self, finish_event: asyncio.Event) -> None:
         """Run tasks until the event is set."""
         if not isinstance(self.broker, StreamBroker):
-            await super().listen(finish_event)
+            await super().receive(finish_event)
             return
         if self.run_startup:
             await self.broker.startup()
@@ -88,11 +87,7 @@ class StreamReceiver(RunningReceiver):
             await self._take_messages(consumer, intake, finish_event)
         finally:
             finish.cancel()
-            try:
-                await shutdown.finish()
-            finally:
-                if self.pool is not None:
-                    self.pool.close()
+            await shutdown.finish()
         if self.on_exit is not None:
             self.on_exit(self)
 
@@ -167,14 +162,7 @@ class StreamReceiver(RunningReceiver):
 
     def log_error(self, message: TaskiqMessage, error: BaseException) -> None:
         """Log what a task raised; that it was cancelled, or given to another worker, is no error of its own."""
-        delivery = current_delivery.get()
-        if isinstance(error, TaskCancelledError):
-            logger.info("Task %s with id %s was cancelled while it ran", message.task_name, message.task_id)
-        elif isinstance(error, InvalidTaskArgumentsError):
-            logger.error(
-                "Task %s with id %s does not take its arguments: %s", message.task_name, message.task_id, error
-            )
-        elif not (isinstance(error, asyncio.CancelledError) and delivery is not None and delivery.is_lost):
+        if not is_expected(message, error, current_delivery.get()):
             super().log_error(message, error)
 
     def _get_ack_time(self, message: TaskiqMessage) -> AcknowledgeType:
