@@ -27,6 +27,7 @@ _SECONDS_BETWEEN_LOOKS: Final = 0.05
 # So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
 _BLOCKED_AT_ONCE: Final = 64
 _NAP: Final = 2.0
+_BLOCK_MS_BESIDE_A_SUSPECT: Final = 250
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
@@ -195,7 +196,7 @@ class Fetcher:
         elif rule is SuspectRule.NONE:
             streams = [stream for stream in streams if stream not in self._suspects]
         # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-        options = ("COUNT", 1, "BLOCK", self._wait_ms) if may_block else ("COUNT", 1)
+        options = ("COUNT", 1, "BLOCK", self._block_ms(rule)) if may_block else ("COUNT", 1)
         reading = self._begin_read(self._reader, streams, taken, *options)
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
@@ -215,6 +216,10 @@ class Fetcher:
         if deliveries:
             self.cancelled_tasks = cast("int", await (marks or self._count_marks()))
         return deliveries
+
+    def _block_ms(self, rule: SuspectRule) -> int:
+        # The next suspect is not seen by a read that began while there was one in hand.
+        return self._wait_ms if rule is self.rule else min(self._wait_ms, _BLOCK_MS_BESIDE_A_SUSPECT)
 
     async def _nap(self) -> None:
         """Wait without Redis: with each message that comes it would look through all that wait there."""

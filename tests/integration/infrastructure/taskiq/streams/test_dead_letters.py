@@ -13,6 +13,7 @@ from redis.typing import EncodableT, FieldT
 from taskiq import Context, TaskiqDepends
 from tests.integration.infrastructure.taskiq.streams.one_worker import make_broker, one_worker, redis_of
 
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.dead_letters import (
@@ -107,7 +108,7 @@ async def test_whatever_cannot_be_run_is_a_dead_letter_and_its_neighbours_run(
         assert (await neighbour.wait_result(timeout=10)).return_value == 3
         *malformed, one, other = await letters(broker, 6)
         bad_call, unknown = sorted((one, other), key=lambda letter: letter.reason)
-        assert "InvalidTaskArguments" in str((await invalid.wait_result(timeout=10)).error)
+        assert isinstance((await invalid.wait_result(timeout=10)).error, InvalidTaskArgumentsError)
     assert [one.reason for one in malformed] == [DeadReason.MALFORMED] * 4
     assert [one.data for one in malformed[:3]] == [b"{ no JSON \x1b[31m", b"\xff\xfe\x00", b'{"task_id": 7}']
     assert b"b'odd': b'fields'" in malformed[3].data
