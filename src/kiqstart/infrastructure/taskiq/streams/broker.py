@@ -7,12 +7,13 @@ from functools import partial
 from logging import getLogger
 from types import MappingProxyType
 from typing import Any, Final, Self
-from weakref import WeakKeyDictionary
 
 import taskiq.receiver
 from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessage, TaskiqResult
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
+from kiqstart.infrastructure.redis.forks import tell_of_forks
+from kiqstart.infrastructure.redis.loop_local import LoopLocal
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
@@ -108,10 +109,12 @@ class StreamBroker(AsyncBroker):
             )
         self._weights = dict(queues)
         self._result_ttl = result_ttl
-        self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
+        self._per_loop = LoopLocal(lambda: Connection(self.connections, self.keys, self.options), Connection.close)
         self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
         self._consumer: StreamConsumer | None = None
+        self._inherited: StreamConsumer | None = None
         self._registering = asyncio.Lock()
+        tell_of_forks(self)
         self._is_worker = False
         self.decorator_class = Task
         self.formatter = JsonFormatter(self)
@@ -148,10 +151,7 @@ class StreamBroker(AsyncBroker):
     @property
     def connection(self) -> Connection:
         """What this event loop has of Redis."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._per_loop:
-            self._per_loop[loop] = Connection(self.connections, self.keys, self.options)
-        return self._per_loop[loop]
+        return self._per_loop.get()
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -164,9 +164,16 @@ class StreamBroker(AsyncBroker):
             await self._consumer.stop()
             self._consumer = None
         await super().shutdown()
-        connection = self._per_loop.pop(asyncio.get_running_loop(), None)
+        connection = self._per_loop.peek()
         if connection is not None:
-            await connection.close()
+            await connection.sender.drain()
+        await self._per_loop.close()
+
+    def after_fork(self) -> None:
+        """In a child: what the parent has in hand as a worker is the parent's to give back."""
+        self._inherited = self._consumer
+        self._consumer = None
+        self._registering = asyncio.Lock()
 
     async def kick(self, message: BrokerMessage) -> None:
         """Send a message, once, through an outage of up to `send_deadline` seconds.

@@ -74,6 +74,7 @@ class Fetcher:
 
     Args:
         redis: an async client for scripts.
+        large: another one, for reads of large messages.
         reader: an async client whose time-out allows for the wait.
         weights: the queues to read, each with its weight.
         wait: seconds to wait for a message where there is none.
@@ -82,6 +83,7 @@ class Fetcher:
     def __init__(
         self,
         redis: object,
+        large: object,
         reader: object,
         keys: QueueKeys,
         *,
@@ -92,6 +94,7 @@ class Fetcher:
         wait: float,
     ) -> None:
         self._redis = redis
+        self._large = cast("AsyncClient", large)
         self._reader = cast("AsyncClient", reader)
         self._keys = keys
         self._group = group
@@ -174,7 +177,7 @@ class Fetcher:
             return first
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = [stream for stream in self._keys.all_streams(self._order.next()) if stream not in self._suspects]
-        return await self._read(cast("AsyncClient", self._redis), streams, taken, "COUNT", count)
+        return await self._read(self._large, streams, taken, "COUNT", count)
 
     async def _read(
         self, client: AsyncClient, streams: Sequence[str], taken: "_Taken", *options: Value

@@ -9,10 +9,10 @@ from typing import Final, cast
 from redis.exceptions import NoScriptError
 
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
-from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery, Done
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
+from kiqstart.infrastructure.taskiq.streams.outage import may_pass, pause, reason
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
 logger = getLogger(__name__)
@@ -30,17 +30,26 @@ class Settler:
         group: the consumer group.
         options: how many dead letters are kept.
         result_ttl: seconds for which a result is kept; None for ever.
+        large: another client, for deliveries whose results are large.
     """
 
     def __init__(
-        self, redis: object, keys: QueueKeys, *, group: str, options: StreamOptions, result_ttl: float | None
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        group: str,
+        options: StreamOptions,
+        result_ttl: float | None,
+        large: object = None,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._group = group
         self._options = options
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
-        self._batches: Batches[Delivery, bool] = Batches(self, lambda one: len(one.result))
+        way = Settler(large, keys, group=group, options=options, result_ttl=result_ttl) if large is not None else None
+        self._batches: Batches[Delivery, bool] = Batches(self, _bytes_of, large_work=way)
 
     def settle(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
         """Apply the delivery's outcome and result.
@@ -67,8 +76,8 @@ class Settler:
         """Settle a batch again until Redis answers."""
         keys, arguments = self._call(items)
         tries = 0
-        while is_outage(error) or isinstance(error, NoScriptError):
-            if is_outage(error):
+        while may_pass(error) or isinstance(error, NoScriptError):
+            if may_pass(error):
                 tries += 1
                 if tries == _LOUD_TRIES:
                     logger.warning("Results wait for Redis, %d of them: %s", len(items), reason(error))
@@ -108,6 +117,11 @@ def _kind(delivery: Delivery) -> tuple[str, str, bool | Delivery]:
     """What may stand together: all of one stream that have simply ended, and each other one alone."""
     is_plain = delivery.outcome is DONE and not delivery.fields
     return delivery.stream, delivery.epoch, True if is_plain else delivery
+
+
+def _bytes_of(delivery: Delivery) -> int:
+    outcome = delivery.outcome
+    return len(delivery.result) + (0 if isinstance(outcome, Done) else len(outcome.message))
 
 
 def _outcome(delivery: Delivery) -> list[Value]:

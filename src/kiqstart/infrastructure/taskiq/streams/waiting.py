@@ -30,18 +30,21 @@ class ResultWaiter:
 
     Args:
         client: an async client, for looks.
+        large_client: another one, for results that are known to be large.
         connections: to the server that announces.
         keys: the queue's names.
     """
 
-    def __init__(self, client: object, connections: RedisConnections, keys: QueueKeys) -> None:
+    def __init__(self, client: object, large_client: object, connections: RedisConnections, keys: QueueKeys) -> None:
         self._client = cast("AsyncClient", client)
+        self._large_client = cast("AsyncClient", large_client)
         self._keys = keys
         self._subscription = connections.subscription(self)
         self._waiters: dict[str, list[asyncio.Future[bytes]]] = {}
         # In the order in which they were asked for; the values mean nothing.
         self._doubtful: dict[str, None] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._fetching: dict[str, asyncio.Task[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, task_id: str, timeout: float | None) -> bytes | None:  # noqa: ASYNC109  # None waits for ever
@@ -58,7 +61,7 @@ class ResultWaiter:
             if not result.done():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_SECONDS_FOR_THE_LAST_LOOK):
-                        await self._look_at([channel])
+                        await self._look_at([channel], self._client)
             return result.result() if result.done() else None
         finally:
             self._leave(channel, result)
@@ -71,16 +74,24 @@ class ResultWaiter:
         """A result is there; a large one has to be fetched."""
         if message:
             self._wake(channel, message)
-        else:
-            self._look_for(channel)
+        elif channel in self._waiters and channel not in self._fetching:
+            self._fetching[channel] = asyncio.create_task(self._fetch(channel), name="large result")
+
+    def reconnect(self) -> None:
+        """Leave a server that is no master now; it might announce nothing any more."""
+        self._subscription.reconnect()
 
     async def close(self) -> None:
         """Let the connection go."""
         if self._timer is not None:
             self._timer.cancel()
+        tasks = set(self._fetching.values())
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+            tasks.add(self._looking)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._subscription.aclose()
 
     def _enter(self, channel: str, result: "asyncio.Future[bytes]") -> None:
@@ -126,15 +137,23 @@ class ResultWaiter:
             while channels := list(islice(self._doubtful, _LOOKS_AT_ONCE)):
                 for channel in channels:
                     del self._doubtful[channel]
-                await self._look_at([channel for channel in channels if channel in self._waiters])
+                await self._look_at(
+                    [one for one in channels if one in self._waiters and one not in self._fetching], self._client
+                )
         finally:
             self._looking = None
 
-    async def _look_at(self, channels: Sequence[str]) -> None:
+    async def _fetch(self, channel: str) -> None:
+        try:
+            await self._look_at([channel], self._large_client)
+        finally:
+            del self._fetching[channel]
+
+    async def _look_at(self, channels: Sequence[str], client: "AsyncClient") -> None:
         if not channels:
             return
         try:
-            values = cast("list[bytes | None]", await self._client.execute_command("MGET", *channels))
+            values = cast("list[bytes | None]", await client.execute_command("MGET", *channels))
         except Exception as error:  # noqa: BLE001  # handed to those who wait
             if not is_outage(error):
                 self._fail(channels, error)
