@@ -22,11 +22,16 @@ async def _close_nothing(_: object) -> None:
     """For what needs no closing."""
 
 
+class InheritedLoopError(RuntimeError):
+    """A forked child goes on with its parent's event loop, which cannot be shared."""
+
+
 class LoopLocal(Generic[Resource]):
     """Makes a resource for each event loop that asks for one, and closes it when the loop ends.
 
     A loop ends with `loop.shutdown_asyncgens()`, which `asyncio.run`, asgiref and pytest-asyncio call. If it is closed
-    without, its sockets are closed once another loop asks. A forked child makes its own, also in its parent's loop.
+    without, its sockets are closed once another loop asks. A forked child makes its own, also in its parent's loop if
+    that is asyncio's: uvloop's would share more with the parent than sockets, and both would crash.
 
     Args:
         make: makes one, in the running event loop.
@@ -39,7 +44,7 @@ class LoopLocal(Generic[Resource]):
         self._make = make
         self._close = close
         self._held: dict[asyncio.AbstractEventLoop, _Held[Resource]] = {}
-        self._inherited: list[object] = []
+        self._inherited: dict[asyncio.AbstractEventLoop, _Held[Resource]] = {}
         tell_of_forks(self)
 
     def __len__(self) -> int:
@@ -50,6 +55,7 @@ class LoopLocal(Generic[Resource]):
 
         Raises:
             RuntimeError: no event loop is running.
+            InheritedLoopError: this is a forked child in its parent's loop, which is uvloop's.
         """
         loop = asyncio.get_running_loop()
         held = self._held.get(loop)
@@ -68,13 +74,17 @@ class LoopLocal(Generic[Resource]):
 
     def after_fork(self) -> None:
         """Begin with nothing; what the parent has stays as it is."""
-        self._inherited.append(self._held)
+        self._inherited |= self._held
         self._held = {}
 
     def _make_for(self, loop: asyncio.AbstractEventLoop) -> Resource:
         for other in [one for one in list(self._held) if one.is_closed()]:
             if self._held.pop(other, None) is not None:
                 close_sockets_of(other)
+        if loop in self._inherited and not isinstance(loop, asyncio.BaseEventLoop):
+            raise InheritedLoopError(
+                "this process was forked, and its event loop is its parent's: begin one of its own, as asyncio.run() does"
+            )
         resource = self._make()
         ending = self._until_the_loop_ends(loop, resource)
         # The loop learns of a generator when it begins, and ends it at its own end.

@@ -30,6 +30,7 @@ _LARGE: Final = 16_384
 # a connection is given up only when it was still silent after several further turns.
 _FURTHER_TURNS: Final = 5
 _SECONDS_BETWEEN_TURNS: Final = 0.02
+_CLOSED: Final = "the client is closed"
 _INHERITED: Final = "this connection is the parent's of this process, which was forked while it was in use"
 
 
@@ -136,6 +137,7 @@ class RedisPipeline:
             self._backlog.append((packed, answer))
             if self._connecting is None:
                 self._connecting = asyncio.create_task(self._connect(), name="redis connection")
+                self._connecting.add_done_callback(self._after_connecting)
         else:
             protocol.send(packed, answer)
             if self._timer is None:
@@ -168,12 +170,10 @@ class RedisPipeline:
 
     async def aclose(self) -> None:
         """Let the connection go; answers that are outstanding become errors."""
-        error = RedisConnectionError("the client is closed")
+        error = RedisConnectionError(_CLOSED)
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
-            # It may not have had the time to begin.
-            self._connecting = None
         self._fail_backlog(error)
         if self._timer is not None:
             self._timer.cancel()
@@ -198,6 +198,12 @@ class RedisPipeline:
                 protocol.send(command, answer)
         if self._timer is None:
             self._set_timer(self._timeout)
+
+    def _after_connecting(self, connecting: asyncio.Task[None]) -> None:
+        # An event loop that ends cancels all that runs in it; this may not even have had the time to begin.
+        if connecting.cancelled():
+            self._connecting = None
+            self._fail_backlog(RedisConnectionError(_CLOSED))
 
     def _tell_of_demotion(self) -> None:
         if self.on_demoted is not None:

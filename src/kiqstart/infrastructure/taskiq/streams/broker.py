@@ -13,7 +13,7 @@ from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessag
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.redis.forks import tell_of_forks
-from kiqstart.infrastructure.redis.loop_local import LoopLocal
+from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLocal
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
@@ -28,6 +28,7 @@ from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
 from kiqstart.infrastructure.taskiq.streams.results import ANNOUNCE, StreamResultBackend, encode_failure
+from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 from kiqstart.infrastructure.taskiq.task import Task
 
 logger = getLogger(__name__)
@@ -150,8 +151,15 @@ class StreamBroker(AsyncBroker):
 
     @property
     def connection(self) -> Connection:
-        """What this event loop has of Redis."""
-        return self._per_loop.get()
+        """What this event loop has of Redis.
+
+        Raises:
+            SendFailedError: this is a forked child in its parent's event loop, which is uvloop's.
+        """
+        try:
+            return self._per_loop.get()
+        except InheritedLoopError as error:
+            raise SendFailedError(problem=str(error)) from None
 
     @property
     def dead_letters(self) -> DeadLetters:
