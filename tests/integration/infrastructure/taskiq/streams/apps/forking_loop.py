@@ -55,15 +55,16 @@ def main() -> None:
     try:
         loop.run_until_complete(send("parent" if child else "child"))
     except SendTaskError as error:
-        print(error, flush=True)
+        sys.stdout.write(f"{error}\n")
     if not child:
         if sys.argv[4] == "close":
             loop.run_until_complete(broker.shutdown())
             loop.run_until_complete(loop.shutdown_asyncgens())
             loop.close()
+        sys.stdout.flush()
         os._exit(0)
     _, status = os.waitpid(child, 0)
-    print(before == loop.run_until_complete(connections()))
+    sys.stdout.write(f"{before == loop.run_until_complete(connections())}\n")
     for waiter in asyncio.all_tasks(loop):
         waiter.cancel()
     loop.run_until_complete(loop.shutdown_asyncgens())
