@@ -83,7 +83,7 @@ class LoopLocal(Generic[Resource]):
                 close_sockets_of(other)
         if loop in self._inherited and not isinstance(loop, asyncio.BaseEventLoop):
             raise InheritedLoopError(
-                "this process was forked and its event loop is its parent's: begin one of its own, as asyncio.run() does"
+                "this process was forked, its event loop is its parent's: begin one of its own, as asyncio.run() does"
             )
         resource = self._make()
         ending = self._until_the_loop_ends(loop, resource)
