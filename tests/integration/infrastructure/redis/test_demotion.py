@@ -5,9 +5,11 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError, ResponseError
+from tests.integration.infrastructure.redis.pipelines import pipeline_to
 from tests.integration.infrastructure.redis.servers import ESCAPED_PASSWORD, PASSWORD, Server, make_server, running
 from tests.network.relay import Relay, Streams, relaying
 
@@ -45,7 +47,7 @@ class Address(Relay):
 
         def ask() -> list[bytes]:
             with self.master.client() as client:
-                return list(client.scan_iter())
+                return cast("list[bytes]", client.keys())
 
         return await asyncio.to_thread(ask)
 
@@ -66,8 +68,7 @@ async def address(pair: tuple[Server, Server], tmp_path_factory: pytest.TempPath
 
 
 async def test_a_pipeline_connects_anew(address: Address) -> None:
-    client = RedisConnections(address.url).pipeline(timeout=3.0)
-    try:
+    async with pipeline_to(address.url) as client:
         await client.execute_command("SET", "old", 1)
         address.fail_over()
         asked = [client.execute_command("SET", "new", 1), client.execute_command("GET", "new")]
@@ -76,21 +77,16 @@ async def test_a_pipeline_connects_anew(address: Address) -> None:
         await asyncio.sleep(0)
         assert await client.execute_command("SET", "new", 1) == b"OK"
         assert await address.keys() == [b"new"]
-    finally:
-        await client.aclose()
 
 
 async def test_a_pipeline_connects_anew_where_a_script_is_refused(address: Address) -> None:
-    client = RedisConnections(address.url).pipeline(timeout=3.0)
-    try:
+    async with pipeline_to(address.url) as client:
         await client.execute_command("PING")
         address.fail_over()
         with pytest.raises(ResponseError, match="read only"):
             await client.eval("return redis.call('SET', KEYS[1], 1)", 1, "new")
         await asyncio.sleep(0)
         assert await client.execute_command("SET", "new", 1) == b"OK"
-    finally:
-        await client.aclose()
 
 
 async def test_a_pool_replaces_all_of_its_connections(address: Address) -> None:

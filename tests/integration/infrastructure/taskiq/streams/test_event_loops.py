@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import redis
@@ -73,7 +73,7 @@ def test_a_loop_that_ends_takes_its_connections_along(
             way(send_and_look, loop_factory)
         # Not a file that stays, and no complaint: here, every warning is an error.
         assert open_files() <= before
-        assert cast("int", observer.xlen(sync_broker.keys.name)) == TIMES + 1
+        assert observer.xlen(sync_broker.keys.name) == TIMES + 1
 
 
 # asyncio and uvloop complain of what such a program forgets.
