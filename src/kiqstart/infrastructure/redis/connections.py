@@ -40,9 +40,14 @@ from kiqstart.infrastructure.redis.raw_connection import (
 )
 from kiqstart.infrastructure.redis.routes import ClusterRoute, Route, SentinelRoute, ServerRoute
 from kiqstart.infrastructure.redis.subscription import Listener, Subscription
-from kiqstart.infrastructure.redis.url import InvalidRedisUrlError, parse_redis_url
+from kiqstart.infrastructure.redis.url import (
+    InvalidRedisOptionError,
+    InvalidRedisUrlError,
+    check_keywords,
+    parse_redis_url,
+)
 
-__all__ = ["InvalidRedisUrlError", "RedisConnections", "RedisPipeline"]
+__all__ = ["InvalidRedisOptionError", "InvalidRedisUrlError", "RedisConnections", "RedisPipeline"]
 
 _MAX_CONNECTIONS: Final = 100
 # redis-py gives a command and its answer a single span each, however much of them has moved.
@@ -65,9 +70,12 @@ class RedisConnections:
         connect_timeout: seconds to wait for a connection, and for a Sentinel's answer.
         max_connections: of one client, to each node of a cluster; None: 100. A client that would need more raises
             redis-py's MaxConnectionsError.
-        options: further arguments of redis-py's connections, such as `client_name`; those in the URL win.
+        options: further arguments of redis-py's connections: `client_name`, `username`, `password`,
+            `credential_provider`, `driver_info`, `health_check_interval` (seconds without a command after which a
+            connection is tried with a PING; 0: never) and `ssl_…`; those in the URL win.
 
     Raises:
+        InvalidRedisOptionError: one line: an argument is not known, or does not fit.
         InvalidRedisUrlError: one line with what is wrong with the URL and how to write it.
     """
 
@@ -77,7 +85,7 @@ class RedisConnections:
         self._url = parse_redis_url(url)
         self._connect_timeout = connect_timeout
         self.max_connections = max_connections or _MAX_CONNECTIONS
-        self._options: dict[str, Any] = {**options, **self._url.options}
+        self._options: dict[str, Any] = {**check_keywords(options, self._url), **self._url.options}
 
     def __repr__(self) -> str:
         return f"RedisConnections({self.address!r})"
@@ -99,7 +107,7 @@ class RedisConnections:
             timeout: seconds to wait for an answer, above the longest BLOCK; None: for ever.
         """
         arguments = self._arguments(timeout=timeout, retry=AsyncRetry(NoBackoff(), 0))
-        arguments["health_check_interval"] = _HEALTH_CHECK_INTERVAL
+        arguments.setdefault("health_check_interval", _HEALTH_CHECK_INTERVAL)
         url = self._url
         if url.kind == "cluster":
             return AsyncCluster(url.nodes, tls=url.tls, **arguments)
@@ -201,8 +209,6 @@ class RedisConnections:
 
     def _arguments(self, *, timeout: float | None, retry: AsyncRetry | Retry) -> dict[str, Any]:
         arguments: dict[str, Any] = {
-            "username": self._url.username,
-            "password": self._url.password,
             "socket_timeout": timeout,
             "socket_connect_timeout": self._connect_timeout,
             "retry": retry,
@@ -210,6 +216,8 @@ class RedisConnections:
             "max_connections": self.max_connections,
             **self._options,
         }
+        if self._url.username or self._url.password:
+            arguments |= {"username": self._url.username, "password": self._url.password}
         if not self._url.path:
             arguments |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive_options()}
         return arguments
@@ -219,6 +227,7 @@ class RedisConnections:
             **self._arguments(timeout=self._connect_timeout, retry=retry),
             "username": self._url.sentinel_username,
             "password": self._url.sentinel_password,
+            "credential_provider": None,
         }
 
 

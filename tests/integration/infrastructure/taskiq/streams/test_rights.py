@@ -20,15 +20,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
 
 def set_user(server: Server, name: str, *rules: str) -> str:
     """Make a user anew, and give the URL with which it comes."""
-    with server.client() as client:
-        client.execute_command("ACL", "SETUSER", name, "reset", "on", ">pw", *rules)
+    server.ask("ACL", "SETUSER", name, "reset", "on", ">pw", *rules)
     return f"redis://{name}:pw@127.0.0.1:{server.port}/0"
 
 
 def change_password(server: Server, name: str, password: str) -> None:
-    with server.client() as client:
-        client.execute_command("ACL", "SETUSER", name, "resetpass", f">{password}")
-        client.execute_command("CLIENT", "KILL", "USER", name)
+    server.ask("ACL", "SETUSER", name, "resetpass", f">{password}")
+    server.ask("CLIENT", "KILL", "USER", name)
 
 
 async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_sends_say_so_at_once(
