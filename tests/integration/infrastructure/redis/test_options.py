@@ -1,7 +1,7 @@
 """What a user may say of connections beside where Redis is: with every client of every kind of Redis."""
 
 import asyncio
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from redis.credentials import UsernamePasswordCredentialProvider
@@ -10,7 +10,7 @@ from tests.integration.infrastructure.redis.servers import PASSWORD, Server
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
 
-OPTIONS: list[dict[str, object]] = [
+OPTIONS: list[dict[str, Any]] = [
     {"client_name": "my-app"},
     {"health_check_interval": 0.001},
     {"health_check_interval": 0},
@@ -48,8 +48,8 @@ async def tries_every_client(connections: RedisConnections) -> None:
         thread.close()
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "-".join(options))
-async def test_what_may_be_said_works_with_every_client(url: str, options: dict[str, object]) -> None:
+@pytest.mark.parametrize("options", OPTIONS, ids="-".join)
+async def test_what_may_be_said_works_with_every_client(url: str, options: dict[str, Any]) -> None:
     await tries_every_client(RedisConnections(url, **options))
 
 
@@ -60,7 +60,7 @@ async def test_what_may_stand_in_the_url_works_with_every_client(url: str, query
 
 @pytest.mark.parametrize("way", ["password", "credential_provider"])
 async def test_a_password_may_stand_beside_the_url(server: Server, way: str) -> None:
-    secret = PASSWORD if way == "password" else UsernamePasswordCredentialProvider(password=PASSWORD)
+    secret: Any = PASSWORD if way == "password" else UsernamePasswordCredentialProvider(password=PASSWORD)
     await tries_every_client(RedisConnections(f"redis://127.0.0.1:{server.port}/3", **{way: secret}))
 
 

@@ -1,6 +1,7 @@
 """What a Redis URL may say, and what a wrong one is answered with."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -137,7 +138,7 @@ def test_an_address_names_the_place_and_no_password(url: str, address: str) -> N
         (
             "redis://h",
             {"socket_timeout": 1},
-            "take no argument socket_timeout: timeouts and retries are kiqstart's own",
+            "no argument socket_timeout: timeouts and retries are kiqstart's own",
         ),
         ("redis://h", {"lib_name": "x"}, "take no argument lib_name: it is none of client_name, "),
         ("redis://h", {"ssl_ca_certs": "x"}, "the argument ssl_ca_certs is for TLS: write rediss:// in the URL"),
@@ -147,7 +148,7 @@ def test_an_address_names_the_place_and_no_password(url: str, address: str) -> N
         ("redis://:hunter2@h", {"credential_provider": object()}, "and a user or password in the URL: choose one"),
     ],
 )
-def test_a_wrong_argument_is_answered_in_one_line(url: str, options: dict[str, object], complaint: str) -> None:
+def test_a_wrong_argument_is_answered_in_one_line(url: str, options: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidRedisOptionError) as caught:
         RedisConnections(url, **options)
     text = str(caught.value)
