@@ -34,6 +34,7 @@ class QueueKeys:
         self.uniques = f"{self._base}:unique"
         self.janitor = f"{self._base}:janitor"
         self.schedules = f"{self._base}:schedules"
+        self.probe = f"{self._base}:probe"
         self._results = results or f"{self._base}:result"
 
     @property
@@ -79,3 +80,9 @@ class QueueKeys:
 
     def _is_default(self, queue: str) -> bool:
         return queue in (DEFAULT_QUEUE, self.name)
+
+
+def pattern_of(key: str) -> str:
+    """What an ACL calls a key and all that share its hash tag: `{name}*`; without a tag, the key itself."""
+    tag = _HASH_TAG.search(key)
+    return key if tag is None else f"{key[: tag.end()]}*"
