@@ -4,6 +4,7 @@ import asyncio
 import re
 import time
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -39,15 +40,25 @@ def set_user(server: Server, name: str, *rules: str) -> str:
     return f"redis://{name}:pw@127.0.0.1:{server.port}/0"
 
 
-def change_password(server: Server, name: str, password: str) -> None:
-    server.ask("ACL", "SETUSER", name, "resetpass", f">{password}")
-    server.ask("CLIENT", "KILL", "USER", name)
+@contextmanager
+def another_password(server: Server, user: str) -> Generator[None]:
+    """For the block, a user has another password, or one at all where it had none."""
+    change = ("resetpass", ">other") if user == "app" else (">other",)
+    server.ask("ACL", "SETUSER", user, *change)
+    server.password = "other" if user == "default" else None
+    server.ask("CLIENT", "KILL", "USER", user)
+    yield
+    server.ask("ACL", "SETUSER", user, *(("resetpass", ">pw") if user == "app" else ("nopass",)))
+    server.password = None
+    server.ask("CLIENT", "KILL", "USER", user)
 
 
+@pytest.mark.parametrize(("user", "complaint"), [("app", "username-password pair"), ("default", "asks for a password")])
 async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_sends_say_so_at_once(
-    server: Server, queue_name: str
+    server: Server, queue_name: str, user: str, complaint: str
 ) -> None:
-    brokers = Brokers(set_user(server, "app", "~*", "&*", "+@all"), queue_name)
+    url = set_user(server, "app", "~*", "&*", "+@all") if user == "app" else f"redis://127.0.0.1:{server.port}/0"
+    brokers = Brokers(url, queue_name)
     broker = brokers()
     runs: list[int] = []
     may_end = asyncio.Event()
@@ -62,16 +73,15 @@ async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_
         sent = [await task.kiq(number=number) for number in range(5)]
         while len(runs) < 5:  # noqa: ASYNC110  # the tasks begin at once
             await asyncio.sleep(0.01)
-        change_password(server, "app", "other")
-        may_end.set()
-        began = time.monotonic()
-        with pytest.raises(SendFailedError) as caught:
-            await task.kiq(number=9)
-        assert time.monotonic() - began < 1
-        assert "username-password pair" in str(caught.value)
-        assert "\n" not in str(caught.value)
-        await asyncio.sleep(0.5)
-        change_password(server, "app", "pw")
+        with another_password(server, user):
+            may_end.set()
+            began = time.monotonic()
+            with pytest.raises(SendFailedError) as caught:
+                await task.kiq(number=9)
+            assert time.monotonic() - began < 1
+            assert complaint in str(caught.value)
+            assert "\n" not in str(caught.value)
+            await asyncio.sleep(0.5)
         results = [await one.wait_result(timeout=10) for one in sent]
     assert [one.return_value for one in results] == [0, 1, 2, 3, 4]
     assert sorted(runs) == [0, 1, 2, 3, 4]
