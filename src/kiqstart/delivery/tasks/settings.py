@@ -6,6 +6,7 @@ from typing import Final
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 
 _QUEUE: Final = re.compile(r"([A-Za-z0-9_.-]+)(?::([1-9][0-9]{0,5}))?")
@@ -19,7 +20,7 @@ class TasksSettings(BaseSettings):
     key_prefix: str = Field(
         default="kiqstart",
         pattern=r"^[A-Za-z0-9_.:-]+$",
-        description="What every key in Redis begins with: letters, digits and _ . : - only. "
+        description="What every key in Redis begins with, in braces: {kiqstart}. Letters, digits and _ . : - only. "
         "Services that share a Redis need one each.",
     )
     result_ttl: int = Field(default=3600, gt=0, description="Seconds for which a result is kept.")
@@ -84,6 +85,11 @@ class TasksSettings(BaseSettings):
     def results(self) -> str:
         """Prefix of the keys of results and progress."""
         return f"{{{self.key_prefix}}}:result"
+
+    @property
+    def keys(self) -> QueueKeys:
+        """All names in Redis."""
+        return QueueKeys(self.queue, results=self.results)
 
     @property
     def weights(self) -> dict[str, int]:

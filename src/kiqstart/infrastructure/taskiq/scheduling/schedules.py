@@ -1,14 +1,13 @@
 """Schedules as those who ask for them see them: added, removed, paused, sent now, and looked at."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
-from weakref import WeakKeyDictionary
 
 from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
 
+from kiqstart.infrastructure.redis.loop_local import LoopLocal
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.kicker import held_by
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError, as_taskiq, definition_of
@@ -56,7 +55,9 @@ class Schedules:
     def __init__(self, broker: AsyncBroker, store: ScheduleStore) -> None:
         self._broker = broker
         self._store = store
-        self._adding: WeakKeyDictionary[asyncio.AbstractEventLoop, Batches[ScheduledTask, None]] = WeakKeyDictionary()
+        self._adding: LoopLocal[Batches[ScheduledTask, None]] = LoopLocal(
+            lambda: Batches(SimpleWork(self._add_batch), lambda one: len(repr(one)))
+        )
 
     async def add(self, schedule: ScheduledTask) -> None:
         """Add a schedule, or change the one that has its id.
@@ -68,10 +69,7 @@ class Schedules:
             InvalidTaskArgumentsError: its task does not take these arguments.
             RedisError: Redis is away for longer than the broker's send deadline.
         """
-        loop = asyncio.get_running_loop()
-        if loop not in self._adding:
-            self._adding[loop] = Batches(SimpleWork(self._add_batch), lambda one: len(repr(one)))
-        await self._adding[loop].add(schedule)
+        await self._adding.get().add(schedule)
 
     async def remove(self, name: str) -> None:
         """Remove a schedule that was added.

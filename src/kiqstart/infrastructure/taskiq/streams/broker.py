@@ -7,12 +7,13 @@ from functools import partial
 from logging import getLogger
 from types import MappingProxyType
 from typing import Any, Final, Self
-from weakref import WeakKeyDictionary
 
 import taskiq.receiver
 from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessage, TaskiqResult
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
+from kiqstart.infrastructure.redis.forks import tell_of_forks
+from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLocal
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
 from kiqstart.infrastructure.taskiq.streams.cancellation import Canceller, CancelOutcome
@@ -29,6 +30,7 @@ from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
 from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
+from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 from kiqstart.infrastructure.taskiq.task import Task
 
 logger = getLogger(__name__)
@@ -111,10 +113,12 @@ class StreamBroker(AsyncBroker):
             )
         self._weights = dict(queues)
         self._result_ttl = result_ttl
-        self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
+        self._per_loop = LoopLocal(lambda: Connection(self.connections, self.keys, self.options), Connection.close)
         self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
         self._consumer: StreamConsumer | None = None
+        self._inherited: StreamConsumer | None = None
         self._registering = asyncio.Lock()
+        tell_of_forks(self)
         self._is_worker = False
         self.suspect_rule = SuspectRule.ONE
         self.decorator_class = Task
@@ -151,11 +155,15 @@ class StreamBroker(AsyncBroker):
 
     @property
     def connection(self) -> Connection:
-        """What this event loop has of Redis."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._per_loop:
-            self._per_loop[loop] = Connection(self.connections, self.keys, self.options)
-        return self._per_loop[loop]
+        """What this event loop has of Redis.
+
+        Raises:
+            SendFailedError: this is a forked child in its parent's event loop, which is uvloop's.
+        """
+        try:
+            return self._per_loop.get()
+        except InheritedLoopError as error:
+            raise SendFailedError(problem=str(error)) from None
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -168,9 +176,16 @@ class StreamBroker(AsyncBroker):
             await self._consumer.stop()
             self._consumer = None
         await super().shutdown()
-        connection = self._per_loop.pop(asyncio.get_running_loop(), None)
+        connection = self._per_loop.peek()
         if connection is not None:
-            await connection.close()
+            await connection.sender.drain()
+        await self._per_loop.close()
+
+    def after_fork(self) -> None:
+        """In a child: what the parent has in hand as a worker is the parent's to give back."""
+        self._inherited = self._consumer
+        self._consumer = None
+        self._registering = asyncio.Lock()
 
     async def kick(self, message: BrokerMessage) -> None:
         """Send a message, once, through an outage of up to `send_deadline` seconds.

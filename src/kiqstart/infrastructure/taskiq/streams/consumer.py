@@ -53,9 +53,10 @@ class Closable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsumerClients:
-    """The connections of a worker: for scripts, for reads that wait, and for the lease's thread."""
+    """The connections of a worker: for scripts, for large ones, for reads that wait, and for the lease's thread."""
 
     scripts: object
+    large_scripts: object
     reader: Closable
     thread: object
 
@@ -95,9 +96,12 @@ class StreamConsumer:
         self.in_hand = DeliveriesInHand()
         self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD)
         self.overruns = Overruns(grace=options.overrun_grace, replace=options.replace_overrun)
-        self._settler = Settler(clients.scripts, keys, group=group, options=options, result_ttl=result_ttl)
+        self._settler = Settler(
+            clients.scripts, keys, group=group, options=options, result_ttl=result_ttl, large=clients.large_scripts
+        )
         self._fetcher = Fetcher(
             clients.scripts,
+            clients.large_scripts,
             clients.reader,
             keys,
             group=group,

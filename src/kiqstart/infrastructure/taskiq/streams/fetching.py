@@ -88,6 +88,7 @@ class Fetcher:
 
     Args:
         redis: an async client for scripts.
+        large: another one, for reads of large messages.
         reader: an async client whose time-out allows for the wait.
         weights: the queues to read, each with its weight.
         wait: seconds to wait for a message where there is none.
@@ -98,6 +99,7 @@ class Fetcher:
     def __init__(
         self,
         redis: object,
+        large: object,
         reader: object,
         keys: QueueKeys,
         *,
@@ -110,6 +112,7 @@ class Fetcher:
         fleet: Callable[[], int],
     ) -> None:
         self._redis = redis
+        self._large = cast("AsyncClient", large)
         self._reader = cast("AsyncClient", reader)
         self._keys = keys
         self._group = group
@@ -249,7 +252,7 @@ class Fetcher:
                 break
             taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
             room = count - len(deliveries)
-            deliveries += await self._read(cast("AsyncClient", self._redis), [stream], taken, "COUNT", room)
+            deliveries += await self._read(self._large, [stream], taken, "COUNT", room)
         return deliveries
 
     async def _read(
