@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, replace
+from uuid import uuid4
 
 from redis.exceptions import ConnectionError as LostConnectionError
 from taskiq import InMemoryBroker
@@ -12,9 +13,10 @@ from tests.integration.infrastructure.taskiq.scheduling.scenarios import SPAN, E
 from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.firing import Answer, FireScript
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import to_ms
 from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
-from kiqstart.infrastructure.taskiq.scheduling.store import Answer, Entry, Firing, ScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.store import Entry, ScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
 
 Store = Callable[[Callable[[], int]], ScheduleStore]
@@ -35,12 +37,12 @@ class Faults:
 def faulty(store: ScheduleStore, faults: Faults) -> ScheduleStore:
     """The store, as one scheduler reaches it."""
 
-    async def fire(firings: Sequence[Firing]) -> list[Answer]:
+    async def fire(script: FireScript) -> list[Answer]:
         faults.is_at_fire.set()
         await faults.thawed.wait()
         if faults.loses_request:
             raise LostConnectionError("the request is lost")
-        answers = await store.fire(firings)
+        answers = await store.fire(script)
         if faults.loses_answer:
             raise LostConnectionError("the answer is lost")
         return answers
@@ -222,7 +224,7 @@ class World:
             done = min(now, plan.times[0] - 1) if len(plan.times) == 1 else now
             due = plan.next_after(done)
             name = plan.definition.name
-            await self._store.add([Entry(name=name, data=plan.definition.dump(), due_ms=due)])
+            await self._store.add([Entry(name=name, data=plan.definition.dump(), due_ms=due)], script=uuid4().hex)
             expected.kept[name] = Kept(plan, done, is_dynamic=True)
             return
         if not expected.kept:

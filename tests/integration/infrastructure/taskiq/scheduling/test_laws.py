@@ -72,8 +72,7 @@ async def obey_in_redis(scenario: Scenario, redis_url: str, key_prefix: str) -> 
         async def empty() -> None:
             entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(keys.name))
             sent.extend(json.loads(fields[b"data"])["task_id"] for _, fields in entries)
-            names = ("", ":due", ":last", ":table", ":table:names", ":paused", ":aside", ":schedulers", ":looked")
-            await redis.delete(keys.name, *(f"{keys.schedules}{name}" for name in names))
+            await redis.delete(keys.name, *cast("list[bytes]", await redis.keys(f"{keys.schedules}*")))
 
         world = World(scenario, store, empty)
         await world.run()

@@ -8,7 +8,8 @@ from taskiq import InMemoryBroker, TaskiqMessage, TaskiqMiddleware
 
 from kiqstart.infrastructure.taskiq.scheduling.attempts import Attempts
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
-from kiqstart.infrastructure.taskiq.scheduling.store import DueSchedule, Firing, Outcome
+from kiqstart.infrastructure.taskiq.scheduling.due import DueSchedule
+from kiqstart.infrastructure.taskiq.scheduling.firing import Firing, Outcome
 from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
 
 NOW = 1_777_593_600_000
@@ -149,12 +150,11 @@ async def test_what_the_store_refuses_is_given_up_at_the_deadline(attempts: Atte
             (firing,) = await attempts.firings([ILL], NOW + 50)
 
 
-async def test_what_cannot_be_read_is_told_and_tried_no_more(
-    attempts: Attempts, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_cannot_be_read_is_told_apart_and_tried_no_more(attempts: Attempts) -> None:
     broken = DueSchedule(name="broken", due_ms=NOW, data=b"no JSON")
     assert names(await attempts.firings([broken, SOUND], NOW)) == ["sound-daily"]
-    assert attempts.unreadable == [broken]
-    assert "Schedule broken cannot be read and is set aside" in caplog.text
+    ((skipped, problem),) = attempts.unreadable.values()
+    assert skipped == broken
+    assert problem.startswith("Invalid JSON")
     await attempts.firings([], NOW)
-    assert attempts.unreadable == []
+    assert attempts.unreadable == {}
