@@ -40,6 +40,9 @@ class _Attempt:
     is_offered: bool = False
     """Whether what was made was given out: where it comes to nothing, it is made anew."""
     problem: str = ""
+    """What was told last."""
+    has_failed: bool = False
+    """Whether that is a failure, and not only an outage of the store."""
     is_given_up: bool = False
 
 
@@ -87,7 +90,7 @@ class Attempts:
         attempt = self._attempts.get(firing.due.name)
         if attempt is not None:
             self._report(attempt, problem)
-            attempt.began = None
+            attempt.began, attempt.has_failed = None, False
 
     def forget(self, name: str) -> None:
         """A schedule is another one than was thought."""
@@ -124,7 +127,7 @@ class Attempts:
         else:
             is_old = attempt.is_offered or for_ms - attempt.made_for_ms > _STALE_MS
             is_old = is_old and not attempt.is_awaited
-            is_new = attempt.work.done() and (bool(attempt.problem) or is_old)
+            is_new = attempt.work.done() and (attempt.has_failed or is_old)
             if is_new:
                 attempt.work, attempt.made_for_ms = self._work(due, for_ms), for_ms
                 attempt.is_offered = False
@@ -171,7 +174,7 @@ class Attempts:
             # A middleware may raise a CancelledError of its own.
             error = CancelledError() if attempt.work.cancelled() else attempt.work.exception()
             if error is None:
-                if not self._is_over(attempt) or not attempt.problem:
+                if not self._is_over(attempt) or not attempt.has_failed:
                     attempt.is_offered = True
                     return attempt.work.result()
             elif isinstance(error, UnreadableScheduleError):
@@ -190,7 +193,7 @@ class Attempts:
     def _report(self, attempt: _Attempt, problem: str) -> None:
         if problem != attempt.problem:
             logger.error("Schedule %s cannot be sent, trying again: %s", one_line(attempt.due.name), one_line(problem))
-        attempt.problem = problem
+        attempt.problem, attempt.has_failed = problem, True
 
     def _give_up(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
         due = attempt.due

@@ -25,7 +25,6 @@ _READ_AGAIN: Final = 100
 _SECONDS_FOR_OTHERS: Final = 600.0
 # How many are remembered as told; one that newer schedulers send would be told with each of its times.
 _REMEMBERED: Final = 10_000
-_TOO_LARGE: Final = f"it has more than {LARGEST} bytes"
 
 
 @dataclass(kw_only=True)
@@ -130,19 +129,20 @@ class Backlog:
         old = [one for one in first if now - one.read_at > _SECONDS_KNOWN]
         for one, data in zip(old, await self._store.definitions([one.mark.name for one in old]), strict=False):
             self.forget(one.mark.name)
-            if data is not None and sha1(data) == one.sha1:
+            if data is not None and _sha1(data) == one.sha1:
                 one.read_at = now
                 self._known[one.mark.name] = one
             elif data is not None:
                 self._take_in(one.mark, data, now)
 
-    def _take_in(self, mark: DueMark, data: bytes, now: float) -> None:
-        schedule = DueSchedule(name=mark.name, due_ms=mark.due_ms, score=mark.score, data=data)
-        known = _Known(mark=mark, sha1=sha1(data), read_at=now, schedule=schedule)
+    def _take_in(self, mark: DueMark, data: bytes | int, now: float) -> None:
+        known = _Known(mark=mark, sha1=_sha1(data), read_at=now, schedule=None)
         self.forget(mark.name)
         self._known[mark.name] = known
-        if not data:
-            self._skip(known, _TOO_LARGE)
+        if isinstance(data, int):
+            self._skip(known, f"it has {data} bytes, of which {LARGEST} are possible")
+        else:
+            known.schedule = DueSchedule(name=mark.name, due_ms=mark.due_ms, score=mark.score, data=data)
 
     def _skip(self, known: _Known, problem: str) -> None:
         known.schedule, known.unreadable_since = None, self._clock.steady()
@@ -154,3 +154,7 @@ class Backlog:
         if len(self._told) >= _REMEMBERED:
             self._told.clear()
         self._told[name] = known.sha1
+
+
+def _sha1(data: bytes | int) -> str:
+    return sha1(b"" if isinstance(data, int) else data)

@@ -72,7 +72,7 @@ class MemoryScheduleStore:
         due = [DueMark(name=name, due_ms=time) for time, name in sorted(times) if time <= latest]
         return DuePage(marks=due[start : start + limit], is_last=len(due) <= start + limit)
 
-    async def definitions(self, names: Sequence[str]) -> list[bytes | None]:
+    async def definitions(self, names: Sequence[str]) -> list[bytes | int | None]:
         """All of them."""
         return [self._kept[name].schedule.data if name in self._kept else None for name in names]
 

@@ -96,13 +96,13 @@ class RedisScheduleStore:
         """The same script."""
         return (await self._look(str(now_ms), b"", start, limit)).page
 
-    async def definitions(self, names: Sequence[str]) -> list[bytes | None]:
+    async def definitions(self, names: Sequence[str]) -> list[bytes | int | None]:
         """One script, which reads little more than 4 MiB."""
         if not names:
             return []
         limits: list[Value] = [_BYTES_OF_DEFINITIONS, LARGEST]
         found = await _READ(self._redis, [self._names.definitions], [*limits, *map(raw, names)])
-        return cast("list[bytes | None]", found)
+        return cast("list[bytes | int | None]", found)
 
     async def leave(self, scheduler: str) -> None:
         """Remove its heartbeat."""

@@ -133,10 +133,10 @@ class ScheduleStore(Protocol):
         """What is due or soon will be at `now_ms`, without the first `start` schedules."""
         ...
 
-    async def definitions(self, names: Sequence[str]) -> list[bytes | None]:
+    async def definitions(self, names: Sequence[str]) -> list[bytes | int | None]:
         """Definitions of the first ones of some schedules, as many as can be read at once, at least one.
 
-        None: there is none. b"": it is larger than `LARGEST`.
+        None: there is none. A number: it has so many bytes, more than `LARGEST`.
         """
         ...
 
@@ -197,7 +197,7 @@ class ScheduleStore(Protocol):
 
         Args:
             mark: where it was due.
-            sha1: of its definition, as `definitions` gave it; '': there is none.
+            sha1: of its definition, or of b"" where that is too large; '': there is none.
 
         Returns:
             False where too many are kept there, None where it is due at another time or has another definition.

@@ -74,6 +74,7 @@ class Ticker:
         self._looked_ms: int | None = None
         self._due_ms: dict[str, int] = {}
         self._lost_since: float | None = None
+        self._is_restored = False
         # A store that knows only earlier tables than this one was restored.
         self._number = 0
 
@@ -133,11 +134,8 @@ class Ticker:
         if look.table is None or (not is_own and look.table_number < self._number):
             if self._leaves_it_to_a_newer_one():
                 return True
-            await self._set_table(look.now_ms)
-            if not self._refusal:
-                logger.warning("Redis had lost the schedules; those of the table are in effect again")
-            return bool(self._refusal)
-        self._lost_since = None
+            return await self._restore(look)
+        self._lost_since, self._is_restored = None, False
         self._number = max(look.table_number, self._number)
         if not is_own and not self._is_superseded:
             logger.warning("A scheduler that was started later has another table, which is in effect here too")
@@ -146,6 +144,14 @@ class Ticker:
             # An older scheduler may have set aside what it could not read, or somebody has deleted a key.
             await self._set_table(look.now_ms, instead_of=self._table_id)
         return True
+
+    async def _restore(self, look: Look) -> bool:
+        """Put the table into effect again; where that is of no use, what there is is sent all the same."""
+        await self._set_table(look.now_ms)
+        is_in_vain, self._is_restored = bool(self._refusal) or self._is_restored, True
+        if not is_in_vain:
+            logger.warning("Redis had lost the schedules; those of the table are in effect again")
+        return is_in_vain
 
     def _leaves_it_to_a_newer_one(self) -> bool:
         if not self._is_superseded:
@@ -166,15 +172,19 @@ class Ticker:
         for one, problem in self._attempts.unreadable.values():
             self._backlog.skip(one, problem)
         followings: list[int] = []
+        refused: set[str] = set()
         for firing, answer in await self._steps.take(firings, now_ms):
             name = firing.due.name
-            if is_full(answer):
-                self._attempts.postpone(firing, answer.detail)
-            elif answer.outcome is Outcome.REFUSED:
-                self._attempts.fail(firing, answer.detail)
-            else:
-                self._due_ms.pop(name, None)
-                followings += [] if firing.following_ms is None else [firing.following_ms]
+            if name in refused:
+                # Its further steps began where this one did not end.
+                continue
+            if answer.outcome is Outcome.REFUSED:
+                refused.add(name)
+                put_off = self._attempts.postpone if is_full(answer) else self._attempts.fail
+                put_off(firing, answer.detail)
+                continue
+            self._due_ms.pop(name, None)
+            followings += [] if firing.following_ms is None else [firing.following_ms]
             if answer.outcome is Outcome.LOST:
                 self._attempts.forget(name)
                 self._backlog.forget(name)

@@ -1,7 +1,7 @@
 -- Keeps a schedule that nobody can read where nobody looks for what is due.
 -- KEYS  1 schedules, 2 due times, 3 schedules that are set aside, 4 last steps
--- ARGV  1 name, 2 when it was due, 3 SHA-1 of its definition as `read` gave it, or '' for none, 4 bytes of one that is too
---       large to be read, 5 how many are set aside at most
+-- ARGV  1 name, 2 when it was due, 3 SHA-1 of its definition, of nothing where that is too large to be read, or '' where there
+--       is none, 4 bytes of one that is too large, 5 how many are set aside at most
 -- Returns 1 where it was done, 0 where too many are set aside, and -1 where it is another one by now.
 local definition = redis.call('HGET', KEYS[1], ARGV[1])
 local read = definition and #definition > tonumber(ARGV[4]) and '' or definition
