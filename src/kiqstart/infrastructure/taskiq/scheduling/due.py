@@ -47,7 +47,7 @@ class Look:
         next_due_ms: when something is due next; None: nothing is.
         schedulers: names of those that live, some of them where there are very many.
         table: the table in effect; None: the store does not know any.
-        table_number: the how manieth table it is; 0: the store does not know.
+        table_number: about when it was put into effect, in milliseconds, and higher than that of each table before.
         is_set_back: whether the store's clock was set back by more than a minute, and nobody has drawn the
             consequences yet.
     """

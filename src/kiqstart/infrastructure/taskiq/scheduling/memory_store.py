@@ -44,6 +44,7 @@ class MemoryScheduleStore:
         self._kept: dict[str, _Kept] = {}
         self._seen_ms: dict[str, int] = {}
         self._table: str | None = None
+        self._number = 0
         self._looked_ms = 0
 
     async def now_ms(self) -> int:
@@ -62,6 +63,7 @@ class MemoryScheduleStore:
             next_due_ms=min((time for time in times if time > now), default=None),
             schedulers=list(self._seen_ms),
             table=self._table,
+            table_number=self._number,
             is_set_back=self._looked_ms - now > SET_BACK_MS,
         )
 
@@ -94,7 +96,7 @@ class MemoryScheduleStore:
         entries: Sequence[Entry],
         *,
         instead_of: str = "",
-        after_number: int = 0,  # noqa: ARG002  # it is never restored
+        after_number: int = 0,
     ) -> None:
         """Keep what is unchanged, and nothing else of an earlier table."""
         if instead_of not in ("", self._table):
@@ -107,6 +109,8 @@ class MemoryScheduleStore:
                 self._kept[entry.name] = _Kept(schedule=_changed(known.schedule, entry), is_of_table=True)
         names = {entry.name for entry in entries}
         self._kept = {name: one for name, one in self._kept.items() if name in names or not one.is_of_table}
+        if self._table != table or self._number < after_number:
+            self._number = max(self._clock(), self._number + 1, after_number + 1)
         self._table = table
 
     async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:  # noqa: ARG002  # the protocol's

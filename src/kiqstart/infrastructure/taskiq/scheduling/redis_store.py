@@ -138,7 +138,7 @@ class RedisScheduleStore:
             self._names.table_number,
         ]
         keys += [self._names.paused, self._names.aside]
-        await _SET_TABLE(self._redis, keys, [table, instead_of, after_number, *flat(entries)])
+        await _SET_TABLE(self._redis, keys, [self._time(), table, instead_of, after_number, *flat(entries)])
 
     async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:
         """In one script."""

@@ -74,7 +74,6 @@ class Ticker:
         self._looked_ms: int | None = None
         self._due_ms: dict[str, int] = {}
         self._lost_since: float | None = None
-        self._is_restored = False
         # A store that knows only earlier tables than this one was restored.
         self._number = 0
 
@@ -87,14 +86,14 @@ class Ticker:
         await self._steps.catch_up()
         if not self._is_table_set:
             await self._set_table(await self._store.now_ms())
-        began = self._clock.steady()
-        look = await self._store.look(self._name, LOOKED_AT)
-        self._clock.observe(look.now_ms, began)
+        look = await self._look()
         if look.is_set_back:
             await repeat_times(self._store)
             return 0.0
-        if not await self._is_in_effect(look):
-            return 0.0
+        if self._is_lost(look) and not self._leaves_it_to_a_newer_one():
+            look = await self._restore(look)
+        if not self._is_lost(look):
+            await self._compare_tables(look)
         due = await self._backlog.read(look)
         self._remember(look, due)
         followings = await self._take_steps(due, look.now_ms)
@@ -129,13 +128,27 @@ class Ticker:
             return
         self._is_table_set, self._refusal = True, ""
 
-    async def _is_in_effect(self, look: Look) -> bool:
+    async def _look(self) -> Look:
+        began = self._clock.steady()
+        look = await self._store.look(self._name, LOOKED_AT)
+        self._clock.observe(look.now_ms, began)
+        return look
+
+    def _is_lost(self, look: Look) -> bool:
+        """Whether the store knows no table, or one that is older than others that this scheduler has seen there."""
+        return look.table is None or (look.table != self._table_id and look.table_number < self._number)
+
+    async def _restore(self, look: Look) -> Look:
+        """Put the table into effect again, and look again; where that was of no use, what there is is sent."""
+        await self._set_table(look.now_ms)
+        look = await self._look()
+        if not self._is_lost(look):
+            logger.warning("Redis had lost the schedules; those of the table are in effect again")
+        return look
+
+    async def _compare_tables(self, look: Look) -> None:
         is_own = look.table == self._table_id
-        if look.table is None or (not is_own and look.table_number < self._number):
-            if self._leaves_it_to_a_newer_one():
-                return True
-            return await self._restore(look)
-        self._lost_since, self._is_restored = None, False
+        self._lost_since = None
         self._number = max(look.table_number, self._number)
         if not is_own and not self._is_superseded:
             logger.warning("A scheduler that was started later has another table, which is in effect here too")
@@ -143,15 +156,6 @@ class Ticker:
         if is_own and self._clock.steady() - self._set_at > _SECONDS_BETWEEN_REPAIRS:
             # An older scheduler may have set aside what it could not read, or somebody has deleted a key.
             await self._set_table(look.now_ms, instead_of=self._table_id)
-        return True
-
-    async def _restore(self, look: Look) -> bool:
-        """Put the table into effect again; where that is of no use, what there is is sent all the same."""
-        await self._set_table(look.now_ms)
-        is_in_vain, self._is_restored = bool(self._refusal) or self._is_restored, True
-        if not is_in_vain:
-            logger.warning("Redis had lost the schedules; those of the table are in effect again")
-        return is_in_vain
 
     def _leaves_it_to_a_newer_one(self) -> bool:
         if not self._is_superseded:
@@ -161,7 +165,7 @@ class Ticker:
         return now - self._lost_since < _SECONDS_FOR_A_NEWER_ONE
 
     def _remember(self, look: Look, due: Sequence[DueSchedule]) -> None:
-        if look.table is not None:
+        if not self._is_lost(look):
             self._looked_ms = look.now_ms
             pending = [one for one in due if one.due_ms <= look.now_ms and self._data.get(one.name) == one.data]
             self._due_ms = {one.name: one.due_ms for one in pending}

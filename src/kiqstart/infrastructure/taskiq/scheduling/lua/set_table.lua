@@ -2,11 +2,13 @@
 -- noted last.
 -- KEYS  1 schedules, 2 due times, 3 last steps, 4 names of the table, 5 table in effect, 6 its number, 7 paused schedules,
 --       8 schedules that are set aside
--- ARGV  1 table, 2 the table that must be in effect until then, or '' for any, 3 the number of the last table that is known,
---       then for each schedule: name, definition, when it is due if it is new or has changed, or '' for never
--- Returns the table's number; 0 where another table is in effect.
+-- ARGV  1 now or '', 2 table, 3 the table that must be in effect until then, or '' for any, 4 the number of the last table that
+--       is known, then for each schedule: name, definition, when it is due if it is new or has changed, or '' for never
+-- Returns the table's number, which is about the time at which it was put into effect, and higher than that of each table
+-- before; 0 where another table is in effect.
+local now = time_or_now(ARGV[1])
 local in_effect = redis.pcall('GET', KEYS[5])
-if ARGV[2] ~= '' and in_effect ~= ARGV[2] then
+if ARGV[3] ~= '' and in_effect ~= ARGV[3] then
     return 0
 end
 local named = redis.call('SMEMBERS', KEYS[4])
@@ -37,7 +39,7 @@ local function has_same_times(one, other)
     return true
 end
 
-for place = 4, #ARGV, 3 do
+for place = 5, #ARGV, 3 do
     local name, definition, due = ARGV[place], ARGV[place + 1], ARGV[place + 2]
     names[name] = true
     local is_paused = redis.call('SISMEMBER', KEYS[7], name) == 1
@@ -65,9 +67,9 @@ for _, name in ipairs(named) do
     end
 end
 local number = tonumber(redis.pcall('GET', KEYS[6])) or 0
-if in_effect ~= ARGV[1] or number < tonumber(ARGV[3]) then
-    number = math.max(number, tonumber(ARGV[3])) + 1
-    redis.call('SET', KEYS[6], number)
+if in_effect ~= ARGV[2] or number < tonumber(ARGV[4]) then
+    number = math.max(now, number + 1, ARGV[4] + 1)
+    redis.call('SET', KEYS[6], string.format('%.0f', number))
 end
-redis.call('SET', KEYS[5], ARGV[1])
+redis.call('SET', KEYS[5], ARGV[2])
 return number
