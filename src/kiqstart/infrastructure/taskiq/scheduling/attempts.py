@@ -14,7 +14,7 @@ from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Unr
 from kiqstart.infrastructure.taskiq.scheduling.due import DueSchedule
 from kiqstart.infrastructure.taskiq.scheduling.firing import Firing, Outcome
 from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line, one_line
-from kiqstart.infrastructure.taskiq.scheduling.making_up import Step, steps
+from kiqstart.infrastructure.taskiq.scheduling.making_up import Step, next_after, steps
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import from_ms, occurrence_message, to_ms
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 
@@ -97,7 +97,8 @@ class Attempts:
         attempt = self._attempts.pop(name, None)
         if attempt is not None and not attempt.work.done():
             attempt.work.cancel()
-            self._hanging[name] = attempt.work
+            # Where one hangs already, this one only waited for it.
+            self._hanging.setdefault(name, attempt.work)
             attempt.work.add_done_callback(lambda work: self._end(name, work))
 
     def cancel(self) -> None:
@@ -198,15 +199,15 @@ class Attempts:
     def _give_up(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
         due = attempt.due
         try:
-            *_, last = steps(Definition.load(due.data), from_ms(due.due_ms), from_ms(now_ms))
+            following = next_after(Definition.load(due.data), from_ms(now_ms))
         except UnreadableScheduleError as error:
             self.unreadable[due.name] = (due, one_line(error))
             return []
         if not attempt.is_given_up:
             attempt.is_given_up = True
             logger.error("Schedule %s is not sent for this time: %s", one_line(due.name), one_line(attempt.problem))
-        following = None if last.following is None else to_ms(last.following)
-        return [Firing(due=due, expected_ms=due.due_ms, following_ms=following, outcome=Outcome.FAILED)]
+        following_ms = None if following is None else to_ms(following)
+        return [Firing(due=due, expected_ms=due.due_ms, following_ms=following_ms, outcome=Outcome.FAILED)]
 
 
 async def _steps(definition: Definition, due: DueSchedule, now: datetime) -> list[Step]:

@@ -1,6 +1,7 @@
 """What strangers, mistakes and later versions may leave where schedules are kept."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -12,73 +13,85 @@ _VALID: Final[dict[str, object]] = {
     "timing": {"every": "PT1S", "start": "1970-01-01T00:00:00Z"},
     "is_dynamic": True,
 }
-_NUMBERS: Final = st.sampled_from(
-    [0, -1, 1e300, -1e300, 10**30, 1.5, float("nan"), float("inf"), 2**63, "1e306", "nan"]
+_Values = st.SearchStrategy[object]
+
+
+def _some(*values: object) -> _Values:
+    return st.sampled_from(values)
+
+
+def _objects(**fields: _Values) -> _Values:
+    return st.fixed_dictionaries(fields)
+
+
+_NUMBERS: Final = _some(0, -1, 1e300, -1e300, 10**30, 1.5, float("nan"), float("inf"), 2**63, "1e306", "nan")
+_LEAVES: Final[_Values] = st.one_of(st.none(), st.booleans(), _NUMBERS, st.text(max_size=20))
+_JSON: Final[_Values] = st.one_of(
+    _LEAVES, st.lists(_LEAVES, max_size=3), st.dictionaries(st.text(max_size=8), _LEAVES, max_size=3)
 )
-_JSON: Final = st.recursive(
-    st.none() | st.booleans() | _NUMBERS | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=5,
+_TIMES: Final = _some(
+    *("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-12:00"),
+    *("1970-01-01T00:00:00", "2026-02-30T00:00:00Z", "-200000-01-01T00:00:00Z", "1900-01-01T00:00:00+23:59"),
 )
-_TIMES: Final = st.sampled_from(
-    [
-        *("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59.999Z", "9999-12-31T23:59:59-12:00"),
-        *("1970-01-01T00:00:00", "2026-02-30T00:00:00Z", "-200000-01-01T00:00:00Z", "1900-01-01T00:00:00+23:59"),
-    ]
+_PERIODS: Final = _some("PT1S", "PT0S", "-PT5S", "P36525D", "P36526D", "PT0.5S", "P1000000000D")
+_CRONS: Final = _some(
+    *("* * * * *", "0 0 30 2 *", "0 0 29 2 1#5", "99 99 * * *", "*/0 * * * *", "@yearly", "@never", ""),
+    *(",".join(["0"] * 300_000) + " * * * *", "0 0 LW * *", "9" * 5000 + " * * * *", "* * * * * *"),
 )
-_TIMINGS: Final = st.one_of(
-    st.builds(lambda at: {"at": at}, _TIMES | _NUMBERS),
-    st.builds(
-        lambda every, start: {"every": every, "start": start},
-        st.sampled_from(["PT1S", "PT0S", "-PT5S", "P36525D", "P36526D", "PT0.5S", "P1000000000D"]) | _NUMBERS,
-        _TIMES,
-    ),
-    st.builds(
-        lambda expression, zone: {"expression": expression, "time_zone": zone},
-        st.sampled_from(
-            [
-                *("* * * * *", "0 0 30 2 *", "0 0 29 2 1#5", "99 99 * * *", "*/0 * * * *", "@yearly", "@never", ""),
-                *(",".join(["0"] * 300_000) + " * * * *", "0 0 LW * *", "9" * 5000 + " * * * *", "* * * * * *"),
-            ]
-        )
-        | st.text(alphabet="0123456789*/-,#L? @", max_size=15),
-        st.sampled_from(
-            ["UTC", "Mars/Olympus", "../../etc/passwd", "a\0b", "\x1b[2J", "+99:99", "-23:59", "", "z" * 10_000]
-        )
-        | st.text(max_size=5),
+_ZONES: Final = _some(
+    "UTC", "Mars/Olympus", "../../etc/passwd", "a\0b", "\x1b[2J", "+99:99", "-23:59", "", "z" * 10_000
+)
+_TIMINGS: Final[_Values] = st.one_of(
+    _objects(at=_TIMES | _NUMBERS),
+    _objects(every=_PERIODS | _NUMBERS, start=_TIMES),
+    _objects(
+        expression=_CRONS | st.text(alphabet="0123456789*/-,#L? @", max_size=15),
+        time_zone=_ZONES | st.text(max_size=5),
     ),
     _JSON,
 )
-_LABELS: Final = st.dictionaries(
+_LABELS: Final[_Values] = st.dictionaries(
     st.sampled_from(["delay", "queue_name", "unique", "unique_template", "timeout", "scheduled_at", "colour"]),
-    _JSON | st.sampled_from(["{nope}", "{x:>3000000}", "\n", "{", "[]", "-5", "0.1"]),
+    _JSON | _some("{nope}", "{x:>3000000}", "\n", "{", "[]", "-5", "0.1"),
     max_size=3,
 )
-_FIELDS: Final = {
-    "v": st.sampled_from([0, 1, 2, 10**30, "2", None]),
-    "name": st.sampled_from(["other", "", "bad\n[error] forged", "b" * 10_000, None]),
-    "task": st.sampled_from(["nobody's", "\0", None, 5]),
-    "args": _JSON | st.sampled_from([[1], ["x" * 100_000], [[[[[]]]]]]),
+_FIELDS: Final[dict[str, _Values]] = {
+    "v": _some(0, 1, 2, 10**30, "2", None),
+    "name": _some("other", "", "bad\n[error] forged", "b" * 10_000, None),
+    "task": _some("nobody's", "\0", None, 5),
+    "args": _JSON | _some([1], ["x" * 100_000], [[[[["deep"]]]]]),
     "kwargs": _JSON,
     "labels": _LABELS | _JSON,
     "timing": _TIMINGS,
-    "missed": st.sampled_from(["latest", "all", "none", "never", 1, None]),
-    "at_most": st.sampled_from([1, 5, 10**9, 0, -1]) | _NUMBERS,
+    "missed": _some("latest", "all", "none", "never", 1, None),
+    "at_most": _some(1, 5, 10**9, 0, -1) | _NUMBERS,
     "max_lateness": _NUMBERS,
     "is_dynamic": _JSON,
     "later": _JSON,
 }
 
 
-def _mutated(changes: dict[str, object]) -> bytes:
-    return json.dumps(_VALID | changes).encode()
+def _mutated(changes: Mapping[str, object]) -> bytes:
+    return json.dumps(_VALID | dict(changes)).encode()
+
+
+def _with_timing(timing: object) -> bytes:
+    return _mutated({"timing": timing})
+
+
+def _with_labels(labels: object) -> bytes:
+    return _mutated({"labels": labels})
+
+
+def _as_json(value: object) -> bytes:
+    return json.dumps(value).encode()
 
 
 _DEFINITIONS: Final = st.one_of(
     st.fixed_dictionaries({}, optional=_FIELDS).map(_mutated),
-    st.builds(lambda field, value: _mutated({field: value}), st.just("timing"), _TIMINGS),
-    st.builds(lambda field, value: _mutated({field: value}), st.just("labels"), _LABELS),
-    _JSON.map(lambda value: json.dumps(value).encode()),
+    _TIMINGS.map(_with_timing),
+    _LABELS.map(_with_labels),
+    _JSON.map(_as_json),
     st.binary(max_size=50),
     st.just(b'{"name":"bad","task":"work","args":' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
     st.just(_mutated({}).replace(b'"work"', b'"\\ud800"')),

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections import Counter
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import cast
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import RedisError, ResponseError
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware
-from tests.integration.infrastructure.taskiq.scheduling.laws_world import Faults, LostConnectionError, faulty
+from tests.integration.infrastructure.redis.servers import make_server, running
+from tests.integration.infrastructure.taskiq.scheduling.laws_world import Faults, faulty
 from tests.integration.infrastructure.taskiq.scheduling.timeline import NOW, Timeline
 
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
@@ -18,10 +21,12 @@ from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleS
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry
 from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
 from kiqstart.infrastructure.taskiq.scheduling.timing import Interval, Once
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 
 TICK = Definition(name="tick", task="work", timing=Interval(every=timedelta(seconds=1)), missed=Missed.ALL)
+AT = datetime(2027, 1, 15, 8, 0, 2, tzinfo=UTC)
 ONCE = {
-    name: Definition(name=name, task="work", timing=Once(at="2027-01-15T08:00:02Z"), labels=labels, is_dynamic=True)  # type: ignore[arg-type]  # pydantic reads it
+    name: Definition(name=name, task="work", timing=Once(at=AT), labels=labels, is_dynamic=True)
     for name, labels in {"plain": {}, "alone": {"unique": "key"}, "delayed": {"delay": 60}}.items()
 }
 COMMANDS = [
@@ -128,18 +133,19 @@ async def test_a_send_that_is_refused_keeps_no_other_from_being_sent(timeline: T
     assert await all_sent(timeline) == expected(6)
 
 
-async def test_a_full_memory_is_waited_for_however_long_it_lasts(timeline: Timeline) -> None:
-    ticker = timeline.ticker([TICK], deadline=0.0)
-    await ticker.tick()
-    await add_all(timeline)
-    await timeline.redis.config_set("maxmemory", 1)
-    try:
-        await try_for(timeline, ticker, 4)
-        assert await all_sent(timeline) == Counter()
-    finally:
-        await timeline.redis.config_set("maxmemory", 0)
-    await try_for(timeline, ticker, 1)
-    assert await all_sent(timeline) == expected(5)
+async def test_a_full_memory_is_waited_for_however_long_it_lasts(maker: AsyncBroker, tmp_path: Path) -> None:
+    with running(make_server(tmp_path)) as server:
+        async with Redis(port=server.port) as redis:
+            timeline = Timeline(redis, maker, QueueKeys("{full}:tasks"))
+            ticker = timeline.ticker([TICK], deadline=0.0)
+            await ticker.tick()
+            await add_all(timeline)
+            await redis.config_set("maxmemory", 1)
+            await try_for(timeline, ticker, 4)
+            assert await all_sent(timeline) == Counter()
+            await redis.config_set("maxmemory", 0)
+            await try_for(timeline, ticker, 1)
+            assert await all_sent(timeline) == expected(5)
 
 
 async def test_a_script_that_arrives_twice_is_answered_as_it_was_the_first_time(timeline: Timeline) -> None:
