@@ -30,15 +30,15 @@ is refused: an error sends no time twice and loses none. Redis remembers for ten
 was answered. A scheduler whose answer was lost asks for it, so that what was sent is told, and a script that arrives
 twice does nothing the second time. Adding schedules works in the same way.
 
+The task's id is `name@time`, and the label `scheduled_at` has the time, so a task needs no clock to know which run it
+is. The label `scheduled_late` has the seconds by which it was sent late, where that is more than one.
+
 One schedule, one guard
 -----------------------
 All that a scheduler does with one schedule before its step (reading it, computing its times, calling the middlewares,
 checking what Redis would refuse) happens in `Attempts._make`, a task of its own: whatever it raises, and however long
 it takes, concerns that schedule alone. The keys that only help (who looks, when anybody looked, what was last) may hold
 anything. What is due is read in pages, in pieces of some MiB, and sent in scripts of 200 steps or 4 MiB.
-
-The task's id is `name@time`, and the label `scheduled_at` has the time, so a task needs no clock to know which run it
-is. The label `scheduled_late` has the seconds by which it was sent late, where that is more than one.
 
 Missed times
 ------------
