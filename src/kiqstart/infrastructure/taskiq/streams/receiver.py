@@ -10,7 +10,7 @@ from logging import getLogger
 from typing import Any, Final
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqResult
-from taskiq.acks import AckController
+from taskiq.acks import AckController, AcknowledgeType
 
 from kiqstart.infrastructure.taskiq.garbage import collect_garbage_seldom
 from kiqstart.infrastructure.taskiq.running import RunningReceiver
@@ -55,6 +55,12 @@ class StreamReceiver(RunningReceiver):
         if limit > 0:
             limit += random.randint(0, max_async_tasks_jitter)  # noqa: S311  # not a secret
         super().__init__(broker, max_async_tasks=limit, max_prefetch=max_prefetch, **options)
+        if isinstance(broker, StreamBroker):
+            broker.receiver_options = {
+                "validate_params": self.validate_params,
+                "propagate_exceptions": self.propagate_exceptions,
+                "ack_type": AcknowledgeType(self.ack_time).value,
+            }
         self._limit = limit if limit > 0 else _UNLIMITED
         self._capacity = self._limit + max_prefetch
         self._turns = asyncio.Semaphore(self._limit) if max_prefetch else None
@@ -215,7 +221,7 @@ class StreamReceiver(RunningReceiver):
         await consumer.give_back(waiting)
         if self._running:
             logger.info("Waiting for %d running tasks to complete...", len(self._running))
-            await self._wait_for_running(consumer)
+        await asyncio.gather(self._wait_for_running(consumer), self._end_quarantine())
         interrupted = [one for one in consumer.in_hand.all() if not one.is_lost and one.settling_since is None]
         if interrupted:
             await self._interrupt(consumer, interrupted)
@@ -235,9 +241,16 @@ class StreamReceiver(RunningReceiver):
             await asyncio.wait(runners, timeout=_SECONDS_TO_CANCEL)
         await consumer.give_back(deliveries)
 
+    @property
+    def _grace(self) -> float:
+        return float("inf") if self.wait_tasks_timeout is None else self.wait_tasks_timeout
+
+    async def _end_quarantine(self) -> None:
+        if isinstance(self.broker, StreamBroker):
+            await self.broker.end_quarantine(self._grace)
+
     async def _wait_for_running(self, consumer: StreamConsumer) -> None:
-        grace = float("inf") if self.wait_tasks_timeout is None else self.wait_tasks_timeout
-        deadline = local_time() + grace
+        deadline = local_time() + self._grace
         while self._running and local_time() < deadline and not consumer.gives_up_settling():
             await asyncio.wait(self._running, timeout=min(deadline - local_time(), _SECONDS_BETWEEN_LOOKS))
 
