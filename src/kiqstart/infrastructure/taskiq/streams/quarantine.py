@@ -62,6 +62,7 @@ class Quarantine:
         self._prepare = prepare
         self._ward: WardProcess | None = None
         self._supervising: asyncio.Task[None] | None = None
+        self._is_without = False
         self._look_at = 0.0
         self._bad_starts = 0
         self._hears_signals = False
@@ -71,6 +72,7 @@ class Quarantine:
         """Suspects wait, of this worker's queues or of others."""
         if self._is_ending or self._supervising is not None or local_time() < self._look_at:
             return
+        self._is_without = False
         self._witness.take_suspects(SuspectRule.NONE)
         self._supervising = asyncio.create_task(self._supervise())
         self._supervising.add_done_callback(self._note_end)
@@ -102,7 +104,7 @@ class Quarantine:
 
     async def _supervise(self) -> None:
         is_first = True
-        while not self._is_ending and local_time() >= self._look_at:
+        while not (self._is_ending or self._is_without):
             count = await self._witness.count_suspects()
             if not count or (is_first and not await self._witness.claim_quarantine(_SECONDS_BETWEEN_STARTS)):
                 return
@@ -159,6 +161,7 @@ class Quarantine:
         self._do_without(_SECONDS_WITHOUT)
 
     def _do_without(self, seconds: float) -> None:
+        self._is_without = True
         self._look_at = local_time() + seconds
         self._witness.take_suspects(SuspectRule.ONE)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_IDLE_SECONDS: Final = 10.0
+_IDLE_LEASES: Final = 2.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
 # What cancelled tasks are given to notice it is a part of that; then come a round trip or two.
 _SECONDS_TO_GIVE_BACK: Final = 1.5
@@ -77,7 +77,10 @@ class Parent:
         while os.getppid() == self._pid:
             # Processes that it has forked may hold the connection open.
             readable = select.select([self._connection], [], [], _SECONDS_BETWEEN_LOOKS)[0]
-            if readable and not self._connection.recv(1):
+            try:
+                if readable and not self._connection.recv(1):
+                    return
+            except OSError:  # it has died without having read what it was told
                 return
 
     def _tell(self, line: bytes) -> None:
@@ -152,7 +155,7 @@ class Ward:
         await is_registered.wait()
         consumer = self._consumer = await broker.consume()
         busy_at = time.monotonic()
-        while time.monotonic() - busy_at < _IDLE_SECONDS:
+        while time.monotonic() - busy_at < broker.options.lease * _IDLE_LEASES:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             if len(consumer.in_hand):
                 busy_at = time.monotonic()
@@ -209,7 +212,7 @@ def _load(orders: WardOrders) -> "StreamBroker":
         LoadError: here it is another one.
     """
     module, _, names = orders.place.partition(":")
-    found: object = import_module(module)
+    found: object = _import(module)
     for name in names.split("."):
         found = getattr(found, name, None)
     from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
@@ -219,8 +222,15 @@ def _load(orders: WardOrders) -> "StreamBroker":
     found.is_worker_process = True
     for name in orders.modules:
         if _unknown(found, orders):
-            import_module(name)
+            _import(name)
     return found
+
+
+def _import(module: str) -> object:
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise LoadError(f"{module} cannot be imported in a new process: {error}") from None
 
 
 def _unknown(broker: "StreamBroker", orders: WardOrders) -> list[str]:
