@@ -71,9 +71,9 @@ async def _measure(
         with start(wait=False) as process:
             while not await redis.get(app.COUNTER):  # noqa: ASYNC110  # another process counts
                 await asyncio.sleep(0.1)
-            before, began = int(await redis.get(app.COUNTER)), time.monotonic()
+            before, began = int(await redis.get(app.COUNTER) or 0), time.monotonic()
             await _kill(process, dice, kills, options)
-            rate = (int(await redis.get(app.COUNTER)) - before) / (time.monotonic() - began)
+            rate = (int(await redis.get(app.COUNTER) or 0) - before) / (time.monotonic() - began)
             letters = await app.broker.dead_letters.count()
             process.kill()
         await app.broker.shutdown()

@@ -179,7 +179,7 @@ async def test_the_janitor_counts_suspects_of_queues_that_it_does_not_take(broke
     janitor, other = brokers(queues={"default": 1}), brokers(queues={"low": 1})
 
     async def is_told() -> bool:
-        return (await redis.get(janitor.keys.janitor) or "").endswith("|1")
+        return str(await redis.get(janitor.keys.janitor)).endswith("|1")
 
     await janitor.consume()
     await other.consume()
@@ -206,7 +206,8 @@ async def make_suspects(redis: Redis, broker: StreamBroker, *, first: str | None
     """Let all that was sent wait as if its workers had died, each time one less than often enough."""
     entries = cast("list[tuple[str, dict[str, str]]]", await redis.xrange(broker.keys.name))
     for entry, fields in sorted(entries, key=lambda one: json.loads(one[1]["data"])["task_id"] != first):
-        await redis.xadd(broker.keys.suspects("default"), {**fields, "deliveries": str(QUICK.max_deliveries - 1)})
+        deaths = QUICK.max_deliveries - 1
+        await redis.xadd(broker.keys.suspects("default"), {"data": fields["data"], "deliveries": deaths})
         await redis.xdel(broker.keys.name, entry)
 
 
@@ -226,7 +227,7 @@ async def until_taken(redis: Redis, broker: StreamBroker) -> None:
 
     async def is_taken() -> bool:
         pending = await redis.xpending(broker.keys.suspects("default"), broker.consumer_group_name)
-        return pending["pending"] > 0
+        return bool(pending["pending"])
 
     await eventually(is_taken, within=SECONDS)
 
