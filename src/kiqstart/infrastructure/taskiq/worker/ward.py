@@ -16,16 +16,20 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from importlib import import_module
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import uvloop
 
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.process import print_line
 from kiqstart.infrastructure.taskiq.worker.ending import ENDING
-from kiqstart.infrastructure.taskiq.worker.loading import LoadError
+from kiqstart.infrastructure.taskiq.worker.ward_loading import (
+    check_tasks,
+    configure_logging,
+    load_ward_broker,
+    receiver_options,
+)
 from kiqstart.infrastructure.taskiq.worker.ward_orders import WardOrders
 from kiqstart.infrastructure.taskiq.worker.ward_process import BYE, NAME
 
@@ -113,8 +117,8 @@ class Ward:
         threading.Thread(target=self._end_with_parent, name="parent", daemon=True).start()
         multiprocessing.current_process().name = orders.name
         sys.path[:] = orders.path
-        broker = _load(orders)
-        _configure_logging(orders)
+        broker = load_ward_broker(orders)
+        configure_logging(orders)
         loop = uvloop.new_event_loop()
         asyncio.set_event_loop(loop)
         try:
@@ -136,11 +140,11 @@ class Ward:
         broker.run_suspects(tell_name)
         executor = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
         self._receiver = StreamReceiver(
-            broker, executor=executor, max_async_tasks=MOST_AT_ONCE, run_startup=False, **_receiver_options(orders)
+            broker, executor=executor, max_async_tasks=MOST_AT_ONCE, run_startup=False, **receiver_options(orders)
         )
         await broker.startup()
         # A task may be registered by a handler of that event.
-        _check_tasks(broker, orders)
+        check_tasks(broker, orders)
         self._listening = asyncio.create_task(self._receiver.listen(self._finish))
         idling = asyncio.create_task(self._end_when_idle(broker, is_registered))
         try:
@@ -203,62 +207,6 @@ def main(descriptor: str) -> int:
     # Python waits for threads, of which one may still run what is over its time.
     threading.Thread(target=_exit_after, args=(_SECONDS_TO_EXIT,), daemon=True).start()
     return 0
-
-
-def _load(orders: WardOrders) -> "StreamBroker":
-    """Import the broker, and what its worker had imported beside.
-
-    Raises:
-        LoadError: here it is another one.
-    """
-    module, _, names = orders.place.partition(":")
-    found: object = _import(module)
-    for name in names.split("."):
-        found = getattr(found, name, None)
-    from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-
-    if not isinstance(found, StreamBroker) or found.keys.name != orders.queue:
-        raise LoadError(f"{orders.place} is not the broker of the queue {orders.queue!r} in a new process")
-    found.is_worker_process = True
-    for name in orders.modules:
-        if _unknown(found, orders):
-            _import(name)
-    return found
-
-
-def _import(module: str) -> object:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        raise LoadError(f"{module} cannot be imported in a new process: {error}") from None
-
-
-def _unknown(broker: "StreamBroker", orders: WardOrders) -> list[str]:
-    return [name for name in orders.tasks if broker.find_task(name) is None]
-
-
-def _check_tasks(broker: "StreamBroker", orders: WardOrders) -> None:
-    unknown = _unknown(broker, orders)
-    if unknown:
-        raise LoadError(
-            f"{orders.place} does not have all tasks in a new process: {unknown[0]!r} is missing, and "
-            f"{len(unknown) - 1} more; let the broker's module import those with tasks"
-        )
-
-
-def _receiver_options(orders: WardOrders) -> dict[str, Any]:
-    from taskiq import AcknowledgeType
-
-    options = dict(orders.receiver)
-    if "ack_type" in options:
-        options["ack_type"] = AcknowledgeType(options["ack_type"])
-    return options
-
-
-def _configure_logging(orders: WardOrders) -> None:
-    # The broker's module may have done so.
-    if not logging.getLogger().handlers:
-        logging.basicConfig(level=orders.log_level, format=orders.log_format or logging.BASIC_FORMAT)
 
 
 async def _shut_down(broker: "StreamBroker") -> None:

@@ -4,12 +4,13 @@ import re
 import signal
 from collections.abc import AsyncGenerator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from tests.integration.infrastructure.taskiq.streams.apps.quarantine import QUICK, Tasks
+from taskiq import AsyncTaskiqDecoratedTask
+from tests.integration.infrastructure.taskiq.streams.apps.quarantine import QUICK, Tasks, nap
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, letters_of
 
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
@@ -19,6 +20,7 @@ from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import ServiceProcess, kiqstart_command, taskiq_command
 
 APP = "tests.integration.infrastructure.taskiq.streams.apps.quarantine:broker"
+MORE_TASKS = "tests.integration.infrastructure.taskiq.streams.apps.more_tasks"
 WARD = re.compile(r"run in a process of their own: (\d+)")
 SECONDS_AFTER_A_KILL = 2.0
 # A busy machine takes seconds to start a process.
@@ -56,7 +58,6 @@ def worker(environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     ("command", "how"),
     [
         pytest.param(kiqstart_command("worker", APP), "kill", id="kiqstart-kill"),
-        pytest.param(taskiq_command("worker", APP), "exit", id="taskiq-exit"),
         pytest.param(
             taskiq_command("worker", APP, "--receiver", "taskiq.receiver.receiver:Receiver"),
             "segfault",
@@ -90,7 +91,7 @@ async def test_of_many_suspects_only_the_one_is_condemned_that_kills_its_process
     worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
     innocent = [await tasks.nap.kiq(0.4) for _ in range(MOST_AT_ONCE + 4)]
-    poison = await tasks.strike.kiq("kill")
+    poison = await tasks.strike.kiq("exit")
     await make_suspects(redis, broker, first=poison.task_id)
     with worker() as process:
         assert isinstance((await poison.wait_result(timeout=SECONDS)).error, WorkerLostError), process.log
@@ -104,9 +105,11 @@ async def test_of_many_suspects_only_the_one_is_condemned_that_kills_its_process
 async def test_other_tasks_go_on_while_suspects_run(
     worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
-    suspect = await tasks.nap.kiq(2.0)
+    # Its module is none that the broker's imports: without it the task would be an unknown one.
+    late: AsyncTaskiqDecoratedTask[[float], Any] = broker.register_task(nap, task_name="late")
+    suspect = await late.kiq(2.0)
     await make_suspects(redis, broker)
-    with worker() as process:
+    with worker(MORE_TASKS) as process:
         await ward_of(process)
         other = await tasks.nap.kiq(0.0)
         other_process = (await other.wait_result(timeout=SECONDS)).return_value

@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from redis.asyncio import Redis
@@ -19,6 +19,7 @@ from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.quarantine import Quarantine
 from kiqstart.infrastructure.taskiq.worker import ward_process
 from kiqstart.infrastructure.taskiq.worker.ward_orders import WardOrders
+from kiqstart.infrastructure.taskiq.worker.ward_process import WardProcess
 from kiqstart.testing import eventually
 
 STAND_IN = "tests.integration.infrastructure.taskiq.streams.apps.dying_ward"
@@ -89,6 +90,18 @@ async def test_where_processes_cannot_start_suspects_run_one_by_one_beside_other
     assert worker.rules[-1] is SuspectRule.ONE
     assert "for 300 s they run one by one beside others: the last one ended with exit code 1" in caplog.text
     await guarded.stop()
+
+
+async def test_a_process_that_misses_a_task_does_not_start(
+    redis_url: str, queue_name: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REDIS_URL", redis_url)
+    monkeypatch.setenv("QUEUE_NAME", queue_name)
+    known = orders("tests.integration.infrastructure.taskiq.streams.apps.quarantine:broker")
+    ward = WardProcess(replace(known, queue=queue_name, tasks=["nap", "unheard-of"]))
+    end = await ward.end
+    assert (end.code, end.worker, end.is_announced) == (1, None, False)
+    assert "does not have all tasks in a new process: 'unheard-of' is missing" in capfd.readouterr().err
 
 
 async def test_after_a_while_it_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
