@@ -35,7 +35,11 @@ class TasksSettings(BaseSettings):
         description="Seconds without a sign of life after which a worker's tasks are given to others.",
     )
     max_deliveries: int = Field(
-        default=3, ge=1, description="With how many workers a task may go down before it is a dead letter."
+        default=3, ge=1, description="Worker crashes a task may be involved in before it is dead-lettered."
+    )
+    quarantine: bool = Field(
+        default=True,
+        description="Whether a worker starts a process of its own for tasks whose workers have died repeatedly.",
     )
     send_deadline: float = Field(
         default=30.0,
@@ -102,6 +106,7 @@ class TasksSettings(BaseSettings):
         return StreamOptions(
             lease=self.lease,
             max_deliveries=self.max_deliveries,
+            quarantine=self.quarantine,
             send_deadline=self.send_deadline,
             dead_letter_age=self.dead_letter_age,
             dead_letter_limit=self.dead_letter_limit,

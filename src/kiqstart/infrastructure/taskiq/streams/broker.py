@@ -2,11 +2,11 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from types import MappingProxyType
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import taskiq.receiver
 from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessage, TaskiqResult
@@ -32,6 +32,9 @@ from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultB
 from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 from kiqstart.infrastructure.taskiq.task import Task
+
+if TYPE_CHECKING:
+    from kiqstart.infrastructure.taskiq.streams.quarantine import Quarantine
 
 logger = getLogger(__name__)
 
@@ -121,6 +124,10 @@ class StreamBroker(AsyncBroker):
         tell_of_forks(self)
         self._is_worker = False
         self.suspect_rule = SuspectRule.ONE
+        self._on_registered: Callable[[str], None] | None = None
+        self._quarantine: Quarantine | None = None
+        # What this process' receiver was told that a process for suspects has to know.
+        self.receiver_options: Mapping[str, Any] = {}
         self.decorator_class = Task
         self.formatter = JsonFormatter(self)
         self.id_generator = _random_id
@@ -145,9 +152,20 @@ class StreamBroker(AsyncBroker):
     def is_worker_process(self, value: bool) -> None:
         self._is_worker = value
         if value:
+            if self.options.quarantine:
+                self.suspect_rule = SuspectRule.NONE
             from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
 
             taskiq.receiver.Receiver = StreamReceiver  # type: ignore[assignment,misc]  # the name that `taskiq worker` imports
+
+    def run_suspects(self, on_registered: Callable[[str], None]) -> None:
+        """Take suspects only, for the worker that has started this process.
+
+        Args:
+            on_registered: is told each name that this process has in Redis, in the lease's thread.
+        """
+        self.suspect_rule = SuspectRule.WARD
+        self._on_registered = on_registered
 
     def with_result_backend(self, result_backend: AsyncResultBackend[Any]) -> Self:
         """Keep results elsewhere; there they are stored before the message is acknowledged, not in one step with it."""
@@ -172,6 +190,9 @@ class StreamBroker(AsyncBroker):
 
     async def shutdown(self) -> None:
         """Give back what a worker still has, and let all connections go."""
+        if self._quarantine is not None:
+            await self._quarantine.stop()
+            self._quarantine = None
         if self._consumer is not None:
             await self._consumer.stop()
             self._consumer = None
@@ -262,6 +283,11 @@ class StreamBroker(AsyncBroker):
                 self._consumer = await self._register()
             return self._consumer
 
+    async def end_quarantine(self, seconds: float) -> None:
+        """Let the process for suspects end with its tasks, for up to so many seconds; then `shutdown` ends it."""
+        if self._quarantine is not None:
+            await self._quarantine.wait(seconds)
+
     def intake(self, consumer: StreamConsumer) -> Intake:
         """What sorts out deliveries that are not to be run."""
         return Intake(self, consumer, self.options)
@@ -296,6 +322,7 @@ class StreamBroker(AsyncBroker):
             task_id_of=self._task_id_of,
             on_condemned=partial(self._tell_of_condemned, asyncio.get_running_loop()),
             on_suspects=self._on_suspects,
+            on_registered=self._on_registered,
         )
         try:
             await consumer.start()
@@ -304,8 +331,15 @@ class StreamBroker(AsyncBroker):
             raise
         return consumer
 
-    def _on_suspects(self, count: int) -> None:
-        """Take note that suspects wait."""
+    def _on_suspects(self, _: int) -> None:
+        if self.suspect_rule is not SuspectRule.NONE or self._consumer is None:
+            return
+        if self._quarantine is None:
+            from kiqstart.infrastructure.taskiq.streams.quarantine import Quarantine
+            from kiqstart.infrastructure.taskiq.worker.ward_orders import orders_for
+
+            self._quarantine = Quarantine(self._consumer, partial(orders_for, self))
+        self._quarantine.on_suspects()
 
     def _tell_of_condemned(self, loop: asyncio.AbstractEventLoop, task_id: str) -> None:
         """Called in the lease's thread. The broker's own results are there already."""

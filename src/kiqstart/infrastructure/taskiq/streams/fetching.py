@@ -20,7 +20,7 @@ _FIRST_STREAM: Final = 3
 
 # How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find
 # the guilty one among few by running each of them alone.
-_WARD: Final = 16
+MOST_AT_ONCE: Final = 16
 _FEW_SUSPECTS: Final = 16
 _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
@@ -179,7 +179,7 @@ class Fetcher:
     async def _read_at_once(self, order: Sequence[str], room: int, rule: SuspectRule) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(order)
-        arguments: list[Value] = [self._group, taken.worker, room, rule.value, min(room, _WARD), _FEW_SUSPECTS]
+        arguments: list[Value] = [self._group, taken.worker, room, rule.value, min(room, MOST_AT_ONCE), _FEW_SUSPECTS]
         answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
         if not isinstance(answer, list):
             raise NotRegisteredError

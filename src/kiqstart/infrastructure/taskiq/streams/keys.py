@@ -36,6 +36,7 @@ class QueueKeys:
         self.places = f"{self._base}:unique:places"
         self.janitor = f"{self._base}:janitor"
         self.draining = f"{self._base}:workers:draining"
+        self.quarantine_claim = f"{self._base}:quarantine"
         self.worker_info = f"{self._base}:workers:info"
         self.layout = f"{self._base}:layout"
         self.group = f"{self._base}:group"

@@ -55,6 +55,12 @@ class StreamReceiver(RunningReceiver):
         if limit > 0:
             limit += random.randint(0, max_async_tasks_jitter)  # noqa: S311  # not a secret
         super().__init__(broker, max_async_tasks=limit, max_prefetch=max_prefetch, **options)
+        if isinstance(broker, StreamBroker):
+            broker.receiver_options = {
+                "validate_params": self.validate_params,
+                "propagate_exceptions": self.propagate_exceptions,
+                "ack_type": AcknowledgeType(self.ack_time).value,
+            }
         self._limit = limit if limit > 0 else _UNLIMITED
         self._capacity = self._limit + max_prefetch
         self._turns = asyncio.Semaphore(self._limit) if max_prefetch else None

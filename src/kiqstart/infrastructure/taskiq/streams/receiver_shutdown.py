@@ -7,10 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from typing import Final
 
-from taskiq import AsyncBroker
-
 from kiqstart.infrastructure.taskiq.shutdown import on_shutdown_signals
 from kiqstart.infrastructure.taskiq.shutdown_watchdog import ShutdownWatchdog
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery, local_time
 
@@ -31,7 +30,7 @@ class ReceiverShutdown:
 
     def __init__(
         self,
-        broker: AsyncBroker,
+        broker: StreamBroker,
         consumer: StreamConsumer,
         running: Mapping[Delivery, asyncio.Task[None]],
         *,
@@ -56,7 +55,7 @@ class ReceiverShutdown:
         await consumer.give_back([one for one in consumer.in_hand.all() if not one.is_started and not one.is_lost])
         if self._running:
             logger.info("Waiting for %d running tasks to complete...", len(self._running))
-            await self._wait_for_running()
+        await asyncio.gather(self._wait_for_running(), self._broker.end_quarantine(self._seconds))
         interrupted = [one for one in consumer.in_hand.all() if not one.is_lost and one.settling_since is None]
         if interrupted:
             await self._interrupt(interrupted)
@@ -72,8 +71,12 @@ class ReceiverShutdown:
         if self._watchdog is not None:
             self._watchdog.request()
 
+    @property
+    def _seconds(self) -> float:
+        return float("inf") if self._grace is None else self._grace
+
     async def _wait_for_running(self) -> None:
-        deadline = local_time() + (float("inf") if self._grace is None else self._grace)
+        deadline = local_time() + self._seconds
         while self._running and local_time() < deadline and not self._consumer.gives_up_settling():
             timeout = min(deadline - local_time(), _SECONDS_BETWEEN_LOOKS)
             await asyncio.wait([*self._running.values()], timeout=timeout)
