@@ -1,0 +1,74 @@
+"""The product as it runs in a simulated process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from weakref import WeakKeyDictionary
+
+from redis.asyncio import Redis
+from taskiq.serializers import ORJSONSerializer
+from tests.simulation.clients import AsyncClient, BlockingClient, Pipe
+from tests.simulation.kernel import Process
+from tests.simulation.network import Listener, Network, Subscription
+
+from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.connection import Connection
+from kiqstart.infrastructure.taskiq.streams.consumer import WAIT_SECONDS, ConsumerClients
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.sender import Sender
+from kiqstart.infrastructure.taskiq.streams.waiting import ResultWaiter
+
+QUEUE: Final = "{s}"
+GROUP: Final = "taskiq"
+# Times that a history of some seconds can reach.
+OPTIONS: Final = StreamOptions(lease=5.0, send_deadline=8.0, cancel_age=20.0)
+WEIGHTS: Final[Mapping[str, int]] = {"default": 1, "other": 2}
+_SECONDS_FOR_AN_ANSWER: Final = 5.0
+
+
+@dataclass(frozen=True)
+class _Connections:
+    """What a process' result waiter asks for."""
+
+    network: Network
+    process: Process
+
+    def subscription(self, listener: Listener) -> Subscription:
+        """Its ears."""
+        return self.network.subscribe(self.process, listener)
+
+
+class SimulatedConnection(Connection):
+    """What one process has of Redis."""
+
+    def __init__(self, network: Network, process: Process, keys: QueueKeys) -> None:
+        import asyncio
+
+        self._network = network
+        self._process = process
+        self._options = OPTIONS
+        self.redis: Redis = AsyncClient(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
+        self.scripts = Pipe(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
+        self.sender = Sender(self.scripts, keys, deadline=OPTIONS.send_deadline, address="the simulation")
+        self.reads = asyncio.Semaphore(8)
+        self.waiter = ResultWaiter(self.scripts, _Connections(network, process), keys)  # type: ignore[arg-type]  # all that it asks for
+
+    async def consumer_clients(self) -> ConsumerClients:
+        """The connections of a worker."""
+        return ConsumerClients(
+            scripts=self.scripts,
+            reader=Pipe(self._network, self._process, timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
+            thread=BlockingClient(self._network, self._process, timeout=max(OPTIONS.beat * 2, 0.5)),
+        )
+
+
+class SimulatedBroker(StreamBroker):
+    """A broker whose connection is simulated."""
+
+    def __init__(self, network: Network, process: Process, *, queues: Mapping[str, int] = WEIGHTS) -> None:
+        super().__init__("redis://simulated", QUEUE, queues=queues, options=OPTIONS)
+        self._per_loop: WeakKeyDictionary[Any, Connection] = WeakKeyDictionary()
+        self._per_loop[process.loop] = SimulatedConnection(network, process, self.keys)
+        self.with_serializer(ORJSONSerializer()).with_middlewares(RetryMiddleware(self))

@@ -1,0 +1,40 @@
+"""From a history that breaks a promise to the shortest one that still does."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from tests.simulation.history import Plan, Step
+
+
+def shrink(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
+    """Leave out steps, then arguments, as long as a promise is still broken."""
+    size = max(len(plan.steps) // 2, 1)
+    while size:
+        at = 0
+        while at < len(plan.steps):
+            fewer = replace(plan, steps=plan.steps[:at] + plan.steps[at + size :])
+            if breaks(fewer):
+                plan = fewer
+            else:
+                at += size
+        size //= 2
+    for slot in list(plan.workers):
+        fewer = replace(plan, workers={name: one for name, one in plan.workers.items() if name != slot})
+        if fewer.workers and breaks(fewer):
+            plan = fewer
+    return _simpler_steps(plan, breaks)
+
+
+def _simpler_steps(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
+    for place, step in enumerate(plan.steps):
+        for name in [one for one in step.args if one in _OPTIONAL and step.do == "send"]:
+            step = plan.steps[place]
+            args = {key: value for key, value in step.args.items() if key != name}
+            simpler = Step(at=step.at, do=step.do, args=args)
+            fewer = replace(plan, steps=[*plan.steps[:place], simpler, *plan.steps[place + 1 :]])
+            if breaks(fewer):
+                plan = fewer
+    return plan
+
+
+_OPTIONAL = frozenset({"delay", "unique", "queue", "wait", "retries", "ends", "stubborn", "task_id", "give_up"})
