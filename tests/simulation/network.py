@@ -112,6 +112,10 @@ class Listener(Protocol):
         """Something was published."""
         ...
 
+    def on_lost(self) -> None:
+        """Until `on_listening` nothing is heard."""
+        ...
+
 
 class Subscription:
     """A process' ears."""
@@ -121,6 +125,7 @@ class Subscription:
         self.process: Final = process
         self.listener: Final = listener
         self.channels: set[str] = set()
+        self.is_refused = False
 
     def join(self, channel: str) -> None:
         """Hear a channel."""
@@ -133,6 +138,13 @@ class Subscription:
     async def aclose(self) -> None:
         """Hear nothing more."""
         self.channels.clear()
+
+    def lose(self) -> None:
+        """The connection is cut; a new one takes its place."""
+        lost, self.channels = self.channels, set()
+        self.process.do(lambda: self.process.loop.call_soon(self.listener.on_lost))
+        for channel in sorted(lost):
+            self.join(channel)
 
     def _joined(self, channel: str) -> None:
         self._network.forget_what_was_said()
@@ -210,6 +222,9 @@ class Network:
         for session in list(self._sessions):
             if of in (None, session.link.process):
                 self._break(session, RedisConnectionError(error))
+        for subscription in self._subscriptions:
+            if of in (None, subscription.process) and subscription.channels:
+                subscription.lose()
 
     def forget_what_was_said(self) -> None:
         """What was published before a subscription is not heard by it."""

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from tests.simulation.kernel import Kernel, Process, Thread, current_thread
 
-from kiqstart.infrastructure.taskiq.streams import delivery, heartbeat, lease, outage, receiver, registrar, sender
+from kiqstart.infrastructure.taskiq.streams import delivery, fetching, heartbeat, lease, outage, receiver, registrar, sender
 from kiqstart.infrastructure.taskiq.streams.script import ScriptClock
 
 # What every script gets as its time; the network puts Redis' time in its place.
@@ -40,6 +40,10 @@ class _Random:
         """By the chance of the process that runs now."""
         process = self._kernel.current
         return (process.random if process is not None else random).uniform(low, high)
+
+    def random(self) -> float:
+        """By the chance of the process that runs now."""
+        return self.uniform(0.0, 1.0)
 
 
 class _Name:
@@ -157,6 +161,7 @@ def simulated(kernel: Kernel) -> Iterator[None]:
         for module, name, value in (
             (delivery, "time", _Time(kernel)),
             (outage, "random", _Random(kernel)),
+            (fetching, "random", _Random(kernel)),
             (lease, "uuid", names),
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
