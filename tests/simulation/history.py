@@ -10,12 +10,14 @@ from tests.simulation.model import Behaviour, Sent
 from tests.simulation.network import FaultKind, NetworkFault
 from tests.simulation.patches import simulated
 from tests.simulation.producer import Producer
+from tests.simulation.scheduler import TABLE
 from tests.simulation.server import Server
 from tests.simulation.world import World, outcome_of
 
 # Virtual seconds within which all that was sent must have ended, once everything is well; and what tidying takes.
 _LONGEST_END: Final = 150.0
 _SECONDS_TO_TIDY: Final = 8.0
+_SECONDS_TO_SCHEDULE: Final = 12.0
 
 Arguments = dict[str, Any]
 
@@ -101,6 +103,8 @@ def _begin(world: World, plan: Plan) -> None:
 
 def _finish(world: World) -> None:
     world.heal()
+    if world.schedulers:
+        _finish_schedules(world)
     until = world.kernel.now + _LONGEST_END
     is_broken = lambda: bool(world.model.broken)  # noqa: E731
     calm_since: float | None = None
@@ -114,6 +118,16 @@ def _finish(world: World) -> None:
         world.kernel.run(world.kernel.now + 1.0, is_broken)
     if not is_broken():
         world.model.check_end(world.found(), world.results())
+
+
+def _finish_schedules(world: World) -> None:
+    """All schedules go on; then there are no schedulers any more."""
+    until = world.kernel.now + _SECONDS_TO_SCHEDULE
+    world.kernel.run(until, lambda: bool(world.model.broken))
+    if not (world.network.is_down or world.model.broken):
+        world.model.check_schedules(TABLE)
+    for slot in world.schedulers:
+        world.kill_scheduler(slot)
 
 
 def _sent(uid: int, args: Arguments) -> Sent:
@@ -233,6 +247,25 @@ def _rights(world: World, *, of: str, rights: list[str], seconds: float) -> None
     world.take_rights(of, rights, seconds)
 
 
+def _scheduler(world: World, *, slot: str, missed: str = "latest") -> None:
+    world.start_scheduler(slot, missed)
+
+
+def _kill_scheduler(world: World, *, slot: str) -> None:
+    world.kill_scheduler(slot)
+
+
+def _freeze_scheduler(world: World, *, slot: str, seconds: float) -> None:
+    scheduler = world.schedulers.get(slot)
+    if scheduler is not None:
+        scheduler.process.freeze()
+        world.kernel.after(seconds, scheduler.process.thaw)
+
+
+def _operate(world: World, *, what: str, name: str) -> None:
+    world.operate(what, name)
+
+
 _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "send": _send,
     "send_many": _send_many,
@@ -254,4 +287,8 @@ _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "clock": _clock,
     "full": _full,
     "rights": _rights,
+    "scheduler": _scheduler,
+    "kill_scheduler": _kill_scheduler,
+    "freeze_scheduler": _freeze_scheduler,
+    "operate": _operate,
 }

@@ -80,15 +80,17 @@ class Model:
         self.sent: dict[int, Sent] = {}
         self.of_task: dict[str, list[Sent]] = {}
         self.outcomes: dict[str, set[str]] = {}
-        self.fired: dict[str, int] = {}
+        self.fired: set[str] = set()
+        self.last_fired: dict[str, float] = {}
+        self.changed_schedules: set[str] = set()
         self.known_letters: set[str] = set()
         self.cancels: dict[str, list[float]] = {}
-        self.losses = 0
         # Whether some process lacks rights: it may have had to give a result up.
         self.may_refuse = False
         # The first promise that did not hold.
         self.broken = ""
         self._owed: dict[int, Sent] = {}
+        self._owed_ticks: set[str] = set()
         self._letters_seen: set[str] = set()
         # Of the leases by which processes may run what they have.
         self.trusts: dict[Process, object] = {}
@@ -134,7 +136,8 @@ class Model:
 
     def lose(self, present: Iterable[Found] | None = None) -> None:
         """Redis has lost all data, or come back with older ones, which have what is present."""
-        self.losses += 1
+        self.repeat_times()
+        self._owed_ticks.clear()
         kept = {one.uid for one in present or () if one.uid is not None}
         for sent in self.sent.values():
             sent.is_touched = True
@@ -168,9 +171,26 @@ class Model:
 
     def fire(self, occurrence: str) -> None:
         """A scheduled time was sent."""
-        self.fired[occurrence] = self.fired.get(occurrence, 0) + 1
-        if self.fired[occurrence] > 1:
+        if occurrence in self.fired:
             self._break(f"{occurrence} was sent twice")
+        self.fired.add(occurrence)
+        self.last_fired[occurrence.partition("@")[0]] = self._kernel.now
+        self._owed_ticks.add(occurrence)
+
+    def tick(self, occurrence: str) -> None:
+        """What was sent for a scheduled time runs."""
+        self._owed_ticks.discard(occurrence)
+
+    def repeat_times(self) -> None:
+        """Scheduled times may be sent again."""
+        self.fired.clear()
+
+    def check_schedules(self, seconds: dict[str, int]) -> None:
+        """Whether each schedule has gone on lately."""
+        for name, every in seconds.items():
+            is_late = self._kernel.now - self.last_fired.get(name, 0.0) > 2 * every + 1.0
+            if is_late and name not in self.changed_schedules:
+                self._break(f"schedule {name} stands still")
 
     def check(self, found: list[Found]) -> None:
         """All that must hold after each step."""
@@ -196,6 +216,10 @@ class Model:
                     self._break(f"{held[one.unique].uid} and {one.uid} both have the key {one.unique}")
                 held[one.unique] = one
             places[one.uid] = one
+        if self._owed_ticks:
+            there = {one.task_id for one in found}
+            for occurrence in self._owed_ticks - there:
+                self._break(f"{occurrence} was sent and is nowhere")
         for uid, sent in self._owed.items():
             if uid not in places:
                 self._break(f"message {uid} of task {sent.task_id} was accepted and is nowhere")

@@ -51,6 +51,8 @@ class Chance:
         for _ in range(random.randint(0, 10)):
             if self._kinds:
                 _KINDS[random.choice(self._kinds)](self)
+        if random.random() < 0.3:
+            self._schedule()
         self._steps.sort(key=lambda step: step.at)
         return Plan(
             seed=self._seed, workers=workers, producers=_PRODUCERS, seconds=self._seconds, steps=self._steps
@@ -103,6 +105,29 @@ class Chance:
             self._add("send_many", at, by=self._producer(), uids=more, seconds=args["seconds"])
             return
         self._add("send", at, by=self._producer(), uid=uid, **args)
+
+    def _schedule(self) -> None:
+        """Schedulers, and what may happen to them."""
+        random = self._random
+        slots = ("s0", "s1")[: random.randint(1, 2)]
+        for slot in slots:
+            missed = random.choice(("latest", "latest", "all"))
+            self._add("scheduler", random.choice((0.0, 0.0, self._at())), slot=slot, missed=missed)
+        for _ in range(random.randint(0, 4)):
+            slot = random.choice(slots)
+            match random.choice(("kill", "freeze", "fault", "fault", "operate", "operate")):
+                case "kill":
+                    at = self._at()
+                    self._add("kill_scheduler", at, slot=slot)
+                    self._add("scheduler", at + 1.0, slot=slot)
+                case "freeze":
+                    self._add("freeze_scheduler", slot=slot, seconds=random.choice((1.0, 4.0)))
+                case "fault":
+                    kind = random.choice(_FAULTS)
+                    self._add("fault", of=slot, kind=kind, script=random.choice(("fire", "look", "")), seconds=2.0)
+                case _:
+                    what = random.choice(("add", "add", "remove", "pause", "resume", "run"))
+                    self._add("operate", what=what, name=random.choice(("quick", "slow", "added")))
 
     # --- what may happen
 

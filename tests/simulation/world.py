@@ -15,9 +15,11 @@ from tests.simulation.network import Command, FaultKind, Network, NetworkFault
 from tests.simulation.product import GROUP, QUEUE, WEIGHTS
 from tests.simulation.producer import Producer
 from tests.simulation.scripts import script_texts
+from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.server import Server
 from tests.simulation.worker import Worker
 
+from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
 from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
 from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
@@ -31,6 +33,8 @@ _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
     | {"bury", "free_keys", "forget_queue", "XREADGROUP", "tend"}
 )
+# By so much the clock may be set back, and the schedulers wait until it is as late.
+_SECONDS_WAITED_FOR: Final = -60.0
 _SECONDS_OF_A_WARD: Final = 3.0
 
 
@@ -57,6 +61,8 @@ class World:
         self.workers: dict[str, Worker] = {}
         self.wards: list[Worker] = []
         self.producers: dict[str, Producer] = {}
+        self.schedulers: dict[str, Scheduler] = {}
+        self.operator: Operator | None = None
         self.processes: list[Process] = []
         self.settings: dict[str, dict[str, Any]] = {}
         # Is told of each command, to see how a promise came to be broken.
@@ -120,6 +126,26 @@ class World:
         rule = SuspectRule(settings["rule"])
         self.workers[slot] = self._worker(slot, rule, at_once=settings["at_once"], grace=settings["grace"])
 
+    def start_scheduler(self, slot: str, missed: str = "latest") -> None:
+        """A scheduler, where there is none."""
+        old = self.schedulers.get(slot)
+        if old is None or old.process.is_dead:
+            process = self.process(slot)
+            self.schedulers[slot] = Scheduler(self.network, process, tick=self._tick, missed=Missed(missed))
+
+    def kill_scheduler(self, slot: str) -> None:
+        """A scheduler dies."""
+        if slot in self.schedulers:
+            self.schedulers[slot].process.kill()
+            self.network.break_all(of=self.schedulers[slot].process)
+
+    def operate(self, what: str, name: str) -> None:
+        """Somebody changes a schedule."""
+        if self.operator is None:
+            self.operator = Operator(self.network, self.process("op"), self._tick)
+        self.model.changed_schedules.add(name)
+        self.operator.do(what, name)
+
     def kill(self, slot: str, *, restart: float | None) -> None:
         """A process dies, and another one may take its place."""
         worker = self.workers.get(slot)
@@ -138,7 +164,7 @@ class World:
             self.network,
             process,
             job=self._job(process),
-            tick=_tick,
+            tick=self._tick,
             at_once=at_once,
             grace=grace,
             rule=rule,
@@ -179,6 +205,15 @@ class World:
 
     def _on_lease(self, process: Process, lease: Lease) -> None:
         self.model.trusts[process] = lease
+
+    @property
+    def _tick(self) -> Callable[[], Any]:
+        async def tick() -> None:
+            delivery = current_delivery.get()
+            if delivery is not None:
+                self.model.tick(delivery.task_id)
+
+        return tick
 
     def _job(self, process: Process) -> Callable[[int], Any]:
         async def job(uid: int) -> str:
@@ -244,6 +279,9 @@ class World:
     def set_clock(self, seconds: float) -> None:
         """Redis' clock is set. (Keys expire by real time, which is to say: not at all.)"""
         self.network.clock_offset_ms += int(seconds * 1000)
+        if seconds < _SECONDS_WAITED_FOR:
+            # Times that come again are sent again.
+            self.model.repeat_times()
         self._latest_clock_ms = max(self._latest_clock_ms, self.network.clock_offset_ms)
 
     def fill_memory(self, seconds: float) -> None:
@@ -285,6 +323,8 @@ class World:
             process.thaw()
         for slot in self.settings:
             self.start_worker(slot)
+        for slot in self.schedulers:
+            self.start_scheduler(slot)
 
     def is_calm(self) -> bool:
         """Whether nothing is left to do."""
@@ -304,10 +344,6 @@ class World:
         """All processes are gone."""
         for process in self.processes:
             process.kill()
-
-
-async def _tick() -> None:
-    """A scheduled task does nothing."""
 
 
 def outcome_of(result: TaskiqResult[Any]) -> str:
