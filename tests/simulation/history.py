@@ -71,8 +71,8 @@ class Verdict:
 
 def play(plan: Plan, server: Server, *, trace: Callable[[str], None] | None = None) -> Verdict:
     """Let a plan come to pass; `trace` is told of each command."""
-    # Entries have real times in their ids; virtual ones begin there.
-    world = World(server, plan.seed, int(time.time() * 1000))
+    # Entries have real times in their ids; virtual ones begin there, at the same place among scheduled times each time.
+    world = World(server, plan.seed, int(time.time()) // 60 * 60_000)
     world.trace = trace
     with simulated(world.kernel):
         try:
