@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.simulation.history import Plan, Step
+from tests.simulation.history import Plan, Step, play
+from tests.simulation.server import Server
 
 
 def shrink(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
@@ -38,3 +39,12 @@ def _simpler_steps(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
 
 
 _OPTIONAL = frozenset({"delay", "unique", "queue", "wait", "retries", "ends", "stubborn", "task_id", "give_up"})
+
+
+def same_promise(broken: str, server: Server, plan: Plan) -> bool:
+    """Whether a plan breaks the promise that another one has broken, whatever message it is about."""
+    return _without_names(play(plan, server).broken) == _without_names(broken)
+
+
+def _without_names(broken: str) -> list[str]:
+    return [word for word in broken.split() if word.isalpha()]
