@@ -266,6 +266,11 @@ def _operate(world: World, *, what: str, name: str) -> None:
     world.operate(what, name)
 
 
+def _old_worker(world: World, *, slot: str, seconds: float) -> None:
+    world.start_old_worker(slot)
+    world.kernel.after(seconds, lambda: world.kill_old_worker(slot))
+
+
 _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "send": _send,
     "send_many": _send_many,
@@ -291,4 +296,5 @@ _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "kill_scheduler": _kill_scheduler,
     "freeze_scheduler": _freeze_scheduler,
     "operate": _operate,
+    "old_worker": _old_worker,
 }

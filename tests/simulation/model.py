@@ -85,6 +85,8 @@ class Model:
         self.changed_schedules: set[str] = set()
         self.known_letters: set[str] = set()
         self.cancels: dict[str, list[float]] = {}
+        # Whether a worker of the version before takes part, which promised less.
+        self.has_old_version = False
         # Whether some process lacks rights: it may have had to give a result up.
         self.may_refuse = False
         # The first promise that did not hold.
@@ -117,7 +119,9 @@ class Model:
         sent = self.sent[uid]
         now = self._kernel.now
         self._check_alone(sent, process)
-        if sent.cancelled_for_good is not None and sent.cancelled_for_good < now and not sent.is_touched:
+        if sent.cancelled_for_good is not None and sent.cancelled_for_good < now and not (
+            sent.is_touched or self.has_old_version
+        ):
             self._break(f"message {uid} of task {sent.task_id} begins after its cancellation was answered")
         run = Run(number=len(sent.runs), process=process, began=now)
         sent.runs.append(run)
@@ -234,7 +238,7 @@ class Model:
         for sent in self.sent.values():
             if sent.told != "sent" or sent.is_touched:
                 continue
-            if sent.task_id not in results and not (sent.is_resent or self.may_refuse):
+            if sent.task_id not in results and not (sent.is_resent or self.may_refuse or self.has_old_version):
                 self._break(f"message {sent.uid} of task {sent.task_id} was accepted and has no result")
         for task_id, outcome in results.items():
             if task_id in self.of_task:
@@ -254,7 +258,9 @@ class Model:
             return
         self._letters_seen.add(letter.entry)
         sent.is_buried = True
-        if letter.where == "worker-lost" and "kill" not in sent.behaviour.ends:
+        if self.has_old_version:
+            self.let_go(sent)
+        elif letter.where == "worker-lost" and "kill" not in sent.behaviour.ends:
             self._break(f"message {sent.uid} never hurt its worker, and is a dead letter of a lost worker")
 
     def _check_alone(self, sent: Sent, process: Process) -> None:

@@ -227,6 +227,10 @@ class Chance:
         rights = list(self._random.choice(_RIGHTS))
         self._add("rights", of=self._anyone(), rights=rights, seconds=self._random.choice((0.5, 3.0)))
 
+    def old_version(self) -> None:
+        """A worker of the version before runs beside the others for some seconds."""
+        self._add("old_worker", slot="old", seconds=self._random.choice((1.0, 4.0, 20.0)))
+
 
 _KINDS: Final[dict[str, Callable[[Chance], None]]] = {
     "poison": Chance.poison,
@@ -244,6 +248,7 @@ _KINDS: Final[dict[str, Callable[[Chance], None]]] = {
     "flush": Chance.flush,
     "full": Chance.full,
     "rights": Chance.rights,
+    "old_version": Chance.old_version,
 }
 
 

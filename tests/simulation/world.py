@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -17,14 +18,16 @@ from tests.simulation.producer import Producer
 from tests.simulation.scripts import script_texts
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.server import Server
+from tests.simulation.version_n.worker import OldWorker
 from tests.simulation.worker import Worker
 
+from kiqstart.infrastructure.taskiq.formatting import to_json
 from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
 from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
 from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.results import decode_result
+from kiqstart.infrastructure.taskiq.streams.results import decode_result, encode_failure
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
 _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
@@ -63,6 +66,8 @@ class World:
         self.producers: dict[str, Producer] = {}
         self.schedulers: dict[str, Scheduler] = {}
         self.operator: Operator | None = None
+        self.old_workers: dict[str, OldWorker] = {}
+        self.is_healing = False
         self.processes: list[Process] = []
         self.settings: dict[str, dict[str, Any]] = {}
         # Is told of each command, to see how a promise came to be broken.
@@ -132,6 +137,27 @@ class World:
         if old is None or old.process.is_dead:
             process = self.process(slot)
             self.schedulers[slot] = Scheduler(self.network, process, tick=self._tick, missed=Missed(missed))
+
+    def start_old_worker(self, slot: str) -> None:
+        """A worker of the version before, beside the others."""
+        if self.is_healing or (slot in self.old_workers and not self.old_workers[slot].process.is_dead):
+            return
+        self.model.has_old_version = True
+        self.old_workers[slot] = OldWorker(
+            self.network,
+            self.process(slot),
+            self.model,
+            self.keys,
+            task_of=_task_of,
+            encode=_encode,
+            on_kill=lambda: self.kernel.after(0.0, lambda: self.kill_old_worker(slot)),
+        )
+
+    def kill_old_worker(self, slot: str) -> None:
+        """The old version goes."""
+        if slot in self.old_workers:
+            self.old_workers[slot].process.kill()
+            self.network.break_all(of=self.old_workers[slot].process)
 
     def kill_scheduler(self, slot: str) -> None:
         """A scheduler dies."""
@@ -313,6 +339,9 @@ class World:
 
     def heal(self) -> None:
         """Everything is well again, and stays so."""
+        self.is_healing = True
+        for slot in self.old_workers:
+            self.kill_old_worker(slot)
         self.network.faults.clear()
         self.network.rights.clear()
         self.network.stalled_until = 0.0
@@ -344,6 +373,18 @@ class World:
         """All processes are gone."""
         for process in self.processes:
             process.kill()
+
+
+def _task_of(data: bytes) -> tuple[str, int | None]:
+    message = json.loads(data)
+    return message["task_id"], message["args"][0] if message["args"] else None
+
+
+def _encode(word: str) -> bytes:
+    kind, _, detail = word.partition(":")
+    if kind == "ok":
+        return to_json({"is_err": False, "log": None, "return_value": detail, "execution_time": 0.0, "labels": {}, "error": None})
+    return encode_failure(JobError(detail))
 
 
 def outcome_of(result: TaskiqResult[Any]) -> str:
