@@ -1,5 +1,7 @@
 """Play histories by chance, and say which promises do not hold: `python -m tests.simulation --histories 10000`."""
 
+# ruff: noqa: T201  # it is a program that prints
+
 import argparse
 import json
 import os
@@ -88,7 +90,10 @@ def _find_defects(histories: int, seed: int, processes: int) -> int:
         searches = pool.map(find_defect, DEFECTS, [Search(seed=seed, histories=histories)] * len(DEFECTS))
         for name, found in zip(DEFECTS, searches, strict=True):
             missed += found is None
-            print(f"{name:45} " + ("NOT FOUND" if found is None else f"{found.number:5} histories: {found.broken}"), flush=True)
+            print(
+                f"{name:45} " + ("NOT FOUND" if found is None else f"{found.number:5} histories: {found.broken}"),
+                flush=True,
+            )
     return 1 if missed else 0
 
 

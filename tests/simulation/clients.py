@@ -1,12 +1,14 @@
 """Clients of the simulated network, with the faces that the product knows."""
 
+# ruff: noqa: ANN401  # redis-py's signatures
+
 import asyncio
 from collections.abc import Awaitable
 from typing import Any, Final, cast
 
 import redis
 import redis.asyncio
-from greenlet import GreenletExit
+from greenlet import GreenletExit  # type: ignore[import-untyped]  # it has no types
 from redis.exceptions import ConnectionError as RedisConnectionError
 from tests.simulation.kernel import Process, current_thread
 from tests.simulation.network import Link, Network

@@ -1,9 +1,11 @@
 """Plans, and how they come to pass."""
 
-import gc
+# ruff: noqa: ANN401  # a plan's arguments are JSON
+
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final
 
 from tests.simulation.model import Behaviour, Sent
@@ -77,16 +79,13 @@ def play(plan: Plan, server: Server, *, trace: Callable[[str], None] | None = No
     with simulated(world.kernel):
         try:
             _begin(world, plan)
-            is_broken = lambda: bool(world.model.broken)  # noqa: E731
-            world.kernel.run(plan.seconds, is_broken)
-            if not is_broken():
+            world.kernel.run(plan.seconds, world.is_over)
+            if not world.is_over():
                 _finish(world)
         finally:
             world.end()
     runs = sum(len(sent.runs) for sent in world.model.sent.values())
-    return Verdict(
-        broken=world.model.broken, seconds=world.kernel.now, commands=world.network.executed, runs=runs
-    )
+    return Verdict(broken=world.model.broken, seconds=world.kernel.now, commands=world.network.executed, runs=runs)
 
 
 def _begin(world: World, plan: Plan) -> None:
@@ -98,7 +97,7 @@ def _begin(world: World, plan: Plan) -> None:
         world.start_worker(slot)
     for step in plan.steps:
         call = _DOINGS[step.do]
-        world.kernel.at(step.at, lambda call=call, args=step.args: call(world, **args))
+        world.kernel.at(step.at, partial(call, world, **step.args))
 
 
 def _finish(world: World) -> None:
@@ -106,24 +105,23 @@ def _finish(world: World) -> None:
     if world.schedulers:
         _finish_schedules(world)
     until = world.kernel.now + _LONGEST_END
-    is_broken = lambda: bool(world.model.broken)  # noqa: E731
     calm_since: float | None = None
-    while world.kernel.now < until and not is_broken():
+    while world.kernel.now < until and not world.is_over():
         if not world.is_calm():
             calm_since = None
         elif calm_since is None:
             calm_since = world.kernel.now
         elif world.kernel.now - calm_since >= _SECONDS_TO_TIDY:
             break
-        world.kernel.run(world.kernel.now + 1.0, is_broken)
-    if not is_broken():
+        world.kernel.run(world.kernel.now + 1.0, world.is_over)
+    if not world.is_over():
         world.model.check_end(world.found(), world.results())
 
 
 def _finish_schedules(world: World) -> None:
     """All schedules go on; then there are no schedulers any more."""
     until = world.kernel.now + _SECONDS_TO_SCHEDULE
-    world.kernel.run(until, lambda: bool(world.model.broken))
+    world.kernel.run(until, world.is_over)
     if not (world.network.is_down or world.model.broken):
         world.model.check_schedules(TABLE)
     for slot in world.schedulers:

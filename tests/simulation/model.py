@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from tests.simulation.kernel import Kernel, Process
 
+
 @dataclass(kw_only=True)
 class Behaviour:
     """What a task does.
@@ -119,8 +120,10 @@ class Model:
         sent = self.sent[uid]
         now = self._kernel.now
         self._check_alone(sent, process)
-        if sent.cancelled_for_good is not None and sent.cancelled_for_good < now and not (
-            sent.is_touched or self.has_old_version
+        if (
+            sent.cancelled_for_good is not None
+            and sent.cancelled_for_good < now
+            and not (sent.is_touched or self.has_old_version)
         ):
             self._break(f"message {uid} of task {sent.task_id} begins after its cancellation was answered")
         run = Run(number=len(sent.runs), process=process, began=now)
@@ -199,8 +202,6 @@ class Model:
     def check(self, found: list[Found]) -> None:
         """All that must hold after each step."""
         places: dict[int, Found] = {}
-        holders = {one.unique: one.task_id for one in found if one.kind == "key"}
-        held: dict[str, Found] = {}
         for one in found:
             if one.kind == "unreachable":
                 self._break(f"delayed message {one.where} has no time")
@@ -213,17 +214,10 @@ class Model:
                 self._check_letter(one, sent)
             elif one.uid in places and places[one.uid].kind != "dead" and not sent.is_touched:
                 self._break(f"message {one.uid} is there twice: {places[one.uid].where} and {one.where}")
-            elif one.unique and not sent.is_touched:
-                if holders.get(one.unique) != one.task_id:
-                    self._break(f"message {one.uid} waits or runs without its key {one.unique}")
-                if one.unique in held:
-                    self._break(f"{held[one.unique].uid} and {one.uid} both have the key {one.unique}")
-                held[one.unique] = one
             places[one.uid] = one
-        if self._owed_ticks:
-            there = {one.task_id for one in found}
-            for occurrence in self._owed_ticks - there:
-                self._break(f"{occurrence} was sent and is nowhere")
+        self._check_keys(found)
+        for occurrence in sorted(self._owed_ticks - {one.task_id for one in found}) if self._owed_ticks else ():
+            self._break(f"{occurrence} was sent and is nowhere")
         for uid, sent in self._owed.items():
             if uid not in places:
                 self._break(f"message {uid} of task {sent.task_id} was accepted and is nowhere")
@@ -252,6 +246,19 @@ class Model:
 
     def _break(self, text: str) -> None:
         self.broken = self.broken or text
+
+    def _check_keys(self, found: list[Found]) -> None:
+        holders = {one.unique: one.task_id for one in found if one.kind == "key"}
+        held: dict[str, Found] = {}
+        for one in found:
+            is_held = one.unique and one.kind in ("stream", "delayed") and one.uid is not None
+            if not is_held or self.sent[one.uid or 0].is_touched:
+                continue
+            if holders.get(one.unique) != one.task_id:
+                self._break(f"message {one.uid} waits or runs without its key {one.unique}")
+            if one.unique in held:
+                self._break(f"{held[one.unique].uid} and {one.uid} both have the key {one.unique}")
+            held[one.unique] = one
 
     def _check_letter(self, letter: Found, sent: Sent) -> None:
         if letter.entry in self._letters_seen:

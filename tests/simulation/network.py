@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from random import Random
 from typing import Final, Protocol, cast
 
@@ -326,7 +327,7 @@ class Network:
         for command in session.in_flight:
             if not command.is_answered:
                 command.is_answered = True
-                self.kernel.at(self.kernel.now, lambda answer=command.on_answer: link.process.do(lambda: answer(error)))
+                self.kernel.at(self.kernel.now, partial(_refuse, command, error))
 
     def _unpark(self, command: Command, answer: object) -> None:
         if command not in self._parked:
@@ -340,7 +341,7 @@ class Network:
             if not following.is_dropped:
                 self._execute(following)
 
-    def _ask(self, command: Command) -> object:
+    def _ask(self, command: Command) -> object:  # noqa: PLR0911  # one for each kind of command
         arguments, wire = command.arguments, self._server.wire
         rights = self.rights.get(command.process.name)
         if rights is not None:
@@ -397,15 +398,19 @@ class Network:
         for channel, message in self._server.heard():
             for one in self._subscriptions:
                 if channel in one.channels:
-                    self.kernel.after(latency(one.process.random), lambda ear=one, at=channel, said=message: _hear(ear, at, said))
+                    self.kernel.after(latency(one.process.random), partial(_hear, one, channel, message))
+
+
+def _refuse(command: Command, error: Exception) -> None:
+    command.process.do(lambda: command.on_answer(error))
 
 
 def _hear(subscription: Subscription, channel: str, message: bytes) -> None:
+    process = subscription.process
     if channel in subscription.channels:
-        process = subscription.process
         process.do(lambda: process.loop.call_soon(subscription.listener.on_message, channel, message))
 
 
 def latency(random: Random) -> float:
     """Seconds."""
-    return _SHORTEST * _LONGEST ** random.random()
+    return _SHORTEST * float(_LONGEST ** random.random())

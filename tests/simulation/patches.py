@@ -3,14 +3,23 @@
 import logging
 import random
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from typing import Final
 from unittest.mock import patch
 
 from tests.simulation.kernel import Kernel, Process, Thread, current_thread
 
-from kiqstart.infrastructure.taskiq.streams import delivery, fetching, heartbeat, lease, outage, receiver, registrar, sender
+from kiqstart.infrastructure.taskiq.streams import (
+    delivery,
+    fetching,
+    heartbeat,
+    lease,
+    outage,
+    receiver,
+    registrar,
+    sender,
+)
 from kiqstart.infrastructure.taskiq.streams.script import ScriptClock
 
 # What every script gets as its time; the network puts Redis' time in its place.
@@ -103,7 +112,7 @@ class _Event:
 class _Thread:
     """Stands in for `threading.Thread`."""
 
-    def __init__(self, *, target: Any, name: str, daemon: bool) -> None:
+    def __init__(self, *, target: Callable[[], object], name: str, daemon: bool) -> None:
         del name, daemon
         self._target = target
         self._thread: Thread | None = None

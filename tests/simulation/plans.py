@@ -1,5 +1,7 @@
 """Histories by chance: which things happen, when and to whom."""
 
+# ruff: noqa: ANN401, S311  # a plan's arguments are JSON; its chance is no secret
+
 from collections.abc import Callable
 from random import Random
 from typing import Any, Final
@@ -8,7 +10,17 @@ from tests.simulation.history import Arguments, Plan, Step
 
 _SLOTS: Final = ("w0", "w1", "w2")
 _PRODUCERS: Final = 2
-_SCRIPTS_OF_WORKERS: Final = ("settle", "fetch", "give_back", "XREADGROUP", "ZADD", "reclaim", "move", "tend", "register")
+_SCRIPTS_OF_WORKERS: Final = (
+    "settle",
+    "fetch",
+    "give_back",
+    "XREADGROUP",
+    "ZADD",
+    "reclaim",
+    "move",
+    "tend",
+    "register",
+)
 _SCRIPTS_OF_PRODUCERS: Final = ("send", "send", "cancel", "cancel_entry", "MGET", "resend")
 _FAULTS: Final = ("request-lost", "answer-lost", "late")
 # Rights that a user may lack: commands in the middle of scripts, channels, and single keys.
@@ -16,6 +28,7 @@ _RIGHTS: Final = (
     ("~*", "+@all"),
     ("~*", "&*", "+@all", "-zadd"),
     ("~*", "&*", "+@all", "-xdel"),
+    ("~*", "&*", "+@all", "-xadd"),
     ("~*", "&*", "+@all", "-hset", "-hsetnx"),
     ("~{s}:w*", "~{s}:e*", "~{s}:j*", "~{s}:l*", "~{s}:g*", "~{s}", "~{s}:queue*", "~{s}:r*", "~{s}:s*", "&*", "+@all"),
     ("%R~*", "&*", "+@all"),
@@ -54,9 +67,7 @@ class Chance:
         if random.random() < 0.3:
             self._schedule()
         self._steps.sort(key=lambda step: step.at)
-        return Plan(
-            seed=self._seed, workers=workers, producers=_PRODUCERS, seconds=self._seconds, steps=self._steps
-        )
+        return Plan(seed=self._seed, workers=workers, producers=_PRODUCERS, seconds=self._seconds, steps=self._steps)
 
     def _at(self) -> float:
         return round(self._random.uniform(0.0, self._seconds - 1.0), 3)
@@ -152,6 +163,20 @@ class Chance:
         near = random.choice(sends) + random.uniform(-0.5, 3.0) if sends else self._at()
         self._add("cancel", max(round(near, 3), 0.0), by=self._producer(), task_id=task_id)
 
+    def twins(self) -> None:
+        """Two messages have one id, and are cancelled together."""
+        random = self._random
+        at, delay = self._at(), random.choice((0.0, 0.0, 3.0))
+        self._uid += 2
+        task_id = f"t{self._uid}"
+        self._tasks.append(task_id)
+        for uid in (self._uid - 1, self._uid):
+            args: Arguments = {"delay": delay} if delay else {}
+            self._add(
+                "send", at, by=self._producer(), uid=uid, task_id=task_id, seconds=random.choice((0.3, 2.5)), **args
+            )
+        self._add("cancel", at + random.choice((0.2, 0.6, 1.5)), by=self._producer(), task_id=task_id)
+
     def letters(self) -> None:
         """Dead letters are sent again, or dropped."""
         self._add(self._random.choice(("retry_letters", "retry_letters", "purge")), by=self._producer())
@@ -187,6 +212,15 @@ class Chance:
             seconds=random.choice((0.3, 2.0, 6.0)),
         )
 
+    def lost_answer(self) -> None:
+        """The answer to a certain send is lost, or comes late."""
+        random = self._random
+        sends = [one for one in self._steps if one.do in ("send", "send_many")]
+        sent = random.choice([one for one in sends if one.args.get("unique")] or sends)
+        kind = random.choice(("answer-lost", "answer-lost", "late"))
+        at = max(round(sent.at - 0.001, 3), 0.0)
+        self._add("fault", at, of=sent.args["by"], kind=kind, script="send", count=1, seconds=6.0)
+
     def cut(self) -> None:
         """Connections are cut."""
         self._add("cut", of=self._random.choice((None, self._anyone())))
@@ -205,7 +239,9 @@ class Chance:
         if random.random() < 0.6:
             at = self._at()
             self._add("snapshot", at)
-            self._add("restore", min(at + random.uniform(0.2, 4.0), self._seconds - 0.5), seconds=random.choice((0.2, 3.0)))
+            self._add(
+                "restore", min(at + random.uniform(0.2, 4.0), self._seconds - 0.5), seconds=random.choice((0.2, 3.0))
+            )
         else:
             self._add("empty", seconds=random.choice((0.2, 3.0)))
 
@@ -236,11 +272,13 @@ _KINDS: Final[dict[str, Callable[[Chance], None]]] = {
     "poison": Chance.poison,
     "impatient": Chance.impatient,
     "cancel": Chance.cancel,
+    "twins": Chance.twins,
     "letters": Chance.letters,
     "kill": Chance.kill,
     "deploy": Chance.deploy,
     "freeze": Chance.freeze,
     "fault": Chance.fault,
+    "lost_answer": Chance.lost_answer,
     "cut": Chance.cut,
     "redis": Chance.redis,
     "loss": Chance.loss,

@@ -28,9 +28,7 @@ class Producer:
         outcome_of: puts a result in a word.
     """
 
-    def __init__(
-        self, network: Network, process: Process, model: Model, outcome_of: Callable[[Any], str]
-    ) -> None:
+    def __init__(self, network: Network, process: Process, model: Model, outcome_of: Callable[[Any], str]) -> None:
         self.process: Final = process
         self.broker: Final = SimulatedBroker(network, process)
         self._model = model

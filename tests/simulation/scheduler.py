@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from redis.exceptions import RedisError
 from taskiq import ScheduledTask
@@ -19,9 +19,6 @@ from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleS
 from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
 from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
 from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _SECONDS_UNTIL_AGAIN: Final = 0.5
 # The table of a service: names, and seconds between their times.
@@ -67,7 +64,7 @@ def broker_and_store(
     """What a process needs to work on schedules."""
     broker = SimulatedBroker(network, process)
     broker.register_task(tick, task_name="tick")
-    redis: Redis = broker._per_loop[process.loop].redis
+    redis = broker._per_loop[process.loop].redis
     return broker, RedisScheduleStore(lambda: redis, broker.keys)
 
 

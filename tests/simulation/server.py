@@ -32,7 +32,8 @@ class Wire:
 
     def write(self, *command: Value) -> None:
         """Write a command; its answer is to be read."""
-        self._socket.sendall(hiredis.pack_command(cast("tuple[str | int | float | bytes, ...]", command)))
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows only one part
+        self._socket.sendall(packed)
 
     def read(self) -> object:
         """An answer; errors are returned."""
@@ -101,7 +102,7 @@ class Server:
         return found
 
     def begin(self, scripts: Iterable[str]) -> None:
-        """Forget all data, and settings that a history may have left. The scripts are known, as where others use them."""
+        """Forget all data, and what a history may have set. The scripts are known, as where others use them."""
         for command in (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", 0)):
             self.wire.demand(*command)
         wanted = frozenset(scripts)
@@ -133,7 +134,9 @@ class Server:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for wire in (self.wire, self._ears, *self._users.values()):
             wire.close()
         self._process.kill()

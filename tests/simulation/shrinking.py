@@ -27,11 +27,12 @@ def shrink(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
 
 
 def _simpler_steps(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
-    for place, step in enumerate(plan.steps):
-        for name in [one for one in step.args if one in _OPTIONAL and step.do == "send"]:
+    for place in range(len(plan.steps)):
+        for name in sorted(_OPTIONAL & plan.steps[place].args.keys()):
             step = plan.steps[place]
-            args = {key: value for key, value in step.args.items() if key != name}
-            simpler = Step(at=step.at, do=step.do, args=args)
+            if step.do != "send":
+                continue
+            simpler = Step(at=step.at, do=step.do, args={key: step.args[key] for key in step.args if key != name})
             fewer = replace(plan, steps=[*plan.steps[:place], simpler, *plan.steps[place + 1 :]])
             if breaks(fewer):
                 plan = fewer

@@ -56,7 +56,7 @@ class Worker:
         self.broker.register_task(job, task_name="job", types_of_exceptions=(Exception,))
         self.broker.register_task(tick, task_name="tick")
         if start_ward is not None:
-            self.broker._on_suspects = self._on_suspects  # type: ignore[method-assign]  # what the worker process does
+            self.broker._on_suspects = self._on_suspects  # type: ignore[method-assign]  # as a worker process does
         self._finish = asyncio.Event()
         process.soon(lambda: process.loop.create_task(self._serve()))
 
@@ -97,7 +97,8 @@ class Worker:
         await self.broker.shutdown()
         self.process.kernel.after(0.0, self.process.kill)
 
-    def _on_suspects(self, _: int) -> None:
+    def _on_suspects(self, count: int) -> None:
+        del count
         if self.ward is None and self._start_ward is not None and not self.is_asked_to_end:
             self.ward = self._start_ward(self)
 

@@ -11,23 +11,22 @@ from typing import Any, Final, cast
 from redis.exceptions import RedisError
 from taskiq import TaskiqResult
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.model import Behaviour, Found, Model, Run, Sent
-from tests.simulation.network import Command, FaultKind, Network, NetworkFault
-from tests.simulation.product import GROUP, QUEUE, WEIGHTS
+from tests.simulation.model import Found, Model, Run
+from tests.simulation.network import Command, Network
 from tests.simulation.producer import Producer
-from tests.simulation.scripts import script_texts
+from tests.simulation.product import QUEUE, WEIGHTS
 from tests.simulation.scheduler import Operator, Scheduler
+from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server
 from tests.simulation.version_n.worker import OldWorker
 from tests.simulation.worker import Worker
 
-from kiqstart.infrastructure.taskiq.formatting import to_json
 from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
 from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
 from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.results import decode_result, encode_failure
+from kiqstart.infrastructure.taskiq.streams.results import decode_result, encode_failure, encode_result
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
 _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
@@ -85,7 +84,7 @@ class World:
     def process(self, name: str) -> Process:
         """A new process, on a machine whose clock is its own."""
         self._births += 1
-        random = Random(f"{self.seed}:{name}:{self._births}")
+        random = Random(f"{self.seed}:{name}:{self._births}")  # noqa: S311  # not a secret
         rate = random.uniform(0.995, 1.005)
         process = Process(self.kernel, name, random, offset=random.uniform(0, 1e6), rate=rate)
         self.processes.append(process)
@@ -118,7 +117,8 @@ class World:
         first = 2 if command.name in ("EVALSHA", "EVAL") or command.arguments[0] in ("EVALSHA", "EVAL") else 1
         words = [str(one)[:60] for one in command.arguments[first:] if one not in self.keys.shared]
         lost = "" if command.fault is None else f" ({command.fault})"
-        return f"{self.kernel.now:8.3f} {command.process.name:4} {command.name}{lost} {' '.join(words)} -> {str(answer)[:200]}"
+        asked = f"{command.process.name:4} {command.name}{lost} {' '.join(words)}"
+        return f"{self.kernel.now:8.3f} {asked} -> {str(answer)[:200]}"
 
     # --- what happens
 
@@ -355,6 +355,10 @@ class World:
         for slot in self.schedulers:
             self.start_scheduler(slot)
 
+    def is_over(self) -> bool:
+        """Whether a promise is broken: what comes after that says nothing."""
+        return bool(self.model.broken)
+
     def is_calm(self) -> bool:
         """Whether nothing is left to do."""
         if self.network.is_down or any(not one.is_idle for one in self.producers.values()):
@@ -383,7 +387,7 @@ def _task_of(data: bytes) -> tuple[str, int | None]:
 def _encode(word: str) -> bytes:
     kind, _, detail = word.partition(":")
     if kind == "ok":
-        return to_json({"is_err": False, "log": None, "return_value": detail, "execution_time": 0.0, "labels": {}, "error": None})
+        return encode_result(detail, TaskiqResult(is_err=False, return_value=detail, execution_time=0.0))
     return encode_failure(JobError(detail))
 
 

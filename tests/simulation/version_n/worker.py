@@ -54,7 +54,9 @@ _RECLAIM: Final = OldScript("reclaim")
 
 
 def _streams(keys: QueueKeys) -> list[tuple[str, str]]:
-    return [(queue, name) for queue in WEIGHTS for name in (keys.suspects(queue), keys.returned(queue), keys.stream(queue))]
+    return [
+        (queue, name) for queue in WEIGHTS for name in (keys.suspects(queue), keys.returned(queue), keys.stream(queue))
+    ]
 
 
 class OldWorker:
@@ -146,7 +148,7 @@ class OldWorker:
         for queue, stream in _streams(names):
             keys = [names.workers, stream, names.returned(queue), names.suspects(queue), names.stream(queue)]
             keys += [names.dead, names.dropped, names.uniques]
-            arguments = [GROUP, worker, 0, _AT_ONCE, OPTIONS.max_deliveries, OPTIONS.dead_letter_limit]
+            arguments: list[Value] = [GROUP, worker, 0, _AT_ONCE, OPTIONS.max_deliveries, OPTIONS.dead_letter_limit]
             _RECLAIM(self._redis, keys, arguments)
 
     def _work_for_ever(self) -> None:
@@ -165,11 +167,11 @@ class OldWorker:
         if not isinstance(answer, list) or worker != self._lease.worker:
             return
         for place, entries in zip(answer[1::2], answer[2::2], strict=True):
-            queue, stream = streams[cast("int", place) - 3]
+            _, stream = streams[cast("int", place) - 3]
             for raw in cast("list[tuple[bytes, list[bytes]]]", entries):
-                self._run(queue, stream, raw[0].decode(), dict(zip(raw[1][::2], raw[1][1::2], strict=True)), worker)
+                self._run(stream, raw[0].decode(), dict(zip(raw[1][::2], raw[1][1::2], strict=True)), worker)
 
-    def _run(self, queue: str, stream: str, entry: str, fields: dict[bytes, bytes], worker: str) -> None:
+    def _run(self, stream: str, entry: str, fields: dict[bytes, bytes], worker: str) -> None:
         task_id, uid = self._task_of(fields[b"data"])
         if uid is None:
             self._model.tick(task_id)
