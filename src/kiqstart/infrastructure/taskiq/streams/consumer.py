@@ -239,7 +239,7 @@ class StreamConsumer:
             self.in_hand.let_go(delivery)
             return
         delivery.settling_since = local_time()
-        is_ours = (await self._settler.settle(delivery))[0]
+        is_ours = await self._settled(delivery)
         if isinstance(is_ours, RedisError):
             is_ours = await self._settle_for_less(delivery, is_ours)
         if isinstance(is_ours, RedisError):
@@ -251,13 +251,23 @@ class StreamConsumer:
         delivery.is_settled = True
         self.in_hand.let_go(delivery)
 
+    async def _settled(self, delivery: Delivery) -> bool | BaseException:
+        """What Redis says for good: a script may have met an outage for this delivery alone, such as a full memory."""
+        tries = 0
+        while True:
+            is_ours = (await self._settler.settle(delivery))[0]
+            if not (isinstance(is_ours, RedisError) and is_outage(is_ours)):
+                return is_ours
+            tries += 1
+            await asyncio.sleep(pause(tries))
+
     async def _settle_for_less(self, delivery: Delivery, refusal: RedisError) -> bool | BaseException:
         """End a delivery that Redis refuses as it is: otherwise its task would run again and again."""
         logger.error("What became of task %s is refused by Redis: %s", delivery.task_id, reason(refusal))
         answer: bool | BaseException = refusal
         for outcome, result in _lesser_ends(delivery, reason(refusal)):
             delivery.outcome, delivery.result = outcome, result
-            answer = (await self._settler.settle(delivery))[0]
+            answer = await self._settled(delivery)
             if not isinstance(answer, RedisError):
                 return True
         return answer
@@ -306,21 +316,25 @@ class StreamConsumer:
         return bool(held) and all(one.settling_since is not None and one.settling_since < settled_by for one in held)
 
     async def _find_cancelled(self, deliveries: Sequence[Delivery]) -> None:
-        """Look once for all of them, until Redis answers: its error would be no task's."""
-        tasks = [self._task_id_of(one.data) or "" for one in deliveries]
+        """Look once for all of them, until Redis answers: its error would be no task's.
+
+        A mark names a task, or an entry: one that was marked while it ran elsewhere keeps its mark when it is moved.
+        """
+        names = [name for one in deliveries for name in (self._task_id_of(one.data) or "", one.mark)]
         scripts = cast("AsyncClient", self._clients.scripts)
         tries = 0
         while not self._fetcher.is_interrupted:
             try:
-                marks = await scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)
+                marks = await scripts.execute_command("ZMSCORE", self._keys.cancelled, *names)
             except (RedisError, OSError) as error:
                 if not tries:
                     logger.warning("Cannot see yet which tasks were cancelled: %s", reason(error))
                 tries += 1
                 await asyncio.sleep(pause(tries))
             else:
-                for delivery, mark in zip(deliveries, cast("list[object]", marks), strict=True):
-                    delivery.is_cancelled = mark is not None
+                found = cast("list[object]", marks)
+                for delivery, *pair in zip(deliveries, found[::2], found[1::2], strict=True):
+                    delivery.is_cancelled = any(mark is not None for mark in pair)
                 return
 
     def _held(self) -> list[Delivery]:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import RedisError
 
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
@@ -217,7 +218,7 @@ class Fetcher:
             if marks is not None:
                 marks.add_done_callback(_note_error)
         if deliveries:
-            self.cancelled_tasks = cast("int", await (marks or self._count_marks()))
+            await self._note_marks(marks or self._count_marks())
         return deliveries
 
     def _block_ms(self, rule: SuspectRule) -> int:
@@ -238,6 +239,13 @@ class Fetcher:
             timer.cancel()
             self._waiting = None
 
+    async def _note_marks(self, marks: "asyncio.Future[object]") -> None:
+        try:
+            self.cancelled_tasks = cast("int", await marks)
+        except (RedisError, OSError):
+            # What was read beside it is here all the same, and is looked for among the marks.
+            self.cancelled_tasks = 1
+
     def _count_marks(self) -> "asyncio.Future[object]":
         return asyncio.ensure_future(self._reader.execute_command("ZCARD", self._keys.cancelled))
 
@@ -252,7 +260,12 @@ class Fetcher:
                 break
             taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
             room = count - len(deliveries)
-            deliveries += await self._read(self._large, [stream], taken, "COUNT", room)
+            try:
+                deliveries += await self._read(self._large, [stream], taken, "COUNT", room)
+            except (RedisError, OSError):
+                if not deliveries:
+                    raise
+                break
         return deliveries
 
     async def _read(

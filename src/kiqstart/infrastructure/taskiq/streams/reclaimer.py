@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Final, cast
 from redis.exceptions import ResponseError
 
 from kiqstart.infrastructure.taskiq.streams.condemnation import Condemnation
-from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
+from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.lease import WORKER_PREFIX, is_ward
+from kiqstart.infrastructure.taskiq.streams.lease import WORKER_PREFIX, is_ward, watch_span
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
@@ -30,6 +31,8 @@ _FOREIGN_IDLE_MS: Final = 600_000
 # of `max_deliveries`) those of workers that can start no quarantine.
 _LAST_DEATH: Final = 100
 _TRIES_WITHOUT_QUARANTINE: Final = 3
+# Between two looks for orphans, which are a few beats apart.
+_LONGEST_GAP_BEATS: Final = 15
 _FIRST_OF_TESTIMONY: Final = 9
 
 
@@ -57,6 +60,9 @@ class Reclaimer:
         self._options = options
         self._in_hand = in_hand
         self._condemn = condemn
+        self._orphans = FailureDetector(
+            span=lambda consumer: watch_span(consumer, options.lease), longest_gap=options.beat * _LONGEST_GAP_BEATS
+        )
 
     def take_over(self, worker: str, beat: str) -> bool:
         """End the lease of a dead worker, unless it has beaten since, and give its tasks back."""
@@ -90,14 +96,22 @@ class Reclaimer:
         self._reclaim(delivery.queue, delivery.stream, delivery.worker, idle_ms=0, last_death=last_death)
 
     def reclaim_orphans(self) -> None:
-        """Give back what consumers have that are no workers any more, and forget them."""
+        """Give back what consumers have that have been no workers for as long as a lease, and forget them.
+
+        Sooner it could be a living worker's that reads already, but has not noticed yet that Redis has lost its name.
+        """
         registered = {name.decode() for name in cast("list[bytes]", self._redis.zrange(self._keys.workers, 0, -1))}
-        for queue, stream in self._streams():
-            for consumer in self._consumers(stream) - registered:
-                idle_ms = 0 if consumer.startswith(WORKER_PREFIX) else _FOREIGN_IDLE_MS
-                count = self._reclaim(queue, stream, consumer, idle_ms=idle_ms)
-                if count:
-                    logger.warning("Consumer %s is no worker; its tasks are given to others: %d", consumer, count)
+        orphans = [
+            (consumer, queue, stream)
+            for queue, stream in self._streams()
+            for consumer in sorted(self._consumers(stream) - registered)
+        ]
+        gone = dict(self._orphans.look({consumer: "" for consumer, _, _ in orphans}, local_time()))
+        for consumer, queue, stream in orphans:
+            idle_ms = 0 if consumer.startswith(WORKER_PREFIX) else _FOREIGN_IDLE_MS
+            count = self._reclaim(queue, stream, consumer, idle_ms=idle_ms) if consumer in gone else 0
+            if count:
+                logger.warning("Consumer %s is no worker; its tasks are given to others: %d", consumer, count)
 
     def give_back_strays(self, queues: Iterable[str], worker: str, idle_ms: int) -> None:
         """Give back what Redis has handed to this worker without it having arrived: its connection was cut."""

@@ -8,6 +8,7 @@ if redis.call('ZSCORE', KEYS[1], ARGV[2]) or owner_of(KEYS[2], ARGV[1], ARGV[3])
     return 0
 end
 local keys = shared_keys(4)
+check_removal(KEYS[2], ARGV[1])
 local fields = fields_of(KEYS[2], ARGV[3]) or {}
 local problem = bury(keys, ARGV[4], {
     'data', ARGV[9], 'queue', ARGV[5], 'reason', ARGV[6], 'detail', ARGV[7], 'deliveries', ARGV[8],

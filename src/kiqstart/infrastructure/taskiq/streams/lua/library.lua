@@ -180,6 +180,13 @@ local function owner_of(stream, group, id)
     return pending[1][2]
 end
 
+-- Raises where this user may not take entries out: before anything is added that would then be there twice. It removes
+-- nothing, but a Redis that is full lets a script go on whose first command that writes frees memory.
+local function check_removal(stream, group)
+    redis.call('XACK', stream, group, '0-0')
+    redis.call('XDEL', stream, '0-0')
+end
+
 local function forget_entry(stream, group, id)
     redis.call('XACK', stream, group, id)
     redis.call('XDEL', stream, id)
@@ -188,6 +195,7 @@ end
 -- Moves a pending entry to where another worker finds it. It is added there before it is removed here, so that an error
 -- leaves it where it is. Gives an error, or nil.
 local function move_entry(keys, stream, group, id, target, fields)
+    check_removal(stream, group)
     local flat = {}
     for name, value in pairs(fields) do
         flat[#flat + 1] = name

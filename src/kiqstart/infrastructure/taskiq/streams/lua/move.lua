@@ -7,6 +7,9 @@
 -- Returns milliseconds until the next one or -1, and how many were taken.
 local keys = shared_keys(1)
 local now, bytes = now_ms(), 0
+-- Raises where this user may not take out what is moved; it would then be moved again and again.
+redis.call('HDEL', keys.messages, '')
+redis.call('ZREM', keys.delayed, '')
 local due = redis.call('ZRANGEBYSCORE', keys.delayed, '-inf', now, 'LIMIT', 0, ARGV[1])
 local answer = {-1, 0}
 

@@ -7,6 +7,8 @@ local keys = shared_keys(3)
 if #redis.call('XRANGE', keys.dead, ARGV[1], ARGV[1]) == 0 then
     return {'unknown', ''}
 end
+-- Raises where this user may not take letters out.
+redis.call('XDEL', keys.dead, '0-0')
 local holder = ARGV[3] ~= '' and acquire(keys, ARGV[3], ARGV[2])
 if holder then
     return {'held', holder}

@@ -101,6 +101,7 @@ end
 while at < #ARGV do
     local count, is_known, stream, ended = tonumber(ARGV[at]), ARGV[at + 1] == epoch, KEYS[key], {}
     at, key = at + 2, key + 1
+    check_removal(stream, group)
     if count == 0 then
         settle_single(stream, is_known)
     end

@@ -1,0 +1,56 @@
+"""Many histories, one after the other."""
+
+from dataclasses import dataclass
+from functools import partial
+
+from tests.simulation.history import Plan, play
+from tests.simulation.plans import plan_of
+from tests.simulation.server import Server
+from tests.simulation.shrinking import same_promise, shrink
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A promise that did not hold, and the shortest history that was found."""
+
+    seed: int
+    broken: str
+    plan: Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class Played:
+    """Some histories."""
+
+    histories: int
+    commands: int
+    runs: int
+    virtual: float
+    broken: list[Broken]
+
+
+def play_some(start: int, number: int) -> Played:
+    """Play histories, and shrink those that break a promise."""
+    commands = runs = 0
+    virtual = 0.0
+    broken: list[Broken] = []
+    with Server() as server:
+        for seed in range(start, start + number):
+            plan = plan_of(seed)
+            verdict = play(plan, server)
+            commands, runs, virtual = commands + verdict.commands, runs + verdict.runs, virtual + verdict.seconds
+            if verdict.broken:
+                breaks = partial(same_promise, verdict.broken, server)
+                broken.append(Broken(seed=seed, broken=verdict.broken, plan=shrink(plan, breaks)))
+    return Played(histories=number, commands=commands, runs=runs, virtual=virtual, broken=broken)
+
+
+def add(one: Played, other: Played) -> Played:
+    """Both together."""
+    return Played(
+        histories=one.histories + other.histories,
+        commands=one.commands + other.commands,
+        runs=one.runs + other.runs,
+        virtual=one.virtual + other.virtual,
+        broken=one.broken + other.broken,
+    )

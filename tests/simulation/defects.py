@@ -1,0 +1,323 @@
+"""Variants of the product with one defect each, that it once had or could have: does the simulation find them?"""
+
+# ruff: noqa: ANN401  # each stands in for a function of the product
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+from unittest.mock import patch
+
+from tests.simulation.history import play
+from tests.simulation.plans import plan_of
+from tests.simulation.scripts import scripts
+from tests.simulation.server import Server
+
+from kiqstart.infrastructure.taskiq.streams import reclaimer
+from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
+from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
+from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher
+from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
+from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """A change of a script's text.
+
+    Args:
+        script: its name; '' for what stands before all scripts.
+    """
+
+    script: str
+    old: str
+    new: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replaced:
+    """Another value of something in Python."""
+
+    where: object
+    name: str
+    value: object
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """How many histories from which seed on are played until a defect counts as not found."""
+
+    seed: int
+    histories: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """After how many histories a defect was found, and by which promise."""
+
+    number: int
+    broken: str
+
+
+def find_defect(name: str, search: Search) -> Finding | None:
+    """Play histories with a defect until one breaks a promise."""
+    with Server() as server, put_back(name):
+        for number in range(search.histories):
+            broken = play(plan_of(search.seed + number), server).broken
+            if broken:
+                return Finding(number=number + 1, broken=broken)
+    return None
+
+
+@contextmanager
+def put_back(name: str) -> Iterator[None]:
+    """Let the product have a defect for the `with` block."""
+    with ExitStack() as stack:
+        for change in DEFECTS[name]:
+            if isinstance(change, Replaced):
+                stack.enter_context(patch.object(change.where, change.name, change.value))
+            else:
+                _edit(stack, change)
+        yield
+
+
+def _edit(stack: ExitStack, edit: Edit) -> None:
+    texts = scripts()
+    is_found = False
+    for name in [edit.script] if edit.script else list(texts):
+        for script in texts[name]:
+            text = script._text.replace(edit.old, edit.new)
+            if text != script._text:
+                is_found = True
+                sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+                stack.enter_context(patch.object(script, "_text", text))
+                stack.enter_context(patch.object(script, "_sha", sha))
+    if not is_found:
+        raise ValueError(f"{edit.script or 'library'}.lua has no {edit.old!r} any more")
+
+
+# --- what is not in a script
+
+
+async def _settled_at_once(self: StreamConsumer, delivery: Any) -> Any:
+    return (await self._settler.settle(delivery))[0]
+
+
+async def _not_for_less(_: StreamConsumer, __: object, refusal: Exception) -> Exception:
+    return refusal
+
+
+async def _find_tasks_only(self: StreamConsumer, deliveries: Any) -> None:
+    tasks = [self._task_id_of(one.data) or "" for one in deliveries]
+    marks = await self._clients.scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)  # type: ignore[attr-defined]  # a client
+    for delivery, mark in zip(deliveries, marks, strict=True):
+        delivery.is_cancelled = mark is not None
+
+
+async def _look_for_none(self: StreamConsumer, deliveries: object) -> None:
+    del self, deliveries
+
+
+async def _marks_or_nothing(self: Fetcher, marks: Any) -> None:
+    self.cancelled_tasks = await marks
+
+
+async def _no_marks(self: Fetcher, marks: Any) -> None:
+    marks.cancel()
+    self.cancelled_tasks = 0
+
+
+def _by_age_alone(self: FailureDetector, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
+    """Who was late when it was looked at last is dead: no span, and no forgetting after a gap."""
+    late = [(worker, beat) for worker, beat in beats.items() if self._seen.get(worker, ("", 0.0))[0] == beat]
+    self._seen = {worker: (beat, now) for worker, beat in beats.items()}
+    return late
+
+
+def _always_trusted(_: Lease) -> bool:
+    return True
+
+
+def _same_beat(self: Registrar, worker: str) -> bool:
+    return bool(self._redis.zadd(self._keys.workers, {worker: self.now_ms()}, xx=True, ch=True))
+
+
+def _first_death_is_last(self: Reclaimer, queue: str, stream: str, worker: str) -> int:
+    del queue, stream, worker
+    return self._options.max_deliveries
+
+
+def _orphans_at_once(self: FailureDetector, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
+    del self, now
+    return list(beats.items())
+
+
+class _AtOnce(FailureDetector):
+    look = _orphans_at_once
+
+
+_CARELESS_ADD: Final = Edit(
+    script="",
+    old="    check_removal(stream, group)\n    local flat = {}",
+    new="    local flat = {}",
+)
+
+Change = Edit | Replaced
+DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
+    "a known batch is answered 'sent'": (
+        Edit(
+            script="send",
+            old="return answer ~= '' and tonumber(number) == tonumber(ARGV[1]) and cmsgpack.unpack(answer) or {}",
+            new="return {}",
+        ),
+    ),
+    "a batch is not known again": (
+        Edit(script="send", old="if number and tonumber(number) >= tonumber(ARGV[1]) then", new="if false then"),
+    ),
+    "what a caller gave up is counted as sent": (
+        Edit(script="send", old="        place = place + count\n", new="        place = place\n"),
+    ),
+    "a key's holder of the same id is oneself": (
+        Edit(
+            script="",
+            old="    return redis.call('HGET', keys.uniques, unique)\nend",
+            new="    local one = redis.call('HGET', keys.uniques, unique)\n    return one ~= task and one or nil\nend",
+        ),
+    ),
+    "a key is not released": (Edit(script="", old="redis.call('HDEL', keys.uniques, unique)", new=""),),
+    "a key is released by a retry": (
+        Edit(script="settle", old="if not problem and outcome ~= 'again' then", new="if not problem then"),
+    ),
+    "publishing raises in the middle of settling": (
+        Edit(script="", old="redis.pcall('PUBLISH'", new="redis.call('PUBLISH'"),
+        Edit(
+            script="settle",
+            old="    local is_well, problem = pcall(finish, target, result_key, details, stream, entry, result)",
+            new="    forget_entry(stream, group, entry)\n"
+            "    local is_well, problem = true, finish(target, result_key, details, stream, entry, result)",
+        ),
+    ),
+    "settling removes before it adds": (
+        Edit(
+            script="settle",
+            old="    local is_well, problem = pcall(finish,",
+            new="    if is_owned then forget_entry(stream, group, entry) end\n"
+            "    local is_well, problem = pcall(finish,",
+        ),
+    ),
+    "moving removes before it adds": (
+        Edit(
+            script="",
+            old="    local added = redis.pcall('XADD', target, '*', unpack(flat))",
+            new="    forget_entry(stream, group, id)\n    local added = redis.pcall('XADD', target, '*', unpack(flat))",
+        ),
+    ),
+    "moving adds what it may not remove": (_CARELESS_ADD,),
+    "settling does not look whose it is": (
+        Edit(
+            script="settle", old="local is_owned = owner_of(stream, group, entry) ~= nil", new="local is_owned = true"
+        ),
+        Edit(
+            script="settle",
+            old="local is_owned = redis.call('XACK', stream, group, entry) == 1",
+            new="redis.call('XACK', stream, group, entry)\n    local is_owned = true",
+        ),
+    ),
+    "a full Redis refuses a result for good": (
+        Edit(script="settle", old="    check_removal(stream, group)\n", new=""),
+        Replaced(where=StreamConsumer, name="_settled", value=_settled_at_once),
+    ),
+    "a refused result lets its task run again": (
+        Edit(script="settle", old="    check_removal(stream, group)\n", new=""),
+        Replaced(where=StreamConsumer, name="_settled", value=_settled_at_once),
+        Replaced(where=StreamConsumer, name="_settle_for_less", value=_not_for_less),
+    ),
+    "cancel takes only the first of an id's delayed": (
+        Edit(script="cancel", old="    count = count + 1\nend", new="    count = count + 1\n    break\nend"),
+    ),
+    "the mark goes with the first that is cancelled": (
+        Edit(
+            script="cancel_entry",
+            old="redis.call('XDEL', KEYS[1], ARGV[2])",
+            new="redis.call('XDEL', KEYS[1], ARGV[2])\nredis.call('ZREM', keys.cancelled, ARGV[3])",
+        ),
+    ),
+    "what is due is moved though it is cancelled": (
+        Edit(script="move", old="if redis.call('ZSCORE', keys.cancelled, task) then", new="if false then"),
+    ),
+    "a retry does not look at marks": (
+        Edit(
+            script="settle",
+            old="if outcome == 'again' and has_marks and is_marked(keys, task, stream, entry) then",
+            new="if false then",
+        ),
+    ),
+    "an entry's mark is lost when it is moved": (Edit(script="", old="    if mark then\n", new="    if false then\n"),),
+    "marks of entries are not seen when they are read": (
+        Replaced(where=StreamConsumer, name="_find_cancelled", value=_find_tasks_only),
+    ),
+    "a read that waits does not count marks": (Replaced(where=Fetcher, name="_note_marks", value=_no_marks),),
+    "marks are never looked at by a reader": (
+        Replaced(where=StreamConsumer, name="_find_cancelled", value=_look_for_none),
+    ),
+    "a lost count of marks loses what was read": (
+        Replaced(where=Fetcher, name="_note_marks", value=_marks_or_nothing),
+    ),
+    "a dead letter of a lost worker has no result": (
+        Edit(script="condemn", old="if ARGV[12] ~= '' then", new="if false then"),
+    ),
+    "the last death buries without a witness": (
+        Replaced(where=Reclaimer, name="_last_death", value=_first_death_is_last),
+    ),
+    "deaths of draining workers count": (
+        Edit(
+            script="reclaim",
+            old="redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or 1",
+            new="1",
+        ),
+        Replaced(where=Reclaimer, name="_last_death", value=_first_death_is_last),
+    ),
+    "workers are dead when they are late": (Replaced(where=FailureDetector, name="look", value=_by_age_alone),),
+    "fencing does not look for a new beat": (
+        Edit(script="fence", old="if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then", new="if false then"),
+    ),
+    "a lease is trusted for ever": (Replaced(where=Lease, name="is_trusted", value=property(_always_trusted)),),
+    "a beat may say what it said before": (Replaced(where=Registrar, name="renew", value=_same_beat),),
+    "orphans are taken at once": (
+        Replaced(
+            where=reclaimer,
+            name="FailureDetector",
+            value=_AtOnce,
+        ),
+    ),
+    "reclaim takes what a living worker has": (
+        Edit(script="reclaim", old="if redis.call('ZSCORE', KEYS[1], ARGV[2]) then", new="if false then"),
+        Replaced(
+            where=reclaimer,
+            name="FailureDetector",
+            value=_AtOnce,
+        ),
+    ),
+    "a fetch asks nobody whether it may": (
+        Edit(script="fetch", old="if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then", new="if false then"),
+    ),
+    "a step of a schedule is taken by all who ask": (
+        Edit(
+            script="fire",
+            old="if redis.call('ZSCORE', KEYS[2], name) ~= ARGV[at + 3] or tonumber(ARGV[at + 3]) > now then",
+            new="if false then",
+        ),
+    ),
+    "a dead letter is sent again and stays": (
+        Edit(script="resend", old="redis.call('XDEL', keys.dead, ARGV[1])\n", new=""),
+    ),
+    "names of delayed messages have gaps": (
+        Edit(
+            script="",
+            old="local function remove_delayed(keys, id, task)\n",
+            new="local function remove_delayed(keys, id, task)\n    task = nil\n",
+        ),
+    ),
+}

@@ -1,0 +1,416 @@
+"""What lies between processes and Redis: commands travel, and get lost, late or cut off on the way."""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import partial
+from random import Random
+from typing import Final, Protocol, cast
+
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from tests.simulation.kernel import Kernel, Process
+from tests.simulation.scripts import script_names
+from tests.simulation.server import Server, Value
+
+# Seconds that a command or an answer travels: most a few milliseconds, some much longer.
+_SHORTEST: Final = 0.0005
+_LONGEST: Final = 200.0
+_IN_ORDER: Final = 1e-7
+# After these scripts a read that waits may find something, and somebody may have been told something.
+_ADDING: Final = frozenset({"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify"})
+_TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
+
+
+class FaultKind(StrEnum):
+    """What may happen to a command."""
+
+    REQUEST_LOST = "request-lost"
+    ANSWER_LOST = "answer-lost"
+    LATE = "late"
+
+
+@dataclass(kw_only=True)
+class NetworkFault:
+    """What happens to the next commands of a process.
+
+    Args:
+        script: the script that is meant; '' for any command.
+        count: how many commands.
+        seconds: by how much they are late.
+    """
+
+    kind: FaultKind
+    script: str = ""
+    count: int = 1
+    seconds: float = 0.0
+
+
+@dataclass(kw_only=True, eq=False)
+class Command:
+    """A command on its way.
+
+    Args:
+        name: of the script, or of the command.
+        process: whose it is.
+        on_answer: gets the answer or an error, in the process.
+    """
+
+    name: str
+    arguments: list[Value]
+    process: Process
+    session: "Session"
+    on_answer: Callable[[object], None]
+    fault: FaultKind | None = None
+    is_dropped: bool = False
+    is_executed: bool = False
+    is_answered: bool = False
+
+
+@dataclass(kw_only=True, eq=False)
+class Session:
+    """One connection, while it lives: commands and answers keep their order."""
+
+    link: "Link"
+    last_arrival: float = 0.0
+    last_answer: float = 0.0
+    is_broken: bool = False
+    parked: Command | None = None
+    queue: deque[Command] = field(default_factory=deque[Command])
+    in_flight: list[Command] = field(default_factory=list[Command])
+
+
+class Link:
+    """A client's way to Redis: one connection at a time.
+
+    Args:
+        timeout: seconds after which the client gives a connection up that does not answer.
+    """
+
+    def __init__(self, process: Process, *, timeout: float) -> None:
+        self.process: Final = process
+        self.timeout: Final = timeout
+        self.session: Session | None = None
+
+
+class Observer(Protocol):
+    """Sees what Redis has done."""
+
+    def on_executed(self, command: Command, answer: object) -> None:
+        """A command was executed."""
+        ...
+
+
+class Listener(Protocol):
+    """Hears what is published."""
+
+    def on_listening(self, channel: str) -> None:
+        """From now on."""
+        ...
+
+    def on_message(self, channel: str, message: bytes) -> None:
+        """Something was published."""
+        ...
+
+    def on_lost(self) -> None:
+        """Until `on_listening` nothing is heard."""
+        ...
+
+
+class Subscription:
+    """A process' ears."""
+
+    def __init__(self, network: "Network", process: Process, listener: Listener) -> None:
+        self._network = network
+        self.process: Final = process
+        self.listener: Final = listener
+        self.channels: set[str] = set()
+        self.is_refused = False
+
+    def join(self, channel: str) -> None:
+        """Hear a channel."""
+        self._network.kernel.after(latency(self.process.random), lambda: self._joined(channel))
+
+    def leave(self, channel: str) -> None:
+        """Hear it no more."""
+        self.channels.discard(channel)
+
+    async def aclose(self) -> None:
+        """Hear nothing more."""
+        self.channels.clear()
+
+    def lose(self) -> None:
+        """The connection is cut; a new one takes its place."""
+        lost, self.channels = self.channels, set()
+        self.process.do(lambda: self.process.loop.call_soon(self.listener.on_lost))
+        for channel in sorted(lost):
+            self.join(channel)
+
+    def _joined(self, channel: str) -> None:
+        self._network.forget_what_was_said()
+        self.channels.add(channel)
+        self.process.do(lambda: self.process.loop.call_soon(self.listener.on_listening, channel))
+
+
+class Network:
+    """All connections to one Redis, whose clock is a virtual one.
+
+    Args:
+        observer: sees each command that was executed.
+        start_ms: what Redis' clock says when the world begins.
+    """
+
+    def __init__(self, kernel: Kernel, server: Server, observer: Observer, *, start_ms: int) -> None:
+        self.kernel: Final = kernel
+        self._server = server
+        self._observer = observer
+        self._names = script_names()
+        self._sessions: list[Session] = []
+        self._parked: list[Command] = []
+        self._subscriptions: list[Subscription] = []
+        self._is_anything_said = False
+        self._taken_at: dict[tuple[bytes, bytes], float] = {}
+        self.clock_offset_ms = start_ms
+        self.is_down = False
+        self.stalled_until = 0.0
+        # What happens to the next commands of each process, by its name; and the rights of those that have not all.
+        self.faults: dict[str, list[NetworkFault]] = {}
+        self.rights: dict[str, tuple[str, ...]] = {}
+        self.executed = 0
+
+    def now_ms(self) -> int:
+        """Redis' clock."""
+        return int(self.kernel.now * 1000) + self.clock_offset_ms
+
+    def subscribe(self, process: Process, listener: Listener) -> Subscription:
+        """Give a process ears."""
+        subscription = Subscription(self, process, listener)
+        self._subscriptions.append(subscription)
+        return subscription
+
+    def send(self, link: Link, arguments: list[Value], on_answer: Callable[[object], None]) -> None:
+        """Send a command."""
+        process = link.process
+        if self.is_down:
+            refused = RedisConnectionError("connection refused")
+            self.kernel.after(latency(process.random), lambda: process.do(lambda: on_answer(refused)))
+            return
+        session = link.session
+        if session is None:
+            session = link.session = Session(link=link)
+            self._sessions.append(session)
+        command = Command(
+            name=self._name(arguments), arguments=arguments, process=process, session=session, on_answer=on_answer
+        )
+        fault = self._fault(process, command.name)
+        arrival = max(self.kernel.now + latency(process.random), session.last_arrival + _IN_ORDER)
+        if fault is not None:
+            command.fault = fault.kind
+            arrival += fault.seconds
+        session.last_arrival = arrival
+        session.in_flight.append(command)
+        self.kernel.at(arrival, lambda: self._arrive(command))
+        self.kernel.after(link.timeout, lambda: self._time_out(command))
+
+    def close(self, link: Link) -> None:
+        """The client lets its connection go."""
+        if link.session is not None:
+            self._break(link.session, RedisConnectionError("the client is closed"))
+
+    def break_all(self, *, of: Process | None = None, error: str = "connection reset") -> None:
+        """Cut all connections, or those of a process."""
+        for session in list(self._sessions):
+            if of in (None, session.link.process):
+                self._break(session, RedisConnectionError(error))
+        for subscription in self._subscriptions:
+            if of in (None, subscription.process) and subscription.channels:
+                subscription.lose()
+
+    def forget_what_was_said(self) -> None:
+        """What was published before a subscription is not heard by it."""
+        if self._is_anything_said:
+            self._server.heard()
+            self._is_anything_said = False
+
+    def serve_parked(self) -> None:
+        """Reads that wait may find something now."""
+        for command in list(self._parked):
+            answer = self._read(command)
+            if answer is not None:
+                self._unpark(command, answer)
+
+    def _name(self, arguments: list[Value]) -> str:
+        verb = str(arguments[0])
+        if verb == "EVALSHA":
+            return self._names.get(str(arguments[1]), verb)
+        return self._names.get(str(hash(arguments[1])), verb) if verb == "EVAL" else verb
+
+    def _fault(self, process: Process, name: str) -> NetworkFault | None:
+        for fault in self.faults.get(process.name, ()):
+            if fault.count > 0 and fault.script in ("", name):
+                fault.count -= 1
+                return fault
+        return None
+
+    def _arrive(self, command: Command) -> None:
+        session = command.session
+        if command.is_dropped:
+            return
+        if self.stalled_until > self.kernel.now:
+            self.kernel.at(self.stalled_until, lambda: self._arrive(command))
+        elif command.fault is FaultKind.REQUEST_LOST:
+            command.is_dropped = True
+            self._break(session, RedisConnectionError("connection reset"))
+        elif session.parked is not None:
+            session.queue.append(command)
+        else:
+            self._execute(command)
+
+    def _execute(self, command: Command) -> None:
+        answer = self._ask(command)
+        if answer is None and command.name == "XREADGROUP" and "BLOCK" in command.arguments:
+            command.session.parked = command
+            self._parked.append(command)
+            wait = cast("int", command.arguments[command.arguments.index("BLOCK") + 1]) / 1000
+            self.kernel.after(wait, lambda: self._unpark(command, None))
+            return
+        self._executed(command, answer)
+
+    def _executed(self, command: Command, answer: object) -> None:
+        self.executed += 1
+        command.is_executed = True
+        self._note_taken(command, answer)
+        self._observer.on_executed(command, answer)
+        if command.fault is FaultKind.ANSWER_LOST:
+            session = command.session
+            lost = RedisConnectionError("connection reset")
+            self.kernel.after(latency(command.process.random), lambda: self._break(session, lost))
+        else:
+            session = command.session
+            session.last_answer = max(
+                self.kernel.now + latency(command.process.random), session.last_answer + _IN_ORDER
+            )
+            self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
+        if command.name in _TELLING:
+            self._tell()
+        if command.name in _ADDING and self._parked:
+            self.serve_parked()
+
+    def _answer(self, command: Command, answer: object) -> None:
+        if not command.is_answered:
+            command.is_answered = True
+            command.session.in_flight.remove(command)
+            command.process.do(lambda: command.on_answer(answer))
+
+    def _time_out(self, command: Command) -> None:
+        if not (command.is_answered or command.session.is_broken):
+            self._break(command.session, RedisTimeoutError("no answer in time"), is_received=True)
+
+    def _break(self, session: Session, error: Exception, *, is_received: bool = False) -> None:
+        """End a connection: what is on its way may still be executed, up to some command, but is not answered."""
+        if session.is_broken:
+            return
+        session.is_broken = True
+        self._sessions.remove(session)
+        link, random = session.link, session.link.process.random
+        if link.session is session:
+            link.session = None
+        open_commands = [one for one in session.in_flight if not one.is_executed]
+        kept = len(open_commands) if is_received else random.randint(0, len(open_commands))
+        for command in open_commands[kept:]:
+            command.is_dropped = True
+        if session.parked is not None and (session.parked.is_dropped or random.random() < 0.5):
+            # Else the server has not noticed yet that nobody is there any more.
+            self._parked.remove(session.parked)
+            session.parked = None
+        for command in session.in_flight:
+            if not command.is_answered:
+                command.is_answered = True
+                self.kernel.at(self.kernel.now, partial(_refuse, command, error))
+
+    def _unpark(self, command: Command, answer: object) -> None:
+        if command not in self._parked:
+            return
+        self._parked.remove(command)
+        session = command.session
+        session.parked = None
+        self._executed(command, answer)
+        while session.queue and session.parked is None:
+            following = session.queue.popleft()
+            if not following.is_dropped:
+                self._execute(following)
+
+    def _ask(self, command: Command) -> object:  # noqa: PLR0911  # one for each kind of command
+        arguments, wire = command.arguments, self._server.wire
+        rights = self.rights.get(command.process.name)
+        if rights is not None:
+            wire = self._server.as_user(rights)
+        match command.name:
+            case "TIME":
+                now = self.now_ms()
+                return [b"%d" % (now // 1000), b"%d" % (now % 1000 * 1000)]
+            case "XREADGROUP":
+                return self._read(command)
+            case "XPENDING" if "IDLE" in arguments:
+                at = arguments.index("IDLE")
+                since = self.kernel.now - cast("int", arguments[at + 1]) / 1000
+                found = wire.ask(*arguments[:at], *arguments[at + 2 :])
+                if isinstance(found, Exception):
+                    return found
+                key = str(arguments[1]).encode()
+                rows = cast("list[list[bytes]]", found)
+                return [row for row in rows if self._taken_at.get((key, row[0]), 0.0) <= since]
+            case "SMEMBERS":
+                found = wire.ask(*arguments)
+                return found if isinstance(found, Exception) else sorted(cast("list[bytes]", found))
+            case _ if arguments[0] in ("EVALSHA", "EVAL"):
+                return wire.ask(*arguments[:-1], self.now_ms())
+            case _:
+                return wire.ask(*arguments)
+
+    def _read(self, command: Command) -> object:
+        arguments = command.arguments
+        if "BLOCK" in arguments:
+            at = arguments.index("BLOCK")
+            arguments = [*arguments[:at], *arguments[at + 2 :]]
+        rights = self.rights.get(command.process.name)
+        return (self._server.wire if rights is None else self._server.as_user(rights)).ask(*arguments)
+
+    def _note_taken(self, command: Command, answer: object) -> None:
+        """Since when an entry is pending, in virtual time."""
+        found: list[tuple[bytes, list[list[bytes]]]] = []
+        if command.name == "XREADGROUP" and isinstance(answer, list):
+            found = cast("list[tuple[bytes, list[list[bytes]]]]", answer)
+        elif command.name == "fetch" and isinstance(answer, list):
+            keys = command.arguments[3:]
+            places = cast("list[int]", answer[1::2])
+            entries = cast("list[list[list[bytes]]]", answer[2::2])
+            found = [(str(keys[at - 1]).encode(), some) for at, some in zip(places, entries, strict=True)]
+        for stream, some in found:
+            for entry in some:
+                self._taken_at[stream, entry[0]] = self.kernel.now
+
+    def _tell(self) -> None:
+        if not any(one.channels for one in self._subscriptions):
+            self._is_anything_said = True
+            return
+        for channel, message in self._server.heard():
+            for one in self._subscriptions:
+                if channel in one.channels:
+                    self.kernel.after(latency(one.process.random), partial(_hear, one, channel, message))
+
+
+def _refuse(command: Command, error: Exception) -> None:
+    command.process.do(lambda: command.on_answer(error))
+
+
+def _hear(subscription: Subscription, channel: str, message: bytes) -> None:
+    process = subscription.process
+    if channel in subscription.channels:
+        process.do(lambda: process.loop.call_soon(subscription.listener.on_message, channel, message))
+
+
+def latency(random: Random) -> float:
+    """Seconds."""
+    return _SHORTEST * float(_LONGEST ** random.random())

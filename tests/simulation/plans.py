@@ -1,0 +1,295 @@
+"""Histories by chance: which things happen, when and to whom."""
+
+# ruff: noqa: ANN401, S311  # a plan's arguments are JSON; its chance is no secret
+
+from collections.abc import Callable
+from random import Random
+from typing import Any, Final
+
+from tests.simulation.history import Arguments, Plan, Step
+
+_SLOTS: Final = ("w0", "w1", "w2")
+_PRODUCERS: Final = 2
+_SCRIPTS_OF_WORKERS: Final = (
+    "settle",
+    "fetch",
+    "give_back",
+    "XREADGROUP",
+    "ZADD",
+    "reclaim",
+    "move",
+    "tend",
+    "register",
+)
+_SCRIPTS_OF_PRODUCERS: Final = ("send", "send", "cancel", "cancel_entry", "MGET", "resend")
+_FAULTS: Final = ("request-lost", "answer-lost", "late")
+# Rights that a user may lack: commands in the middle of scripts, channels, and single keys.
+_RIGHTS: Final = (
+    ("~*", "+@all"),
+    ("~*", "&*", "+@all", "-zadd"),
+    ("~*", "&*", "+@all", "-xdel"),
+    ("~*", "&*", "+@all", "-xadd"),
+    ("~*", "&*", "+@all", "-hset", "-hsetnx"),
+    ("~{s}:w*", "~{s}:e*", "~{s}:j*", "~{s}:l*", "~{s}:g*", "~{s}", "~{s}:queue*", "~{s}:r*", "~{s}:s*", "&*", "+@all"),
+    ("%R~*", "&*", "+@all"),
+)
+
+
+class Chance:
+    """Makes one plan."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random = Random(f"plan:{seed}")
+        self._seed = seed
+        self._uid = 0
+        self._tasks: list[str] = []
+        self._seconds = random.uniform(5.0, 12.0)
+        self._steps: list[Step] = []
+        self._kinds = [kind for kind in _KINDS if random.random() < 0.35]
+        self._slots = _SLOTS[: random.choice((1, 2, 2, 3))]
+
+    def plan(self) -> Plan:
+        """A plan."""
+        random = self._random
+        workers = {
+            slot: {
+                "rule": random.choice(("one", "none")),
+                "at_once": random.choice((1, 2, 4)),
+                "grace": random.choice((0.5, 2.0)),
+            }
+            for slot in self._slots
+        }
+        for _ in range(random.randint(4, 14)):
+            self._send()
+        for _ in range(random.randint(0, 10)):
+            if self._kinds:
+                _KINDS[random.choice(self._kinds)](self)
+        if random.random() < 0.3:
+            self._schedule()
+        self._steps.sort(key=lambda step: step.at)
+        return Plan(seed=self._seed, workers=workers, producers=_PRODUCERS, seconds=self._seconds, steps=self._steps)
+
+    def _at(self) -> float:
+        return round(self._random.uniform(0.0, self._seconds - 1.0), 3)
+
+    def _add(self, do: str, at: float | None = None, **args: Any) -> None:
+        self._steps.append(Step(at=self._at() if at is None else at, do=do, args=args))
+
+    def _producer(self) -> str:
+        return f"p{self._random.randrange(_PRODUCERS)}"
+
+    def _slot(self) -> str:
+        return self._random.choice(self._slots)
+
+    def _anyone(self) -> str:
+        return self._random.choice((*self._slots, "p0", "p1"))
+
+    def _send(self) -> None:
+        random = self._random
+        args: Arguments = {"seconds": random.choice((0.0, 0.05, 0.3, 1.0, 2.5))}
+        self._uid += 1
+        uid = self._uid
+        if random.random() < 0.3:
+            args["delay"] = random.choice((0.2, 1.0, 3.0))
+        if random.random() < 0.3:
+            args["unique"] = random.choice(("k", "l"))
+        if random.random() < 0.2:
+            args["queue"] = "other"
+        if random.random() < 0.3:
+            args["wait"] = random.choice((5.0, 30.0))
+        if random.random() < 0.3:
+            args["retries"] = random.choice((1, 2))
+            args["ends"] = random.choice((["error", "ok"], ["error"], ["error", "error", "ok"]))
+        elif random.random() < 0.1:
+            args["ends"] = ["error"]
+        if random.random() < 0.1:
+            args["stubborn"] = True
+        if random.random() < 0.15 and self._tasks:
+            args["task_id"] = random.choice(self._tasks)
+        task_id = args.get("task_id", f"t{uid}")
+        self._tasks.append(task_id)
+        at = self._at()
+        if random.random() < 0.1:
+            more = [uid, *range(uid + 1, uid + random.randint(2, 5))]
+            self._uid = more[-1]
+            self._tasks += [f"t{one}" for one in more]
+            self._add("send_many", at, by=self._producer(), uids=more, seconds=args["seconds"])
+            return
+        self._add("send", at, by=self._producer(), uid=uid, **args)
+
+    def _schedule(self) -> None:
+        """Schedulers, and what may happen to them."""
+        random = self._random
+        slots = ("s0", "s1")[: random.randint(1, 2)]
+        for slot in slots:
+            missed = random.choice(("latest", "latest", "all"))
+            self._add("scheduler", random.choice((0.0, 0.0, self._at())), slot=slot, missed=missed)
+        for _ in range(random.randint(0, 4)):
+            slot = random.choice(slots)
+            match random.choice(("kill", "freeze", "fault", "fault", "operate", "operate")):
+                case "kill":
+                    at = self._at()
+                    self._add("kill_scheduler", at, slot=slot)
+                    self._add("scheduler", at + 1.0, slot=slot)
+                case "freeze":
+                    self._add("freeze_scheduler", slot=slot, seconds=random.choice((1.0, 4.0)))
+                case "fault":
+                    kind = random.choice(_FAULTS)
+                    self._add("fault", of=slot, kind=kind, script=random.choice(("fire", "look", "")), seconds=2.0)
+                case _:
+                    what = random.choice(("add", "add", "remove", "pause", "resume", "run"))
+                    self._add("operate", what=what, name=random.choice(("quick", "slow", "added")))
+
+    # --- what may happen
+
+    def poison(self) -> None:
+        """A task that kills its worker."""
+        self._uid += 1
+        ends = self._random.choice((["kill"], ["kill", "ok"], ["kill", "kill", "ok"]))
+        self._add("send", by=self._producer(), uid=self._uid, seconds=0.2, ends=ends)
+
+    def impatient(self) -> None:
+        """A caller that gives up."""
+        self._uid += 1
+        give_up = self._random.choice((0.001, 0.02, 0.2))
+        args: Arguments = {"unique": "k"} if self._random.random() < 0.4 else {}
+        self._add("send", by=self._producer(), uid=self._uid, seconds=0.1, give_up=give_up, **args)
+
+    def cancel(self) -> None:
+        """A task is cancelled, near the time at which something happens to it."""
+        random = self._random
+        task_id = random.choice(self._tasks)
+        sends = [one.at for one in self._steps if one.args.get("task_id", f"t{one.args.get('uid')}") == task_id]
+        near = random.choice(sends) + random.uniform(-0.5, 3.0) if sends else self._at()
+        self._add("cancel", max(round(near, 3), 0.0), by=self._producer(), task_id=task_id)
+
+    def twins(self) -> None:
+        """Two messages have one id, and are cancelled together."""
+        random = self._random
+        at, delay = self._at(), random.choice((0.0, 0.0, 3.0))
+        self._uid += 2
+        task_id = f"t{self._uid}"
+        self._tasks.append(task_id)
+        for uid in (self._uid - 1, self._uid):
+            args: Arguments = {"delay": delay} if delay else {}
+            self._add(
+                "send", at, by=self._producer(), uid=uid, task_id=task_id, seconds=random.choice((0.3, 2.5)), **args
+            )
+        self._add("cancel", at + random.choice((0.2, 0.6, 1.5)), by=self._producer(), task_id=task_id)
+
+    def letters(self) -> None:
+        """Dead letters are sent again, or dropped."""
+        self._add(self._random.choice(("retry_letters", "retry_letters", "purge")), by=self._producer())
+
+    def kill(self) -> None:
+        """A worker dies."""
+        self._add("kill", slot=self._slot(), restart=self._random.choice((0.2, 2.0)))
+
+    def deploy(self) -> None:
+        """A worker is asked to end, and killed where it does not."""
+        after = self._random.choice((0.05, 1.0, 4.0))
+        self._add("deploy", slot=self._slot(), kill_after=after, restart=self._random.choice((0.2, 1.0)))
+
+    def freeze(self) -> None:
+        """A process stands still."""
+        seconds = self._random.choice((0.5, 3.0, 4.5, 5.5, 8.0))
+        if self._random.random() < 0.8:
+            self._add("freeze", slot=self._slot(), seconds=seconds)
+        else:
+            self._add("freeze_producer", by=self._producer(), seconds=seconds)
+
+    def fault(self) -> None:
+        """A command is lost or late."""
+        random = self._random
+        of = self._anyone()
+        scripts = _SCRIPTS_OF_PRODUCERS if of.startswith("p") else _SCRIPTS_OF_WORKERS
+        self._add(
+            "fault",
+            of=of,
+            kind=random.choice(_FAULTS),
+            script=random.choice(scripts),
+            count=random.choice((1, 1, 2)),
+            seconds=random.choice((0.3, 2.0, 6.0)),
+        )
+
+    def lost_answer(self) -> None:
+        """The answer to a certain send is lost, or comes late."""
+        random = self._random
+        sends = [one for one in self._steps if one.do in ("send", "send_many")]
+        sent = random.choice([one for one in sends if one.args.get("unique")] or sends)
+        kind = random.choice(("answer-lost", "answer-lost", "late"))
+        at = max(round(sent.at - 0.001, 3), 0.0)
+        self._add("fault", at, of=sent.args["by"], kind=kind, script="send", count=1, seconds=6.0)
+
+    def cut(self) -> None:
+        """Connections are cut."""
+        self._add("cut", of=self._random.choice((None, self._anyone())))
+
+    def redis(self) -> None:
+        """Redis stands still, or is started anew."""
+        random = self._random
+        if random.random() < 0.5:
+            self._add("stall", seconds=random.choice((0.5, 3.0, 6.0)))
+        else:
+            self._add("redis_restart", seconds=random.choice((0.2, 2.0, 9.0)))
+
+    def loss(self) -> None:
+        """Redis loses data."""
+        random = self._random
+        if random.random() < 0.6:
+            at = self._at()
+            self._add("snapshot", at)
+            self._add(
+                "restore", min(at + random.uniform(0.2, 4.0), self._seconds - 0.5), seconds=random.choice((0.2, 3.0))
+            )
+        else:
+            self._add("empty", seconds=random.choice((0.2, 3.0)))
+
+    def clock(self) -> None:
+        """Redis' clock is set."""
+        seconds = self._random.choice((-86_400.0, -600.0, -10.0, 10.0, 600.0, 86_400.0))
+        self._add("clock", seconds=seconds)
+
+    def flush(self) -> None:
+        """Redis forgets the scripts."""
+        self._add("script_flush")
+
+    def full(self) -> None:
+        """Redis is full."""
+        self._add("full", seconds=self._random.choice((0.3, 2.0, 5.0)))
+
+    def rights(self) -> None:
+        """A process' user may not do all that it needs."""
+        rights = list(self._random.choice(_RIGHTS))
+        self._add("rights", of=self._anyone(), rights=rights, seconds=self._random.choice((0.5, 3.0)))
+
+    def old_version(self) -> None:
+        """A worker of the version before runs beside the others for some seconds."""
+        self._add("old_worker", slot="old", seconds=self._random.choice((1.0, 4.0, 20.0)))
+
+
+_KINDS: Final[dict[str, Callable[[Chance], None]]] = {
+    "poison": Chance.poison,
+    "impatient": Chance.impatient,
+    "cancel": Chance.cancel,
+    "twins": Chance.twins,
+    "letters": Chance.letters,
+    "kill": Chance.kill,
+    "deploy": Chance.deploy,
+    "freeze": Chance.freeze,
+    "fault": Chance.fault,
+    "lost_answer": Chance.lost_answer,
+    "cut": Chance.cut,
+    "redis": Chance.redis,
+    "loss": Chance.loss,
+    "clock": Chance.clock,
+    "flush": Chance.flush,
+    "full": Chance.full,
+    "rights": Chance.rights,
+    "old_version": Chance.old_version,
+}
+
+
+def plan_of(seed: int) -> Plan:
+    """The plan of a seed."""
+    return Chance(seed).plan()

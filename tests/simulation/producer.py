@@ -1,0 +1,144 @@
+"""Producers: processes that send, wait, cancel, and look after dead letters."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from redis.exceptions import RedisError
+from taskiq.exceptions import SendTaskError
+from tests.simulation.kernel import Process
+from tests.simulation.model import Model, Sent
+from tests.simulation.network import Network
+from tests.simulation.product import SimulatedBroker
+
+from kiqstart.infrastructure.taskiq.bulk import BulkSendFailedError
+from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
+from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetterError
+
+if TYPE_CHECKING:
+    from kiqstart.infrastructure.taskiq.task import Task
+
+_GONE: Final = frozenset({CancelOutcome.DELAYED, CancelOutcome.WAITING, CancelOutcome.RUNNING})
+
+
+class Producer:
+    """A process that uses the broker, and runs nothing.
+
+    Args:
+        outcome_of: puts a result in a word.
+    """
+
+    def __init__(self, network: Network, process: Process, model: Model, outcome_of: Callable[[Any], str]) -> None:
+        self.process: Final = process
+        self.broker: Final = SimulatedBroker(network, process)
+        self._model = model
+        self._outcome_of = outcome_of
+        self._open: set[asyncio.Task[None]] = set()
+        self._job = cast("Task[[int], str]", self.broker.register_task(_nothing, task_name="job"))
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nobody in it waits for anything."""
+        return not self._open or self.process.is_dead
+
+    def do(self, work: Coroutine[Any, Any, None], *, give_up: float | None = None) -> None:
+        """Begin something; its caller may give up after some seconds."""
+
+        def begin() -> None:
+            task = self.process.loop.create_task(work)
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+            if give_up is not None:
+                self.process.loop.call_later(give_up, task.cancel)
+
+        if self.process.is_dead:
+            work.close()
+        else:
+            self.process.soon(begin)
+
+    async def send(self, sent: Sent, *, delay: float, queue: str, wait: float | None) -> None:
+        """Send a message, and wait for what becomes of it."""
+        kicker = self._job.kicker().with_task_id(sent.task_id)
+        labels: dict[str, str | float] = {"queue_name": queue} if queue else {}
+        if sent.unique:
+            labels["unique"] = sent.unique
+        if delay:
+            labels["delay"] = delay
+        if sent.max_retries:
+            labels |= {"max_retries": sent.max_retries, "retry_delay": 0.5}
+        self._model.ask(sent)
+        try:
+            task = await kicker.with_labels(**labels).kiq(sent.uid)
+        except asyncio.CancelledError:
+            self._model.tell(sent, "given-up")
+            return
+        except (SendTaskError, RedisError, OSError):
+            self._model.tell(sent, "failed")
+            return
+        # Of one id and one key, only one is sent; its sender cannot tell which.
+        is_twin = sent.unique and sent.arrived is None and len(self._model.of_task[sent.task_id]) > 1
+        self._model.tell(sent, "sent" if task.task_id == sent.task_id and not is_twin else task.task_id)
+        if wait is not None:
+            await self._wait(sent.task_id, wait)
+
+    async def send_many(self, several: list[Sent]) -> None:
+        """Send messages in one step."""
+        calls = [self._job.call(one.uid) for one in several]
+        ids = iter([one.task_id for one in several])
+        self.broker.id_generator = lambda: next(ids)
+        for one in several:
+            self._model.ask(one)
+        try:
+            await self._job.kiq_many(calls)
+        except BulkSendFailedError as error:
+            for one, task in zip(several, error.tasks, strict=False):
+                self._model.tell(one, "failed" if task is None else "sent")
+        else:
+            for one in several:
+                self._model.tell(one, "sent")
+
+    async def cancel(self, task_id: str) -> None:
+        """Cancel a task."""
+        asked = self.process.kernel.now
+        self._model.cancel(task_id)
+        try:
+            outcome = await self.broker.cancel(task_id)
+        except (RedisError, OSError):
+            return
+        if outcome in _GONE:
+            self._model.cancelled(task_id, asked)
+
+    async def retry_letters(self) -> None:
+        """Send all dead letters anew."""
+        try:
+            for letter in await self.broker.dead_letters.list():
+                for sent in self._model.of_task.get(letter.task_id or "", ()):
+                    sent.is_resent = True
+                try:
+                    await self.broker.dead_letters.retry(letter.id)
+                except DeadLetterError:
+                    continue
+        except (RedisError, OSError):
+            return
+
+    async def purge(self) -> None:
+        """Drop all dead letters."""
+        try:
+            await self.broker.dead_letters.purge_all()
+        except (RedisError, OSError):
+            return
+
+    async def _wait(self, task_id: str, seconds: float) -> None:
+        backend = cast("Any", self.broker.result_backend)
+        waiting: Awaitable[Any] = backend.wait(task_id, seconds)
+        try:
+            result = await waiting
+        except (RedisError, OSError):
+            return
+        if result is not None:
+            self._model.hear(task_id, self._outcome_of(result))
+
+
+async def _nothing(uid: int) -> str:
+    """Run here by nobody."""
+    return str(uid)

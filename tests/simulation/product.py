@@ -1,0 +1,99 @@
+"""The product as it runs in a simulated process."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, cast
+
+from redis.asyncio import Redis
+from taskiq.serializers import ORJSONSerializer
+from tests.simulation.clients import AsyncClient, BlockingClient, Pipe
+from tests.simulation.kernel import Process
+from tests.simulation.network import Listener, Network, Subscription
+
+from kiqstart.infrastructure.redis.loop_local import LoopLocal
+from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.connection import Connection
+from kiqstart.infrastructure.taskiq.streams.consumer import WAIT_SECONDS, ConsumerClients
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.sender import Sender
+from kiqstart.infrastructure.taskiq.streams.waiting import ResultWaiter
+
+if TYPE_CHECKING:
+    from kiqstart.infrastructure.redis.connections import RedisConnections
+
+QUEUE: Final = "{s}"
+GROUP: Final = "taskiq"
+# Times that a history of some seconds can reach.
+OPTIONS: Final = StreamOptions(lease=5.0, send_deadline=8.0, cancel_age=20.0)
+WEIGHTS: Final[Mapping[str, int]] = {"default": 1, "other": 2}
+_SECONDS_FOR_AN_ANSWER: Final = 5.0
+
+
+@dataclass(frozen=True)
+class _Connections:
+    """What a process' result waiter asks for."""
+
+    network: Network
+    process: Process
+
+    def subscription(self, listener: Listener) -> Subscription:
+        """Its ears."""
+        return self.network.subscribe(self.process, listener)
+
+
+class SimulatedConnection(Connection):
+    """What one process has of Redis."""
+
+    def __init__(self, network: Network, process: Process, keys: QueueKeys) -> None:
+        import asyncio
+
+        self._network = network
+        self._process = process
+        self._options = OPTIONS
+        self.redis: Redis = AsyncClient(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
+        self.scripts = Pipe(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
+        self.large_scripts = self.scripts
+        self.sender = Sender(self.scripts, keys, deadline=OPTIONS.send_deadline, address="the simulation")
+        self.reads = asyncio.Semaphore(8)
+        ears: object = _Connections(network, process)
+        self.waiter = ResultWaiter(self.scripts, self.scripts, cast("RedisConnections", ears), keys)
+
+    async def consumer_clients(self) -> ConsumerClients:
+        """The connections of a worker."""
+        return ConsumerClients(
+            scripts=self.scripts,
+            large_scripts=self.scripts,
+            reader=Pipe(self._network, self._process, timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
+            thread=BlockingClient(self._network, self._process, timeout=max(OPTIONS.beat * 2, 0.5)),
+        )
+
+
+class _OneLoop(LoopLocal[Connection]):
+    """The connection of a process, which has but one event loop."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(lambda: connection)
+        self._connection = connection
+
+    def get(self) -> Connection:
+        """The connection."""
+        return self._connection
+
+    def peek(self) -> Connection | None:
+        """The connection."""
+        return self._connection
+
+    async def close(self) -> None:
+        """Let it go."""
+        await self._connection.close()
+
+
+class SimulatedBroker(StreamBroker):
+    """A broker whose connection is simulated."""
+
+    def __init__(self, network: Network, process: Process, *, queues: Mapping[str, int] = WEIGHTS) -> None:
+        super().__init__("redis://simulated", QUEUE, queues=queues, options=OPTIONS)
+        self._per_loop = _OneLoop(SimulatedConnection(network, process, self.keys))
+        self.with_serializer(ORJSONSerializer()).with_middlewares(RetryMiddleware(self))

@@ -1,0 +1,100 @@
+"""Schedulers, and an operator who changes schedules: the product's in simulated processes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from typing import Final
+
+from redis.exceptions import RedisError
+from taskiq import ScheduledTask
+from taskiq.exceptions import SendTaskError
+from tests.simulation.kernel import Process
+from tests.simulation.network import Network
+from tests.simulation.product import OPTIONS, SimulatedBroker
+
+from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
+from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
+from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
+from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
+from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
+
+_SECONDS_UNTIL_AGAIN: Final = 0.5
+# The table of a service: names, and seconds between their times.
+TABLE: Final = {"quick": 2, "slow": 5}
+_ADDED_SECONDS: Final = 3
+
+
+class Scheduler:
+    """A process that sends what is due.
+
+    Args:
+        tick: what a scheduled task does.
+        missed: what it does with missed times: another table than that of a scheduler with another rule.
+    """
+
+    def __init__(
+        self, network: Network, process: Process, *, tick: Callable[[], Awaitable[None]], missed: Missed
+    ) -> None:
+        self.process: Final = process
+        self._broker, self._store = broker_and_store(network, process, tick)
+        table = [
+            Definition(name=name, task="tick", timing=Interval(every=timedelta(seconds=seconds)), missed=missed)
+            for name, seconds in TABLE.items()
+        ]
+        clock = StoreClock(wall=lambda: network.now_ms() / 1000)
+        self._ticker = Ticker(
+            self._broker, self._store, table, clock=clock, send_deadline=OPTIONS.send_deadline, name=process.name
+        )
+        process.soon(lambda: process.loop.create_task(self._serve()))
+
+    async def _serve(self) -> None:
+        while True:
+            try:
+                seconds = await self._ticker.tick()
+            except (RedisError, OSError):
+                seconds = _SECONDS_UNTIL_AGAIN
+            await asyncio.sleep(seconds)
+
+
+def broker_and_store(
+    network: Network, process: Process, tick: Callable[[], Awaitable[None]]
+) -> tuple[SimulatedBroker, RedisScheduleStore]:
+    """What a process needs to work on schedules."""
+    broker = SimulatedBroker(network, process)
+    broker.register_task(tick, task_name="tick")
+    redis = broker._per_loop[process.loop].redis
+    return broker, RedisScheduleStore(lambda: redis, broker.keys)
+
+
+class Operator:
+    """Somebody who changes schedules."""
+
+    def __init__(self, network: Network, process: Process, tick: Callable[[], Awaitable[None]]) -> None:
+        self.process: Final = process
+        self._schedules = Schedules(*broker_and_store(network, process, tick))
+
+    def do(self, what: str, name: str) -> None:
+        """Begin a change."""
+        process = self.process
+        process.soon(lambda: process.loop.create_task(self._change(what, name)))
+
+    async def _change(self, what: str, name: str) -> None:
+        try:
+            match what:
+                case "add":
+                    schedule = ScheduledTask(
+                        task_name="tick", labels={}, args=[], kwargs={}, schedule_id=name, interval=_ADDED_SECONDS
+                    )
+                    await self._schedules.add(schedule)
+                case "remove":
+                    await self._schedules.remove(name)
+                case "pause":
+                    await self._schedules.pause(name)
+                case "resume":
+                    await self._schedules.resume(name)
+                case _:
+                    await self._schedules.run(name)
+        except (ScheduleError, SendTaskError, RedisError, OSError):
+            return

@@ -1,0 +1,53 @@
+"""The product's scripts, by their names; a simulation gives them its own time."""
+
+import sys
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+import kiqstart.infrastructure.taskiq.scheduling.redis_store
+import kiqstart.infrastructure.taskiq.streams.broker
+import kiqstart.infrastructure.taskiq.streams.receiver
+import kiqstart.infrastructure.taskiq.streams.unique_key_audit  # noqa: F401  # so that all scripts are there
+from kiqstart.infrastructure.taskiq.streams.script import Script
+
+_FOLDERS: Final = ("streams", "scheduling")
+# More names, of scripts that are not the product's: by their SHA-1.
+MORE_NAMES: Final[dict[str, str]] = {}
+
+
+@cache
+def scripts() -> dict[str, list[Script]]:
+    """All objects of each script."""
+    names: dict[str, str] = {}
+    for folder in _FOLDERS:
+        for file in (files("kiqstart.infrastructure.taskiq") / folder / "lua").iterdir():
+            if file.name != "library.lua":
+                name = file.name.removesuffix(".lua")
+                names[Script(name, folder)._sha] = name if folder == "streams" else _distinct(name)
+    found: dict[str, list[Script]] = {name: [] for name in names.values()}
+    for module in list(sys.modules.values()):
+        if module.__name__.startswith("kiqstart.infrastructure.taskiq"):
+            for value in vars(module).values():
+                if isinstance(value, Script) and value not in found[names[value._sha]]:
+                    found[names[value._sha]].append(value)
+    return found
+
+
+def script_names() -> dict[str, str]:
+    """The name of each script by its SHA-1, and by the hash of its text, as they are now."""
+    found = dict(MORE_NAMES)
+    for name, some in scripts().items():
+        for one in some:
+            found[one._sha] = found[str(hash(one._text))] = name
+    return found
+
+
+def script_texts() -> list[str]:
+    """All scripts, as they are now."""
+    return [one._text for some in scripts().values() for one in some]
+
+
+def _distinct(name: str) -> str:
+    # The schedulers have some scripts whose names say little beside those of the broker.
+    return name if name in ("fire", "look") else f"schedule-{name}"

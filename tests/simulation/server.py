@@ -1,0 +1,160 @@
+"""A redis-server of a simulation's own, asked over blocking sockets."""
+
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self, cast
+
+import hiredis
+from redis._parsers import BaseParser
+
+from kiqstart.infrastructure.local_stack.redis import find_redis
+
+Value = str | bytes | int | float
+_SECONDS: Final = 10.0
+_PIECE: Final = 1 << 16
+
+
+class Wire:
+    """One connection, on which a command is written and its answer read."""
+
+    def __init__(self, path: Path) -> None:
+        self._socket = socket.socket(socket.AF_UNIX)
+        self._socket.settimeout(_SECONDS)
+        self._socket.connect(str(path))
+        self._reader = hiredis.Reader(replyError=cast("type[Exception]", BaseParser.parse_error))
+
+    def write(self, *command: Value) -> None:
+        """Write a command; its answer is to be read."""
+        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows only one part
+        self._socket.sendall(packed)
+
+    def read(self) -> object:
+        """An answer; errors are returned."""
+        while (answer := self._reader.gets()) is False:
+            piece = self._socket.recv(_PIECE)
+            if not piece:
+                raise ConnectionError("the simulation's redis-server is gone")
+            self._reader.feed(piece)
+        return answer
+
+    def ask(self, *command: Value) -> object:
+        """Write a command and read its answer; errors are returned."""
+        self.write(*command)
+        return self.read()
+
+    def demand(self, *command: Value) -> object:
+        """Write a command and read its answer.
+
+        Raises:
+            RedisError: it is an error.
+        """
+        answer = self.ask(*command)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """Let it go."""
+        self._socket.close()
+
+
+class Server:
+    """A server with nothing on disk. It ends with the `with` block."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="kiq-sim-"))
+        self._path = self._folder / "redis.sock"
+        options = ("--port", "0", "--unixsocket", str(self._path), "--save", "", "--appendonly", "no", "--hz", "1")
+        self._process = subprocess.Popen(
+            [str(find_redis(self._folder).program), *options, "--dir", str(self._folder), "--logfile", "log"],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self.wire: Final = self._first_wire()
+        self._ears = Wire(self._path)
+        self._ears.demand("PSUBSCRIBE", "*")
+        self._users: dict[str, Wire] = {}
+        self._scripts: frozenset[str] = frozenset()
+
+    def as_user(self, rights: Sequence[str]) -> Wire:
+        """A connection of a user with these rights only, as `ACL SETUSER` takes them."""
+        name = "u" + "-".join(rights).translate(str.maketrans("+-@~&*:{} ", "pmatsxcoos"))
+        if name not in self._users:
+            self.wire.demand("ACL", "SETUSER", name, "reset", "on", "nopass", *rights)
+            wire = self._users[name] = Wire(self._path)
+            wire.demand("AUTH", name, "x")
+        return self._users[name]
+
+    def heard(self) -> list[tuple[str, bytes]]:
+        """What was published since this was asked last: channels and messages."""
+        self._ears.write("PING")
+        found: list[tuple[str, bytes]] = []
+        while (answer := cast("list[bytes]", self._ears.read()))[0] != b"pong":
+            found.append((answer[2].decode(), answer[3]))
+        return found
+
+    def begin(self, scripts: Iterable[str]) -> None:
+        """Forget all data, and what a history may have set. The scripts are known, as where others use them."""
+        for command in (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", 0)):
+            self.wire.demand(*command)
+        wanted = frozenset(scripts)
+        if self._scripts != wanted:
+            for script in wanted:
+                self.wire.demand("SCRIPT", "LOAD", script)
+            self._scripts = wanted
+        self.heard()
+
+    def forget_scripts(self) -> None:
+        """`SCRIPT FLUSH`."""
+        self._scripts = frozenset()
+        self.wire.demand("SCRIPT", "FLUSH", "SYNC")
+
+    def dump(self) -> list[tuple[bytes, int, bytes]]:
+        """All data: each key with the milliseconds that it has left, or 0, and its value."""
+        found: list[tuple[bytes, int, bytes]] = []
+        for key in sorted(cast("list[bytes]", self.wire.demand("KEYS", "*"))):
+            left = cast("int", self.wire.demand("PTTL", key))
+            found.append((key, max(left, 0), cast("bytes", self.wire.demand("DUMP", key))))
+        return found
+
+    def restore(self, dump: Sequence[tuple[bytes, int, bytes]]) -> None:
+        """Have exactly these data."""
+        self.wire.demand("FLUSHALL")
+        for key, left, value in dump:
+            self.wire.demand("RESTORE", key, left, value)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for wire in (self.wire, self._ears, *self._users.values()):
+            wire.close()
+        self._process.kill()
+        self._process.wait()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _first_wire(self) -> Wire:
+        deadline = time.monotonic() + _SECONDS
+        while True:
+            with suppress(OSError):
+                return Wire(self._path)
+            if time.monotonic() > deadline or self._process.poll() is not None:
+                raise RuntimeError(f"redis-server did not start: see {self._folder}/log")
+            time.sleep(0.01)
+
+
+@contextmanager
+def redis_server() -> Iterator[Server]:
+    """A server for the `with` block."""
+    with Server() as server:
+        yield server

@@ -1,0 +1,54 @@
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.simulation.defects import Search, find_defect
+from tests.simulation.history import play
+from tests.simulation.kept import FOLDER, load
+from tests.simulation.plans import plan_of
+from tests.simulation.server import Server
+
+_ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with Server() as server:
+        yield server
+
+
+def test_no_history_breaks_a_promise() -> None:
+    command = [sys.executable, "-m", "tests.simulation", "--histories", "150", "--processes", "1"]
+    played = subprocess.run(
+        command, cwd=_ROOT, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
+    )
+    assert played.returncode == 0, played.stdout + played.stderr
+    assert "150 histories from seed 0: 0 break a promise" in played.stdout
+
+
+@pytest.mark.parametrize("file", sorted(FOLDER.glob("*.json")), ids=lambda file: file.stem)
+def test_what_broke_a_promise_once_keeps_it_now(server: Server, file: Path) -> None:
+    assert not play(load(file), server).broken
+
+
+def test_a_history_is_the_same_each_time(server: Server) -> None:
+    lines: list[list[str]] = [[], []]
+    verdicts = [play(plan_of(1), server, trace=some.append) for some in lines]
+    assert verdicts[0] == verdicts[1]
+    assert len(lines[0]) == len(lines[1]) > 100
+
+
+@pytest.mark.parametrize(
+    "defect",
+    [
+        "a key is not released",
+        "a lost count of marks loses what was read",
+        "moving removes before it adds",
+        "a full Redis refuses a result for good",
+    ],
+)
+def test_a_defect_is_found(defect: str) -> None:
+    assert find_defect(defect, Search(seed=0, histories=150)) is not None

@@ -1,0 +1,401 @@
+"""One history: processes, a network and a Redis, to which things happen as a plan says."""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+from typing import Any, Final, cast
+
+from redis.exceptions import RedisError
+from taskiq import TaskiqResult
+from tests.simulation.kernel import Kernel, Process
+from tests.simulation.model import Found, Model, Run
+from tests.simulation.network import Command, Network
+from tests.simulation.producer import Producer
+from tests.simulation.product import QUEUE, WEIGHTS
+from tests.simulation.scheduler import Operator, Scheduler
+from tests.simulation.scripts import script_texts
+from tests.simulation.server import Server
+from tests.simulation.version_n.worker import OldWorker
+from tests.simulation.worker import Worker
+
+from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
+from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
+from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.results import decode_result, encode_failure, encode_result
+
+_SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
+_SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
+# After these, something may be gone, or be there twice.
+_CHANGING: Final = frozenset(
+    {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
+    | {"bury", "free_keys", "forget_queue", "XREADGROUP", "tend"}
+)
+# By so much the clock may be set back, and the schedulers wait until it is as late.
+_SECONDS_WAITED_FOR: Final = -60.0
+_SECONDS_OF_A_WARD: Final = 3.0
+
+
+class JobError(Exception):
+    """What a task raises; its argument names the run."""
+
+
+class World:
+    """Everything there is in a history.
+
+    Args:
+        seed: of all that happens by chance.
+        start_ms: what Redis' clock says when it begins.
+    """
+
+    def __init__(self, server: Server, seed: int, start_ms: int) -> None:
+        self.kernel: Final = Kernel()
+        self.server: Final = server
+        self.seed: Final = seed
+        self._latest_clock_ms = start_ms
+        self.model: Final = Model(self.kernel)
+        self.network: Final = Network(self.kernel, server, self, start_ms=start_ms)
+        self.keys: Final = QueueKeys(QUEUE)
+        self.workers: dict[str, Worker] = {}
+        self.wards: list[Worker] = []
+        self.producers: dict[str, Producer] = {}
+        self.schedulers: dict[str, Scheduler] = {}
+        self.operator: Operator | None = None
+        self.old_workers: dict[str, OldWorker] = {}
+        self.is_healing = False
+        self.processes: list[Process] = []
+        self.settings: dict[str, dict[str, Any]] = {}
+        # Is told of each command, to see how a promise came to be broken.
+        self.trace: Callable[[str], None] | None = None
+        self._births = 0
+        self._dump: list[tuple[bytes, int, bytes]] | None = None
+        self._dumped: list[Found] = []
+        server.begin([*script_texts(), _SNAPSHOT])
+        self._streams = self.keys.all_streams(WEIGHTS)
+        shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.cancelled)
+        self._snapshot_keys = [*shown, *self._streams]
+
+    # --- what there is
+
+    def process(self, name: str) -> Process:
+        """A new process, on a machine whose clock is its own."""
+        self._births += 1
+        random = Random(f"{self.seed}:{name}:{self._births}")  # noqa: S311  # not a secret
+        rate = random.uniform(0.995, 1.005)
+        process = Process(self.kernel, name, random, offset=random.uniform(0, 1e6), rate=rate)
+        self.processes.append(process)
+        return process
+
+    def found(self) -> list[Found]:
+        """All that Redis has."""
+        wire = self.server.wire
+        answer = wire.ask("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
+        if isinstance(answer, RedisError):
+            answer = wire.demand("EVAL", _SNAPSHOT, len(self._snapshot_keys), *self._snapshot_keys)
+        found: list[Found] = []
+        for row in cast("list[bytes]", answer):
+            kind, uid, task, unique, where, entry = row.decode().split("\t")
+            found.append(
+                Found(kind=kind, uid=int(uid) if uid else None, task_id=task, unique=unique, where=where, entry=entry)
+            )
+        return found
+
+    def on_executed(self, command: Command, answer: object) -> None:
+        """Look whether all promises hold after a command."""
+        if self.trace is not None:
+            self.trace(self._line(command, answer))
+        if command.name in _CHANGING:
+            if command.name == "fire":
+                self._note_fired(command, answer)
+            self.model.check(self.found())
+
+    def _line(self, command: Command, answer: object) -> str:
+        first = 2 if command.name in ("EVALSHA", "EVAL") or command.arguments[0] in ("EVALSHA", "EVAL") else 1
+        words = [str(one)[:60] for one in command.arguments[first:] if one not in self.keys.shared]
+        lost = "" if command.fault is None else f" ({command.fault})"
+        asked = f"{command.process.name:4} {command.name}{lost} {' '.join(words)}"
+        return f"{self.kernel.now:8.3f} {asked} -> {str(answer)[:200]}"
+
+    # --- what happens
+
+    def start_worker(self, slot: str) -> None:
+        """A worker, where there is none."""
+        old = self.workers.get(slot)
+        if slot not in self.settings or (old is not None and not old.process.is_dead):
+            return
+        settings = self.settings[slot]
+        rule = SuspectRule(settings["rule"])
+        self.workers[slot] = self._worker(slot, rule, at_once=settings["at_once"], grace=settings["grace"])
+
+    def start_scheduler(self, slot: str, missed: str = "latest") -> None:
+        """A scheduler, where there is none."""
+        old = self.schedulers.get(slot)
+        if old is None or old.process.is_dead:
+            process = self.process(slot)
+            self.schedulers[slot] = Scheduler(self.network, process, tick=self._tick, missed=Missed(missed))
+
+    def start_old_worker(self, slot: str) -> None:
+        """A worker of the version before, beside the others."""
+        if self.is_healing or (slot in self.old_workers and not self.old_workers[slot].process.is_dead):
+            return
+        self.model.has_old_version = True
+        self.old_workers[slot] = OldWorker(
+            self.network,
+            self.process(slot),
+            self.model,
+            self.keys,
+            task_of=_task_of,
+            encode=_encode,
+            on_kill=lambda: self.kernel.after(0.0, lambda: self.kill_old_worker(slot)),
+        )
+
+    def kill_old_worker(self, slot: str) -> None:
+        """The old version goes."""
+        if slot in self.old_workers:
+            self.old_workers[slot].process.kill()
+            self.network.break_all(of=self.old_workers[slot].process)
+
+    def kill_scheduler(self, slot: str) -> None:
+        """A scheduler dies."""
+        if slot in self.schedulers:
+            self.schedulers[slot].process.kill()
+            self.network.break_all(of=self.schedulers[slot].process)
+
+    def operate(self, what: str, name: str) -> None:
+        """Somebody changes a schedule."""
+        if self.operator is None:
+            self.operator = Operator(self.network, self.process("op"), self._tick)
+        self.model.changed_schedules.add(name)
+        self.operator.do(what, name)
+
+    def kill(self, slot: str, *, restart: float | None) -> None:
+        """A process dies, and another one may take its place."""
+        worker = self.workers.get(slot)
+        if worker is not None:
+            worker.process.kill()
+            self.network.break_all(of=worker.process)
+            if worker.ward is not None:
+                # It notices that its parent is gone.
+                worker.ward.ask_to_end()
+        if restart is not None:
+            self.kernel.after(restart, lambda: self.start_worker(slot))
+
+    def _worker(self, name: str, rule: SuspectRule, *, at_once: int, grace: float) -> Worker:
+        process = self.process(name)
+        return Worker(
+            self.network,
+            process,
+            job=self._job(process),
+            tick=self._tick,
+            at_once=at_once,
+            grace=grace,
+            rule=rule,
+            start_ward=self._start_ward if rule is SuspectRule.NONE else None,
+            on_lease=self._on_lease,
+        )
+
+    def _start_ward(self, host: Worker) -> Worker:
+        ward = self._worker(f"{host.process.name}w", SuspectRule.WARD, at_once=16, grace=2.0)
+        self.wards.append(ward)
+        self._watch(ward, self.kernel.now)
+        return ward
+
+    def _watch(self, ward: Worker, busy_at: float) -> None:
+        """End a ward that has nothing for some time."""
+        if ward.process.is_dead:
+            for worker in self.workers.values():
+                if worker.ward is ward:
+                    worker.ward = None
+            return
+        busy_at = self.kernel.now if ward.has_anything else busy_at
+        if self.kernel.now - busy_at > _SECONDS_OF_A_WARD:
+            ward.ask_to_end()
+        self.kernel.after(0.5, lambda: self._watch(ward, busy_at))
+
+    def _die_of(self, process: Process) -> None:
+        """A task has taken its process down."""
+        for ward in self.wards:
+            if ward.process is process:
+                process.kill()
+                self.network.break_all(of=process)
+                for host in self.workers.values():
+                    if host.ward is ward:
+                        host.on_ward_dead(ward)
+        for slot, worker in list(self.workers.items()):
+            if worker.process is process:
+                self.kill(slot, restart=0.7)
+
+    def _on_lease(self, process: Process, lease: Lease) -> None:
+        self.model.trusts[process] = lease
+
+    @property
+    def _tick(self) -> Callable[[], Any]:
+        async def tick() -> None:
+            delivery = current_delivery.get()
+            if delivery is not None:
+                self.model.tick(delivery.task_id)
+
+        return tick
+
+    def _job(self, process: Process) -> Callable[[int], Any]:
+        async def job(uid: int) -> str:
+            run = self.model.begin(uid, process)
+            behaviour = self.model.sent[uid].behaviour
+            how = behaviour.ends[min(run.number, len(behaviour.ends) - 1)]
+            name = f"{uid}.{run.number}"
+            try:
+                await asyncio.sleep(behaviour.seconds)
+                if how == "kill":
+                    self.kernel.after(0.0, lambda: self._die_of(process))
+                    await asyncio.sleep(3600.0)
+            except asyncio.CancelledError:
+                if behaviour.is_stubborn:
+                    self.model.end(uid, run, "error", is_final=False)
+                    raise JobError(name) from None
+                self.model.end(uid, run, "cut", is_final=False)
+                raise
+            self._end(uid, run, how)
+            if how == "error":
+                raise JobError(name)
+            return name
+
+        return job
+
+    def _end(self, uid: int, run: Run, how: str) -> None:
+        delivery = current_delivery.get()
+        message = delivery.message if delivery is not None else None
+        retries = int(message.labels.get("retries", 0)) if message is not None else 0
+        is_final = how == "ok" or retries >= self.model.sent[uid].max_retries
+        self.model.end(uid, run, how, is_final=is_final)
+
+    # --- what Redis goes through
+
+    def restart_redis(self, seconds: float, data: Sequence[tuple[bytes, int, bytes]] | None = None) -> None:
+        """Redis is away for some seconds, and comes back with its data, or with others."""
+        self.network.break_all()
+        self.network.is_down = True
+        self.free_memory()
+        if data is not None:
+            self.server.restore(data)
+        self.server.forget_scripts()
+        self.kernel.after(seconds, self._redis_is_back)
+
+    def _redis_is_back(self) -> None:
+        self.network.is_down = False
+
+    def take_snapshot(self) -> None:
+        """Remember all data."""
+        self._dump, self._dumped = self.server.dump(), self.found()
+
+    def restore_snapshot(self, seconds: float) -> None:
+        """Come back with what was remembered."""
+        if self._dump is not None:
+            self.restart_redis(seconds, self._dump)
+            self.model.lose(self._dumped)
+
+    def empty_redis(self, seconds: float) -> None:
+        """Come back with nothing."""
+        self.restart_redis(seconds, ())
+        self.model.lose()
+
+    def set_clock(self, seconds: float) -> None:
+        """Redis' clock is set. (Keys expire by real time, which is to say: not at all.)"""
+        self.network.clock_offset_ms += int(seconds * 1000)
+        if seconds < _SECONDS_WAITED_FOR:
+            # Times that come again are sent again.
+            self.model.repeat_times()
+        self._latest_clock_ms = max(self._latest_clock_ms, self.network.clock_offset_ms)
+
+    def fill_memory(self, seconds: float) -> None:
+        """Redis takes nothing more for some seconds."""
+        self.server.wire.demand("CONFIG", "SET", "maxmemory", 1)
+        self.kernel.after(seconds, self.free_memory)
+
+    def free_memory(self) -> None:
+        """Redis has room."""
+        self.server.wire.demand("CONFIG", "SET", "maxmemory", 0)
+
+    def take_rights(self, slot: str, rights: Sequence[str], seconds: float) -> None:
+        """A process' user may not do all that it needs for some seconds; a command that it has no right to."""
+        self.model.may_refuse = True
+        self.network.rights[slot] = tuple(rights)
+        self.kernel.after(seconds, lambda: self.network.rights.pop(slot, None))
+
+    def _note_fired(self, command: Command, answer: object) -> None:
+        """Count the scheduled times that were sent."""
+        if not isinstance(answer, list):
+            return
+        arguments = command.arguments
+        first = 3 + cast("int", arguments[2]) + 1
+        for place, outcome in enumerate(cast("list[bytes]", answer)[::2]):
+            if outcome == b"sent":
+                self.model.fire(str(arguments[first + place * 11 + 8]))
+
+    # --- the end
+
+    def heal(self) -> None:
+        """Everything is well again, and stays so."""
+        self.is_healing = True
+        for slot in self.old_workers:
+            self.kill_old_worker(slot)
+        self.network.faults.clear()
+        self.network.rights.clear()
+        self.network.stalled_until = 0.0
+        self.free_memory()
+        # What is due by the latest of all clocks that there were is due then.
+        self.network.clock_offset_ms = self._latest_clock_ms
+        for process in self.processes:
+            process.thaw()
+        for slot in self.settings:
+            self.start_worker(slot)
+        for slot in self.schedulers:
+            self.start_scheduler(slot)
+
+    def is_over(self) -> bool:
+        """Whether a promise is broken: what comes after that says nothing."""
+        return bool(self.model.broken)
+
+    def is_calm(self) -> bool:
+        """Whether nothing is left to do."""
+        if self.network.is_down or any(not one.is_idle for one in self.producers.values()):
+            return False
+        return not any(one.kind in ("stream", "delayed", "key") for one in self.found())
+
+    def results(self) -> dict[str, str]:
+        """What became of each task, as Redis says."""
+        tasks = list(self.model.of_task)
+        if not tasks:
+            return {}
+        values = cast("list[bytes | None]", self.server.wire.demand("MGET", *map(self.keys.result, tasks)))
+        return {task: outcome_of(decode_result(value)) for task, value in zip(tasks, values, strict=True) if value}
+
+    def end(self) -> None:
+        """All processes are gone."""
+        for process in self.processes:
+            process.kill()
+
+
+def _task_of(data: bytes) -> tuple[str, int | None]:
+    message = json.loads(data)
+    return message["task_id"], message["args"][0] if message["args"] else None
+
+
+def _encode(word: str) -> bytes:
+    kind, _, detail = word.partition(":")
+    if kind == "ok":
+        return encode_result(detail, TaskiqResult(is_err=False, return_value=detail, execution_time=0.0))
+    return encode_failure(JobError(detail))
+
+
+def outcome_of(result: TaskiqResult[Any]) -> str:
+    """A result in a word: which run it is of, or what else became of the task."""
+    if result.error is None:
+        return f"ok:{result.return_value}"
+    kind, arguments = type(result.error).__name__, result.error.args
+    names = {"JobError": "error", "TaskCancelledError": "cancelled", "WorkerLostError": "lost"}
+    detail = str(arguments[0]) if kind == "JobError" and arguments else ""
+    return f"{names.get(kind, kind)}:{detail}"
