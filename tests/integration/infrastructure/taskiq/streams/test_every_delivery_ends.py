@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
@@ -138,7 +138,7 @@ async def announced(redis: Redis, broker: StreamBroker) -> AsyncGenerator[Counte
         await subscription.psubscribe(broker.keys.result("*"))
 
         async def listen() -> None:
-            async for message in subscription.listen():
+            async for message in cast("AsyncIterator[dict[str, str]]", subscription.listen()):
                 if message["type"] == "pmessage":
                     counts[message["channel"].removeprefix(broker.keys.result(""))] += 1
 
@@ -156,7 +156,7 @@ async def run_all(redis_url: str, prefix: str, given_cases: list[Case]) -> None:
     register(broker, cases)
     async with Redis.from_url(redis_url, decode_responses=True) as redis, announced(redis, broker) as results:
         for task_id, case in cases.items():
-            message = {"task_id": task_id, "task_name": case.task, "args": [task_id], "kwargs": {}}
+            message: dict[str, Any] = {"task_id": task_id, "task_name": case.task, "args": [task_id], "kwargs": {}}
             message |= {"labels": case.labels, "labels_types": case.labels_types}
             await redis.xadd(broker.keys.name, {"data": json.dumps(message)})
 
