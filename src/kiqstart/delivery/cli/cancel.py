@@ -2,10 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Final
 
 import typer
 
 from kiqstart.delivery.cli.broker import stream_broker
+from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
+
+_SAID: Final = {
+    CancelOutcome.DELAYED: "{!r} was delayed, and is cancelled",
+    CancelOutcome.WAITING: "{!r} was waiting, and is cancelled",
+    CancelOutcome.RUNNING: "{!r} is running, and is being cancelled",
+    CancelOutcome.ENDED: "kiqstart: task {!r} has ended",
+    CancelOutcome.UNKNOWN: "{!r} is not known; should it be sent within a day, it will be cancelled",
+}
 
 
 def run_cancel(task_ids: Sequence[str]) -> int:
@@ -17,10 +27,8 @@ async def _cancel(task_ids: Sequence[str]) -> int:
     ended = 0
     async with stream_broker() as broker:
         for task_id in dict.fromkeys(task_ids):
-            if await broker.result_backend.is_result_ready(task_id):
-                typer.echo(f"kiqstart: task {task_id!r} has ended", err=True)
-                ended += 1
-            else:
-                await broker.cancel(task_id)
-                typer.echo(f"{task_id!r} is cancelled, if it waits or runs")
+            outcome = await broker.cancel(task_id)
+            is_ended = outcome is CancelOutcome.ENDED
+            ended += is_ended
+            typer.echo(_SAID[outcome].format(task_id), err=is_ended)
     return 1 if ended else 0

@@ -52,6 +52,16 @@ class TasksSettings(BaseSettings):
     dead_letter_limit: int = Field(
         default=10_000, ge=1, description="How many dead letters are kept; beyond it the oldest are dropped."
     )
+    dead_letter_bytes: int = Field(
+        default=256 * 1024 * 1024, ge=1, description="How many bytes of Redis' memory dead letters may take, about."
+    )
+    misfit_grace: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for which a task that a worker does not know, or whose arguments do not fit, is left to "
+        "other workers before it is a dead letter.",
+    )
     overrun_grace: float = Field(
         default=10.0,
         gt=0,
@@ -94,6 +104,8 @@ class TasksSettings(BaseSettings):
             send_deadline=self.send_deadline,
             dead_letter_age=self.dead_letter_age,
             dead_letter_limit=self.dead_letter_limit,
+            dead_letter_bytes=self.dead_letter_bytes,
+            misfit_grace=self.misfit_grace,
             overrun_grace=self.overrun_grace,
             replace_overrun=self.replace_overrun,
         )

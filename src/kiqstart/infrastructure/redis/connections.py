@@ -79,6 +79,11 @@ class RedisConnections:
         return self._url.address
 
     @property
+    def database(self) -> int:
+        """The number of the database."""
+        return self._url.db
+
+    @property
     def is_cluster(self) -> bool:
         """Whether the keys of one command have to share a hash slot."""
         return self._url.kind == "cluster"

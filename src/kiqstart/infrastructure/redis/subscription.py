@@ -31,6 +31,10 @@ class Listener(Protocol):
         """A message has arrived."""
         ...
 
+    def on_lost(self) -> None:
+        """From now on messages are missed, until `on_listening` says otherwise."""
+        ...
+
 
 class _MessageProtocol(TakenOverProtocol):
     """Hands messages on."""
@@ -48,7 +52,7 @@ class _MessageProtocol(TakenOverProtocol):
         if kind == b"message":
             self._owner.listener.on_message(rest[0].decode(), rest[1])
         elif kind == b"subscribe":
-            self._owner.listener.on_listening(rest[0].decode())
+            self._owner.on_subscribed(rest[0].decode())
 
     def on_lost(self, error: Exception) -> None:
         """Let it be replaced."""
@@ -70,6 +74,7 @@ class Subscription:
         self.listener = listener
         self._route = route
         self._wanted: set[str] = set()
+        self._heard: set[str] = set()
         self._joining: list[str] = []
         self._leaving: set[str] = set()
         self._protocol: _MessageProtocol | None = None
@@ -81,6 +86,15 @@ class Subscription:
         self._is_closed = False
         self._tries = 0
         self._connected_at = 0.0
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether Redis has refused the last channels."""
+        return self._is_refused
+
+    def hears(self, channel: str) -> bool:
+        """Whether no message of the channel is missed, as far as is known."""
+        return channel in self._heard
 
     def join(self, channel: str) -> None:
         """Hear a channel."""
@@ -96,6 +110,7 @@ class Subscription:
     def leave(self, channel: str) -> None:
         """Hear a channel no longer."""
         self._wanted.discard(channel)
+        self._heard.discard(channel)
         self._leaving.add(channel)
         if len(self._leaving) == 1:
             asyncio.get_running_loop().call_later(_SECONDS_TO_LEAVE, self._leave_all)
@@ -104,17 +119,28 @@ class Subscription:
         """Take note that the connection is gone."""
         logger.debug("Messages are not heard for now: %s", error)
         self._protocol = None
+        self._heard.clear()
+        self.listener.on_lost()
         if asyncio.get_running_loop().time() - self._connected_at > _SECONDS_TO_HEAR:
             self._tries = 0
         if self._wanted:
             self._connect_soon(next(iter(self._wanted)))
 
+    def on_subscribed(self, channel: str) -> None:
+        """Take note that a channel is heard."""
+        self._is_refused = False
+        if channel in self._wanted:
+            self._heard.add(channel)
+            self.listener.on_listening(channel)
+
     def on_refused(self, error: Exception) -> None:
         """Redis lets nobody listen: whoever waits has to look."""
-        if not self._is_refused:
-            logger.warning("Redis refuses SUBSCRIBE, so that messages are looked for once a second: %s", error)
+        if self._is_refused:
+            # Those that are waiting know; otherwise each new one would make all of them look.
+            return
+        logger.warning("Redis refuses SUBSCRIBE, so that messages are looked for once a second: %s", error)
         self._is_refused = True
-        for channel in list(self._wanted):
+        for channel in self._wanted - self._heard:
             self.listener.on_listening(channel)
 
     async def aclose(self) -> None:

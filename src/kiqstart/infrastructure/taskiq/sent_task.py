@@ -1,11 +1,18 @@
 """A task that was sent, and waited for without polling."""
 
 from logging import getLogger
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 from taskiq import AsyncTaskiqTask, TaskiqResult
-from taskiq.compat import parse_obj_as
+from taskiq.compat import create_type_adapter
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
+
+from kiqstart.infrastructure.taskiq.streams.errors import UnreadableResultError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from pydantic import TypeAdapter
 
 logger = getLogger(__name__)
 
@@ -20,9 +27,27 @@ class WaitingResultBackend(Protocol):
         """Wait for the result; None where `timeout` seconds have passed (None waits for ever)."""
         ...
 
+    async def forget(self, task_id: str) -> None:
+        """Remove the result and the progress."""
+        ...
+
 
 class SentTask(AsyncTaskiqTask[ReturnType]):
     """A task that was sent."""
+
+    async def get_result(self, with_logs: bool = False) -> TaskiqResult[ReturnType]:
+        """The result, if there is one.
+
+        Raises:
+            UnreadableResultError: what is stored is no result, or one of a version that this one cannot read.
+            ResultGetError: there is none, or no longer; or the result backend fails otherwise.
+        """
+        try:
+            return await super().get_result(with_logs)
+        except ResultGetError as error:
+            if isinstance(error.__cause__, UnreadableResultError):
+                raise error.__cause__ from None
+            raise
 
     async def wait_result(
         self,
@@ -39,20 +64,36 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
 
         Raises:
             TaskiqResultTimeoutError: there was no result in time.
-            ResultGetError: it cannot be read.
+            UnreadableResultError: what is stored is no result, or one of a version that this one cannot read.
+            ResultGetError: the result backend fails otherwise.
         """
         backend = self.result_backend
         if not isinstance(backend, WaitingResultBackend):
             return await super().wait_result(check_interval, timeout, with_logs)
         try:
             result = await backend.wait(self.task_id, timeout if timeout > 0 else None)
+        except ResultGetError:
+            raise
         except Exception as error:
             raise ResultGetError from error
         if result is None:
             raise TaskiqResultTimeoutError(timeout=timeout)
         if self.return_type is not None:
             try:
-                result.return_value = parse_obj_as(self.return_type, result.return_value)
+                # Models are written by the names of their fields, whatever their aliases are.
+                adapter: TypeAdapter[Any] = create_type_adapter(cast("Hashable", self.return_type))
+                result.return_value = adapter.validate_python(result.return_value, by_alias=True, by_name=True)
             except ValueError:
                 logger.warning("The result of task %s is no %s", self.task_id, self.return_type)
         return result
+
+    async def forget(self) -> None:
+        """Remove the result and the progress of a task that has ended, before `result_ttl` does.
+
+        Raises:
+            NotImplementedError: the results are with a backend that is not kiqstart's.
+            RedisError: Redis is away.
+        """
+        if not isinstance(self.result_backend, WaitingResultBackend):
+            raise NotImplementedError(f"{type(self.result_backend).__name__} cannot remove a result")
+        await self.result_backend.forget(self.task_id)

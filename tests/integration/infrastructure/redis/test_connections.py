@@ -101,12 +101,16 @@ class Ear:
     def __init__(self) -> None:
         self.listening: list[str] = []
         self.messages: list[tuple[str, bytes]] = []
+        self.losses = 0
 
     def on_listening(self, channel: str) -> None:
         self.listening.append(channel)
 
     def on_message(self, channel: str, message: bytes) -> None:
         self.messages.append((channel, message))
+
+    def on_lost(self) -> None:
+        self.losses += 1
 
     async def listens(self, times: int) -> None:
         async def is_told() -> bool:
@@ -136,6 +140,7 @@ async def test_messages_reach_whoever_has_joined_their_channel_and_not_left_it(u
         await run(client, "PUBLISH", "news", b"late")
         await ear.hears(2)
         assert sorted(ear.messages) == [("news", b"late"), ("weather", b"\x00\xff")]
+        assert [subscription.hears(channel) for channel in ("news", "weather", "sport")] == [True, True, False]
     finally:
         await subscription.aclose()
 
@@ -148,8 +153,11 @@ async def test_a_subscription_comes_back_and_says_so_where_its_connection_was_ki
     try:
         subscription.join("news")
         await ear.listens(1)
+        assert subscription.hears("news")
         await everywhere(client, "CLIENT KILL", "TYPE", "pubsub")
         await ear.listens(2)
+        assert ear.losses == 1
+        assert subscription.hears("news")
         await run(client, "PUBLISH", "news", b"again")
         await ear.hears(1)
         assert ear.messages == [("news", b"again")]

@@ -18,6 +18,7 @@ from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleS
 from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
 from kiqstart.infrastructure.taskiq.scheduling.store import ScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.table import Schedule
+from kiqstart.infrastructure.taskiq.scheduling.termination import end_on_sigterm
 from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.outage import pause, reason
@@ -55,6 +56,7 @@ class DurableScheduleSource(ScheduleSource):
             table = self._definitions()
         deadline = send_deadline(self._broker)
         ticker = Ticker(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
+        end_on_sigterm()
         self._stop = asyncio.Event()
         self._ticking = asyncio.create_task(self._tick(ticker), name="ticker")
 

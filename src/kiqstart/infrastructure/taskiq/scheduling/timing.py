@@ -34,6 +34,15 @@ _NICKNAMES: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NUMBERS: Final[Mapping[str, str]] = {
+    **{name: str(number) for number, name in enumerate(_DAYS)},
+    **{name: str(number) for number, name in enumerate(_MONTHS, 1)},
+}
+# The first and the last number of each field.
+_BOUNDS: Final = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
+
 
 class _Timing(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -102,7 +111,8 @@ class Cron(_Timing):
             if self.next_after(EPOCH) is None:
                 raise ValueError(f"cron {self.expression!r} is never due")
         except (CronSimError, AssertionError) as error:
-            raise ValueError(f"cron {self.expression!r}: {str(error) or 'it cannot be read'}") from None
+            problem = f"{str(error) or 'it cannot be read'}{_advice(self.expression)}"
+            raise ValueError(f"cron {self.expression!r}: {problem}") from None
         return self
 
     def after(self, time: datetime) -> Iterator[datetime]:
@@ -180,6 +190,17 @@ def _through_clock_changes(fields: str, start: datetime) -> Iterator[datetime]:
 
 def _has_any_hour(fields: str) -> bool:
     return fields.split()[1].startswith("*")
+
+
+def _advice(expression: str) -> str:
+    """What to write for a range that goes round midnight or the week, as Celery's do and cron's cannot."""
+    for field, (first, last) in zip(expression.split(), _BOUNDS, strict=False):
+        ranges: list[tuple[str, str]] = re.findall(r"(\w+)-(\w+)", field)
+        for begin, end in ranges:
+            low, high = _NUMBERS.get(begin.lower(), begin), _NUMBERS.get(end.lower(), end)
+            if low.isdecimal() and high.isdecimal() and first <= int(high) < int(low) <= last:
+                return f": a range cannot go round, write {low}-{last},{first}-{high} for {begin}-{end}"
+    return ""
 
 
 def _fields(expression: str) -> str:

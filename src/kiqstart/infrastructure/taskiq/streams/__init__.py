@@ -26,10 +26,10 @@ brings (acknowledgement, deletion, result, next try, dead letter, release of a u
 not at all. There is no `XCLAIM`.
 
 A step is atomic against others, not against its own errors: what it did before a command that Redis refuses (a right
-that the user lacks, a key of another type) stands. So each step first looks whether it may, then adds, then removes; what
-may fail for one message of several is called so that it fails for that one; and `registrar` looks at a worker's start
-whether Redis is one that this version understands. Every script takes its time as its last argument ('' asks Redis), so
-that a simulation can run them all.
+that the user lacks, a key of another type) stands. So each step first looks whether it may, then adds, then removes;
+what may fail for one message of several is called so that it fails for that one; and `registrar` looks at a worker's
+start whether Redis is one that this version understands. Every script takes its time as its last argument ('' asks
+Redis), so that a simulation can run them all.
 
 The lease
 ---------
@@ -41,8 +41,8 @@ worker knows it.
 
 What a beat says does not matter, only that it changes. Others take a worker for dead whose beat they have seen
 unchanged for nine tenths of the lease in its name, by their own clock, without a gap (`failure_detector`). When Redis
-was frozen, away or slow, or the watcher itself stood still, all that was seen before is forgotten, and live workers have
-the time to beat again. Redis' clock may be set as one likes. Then fence.lua removes the name, unless it has beaten
+was frozen, away or slow, or the watcher itself stood still, all that was seen before is forgotten, and live workers
+have the time to beat again. Redis' clock may be set as one likes. Then fence.lua removes the name, unless it has beaten
 since, and reclaim.lua gives back what is pending under it.
 
 A worker that stood still finds its name gone with its next beat. Until that beat is answered it starts nothing
@@ -78,7 +78,8 @@ Cancelling
 cancel.lua marks the id and takes out what is delayed. From then on whatever comes upon the id ends it: a worker that
 reads it, a retry (settle.lua), the move of what is due. A read that waits asks for the number of marks in the same
 breath, so that an id that was cancelled before its task was sent is known with it. Then the caller looks through the
-streams: what waits is taken out (cancel_entry.lua), and of what runs the entry is marked, which its worker's thread sees.
+streams: what waits is taken out (cancel_entry.lua), and of what runs the entry is marked, which its worker's thread
+sees.
 When all of it was found, the mark of the id goes; the mark of an unknown id stays for `cancel_age`.
 
 Unique keys

@@ -103,10 +103,10 @@ class StreamBroker(AsyncBroker):
         self.queue_name = queue_name
         self.consumer_group_name = consumer_group_name
         self.options = options
-        self.keys = QueueKeys(queue_name, results=result_prefix)
         self.connections = RedisConnections(
             url, connect_timeout=connect_timeout, max_connections=max_connection_pool_size, **connection_options
         )
+        self.keys = QueueKeys(queue_name, results=result_prefix, database=self.connections.database)
         if self.connections.is_cluster and not self.keys.share_a_slot:
             raise WiringError(
                 f"on a cluster all keys of a queue need one hash tag: queue_name={queue_name!r} and "
@@ -225,8 +225,8 @@ class StreamBroker(AsyncBroker):
         """Cancel a task wherever it is, and say where it was.
 
         A delayed or waiting one is gone at once. A running one is cancelled within a second or so: its coroutine gets a
-        `CancelledError`; a function in a thread runs on, but its result is dropped. What is cancelled is not tried again.
-        The caller of a cancelled task gets `TaskCancelledError` as its error. One that has ended is left alone.
+        `CancelledError`; a function in a thread runs on, but its result is dropped. What is cancelled is not tried
+        again. The caller of a cancelled task gets `TaskCancelledError` as its error. One that has ended is left alone.
 
         Raises:
             RedisError: Redis is away.
@@ -275,7 +275,7 @@ class StreamBroker(AsyncBroker):
 
     def intake(self, consumer: StreamConsumer) -> Intake:
         """What sorts out deliveries that are not to be run."""
-        return Intake(self, consumer, self.connection.redis, self.keys, self.options)
+        return Intake(self, consumer, self.options)
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Hand out messages one by one, for a receiver that is not kiqstart's."""
@@ -287,7 +287,9 @@ class StreamBroker(AsyncBroker):
                 waiting += await consumer.fetch(1)
                 while waiting:
                     delivery = waiting.pop(0)
-                    if await intake.accept(delivery) is not None and await consumer.may_run(delivery):
+                    if await intake.accept(delivery) is None or not await consumer.may_run(delivery):
+                        continue
+                    if consumer.in_hand.begin(delivery):
                         yield AckableMessage(data=delivery.data, ack=partial(consumer.settle, delivery))
         finally:
             await consumer.give_back(waiting)

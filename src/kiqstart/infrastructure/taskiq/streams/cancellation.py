@@ -52,9 +52,9 @@ class _Findings:
 class Canceller:
     """Cancels whatever there is of a task: delayed, waiting, running, or more than one of these under one id.
 
-    The id is marked first: whatever happens to the task from then on (a worker takes it, it fails and would be retried, it
-    is due) happens to a cancelled one. Then the streams are looked through, oldest first, for some seconds: what waits is
-    taken out, what runs is marked by its entry. Where all that there is was found, the id is free again.
+    The id is marked first: whatever happens to the task from then on (a worker takes it, it fails and would be retried,
+    it is due) happens to a cancelled one. Then the streams are looked through, oldest first, for some seconds: what
+    waits is taken out, what runs is marked by its entry. Where all that there is was found, the id is free again.
 
     Args:
         redis: an async client.

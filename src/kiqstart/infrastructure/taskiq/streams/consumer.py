@@ -1,7 +1,6 @@
 """A worker's side of the broker: what it reads, has in hand, settles and gives back."""
 
 import asyncio
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -26,7 +25,7 @@ from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason, through_outage
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer, give_back_call
 from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
@@ -109,6 +108,7 @@ class StreamConsumer:
             in_hand=self.in_hand,
             wait=WAIT_SECONDS,
             rule=rule,
+            fleet=lambda: janitor.workers,
         )
         thread, queues = clients.thread, list(weights)
         condemn = Condemnation(
@@ -273,6 +273,14 @@ class StreamConsumer:
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("%d tasks stay until this worker's lease ends: %s", len(ours), reason(error))
 
+    def give_back_in_thread(self) -> None:
+        """Let others have all that is in hand, from a thread, as the event loop is blocked and this process ends.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        self._heartbeat.give_back_all()
+
     async def may_run(self, delivery: Delivery) -> bool:
         """Wait until the lease is certain; False where the delivery is another worker's by then."""
         while not self.lease.is_trusted and not delivery.is_lost:  # noqa: ASYNC110  # a thread renews it, seldom late
@@ -297,14 +305,19 @@ class StreamConsumer:
         """Look once for all of them, until Redis answers: its error would be no task's."""
         tasks = [self._task_id_of(one.data) or "" for one in deliveries]
         scripts = cast("AsyncClient", self._clients.scripts)
-        marks = cast(
-            "list[object]",
-            await through_outage(
-                lambda: scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks), deadline=math.inf
-            ),
-        )
-        for delivery, mark in zip(deliveries, marks, strict=True):
-            delivery.is_cancelled = mark is not None
+        tries = 0
+        while not self._fetcher.is_interrupted:
+            try:
+                marks = await scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)
+            except (RedisError, OSError) as error:
+                if not tries:
+                    logger.warning("Cannot see yet which tasks were cancelled: %s", reason(error))
+                tries += 1
+                await asyncio.sleep(pause(tries))
+            else:
+                for delivery, mark in zip(deliveries, cast("list[object]", marks), strict=True):
+                    delivery.is_cancelled = mark is not None
+                return
 
     def _held(self) -> list[Delivery]:
         return [one for one in self.in_hand.all() if not one.is_lost]
@@ -326,7 +339,7 @@ def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, by
     """What may still be taken: the error instead of the result, no result, and a later try instead of a dead letter."""
     outcome = delivery.outcome
     if delivery.result:
-        yield outcome, encode_failure(ResultRefusedError(delivery.task_id, problem))
+        yield outcome, encode_failure(ResultRefusedError(problem))
         yield outcome, b""
     if isinstance(outcome, Dead):
         yield Again(message=outcome.message, delay=_SECONDS_UNTIL_AGAIN), b""

@@ -1,4 +1,6 @@
-"""What can become of a task that was sent."""
+"""What can become of a task that was sent, and of its result."""
+
+from taskiq.exceptions import ResultGetError
 
 
 class TaskCancelledError(Exception):
@@ -6,7 +8,11 @@ class TaskCancelledError(Exception):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(task_id)
-        self.task_id = task_id
+
+    @property
+    def task_id(self) -> str:
+        """Which task."""
+        return str(self.args[0])
 
     def __str__(self) -> str:
         return f"task {self.task_id} was cancelled"
@@ -17,19 +23,50 @@ class WorkerLostError(Exception):
 
     def __init__(self, task_id: str) -> None:
         super().__init__(task_id)
-        self.task_id = task_id
+
+    @property
+    def task_id(self) -> str:
+        """Which task."""
+        return str(self.args[0])
 
     def __str__(self) -> str:
         return f"task {self.task_id} was lost with its worker too often; it is among the dead letters"
 
 
-class ResultRefusedError(Exception):
-    """Redis does not take the task's result: it is too large, or the user may not write it."""
+class UnserializableResultError(TypeError):
+    """A task returned what JSON cannot hold: the task has failed."""
 
-    def __init__(self, task_id: str, problem: str) -> None:
-        super().__init__(task_id, problem)
-        self.task_id = task_id
-        self.problem = problem
+
+class ResultTooLargeError(UnserializableResultError):
+    """A task returned more than a result may have: the task has failed."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        super().__init__(size, limit)
 
     def __str__(self) -> str:
-        return f"the result of task {self.task_id} was refused by Redis: {self.problem}"
+        size, limit = self.args
+        return (
+            f"the task's result has {size} bytes as JSON, and {limit} are allowed; store it elsewhere and return where"
+        )
+
+
+class ResultRefusedError(Exception):
+    """Redis refuses a task's result for good: the task has run, and its result is lost.
+
+    Args:
+        reason: Redis' own words.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+
+    def __str__(self) -> str:
+        return f"the task has run, and Redis refuses its result: {self.args[0]}"
+
+
+class UnreadableResultError(ResultGetError):
+    """What Redis has as a task's result is none, or one that this version cannot read."""
+
+    __template__ = "the result of task {task_id} cannot be read: {reason}"
+    task_id: str
+    reason: str

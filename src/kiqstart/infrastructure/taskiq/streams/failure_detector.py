@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 class FailureDetector:
     """Watches workers' beats, and takes a worker for dead whose beat stays the same for a whole span.
 
-    What a beat says does not matter, only whether it changes: so Redis' clock may be set as one likes. The span is measured
-    by this machine's clock, and begins anew after any gap in watching: when Redis or this process has stood still, live
-    workers look as late as dead ones, and get the time to beat again.
+    What a beat says does not matter, only whether it changes: so Redis' clock may be set as one likes. The span is
+    measured by this machine's clock, and begins anew after any gap in watching: when Redis or this process has stood
+    still, live workers look as late as dead ones, and get the time to beat again.
 
     Args:
         span: seconds for which a worker must be seen without a new beat.

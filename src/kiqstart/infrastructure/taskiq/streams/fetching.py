@@ -1,13 +1,15 @@
 """Reads what a worker can take: what was given back first, then what is new, from several queues by weight."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+import random
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, cast
 
-from kiqstart.infrastructure.redis.pipeline import RedisPipeline
+from redis.asyncio import Redis, RedisCluster
+
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
@@ -16,12 +18,16 @@ from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, V
 _FETCH: Final = Script("fetch")
 _FIRST_STREAM: Final = 3
 
-# How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find the
-# guilty one among few by running each of them alone.
+# How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find
+# the guilty one among few by running each of them alone.
 MOST_AT_ONCE: Final = 16
 _FEW_SUSPECTS: Final = 16
 _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
+# So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
+_BLOCKED_AT_ONCE: Final = 64
+_NAP: Final = 2.0
+_BLOCK_MS_BESIDE_A_SUSPECT: Final = 250
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
@@ -86,6 +92,7 @@ class Fetcher:
         weights: the queues to read, each with its weight.
         wait: seconds to wait for a message where there is none.
         rule: which suspects it takes.
+        fleet: gives the number of workers.
     """
 
     def __init__(
@@ -100,6 +107,7 @@ class Fetcher:
         in_hand: DeliveriesInHand,
         wait: float,
         rule: SuspectRule,
+        fleet: Callable[[], int],
     ) -> None:
         self._redis = redis
         self._reader = cast("AsyncClient", reader)
@@ -111,23 +119,26 @@ class Fetcher:
         self._lease = lease
         self._in_hand = in_hand
         self._wait_ms = round(wait * 1000)
+        # Each command may go another way then.
+        self._is_pooled = isinstance(reader, Redis | RedisCluster)
         self.rule = rule
+        self._fleet = fleet
         self._is_backlog = True
         # Of a message, by those that were read last.
         self._usual_bytes = 1
         self._waiting: asyncio.Future[object] | None = None
-        self._is_interrupted = False
+        self.is_interrupted = False
         self.cancelled_tasks = 0
 
     def interrupt(self) -> None:
         """Wait for messages no more; what Redis hands out all the same is found by a look for strays."""
-        self._is_interrupted = True
+        self.is_interrupted = True
         if self._waiting is not None:
             self._waiting.cancel()
 
     def resume(self) -> None:
         """Wait for messages again."""
-        self._is_interrupted = False
+        self.is_interrupted = False
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages, and wait a little where there is none.
@@ -148,9 +159,12 @@ class Fetcher:
             self._is_backlog = len(deliveries) >= count
             if deliveries:
                 return deliveries
-        if self._is_interrupted:
+        may_block = random.random() * self._fleet() < _BLOCKED_AT_ONCE  # noqa: S311  # not a secret
+        if not may_block:
+            await self._nap()
+        if self.is_interrupted:
             return []
-        deliveries = await self._wait_for_one(rule)
+        deliveries = await self._wait_for_one(rule, may_block=may_block)
         self._is_backlog = bool(deliveries)
         return deliveries
 
@@ -174,7 +188,7 @@ class Fetcher:
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
         return self._take(deliveries, taken)
 
-    async def _wait_for_one(self, rule: SuspectRule) -> list[Delivery]:
+    async def _wait_for_one(self, rule: SuspectRule, *, may_block: bool) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
         if rule is SuspectRule.WARD:
@@ -182,16 +196,17 @@ class Fetcher:
         elif rule is SuspectRule.NONE:
             streams = [stream for stream in streams if stream not in self._suspects]
         # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-        reading = self._begin_read(self._reader, streams, taken, "COUNT", 1, "BLOCK", self._wait_ms)
+        options = ("COUNT", 1, "BLOCK", self._block_ms(rule)) if may_block else ("COUNT", 1)
+        reading = self._begin_read(self._reader, streams, taken, *options)
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
         # was cancelled before its task was sent is known with the task.
-        marks = self._count_marks() if isinstance(self._reader, RedisPipeline) else None
+        marks = None if self._is_pooled else self._count_marks()
         try:
             deliveries = self._deliveries(await waiting, taken)
         except asyncio.CancelledError:
             waiting.cancel()
-            if self._is_interrupted and not _is_to_end():
+            if self.is_interrupted and not _is_to_end():
                 return []
             raise
         finally:
@@ -201,6 +216,24 @@ class Fetcher:
         if deliveries:
             self.cancelled_tasks = cast("int", await (marks or self._count_marks()))
         return deliveries
+
+    def _block_ms(self, rule: SuspectRule) -> int:
+        # The next suspect is not seen by a read that began while there was one in hand.
+        return self._wait_ms if rule is self.rule else min(self._wait_ms, _BLOCK_MS_BESIDE_A_SUSPECT)
+
+    async def _nap(self) -> None:
+        """Wait without Redis: with each message that comes it would look through all that wait there."""
+        loop = asyncio.get_running_loop()
+        self._waiting = nap = loop.create_future()
+        timer = loop.call_later(random.uniform(0, 2 * _NAP), nap.cancel)  # noqa: S311  # not a secret
+        try:
+            await nap
+        except asyncio.CancelledError:
+            if _is_to_end():
+                raise
+        finally:
+            timer.cancel()
+            self._waiting = None
 
     def _count_marks(self) -> "asyncio.Future[object]":
         return asyncio.ensure_future(self._reader.execute_command("ZCARD", self._keys.cancelled))

@@ -57,8 +57,8 @@ class Heartbeat:
     """Beats for one worker: renews its lease, takes its turn as janitor, and looks for strays and cancelled tasks.
 
     All in a thread with a connection of its own, so that a task which blocks the event loop costs the worker nothing.
-    Only a call in C that holds Python's interpreter lock for longer than the lease does. A beat of an idle worker is one
-    command.
+    Only a call in C that holds Python's interpreter lock for longer than the lease does. A beat of an idle worker is
+    one command.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class Heartbeat:
         self._strays_until = local_time() + self._options.beat * _STRAY_BEATS
 
     def drain(self) -> None:
-        """This worker was asked to end: say so with the next beat, which is now. May be called by a signal's handler."""
+        """Say with the next beat, which is now, that this worker was asked to end. A signal's handler may call it."""
         self._is_draining = True
         self._wake.set()
 
@@ -150,6 +150,17 @@ class Heartbeat:
         Gives whether a task is condemned by it.
         """
         return self._reclaimer.testify(worker, self._queues)
+
+    def give_back_all(self) -> None:
+        """Give back whatever is in hand, in whichever thread this is called.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        held = [one for one in self._in_hand.all() if not one.is_lost]
+        for delivery in held:
+            delivery.is_lost = True
+        self._reclaimer.give_back_all(held)
 
     def _run(self) -> None:
         while not self._is_stopping:
@@ -180,7 +191,7 @@ class Heartbeat:
         if self._is_draining and self._drained != self._lease.worker:
             self._registrar.drain(self._lease.worker)
             self._drained = self._lease.worker
-        self._overruns.check(self._give_back_others)
+        self._overruns.check(self._leave_with_blame)
         self._relieve_blocked_loop()
         if len(self._in_hand):
             self._find_cancelled()
@@ -255,11 +266,16 @@ class Heartbeat:
         idle_ms = round(self._options.beat * beats * 1000)
         self._reclaimer.give_back_strays(self._queues, self._lease.worker, idle_ms)
 
-    def _give_back_others(self, task_id: str) -> None:
-        others = [one for one in self._in_hand.all() if one.task_id != task_id and not one.is_lost]
-        for delivery in others:
+    def _leave_with_blame(self, task_id: str) -> None:
+        """This process ends because of one task: it alone has this death counted, and the others are given back."""
+        held = [one for one in self._in_hand.all() if not one.is_lost]
+        for delivery in held:
             delivery.is_lost = True
-        self._reclaimer.give_back_all(others)
+        self._reclaimer.give_back_all([one for one in held if one.task_id != task_id])
+        self._registrar.leave(self._lease.worker)
+        for delivery in held:
+            if delivery.task_id == task_id:
+                self._reclaimer.blame(delivery)
 
     def _tell(self, receiver: Callable[..., None], what: object) -> None:
         if self._loop is not None and not self._loop.is_closed():

@@ -10,7 +10,7 @@ from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.lease import Lease, watch_span
+from kiqstart.infrastructure.taskiq.streams.lease import Lease, is_ward, watch_span
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
@@ -32,11 +32,11 @@ _UNREADABLE_MS: Final = 60_000
 _PLACEHOLDER: Final = "__cancelled_task__"
 _LATE_BEATS: Final = 1.5
 _LATE_AT_ONCE: Final = 50
-# In beats: how often the others look whether the janitor lives, at most and per eighth worker; how often it tidies.
-_LONGEST_BEATS_BETWEEN_LOOKS: Final = 4
+# In beats: how seldom the others look at most whether the janitor lives, the more so the more they are; how often it
+# tidies.
+_LONGEST_BEATS_BETWEEN_LOOKS: Final = 5
 _WORKERS_PER_BEAT: Final = 4
 _BEATS_BETWEEN_TIDYING: Final = 5
-_BEATS_BETWEEN_CLAIMS: Final = 30
 _BEATS_BETWEEN_AUDITS: Final = 60
 
 
@@ -56,13 +56,17 @@ class QueueState:
 class Janitor:
     """One worker's part in it: the janitor's, or that of one who looks whether there is one.
 
-    The role belongs to a registered worker, so it ends with that one's lease. Each worker looks for others that are late
-    with their beat, the less often the more workers there are; the janitor looks at all of them with each of its beats.
+    The role belongs to a registered worker, so it ends with that one's lease. Each worker looks for others that are
+    late with their beat, the less often the more workers there are; the janitor looks at all of them with each of its
+    beats.
 
     Args:
         redis: a client that blocks.
         queues: those that this worker takes.
         result_ttl: seconds for which results are kept; None for ever.
+
+    Attributes:
+        workers: how many workers there are, as far as is known.
     """
 
     def __init__(
@@ -89,9 +93,10 @@ class Janitor:
             span=lambda worker: watch_span(worker, options.lease), longest_gap=options.beat * 2
         )
         self._audit = UniqueKeyAudit(redis, keys)
+        self.workers = 1
         self._is_janitor = False
         self._is_alarmed = False
-        self._look_at = self._claim_at = float("-inf")
+        self._look_at = float("-inf")
         self._tidy_at = self._audit_at = local_time() + options.beat * _BEATS_BETWEEN_TIDYING
         self._dropped: int | None = None
 
@@ -116,8 +121,8 @@ class Janitor:
 
     def _look(self, now: float, now_ms: int) -> tuple[QueueState, bool]:
         """What the janitor says, and whether its role may be free."""
-        name, workers, suspects = _parse_role(cast("bytes | None", self._redis.get(self._keys.janitor)))
-        beats = min(max(workers // _WORKERS_PER_BEAT, 1), _LONGEST_BEATS_BETWEEN_LOOKS)
+        name, self.workers, suspects = _parse_role(cast("bytes | None", self._redis.get(self._keys.janitor)))
+        beats = min(max(self.workers // _WORKERS_PER_BEAT, 1), _LONGEST_BEATS_BETWEEN_LOOKS)
         self._look_at = now + self._options.beat * (beats - 0.5)
         late = cast(
             "list[tuple[bytes, float]]",
@@ -131,16 +136,16 @@ class Janitor:
             ),
         )
         has_fenced = self._watch({worker.decode(): f"{beat:.0f}" for worker, beat in late})
-        may_claim = has_fenced or name in ("", self._lease.worker) or now >= self._claim_at
-        if may_claim:
-            self._claim_at = now + self._options.beat * _BEATS_BETWEEN_CLAIMS
-        return QueueState(suspects=suspects), may_claim
+        is_free = not name or self._redis.zscore(self._keys.workers, name) is None
+        may_claim = has_fenced or is_free or name == self._lease.worker
+        return QueueState(suspects=suspects), may_claim and not is_ward(self._lease.worker)
 
     def _watch(self, beats: dict[str, str]) -> bool:
         beats.pop(self._lease.worker, None)
         self._is_alarmed = bool(beats)
         dead = self._detector.look(beats, local_time())
-        return any([self._reclaimer.take_over(worker, beat) for worker, beat in dead])
+        fenced = [worker for worker, beat in dead if self._reclaimer.take_over(worker, beat)]
+        return bool(fenced)
 
     def _tend(self) -> QueueState | None:
         options, names = self._options, self._keys
@@ -157,6 +162,7 @@ class Janitor:
             return None
         next_due, dropped, suspects = cast("tuple[int, int, int]", tuple(answer[2:5]))
         flat = cast("list[bytes]", answer[5])
+        self.workers = len(flat) // 2
         self._watch({name.decode(): beat.decode() for name, beat in _pairs(flat)})
         if dropped > self._dropped:
             logger.warning("%d dead letters were dropped: too old, too many or too large", dropped - self._dropped)

@@ -18,9 +18,10 @@ class QueueKeys:
         name: key of the stream of the default queue, as taskiq-redis' `queue_name`. Where it holds no `{tag}`, the keys
             beside it begin with `{name}`, which hashes as the name itself does.
         results: what the keys of results begin with; None for a name of the queue's own.
+        database: number of the database, which channels do not have.
     """
 
-    def __init__(self, name: str, results: str | None = None) -> None:
+    def __init__(self, name: str, results: str | None = None, *, database: int = 0) -> None:
         self.name = name
         self._base = name if _HASH_TAG.search(name) else f"{{{name}}}"
         self.workers = f"{self._base}:workers"
@@ -46,7 +47,8 @@ class QueueKeys:
             *(self.uniques, self.places, self.delayed, self.delayed_messages),
             *(self.cancelled, self.dead, self.dropped),
         )
-        self.channel_suffix = ""
+        # Older versions announce on the key's own name.
+        self.channel_suffix = f"@db{database}" if database else ""
 
     @property
     def result_prefix(self) -> str:
@@ -72,7 +74,7 @@ class QueueKeys:
         return f"{self._prefix(queue)}:suspects"
 
     def isolated(self, queue: str) -> str:
-        """Where a queue's suspects are that have taken a quarantine process down among others: next, each runs alone."""
+        """Where a queue's suspects are that went down with a quarantine process: next, each runs alone."""
         return f"{self._prefix(queue)}:isolated"
 
     def quarantine(self, queue: str) -> tuple[str, str]:
@@ -92,7 +94,7 @@ class QueueKeys:
         return f"{self._base}:sender:{sender}"
 
     def result(self, task_id: str) -> str:
-        """A task's result, and the channel on which it is announced."""
+        """A task's result; with `channel_suffix`, the channel on which it is announced."""
         return f"{self._results}:{task_id}"
 
     def progress(self, task_id: str) -> str:

@@ -37,8 +37,8 @@ class Lease:
     """A worker's name and for how long others will certainly leave its deliveries alone.
 
     It trusts only this machine's clock, counted from when the last renewal began (as River's leader election does):
-    others begin to watch a worker no earlier than its renewal reached Redis, and watch it for a part of the lease that its
-    name says. So workers of several leases go together.
+    others begin to watch a worker no earlier than its renewal reached Redis, and watch it for a part of the lease that
+    its name says. So workers of several leases go together.
 
     Args:
         seconds: its length.

@@ -8,8 +8,9 @@ from taskiq import AsyncResultBackend, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 
 from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery, local_time
+from kiqstart.infrastructure.taskiq.streams.error_decoding import with_short_chain
+from kiqstart.infrastructure.taskiq.streams.errors import UnserializableResultError
 from kiqstart.infrastructure.taskiq.streams.outage import pause, reason
-from kiqstart.infrastructure.taskiq.streams.results import UnserializableResultError
 
 logger = getLogger(__name__)
 
@@ -39,7 +40,8 @@ class PersistentResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType
     async def set_result(self, task_id: str, result: TaskiqResult[ReturnType]) -> None:
         """Store a result, unless another worker has the task by now.
 
-        A result that cannot be serialised becomes that error.
+        A result that cannot be serialised becomes that error. Of an error with a long chain only the first links are
+        handed over: taskiq's own way to serialise it takes twice the time for each link.
 
         Raises:
             Exception: what the backend raised last, after the deadline.
@@ -47,6 +49,8 @@ class PersistentResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType
         delivery = current_delivery.get()
         if delivery is not None and delivery.is_lost:
             return
+        if result.error is not None:
+            result = result.model_copy(update={"error": with_short_chain(result.error)})
         deadline, tries = local_time() + self._deadline, 0
         while True:
             try:

@@ -26,8 +26,8 @@ _TESTIFY: Final = Script("testify")
 _AT_ONCE: Final = 100
 # A consumer that is none of ours is one of plain taskiq-redis, which takes over after ten minutes itself.
 _FOREIGN_IDLE_MS: Final = 600_000
-# Deaths without a witness that are the last ones, whatever they say against the task: those of all workers, and (a part of
-# `max_deliveries`) those of workers that can start no quarantine.
+# Deaths without a witness that are the last ones, whatever they say against the task: those of all workers, and (a part
+# of `max_deliveries`) those of workers that can start no quarantine.
 _LAST_DEATH: Final = 100
 _TRIES_WITHOUT_QUARANTINE: Final = 3
 _FIRST_OF_TESTIMONY: Final = 9
@@ -84,6 +84,11 @@ class Reclaimer:
             self._condemn(queue, stream, worker, entry.decode(), deaths, raw)
         return bool(found)
 
+    def blame(self, delivery: Delivery) -> None:
+        """Count a death against a task for whose sake its worker ends, and has left."""
+        last_death = self._options.max_deliveries
+        self._reclaim(delivery.queue, delivery.stream, delivery.worker, idle_ms=0, last_death=last_death)
+
     def reclaim_orphans(self) -> None:
         """Give back what consumers have that are no workers any more, and forget them."""
         registered = {name.decode() for name in cast("list[bytes]", self._redis.zrange(self._keys.workers, 0, -1))}
@@ -114,12 +119,12 @@ class Reclaimer:
         keys, arguments = give_back_call(self._keys, self._group, queue, stream, worker, entries)
         _GIVE_BACK.in_thread(self._redis, keys, arguments)
 
-    def _reclaim(self, queue: str, stream: str, consumer: str, *, idle_ms: int) -> int:
+    def _reclaim(self, queue: str, stream: str, consumer: str, *, idle_ms: int, last_death: int | None = None) -> int:
         names, total = self._keys, 0
         keys = [names.workers, names.draining, stream, names.returned(queue), names.suspects(queue)]
         keys += [names.isolated(queue), *names.shared]
         arguments: list[Value] = [self._group, consumer, idle_ms, _AT_ONCE, self._options.deaths_of_a_suspect]
-        arguments.append(self._last_death(queue, stream, consumer))
+        arguments.append(last_death or self._last_death(queue, stream, consumer))
         while True:
             answer = cast("list[object]", _RECLAIM.in_thread(self._redis, keys, arguments))
             more, count, *last = answer

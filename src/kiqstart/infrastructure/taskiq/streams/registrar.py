@@ -50,18 +50,23 @@ class Registrar:
         began_at = local_time()
         names = self._keys
         keys = [names.workers, names.epoch, names.queues, names.draining, names.worker_info, names.layout, names.group]
+        keys += names.shared
         info = {"queues": self._queues, "host": socket.gethostname(), "pid": os.getpid()}
         arguments: list[Value] = [self._group, worker, uuid4().hex, json.dumps(info), LAYOUT, *self._queues]
         answer = _REGISTER.in_thread(self._redis, [*keys, *names.all_streams(self._queues)], arguments)
         outcome, found, now_ms = cast("tuple[bytes, bytes, int]", tuple(cast("list[object]", answer)))
         if outcome == b"layout":
             raise WiringError(
-                f"the queue {names.name!r} in Redis was written by a newer version of kiqstart (layout {found.decode()}, "
-                f"this one knows {LAYOUT}): update this worker"
+                f"the queue {names.name!r} is that of a newer kiqstart (its layout is {found.decode()}, this one's is "
+                f"{LAYOUT}): update this worker"
+            )
+        if outcome == b"type":
+            raise WiringError(
+                f"a key of the queue is something else: {found.decode()}; delete it, or set another queue_name"
             )
         if outcome == b"group":
             raise WiringError(
-                f"workers of the group {found.decode()!r} take the queue {names.name!r}, and each task would run once for "
+                f"workers of the group {found.decode()!r} take the queue {names.name!r}, and tasks would run once for "
                 f"each group: set consumer_group_name={found.decode()!r}, or end those workers first"
             )
         self._set_clock(now_ms)

@@ -2,54 +2,48 @@
 
 import asyncio
 from collections.abc import Callable
-from logging import getLogger
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from redis.asyncio import Redis
 from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 
-from kiqstart.infrastructure.taskiq.formatting import to_json
+from kiqstart.infrastructure.taskiq.errors import WiringError
+from kiqstart.infrastructure.taskiq.exact_json import dump_exactly
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery
+from kiqstart.infrastructure.taskiq.streams.errors import (
+    ResultTooLargeError,
+    UnreadableResultError,
+    UnserializableResultError,
+)
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.outage import through_outage
+from kiqstart.infrastructure.taskiq.streams.result_encoding import (
+    MAX_RESULT_BYTES,
+    decode_result,
+    encode_failure,
+    encode_result,
+)
 from kiqstart.infrastructure.taskiq.streams.script import Script
 
-logger = getLogger(__name__)
+__all__ = [
+    "ANNOUNCE",
+    "StreamResultBackend",
+    "UnserializableResultError",
+    "Waiting",
+    "decode_result",
+    "encode_failure",
+    "encode_result",
+]
 
 ANNOUNCE: Final = Script("announce")
-_read: Final = cast("Callable[[bytes], TaskiqResult[Any]]", TaskiqResult.__pydantic_validator__.validate_json)
 
 ReturnType = TypeVar("ReturnType")
 
-
-class UnserializableResultError(TypeError):
-    """A task returned what JSON cannot hold: the task has failed."""
-
-
-def encode_result(task_id: str, result: TaskiqResult[ReturnType]) -> bytes:
-    """A result as JSON. One that JSON cannot hold becomes the result of a failed task, with that error."""
-    try:
-        # A result with an error is written by taskiq's rules for errors; any other has nothing that needs a rule.
-        return to_json(result.__dict__ if result.error is None else result.model_dump(mode="json"))
-    except (TypeError, ValueError, RecursionError) as error:
-        kind = type(result.return_value).__name__
-        problem = UnserializableResultError(f"the task's result ({kind}) cannot be sent as JSON: {error}")
-        logger.error("Task with id %s: %s", task_id, problem)  # noqa: TRY400  # the traceback is pydantic's own
-        return encode_failure(problem, execution_time=result.execution_time)
-
-
-def encode_failure(error: BaseException, *, execution_time: float = 0.0) -> bytes:
-    """The result of a task that failed."""
-    failed: TaskiqResult[None] = TaskiqResult(
-        is_err=True, return_value=None, execution_time=execution_time, error=error
-    )
-    return to_json(failed.model_dump(mode="json"))
-
-
-def decode_result(value: bytes) -> TaskiqResult[Any]:
-    """A result from JSON."""
-    return _read(value)
+# Seconds. Redis counts in milliseconds, and less than one would mean for ever.
+_SHORTEST_TTL: Final = 0.001
+_LONGEST_TTL: Final = 10 * 365 * 86_400.0
+_PROGRESS_MS: Final = 86_400_000
 
 
 class Waiting(Protocol):
@@ -72,8 +66,11 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         deliveries: gives a task's delivery where this process has it.
         waiting: gives what waits for announcements in the event loop.
         reads: gives what lets so many reads go on at once in the event loop.
-        ttl: seconds for which results and progress are kept; None for ever.
+        ttl: seconds for which results and progress are kept; None keeps results until `forget`, and progress for a day.
         deadline: seconds for which storing is tried through an outage, where it is not done with the acknowledgement.
+
+    Raises:
+        WiringError: `ttl` is no number of seconds for which Redis can keep something.
     """
 
     def __init__(
@@ -92,7 +89,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         self._waiting = waiting
         self._reads = reads
         self._keys = keys
-        self._ttl_ms = round(ttl * 1000) if ttl else None
+        self._ttl_ms = None if ttl is None else _milliseconds(ttl)
         self._deadline = deadline
 
     async def set_result(self, task_id: str, result: TaskiqResult[ReturnType]) -> None:
@@ -109,9 +106,8 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             delivery.result = value
             return
         key = self._keys.result(task_id)
-        await through_outage(
-            lambda: ANNOUNCE(self._redis, [key], [value, self._ttl_ms or 0, self._keys.channel_suffix]), self._deadline
-        )
+        arguments = (value, self._ttl_ms or 0, self._keys.channel_suffix)
+        await through_outage(lambda: ANNOUNCE(self._redis, [key], arguments), self._deadline)
 
     async def is_result_ready(self, task_id: str) -> bool:
         """Whether there is a result."""
@@ -122,6 +118,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
 
         Raises:
             ResultIsMissingError: there is none, or no longer.
+            UnreadableResultError: what Redis has under its key cannot be read.
         """
         async with self._reads():
             value = cast("bytes | None", await self._redis.get(self._keys.result(task_id)))
@@ -130,20 +127,36 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             from taskiq_redis.exceptions import ResultIsMissingError
 
             raise ResultIsMissingError
-        result = decode_result(value)
+        result = _decoded(task_id, value)
         if not with_logs:
             result.log = None
         return result
 
     async def wait(self, task_id: str, timeout: float | None) -> TaskiqResult[ReturnType] | None:  # noqa: ASYNC109  # None waits for ever
-        """Wait for a task's result; None where `timeout` seconds have passed (None waits for ever)."""
+        """Wait for a task's result; None where `timeout` seconds have passed (None waits for ever).
+
+        Raises:
+            UnreadableResultError: what Redis has under its key cannot be read.
+        """
         value = await self._waiting().wait(task_id, timeout)
-        return None if value is None else decode_result(value)
+        return None if value is None else _decoded(task_id, value)
+
+    async def forget(self, task_id: str) -> None:
+        """Remove a task's result and progress before their time."""
+        await self._redis.delete(self._keys.result(task_id), self._keys.progress(task_id))
 
     async def set_progress(self, task_id: str, progress: TaskProgress[ReturnType]) -> None:
-        """Store a task's progress; an outage is the caller's to bear, as the next progress is soon there."""
-        value = to_json(progress)
-        await self._redis.set(self._keys.progress(task_id), value, px=self._ttl_ms)
+        """Store a task's progress; an outage is the caller's to bear, as the next progress is soon there.
+
+        Raises:
+            ResultTooLargeError: it is larger than a result may be.
+            ValueError: JSON cannot hold it.
+        """
+        value = dump_exactly(progress.__dict__, nulls=int(progress.meta is None))
+        if len(value) > MAX_RESULT_BYTES:
+            raise ResultTooLargeError(len(value), MAX_RESULT_BYTES)
+        # It tells of a run, and nobody removes it.
+        await self._redis.set(self._keys.progress(task_id), value, px=self._ttl_ms or _PROGRESS_MS)
 
     async def get_progress(self, task_id: str) -> TaskProgress[ReturnType] | None:
         """A task's progress, or None."""
@@ -153,3 +166,19 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
     @property
     def _redis(self) -> Redis:
         return cast("Redis", self._connection())
+
+
+def _decoded(task_id: str, value: bytes) -> TaskiqResult[Any]:
+    try:
+        return decode_result(value)
+    except ValueError as error:
+        raise UnreadableResultError(task_id=task_id, reason=str(error)) from None
+
+
+def _milliseconds(ttl: float) -> int:
+    if not _SHORTEST_TTL <= ttl <= _LONGEST_TTL:
+        raise WiringError(
+            f"result_ttl={ttl!r}: write seconds, from {_SHORTEST_TTL} to {_LONGEST_TTL:.0f} (10 years), or None to "
+            "keep results until they are forgotten"
+        )
+    return round(ttl * 1000)

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Final, cast
 
@@ -13,13 +14,24 @@ from kiqstart.infrastructure.taskiq.streams.outage import is_outage
 if TYPE_CHECKING:
     from kiqstart.infrastructure.taskiq.streams.script import AsyncClient
 
-# Announcements can be missed while a connection is cut, so the results themselves are looked at as well: all of them
-# once a second, and no more than so many in a second.
+# Announcements can be missed while a connection is cut, or if Redis allows no channels, so the results themselves are
+# looked at as well. Of a channel that is heard seldom: after 1 s, 2 s, 4 s and so on; of any other once a second. All
+# together cost no more than so many looks a second.
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
+_MOST_SECONDS_BETWEEN_LOOKS: Final = 30.0
 _LOOKS_A_SECOND: Final = 10_000
 # Results may be large.
 _LOOKS_AT_ONCE: Final = 64
 _SECONDS_FOR_THE_LAST_LOOK: Final = 0.25
+
+
+@dataclass(slots=True, eq=False)
+class _Awaited:
+    """A result that somebody waits for, and the time of the next look at it."""
+
+    futures: list["asyncio.Future[bytes]"]
+    delay: float
+    timer: asyncio.TimerHandle | None = None
 
 
 class ResultWaiter:
@@ -37,12 +49,13 @@ class ResultWaiter:
     def __init__(self, client: object, connections: RedisConnections, keys: QueueKeys) -> None:
         self._client = cast("AsyncClient", client)
         self._keys = keys
+        self._suffix = keys.channel_suffix
         self._subscription = connections.subscription(self)
-        self._waiters: dict[str, list[asyncio.Future[bytes]]] = {}
+        # By the result's key.
+        self._awaited: dict[str, _Awaited] = {}
         # In the order in which they were asked for; the values mean nothing.
         self._doubtful: dict[str, None] = {}
         self._looking: asyncio.Task[None] | None = None
-        self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, task_id: str, timeout: float | None) -> bytes | None:  # noqa: ASYNC109  # None waits for ever
         """Wait for the task's result; None where `timeout` seconds have passed without one.
@@ -50,101 +63,116 @@ class ResultWaiter:
         Raises:
             RedisError: Redis refuses to show it; while Redis is away, waiting goes on.
         """
-        channel = self._keys.result(task_id)
+        key = self._keys.result(task_id)
         result: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._enter(channel, result)
+        self._enter(key, result)
         try:
             await asyncio.wait((result,), timeout=timeout)
             if not result.done():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_SECONDS_FOR_THE_LAST_LOOK):
-                        await self._look_at([channel])
+                        await self._look_at([key])
             return result.result() if result.done() else None
         finally:
-            self._leave(channel, result)
+            self._leave(key, result)
 
     def on_listening(self, channel: str) -> None:
         """A result that came before could not be heard."""
-        self._look_for(channel)
+        self._look_for(channel.removesuffix(self._suffix))
 
     def on_message(self, channel: str, message: bytes) -> None:
         """A result is there; a large one has to be fetched."""
+        key = channel.removesuffix(self._suffix)
         if message:
-            self._wake(channel, message)
+            self._wake(key, message)
         else:
-            self._look_for(channel)
+            self._look_for(key)
+
+    def on_lost(self) -> None:
+        """Until channels are heard again, results are looked for."""
+        for key, awaited in self._awaited.items():
+            self._look_later(key, awaited, _SECONDS_BETWEEN_LOOKS)
 
     async def close(self) -> None:
         """Let the connection go."""
-        if self._timer is not None:
-            self._timer.cancel()
+        for awaited in self._awaited.values():
+            _cancel_timer(awaited)
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.wait({self._looking})
         await self._subscription.aclose()
 
-    def _enter(self, channel: str, result: "asyncio.Future[bytes]") -> None:
-        if channel in self._waiters:
-            self._waiters[channel].append(result)
-            self._look_for(channel)
+    def _enter(self, key: str, result: "asyncio.Future[bytes]") -> None:
+        if key in self._awaited:
+            self._awaited[key].futures.append(result)
+            self._look_for(key)
             return
-        self._waiters[channel] = [result]
-        self._subscription.join(channel)
-        if self._timer is None:
-            self._look_again_later()
+        self._awaited[key] = awaited = _Awaited([result], _SECONDS_BETWEEN_LOOKS)
+        self._subscription.join(key + self._suffix)
+        if self._subscription.is_refused:
+            self._look_for(key)
+        self._look_later(key, awaited, _SECONDS_BETWEEN_LOOKS)
 
-    def _leave(self, channel: str, result: "asyncio.Future[bytes]") -> None:
-        waiters = self._waiters[channel]
-        waiters.remove(result)
-        if not waiters:
-            del self._waiters[channel]
-            self._subscription.leave(channel)
+    def _leave(self, key: str, result: "asyncio.Future[bytes]") -> None:
+        awaited = self._awaited[key]
+        awaited.futures.remove(result)
+        if not awaited.futures:
+            _cancel_timer(awaited)
+            del self._awaited[key]
+            self._subscription.leave(key + self._suffix)
 
-    def _wake(self, channel: str, value: bytes) -> None:
-        for result in self._waiters.get(channel, ()):
-            if not result.done():
-                result.set_result(value)
+    def _wake(self, key: str, value: bytes) -> None:
+        for result in self._unfinished(key):
+            result.set_result(value)
 
-    def _look_for(self, channel: str) -> None:
-        self._doubtful[channel] = None
+    def _unfinished(self, key: str) -> "list[asyncio.Future[bytes]]":
+        awaited = self._awaited.get(key)
+        return [] if awaited is None else [result for result in awaited.futures if not result.done()]
+
+    def _look_for(self, key: str) -> None:
+        self._doubtful[key] = None
         if self._looking is None:
             self._looking = asyncio.create_task(self._look(), name="results")
 
-    def _look_again_later(self) -> None:
-        seconds = max(_SECONDS_BETWEEN_LOOKS, len(self._waiters) / _LOOKS_A_SECOND)
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._look_again)
+    def _look_later(self, key: str, awaited: _Awaited, delay: float) -> None:
+        _cancel_timer(awaited)
+        awaited.delay = max(delay, len(self._awaited) / _LOOKS_A_SECOND)
+        awaited.timer = asyncio.get_running_loop().call_later(awaited.delay, self._look_again, key, awaited)
 
-    def _look_again(self) -> None:
-        self._timer = None
-        for channel in self._waiters:
-            self._look_for(channel)
-        if self._waiters:
-            self._look_again_later()
+    def _look_again(self, key: str, awaited: _Awaited) -> None:
+        self._look_for(key)
+        is_heard = self._subscription.hears(key + self._suffix)
+        delay = min(awaited.delay * 2, _MOST_SECONDS_BETWEEN_LOOKS) if is_heard else _SECONDS_BETWEEN_LOOKS
+        self._look_later(key, awaited, delay)
 
     async def _look(self) -> None:
         try:
-            while channels := list(islice(self._doubtful, _LOOKS_AT_ONCE)):
-                for channel in channels:
-                    del self._doubtful[channel]
-                await self._look_at([channel for channel in channels if channel in self._waiters])
+            while keys := list(islice(self._doubtful, _LOOKS_AT_ONCE)):
+                for key in keys:
+                    del self._doubtful[key]
+                await self._look_at([key for key in keys if key in self._awaited])
         finally:
             self._looking = None
 
-    async def _look_at(self, channels: Sequence[str]) -> None:
-        if not channels:
+    async def _look_at(self, keys: Sequence[str]) -> None:
+        if not keys:
             return
         try:
-            values = cast("list[bytes | None]", await self._client.execute_command("MGET", *channels))
+            values = cast("list[bytes | None]", await self._client.execute_command("MGET", *keys))
         except Exception as error:  # noqa: BLE001  # handed to those who wait
             if not is_outage(error):
-                self._fail(channels, error)
+                self._fail(keys, error)
             return
-        for channel, value in zip(channels, values, strict=True):
+        for key, value in zip(keys, values, strict=True):
             if value is not None:
-                self._wake(channel, value)
+                self._wake(key, value)
 
-    def _fail(self, channels: Sequence[str], error: Exception) -> None:
-        for channel in channels:
-            for result in self._waiters.get(channel, ()):
-                if not result.done():
-                    result.set_exception(error)
+    def _fail(self, keys: Sequence[str], error: Exception) -> None:
+        for key in keys:
+            for result in self._unfinished(key):
+                result.set_exception(error)
+
+
+def _cancel_timer(awaited: _Awaited) -> None:
+    if awaited.timer is not None:
+        awaited.timer.cancel()

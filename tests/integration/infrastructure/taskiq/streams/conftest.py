@@ -6,14 +6,7 @@ from redis.asyncio import Redis
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers
 from tests.integration.infrastructure.taskiq.streams.wire import Wire, wire_to
 
-from kiqstart.infrastructure.taskiq.streams import consumer
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-
-
-@pytest.fixture(autouse=True)
-def _short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A worker ends when its read does.
-    monkeypatch.setattr(consumer, "WAIT_SECONDS", 0.05)
 
 
 @pytest.fixture

@@ -1,11 +1,18 @@
 import asyncio
 import threading
+from contextlib import AsyncExitStack, suppress
+from typing import Any
 
+import pytest
 from redis.asyncio import Redis
-from tests.integration.infrastructure.taskiq.streams.brokers import working
+from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, working
 
+from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
+from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.testing import eventually
 
@@ -90,6 +97,95 @@ async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(brok
     assert is_cancelled((await sent.get_result()).error, sent.task_id)
 
 
+async def test_a_cancelled_task_whose_clean_up_raises_something_else_is_not_retried(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    began, runs = asyncio.Event(), 0
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("the driver was interrupted") from None
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.2).kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert await redis.zcard(broker.keys.delayed) == 0
+    assert runs == 1
+
+
+async def test_a_cancelled_task_is_not_retried_by_any_middleware(broker: StreamBroker, redis: Redis) -> None:
+    began = asyncio.Event()
+
+    class Stubborn(TaskiqMiddleware):
+        async def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:  # noqa: ARG002
+            await broker.retry(broker.formatter.dumps(with_labels(message, {})), 0.2)
+            result.error = NoResultError()
+
+    async def run() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    broker.add_middlewares(Stubborn())
+    async with working(broker):
+        sent = await register_task(broker, run, name="run").kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert await redis.zcard(broker.keys.delayed) == 0
+
+
+async def test_a_task_that_is_cancelled_after_it_has_failed_is_not_retried(broker: StreamBroker, redis: Redis) -> None:
+    failed, runs = asyncio.Event(), 0
+
+    class Slow(TaskiqMiddleware):
+        async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:  # noqa: ARG002
+            failed.set()
+            delivery = current_delivery.get()
+
+            async def is_marked() -> bool:
+                return delivery is not None and delivery.is_cancelled
+
+            await eventually(is_marked, within=5)
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        raise LookupError
+
+    broker.add_middlewares(Slow())
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.2).kiq()
+        await failed.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert runs == 1
+    assert await redis.zcard(broker.keys.delayed) == 0
+
+
+async def test_a_task_that_ends_in_spite_of_being_cancelled_keeps_its_result(broker: StreamBroker) -> None:
+    began = asyncio.Event()
+
+    async def run() -> str:
+        began.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+        return "done all the same"
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run").kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert (await sent.wait_result(timeout=5)).return_value == "done all the same"
+
+
 async def test_a_task_that_has_ended_is_left_alone(broker: StreamBroker) -> None:
     task = register_task(broker, double, name="double")
     async with working(broker):
@@ -98,3 +194,137 @@ async def test_a_task_that_has_ended_is_left_alone(broker: StreamBroker) -> None
         await broker.cancel(sent.task_id)
         assert (await (await task.kiq(number=2)).wait_result(timeout=5)).return_value == 4
         assert (await sent.get_result()).return_value == 2
+
+
+async def test_cancelling_says_what_it_has_found(broker: StreamBroker) -> None:
+    began = asyncio.Event()
+
+    async def run() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    task = register_task(broker, run, name="run")
+    delayed, waiting = await task.kicker().after(60).kiq(), await task.kiq()
+    assert await broker.cancel(delayed.task_id) is CancelOutcome.DELAYED
+    assert await broker.cancel(waiting.task_id) is CancelOutcome.WAITING
+    for sent in (delayed, waiting):
+        assert is_cancelled((await sent.wait_result(timeout=1)).error, sent.task_id)
+        assert await broker.cancel(sent.task_id) is CancelOutcome.ENDED
+    assert await broker.cancel("nobody's") is CancelOutcome.UNKNOWN
+    async with working(broker):
+        running = await task.kiq()
+        await began.wait()
+        assert await broker.cancel(running.task_id) is CancelOutcome.RUNNING
+        assert is_cancelled((await running.wait_result(timeout=5)).error, running.task_id)
+
+
+@pytest.mark.parametrize("place", ["delayed", "waiting", "running"])
+async def test_all_tasks_of_one_id_are_cancelled_and_the_id_is_free_again(brokers: Brokers, place: str) -> None:
+    broker, sender = brokers(), brokers()
+    runs: list[str] = []
+
+    async def run(which: str) -> None:
+        runs.append(which)
+        if place == "running" and which == "old":
+            await asyncio.Event().wait()
+
+    tasks = [register_task(one, run, name="run") for one in (broker, sender)]
+    kicker = tasks[1].kicker().with_task_id("mine")
+    if place == "delayed":
+        kicker = kicker.after(0.5)
+
+    async def both_run() -> bool:
+        return len(runs) == 2
+
+    async with AsyncExitStack() as stack:
+        if place == "running":
+            await stack.enter_async_context(working(broker))
+        for _ in range(2):
+            await kicker.kiq("old")
+        if place == "running":
+            await eventually(both_run, within=5)
+        assert await sender.cancel("mine") == place
+        began_before = len(runs)
+        if place != "running":
+            await stack.enter_async_context(working(broker))
+        again = await tasks[1].kicker().with_task_id("mine").after(1).kiq("new")
+
+        async def new_has_run() -> bool:
+            return "new" in runs
+
+        await eventually(new_has_run, within=5)
+        assert not (await again.wait_result(timeout=5)).is_err
+    assert runs[began_before:] == ["new"]
+
+
+async def test_an_id_that_is_cancelled_before_its_task_is_sent_does_not_run_on_an_idle_worker(
+    brokers: Brokers,
+) -> None:
+    broker, sender = brokers(), brokers()
+    runs: list[int] = []
+
+    async def run() -> None:
+        runs.append(1)
+
+    tasks = [register_task(one, run, name="run") for one in (broker, sender)]
+    async with working(broker):
+        await (await tasks[1].kiq()).wait_result(timeout=5)
+        assert await sender.cancel("mine") is CancelOutcome.UNKNOWN
+        sent = await tasks[1].kicker().with_task_id("mine").kiq()
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+    assert runs == [1]
+
+
+async def test_a_task_that_waits_for_its_retry_is_cancelled(broker: StreamBroker, redis: Redis) -> None:
+    tries: list[int] = []
+
+    async def fail() -> None:
+        tries.append(1)
+        raise OSError
+
+    async def waits_for_its_retry() -> bool:
+        return await redis.zcard(broker.keys.delayed) == 1
+
+    async with working(broker):
+        sent = await register_task(broker, fail, name="fail", max_retries=3, retry_delay=0.5).kiq()
+        await eventually(waits_for_its_retry, within=5)
+        assert await broker.cancel(sent.task_id) is CancelOutcome.DELAYED
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert tries == [1]
+
+
+async def test_a_cancelled_task_whose_clean_up_fails_is_not_tried_again(broker: StreamBroker) -> None:
+    began: list[int] = []
+
+    async def run() -> None:
+        began.append(1)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("the driver was interrupted") from None
+
+    async def has_begun() -> bool:
+        return bool(began)
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.1).kiq()
+        await eventually(has_begun, within=5)
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert began == [1]
+
+
+async def test_an_unknown_id_that_is_cancelled_harms_no_task_even_where_connections_are_few(brokers: Brokers) -> None:
+    broker, sender = brokers(), brokers()
+    ran: list[int] = []
+
+    async def note(number: int) -> None:
+        ran.append(number)
+
+    tasks = [register_task(one, note, name="note") for one in (broker, sender)]
+    await sender.cancel("nobody's")
+    sent = await tasks[1].kiq_many(tasks[1].call(number) for number in range(600))
+    async with working(broker, max_async_tasks=300):
+        for one in sent:
+            assert not (await one.wait_result(timeout=10)).is_err
+    assert sorted(ran) == list(range(600))

@@ -8,10 +8,12 @@ import pytest
 from pydantic import BaseModel, Field
 from redis.asyncio import Redis
 from taskiq import AsyncResultBackend, TaskiqResult
+from taskiq.depends.progress_tracker import TaskProgress
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
 from tests.integration.infrastructure.taskiq.streams.brokers import QUICK, Brokers, letters_of, working
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
+from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.results import UnserializableResultError
@@ -156,6 +158,8 @@ async def test_a_pickle_that_somebody_has_planted_is_never_loaded(
     await redis.set(broker.keys.result(sent.task_id), pickle.dumps(Bomb(tmp_path / "planted")))
     with pytest.raises(ResultGetError):
         await sent.wait_result(timeout=5)
+    with pytest.raises(ResultGetError, match=f"the result of task {sent.task_id} cannot be read: it is no JSON"):
+        await sent.get_result()
     assert not (tmp_path / "planted").exists()
 
 
@@ -168,6 +172,28 @@ async def test_results_are_kept_as_long_as_is_said(
         sent = await register_task(broker, double, name="double").kiq()
         await sent.wait_result(timeout=5)
     assert await redis.pttl(broker.keys.result(sent.task_id)) in expected
+
+
+@pytest.mark.parametrize("ttl", [0, -1.0, 0.0001, float("nan"), float("inf"), 1e12])
+def test_a_time_for_which_redis_can_keep_nothing_is_refused(brokers: Brokers, ttl: float) -> None:
+    with pytest.raises(WiringError, match=r"write seconds, from 0\.001 to 315360000"):
+        brokers(result_ttl=ttl)
+
+
+async def test_progress_is_never_kept_for_ever_and_can_be_forgotten_with_its_result(
+    brokers: Brokers, redis: Redis
+) -> None:
+    broker = brokers(result_ttl=None)
+    async with working(broker):
+        sent = await register_task(broker, double, name="double").kiq()
+        await sent.wait_result(timeout=5)
+        await broker.result_backend.set_progress(sent.task_id, TaskProgress(state="half", meta=float("inf")))
+        progress = await sent.get_progress()
+        assert progress is not None
+        assert progress.meta == float("inf")
+        assert await redis.pttl(broker.keys.progress(sent.task_id)) in range(1, 86_400_001)
+        await sent.forget()
+        assert await redis.exists(broker.keys.progress(sent.task_id), broker.keys.result(sent.task_id)) == 0
 
 
 class Shelf(AsyncResultBackend[object]):
@@ -212,3 +238,26 @@ async def test_what_another_result_backend_cannot_hold_fails_the_task(brokers: B
         sent = await register_task(broker, give, name="give").kiq()
         result = await sent.wait_result(check_interval=0.01, timeout=5)
     assert str(result.error) == "the task's result (set) cannot be stored: sets do not fit on the shelf"
+
+
+async def test_another_result_backend_gets_a_long_chain_cut_short(brokers: Brokers) -> None:
+    shelf = Shelf(failures=0)
+    broker = brokers().with_result_backend(shelf)
+    links = 15
+
+    async def fail() -> None:
+        error: Exception | None = None
+        for number in range(links):
+            linked, error = error, WeatherError(number)
+            error.__context__ = linked
+        raise error or WeatherError
+
+    async with working(broker):
+        sent = await register_task(broker, fail, name="fail").kiq()
+        result = await sent.wait_result(check_interval=0.01, timeout=10)
+    began_at = time.monotonic()
+    written = result.model_dump_json()
+    assert time.monotonic() - began_at < 0.5
+    assert type(result.error) is WeatherError
+    assert result.error.args == (links - 1,)
+    assert written.count("WeatherError") == 5

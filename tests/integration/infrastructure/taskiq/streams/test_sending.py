@@ -13,7 +13,7 @@ from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 from kiqstart.testing import eventually
-from kiqstart.testing.servers import waiting_messages
+from kiqstart.testing.queues import waiting_messages
 
 APPS = "tests.integration.infrastructure.taskiq.streams.apps"
 

@@ -1,14 +1,22 @@
 import asyncio
 from contextlib import AsyncExitStack
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
-from tests.integration.infrastructure.taskiq.streams.brokers import letters_of, working
+from tests.integration.infrastructure.taskiq.streams.brokers import (
+    Brokers,
+    entries_of,
+    letters_of,
+    move_entry,
+    working,
+)
 
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.testing import eventually
 
 
@@ -104,6 +112,54 @@ async def test_a_task_that_fails_lets_its_key_go(broker: StreamBroker, redis: Re
     async with working(broker):
         assert (await (await task.kiq(user_id=1)).wait_result(timeout=5)).is_err
         assert not await redis.exists(broker.keys.uniques)
+
+
+async def test_the_same_id_twice_is_one_task(broker: StreamBroker, redis: Redis) -> None:
+    task = register_task(broker, Report().make, name="report", unique="report:{user_id}")
+    for _ in range(2):
+        assert (await task.kicker().with_task_id("mine").kiq(user_id=1)).task_id == "mine"
+    assert await redis.xlen(broker.keys.stream("default")) == 1
+
+
+@pytest.mark.parametrize("place", ["waiting", "delayed"])
+async def test_the_key_of_a_task_that_was_deleted_by_hand_is_free_again(
+    brokers: Brokers, redis: Redis, place: str
+) -> None:
+    broker = brokers(options=StreamOptions(lease=0.5))
+    task = register_task(broker, Report().make, name="report", unique="report:{user_id}")
+    await task.kicker().after(60 if place == "delayed" else 0).kiq(user_id=1)
+    kept = await task.kicker().after(60).kiq(user_id=2)
+    if place == "waiting":
+        await redis.xtrim(broker.keys.stream("default"), maxlen=0)
+    else:
+        [first] = cast("list[str]", await redis.zrange(broker.keys.delayed, 0, 0))
+        await redis.zrem(broker.keys.delayed, first)
+        await redis.hdel(broker.keys.delayed_messages, first)
+
+    async def is_free() -> bool:
+        return await redis.hkeys(broker.keys.uniques) == ["report:2"]
+
+    async with working(broker):
+        await eventually(is_free, within=10)
+        assert (await task.kicker().after(60).kiq(user_id=2)).task_id == kept.task_id
+
+
+async def test_a_key_whose_task_an_older_version_has_moved_stays_with_it(brokers: Brokers, redis: Redis) -> None:
+    broker = brokers(options=StreamOptions(lease=0.5), queues={"other": 1})
+    task = register_task(broker, Report().make, name="report", unique="report:{user_id}", queue="low")
+    sent = await task.kiq(user_id=1)
+    stream, returned = broker.keys.stream("low"), broker.keys.returned("low")
+    [(entry, fields)] = await entries_of(redis, stream)
+    # It gives a task back without saying where to.
+    moved = await move_entry(redis, entry, fields, stream, returned)
+    await redis.sadd(broker.keys.queues, "low")
+
+    async def is_found() -> bool:
+        return await redis.hget(broker.keys.places, "report:1") == f"{returned}\n{moved}"
+
+    async with working(broker):
+        await eventually(is_found, within=10)
+    assert (await task.kiq(user_id=1)).task_id == sent.task_id
 
 
 @pytest.mark.parametrize(

@@ -37,3 +37,8 @@ def test_the_default_queue_keeps_the_streams_name_that_taskiq_redis_gives_it() -
 
 def test_results_may_be_kept_under_another_name() -> None:
     assert QueueKeys("{kiqstart}:tasks", results="{kiqstart}:result").result("1") == "{kiqstart}:result:1"
+
+
+def test_a_channel_has_the_number_of_its_database_where_that_is_not_0() -> None:
+    assert QueueKeys("taskiq").channel_suffix == ""
+    assert QueueKeys("taskiq", database=11).channel_suffix == "@db11"

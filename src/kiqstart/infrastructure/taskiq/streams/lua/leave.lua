@@ -6,7 +6,11 @@ redis.call('ZREM', KEYS[1], ARGV[2])
 redis.call('SREM', KEYS[3], ARGV[2])
 redis.call('HDEL', KEYS[4], ARGV[2])
 if string.match(redis.call('GET', KEYS[2]) or '', '^[^|]*') == ARGV[2] then
-    local heir = redis.call('ZREVRANGE', KEYS[1], 0, 0)[1]
+    local heir = nil
+    for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, 50, 'REV')) do
+        -- Not one that runs suspects, which may take it down.
+        heir = heir or (string.sub(name, 1, 5) ~= 'kiq-w' and name)
+    end
     if heir then
         redis.call('SET', KEYS[2], heir .. '|' .. redis.call('ZCARD', KEYS[1]) .. '|0')
     else

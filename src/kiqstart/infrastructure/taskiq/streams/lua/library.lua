@@ -167,7 +167,7 @@ end
 
 -- Whoever writes to the stream may have put anything there.
 local function number_of(text)
-    local number = tonumber(text)
+    local number = type(text) == 'string' and tonumber(text)
     return number and number == number and number >= 0 and number < 1e15 and math.floor(number) or 0
 end
 

@@ -1,9 +1,19 @@
 -- Makes a worker known, with the groups that it reads by. Again makes it known again.
--- KEYS  1 workers, 2 epoch, 3 queues, 4 draining workers, 5 what is known of workers, 6 layout, 7 group, 8... streams
+-- KEYS  1 workers, 2 epoch, 3 queues, 4 draining workers, 5 what is known of workers, 6 layout, 7 group, 8... shared, then
+--       streams
 -- ARGV  1 group, 2 worker, 3 a new epoch where there is none, 4 what is to be known of it, 5 layout of this version,
 --       6... names of the queues
--- Returns 'ok', the epoch and Redis' time; or what keeps it from working here: 'layout' or 'group', and which one there is.
+-- Returns 'ok', the epoch and Redis' time; or what keeps it from working here: 'layout' or 'group', and which one there is;
+-- or 'type' and the key that holds something else.
 local now = now_ms()
+local TYPES = {'zset', 'string', 'set', 'set', 'hash', 'string', 'string', 'hash', 'hash', 'zset', 'hash', 'zset', 'stream',
+    'string'}
+for place, expected in ipairs(TYPES) do
+    local found = redis.call('TYPE', KEYS[place])['ok']
+    if found ~= 'none' and found ~= expected then
+        return {'type', KEYS[place] .. ' holds a ' .. found, 0}
+    end
+end
 -- Removes nothing, but a Redis that is full lets a script go on whose first command that writes frees memory.
 redis.call('ZREM', KEYS[1], '')
 local layout, group = tonumber(redis.call('GET', KEYS[6]) or '0') or 0, redis.call('GET', KEYS[7])
@@ -13,7 +23,7 @@ end
 if group and group ~= ARGV[1] and redis.call('ZCOUNT', KEYS[1], now - 15000, '+inf') > 0 then
     return {'group', group, 0}
 end
-for place = 8, #KEYS do
+for place = 8 + SHARED, #KEYS do
     local made = redis.pcall('XGROUP', 'CREATE', KEYS[place], ARGV[1], '0', 'MKSTREAM')
     if is_error(made) and not string.find(made['err'], 'BUSYGROUP') then
         return redis.error_reply(made['err'] .. ' (key ' .. KEYS[place] .. ')')

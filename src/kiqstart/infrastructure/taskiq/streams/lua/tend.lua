@@ -25,16 +25,22 @@ for place = 3 + SHARED, #KEYS do
 end
 redis.call('SET', KEYS[1], ARGV[1] .. '|' .. redis.call('ZCARD', KEYS[2]) .. '|' .. suspects)
 
-local removed = redis.call('XTRIM', keys.dead, 'MINID', math.max(now - ARGV[3], 0))
-local letters = redis.call('XLEN', keys.dead)
-local bytes = letters > 1 and redis.pcall('MEMORY', 'USAGE', keys.dead, 'SAMPLES', 20) or 0
-if type(bytes) == 'number' and bytes > tonumber(ARGV[4]) then
-    removed = removed + redis.call('XTRIM', keys.dead, 'MAXLEN', math.max(math.floor(letters * ARGV[4] / bytes), 1))
+-- Whatever is wrong with the dead letters, the tasks of dead workers are given to others.
+local function bound_dead_letters()
+    local removed = redis.call('XTRIM', keys.dead, 'MINID', math.max(now - ARGV[3], 0))
+    local letters = redis.call('XLEN', keys.dead)
+    local bytes = letters > 1 and redis.pcall('MEMORY', 'USAGE', keys.dead, 'SAMPLES', 20) or 0
+    if type(bytes) == 'number' and bytes > tonumber(ARGV[4]) then
+        local kept = math.max(math.floor(letters * ARGV[4] / bytes), 1)
+        removed = removed + redis.call('XTRIM', keys.dead, 'MAXLEN', kept)
+    end
+    if removed > 0 then
+        redis.call('INCRBY', keys.dropped, removed)
+    end
 end
-if removed > 0 then
-    redis.call('INCRBY', keys.dropped, removed)
-end
-local next_due = redis.call('ZRANGE', keys.delayed, 0, 0, 'WITHSCORES')[2]
+pcall(bound_dead_letters)
+
+local next_due = redis.pcall('ZRANGE', keys.delayed, 0, 0, 'WITHSCORES')[2]
 next_due = next_due and math.max(math.min(math.ceil(tonumber(next_due) - now), 1e9), 0) or -1
-return {1, now, next_due, tonumber(redis.call('GET', keys.dropped) or '0'), suspects,
+return {1, now, next_due, number_of(redis.pcall('GET', keys.dropped)), suspects,
     redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')}

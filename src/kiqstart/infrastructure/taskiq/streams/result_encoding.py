@@ -1,0 +1,125 @@
+"""Results as JSON, as taskiq's `TaskiqResult` has them; errors as `error_encoding` describes."""
+
+import json
+from collections.abc import Callable, Mapping
+from logging import getLogger
+from typing import Any, Final, TypeVar, cast
+
+import pydantic_core
+from taskiq import TaskiqResult
+
+from kiqstart.infrastructure.taskiq.exact_json import dump, dump_exactly, place_of_fault
+from kiqstart.infrastructure.taskiq.streams.error_decoding import decode_error
+from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error
+from kiqstart.infrastructure.taskiq.streams.errors import ResultTooLargeError, UnserializableResultError
+
+logger = getLogger(__name__)
+
+ReturnType = TypeVar("ReturnType")
+
+# Redis itself takes up to 512 MB, and holds up everybody for as long as that takes.
+MAX_RESULT_BYTES: Final = 16 * 1024 * 1024
+_validate: Final = cast(
+    "Callable[[Mapping[str, Any]], TaskiqResult[Any]]", TaskiqResult.__pydantic_validator__.validate_python
+)
+# A result without an error has none for `log`, nor for `error`.
+_NULLS: Final = 2
+
+
+def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int = MAX_RESULT_BYTES) -> bytes:
+    """A result as JSON. One that JSON cannot hold, or that is too large, is that of a failed task, with that error.
+
+    Args:
+        task_id: for the log.
+        result: what the task returned or raised.
+        limit: bytes.
+    """
+    fields = result.__dict__
+    if result.error is not None:
+        return _encode_failed(task_id, fields, result.error, limit)
+    try:
+        data = dump_exactly(fields, nulls=_NULLS + (result.return_value is None))
+    except (TypeError, ValueError, RecursionError) as error:
+        place = place_of_fault(fields)
+        kind, place = type(result.return_value).__name__, f" at {place}" if place else ""
+        problem: Exception = UnserializableResultError(
+            f"the task's result ({kind}) cannot be sent as JSON{place}: {error}"
+        )
+    else:
+        if len(data) <= limit:
+            return data
+        problem = ResultTooLargeError(len(data), limit)
+    logger.error("Task with id %s: %s", task_id, problem)
+    return encode_failure(problem, execution_time=result.execution_time)
+
+
+def encode_failure(error: BaseException, *, execution_time: float = 0.0) -> bytes:
+    """The result of a task that failed. It has a bound, whatever the error refers to.
+
+    Args:
+        error: why.
+        execution_time: seconds.
+    """
+    return dump(
+        {
+            "is_err": True,
+            "log": None,
+            "return_value": None,
+            "execution_time": execution_time,
+            "labels": {},
+            "error": encode_error(error),
+        }
+    )
+
+
+def decode_result(value: bytes) -> TaskiqResult[Any]:
+    """A result from JSON, also of an older version or of taskiq's own.
+
+    Raises:
+        ValueError: it is no result; the text says why in one line.
+    """
+    try:
+        fields: object = pydantic_core.from_json(value)
+    except ValueError:
+        fields = _parse_slowly(value)
+    if not isinstance(fields, dict):
+        raise ValueError(f"it is a {type(fields).__name__} and no JSON object")  # noqa: TRY004  # what is read is wrong, not who asks
+    return _result(cast("dict[str, Any]", fields))
+
+
+def _encode_failed(task_id: str, fields: Mapping[str, Any], error: BaseException, limit: int) -> bytes:
+    try:
+        data = dump({**fields, "error": encode_error(error)})
+    except (TypeError, ValueError, RecursionError) as problem:
+        # What a middleware has laid beside the error is worth less than the error.
+        logger.warning("Task with id %s: its error is stored without labels: %s", task_id, problem)
+    else:
+        if len(data) <= limit:
+            return data
+    return encode_failure(error, execution_time=fields["execution_time"])
+
+
+def _parse_slowly(value: bytes) -> object:
+    # It reads what is nested more deeply than pydantic reads and pydantic writes.
+    try:
+        return json.loads(value)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is no JSON") from None
+    except ValueError as error:
+        raise ValueError(f"it is no JSON: {error}") from None
+
+
+def _result(fields: dict[str, Any]) -> TaskiqResult[Any]:
+    error = fields.get("error")
+    # One that is not given is not validated, which would cost more than all the rest.
+    if error is None:
+        fields.pop("error", None)
+    else:
+        fields["error"] = decode_error(error)
+    try:
+        return _validate(fields)
+    except pydantic_core.ValidationError as problem:
+        first = problem.errors(include_url=False, include_input=False)[0]
+        raise ValueError(f"its {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
