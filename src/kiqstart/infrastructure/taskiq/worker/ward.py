@@ -20,6 +20,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Final
 
 import uvloop
+from redis.exceptions import RedisError
 
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.process import print_line
@@ -36,14 +37,15 @@ from kiqstart.infrastructure.taskiq.worker.ward_process import BYE, NAME
 if TYPE_CHECKING:
     from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
     from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
-    from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
 
 logger = logging.getLogger(__name__)
 
 _IDLE_LEASES: Final = 2.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
-# What cancelled tasks are given to notice it is a part of that; then come a round trip or two.
+# How long after its worker's death a ward is still there at most; where its event loop is blocked, a thread gives back.
 _SECONDS_TO_GIVE_BACK: Final = 1.5
+_SECONDS_OF_A_BLOCKED_LOOP: Final = 0.7
+_SECONDS_BETWEEN_CANCELS: Final = 0.05
 _SECONDS_TO_SHUT_DOWN: Final = 5.0
 _SECONDS_TO_EXIT: Final = 2.0
 
@@ -98,7 +100,6 @@ class Ward:
     def __init__(self, parent: Parent) -> None:
         self._parent = parent
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._receiver: StreamReceiver | None = None
         self._consumer: StreamConsumer | None = None
         self._listening: asyncio.Task[None] | None = None
         self._finish = asyncio.Event()
@@ -139,13 +140,13 @@ class Ward:
 
         broker.run_suspects(tell_name)
         executor = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
-        self._receiver = StreamReceiver(
+        receiver = StreamReceiver(
             broker, executor=executor, max_async_tasks=MOST_AT_ONCE, run_startup=False, **receiver_options(orders)
         )
         await broker.startup()
         # A task may be registered by a handler of that event.
         check_tasks(broker, orders)
-        self._listening = asyncio.create_task(self._receiver.listen(self._finish))
+        self._listening = asyncio.create_task(receiver.listen(self._finish))
         idling = asyncio.create_task(self._end_when_idle(broker, is_registered))
         try:
             await self._listening
@@ -177,21 +178,23 @@ class Ward:
         self._parent.wait_for_end()
         if self._loop is None:
             os._exit(0)
+        _exit_later(_SECONDS_TO_GIVE_BACK)
         if self._consumer is not None:
-            # The event loop may be blocked.
             self._consumer.drain()
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(self._cut)
-        _exit_after(_SECONDS_TO_GIVE_BACK)
+        time.sleep(_SECONDS_OF_A_BLOCKED_LOOP)
+        if self._consumer is not None:
+            with suppress(RedisError, OSError):
+                self._consumer.give_back_in_thread()
 
     def _cut(self) -> None:
         self._parent.say_bye()
-        if self._receiver is not None:
-            self._receiver.wait_tasks_timeout = 0.0
-        if self._finish.is_set() and self._listening is not None:
-            # It is waiting for tasks already.
-            self._listening.cancel()
         self._finish.set()
+        # Again until it has ended: what is cancelled may go on to wait for running tasks.
+        if self._loop is not None and self._listening is not None and not self._listening.done():
+            self._listening.cancel()
+            self._loop.call_later(_SECONDS_BETWEEN_CANCELS, self._cut)
 
 
 def main(descriptor: str) -> int:
@@ -205,7 +208,7 @@ def main(descriptor: str) -> int:
         print_line(error)
         return 1
     # Python waits for threads, of which one may still run what is over its time.
-    threading.Thread(target=_exit_after, args=(_SECONDS_TO_EXIT,), daemon=True).start()
+    _exit_later(_SECONDS_TO_EXIT)
     return 0
 
 
@@ -218,11 +221,14 @@ async def _shut_down(broker: "StreamBroker") -> None:
         logger.exception("The broker failed to shut down")
 
 
-def _exit_after(seconds: float) -> None:
-    time.sleep(seconds)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(0)
+def _exit_later(seconds: float) -> None:
+    def end() -> None:
+        time.sleep(seconds)
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
+
+    threading.Thread(target=end, name="exit", daemon=True).start()
 
 
 if __name__ == "__main__":

@@ -117,10 +117,11 @@ async def test_other_tasks_go_on_while_suspects_run(
         assert (await suspect.wait_result(timeout=SECONDS)).return_value != other_process
 
 
+@pytest.mark.parametrize("kind", ["nap", "block"])
 async def test_a_killed_worker_leaves_no_process_behind_and_its_suspects_wait_uncounted(
-    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
+    kind: str, worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
-    await tasks.nap.kiq(60.0)
+    await {"nap": tasks.nap, "block": tasks.block}[kind].kiq(60.0)
     await make_suspects(redis, broker)
     with worker() as process:
         ward = await ward_of(process)

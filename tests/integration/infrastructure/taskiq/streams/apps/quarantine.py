@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import time
 from typing import Any
 
 from redis.asyncio import Redis
@@ -21,6 +22,7 @@ class Tasks:
     def __init__(self, broker: StreamBroker) -> None:
         self._name = broker.keys.name
         self.strike: AsyncTaskiqDecoratedTask[[str], Any] = broker.register_task(self._strike(), task_name="strike")
+        self.block: AsyncTaskiqDecoratedTask[[float], Any] = broker.register_task(block, task_name="block")
         self.nap: AsyncTaskiqDecoratedTask[[float], Any] = broker.register_task(nap, task_name="nap")
 
     def _strike(self) -> Any:  # noqa: ANN401  # whatever taskiq takes
@@ -37,6 +39,10 @@ class Tasks:
                     ctypes.string_at(0)
 
         return strike
+
+
+async def block(seconds: float) -> None:
+    time.sleep(seconds)  # noqa: ASYNC251  # the event loop is to stand still
 
 
 async def nap(seconds: float) -> int:
