@@ -9,7 +9,6 @@ from random import Random
 from typing import Any, Final, cast
 
 import hiredis
-from redis.exceptions import RedisError
 from taskiq import TaskiqResult
 from tests.simulation.kernel import Kernel, Process
 from tests.simulation.model import Found, Model, Run
@@ -81,6 +80,7 @@ class World:
         self._snapshot_keys = [*shown, *self._streams]
         look = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
         self.network.look = hiredis.pack_command(look)  # type: ignore[arg-type]  # its stub allows only one part
+        self.network.look_now = self._look
         self.network.looked_after = _CHANGING
 
     # --- what there is
@@ -96,19 +96,19 @@ class World:
 
     def found(self) -> list[Found]:
         """All that Redis has."""
-        wire = self.server.wire
-        answer, self.network.seen = self.network.seen, None
-        if answer is None:
-            answer = wire.ask("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
-        if isinstance(answer, RedisError):
-            answer = wire.demand("EVAL", _SNAPSHOT, len(self._snapshot_keys), *self._snapshot_keys)
+        seen, self.network.seen = self.network.seen, None
         found: list[Found] = []
-        for row in cast("list[bytes]", answer):
+        for row in cast("list[bytes]", seen) if isinstance(seen, list) else self._look():
             kind, uid, task, unique, where, entry = row.decode().split("\t")
             found.append(
                 Found(kind=kind, uid=int(uid) if uid else None, task_id=task, unique=unique, where=where, entry=entry)
             )
         return found
+
+    def _look(self) -> list[bytes]:
+        return cast(
+            "list[bytes]", self.server.wire.demand("EVAL", _SNAPSHOT, len(self._snapshot_keys), *self._snapshot_keys)
+        )
 
     def on_executed(self, command: Command, answer: object) -> None:
         """Look whether all promises hold after a command."""
