@@ -178,6 +178,11 @@ class Network:
         self.faults: dict[str, list[NetworkFault]] = {}
         self.rights: dict[str, tuple[str, ...]] = {}
         self.executed = 0
+        # A packed command with which a look is taken after each of some scripts, and what it has found.
+        self.look = b""
+        self.look_now: Callable[[], list[bytes]] = list
+        self.looked_after: frozenset[str] = frozenset()
+        self.seen: object = None
 
     def now_ms(self) -> int:
         """Redis' clock."""
@@ -233,13 +238,6 @@ class Network:
             self._server.heard()
             self._is_anything_said = False
 
-    def serve_parked(self) -> None:
-        """Reads that wait may find something now."""
-        for command in list(self._parked):
-            answer = self._read(command)
-            if answer is not None:
-                self._unpark(command, answer)
-
     def _name(self, arguments: list[Value]) -> str:
         verb = str(arguments[0])
         if verb == "EVALSHA":
@@ -281,6 +279,7 @@ class Network:
         self.executed += 1
         command.is_executed = True
         self._note_taken(command, answer)
+        fresh = self._fresh_streams() if command.name in _ADDING and self._parked else frozenset[str]()
         self._observer.on_executed(command, answer)
         if command.fault is FaultKind.ANSWER_LOST:
             session = command.session
@@ -294,8 +293,10 @@ class Network:
             self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
         if command.name in _TELLING:
             self._tell()
-        if command.name in _ADDING and self._parked:
-            self.serve_parked()
+        for parked in [one for one in self._parked if not fresh.isdisjoint(map(str, one.arguments))]:
+            found = self._read(parked)
+            if found is not None:
+                self._unpark(parked, found)
 
     def _answer(self, command: Command, answer: object) -> None:
         if not command.is_answered:
@@ -365,7 +366,11 @@ class Network:
                 found = wire.ask(*arguments)
                 return found if isinstance(found, Exception) else sorted(cast("list[bytes]", found))
             case _ if arguments[0] in ("EVALSHA", "EVAL"):
-                return wire.ask(*arguments[:-1], self.now_ms())
+                timed = (*arguments[:-1], self.now_ms())
+                if wire is not self._server.wire or command.name not in self.looked_after:
+                    return wire.ask(*timed)
+                answer, self.seen = wire.ask_both(timed, self.look)
+                return answer
             case _:
                 return wire.ask(*arguments)
 
@@ -376,6 +381,12 @@ class Network:
             arguments = [*arguments[:at], *arguments[at + 2 :]]
         rights = self.rights.get(command.process.name)
         return (self._server.wire if rights is None else self._server.as_user(rights)).ask(*arguments)
+
+    def _fresh_streams(self) -> frozenset[str]:
+        """In which streams there is something that nobody has been handed yet."""
+        rows = cast("list[bytes]", self.seen) if isinstance(self.seen, list) else self.look_now()
+        fields = [row.split(b"\t") for row in rows if row.startswith(b"stream")]
+        return frozenset(one[4].decode() for one in fields if (one[4], one[5]) not in self._taken_at)
 
     def _note_taken(self, command: Command, answer: object) -> None:
         """Since when an entry is pending, in virtual time."""

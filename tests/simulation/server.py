@@ -49,6 +49,12 @@ class Wire:
         self.write(*command)
         return self.read()
 
+    def ask_both(self, command: Sequence[Value], look: bytes) -> tuple[object, object]:
+        """Ask, and look at what has come of it in the same breath; the answers."""
+        packed = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub allows only one part
+        self._socket.sendall(packed + look)
+        return self.read(), self.read()
+
     def demand(self, *command: Value) -> object:
         """Write a command and read its answer.
 
