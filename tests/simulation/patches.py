@@ -16,7 +16,7 @@ from kiqstart.infrastructure.taskiq.streams import (
     heartbeat,
     lease,
     outage,
-    receiver,
+    receiver_shutdown,
     registrar,
     sender,
 )
@@ -145,6 +145,19 @@ class _Threading:
     Thread = _Thread
 
 
+class _Watchdog:
+    """Stands in for `ShutdownWatchdog`: no simulated event loop is blocked beyond its process' end."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        """Watch nothing."""
+
+    def request(self) -> None:
+        """Take no note."""
+
+    def stop(self) -> None:
+        """There is nothing to stop."""
+
+
 _kernels: list[Kernel] = []
 
 
@@ -175,7 +188,8 @@ def simulated(kernel: Kernel) -> Iterator[None]:
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
             (heartbeat, "threading", _Threading),
-            (receiver, "on_shutdown_signals", lambda _: None),
+            (receiver_shutdown, "on_shutdown_signals", lambda *_, **__: None),
+            (receiver_shutdown, "ShutdownWatchdog", _Watchdog),
             (ScriptClock, "now", _PLACEHOLDER),
         ):
             stack.enter_context(patch.object(module, name, value))
