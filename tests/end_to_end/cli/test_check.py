@@ -100,7 +100,7 @@ def test_rights_that_the_user_of_redis_lacks_are_one_line(
     environment = {"REDIS_URL": by_prefix, "TASKS_KEY_PREFIX": "kiqstart"}
     done = kiqstart_on_database(*arguments, environment=environment)
     assert done.code == 1
-    assert "lacks rights: add ~{kiqstart}* with ACL SETUSER" in done.err.splitlines()[0]
+    assert "lacks rights: add ~{kiqstart}* &{kiqstart}* with ACL SETUSER" in done.err.splitlines()[0]
     assert "Traceback" not in done.err
     assert "hunter2" not in done.err + done.out
     if arguments == ["check"]:

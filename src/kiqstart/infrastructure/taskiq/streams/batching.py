@@ -102,11 +102,14 @@ class Batches(Generic[Item, Answer]):
 
     def add_all(self, items: Sequence[Item]) -> "asyncio.Future[Sequence[Answer | BaseException]]":
         """Let items travel in one batch; the future gives an answer or an error for each."""
-        sizes = [self._size(item) for item in items]
+        total = 0
         lane = self._common
-        if self._large is not None and max(sizes, default=0) > _LARGE:
-            lane = self._large
-        return lane.add(items, sum(sizes))
+        for item in items:
+            size = self._size(item)
+            total += size
+            if size > _LARGE and self._large is not None:
+                lane = self._large
+        return lane.add(items, total)
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""

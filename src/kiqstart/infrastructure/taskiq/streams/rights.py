@@ -131,8 +131,7 @@ async def missing_rights(redis: object, keys: QueueKeys) -> list[str]:
     missing += await _missing_keys(client, keys)
     if f"~{pattern_of(keys.workers)}" not in missing:
         missing += await _missing_commands(client, keys)
-        missing += await _missing_channels(client, keys)
-    return missing
+    return missing + await _missing_channels(client, keys)
 
 
 async def _missing_keys(client: AsyncClient, keys: QueueKeys) -> list[str]:
@@ -155,7 +154,7 @@ async def _missing_commands(client: AsyncClient, keys: QueueKeys) -> list[str]:
 
 async def _missing_channels(client: AsyncClient, keys: QueueKeys) -> list[str]:
     channel, pattern = keys.result("rights"), f"&{pattern_of(keys.result('*'))}"
-    text = await _refusal(client, "EVAL", _PUBLISH, 1, keys.workers, channel)
+    text = await _refusal(client, "EVAL", _PUBLISH, 0, channel)
     missing = [pattern if "channel" in text else "+publish"] if text else []
     if isinstance(client, Redis):
         async with client.pubsub() as listening:

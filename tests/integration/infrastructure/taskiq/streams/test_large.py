@@ -28,11 +28,11 @@ async def test_small_results_are_settled_while_a_large_one_is_on_its_way(brokers
     register_task(worker, write, name="write")
     task = register_task(caller, write, name="write")
     async with working(worker):
-        large = await task.kiq(size=LARGE)
-        await asyncio.sleep(0.1)
         wire.bytes_per_second = SLOW
+        large = await task.kiq(size=LARGE)
+        # Time for the task to end.
+        await asyncio.sleep(0.3)
         began = time.monotonic()
-        await asyncio.sleep(0.2)
         small = [await task.kiq(size=1) for _ in range(20)]
         assert [(await one.wait_result(timeout=5)).return_value for one in small] == ["x"] * 20
         assert time.monotonic() - began < SECONDS

@@ -130,7 +130,7 @@ async def missing_to(server: Server, rules: str, keys: QueueKeys = KEYS) -> list
         ("~* &* +@all", []),
         ("~{kiqstart}* &{kiqstart}* +@all -@dangerous", []),
         ("~* +@all", ["&{kiqstart}*"]),
-        ("~kiqstart:* &kiqstart:* +@all -@dangerous +info", ["~{kiqstart}*"]),
+        ("~kiqstart:* &kiqstart:* +@all -@dangerous +info", ["~{kiqstart}*", "&{kiqstart}*"]),
         (f"~* &* -@all {CATEGORIES}", ["+time"]),
         ("~* &* +@all -publish -xgroup|create -zadd", ["+xgroup|create", "+zadd", "+publish"]),
         ("~* &* +@all -subscribe", ["+subscribe"]),
@@ -148,7 +148,7 @@ async def test_what_a_user_lacks_is_named_as_an_acl_takes_it(server: Server, rul
 async def test_keys_and_results_of_other_names_are_named_each(server: Server) -> None:
     server.ask("FLUSHALL")
     missing = await missing_to(server, "~x &x +@all", QueueKeys("taskiq", results="results"))
-    assert missing == ["~taskiq", "~{taskiq}*", "~results:*"]
+    assert missing == ["~taskiq", "~{taskiq}*", "~results:*", "&results:*"]
 
 
 async def test_what_is_missing_is_one_line_without_the_password(server: Server) -> None:
