@@ -28,8 +28,10 @@ from kiqstart.infrastructure.taskiq.streams.intake import Intake
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
 from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.outage import is_unauthorized
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
 from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
+from kiqstart.infrastructure.taskiq.streams.rights import check_rights
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 from kiqstart.infrastructure.taskiq.task import Task
 
@@ -276,7 +278,9 @@ class StreamBroker(AsyncBroker):
         """Register this process as a worker, and give what a receiver needs.
 
         Raises:
-            RedisError: Redis is away, or a key of the queue holds something else.
+            WiringError: the queue belongs to another group or a newer version, or one of its keys is something else.
+            MissingRightsError: the user of Redis lacks rights.
+            RedisError: Redis is away.
         """
         async with self._registering:
             if self._consumer is None:
@@ -326,8 +330,10 @@ class StreamBroker(AsyncBroker):
         )
         try:
             await consumer.start()
-        except BaseException:
+        except BaseException as error:
             await consumer.stop()
+            if is_unauthorized(error):
+                await check_rights(self.connection.redis, self.keys, address=self.connections.address)
             raise
         return consumer
 

@@ -21,6 +21,8 @@ PROBES: Final[tuple[str, ...]] = (
     "GET KEY",
     "MGET KEY",
     "EXISTS KEY",
+    "TYPE KEY",
+    "MEMORY USAGE KEY",
     "INCRBY KEY 1",
     "TIME",
     "XADD KEY * field value",
@@ -40,6 +42,9 @@ PROBES: Final[tuple[str, ...]] = (
     "HSETNX KEY field value",
     "HDEL KEY field",
     "HEXISTS KEY field",
+    "HSTRLEN KEY field",
+    "HGETALL KEY",
+    "HLEN KEY",
     "HMGET KEY field",
     "HKEYS KEY",
     "HSCAN KEY 0",
@@ -59,9 +64,10 @@ PROBES: Final[tuple[str, ...]] = (
     "ZRANGE KEY 0 1",
     "ZRANGEBYSCORE KEY 0 1",
     "ZREMRANGEBYSCORE KEY 0 1",
+    "ZREMRANGEBYRANK KEY 0 1",
     "DEL KEY",
 )
-_SUBCOMMANDS: Final = ("XGROUP", "XINFO")
+_SUBCOMMANDS: Final = ("XGROUP", "XINFO", "MEMORY")
 # KEYS 1 the key; ARGV the number of words of each probe, and the words. Returns the places of those that are refused.
 _TRY: Final = """
 local refused, place, number = {}, 1, 0

@@ -71,9 +71,9 @@ async def _listen(receiver: Receiver, ending: Ending) -> None:
 
 def _complain_of_outage(broker: AsyncBroker, error: Exception) -> None:
     from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-    from kiqstart.infrastructure.taskiq.streams.outage import is_outage, reason
+    from kiqstart.infrastructure.taskiq.streams.outage import is_outage, is_unauthorized, reason
 
-    if isinstance(broker, StreamBroker) and is_outage(error):
+    if isinstance(broker, StreamBroker) and (is_outage(error) or is_unauthorized(error)):
         raise QueueAwayError(f"cannot use Redis at {broker.connections.address}: {reason(error)}") from None
 
 
