@@ -93,7 +93,7 @@ class Checker:
         return excused
 
     def _explains(self, fault: Fault, run: Run, following: Run) -> bool:
-        if fault.pid not in {run.pid, run.manager}:
+        if fault.pid not in {run.pid, *run.parents}:
             return False
         settled = self._settled(run)
         match fault.kind:

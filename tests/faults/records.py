@@ -15,11 +15,16 @@ class Run:
     """One execution of a task; times are seconds of the monotonic clock."""
 
     pid: int
-    manager: int | None
-    """The process manager of that process: pids are used again in time, so it is kept here."""
+    parents: tuple[int, ...]
+    """The processes that have started that one, the process manager last; kept here, as pids are used again in time."""
     start: float
     end: float | None = None
     cut: float | None = None
+
+    @property
+    def manager(self) -> int | None:
+        """The process manager."""
+        return self.parents[-1] if self.parents else None
 
     @property
     def is_open(self) -> bool:
@@ -42,7 +47,7 @@ class Records:
     waiting: set[str] = field(default_factory=set)
     """Accepted and not yet ended."""
     managers: dict[int, int] = field(default_factory=dict)
-    """The process manager of each worker process that ever was ready."""
+    """The parent of each process that ever was ready: a process manager, or for a ward the worker that started it."""
     deaths: list[tuple[int, float]] = field(default_factory=list)
     """Processes that a task has killed, and when."""
     _open: dict[str, Run] = field(default_factory=dict)
@@ -64,6 +69,16 @@ class Records:
         """The worker processes that a process manager has had, oldest first."""
         return [pid for pid, its_manager in self.managers.items() if its_manager == manager]
 
+    def processes_of(self, manager: int) -> set[int]:
+        """The processes that a process manager has had, with those that its workers have started."""
+        return {pid for pid in self.managers if manager in self._parents_of(pid)}
+
+    def _parents_of(self, pid: int) -> tuple[int, ...]:
+        parents: list[int] = []
+        while (parent := self.managers.get(parents[-1] if parents else pid)) is not None and parent not in parents:
+            parents.append(parent)
+        return tuple(parents)
+
     def open_runs(self, pids: set[int]) -> dict[str, Run]:
         """The runs in those processes that have begun and not ended."""
         return {name: run for name, run in self._open.items() if run.pid in pids}
@@ -83,7 +98,7 @@ class Records:
                 if name not in self._ended:
                     self.waiting.add(name)
             case Mark.START:
-                self._open[name] = Run(pid=pid, manager=self.managers.get(pid), start=time)
+                self._open[name] = Run(pid=pid, parents=self._parents_of(pid), start=time)
                 self.runs[name].append(self._open[name])
             case Mark.DEADLY:
                 self.deaths.append((pid, time))

@@ -51,8 +51,9 @@ class WorkerGroup:
         return [pid for pid in self._records.workers_of(self.pid) if not has_exited(pid)]
 
     def running(self) -> dict[str, Run]:
-        """The tasks that its workers run now."""
-        return self._records.open_runs(set(self.workers()))
+        """The tasks that its workers run now, or their wards."""
+        self._records.refresh()
+        return self._records.open_runs({pid for pid in self._records.processes_of(self.pid) if not has_exited(pid)})
 
     async def wait_until_ready(self, processes: int) -> None:
         """Wait until so many worker processes are up."""

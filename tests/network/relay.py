@@ -11,6 +11,8 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], None]
 
 _CHUNK: Final = 65_536
+# On a slow link, pieces are as small as this, so that what is written stays with the writer.
+_SLOW_CHUNK: Final = 16_384
 
 
 class Then(Enum):
@@ -25,6 +27,9 @@ class Then(Enum):
 
 class Relay(ABC):
     """Passes everything on, but for what a subclass wants lost."""
+
+    bytes_per_second: float | None = None
+    """What each connection carries in each direction at most; 0: nothing any more."""
 
     def __init__(self) -> None:
         self.lost_answers = 0
@@ -86,10 +91,19 @@ class Relay(ABC):
                 pump.cancel()
             await asyncio.gather(*pumps, return_exceptions=True)
 
+    async def _read(self, reader: asyncio.StreamReader) -> bytes:
+        if self.bytes_per_second is None:
+            return await reader.read(_CHUNK)
+        data = await reader.read(_SLOW_CHUNK)
+        while self.bytes_per_second == 0:  # noqa: ASYNC110  # whoever sets it has no event to set
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(len(data) / self.bytes_per_second)
+        return data
+
     async def _pass_requests(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses_answer: asyncio.Event
     ) -> None:
-        while data := await reader.read(_CHUNK):
+        while data := await self._read(reader):
             passed, then = self.on_request(data)
             if then is Then.LOSE_ANSWER:
                 loses_answer.set()
@@ -101,7 +115,7 @@ class Relay(ABC):
     async def _pass_answers(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, loses_answer: asyncio.Event
     ) -> None:
-        while data := await reader.read(_CHUNK):
+        while data := await self._read(reader):
             if loses_answer.is_set():
                 self.lost_answers += 1
                 return

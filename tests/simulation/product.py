@@ -2,8 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Final, cast
 
 from redis.asyncio import Redis
 from taskiq.serializers import ORJSONSerializer
@@ -11,6 +10,7 @@ from tests.simulation.clients import AsyncClient, BlockingClient, Pipe
 from tests.simulation.kernel import Process
 from tests.simulation.network import Listener, Network, Subscription
 
+from kiqstart.infrastructure.redis.loop_local import LoopLocal
 from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
@@ -19,6 +19,9 @@ from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.sender import Sender
 from kiqstart.infrastructure.taskiq.streams.waiting import ResultWaiter
+
+if TYPE_CHECKING:
+    from kiqstart.infrastructure.redis.connections import RedisConnections
 
 QUEUE: Final = "{s}"
 GROUP: Final = "taskiq"
@@ -51,17 +54,40 @@ class SimulatedConnection(Connection):
         self._options = OPTIONS
         self.redis: Redis = AsyncClient(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
         self.scripts = Pipe(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
+        self.large_scripts = self.scripts
         self.sender = Sender(self.scripts, keys, deadline=OPTIONS.send_deadline, address="the simulation")
         self.reads = asyncio.Semaphore(8)
-        self.waiter = ResultWaiter(self.scripts, _Connections(network, process), keys)  # type: ignore[arg-type]  # all that it asks for
+        ears: object = _Connections(network, process)
+        self.waiter = ResultWaiter(self.scripts, self.scripts, cast("RedisConnections", ears), keys)
 
     async def consumer_clients(self) -> ConsumerClients:
         """The connections of a worker."""
         return ConsumerClients(
             scripts=self.scripts,
+            large_scripts=self.scripts,
             reader=Pipe(self._network, self._process, timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
             thread=BlockingClient(self._network, self._process, timeout=max(OPTIONS.beat * 2, 0.5)),
         )
+
+
+class _OneLoop(LoopLocal[Connection]):
+    """The connection of a process, which has but one event loop."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(lambda: connection)
+        self._connection = connection
+
+    def get(self) -> Connection:
+        """The connection."""
+        return self._connection
+
+    def peek(self) -> Connection | None:
+        """The connection."""
+        return self._connection
+
+    async def close(self) -> None:
+        """Let it go."""
+        await self._connection.close()
 
 
 class SimulatedBroker(StreamBroker):
@@ -69,6 +95,5 @@ class SimulatedBroker(StreamBroker):
 
     def __init__(self, network: Network, process: Process, *, queues: Mapping[str, int] = WEIGHTS) -> None:
         super().__init__("redis://simulated", QUEUE, queues=queues, options=OPTIONS)
-        self._per_loop: WeakKeyDictionary[Any, Connection] = WeakKeyDictionary()
-        self._per_loop[process.loop] = SimulatedConnection(network, process, self.keys)
+        self._per_loop = _OneLoop(SimulatedConnection(network, process, self.keys))
         self.with_serializer(ORJSONSerializer()).with_middlewares(RetryMiddleware(self))

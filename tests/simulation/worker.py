@@ -56,7 +56,7 @@ class Worker:
         self.broker.register_task(job, task_name="job", types_of_exceptions=(Exception,))
         self.broker.register_task(tick, task_name="tick")
         if start_ward is not None:
-            self.broker._on_suspects = self._on_suspects  # type: ignore[method-assign]  # as a worker process does
+            self.broker._on_suspects = self._on_suspects  # type: ignore[method-assign,assignment]  # as a worker process does
         self._finish = asyncio.Event()
         process.soon(lambda: process.loop.create_task(self._serve()))
 

@@ -20,6 +20,7 @@ from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.redis.settings import IN_MEMORY_URL, RedisSettings
 from kiqstart.ioc.container import ContainerFactory, ServiceContainer
 from kiqstart.testing.processes import ProcessFactory, taskiq_command
+from kiqstart.testing.queues import queued_messages
 from kiqstart.testing.servers import (
     Servers,
     database_settings,
@@ -27,7 +28,6 @@ from kiqstart.testing.servers import (
     empty_tables,
     migrated_database,
     running_servers,
-    waiting_messages,
 )
 
 _SERVERS = pytest.StashKey[set[str]]()
@@ -73,8 +73,8 @@ def key_prefix(redis_url: str) -> Generator[str]:
 
 @pytest.fixture
 def queued_tasks(redis_url: str, key_prefix: str) -> Callable[[], Awaitable[list[TaskiqMessage]]]:
-    """Tells, when awaited, which tasks are in the queue, those that are being run included."""
-    return partial(waiting_messages, redis_url, TasksSettings(key_prefix=key_prefix).queue)
+    """Tells, when awaited, which tasks are in all queues: those that wait or run, oldest first, then the delayed."""
+    return partial(queued_messages, redis_url, TasksSettings(key_prefix=key_prefix).queue)
 
 
 @pytest_asyncio.fixture

@@ -6,20 +6,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 from uuid import uuid4
 
 from pydantic import SecretStr
-from redis.asyncio import Redis
 from sqlalchemy import make_url, text
-from taskiq import TaskiqMessage
 
 from kiqstart.infrastructure.database.base import Base
 from kiqstart.infrastructure.database.engine import create_engine
 from kiqstart.infrastructure.database.schema import upgrade
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.local_stack import local_stack
-from kiqstart.infrastructure.redis.client import delete_keys
+from kiqstart.infrastructure.redis.client import delete_keys, server_information
+from kiqstart.testing.queues import redis_client
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +70,9 @@ async def empty_tables(database_url: str) -> None:
 
 async def delete_keys_of(redis_url: str, prefix: str) -> None:
     """Delete every Redis key of a key prefix."""
-    redis = Redis.from_url(redis_url)
+    redis = redis_client(redis_url)
     await delete_keys(redis, prefix)
     await redis.aclose()
-
-
-async def waiting_messages(redis_url: str, queue: str) -> list[TaskiqMessage]:
-    """Read a queue's messages, oldest first: those that wait and those that are being run."""
-    redis = Redis.from_url(redis_url)
-    entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(queue))
-    await redis.aclose()
-    return [TaskiqMessage.model_validate_json(fields[b"data"]) for _, fields in entries]
 
 
 def database_settings(url: str) -> DatabaseSettings:
@@ -113,7 +103,7 @@ async def _postgres_version(url: str) -> str:
 
 
 async def _redis_version(url: str) -> str:
-    redis = Redis.from_url(url)
-    version = (await redis.info("server"))["redis_version"]
+    redis = redis_client(url)
+    version = (await server_information(redis, "server"))[0]["redis_version"]
     await redis.aclose()
     return f"Redis {version} (REDIS_URL)"

@@ -1,8 +1,11 @@
 import asyncio
+from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart, look_once
+from tests.integration.infrastructure.redis.servers import make_server, running
 
 from kiqstart.testing import ProcessFactory
 
@@ -80,3 +83,25 @@ def test_ping_without_a_worker_is_one_line(kiqstart_on_database: Kiqstart) -> No
     assert done.code == 1
     assert done.err.startswith("kiqstart: no worker has answered within 0.2 s")
     assert done.err.count("\n") == 1
+
+
+@pytest.fixture
+def by_prefix(tmp_path: Path) -> Generator[str]:
+    """The URL of a Redis whose user may touch keys that begin with the prefix, without its braces."""
+    with running(make_server(tmp_path)) as server:
+        server.ask("ACL", "SETUSER", "me", "on", ">hunter2", "~kiqstart:*", "&kiqstart:*", "+@all", "-@dangerous")
+        yield f"redis://me:hunter2@127.0.0.1:{server.port}"
+
+
+@pytest.mark.parametrize("arguments", [["check"], ["ping", "--timeout", "0.5"]])
+def test_rights_that_the_user_of_redis_lacks_are_one_line(
+    kiqstart_on_database: Kiqstart, by_prefix: str, arguments: list[str]
+) -> None:
+    environment = {"REDIS_URL": by_prefix, "TASKS_KEY_PREFIX": "kiqstart"}
+    done = kiqstart_on_database(*arguments, environment=environment)
+    assert done.code == 1
+    assert "lacks rights: add ~{kiqstart}* with ACL SETUSER" in done.err.splitlines()[0]
+    assert "Traceback" not in done.err
+    assert "hunter2" not in done.err + done.out
+    if arguments == ["check"]:
+        assert "keys in Redis begin with {kiqstart}\n" in done.out

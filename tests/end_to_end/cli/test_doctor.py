@@ -34,7 +34,7 @@ def look_at(kiqstart_here: Kiqstart, server: AbstractContextManager[Server]) -> 
 def test_a_sound_redis_has_no_warning(kiqstart_here: Kiqstart, tmp_path: Path) -> None:
     code, found = look_at(kiqstart_here, running(make_server(tmp_path, *DURABLE)))
     assert code == 0
-    assert list(found) == ["version", "appendonly", "appendfsync", "maxmemory-policy", "memory"]
+    assert list(found) == ["version", "appendonly", "appendfsync", "maxmemory-policy", "memory", "user"]
     assert {text.split()[0] for text in found.values()} == {"ok"}
 
 
@@ -111,3 +111,16 @@ def test_tasks_in_memory_are_not_kept(kiqstart_here: Kiqstart) -> None:
     code, found = look(kiqstart_here, "memory://")
     assert code == 1
     assert found["memory://"].startswith("warn tasks end with the program")
+
+
+def test_what_the_user_may_not_do_is_named(kiqstart_here: Kiqstart, tmp_path: Path) -> None:
+    with running(make_server(tmp_path, *DURABLE)) as server:
+        server.ask("ACL", "SETUSER", "deaf", "on", ">pw", "~*", "resetchannels", "+@all")
+        code, found = look(kiqstart_here, f"redis://deaf:pw@127.0.0.1:{server.port}")
+        assert code == 0
+        assert found["user"].startswith("warn lacks rights: add &{kiqstart-test-")
+        server.ask("ACL", "SETUSER", "deaf", "-info")
+        refused = kiqstart_here("doctor", environment={"REDIS_URL": f"redis://deaf:pw@127.0.0.1:{server.port}"})
+    assert (refused.code, refused.out) == (1, "")
+    assert refused.err.startswith("kiqstart: the user of REDIS_URL may not run INFO, which doctor reads: ")
+    assert refused.err.count("\n") == 1

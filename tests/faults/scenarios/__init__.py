@@ -11,6 +11,7 @@ from tests.faults.scenarios import (
     outages,
     poison,
     schedules,
+    storms,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "outages",
     "poison",
     "schedules",
+    "storms",
 ]

@@ -6,6 +6,7 @@ from tests.faults.scenario import scenario
 from tests.faults.world import World
 
 from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
+from kiqstart.infrastructure.taskiq.streams.errors import WorkerLostError
 from kiqstart.testing import eventually
 
 _DELIVERIES = 3
@@ -23,7 +24,7 @@ async def poison(world: World) -> None:
     # They strike one after the other, so that their neighbours go down with both.
     for number, name in enumerate(_POISONS):
         await producer.send(producer.tasks.deadly, name, 0.5 + number)
-    await producer.send_naps("neighbour", 12, 2.0)
+    await producer.send_naps("neighbour", 8, 1.0)
 
     async def are_buried() -> bool:
         return await dead_letters.count() >= len(_POISONS)
@@ -37,6 +38,9 @@ async def poison(world: World) -> None:
     strikes = len(world.records.deaths)
     allowed = _DELIVERIES * len(_POISONS)
     world.expect(strikes <= allowed, f"they were run {strikes} times, {allowed} are allowed")
+    for name in _POISONS:
+        error = (await producer.broker.result_backend.get_result(name)).error
+        world.expect(isinstance(error, WorkerLostError), f"the caller of {name} got {error!r}")
     letters = sorted((letter.task_id, letter.reason, letter.deliveries) for letter in await dead_letters.list())
     expected = [(name, DeadReason.WORKER_LOST, _DELIVERIES) for name in _POISONS]
     world.expect(letters == expected, f"the dead letters are {letters}")

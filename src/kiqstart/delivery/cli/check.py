@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import typer
+from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,10 +24,12 @@ from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.observability.logging import LogSettings
-from kiqstart.infrastructure.redis.client import check_redis, create_redis
+from kiqstart.infrastructure.redis.client import RedisUnavailableError, check_redis, create_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import SettingsError, load_settings
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.infrastructure.taskiq.streams.outage import reason
+from kiqstart.infrastructure.taskiq.streams.rights import check_rights
 from kiqstart.ioc.container import ContainerFactory
 
 
@@ -75,7 +78,7 @@ async def _settings() -> str:
             wrong.append(str(error))
     if wrong:
         raise SettingsError("; ".join(wrong))
-    return f"keys in Redis begin with {load_settings(TasksSettings).key_prefix!r}"
+    return f"keys in Redis begin with {{{load_settings(TasksSettings).key_prefix}}}"
 
 
 async def _wiring() -> str:
@@ -89,7 +92,12 @@ async def _redis() -> str:
         return "memory:// (tasks run in the program that sends them)"
     redis = create_redis(settings)
     try:
-        return await check_redis(redis, settings)
+        version = await check_redis(redis, settings)
+        await check_rights(redis, load_settings(TasksSettings).keys, address=settings.address)
+    except (RedisError, OSError) as error:
+        raise RedisUnavailableError(f"Redis (REDIS_URL) went away while it was looked at: {reason(error)}") from None
+    else:
+        return version
     finally:
         await redis.aclose()
 

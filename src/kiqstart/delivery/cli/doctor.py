@@ -3,12 +3,15 @@
 import asyncio
 
 import typer
-from redis.exceptions import RedisError
+from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import NoPermissionError, RedisError
 
+from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.redis.client import RedisUnavailableError, check_redis, create_redis
 from kiqstart.infrastructure.redis.diagnosis import Finding, diagnose
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import load_settings
+from kiqstart.infrastructure.taskiq.streams.rights import missing_rights
 
 
 def run_doctor() -> int:
@@ -31,11 +34,23 @@ async def _look(settings: RedisSettings) -> dict[str, list[Finding]]:
     redis = create_redis(settings)
     try:
         await check_redis(redis, settings)
-        return await diagnose(redis)
+        found = await diagnose(redis)
+        rights = await _rights(redis)
+    except NoPermissionError as error:
+        raise RedisUnavailableError(f"the user of REDIS_URL may not run INFO, which doctor reads: {error}") from None
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(f"Redis (REDIS_URL) went away while it was looked at: {error}") from None
     finally:
         await redis.aclose()
+    return {**found, "": [*found.get("", []), rights]}
+
+
+async def _rights(redis: Redis | RedisCluster) -> Finding:
+    missing = await missing_rights(redis, load_settings(TasksSettings).keys)
+    if missing:
+        text = f"lacks rights: add {' '.join(missing)} with ACL SETUSER, or in the ACL file"
+        return Finding(subject="user", text=text, is_warning=True)
+    return Finding(subject="user", text="may do all that tasks need")
 
 
 _IN_MEMORY = Finding(

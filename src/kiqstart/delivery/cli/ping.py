@@ -2,11 +2,17 @@
 
 import asyncio
 import time
+from contextlib import suppress
 
 import typer
+from redis.exceptions import RedisError
 from taskiq import TaskiqResultTimeoutError
+from taskiq.exceptions import SendTaskError
 
+from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.rights import check_rights
 from kiqstart.ioc.container import ContainerFactory
 
 
@@ -14,11 +20,17 @@ class NoAnswerError(OperatorError):
     """No worker ran the task in time."""
 
 
+class NotSentError(OperatorError):
+    """The task was not sent."""
+
+
 def run_ping(*, timeout: float) -> None:
     """Send `ping` and print how long the answer took, in milliseconds.
 
     Raises:
         NoAnswerError: there was none within `timeout` seconds.
+        NotSentError: Redis refuses the task, or is away.
+        MissingRightsError: Redis refuses it for want of rights.
     """
     typer.echo(f"pong in {asyncio.run(_round_trip(timeout)) * 1000:.1f} ms")
 
@@ -26,7 +38,11 @@ def run_ping(*, timeout: float) -> None:
 async def _round_trip(timeout: float) -> float:  # noqa: ASYNC109  # it is taskiq's own
     async with ContainerFactory()().running() as registry:
         start = time.perf_counter()
-        task = await registry.ping.kiq()
+        try:
+            task = await registry.ping.kiq()
+        except SendTaskError as error:
+            await _complain_of_rights(registry)
+            raise NotSentError(str(error)) from None
         try:
             result = await task.wait_result(check_interval=0.005, timeout=timeout)
         except TaskiqResultTimeoutError:
@@ -36,3 +52,10 @@ async def _round_trip(timeout: float) -> float:  # noqa: ASYNC109  # it is taski
         seconds = time.perf_counter() - start
         result.raise_for_error()
         return seconds
+
+
+async def _complain_of_rights(registry: TasksRegistry) -> None:
+    broker = registry.broker
+    if isinstance(broker, StreamBroker):
+        with suppress(RedisError, OSError):
+            await check_rights(broker.connection.redis, broker.keys, address=broker.connections.address)

@@ -6,6 +6,7 @@ from typing import Final
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 
 _QUEUE: Final = re.compile(r"([A-Za-z0-9_.-]+)(?::([1-9][0-9]{0,5}))?")
@@ -19,7 +20,7 @@ class TasksSettings(BaseSettings):
     key_prefix: str = Field(
         default="kiqstart",
         pattern=r"^[A-Za-z0-9_.:-]+$",
-        description="What every key in Redis begins with: letters, digits and _ . : - only. "
+        description="What every key in Redis begins with, in braces: {kiqstart}. Letters, digits and _ . : - only. "
         "Services that share a Redis need one each.",
     )
     result_ttl: int = Field(default=3600, gt=0, description="Seconds for which a result is kept.")
@@ -34,7 +35,11 @@ class TasksSettings(BaseSettings):
         description="Seconds without a sign of life after which a worker's tasks are given to others.",
     )
     max_deliveries: int = Field(
-        default=3, ge=1, description="With how many workers a task may go down before it is a dead letter."
+        default=3, ge=1, description="Worker crashes a task may be involved in before it is dead-lettered."
+    )
+    quarantine: bool = Field(
+        default=True,
+        description="Whether a worker starts a process of its own for tasks whose workers have died repeatedly.",
     )
     send_deadline: float = Field(
         default=30.0,
@@ -50,6 +55,13 @@ class TasksSettings(BaseSettings):
     )
     dead_letter_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1, description="How many bytes of Redis' memory dead letters may take, about."
+    )
+    misfit_grace: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for which a task that a worker does not know, or whose arguments do not fit, is left to "
+        "other workers before it is a dead letter.",
     )
     overrun_grace: float = Field(
         default=10.0,
@@ -79,6 +91,11 @@ class TasksSettings(BaseSettings):
         return f"{{{self.key_prefix}}}:result"
 
     @property
+    def keys(self) -> QueueKeys:
+        """All names in Redis."""
+        return QueueKeys(self.queue, results=self.results)
+
+    @property
     def weights(self) -> dict[str, int]:
         """The queues that a worker takes, each with its weight."""
         return parse_queues(self.queues)
@@ -89,10 +106,12 @@ class TasksSettings(BaseSettings):
         return StreamOptions(
             lease=self.lease,
             max_deliveries=self.max_deliveries,
+            quarantine=self.quarantine,
             send_deadline=self.send_deadline,
             dead_letter_age=self.dead_letter_age,
             dead_letter_limit=self.dead_letter_limit,
             dead_letter_bytes=self.dead_letter_bytes,
+            misfit_grace=self.misfit_grace,
             overrun_grace=self.overrun_grace,
             replace_overrun=self.replace_overrun,
         )

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final, cast
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.redis.connections import RedisConnections
@@ -42,7 +42,7 @@ async def check_redis(redis: Redis | RedisCluster, settings: RedisSettings) -> s
     """
     address = _connections(settings).address
     try:
-        versions = [str(answer["redis_version"]) for answer in await server_information(redis, "server")]
+        versions = await _versions(redis)
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(
             f"cannot use Redis at {address} (REDIS_URL): {_reason(error)}; "
@@ -52,6 +52,23 @@ async def check_redis(redis: Redis | RedisCluster, settings: RedisSettings) -> s
     if _numbers(version) < _OLDEST:
         raise RedisUnavailableError(f"Redis at {address} (REDIS_URL) is version {version}; kiqstart needs 6.2 or newer")
     return version
+
+
+async def _versions(redis: Redis | RedisCluster) -> list[str]:
+    try:
+        return [str(answer["redis_version"]) for answer in await server_information(redis, "server")]
+    except NoPermissionError:
+        # To ACLs, INFO is a dangerous command; HELLO every user may run. 2 is the protocol that is spoken already.
+        if isinstance(redis, RedisCluster):
+            by_node: dict[str, list[object]] = await redis.execute_command(
+                "HELLO", 2, target_nodes=RedisCluster.PRIMARIES
+            )
+            return [_version_in_hello(answer) for answer in by_node.values()]
+        return [_version_in_hello(cast("list[object]", await redis.execute_command("HELLO", 2)))]
+
+
+def _version_in_hello(answer: list[object]) -> str:
+    return cast("bytes", answer[answer.index(b"version") + 1]).decode()
 
 
 async def delete_keys(redis: Redis | RedisCluster, name: str) -> None:

@@ -5,11 +5,18 @@ import threading
 import time
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import cast
+from typing import Any, cast
 
 import redis
 import redis.sentinel
-from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection
+from redis.asyncio import Redis
+from redis.asyncio.connection import (
+    AbstractConnection,
+    Connection,
+    ConnectionPool,
+    SSLConnection,
+    UnixDomainSocketConnection,
+)
 from redis.asyncio.sentinel import (
     MasterNotFoundError,
     Sentinel,
@@ -20,6 +27,10 @@ from redis.asyncio.sentinel import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from kiqstart.infrastructure.redis.demotion import DemotionNotingConnection
+from kiqstart.infrastructure.redis.forks import ForkSafeConnection
+from kiqstart.infrastructure.redis.url import Node
+
 _SECONDS_BETWEEN_LOOKS = 1.0
 # A command waits no longer for an answer of the Sentinels, since they may be away while the master is not.
 _SECONDS_TO_LOOK = 0.2
@@ -27,7 +38,7 @@ _SECONDS_TO_LOOK = 0.2
 _Masters = dict[str, dict[str, str | int]]
 
 
-class CheckedConnection(AbstractConnection):
+class CheckedConnection(DemotionNotingConnection, ForkSafeConnection):
     """Is replaced where it turns out to be dead after an idle time: until then, only a PING was sent on it."""
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: ARG002  # redis-py's signature
@@ -50,6 +61,10 @@ class CheckedTlsConnection(CheckedConnection, SSLConnection):
     """To one server, with TLS."""
 
 
+class CheckedUnixConnection(CheckedConnection, UnixDomainSocketConnection):
+    """To one server, through a socket of this machine."""
+
+
 class CheckedMasterConnection(CheckedConnection, SentinelManagedConnection):
     """To the master that the Sentinels name."""
 
@@ -59,7 +74,20 @@ class CheckedTlsMasterConnection(CheckedConnection, SentinelManagedSSLConnection
 
 
 class AsyncSentinels(Sentinel):
-    """Says in one line why there is no master."""
+    """Says in one line why there is no master.
+
+    Args:
+        nodes: the Sentinels.
+        arguments: those of the connections to them.
+    """
+
+    def __init__(self, nodes: Iterable[Node], *, tls: bool, **arguments: Any) -> None:  # noqa: ANN401  # redis-py's own
+        super().__init__([])
+        connection_class = CheckedTlsConnection if tls else CheckedServerConnection
+        self.sentinels = [
+            Redis.from_pool(ConnectionPool(connection_class=connection_class, host=host, port=port, **arguments))
+            for host, port in nodes
+        ]
 
     async def discover_master(self, service_name: str) -> tuple[str, int]:
         """Ask the Sentinels in turn where the master is."""

@@ -1,11 +1,10 @@
 """From a Redis URL to clients: of one server, of the master behind Sentinels, or of a cluster."""
 
 import socket
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import redis
 from redis.asyncio import Redis, RedisCluster
-from redis.asyncio.connection import ConnectionPool, UnixDomainSocketConnection
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.backoff import NoBackoff
@@ -18,10 +17,18 @@ from kiqstart.infrastructure.redis.clients import (
     CheckedServerConnection,
     CheckedTlsConnection,
     CheckedTlsMasterConnection,
+    CheckedUnixConnection,
     SentinelPool,
     Sentinels,
 )
 from kiqstart.infrastructure.redis.cluster import AsyncCluster, Cluster
+from kiqstart.infrastructure.redis.demotion import (
+    DemotionPool,
+    NotingServerConnection,
+    NotingTlsConnection,
+    NotingUnixConnection,
+    SyncDemotionPool,
+)
 from kiqstart.infrastructure.redis.pipeline import RedisPipeline
 from kiqstart.infrastructure.redis.raw_connection import (
     RawConnection,
@@ -33,11 +40,18 @@ from kiqstart.infrastructure.redis.raw_connection import (
 )
 from kiqstart.infrastructure.redis.routes import ClusterRoute, Route, SentinelRoute, ServerRoute
 from kiqstart.infrastructure.redis.subscription import Listener, Subscription
-from kiqstart.infrastructure.redis.url import InvalidRedisUrlError, parse_redis_url
+from kiqstart.infrastructure.redis.url import (
+    InvalidRedisOptionError,
+    InvalidRedisUrlError,
+    check_keywords,
+    parse_redis_url,
+)
 
-__all__ = ["InvalidRedisUrlError", "RedisConnections"]
+__all__ = ["InvalidRedisOptionError", "InvalidRedisUrlError", "RedisConnections", "RedisPipeline"]
 
 _MAX_CONNECTIONS: Final = 100
+# redis-py gives a command and its answer a single span each, however much of them has moved.
+_MORE_TIME_FOR_LARGE: Final = 12
 # Idle seconds after which a connection proves itself with a PING before it carries a command.
 _HEALTH_CHECK_INTERVAL: Final = 30
 # Probes keep an idle connection in the memory of firewalls and NATs, and end one whose other end is gone after 45 s.
@@ -56,9 +70,12 @@ class RedisConnections:
         connect_timeout: seconds to wait for a connection, and for a Sentinel's answer.
         max_connections: of one client, to each node of a cluster; None: 100. A client that would need more raises
             redis-py's MaxConnectionsError.
-        options: further arguments of redis-py's connections, such as `client_name`; those in the URL win.
+        options: further arguments of redis-py's connections: `client_name`, `username`, `password`,
+            `credential_provider`, `driver_info`, `health_check_interval` (seconds without a command after which a
+            connection is tried with a PING; 0: never) and `ssl_…`; those in the URL win.
 
     Raises:
+        InvalidRedisOptionError: one line: an argument is not known, or does not fit.
         InvalidRedisUrlError: one line with what is wrong with the URL and how to write it.
     """
 
@@ -68,7 +85,7 @@ class RedisConnections:
         self._url = parse_redis_url(url)
         self._connect_timeout = connect_timeout
         self.max_connections = max_connections or _MAX_CONNECTIONS
-        self._options: dict[str, Any] = {**options, **self._url.options}
+        self._options: dict[str, Any] = {**check_keywords(options, self._url), **self._url.options}
 
     def __repr__(self) -> str:
         return f"RedisConnections({self.address!r})"
@@ -95,7 +112,7 @@ class RedisConnections:
             timeout: seconds to wait for an answer, above the longest BLOCK; None: for ever.
         """
         arguments = self._arguments(timeout=timeout, retry=AsyncRetry(NoBackoff(), 0))
-        arguments["health_check_interval"] = _HEALTH_CHECK_INTERVAL
+        arguments.setdefault("health_check_interval", _HEALTH_CHECK_INTERVAL)
         url = self._url
         if url.kind == "cluster":
             return AsyncCluster(url.nodes, tls=url.tls, **arguments)
@@ -104,12 +121,10 @@ class RedisConnections:
             master_class = CheckedTlsMasterConnection if url.tls else CheckedMasterConnection
             return Redis.from_pool(self._sentinel_pool(master_class, arguments))
         if url.path:
-            return Redis.from_pool(
-                ConnectionPool(connection_class=UnixDomainSocketConnection, path=url.path, **arguments)
-            )
+            return Redis.from_pool(DemotionPool(connection_class=CheckedUnixConnection, path=url.path, **arguments))
         server_class = CheckedTlsConnection if url.tls else CheckedServerConnection
         host, port = url.nodes[0]
-        return Redis.from_pool(ConnectionPool(connection_class=server_class, host=host, port=port, **arguments))
+        return Redis.from_pool(DemotionPool(connection_class=server_class, host=host, port=port, **arguments))
 
     def pipeline(self, *, timeout: float) -> RedisPipeline | Redis | RedisCluster:
         """A client for many callers at once, to be closed with `aclose()`; nothing is connected yet.
@@ -124,6 +139,15 @@ class RedisConnections:
             return self.async_client(timeout=timeout)
         route = self.route(timeout=timeout)
         return RedisPipeline(lambda: route.connect(""), timeout=timeout)
+
+    def large_pipeline(self, *, timeout: float) -> RedisPipeline | Redis | RedisCluster:
+        """A `pipeline` for commands and answers of many megabytes.
+
+        Args:
+            timeout: seconds in which nothing moves. Behind Sentinels and on a cluster a command, and its answer, have
+                twelve times as long.
+        """
+        return self.pipeline(timeout=timeout if self._url.kind == "server" else timeout * _MORE_TIME_FOR_LARGE)
 
     def route(self, *, timeout: float) -> Route:
         """A way to connections whose bytes are read by a protocol of our own.
@@ -168,25 +192,28 @@ class RedisConnections:
             return Cluster(url.nodes, tls=url.tls, **arguments)
         arguments["db"] = url.db
         if url.kind == "sentinel":
-            sentinels = Sentinels(url.nodes, sentinel_kwargs=self._sentinel_arguments(retry=Retry(NoBackoff(), 0)))
+            there = {**self._sentinel_arguments(retry=Retry(NoBackoff(), 0)), "ssl": url.tls}
+            sentinels = Sentinels(url.nodes, sentinel_kwargs=there)
             return redis.Redis.from_pool(SentinelPool(url.service, sentinels, ssl=url.tls, **arguments))
         if url.path:
-            return redis.Redis(unix_socket_path=url.path, **arguments)
+            return redis.Redis.from_pool(
+                SyncDemotionPool(
+                    connection_class=cast("type[redis.Connection]", NotingUnixConnection), path=url.path, **arguments
+                )
+            )
         host, port = url.nodes[0]
-        return redis.Redis(host=host, port=port, ssl=url.tls, **arguments)
+        noting_class = NotingTlsConnection if url.tls else NotingServerConnection
+        return redis.Redis.from_pool(SyncDemotionPool(connection_class=noting_class, host=host, port=port, **arguments))
 
     def _sentinel_pool(
         self, connection_class: type[SentinelManagedConnection], arguments: dict[str, Any]
     ) -> AsyncSentinelPool:
-        sentinels = AsyncSentinels(
-            self._url.nodes, sentinel_kwargs=self._sentinel_arguments(retry=AsyncRetry(NoBackoff(), 0))
-        )
+        arguments_there = self._sentinel_arguments(retry=AsyncRetry(NoBackoff(), 0))
+        sentinels = AsyncSentinels(self._url.nodes, tls=self._url.tls, **arguments_there)
         return AsyncSentinelPool(self._url.service, sentinels, connection_class=connection_class, **arguments)
 
     def _arguments(self, *, timeout: float | None, retry: AsyncRetry | Retry) -> dict[str, Any]:
         arguments: dict[str, Any] = {
-            "username": self._url.username,
-            "password": self._url.password,
             "socket_timeout": timeout,
             "socket_connect_timeout": self._connect_timeout,
             "retry": retry,
@@ -194,6 +221,8 @@ class RedisConnections:
             "max_connections": self.max_connections,
             **self._options,
         }
+        if self._url.username or self._url.password:
+            arguments |= {"username": self._url.username, "password": self._url.password}
         if not self._url.path:
             arguments |= {"socket_keepalive": True, "socket_keepalive_options": _keepalive_options()}
         return arguments
@@ -203,7 +232,7 @@ class RedisConnections:
             **self._arguments(timeout=self._connect_timeout, retry=retry),
             "username": self._url.sentinel_username,
             "password": self._url.sentinel_password,
-            "ssl": self._url.tls,
+            "credential_provider": None,
         }
 
 

@@ -11,8 +11,11 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from kiqstart.infrastructure.redis.demotion import is_demotion
+from kiqstart.infrastructure.redis.forks import tell_of_forks
 from kiqstart.infrastructure.redis.raw_connection import (
     HandedOver,
     RawConnection,
@@ -27,13 +30,21 @@ _LARGE: Final = 16_384
 # a connection is given up only when it was still silent after several further turns.
 _FURTHER_TURNS: Final = 5
 _SECONDS_BETWEEN_TURNS: Final = 0.02
+_CLOSED: Final = "the client is closed"
+_INHERITED: Final = "this connection is the parent's of this process, which was forked while it was in use"
 
 
 class AnswerProtocol(TakenOverProtocol):
-    """Writes commands and matches answers, in order, while the connection lives."""
+    """Writes commands and matches answers, in order, while the connection lives.
 
-    def __init__(self, connection: HandedOver) -> None:
+    Args:
+        on_demoted: is called where the server answers that it is a master no more; the connection then ends.
+    """
+
+    def __init__(self, connection: HandedOver, on_demoted: Callable[[], None]) -> None:
         super().__init__(connection)
+        self._on_demoted = on_demoted
+        self._is_demoted = False
         self._out: list[bytes] = []
         self._waiting: deque[asyncio.Future[object]] = deque()
 
@@ -56,6 +67,10 @@ class AnswerProtocol(TakenOverProtocol):
     def on_reply(self, reply: object) -> None:
         """Hand an answer to the caller whose turn it is."""
         answer = self._waiting.popleft()
+        if isinstance(reply, Exception) and not self._is_demoted and is_demotion(reply):
+            self._is_demoted = True
+            # The same read may bring further answers.
+            self._loop.call_soon(self._leave_demoted, RedisConnectionError(f"the server is no master now: {reply}"))
         if answer.done():
             return
         if isinstance(reply, Exception):
@@ -70,6 +85,11 @@ class AnswerProtocol(TakenOverProtocol):
             if not answer.done():
                 answer.set_exception(error)
 
+    def _leave_demoted(self, error: Exception) -> None:
+        if not self.is_lost:
+            self.abort(error)
+            self._on_demoted()
+
     def _flush(self) -> None:
         commands, self._out = self._out, []
         if commands and not self.is_lost:
@@ -77,15 +97,19 @@ class AnswerProtocol(TakenOverProtocol):
 
 
 class RedisPipeline:
-    """A client with one connection, opened by the first command and anew after it was lost.
+    """A client with one connection, opened by the first command and anew after it was lost or its server demoted.
 
     Nothing is sent twice: a command whose connection is lost fails, and may have been run. A caller that is cancelled
     leaves its command on the way.
 
     Args:
         connect: opens a connection.
-        timeout: seconds without any answer, while one is outstanding, after which the connection is given up.
+        timeout: seconds in which nothing comes and nothing of a large command leaves, while an answer is outstanding,
+            after which the connection is given up.
     """
+
+    # Called when the server turned out to be a master no more, which other connections to it may not notice.
+    on_demoted: Callable[[], None] | None = None
 
     def __init__(self, connect: Callable[[], Awaitable[RawConnection]], *, timeout: float) -> None:
         self._open = connect
@@ -95,6 +119,8 @@ class RedisPipeline:
         self._backlog: list[tuple[bytes, asyncio.Future[object]]] = []
         self._connecting: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
+        self._is_inherited = False
+        tell_of_forks(self)
 
     def execute_command(self, *command: Value) -> "asyncio.Future[object]":
         """Send a command; its answer, or a `RedisError`, is the future's.
@@ -105,10 +131,13 @@ class RedisPipeline:
         packed = pack(*command)
         answer: asyncio.Future[object] = asyncio.get_running_loop().create_future()
         protocol = self._protocol
-        if protocol is None or protocol.is_lost:
+        if self._is_inherited:
+            answer.set_exception(RedisError(_INHERITED))
+        elif protocol is None or protocol.is_lost:
             self._backlog.append((packed, answer))
             if self._connecting is None:
                 self._connecting = asyncio.create_task(self._connect(), name="redis connection")
+                self._connecting.add_done_callback(self._after_connecting)
         else:
             protocol.send(packed, answer)
             if self._timer is None:
@@ -123,14 +152,28 @@ class RedisPipeline:
         """Run a script, and let Redis remember it."""
         return self.execute_command("EVAL", script, numkeys, *keys_and_args)
 
+    def reconnect(self) -> None:
+        """Leave a server that is not the right one any more; what is outstanding becomes an error."""
+        if self._protocol is not None and not self._protocol.is_lost:
+            self._protocol.abort(RedisConnectionError("the server is no master now"))
+
+    def after_fork(self) -> None:
+        """In a child, all that was under way is the parent's: whoever waits for it here gets an error."""
+        self._is_inherited = True
+        if self._timer is not None:
+            self._timer.cancel()
+        error = RedisError(_INHERITED)
+        self._fail_backlog(error)
+        if self._protocol is not None:
+            self._protocol.is_lost = True
+            self._protocol.on_lost(error)
+
     async def aclose(self) -> None:
         """Let the connection go; answers that are outstanding become errors."""
-        error = RedisConnectionError("the client is closed")
+        error = RedisConnectionError(_CLOSED)
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.wait({self._connecting})
-            # It may not have had the time to begin.
-            self._connecting = None
         self._fail_backlog(error)
         if self._timer is not None:
             self._timer.cancel()
@@ -143,7 +186,7 @@ class RedisPipeline:
         try:
             await self._disconnect(nowait=True)
             self._connection = await self._open()
-            protocol = self._protocol = AnswerProtocol(self._connection.hand_over())
+            protocol = self._protocol = AnswerProtocol(self._connection.hand_over(), self._tell_of_demotion)
         except Exception as error:  # noqa: BLE001  # handed to those who wait
             self._fail_backlog(error)
             return
@@ -155,6 +198,16 @@ class RedisPipeline:
                 protocol.send(command, answer)
         if self._timer is None:
             self._set_timer(self._timeout)
+
+    def _after_connecting(self, connecting: asyncio.Task[None]) -> None:
+        # An event loop that ends cancels all that runs in it; this may not even have had the time to begin.
+        if connecting.cancelled():
+            self._connecting = None
+            self._fail_backlog(RedisConnectionError(_CLOSED))
+
+    def _tell_of_demotion(self) -> None:
+        if self.on_demoted is not None:
+            self.on_demoted()
 
     def _fail_backlog(self, error: Exception) -> None:
         backlog, self._backlog = self._backlog, []
@@ -176,6 +229,7 @@ class RedisPipeline:
         if protocol is None or not protocol.is_waiting:
             return
         loop = asyncio.get_running_loop()
+        protocol.notice_progress()
         left = protocol.heard_at + self._timeout - loop.time()
         if left > 0:
             self._set_timer(left)

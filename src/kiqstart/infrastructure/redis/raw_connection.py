@@ -1,14 +1,16 @@
 """Connections whose bytes go straight to a protocol of asyncio, once redis-py has connected and logged in."""
 
 import asyncio
+import fcntl
+import struct
+import termios
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import hiredis
 from redis.asyncio.connection import (
-    AbstractConnection,
     Connection,
     SSLConnection,
     UnixDomainSocketConnection,
@@ -17,10 +19,18 @@ from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSL
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
+from kiqstart.infrastructure.redis.forks import ForkSafeConnection
+
+if TYPE_CHECKING:
+    import socket
+
 Value = str | bytes | int | float
 
+# Bytes from which on a command takes its time to leave on a slow link; smaller ones have left once they are written.
+_SLOW_TO_LEAVE: Final = 65_536
 # hiredis' answer for "not yet": none of Redis' own values.
 _INCOMPLETE: Final = object()
+_C_INT: Final = struct.Struct("i")
 # hiredis' own annotation allows a single value only.
 _pack: Final = cast("Callable[[tuple[Value, ...]], bytes]", hiredis.pack_command)
 
@@ -45,7 +55,7 @@ class HandedOver:
     parse_error: Callable[[str], Exception]
 
 
-class RawConnection(AbstractConnection):
+class RawConnection(ForkSafeConnection):
     """Connects and logs in as redis-py does, then leaves its transport to another protocol."""
 
     def hand_over(self) -> HandedOver:
@@ -89,6 +99,9 @@ class TakenOverProtocol(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self.heard_at = self._loop.time()
         self.is_lost = False
+        self._written = 0
+        # Of these it is no news that they have left.
+        self._known_to_leave = 0
         connection.transport.set_protocol(self)
 
     @abstractmethod
@@ -101,7 +114,17 @@ class TakenOverProtocol(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """Send bytes."""
+        self._written += len(data)
+        if len(data) < _SLOW_TO_LEAVE:
+            self._known_to_leave += len(data)
         self._transport.write(data)
+
+    def notice_progress(self) -> None:
+        """Take it for a sign of life where a part of something large has left since this was last called."""
+        left = self._written - self._transport.get_write_buffer_size() - _bytes_on_their_way(self._transport)
+        if left > self._known_to_leave:
+            self._known_to_leave = left
+            self.heard_at = self._loop.time()
 
     def abort(self, error: Exception) -> None:
         """Give the connection up."""
@@ -128,3 +151,14 @@ class TakenOverProtocol(asyncio.Protocol):
         if not self.is_lost:
             self.is_lost = True
             self.on_lost(error)
+
+
+def _bytes_on_their_way(transport: asyncio.BaseTransport) -> int:
+    """What the system has taken, and the other end has not acknowledged: megabytes, where a link is slow."""
+    held: socket.socket | None = transport.get_extra_info("socket")
+    try:
+        answer = fcntl.ioctl(-1 if held is None else held.fileno(), termios.TIOCOUTQ, bytes(_C_INT.size))
+    except (OSError, ValueError):
+        return 0
+    number: int = _C_INT.unpack(answer)[0]
+    return number

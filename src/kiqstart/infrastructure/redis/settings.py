@@ -34,6 +34,11 @@ class RedisSettings(BaseSettings):
         return value
 
     @property
+    def address(self) -> str:
+        """Where it is, for messages: no user, no password."""
+        return IN_MEMORY_URL if self.is_in_memory else RedisConnections(self.redis_url.get_secret_value()).address
+
+    @property
     def is_in_memory(self) -> bool:
         """Whether tasks run in the sending process, without Redis."""
         return self.redis_url.get_secret_value() == IN_MEMORY_URL

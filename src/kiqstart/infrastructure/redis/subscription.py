@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from logging import getLogger
 from typing import Final, Protocol, cast
 
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from kiqstart.infrastructure.redis.forks import tell_of_forks
 from kiqstart.infrastructure.redis.raw_connection import HandedOver, RawConnection, TakenOverProtocol, pack
 from kiqstart.infrastructure.redis.routes import Route
 
@@ -83,9 +85,11 @@ class Subscription:
         self._timer: asyncio.TimerHandle | None = None
         self._is_asked = False
         self._is_refused = False
+        self._is_complained_of = False
         self._is_closed = False
         self._tries = 0
         self._connected_at = 0.0
+        tell_of_forks(self)
 
     @property
     def is_refused(self) -> bool:
@@ -102,6 +106,10 @@ class Subscription:
         self._leaving.discard(channel)
         if self._protocol is None:
             self._connect_soon(channel)
+            return
+        if self._is_refused:
+            # Until the next connection, Redis would refuse this one too.
+            asyncio.get_running_loop().call_soon(self.listener.on_listening, channel)
             return
         self._joining.append(channel)
         if len(self._joining) == 1:
@@ -135,13 +143,28 @@ class Subscription:
 
     def on_refused(self, error: Exception) -> None:
         """Redis lets nobody listen: whoever waits has to look."""
+        if not self._is_complained_of:
+            logger.warning("Redis refuses SUBSCRIBE, so that messages are looked for once a second: %s", error)
+        self._is_complained_of = True
         if self._is_refused:
             # Those that are waiting know; otherwise each new one would make all of them look.
             return
-        logger.warning("Redis refuses SUBSCRIBE, so that messages are looked for once a second: %s", error)
         self._is_refused = True
         for channel in self._wanted - self._heard:
             self.listener.on_listening(channel)
+
+    def reconnect(self) -> None:
+        """Leave a server that is not the right one any more."""
+        if self._protocol is not None:
+            self._protocol.abort(RedisConnectionError("the server is no master now"))
+
+    def after_fork(self) -> None:
+        """In a child, nobody listens by way of what is the parent's."""
+        self._is_closed = True
+        self._wanted.clear()
+        self._protocol = None
+        if self._timer is not None:
+            self._timer.cancel()
 
     async def aclose(self) -> None:
         """Let the connection go."""
@@ -173,6 +196,7 @@ class Subscription:
         finally:
             self._connecting = None
         self._connected_at = asyncio.get_running_loop().time()
+        self._is_refused = False
         self._joining = list(self._wanted)
         self._leaving.clear()
         self._join_all()

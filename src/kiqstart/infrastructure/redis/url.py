@@ -1,12 +1,13 @@
 """What a Redis URL says: one server, the servers behind Sentinels, or a cluster."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from kiqstart.infrastructure.redis.options import checked_option, is_tls_option, known_options, why_not
 
 FORMS: Final = (
     "redis://[user:password@]host:6379/0, rediss:// for TLS, unix:///path/to/socket, "
@@ -19,6 +20,10 @@ Kind = Literal["server", "sentinel", "cluster"]
 
 class InvalidRedisUrlError(ValueError):
     """A text that is no URL of a Redis. The message continues the name of a setting and never repeats the text."""
+
+
+class InvalidRedisOptionError(ValueError):
+    """A keyword argument that no connection to Redis takes here. The message says it all, in one line."""
 
 
 class Node(NamedTuple):
@@ -93,24 +98,47 @@ def parse_redis_url(url: str) -> RedisUrl:
         password=unquote(password) or query.pop("password", None),
         sentinel_username=query.pop("sentinel_username", None),
         sentinel_password=query.pop("sentinel_password", None),
-        options=MappingProxyType({name: _option(name, value) for name, value in query.items()}),
+        options=MappingProxyType({name: _option(name, value, tls=tls) for name, value in query.items()}),
     )
 
 
+def check_keywords(options: Mapping[str, object], url: RedisUrl) -> dict[str, object]:
+    """The arguments of redis-py's connections that are not part of a URL.
+
+    Raises:
+        InvalidRedisOptionError: one is not known, or does not fit its name or the URL.
+    """
+    known = [*known_options(tls=url.tls), *_KEYWORDS]
+    for name in options:
+        if is_tls_option(name) and not url.tls:
+            raise InvalidRedisOptionError(f"the argument {name} is for TLS: write {_WITH_TLS[url.kind]}:// in the URL")
+        if name not in known:
+            why = why_not(name) or f"it is none of {', '.join(known)}"
+            raise InvalidRedisOptionError(f"the connections to Redis take no argument {name}: {why}")
+    if options.get("credential_provider") is not None and (url.username or url.password):
+        raise InvalidRedisOptionError("the argument credential_provider and a user or password in the URL: choose one")
+    try:
+        return {
+            name: value if name in _KEYWORDS else checked_option(name, value, tls=url.tls)
+            for name, value in options.items()
+        }
+    except ValueError as error:
+        raise InvalidRedisOptionError(f"{', '.join(options)}: {error}") from None
+
+
 def _query(parts: SplitResult, *, kind: Kind, tls: bool) -> dict[str, str]:
-    known = {"db", "username", "password", "client_name"}
+    known = {"db", "username", "password", *known_options(tls=tls)}
     if kind == "sentinel":
         known |= {"sentinel_username", "sentinel_password"}
     query = dict(parse_qsl(parts.query, keep_blank_values=True))
     for name in query:
-        if name.startswith("ssl_") and not tls:
+        if is_tls_option(name) and not tls:
             raise InvalidRedisUrlError(f"has the option {name}, which is for TLS: write {_WITH_TLS[kind]}://")
-        if name not in known and name not in _TLS_OPTIONS:
-            # The name is not repeated: behind an unescaped '?' it may be the rest of a password.
+        if name not in known:
+            # Only a name of redis-py's is repeated: behind an unescaped '?' it may be the rest of a password.
+            which = f"the option {name}, which is not for you to set: {why}" if (why := why_not(name)) else _UNKNOWN
             raise InvalidRedisUrlError(
-                f"has an option that is not known here; known are {', '.join(sorted(known))}"
-                + (f", {', '.join(_TLS_OPTIONS)}" if tls else "")
-                + " (a '?' in a password is written as %3F; timeouts and retries are kiqstart's own)"
+                f"has {which}; known are {', '.join(sorted(known))} (a '?' in a password is written as %3F)"
             )
     return query
 
@@ -143,26 +171,11 @@ def _path(parts: SplitResult, query: dict[str, str], *, kind: Kind) -> tuple[str
     return service, int(number)
 
 
-def _option(name: str, value: str) -> object:
+def _option(name: str, value: str, *, tls: bool) -> object:
     try:
-        return _TLS_OPTIONS.get(name, str)(value)
+        return checked_option(name, value, tls=tls)
     except ValueError as error:
         raise InvalidRedisUrlError(f"has a value that does not fit its option {name}: {error}") from None
-
-
-def _file(value: str) -> str:
-    if not Path(value).is_file():
-        raise ValueError(f"there is no file {value}")
-    return value
-
-
-def _one_of(choices: Mapping[str, object]) -> Callable[[str], object]:
-    def choose(value: str) -> object:
-        if value.lower() not in choices:
-            raise ValueError(f"write {' or '.join(choices)}")
-        return choices[value.lower()]
-
-    return choose
 
 
 _KINDS: Final[dict[str, tuple[Kind, bool, int]]] = {
@@ -175,15 +188,9 @@ _KINDS: Final[dict[str, tuple[Kind, bool, int]]] = {
     "clusters": ("cluster", True, 6379),
 }
 _WITH_TLS: Final[dict[Kind, str]] = {"server": "rediss", "sentinel": "sentinels", "cluster": "clusters"}
-_YES_OR_NO: Final = {"true": True, "false": False, "yes": True, "no": False, "1": True, "0": False}
-# Those that redis-py's clients for a server, for Sentinels and for a cluster have in common.
-_TLS_OPTIONS: Final[dict[str, Callable[[str], object]]] = {
-    "ssl_ca_certs": _file,
-    "ssl_certfile": _file,
-    "ssl_keyfile": _file,
-    "ssl_cert_reqs": _one_of({"required": "required", "optional": "optional", "none": "none"}),
-    "ssl_check_hostname": _one_of(_YES_OR_NO),
-}
+# Objects and secrets, which are no part of a URL or have a place of their own there.
+_KEYWORDS: Final = ("username", "password", "credential_provider", "driver_info")
+_UNKNOWN: Final = "an option that is not known here"
 _LAST_PORT: Final = 65535
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s:/?#\[\]@]*))(?::(?P<port>\d{1,5}))?")
 _UNESCAPED: Final = "has {}; in a password, write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F and % as %25"

@@ -1,36 +1,66 @@
 """The arguments that a task takes, checked where it is sent and again where it runs."""
 
 import inspect
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any, Final, cast, get_args, get_origin
 
+import typing_extensions
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from taskiq import TaskiqMessage, TaskiqMiddleware
-from taskiq_dependencies.dependency import Dependency
 
-from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, UnsupportedTaskError
+from kiqstart.infrastructure.taskiq.injection import Injection
+from kiqstart.infrastructure.taskiq.json_types import json_problem
+from kiqstart.infrastructure.taskiq.signatures import read_signature
+
+_ATTRIBUTE: Final = "_kiqstart_arguments"
+_UNPACK: Final = (typing.Unpack, typing_extensions.Unpack)
+_NO_RESULT: Final = (None, typing.NoReturn, typing.Never, typing_extensions.Never)
 
 
 class TaskArguments:
     """Names, types and defaults of what a caller may pass, read once from a task's signature.
 
     Parameters that the worker fills in (`TaskiqDepends`) are not among them. Values are checked by pydantic in its lax
-    mode, as taskiq itself does: a UUID or a datetime arrives as JSON text and reaches the task as its type.
+    mode, as taskiq itself does: a UUID or a datetime arrives as JSON text and reaches the task as its type. Fields of
+    models are taken by their names, by which they are sent, and by their aliases.
 
     Raises:
-        TypeError: where a parameter's type is one that pydantic cannot check.
+        UnsupportedTaskError: a parameter's type is not known at run time, or is one that pydantic cannot check.
     """
 
     def __init__(self, function: Callable[..., object]) -> None:
-        hints = get_type_hints(function, include_extras=True)
-        signature = inspect.signature(function)
-        injected = {name: hints[name] for name, p in signature.parameters.items() if _is_injected(p, hints.get(name))}
-        taken = [parameter for name, parameter in signature.parameters.items() if name not in injected]
-        self.injected = injected
-        self.signature = signature.replace(parameters=taken)
-        self.return_type = hints.get("return")
-        self._adapters = {parameter.name: _adapter(parameter, hints) for parameter in taken}
+        read = read_signature(function)
+        self.injection = Injection(read)
+        taken = self.injection.passed
+        self.signature = read.signature.replace(parameters=list(taken.values()))
+        self.hints = {name: _hint(one, read.hints.get(name, Any)) for name, one in taken.items()}
+        self.return_type = read.return_type
+        self.adapters = {name: _adapter(f"parameter {name}: its type", hint) for name, hint in self.hints.items()}
+        # Half the time of a validation is TypeAdapter's own.
+        self._validators = {name: adapter.validator for name, adapter in self.adapters.items()}
+        self._options = {
+            name: _keys(self.hints[name])
+            for name, one in taken.items()
+            if one.kind is one.VAR_KEYWORD and _is_unpacked(read.hints.get(name))
+        }
+
+    def check_json(self) -> None:
+        """Check that arguments and result arrive as they are sent.
+
+        Raises:
+            UnsupportedTaskError: with the parameter and its type.
+        """
+        for name, one in self.signature.parameters.items():
+            if one.name == "self" and one.annotation is one.empty:
+                raise UnsupportedTaskError("it takes self: register the method of an instance, such as self.build")
+            _check_json(f"parameter {name}: its type", self.hints[name], self.adapters[name])
+        self.injection.check()
+        if self.return_type not in _NO_RESULT:
+            what = "its return type"
+            _check_json(what, self.return_type, _adapter(what, self.return_type))
 
     def validate(
         self, task_name: str, args: Sequence[object], kwargs: Mapping[str, object]
@@ -40,27 +70,55 @@ class TaskArguments:
         Raises:
             InvalidTaskArgumentsError: naming the argument that is missing, unknown or of the wrong value.
         """
+        bound = self.bind(task_name, args, kwargs)
+        for name, value in bound.arguments.items():
+            bound.arguments[name] = self.validate_one(task_name, name, value)
+        return self.injection.by_name(bound) if self.injection.moves_positions else (bound.args, bound.kwargs)
+
+    def bind(self, task_name: str, args: Sequence[object], kwargs: Mapping[str, object]) -> inspect.BoundArguments:
+        """Give each argument its parameter's name, as they are.
+
+        Raises:
+            InvalidTaskArgumentsError: one is missing or unknown.
+        """
         try:
             bound = self.signature.bind(*args, **kwargs)
         except TypeError as error:
             raise InvalidTaskArgumentsError(task_name, f"{error}; it takes {self.signature}") from None
-        for name, value in bound.arguments.items():
-            bound.arguments[name] = self._validate_one(task_name, name, value)
-        return bound.args, bound.kwargs
+        for name, known in self._options.items():
+            if unknown := sorted(set(bound.arguments.get(name, ())) - known):
+                raise InvalidTaskArgumentsError(
+                    task_name, f"got an unexpected keyword argument {unknown[0]!r}; it takes {', '.join(sorted(known))}"
+                )
+        return bound
 
-    def _validate_one(self, task_name: str, name: str, value: object) -> object:
+    def validate_one(self, task_name: str, name: str, value: object) -> object:
+        """Return one parameter's value in its declared type.
+
+        Raises:
+            InvalidTaskArgumentsError: it is of the wrong value.
+        """
         try:
-            return self._adapters[name].validate_python(value)
+            return self._validators[name].validate_python(value, by_alias=True, by_name=True)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             where = ".".join((name, *(str(part) for part in first["loc"])))
             raise InvalidTaskArgumentsError(task_name, f"argument {where}: {first['msg']}") from None
 
 
-@cache
 def task_arguments(function: Callable[..., object]) -> TaskArguments:
-    """The arguments of a task's function, or of the one that it wraps; the signature is read once."""
-    return TaskArguments(inspect.unwrap(function))
+    """The arguments of a task's function; the signature is read once.
+
+    Raises:
+        UnsupportedTaskError: of a function that was not registered with `register_task`: it cannot be a task.
+    """
+    attached = getattr(function, _ATTRIBUTE, None)
+    return attached if isinstance(attached, TaskArguments) else _read(function)
+
+
+def attach_arguments(function: Callable[..., object], arguments: TaskArguments) -> None:
+    """Let `task_arguments` find the arguments of a function that stands before a task."""
+    setattr(function, _ATTRIBUTE, arguments)
 
 
 class ArgumentsMiddleware(TaskiqMiddleware):
@@ -78,18 +136,43 @@ class ArgumentsMiddleware(TaskiqMiddleware):
         return message
 
 
-def _is_injected(parameter: inspect.Parameter, hint: object) -> bool:
-    metadata = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
-    return any(isinstance(item, Dependency) for item in (parameter.default, *metadata))
+@cache
+def _read(function: Callable[..., object]) -> TaskArguments:
+    return TaskArguments(function)
 
 
-def _adapter(parameter: inspect.Parameter, hints: Mapping[str, Any]) -> TypeAdapter[Any]:
-    hint: Any = hints.get(parameter.name, Any)
-    if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-        hint = tuple.__class_getitem__((hint, ...))
-    elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
-        hint = dict.__class_getitem__((str, hint))
+def _is_unpacked(hint: object) -> bool:
+    return get_origin(hint) in _UNPACK
+
+
+def _hint(parameter: inspect.Parameter, hint: Any) -> Any:  # noqa: ANN401  # types of any kind
+    if parameter.kind is parameter.VAR_POSITIONAL:
+        if getattr(hint, "__unpacked__", False):
+            return tuple.__class_getitem__(get_args(hint))
+        return get_args(hint)[0] if _is_unpacked(hint) else tuple.__class_getitem__((hint, ...))
+    if parameter.kind is parameter.VAR_KEYWORD:
+        return get_args(hint)[0] if _is_unpacked(hint) else dict.__class_getitem__((str, hint))
+    return hint
+
+
+def _keys(options: Any) -> frozenset[str]:  # noqa: ANN401  # a TypedDict, which has no type of its own
+    return cast("frozenset[str]", options.__required_keys__ | options.__optional_keys__)
+
+
+def _adapter(what: str, hint: Any) -> TypeAdapter[Any]:  # noqa: ANN401  # a type of any kind
     try:
         return TypeAdapter(hint)
-    except PydanticSchemaGenerationError as error:
-        raise TypeError(f"parameter {parameter.name}: its type {hint} cannot be checked or sent as JSON") from error
+    except PydanticSchemaGenerationError:
+        raise UnsupportedTaskError(f"{what} {_shown(hint)} cannot be checked or sent as JSON") from None
+    except Exception as error:  # noqa: BLE001  # pydantic lets through what a type's own hooks raise
+        reason = str(error).partition("\n")[0]
+        raise UnsupportedTaskError(f"{what} {_shown(hint)} cannot be checked: {reason}") from None
+
+
+def _check_json(what: str, hint: object, adapter: TypeAdapter[Any]) -> None:
+    if problem := json_problem(adapter):
+        raise UnsupportedTaskError(f"{what} {_shown(hint)} cannot travel as JSON: {problem}")
+
+
+def _shown(hint: object) -> str:
+    return hint.__qualname__ if isinstance(hint, type) and not get_args(hint) else str(hint)

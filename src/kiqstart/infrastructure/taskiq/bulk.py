@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Generic, ParamSpec, Protocol, runtime_checkable
+from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.exceptions import SendTaskError
@@ -13,8 +13,10 @@ from taskiq.exceptions import SendTaskError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, MessageTemplate, Outgoing
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, hooks_of
 from kiqstart.infrastructure.taskiq.sent_task import SentTask
+from kiqstart.infrastructure.taskiq.written import written
 
 P = ParamSpec("P")
+_Message = TypeVar("_Message", bound=Outgoing)
 
 # A step of Redis that takes about a millisecond.
 _MOST_AT_ONCE: Final = 500
@@ -68,6 +70,7 @@ class BulkSending:
 
     Args:
         broker: where they go.
+        task_name: whose calls they are.
         prepare: makes a message of a call's arguments.
         prepare_argument: what it makes of one of them.
         return_type: of the task; results are parsed to it.
@@ -77,11 +80,13 @@ class BulkSending:
         self,
         broker: AsyncBroker,
         *,
+        task_name: str,
         prepare: Callable[..., TaskiqMessage],
         prepare_argument: Callable[[object], object],
         return_type: type[Any] | None,
     ) -> None:
         self._broker = broker
+        self._task_name = task_name
         self._prepare = prepare
         self._prepare_argument = prepare_argument
         self._return_type = return_type
@@ -140,19 +145,24 @@ class BulkSending:
         if self._template is not None:
             args = [self._prepare_argument(value) for value in call.args]
             kwargs = {name: self._prepare_argument(value) for name, value in call.kwargs.items()}
-            return self._template.message(self._broker.id_generator(), args, kwargs)
+            template, task_id = self._template, self._broker.id_generator()
+            return self._written(call, lambda: template.message(task_id, args, kwargs))
         message = self._prepare(*call.args, **call.kwargs)
         formatter = self._broker.formatter
         if not self._is_watched and isinstance(formatter, JsonFormatter):
             self._template = formatter.template(message)
         if not self._is_told:
-            return formatter.dumps(await before_send(self._broker, message))
+            message = await before_send(self._broker, message)
+            return self._written(call, lambda: formatter.dumps(message))
         # A middleware may leave something in the context until it is told, as tracing does with its span.
         context = copy_context()
         message = await asyncio.create_task(before_send(self._broker, message), context=context)
-        outgoing = formatter.dumps(message)
+        outgoing = self._written(call, lambda: formatter.dumps(message))
         step.seen.append((message, context))
         return outgoing
+
+    def _written(self, call: Call[...], write: Callable[[], _Message]) -> _Message:
+        return written(self._task_name, call.args, call.kwargs, write)
 
     async def _send(self, step: _Step) -> bool:
         """Send a step's messages; False where something failed, with the failure noted."""

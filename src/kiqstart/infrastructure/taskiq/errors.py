@@ -1,16 +1,22 @@
 """What can be wrong with tasks, before and while they run."""
 
 import inspect
-from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 from taskiq import NoResultError
 
 from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.taskiq.call_chain import innermost
 
 
 class WiringError(OperatorError):
     """Tasks, registry, controllers and schedules do not fit together; no process starts like that."""
+
+
+class UnsupportedTaskError(TypeError):
+    """What was to be a task cannot be one, or takes or returns what cannot be sent."""
 
 
 class InvalidTaskArgumentsError(ValueError):
@@ -35,9 +41,25 @@ class TaskInterruptedError(NoResultError):
     reason: str
 
 
-def source_file(member: type | Callable[..., object]) -> str:
-    """The file that defines a class or function, relative to the working directory where it lies below it."""
-    return shown_path(inspect.getsourcefile(member) or member.__module__)
+class ProcessLostError(Exception):
+    """The process of the pool in which a task ran has died with it, as often as is allowed."""
+
+    def __str__(self) -> str:
+        return "the process of the pool that ran the task has died"
+
+
+def source_file(member: object) -> str:
+    """The file that defines a class or a callable, relative to the working directory where it lies below it.
+
+    Of a partial, a decorated function or a callable object it is the file of what that calls; of anything without a
+    file, its module.
+    """
+    function = innermost(member)
+    for candidate in (function, member, type(member)):
+        with suppress(TypeError):
+            if path := inspect.getsourcefile(cast("type", candidate)):
+                return shown_path(path)
+    return str(getattr(function, "__module__", None) or type(member).__module__)
 
 
 def shown_path(path: str) -> str:

@@ -1,9 +1,11 @@
 """Messages as JSON, written and read in one pass."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from functools import lru_cache
+from typing import Any, Final, Literal, Protocol, cast
 
+import pydantic
 import pydantic_core
 from taskiq import BrokerMessage, TaskiqMessage
 from taskiq.abc.serializer import TaskiqSerializer
@@ -13,13 +15,39 @@ from taskiq.serializers import JSONSerializer, ORJSONSerializer
 _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
 
 
-def to_json(value: object) -> bytes:
+def to_json(value: object, *, inf_nan_mode: Literal["null", "constants"] = "null") -> bytes:
     """JSON of what pydantic can turn into it; models by the names of their fields, as taskiq writes them.
+
+    Args:
+        value: what is written.
+        inf_nan_mode: whether NaN and infinite numbers become null, or constants that JSON has not.
 
     Raises:
         PydanticSerializationError: a value that is no JSON, or text that is no UTF-8.
     """
-    return pydantic_core.to_json(value, inf_nan_mode="null", by_alias=False)
+    return pydantic_core.to_json(value, inf_nan_mode=inf_nan_mode, by_alias=False, fallback=_by_its_own_rules)
+
+
+def as_json(value: object) -> object:
+    """What a value is once it has been sent as JSON and read.
+
+    Raises:
+        PydanticSerializationError: a value that is no JSON.
+    """
+    return pydantic_core.to_jsonable_python(value, inf_nan_mode="constants", by_alias=False, fallback=_by_its_own_rules)
+
+
+def _by_its_own_rules(value: object) -> object:
+    """A value of a type that pydantic writes where it is declared, such as a ZoneInfo."""
+    try:
+        return _adapter(cast("Hashable", type(value))).dump_python(value, mode="json", by_alias=False)
+    except (pydantic.PydanticUserError, TypeError):
+        raise pydantic_core.PydanticSerializationError(f"Unable to serialize unknown type: {type(value)}") from None
+
+
+@lru_cache
+def _adapter(cls: Any) -> pydantic.TypeAdapter[Any]:  # noqa: ANN401  # a class
+    return pydantic.TypeAdapter(cls)
 
 
 class Outgoing(Protocol):
@@ -78,7 +106,7 @@ class MessageTemplate:
         """
         own = {"task_id": task_id, "args": list(args), "kwargs": kwargs}
         try:
-            data = self._same + to_json(own)[1:]
+            data = self._same + to_json(own, inf_nan_mode="constants")[1:]
         except ValueError:
             return self._long_way(self._first.model_copy(update=own))
         return OutgoingJson(task_id, self._first.task_name, data, self._first.labels)
@@ -105,7 +133,8 @@ class JsonFormatter(ProxyFormatter):
             "kwargs": message.kwargs,
         }
         try:
-            data = to_json(fields)
+            # What came with a NaN, from a sender that lets it through, is sent again as it came.
+            data = to_json(fields, inf_nan_mode="constants")
         except ValueError:
             return super().dumps(message)
         return BrokerMessage(task_id=message.task_id, task_name=message.task_name, message=data, labels=message.labels)

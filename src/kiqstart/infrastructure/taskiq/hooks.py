@@ -2,9 +2,12 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
+from logging import getLogger
 from typing import Any, Final
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+
+logger = getLogger(__name__)
 
 Sent = Callable[[TaskiqMessage], TaskiqMessage | Awaitable[TaskiqMessage]]
 Seen = Callable[[TaskiqMessage], Awaitable[None] | None]
@@ -57,6 +60,35 @@ async def changed(hooks: Sequence[Sent], message: TaskiqMessage) -> TaskiqMessag
     return message
 
 
+async def admitted(hooks: Sequence[Sent], message: TaskiqMessage) -> tuple[TaskiqMessage, BaseException | None]:
+    """Let hooks see, and change, a message that is to be run; gives it, and what one of them has raised."""
+    for hook in hooks:
+        try:
+            returned = hook(message)
+            if returned is not message:
+                message = _checked(hook, await returned if isawaitable(returned) else returned)
+        except BaseException as error:  # noqa: BLE001  # it is the task's error
+            return message, error
+    return message, None
+
+
+async def notified(hooks: Sequence[Callable[..., object]], message: TaskiqMessage, *details: object) -> list[Exception]:
+    """Tell hooks of a run that is over. What they raise is logged and given, and keeps none from being told."""
+    errors: list[Exception] = []
+    for hook in hooks:
+        try:
+            await finished(hook(message, *details))
+        except BaseException as error:  # a task's outcome does not depend on who is told of it
+            place = getattr(hook, "__qualname__", repr(hook))
+            logger.exception(
+                "Task %s with id %s has run, then %s of a middleware failed",
+                *(message.task_name, message.task_id, place),
+            )
+            if isinstance(error, Exception):
+                errors.append(error)
+    return errors
+
+
 async def finished(returned: object) -> None:
     """Wait for a hook that is async."""
     if returned is not None and isawaitable(returned):
@@ -72,3 +104,9 @@ async def after_send(broker: AsyncBroker, message: TaskiqMessage) -> None:
     """Tell the middlewares that a message was sent."""
     for hook in hooks_of(broker).post_send:
         await finished(hook(message))
+
+
+def _checked(hook: Sent, message: object) -> TaskiqMessage:
+    if not isinstance(message, TaskiqMessage):
+        raise TypeError(f"{getattr(hook, '__qualname__', hook)} has to return a message, not {message!r:.50}")
+    return message

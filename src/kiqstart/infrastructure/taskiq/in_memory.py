@@ -7,6 +7,7 @@ from typing import cast
 
 from taskiq import BrokerMessage, InMemoryBroker
 
+from kiqstart.infrastructure.taskiq.formatting import JsonFormatter
 from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, DUE_LABEL
 from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
 from kiqstart.infrastructure.taskiq.task import Task
@@ -25,6 +26,7 @@ class DelayingInMemoryBroker(InMemoryBroker):
     def __init__(self, *, max_stored_results: int = 100, await_inplace: bool = False) -> None:
         super().__init__(max_stored_results=max_stored_results, await_inplace=await_inplace)
         self.decorator_class = Task
+        self.formatter = JsonFormatter(self)
         self._waiting: set[asyncio.Task[None]] = set()
 
     async def kick(self, message: BrokerMessage) -> None:

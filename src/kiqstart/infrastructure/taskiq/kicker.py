@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from contextvars import ContextVar
 from datetime import datetime
+from time import time as now
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
 from taskiq import AsyncBroker, BrokerMessage
@@ -11,8 +12,9 @@ from taskiq.kicker import AsyncKicker
 
 from kiqstart.infrastructure.taskiq.bulk import BulkSending, Call
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send
-from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, DUE_LABEL
+from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS
 from kiqstart.infrastructure.taskiq.sent_task import SentTask
+from kiqstart.infrastructure.taskiq.written import written
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -45,19 +47,29 @@ class Kicker(AsyncKicker[P, R]):
         return self
 
     def after(self, seconds: float) -> "Kicker[P, R]":
-        """Let it be due in so many seconds; until then it waits in Redis."""
-        self.labels[DELAY_LABEL] = float(seconds)
+        """Let it be due in a number of seconds; until then it waits in Redis. Zero or less is now.
+
+        Raises:
+            ValueError: it is no number, or more than ten years.
+        """
+        delay = float(seconds)
+        if not delay <= MAX_DELAY_SECONDS:
+            raise ValueError(f"after({seconds}): a task can be due in at most 3650 days ({MAX_DELAY_SECONDS:.0f} s)")
+        self.labels[DELAY_LABEL] = max(delay, 0.0)
         return self
 
     def at(self, time: datetime) -> "Kicker[P, R]":
-        """Let it be due at a time; Redis' clock says when that is.
+        """Let it be due at a time; Redis' clock says when that is. A time that has passed is now.
 
         Raises:
-            ValueError: the time has no time zone.
+            ValueError: the time has no time zone, or is more than ten years ahead.
         """
-        if time.tzinfo is None:
+        if time.utcoffset() is None:
             raise ValueError(f"{time} has no time zone: write datetime(…, tzinfo=UTC)")
-        self.labels[DUE_LABEL] = time.timestamp()
+        due = time.timestamp()
+        if due - now() > MAX_DELAY_SECONDS:
+            raise ValueError(f"at({time}): a task can be due in at most 3650 days")
+        self.labels[DUE_LABEL] = max(due, 0.0)
         return self
 
     @overload
@@ -80,12 +92,12 @@ class Kicker(AsyncKicker[P, R]):
 
         Raises:
             SendTaskError: it could not be sent; `SendFailedError` where the broker says why.
-            InvalidTaskArgumentsError: it does not take these arguments; nothing was sent.
+            InvalidTaskArgumentsError: it does not take these arguments, or they are no JSON; nothing was sent.
         """
         broker = self.broker
         message = await before_send(broker, self._prepare_message(*args, **kwargs))
         held_by.set(None)
-        await _kick(broker, broker.formatter.dumps(message))
+        await _kick(broker, written(self.task_name, args, kwargs, lambda: broker.formatter.dumps(message)))
         await after_send(broker, message)
         return SentTask[Any](held_by.get() or message.task_id, broker.result_backend, self.return_type)
 
@@ -118,6 +130,7 @@ class Kicker(AsyncKicker[P, R]):
             raise ValueError("kiq_many sends several tasks: they cannot share a task id")
         sending = BulkSending(
             self.broker,
+            task_name=self.task_name,
             prepare=self._prepare_message,
             prepare_argument=self._prepare_arg,
             return_type=self.return_type,

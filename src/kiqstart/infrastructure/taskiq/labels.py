@@ -6,13 +6,13 @@ from typing import Final
 # Seconds from now, as other taskiq brokers have it; and seconds since the Unix epoch.
 DELAY_LABEL: Final = "delay"
 DUE_LABEL: Final = "due"
+# How far ahead a task may be due: ten years. What is later is a mistake in a unit.
+MAX_DELAY_SECONDS: Final = 3650 * 24 * 3600.0
 # A key of which one task waits or runs at a time; '' for none.
 UNIQUE_LABEL: Final = "unique"
 QUEUE_LABEL: Final = "queue_name"
-# A century: what is due later is a slip, and a number that no clock can hold would harm the tasks beside it.
-MAX_DELAY_SECONDS: Final = 36_525 * 24 * 3600.0
 
 
 def bounded_delay(seconds: float) -> float:
-    """A delay that every clock can hold: from 0 to a century, 0 for what is no number."""
+    """A delay that every clock can hold: from 0 to ten years, 0 for what is no number."""
     return min(max(seconds, 0.0), MAX_DELAY_SECONDS) if not math.isnan(seconds) else 0.0

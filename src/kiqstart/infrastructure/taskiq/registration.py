@@ -1,17 +1,20 @@
 """Registering a controller's method as a task."""
 
 import functools
+import math
+import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, ParamSpec, TypeVar, cast
 
 from taskiq import AsyncBroker
 from taskiq.acks import AcknowledgeType
 
-from kiqstart.infrastructure.taskiq.arguments import task_arguments
-from kiqstart.infrastructure.taskiq.errors import WiringError, source_file
-from kiqstart.infrastructure.taskiq.labels import QUEUE_LABEL
+from kiqstart.infrastructure.taskiq.arguments import TaskArguments, attach_arguments
+from kiqstart.infrastructure.taskiq.errors import UnsupportedTaskError, WiringError, source_file
+from kiqstart.infrastructure.taskiq.labels import MAX_DELAY_SECONDS, QUEUE_LABEL
+from kiqstart.infrastructure.taskiq.signatures import check_callable
 from kiqstart.infrastructure.taskiq.task import Task
-from kiqstart.infrastructure.taskiq.uniqueness import UNIQUE_TEMPLATE_LABEL, check_template
+from kiqstart.infrastructure.taskiq.unique_keys import UNIQUE_TEMPLATE_LABEL, KeyTemplate
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,11 +57,12 @@ def register_task(
         acks_late: True acknowledges when the result is stored (a crash runs the task again), False before it runs.
         timeout: seconds after which a run is cancelled and counts as failed; None for no limit.
         unique: of the calls that have this key, one waits or runs at a time; another one is not sent, and its caller
-            gets the task that is there. Arguments stand in braces: `"report:{user_id}"`.
+            gets the task that is there. Arguments stand in braces: `"report:{user_id}"`; see `KeyTemplate`.
         labels: further taskiq labels.
 
     Raises:
-        WiringError: a name that is taken, an option out of its range, or a parameter type that cannot travel as JSON.
+        WiringError: a name that is taken, an option out of its range, a method that is not async or not bound, or a
+            type of a parameter or of the result that does not arrive as it was sent.
     """
     where = f"{source_file(method)}: task {str(name)!r}"
     _check_numbers(where, max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout)
@@ -68,11 +72,12 @@ def register_task(
         raise WiringError(
             f"{where}: unique needs acks_late=True, since the key is held until the message is acknowledged"
         )
-    function = _plain_function(method, str(name), where)
+    arguments = _arguments(where, method)
+    if unique is not None:
+        _check_template(where, unique, arguments)
+    function = _plain_function(method, str(name), arguments)
     optional = {"timeout": timeout, QUEUE_LABEL: queue, UNIQUE_TEMPLATE_LABEL: unique}
     labels |= {label: value for label, value in optional.items() if value is not None}
-    if unique is not None:
-        check_template(where, unique, method)
     if max_retries:
         labels |= {"retry_backoff": retry_backoff, "retry_max_delay": retry_max_delay, "retry_jitter": retry_jitter}
     task = broker.register_task(
@@ -96,30 +101,57 @@ def _check_numbers(
     retry_jitter: float,
     timeout: float | None,
 ) -> None:
+    # Not every caller's types are checked.
+    numbers: list[object] = [max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout or 0]
+    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+        raise WiringError(f"{where}: retries, delays and timeout must be finite numbers")
     if max_retries < 0 or retry_delay < 0 or (timeout is not None and timeout <= 0):
         raise WiringError(f"{where}: max_retries and retry_delay must not be negative, timeout must be above 0")
     if retry_backoff < 1 or retry_max_delay <= 0 or not 0 <= retry_jitter <= 1:
         raise WiringError(f"{where}: retry_backoff is at least 1, retry_max_delay above 0, retry_jitter from 0 to 1")
+    if max(retry_delay, retry_max_delay) > MAX_DELAY_SECONDS:
+        raise WiringError(f"{where}: retry_delay and retry_max_delay are at most 3650 days")
+
+
+def _arguments(where: str, method: object) -> TaskArguments:
+    try:
+        arguments = TaskArguments(check_callable(method))
+        arguments.check_json()
+    except UnsupportedTaskError as error:
+        raise WiringError(f"{where}: {error}") from None
+    except Exception as error:  # reading a callable runs whatever its author hooked into that
+        raise WiringError(f"{where}: it cannot be read: {type(error).__name__}: {error}") from error
+    return arguments
+
+
+def _check_template(where: str, template: str, arguments: TaskArguments) -> None:
+    try:
+        KeyTemplate(template, arguments)
+    except UnsupportedTaskError as error:
+        raise WiringError(f"{where}: unique={template!r}: {error}") from None
 
 
 def _plain_function(
-    method: Callable[P, Coroutine[Any, Any, R]], name: str, where: str
+    method: Callable[P, Coroutine[Any, Any, R]], name: str, arguments: TaskArguments
 ) -> Callable[P, Coroutine[Any, Any, R]]:
     # taskiq renames the function that it registers, which a bound method does not allow.
-    try:
-        arguments = task_arguments(method)
-    except TypeError as error:
-        raise WiringError(f"{where}: {error}") from None
-
     call: Callable[..., Coroutine[Any, Any, R]] = method
 
     @functools.wraps(method)
     async def run(*args: P.args, **kwargs: P.kwargs) -> R:
-        injected = {key: kwargs.pop(key) for key in arguments.injected if key in kwargs}
+        injected = arguments.injection.split(kwargs)
         valid_args, valid_kwargs = arguments.validate(name, args, kwargs)
         return await call(*valid_args, **valid_kwargs, **injected)
 
+    attach_arguments(run, arguments)
+    # taskiq puts it into its module, which there is none of where code was made by exec.
+    if run.__module__ not in sys.modules:
+        run.__module__ = __name__
     # The receiver casts by annotation and merely warns where it cannot; with only the injected parameters annotated, it
     # leaves the message's own arguments to the validation above.
-    run.__annotations__ = {**arguments.injected, "return": arguments.return_type}
+    run.__annotations__ = dict(arguments.injection.hints)
+    if arguments.return_type is not None:
+        run.__annotations__["return"] = arguments.return_type
+    # A decorated method would show the signature of its function, with self.
+    vars(run)["__signature__"] = arguments.injection.signature()
     return run

@@ -4,17 +4,28 @@ import math
 import random
 import traceback
 from logging import getLogger
-from typing import Final, Protocol, cast
+from typing import Protocol, cast
 
 from taskiq import AsyncBroker, BrokerMessage, NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, TaskInterruptedError
+from kiqstart.infrastructure.taskiq.label_values import (
+    LONGEST_SECONDS,
+    RETRIES_LABEL,
+    max_retries_of,
+    retries_of,
+    retry_backoff_of,
+    retry_delay_of,
+    retry_jitter_of,
+    retry_max_delay_of,
+)
 from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+
+__all__ = ["RETRIES_LABEL", "RetryMiddleware", "RetryQueue", "retry_delay"]
 
 logger = getLogger(__name__)
-
-RETRIES_LABEL: Final = "retries"
 
 
 class RetryQueue(Protocol):
@@ -43,7 +54,7 @@ class RetryMiddleware(TaskiqMiddleware):
 
     async def on_error(self, message: TaskiqMessage, result: TaskiqResult[object], exception: BaseException) -> None:
         """Store the next try, and keep this one's error from being stored as the result."""
-        retries = int(message.labels.get(RETRIES_LABEL, 0))
+        retries = retries_of(message)
         if isinstance(exception, TaskInterruptedError):
             logger.info(
                 "Task %s with id %s is left to the next worker: %s", message.task_name, message.task_id, exception
@@ -51,7 +62,7 @@ class RetryMiddleware(TaskiqMiddleware):
             await self._queue.retry(self._dumped(message, retries), 0.0, is_first=True)
             result.error = NoResultError()
             return
-        limit = int(message.labels.get("max_retries", 0))
+        limit = max_retries_of(message)
         if not limit or not self._is_worth_another_try(message, exception):
             return
         if retries >= limit:
@@ -85,7 +96,7 @@ class RetryMiddleware(TaskiqMiddleware):
         return self.broker.formatter.dumps(with_labels(message, {RETRIES_LABEL: retries}))
 
     def _is_worth_another_try(self, message: TaskiqMessage, exception: BaseException) -> bool:
-        if isinstance(exception, InvalidTaskArgumentsError | NoResultError):
+        if isinstance(exception, InvalidTaskArgumentsError | NoResultError | TaskCancelledError):
             return False
         # Classes do not travel: taskiq keeps this label with the registered task only.
         retry_on = cast("tuple[type[Exception], ...]", _registered_label(self.broker, message, "types_of_exceptions"))
@@ -98,16 +109,14 @@ def retry_delay(message: TaskiqMessage, retries: int) -> float:
     `retry_delay`, times `retry_backoff` for each retry before, up to `retry_max_delay`; then less or more by chance, by
     up to the share `retry_jitter` of it.
     """
-    labels = message.labels
-    try:
-        growth = float(labels.get("retry_backoff", 1)) ** retries
-    except OverflowError:
-        growth = math.inf
-    delay = float(labels.get("retry_delay", 0))
+    delay, jitter = retry_delay_of(message), retry_jitter_of(message)
     if delay:
-        delay = min(delay * growth, float(labels.get("retry_max_delay", 24 * 3600)))
-    jitter = float(labels.get("retry_jitter", 0))
-    return delay * random.uniform(1 - jitter, 1 + jitter)  # noqa: S311  # not a secret
+        try:
+            growth = retry_backoff_of(message) ** retries
+        except OverflowError:
+            growth = math.inf
+        delay = min(delay * growth, retry_max_delay_of(message))
+    return min(delay * random.uniform(1 - jitter, 1 + jitter), LONGEST_SECONDS)  # noqa: S311  # not a secret
 
 
 def _registered_label(broker: AsyncBroker, message: TaskiqMessage, label: str) -> object:

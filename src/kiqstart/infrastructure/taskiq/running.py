@@ -3,49 +3,23 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from contextvars import copy_context
-from dataclasses import dataclass
 from inspect import isawaitable
 from time import time
 from typing import Any
 
 import anyio
-from taskiq import (
-    AckableMessage,
-    AsyncTaskiqDecoratedTask,
-    Context,
-    NoResultError,
-    TaskiqMessage,
-    TaskiqResult,
-    TaskiqState,
-)
+from taskiq import AckableMessage, AsyncTaskiqDecoratedTask, NoResultError, TaskiqMessage, TaskiqResult
 from taskiq.acks import AckController, AcknowledgeType
-from taskiq.receiver.params_parser import parse_params
 from taskiq.receiver.receiver import Receiver, logger
-from taskiq_dependencies import DependencyGraph
-from taskiq_dependencies.ctx import AsyncResolveContext
 
-from kiqstart.infrastructure.taskiq.hooks import Ended, changed, finished, hooks_of
-
-
-@dataclass(frozen=True, slots=True)
-class TaskPlan:
-    """What a task's function says about how to run it, read once.
-
-    Args:
-        target: the function.
-        is_coroutine: whether it is async; any other runs in an executor.
-        graph: its dependencies; None without any.
-        signature: of the arguments that are parsed by their annotations; None where there is nothing to parse.
-        hints: these annotations.
-    """
-
-    target: Callable[..., Any]
-    is_coroutine: bool
-    graph: DependencyGraph | None
-    signature: inspect.Signature | None
-    hints: Mapping[str, Any]
+from kiqstart.infrastructure.taskiq.hooks import admitted, hooks_of, notified
+from kiqstart.infrastructure.taskiq.label_values import TIMEOUT_LABEL, timeout_of
+from kiqstart.infrastructure.taskiq.misfit import TaskCall
+from kiqstart.infrastructure.taskiq.process_pool import ProcessPool
+from kiqstart.infrastructure.taskiq.task_plan import TaskPlan, end_dependencies
 
 
 class RunningReceiver(Receiver):
@@ -54,11 +28,27 @@ class RunningReceiver(Receiver):
     All that taskiq documents is as it is there (middlewares and their order, dependencies, parsing of arguments,
     time-outs, labels, kinds of acknowledgement, log lines): taskiq's own tests pass with it. What is left out is the
     work for what a task does not have: dependencies, annotated arguments, hooks, log lines that nobody sees.
+
+    What taskiq leaves open always has an end here. A hook that raises before a task has failed it, one that raises
+    after it changes nothing, and so it is with labels that make no sense, and with errors of any class.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # taskiq's, handed on
         self._plans: dict[str, TaskPlan] = {}
         super().__init__(*args, **options)
+        self.pool = ProcessPool(self.executor) if isinstance(self.executor, ProcessPoolExecutor) else None
+
+    async def listen(self, finish_event: asyncio.Event) -> None:
+        """Run tasks until the event is set."""
+        try:
+            await self.receive(finish_event)
+        finally:
+            if self.pool is not None:
+                self.pool.close()
+
+    async def receive(self, finish_event: asyncio.Event) -> None:
+        """Run tasks until the event is set."""
+        await super().listen(finish_event)
 
     async def callback(self, message: bytes | AckableMessage, raise_err: bool = False) -> None:
         """Run the task of a message as it came from a broker; what is none of this broker's is logged and dropped.
@@ -92,22 +82,29 @@ class RunningReceiver(Receiver):
     ) -> None:
         """Run a task, with all hooks of the middlewares, and store its result."""
         hooks = hooks_of(self.broker)
-        message = await changed(hooks.pre_execute, message)
-        ack_time = self._get_ack_time(message)
-        logger.info("Executing task %s with ID: %s", message.task_name, message.task_id)
-        if ack_time is AcknowledgeType.WHEN_RECEIVED and acks.is_ackable:
-            await acks.ack()
-        result = await self.run_task(task.original_func, message, acks)
+        message, refusal = await admitted(hooks.pre_execute, message)
+        if refusal is None:
+            ack_time = self._get_ack_time(message)
+            logger.info("Executing task %s with ID: %s", message.task_name, message.task_id)
+            if ack_time is AcknowledgeType.WHEN_RECEIVED and acks.is_ackable:
+                await acks.ack()
+            result = await self.run_task(task.original_func, message, acks)
+        else:
+            # It has not run: it can neither have acknowledged its message, nor may that be done before its end.
+            ack_time = AcknowledgeType.WHEN_SAVED
+            result = await self.refuse(message, refusal)
         if ack_time is AcknowledgeType.WHEN_EXECUTED and acks.is_ackable:
             await acks.ack()
-        for hook in hooks.post_execute:
-            await finished(hook(message, result))
+        if hooks.post_execute:
+            await notified(hooks.post_execute, message, result)
         is_saved = await self._save(message, result, raise_err=raise_err)
         is_acked_now = ack_time is AcknowledgeType.WHEN_SAVED and acks.is_ackable
         if is_saved and hooks.post_save:
             if is_acked_now and self.stores_with_acknowledgement(acks):
                 await acks.ack()
-            await self._tell_of_result(hooks.post_save, message, result, raise_err=raise_err)
+            errors = await notified(hooks.post_save, message, result)
+            if errors and raise_err:
+                raise errors[0]
         if is_acked_now:
             await acks.ack()
 
@@ -117,49 +114,83 @@ class RunningReceiver(Receiver):
         """Run a task's function, and give its result or its error; the middlewares hear of an error."""
         if message.task_name not in self.known_tasks:
             self._prepare_task(message.task_name, target)
-        dependencies = self._prepare_call(self._plans[message.task_name], message, ack_controller)
+        plan, dependencies = self._plans[message.task_name], None
         returned: object = None
         error: BaseException | None = None
+        kwargs = message.kwargs
         began_at = time()
         try:
-            kwargs = message.kwargs
+            if self.validate_params:
+                plan.parse(message)
+            dependencies = plan.dependencies(self.broker, message, ack_controller)
             if dependencies is not None:
                 kwargs = {**await dependencies.resolve_kwargs(), **kwargs}
-            if self.is_coroutine(message.task_name, target) and "timeout" not in message.labels:
+            if self.is_coroutine(message.task_name, target) and TIMEOUT_LABEL not in message.labels:
                 returned = await target(*message.args, **kwargs)
             else:
-                returned = await self.call(target, message, kwargs)
+                returned = await self.call(target, message, kwargs, timeout_of(message))
             if returned is not None and isawaitable(returned):
                 returned = await returned
-        except NoResultError as caught:
-            error = caught
-            logger.warning("Task %s with id %s skipped setting result.", message.task_name, message.task_id)
         except BaseException as caught:  # noqa: BLE001  # it is the task's result
             error = caught
-            self.log_error(message, caught)
         seconds = time() - began_at
         if dependencies is not None:
-            await self._close(dependencies, error)
+            propagates = self.propagate_exceptions
+            error = await end_dependencies(message, dependencies, error, propagates=propagates)
         result = _result(message, returned, round(seconds, 2), error)
         if error is not None:
-            for hook in hooks_of(self.broker).on_error:
-                await finished(hook(message, result, error))
+            await self.handle_error(message, result, error, TaskCall(target=target, args=message.args, kwargs=kwargs))
         return result
+
+    async def refuse(self, message: TaskiqMessage, error: BaseException) -> TaskiqResult[Any]:
+        """The result of a task that is not run, since a middleware has raised before it."""
+        result = _result(message, None, 0.0, error)
+        await self.handle_error(message, result, error, None)
+        return result
+
+    async def handle_error(
+        self,
+        message: TaskiqMessage,
+        result: TaskiqResult[Any],
+        error: BaseException,
+        call: TaskCall | None,
+    ) -> None:
+        """Log an error and tell the middlewares, who may change the result.
+
+        Args:
+            message: what was to be run.
+            result: has the error.
+            error: what was raised.
+            call: the call of the task's function; None where there was none.
+        """
+        if call is None:
+            name, task_id = message.task_name, message.task_id
+            logger.error("Task %s with id %s is not run: a middleware failed", name, task_id, exc_info=error)
+        elif isinstance(error, NoResultError):
+            logger.warning("Task %s with id %s skipped setting result.", message.task_name, message.task_id)
+        else:
+            self.log_error(message, error)
+        await notified(hooks_of(self.broker).on_error, message, result, error)
 
     def stores_with_acknowledgement(self, acks: AckController) -> bool:  # noqa: ARG002  # for those that override it
         """Whether a result is there only when its message is acknowledged; taskiq's order is the other way round."""
         return False
 
-    async def call(self, target: Callable[..., Any], message: TaskiqMessage, kwargs: Mapping[str, Any]) -> object:
+    async def call(
+        self,
+        target: Callable[..., Any],
+        message: TaskiqMessage,
+        kwargs: Mapping[str, Any],
+        timeout: float | None,  # noqa: ASYNC109  # a label's
+    ) -> object:
         """Call a function that is not async, or one that has a time-out."""
         is_coroutine = self.is_coroutine(message.task_name, target)
-        timeout = message.labels.get("timeout")
         if timeout is not None and not is_coroutine:
             logger.warning("Timeouts for sync tasks don't work in python well.")
         called = target(*message.args, **kwargs) if is_coroutine else self._in_executor(target, message.args, kwargs)
         if timeout is None:
             return await called
-        with anyio.fail_after(float(timeout)):
+        with anyio.fail_after(timeout):
             returned = await called
             return await returned if isawaitable(returned) else returned
 
@@ -169,67 +200,40 @@ class RunningReceiver(Receiver):
         return plan.is_coroutine if plan is not None and plan.target is target else inspect.iscoroutinefunction(target)
 
     def log_error(self, message: TaskiqMessage, error: BaseException) -> None:  # noqa: ARG002  # for those that override it
-        """Log what a task raised, as it is being handled."""
-        logger.exception("Exception found while executing function.")
+        """Log what a task raised."""
+        logger.error("Exception found while executing function.", exc_info=error)
 
     def _prepare_task(self, name: str, handler: Callable[..., Any]) -> None:
         super()._prepare_task(name, handler)
-        signature, hints, graph = self.task_signatures[name], self.task_hints[name], self.dependency_graphs[name]
-        self._plans[name] = TaskPlan(
-            target=handler,
-            is_coroutine=inspect.iscoroutinefunction(handler),
-            graph=None if graph.is_empty() else graph,
-            signature=signature if signature.parameters.keys() & hints.keys() else None,
-            hints=hints,
+        self._plans[name] = TaskPlan.of(
+            handler, self.task_signatures[name], self.task_hints[name], self.dependency_graphs[name]
         )
 
-    def _prepare_call(
-        self, plan: TaskPlan, message: TaskiqMessage, acks: AckController | None
-    ) -> AsyncResolveContext | None:
-        if plan.signature is not None and self.validate_params:
-            parse_params(plan.signature, dict(plan.hints), message)
-        if plan.graph is None:
-            return None
-        known = self.broker.custom_dependency_context
-        known.update({Context: Context(message, self.broker, acks), TaskiqState: self.broker.state})
-        # A copy, since another task may begin before this one's dependencies are there.
-        return plan.graph.async_ctx(dict(known), self.broker.dependency_overrides or None)
-
-    async def _close(self, dependencies: AsyncResolveContext, error: BaseException | None) -> None:
-        if error is not None and self.propagate_exceptions:
-            await dependencies.close(type(error), error, error.__traceback__)
-        else:
-            await dependencies.close(None, None, None)
-
     def _in_executor(self, target: Callable[..., Any], args: list[Any], kwargs: Mapping[str, Any]) -> Awaitable[object]:
-        call: Callable[[], object] = functools.partial(target, *args, **kwargs)
-        if not self.is_process_pool:
-            # It cannot be pickled; a process has one of its own.
-            call = functools.partial(copy_context().run, call)
-        return asyncio.get_running_loop().run_in_executor(self.executor, call)
+        if self.pool is not None:
+            return self.pool.run(target, args, kwargs)
+        call = functools.partial(_without_stop_iteration, functools.partial(target, *args, **kwargs))
+        return asyncio.get_running_loop().run_in_executor(self.executor, copy_context().run, call)
 
     async def _save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
         if isinstance(result.error, NoResultError):
             return False
         try:
             await self.broker.result_backend.set_result(message.task_id, result)
-        except Exception:
-            logger.exception("Can't set result in result backend.")
+        except BaseException:
+            logger.exception("Can't set result in result backend: task %s, id %s", message.task_name, message.task_id)
             if raise_err:
                 raise
             return False
         return True
 
-    async def _tell_of_result(
-        self, hooks: Sequence[Ended], message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool
-    ) -> None:
-        try:
-            for hook in hooks:
-                await finished(hook(message, result))
-        except Exception:
-            logger.exception("A middleware failed after the result of task %s was stored", message.task_id)
-            if raise_err:
-                raise
+
+def _without_stop_iteration(call: Callable[[], object]) -> object:
+    try:
+        return call()
+    except (StopIteration, GeneratorExit) as error:
+        # The one no future can hold, which then is never done; the other closes the coroutine that waits for it.
+        raise RuntimeError(f"the task raised {type(error).__name__}") from error
 
 
 def _result(message: TaskiqMessage, returned: object, seconds: float, error: BaseException | None) -> TaskiqResult[Any]:

@@ -1,13 +1,18 @@
 """A task that was sent, and waited for without polling."""
 
 from logging import getLogger
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
 from taskiq import AsyncTaskiqTask, TaskiqResult
-from taskiq.compat import parse_obj_as
+from taskiq.compat import create_type_adapter
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
 
 from kiqstart.infrastructure.taskiq.streams.errors import UnreadableResultError
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable
+
+    from pydantic import TypeAdapter
 
 logger = getLogger(__name__)
 
@@ -75,7 +80,9 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
             raise TaskiqResultTimeoutError(timeout=timeout)
         if self.return_type is not None:
             try:
-                result.return_value = parse_obj_as(self.return_type, result.return_value)
+                # Models are written by the names of their fields, whatever their aliases are.
+                adapter: TypeAdapter[Any] = create_type_adapter(cast("Hashable", self.return_type))
+                result.return_value = adapter.validate_python(result.return_value, by_alias=True, by_name=True)
             except ValueError:
                 logger.warning("The result of task %s is no %s", self.task_id, self.return_type)
         return result

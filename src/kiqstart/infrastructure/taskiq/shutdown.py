@@ -7,11 +7,15 @@ from collections.abc import Callable
 from types import FrameType
 
 
-def on_shutdown_signals(notice: Callable[[], None]) -> None:
+def on_shutdown_signals(notice: Callable[[], None], *, at_once: Callable[[], None] | None = None) -> None:
     """Call `notice` in this event loop on SIGTERM and SIGINT, beside the handlers that are there.
 
     It also wakes an idle loop, which the flags that taskiq's handlers set do not. Call it in the loop of the main
     thread; in any other thread, where Python allows no handlers, it does nothing.
+
+    Args:
+        notice: is called by the loop, when it comes to that.
+        at_once: is called by the handler itself, whatever the loop does; it must not wait for a lock.
     """
     if threading.current_thread() is not threading.main_thread():
         return
@@ -20,6 +24,8 @@ def on_shutdown_signals(notice: Callable[[], None]) -> None:
         known = signal.getsignal(number)
 
         def handle(signum: int, frame: FrameType | None, known: object = known) -> None:
+            if at_once is not None:
+                at_once()
             if callable(known):
                 known(signum, frame)
             if not loop.is_closed():

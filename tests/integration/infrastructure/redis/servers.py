@@ -77,6 +77,11 @@ class Server:
         finally:
             client.close()
 
+    def ask(self, *command: str | int) -> object:
+        """The answer to a command."""
+        with self.client() as client:
+            return cast("object", client.execute_command(*command))
+
     def _options(self) -> list[str]:
         # A Sentinel's port is in its file, and it knows no other options of this kind.
         if "--sentinel" in self.arguments:

@@ -73,6 +73,39 @@ async def test_answers_that_come_one_by_one_keep_a_connection_alive(server: Serv
         assert await outcomes(*slow, client.execute_command("ECHO", 1)) == [None] * 5 + [b"1"]
 
 
+LARGE = b"x" * 3_000_000
+SLOW = 2_000_000
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_something_large_on_a_slow_link_takes_as_long_as_it_takes(
+    server: Server, loop_factory: Callable[[], asyncio.AbstractEventLoop]
+) -> None:
+    async def pass_it() -> tuple[list[object], int]:
+        async with network_before(server) as network, pipeline_to(network.url, seconds=SECONDS) as client:
+            network.bytes_per_second = SLOW
+            asked = [client.execute_command("SET", "large", LARGE), client.execute_command("ECHO", 1)]
+            return [
+                *await outcomes(*asked),
+                *await outcomes(client.execute_command("GET", "large")),
+            ], network.connections
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        assert runner.run(pass_it()) == ([b"OK", b"1", LARGE], 1)
+
+
+async def test_a_link_that_dies_under_something_large_is_given_up(server: Server) -> None:
+    async with network_before(server) as network, pipeline_to(network.url, seconds=SECONDS) as client:
+        network.bytes_per_second = SLOW
+        asked = client.execute_command("SET", "large", LARGE)
+        await asyncio.sleep(SECONDS * 2)
+        network.bytes_per_second = 0
+        began = time.monotonic()
+        [error] = await outcomes(asked)
+        assert isinstance(error, RedisTimeoutError)
+        assert time.monotonic() - began < SECONDS * 2 + 1
+
+
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
 def test_an_event_loop_that_stands_still_while_the_answer_comes_is_no_time_out(
     server: Server, loop_factory: Callable[[], asyncio.AbstractEventLoop]

@@ -52,6 +52,7 @@ def test_the_broker_delivers_as_the_environment_says(monkeypatch: pytest.MonkeyP
     wanted = {
         "lease": "2.5",
         "max_deliveries": "7",
+        "quarantine": "false",
         "send_deadline": "3",
         "dead_letter_age": "60",
         "dead_letter_limit": "5",
@@ -63,6 +64,7 @@ def test_the_broker_delivers_as_the_environment_says(monkeypatch: pytest.MonkeyP
     assert TasksSettings().stream_options == StreamOptions(
         lease=2.5,
         max_deliveries=7,
+        quarantine=False,
         send_deadline=3,
         dead_letter_age=60,
         dead_letter_limit=5,

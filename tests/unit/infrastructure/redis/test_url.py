@@ -1,10 +1,11 @@
 """What a Redis URL may say, and what a wrong one is answered with."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from kiqstart.infrastructure.redis.connections import InvalidRedisUrlError, RedisConnections
+from kiqstart.infrastructure.redis.connections import InvalidRedisOptionError, InvalidRedisUrlError, RedisConnections
 from kiqstart.infrastructure.redis.url import Node, RedisUrl, parse_redis_url
 
 ESCAPED = "p%40ss%2Fw%3Ard%23%3F%20%25"
@@ -87,7 +88,13 @@ def test_tls_options_become_arguments_of_the_connections(tmp_path: Path) -> None
         ("redis://h:99999", "has no host:port"),
         ("redis://a,b", "names several hosts"),
         ("redis://h/main", "has no number of a database behind its last '/'"),
-        ("redis://h?socket_timeout=1", "has an option that is not known here"),
+        ("redis://h?socket_timeout=1", "socket_timeout, which is not for you to set: timeouts and retries are"),
+        ("redis://h?max_connections=7", "which is not for you to set: that is max_connection_pool_size; known are"),
+        ("redis://h?protocol=3", "does not fit its option protocol: kiqstart needs 2, which it sets by itself"),
+        ("redis://h?decode_responses=True", "its option decode_responses: kiqstart needs false"),
+        ("redis://h?client_name=my%20app", "its option client_name: write printable ASCII"),
+        ("redis://h?health_check_interval=often", "its option health_check_interval: write a number of seconds"),
+        ("redis://h?db=-1", "has no number of a database"),
         ("redis://h?ssl_ca_certs=x", "has the option ssl_ca_certs, which is for TLS: write rediss://"),
         ("cluster://h?ssl_ca_certs=x", "has the option ssl_ca_certs, which is for TLS: write clusters://"),
         ("rediss://h?ssl_ca_certs=/no/such", "does not fit its option ssl_ca_certs: there is no file /no/such"),
@@ -120,3 +127,31 @@ def test_a_wrong_url_is_answered_with_what_to_write(url: str, complaint: str) ->
 def test_an_address_names_the_place_and_no_password(url: str, address: str) -> None:
     assert RedisConnections(url).address == address
     assert "hunter2" not in repr(RedisConnections(url)) + repr(parse_redis_url(url))
+
+
+@pytest.mark.parametrize(
+    ("url", "options", "complaint"),
+    [
+        ("redis://h", {"protocol": 3}, "protocol: kiqstart needs 2"),
+        ("redis://h", {"decode_responses": True}, "decode_responses: kiqstart needs false"),
+        ("redis://h", {"db": 3}, "take no argument db: the number of the database stands in the URL"),
+        (
+            "redis://h",
+            {"socket_timeout": 1},
+            "no argument socket_timeout: timeouts and retries are kiqstart's own",
+        ),
+        ("redis://h", {"lib_name": "x"}, "take no argument lib_name: it is none of client_name, "),
+        ("redis://h", {"ssl_ca_certs": "x"}, "the argument ssl_ca_certs is for TLS: write rediss:// in the URL"),
+        ("rediss://h", {"ssl_ca_certs": "/no/such"}, "ssl_ca_certs: there is no file /no/such"),
+        ("redis://h", {"client_name": "my app"}, "client_name: write printable ASCII"),
+        ("redis://h", {"health_check_interval": True}, "health_check_interval: write a number"),
+        ("redis://:hunter2@h", {"credential_provider": object()}, "and a user or password in the URL: choose one"),
+    ],
+)
+def test_a_wrong_argument_is_answered_in_one_line(url: str, options: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(InvalidRedisOptionError) as caught:
+        RedisConnections(url, **options)
+    text = str(caught.value)
+    assert complaint in text
+    assert "hunter" not in text
+    assert "\n" not in text

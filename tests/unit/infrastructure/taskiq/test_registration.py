@@ -1,5 +1,6 @@
 from datetime import UTC, datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -127,3 +128,22 @@ def test_a_parameter_that_cannot_travel_is_refused(broker: AsyncBroker) -> None:
 
     with pytest.raises(WiringError, match="parameter canvas: its type"):
         register_task(broker, draw, name="draw")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"timeout": float("nan")},
+        {"retry_delay": float("inf")},
+        {"retry_backoff": float("nan")},
+        {"retry_jitter": "0.1"},
+        {"max_retries": "3"},
+        {"retry_delay": 1e306},
+        {"retry_max_delay": 1e12},
+        {"unique": 3},
+    ],
+)
+def test_options_that_are_no_numbers_stop_the_start(broker: AsyncBroker, options: dict[str, Any]) -> None:
+    with pytest.raises(WiringError, match=r"test_registration\.py: task 'work': ") as caught:
+        register_task(broker, Reports().total, name="work", **options)
+    assert "\n" not in str(caught.value)

@@ -4,15 +4,18 @@ import asyncio
 from asyncio import CancelledError
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from logging import getLogger
 from typing import Final
 
 from taskiq import AsyncBroker
 
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
-from kiqstart.infrastructure.taskiq.scheduling.making_up import steps
+from kiqstart.infrastructure.taskiq.scheduling.due import DueSchedule
+from kiqstart.infrastructure.taskiq.scheduling.firing import Firing, Outcome
+from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line, one_line
+from kiqstart.infrastructure.taskiq.scheduling.making_up import Step, next_after, steps
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import from_ms, occurrence_message, to_ms
-from kiqstart.infrastructure.taskiq.scheduling.store import DueSchedule, Firing, Outcome
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 
 logger = getLogger(__name__)
@@ -21,6 +24,8 @@ logger = getLogger(__name__)
 _SECONDS_TO_WAIT: Final = 0.05
 # A message that was made ahead says nothing of being late.
 _STALE_MS: Final = 500
+_MADE_AT_ONCE: Final = 20
+_COMPUTED_HERE: Final = 200
 
 
 @dataclass(kw_only=True)
@@ -35,6 +40,10 @@ class _Attempt:
     is_offered: bool = False
     """Whether what was made was given out: where it comes to nothing, it is made anew."""
     problem: str = ""
+    """What was told last."""
+    has_failed: bool = False
+    """Whether that is a failure, and not only an outage of the store."""
+    is_given_up: bool = False
 
 
 class Attempts:
@@ -48,10 +57,10 @@ class Attempts:
         self._broker = broker
         self._deadline = deadline
         self._attempts: dict[str, _Attempt] = {}
-        self.unreadable: list[DueSchedule] = []
-
-    def __len__(self) -> int:
-        return len(self._attempts)
+        # Work that was given up, and does not end.
+        self._hanging: dict[str, asyncio.Task[list[Firing]]] = {}
+        self.unreadable: dict[str, tuple[DueSchedule, str]] = {}
+        """Those that cannot be read, by their names, each with what is wrong."""
 
     async def firings(self, due: Sequence[DueSchedule], now_ms: int) -> list[Firing]:
         """The steps that can be taken now. What cannot be read is in `unreadable` afterwards.
@@ -76,41 +85,74 @@ class Attempts:
         if attempt is not None:
             self._report(attempt, problem)
 
+    def postpone(self, firing: Firing, problem: str) -> None:
+        """The store cannot take any step now: its message is tried again for as long as that lasts."""
+        attempt = self._attempts.get(firing.due.name)
+        if attempt is not None:
+            self._report(attempt, problem)
+            attempt.began, attempt.has_failed = None, False
+
+    def forget(self, name: str) -> None:
+        """A schedule is another one than was thought."""
+        attempt = self._attempts.pop(name, None)
+        if attempt is not None and not attempt.work.done():
+            attempt.work.cancel()
+            # Where one hangs already, this one only waited for it.
+            self._hanging.setdefault(name, attempt.work)
+            attempt.work.add_done_callback(lambda work: self._end(name, work))
+
     def cancel(self) -> None:
         """Make no more messages."""
         self._forget_all_but([])
 
     def _forget_all_but(self, due: Sequence[DueSchedule]) -> None:
         wanted = {one.name: one for one in due}
-        for name, attempt in list(self._attempts.items()):
-            if wanted.get(name) != attempt.due:
-                attempt.work.cancel()
-                del self._attempts[name]
+        for name in [name for name, attempt in self._attempts.items() if wanted.get(name) != attempt.due]:
+            self.forget(name)
+
+    def _end(self, name: str, work: "asyncio.Task[list[Firing]]") -> None:
+        if not work.cancelled():
+            # Nobody asks for it any more.
+            work.exception()
+        if self._hanging.get(name) is work:
+            del self._hanging[name]
 
     def _begin(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[Firing]] | None":
         """Make its messages: for its time, where that comes, else for now. Gives the work that can be waited for."""
         for_ms = max(due.due_ms, now_ms)
         attempt = self._attempts.get(due.name)
         if attempt is None:
-            work = asyncio.create_task(self._make(due, for_ms))
+            work = self._work(due, for_ms)
             attempt = self._attempts[due.name] = _Attempt(due=due, made_for_ms=for_ms, work=work)
             is_new = True
         else:
             is_old = attempt.is_offered or for_ms - attempt.made_for_ms > _STALE_MS
             is_old = is_old and not attempt.is_awaited
-            is_new = attempt.work.done() and (bool(attempt.problem) or is_old)
+            is_new = attempt.work.done() and (attempt.has_failed or is_old)
             if is_new:
-                attempt.work, attempt.made_for_ms = asyncio.create_task(self._make(due, for_ms)), for_ms
+                attempt.work, attempt.made_for_ms = self._work(due, for_ms), for_ms
                 attempt.is_offered = False
         if attempt.began is None and due.due_ms <= now_ms:
             attempt.began = local_time()
         return attempt.work if is_new and due.due_ms <= now_ms else None
 
+    def _work(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[Firing]]":
+        hanging = self._hanging.get(due.name)
+        making = self._make(due, now_ms) if hanging is None else self._make_after(hanging, due, now_ms)
+        return asyncio.create_task(making)
+
+    async def _make_after(self, hanging: "asyncio.Task[list[Firing]]", due: DueSchedule, now_ms: int) -> list[Firing]:
+        """A middleware that does not let itself be cancelled is called no further time until it ends."""
+        await asyncio.wait({hanging})
+        return await self._make(due, now_ms)
+
     async def _make(self, due: DueSchedule, now_ms: int) -> list[Firing]:
-        definition = Definition.load(due.data)
+        """All that is done with one schedule before its step: whatever fails here, fails for it alone."""
+        definition = Definition.load(due.data, name=due.name)
         now = from_ms(now_ms)
+        found = await _steps(definition, due, now)
         firings: list[Firing] = []
-        for step in steps(definition, from_ms(due.due_ms), now):
+        for step in found:
             message = None
             if step.send is not None:
                 message = await occurrence_message(self._broker, definition, step.send, now - step.send)
@@ -123,6 +165,8 @@ class Attempts:
                     message=message,
                 )
             )
+            if len(firings) % _MADE_AT_ONCE == 0:
+                await asyncio.sleep(0)
         return firings
 
     def _come_to(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
@@ -131,15 +175,14 @@ class Attempts:
             # A middleware may raise a CancelledError of its own.
             error = CancelledError() if attempt.work.cancelled() else attempt.work.exception()
             if error is None:
-                if not self._is_over(attempt) or not attempt.problem:
+                if not self._is_over(attempt) or not attempt.has_failed:
                     attempt.is_offered = True
                     return attempt.work.result()
             elif isinstance(error, UnreadableScheduleError):
-                logger.error("Schedule %s cannot be read and is set aside: %s", attempt.due.name, error)
-                self.unreadable.append(attempt.due)
+                self.unreadable[attempt.due.name] = (attempt.due, one_line(error))
                 return []
             else:
-                self._report(attempt, f"{type(error).__name__}: {error}")
+                self._report(attempt, error_line(error))
         elif self._is_over(attempt):
             attempt.work.cancel()
             self._report(attempt, "a middleware hangs")
@@ -150,12 +193,25 @@ class Attempts:
 
     def _report(self, attempt: _Attempt, problem: str) -> None:
         if problem != attempt.problem:
-            logger.error("Schedule %s cannot be sent, trying again: %s", attempt.due.name, problem)
-        attempt.problem = problem
+            logger.error("Schedule %s cannot be sent, trying again: %s", one_line(attempt.due.name), one_line(problem))
+        attempt.problem, attempt.has_failed = problem, True
 
     def _give_up(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
         due = attempt.due
-        logger.error("Schedule %s is not sent for this time: %s", due.name, attempt.problem)
-        *_, last = steps(Definition.load(due.data), from_ms(due.due_ms), from_ms(now_ms))
-        following = None if last.following is None else to_ms(last.following)
-        return [Firing(due=due, expected_ms=due.due_ms, following_ms=following, outcome=Outcome.FAILED)]
+        try:
+            following = next_after(Definition.load(due.data), from_ms(now_ms))
+        except UnreadableScheduleError as error:
+            self.unreadable[due.name] = (due, one_line(error))
+            return []
+        if not attempt.is_given_up:
+            attempt.is_given_up = True
+            logger.error("Schedule %s is not sent for this time: %s", one_line(due.name), one_line(attempt.problem))
+        following_ms = None if following is None else to_ms(following)
+        return [Firing(due=due, expected_ms=due.due_ms, following_ms=following_ms, outcome=Outcome.FAILED)]
+
+
+async def _steps(definition: Definition, due: DueSchedule, now: datetime) -> list[Step]:
+    if definition.at_most <= _COMPUTED_HERE:
+        return steps(definition, from_ms(due.due_ms), now)
+    # That takes long, and others get their turn.
+    return await asyncio.to_thread(steps, definition, from_ms(due.due_ms), now)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import cast
+from typing import Final, cast
 
 from pydantic import ValidationError
 from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, ScheduledTask
@@ -11,9 +11,13 @@ from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, WiringError, source_file
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.store import LARGEST
 from kiqstart.infrastructure.taskiq.scheduling.timing import EPOCH, Cron, Interval, Once, Timing
 
 _SCHEDULE_LABEL = "schedule"
+LONGEST_NAME: Final = 1000
+"""Characters of a schedule's name: it is part of each task's id, and of the name of its result."""
+_SHOWN: Final = 100
 
 
 class ScheduleError(OperatorError):
@@ -43,10 +47,22 @@ def definition_of(
             timing=_timing(schedule, interval_start),
             is_dynamic=is_dynamic,
         )
-        definition.dump()
-    except ValueError as error:
-        raise ScheduleError(f"schedule {schedule.schedule_id!r}: {problem(error)}") from None
+        check_size(definition)
+    except (ValueError, OverflowError) as error:
+        raise ScheduleError(f"schedule {schedule.schedule_id[:_SHOWN]!r}: {problem(error)}") from None
     return definition
+
+
+def check_size(definition: Definition) -> None:
+    """Refuse what cannot be kept.
+
+    Raises:
+        ValueError: it is nothing that JSON has, or it or its name is too large.
+    """
+    if len(definition.name) > LONGEST_NAME:
+        raise ValueError(f"its name has {len(definition.name)} characters, of which {LONGEST_NAME} are possible")
+    if (size := len(definition.dump())) > LARGEST:
+        raise ValueError(f"it has {size} bytes as JSON, of which {LARGEST} are possible")
 
 
 def label_definitions(broker: AsyncBroker) -> list[Definition]:
@@ -101,7 +117,7 @@ def as_taskiq(definition: Definition) -> ScheduledTask:
     )
 
 
-def problem(error: ValidationError | ValueError) -> str:
+def problem(error: ValueError | OverflowError) -> str:
     """What is wrong, in a line."""
     if isinstance(error, ValidationError):
         return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")

@@ -3,11 +3,15 @@
 import json
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line
 from kiqstart.infrastructure.taskiq.scheduling.timing import Timing
+
+VERSION: Final = 1
+"""Of what is kept. It grows where an older scheduler would do something else than what a definition says."""
 
 
 class Missed(StrEnum):
@@ -29,6 +33,7 @@ class Definition(BaseModel):
     """What is sent, when, and what is done with times that were missed.
 
     Args:
+        v: the version of what is kept, 1 where it is not there; a higher one is left to newer schedulers.
         name: unique; the task's id is `name@time`.
         labels: the task's own and those of this schedule.
         max_lateness: seconds after which a missed time is not made up any more; None for any.
@@ -37,6 +42,7 @@ class Definition(BaseModel):
     # An older version ignores what a newer one has added.
     model_config = ConfigDict(frozen=True, extra="ignore")
 
+    v: int = Field(default=VERSION, ge=1)
     name: str
     task: str
     args: tuple[Any, ...] = ()
@@ -58,18 +64,53 @@ class Definition(BaseModel):
         return json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @classmethod
-    def load(cls, data: bytes) -> "Definition":
+    def load(cls, data: bytes, *, name: str | None = None) -> "Definition":
         """Read what `dump` gave.
 
+        Args:
+            data: what is kept.
+            name: under which it is kept; None: whatever it says itself.
+
         Raises:
-            UnreadableScheduleError: it is something else.
+            UnreadableScheduleError: it is something else, of a later version, or has another name.
         """
         try:
-            return cls.model_validate_json(data)
+            definition = cls.model_validate_json(data)
         except ValidationError as error:
-            problems = error.errors(include_url=False)
-            # What is missing or too much may only be so for another kind of timing.
-            told = [one for one in problems if one["type"] not in {"missing", "extra_forbidden"}]
-            first = (told or problems)[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UnreadableScheduleError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+            raise UnreadableScheduleError(_later_version(data) or _first_problem(error)) from None
+        except Exception as error:
+            # Whatever a stranger's text makes a parser do, it concerns this schedule alone.
+            raise UnreadableScheduleError(error_line(error)) from error
+        if definition.v > VERSION:
+            raise UnreadableScheduleError(_is_later(definition.v))
+        if name is not None and definition.name != name:
+            raise UnreadableScheduleError(f"it says that its name is {definition.name!r}")
+        return definition
+
+
+class _Version(BaseModel):
+    # All else may be of another shape in a later version.
+    model_config = ConfigDict(extra="ignore")
+
+    v: int = 1
+
+
+def _later_version(data: bytes) -> str | None:
+    try:
+        version = _Version.model_validate_json(data).v
+    except ValidationError:
+        return None
+    return _is_later(version) if version > VERSION else None
+
+
+def _is_later(version: int) -> str:
+    return f"it is of version {version}, of which this scheduler knows {VERSION}"
+
+
+def _first_problem(error: ValidationError) -> str:
+    problems = error.errors(include_url=False)
+    # What is missing or too much may only be so for another kind of timing.
+    told = [one for one in problems if one["type"] not in {"missing", "extra_forbidden"}]
+    first = (told or problems)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where}: {first['msg']}" if where else first["msg"]

@@ -4,20 +4,18 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from redis.exceptions import ResponseError
 from taskiq import BrokerMessage
 
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.due import DueMark, DuePage, Look
+from kiqstart.infrastructure.taskiq.scheduling.firing import Answer, FireScript, Firing, Outcome
 from kiqstart.infrastructure.taskiq.scheduling.store import (
     SECONDS_AHEAD,
     SET_BACK_MS,
-    Answer,
-    DueSchedule,
     Entry,
-    Firing,
     Heartbeats,
     LastStep,
-    Look,
-    Outcome,
     Sooner,
     StoredSchedule,
     Summary,
@@ -46,6 +44,7 @@ class MemoryScheduleStore:
         self._kept: dict[str, _Kept] = {}
         self._seen_ms: dict[str, int] = {}
         self._table: str | None = None
+        self._number = 0
         self._looked_ms = 0
 
     async def now_ms(self) -> int:
@@ -57,27 +56,48 @@ class MemoryScheduleStore:
         now = self._clock()
         self._seen_ms[scheduler] = now
         self._looked_ms = max(now, self._looked_ms)
-        times = [(one.schedule.due_ms, name) for name, one in self._kept.items() if one.schedule.due_ms is not None]
-        times.sort()
-        due = [DueSchedule(name=name, due_ms=time, data=self._kept[name].schedule.data) for time, name in times]
+        times = [one.schedule.due_ms for one in self._kept.values() if one.schedule.due_ms is not None]
         return Look(
             now_ms=now,
-            due=[one for one in due if one.due_ms <= now + SECONDS_AHEAD * 1000][:limit],
-            next_due_ms=next((time for time, _ in times if time > now), None),
+            page=await self.page(now, 0, limit),
+            next_due_ms=min((time for time in times if time > now), default=None),
             schedulers=list(self._seen_ms),
             table=self._table,
+            table_number=self._number,
             is_set_back=self._looked_ms - now > SET_BACK_MS,
         )
+
+    async def page(self, now_ms: int, start: int, limit: int) -> DuePage:
+        """Look at all there are."""
+        latest = now_ms + SECONDS_AHEAD * 1000
+        times = [(one.schedule.due_ms, name) for name, one in self._kept.items() if one.schedule.due_ms is not None]
+        due = [DueMark(name=name, due_ms=time) for time, name in sorted(times) if time <= latest]
+        return DuePage(marks=due[start : start + limit], is_last=len(due) <= start + limit)
+
+    async def definitions(self, names: Sequence[str]) -> list[bytes | int | None]:
+        """All of them."""
+        return [self._kept[name].schedule.data if name in self._kept else None for name in names]
 
     async def leave(self, scheduler: str) -> None:
         """Forget it."""
         self._seen_ms.pop(scheduler, None)
 
-    async def fire(self, firings: Sequence[Firing]) -> list[Answer]:
+    async def fire(self, script: FireScript) -> list[Answer]:
         """One after another."""
-        return [await self._fire(firing) for firing in firings]
+        return [await self._fire(firing) for firing in script.firings]
 
-    async def set_table(self, table: str, entries: Sequence[Entry], *, instead_of: str = "") -> None:
+    async def answers(self, script: FireScript) -> None:  # noqa: ARG002  # the protocol's
+        """No answer is lost on the way to a dictionary."""
+        return
+
+    async def set_table(
+        self,
+        table: str,
+        entries: Sequence[Entry],
+        *,
+        instead_of: str = "",
+        after_number: int = 0,
+    ) -> None:
         """Keep what is unchanged, and nothing else of an earlier table."""
         if instead_of not in ("", self._table):
             return
@@ -89,9 +109,11 @@ class MemoryScheduleStore:
                 self._kept[entry.name] = _Kept(schedule=_changed(known.schedule, entry), is_of_table=True)
         names = {entry.name for entry in entries}
         self._kept = {name: one for name, one in self._kept.items() if name in names or not one.is_of_table}
+        if self._table != table or self._number < after_number:
+            self._number = max(self._clock(), self._number + 1, after_number + 1)
         self._table = table
 
-    async def add(self, entries: Sequence[Entry]) -> list[bool]:
+    async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:  # noqa: ARG002  # the protocol's
         """Keep what the table has no name for."""
         table = {name for name, one in self._kept.items() if one.is_of_table}
         self._kept |= {
@@ -110,15 +132,17 @@ class MemoryScheduleStore:
         """Take its time away."""
         return self._change(name, due_ms=None, is_paused=True)
 
-    async def resume(self, name: str, due_ms: int | None) -> None:
+    async def resume(self, name: str, due_ms: int, data: bytes) -> bool:
         """Give it a time."""
         known = self._kept.get(name)
-        if known is not None and known.schedule.is_paused:
-            self._change(name, due_ms=due_ms, is_paused=False)
+        if known is None or known.schedule.data != data:
+            return False
+        return not known.schedule.is_paused or self._change(name, due_ms=due_ms, is_paused=False)
 
-    async def set_aside(self, due: DueSchedule) -> None:
+    async def set_aside(self, mark: DueMark, sha1: str) -> bool:  # noqa: ARG002  # nothing changes meanwhile
         """Forget it."""
-        self._kept.pop(due.name, None)
+        self._kept.pop(mark.name, None)
+        return True
 
     async def hurry(self, sooner: Sequence[Sooner]) -> None:
         """Give them their new times."""

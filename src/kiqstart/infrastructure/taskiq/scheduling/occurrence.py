@@ -1,5 +1,9 @@
 """An occurrence of a schedule as a message: its time is part of its id."""
 
+import asyncio
+import math
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from logging import getLogger
 from typing import Final
@@ -8,9 +12,12 @@ from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.labels import prepare_label
 
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, hooks_of
-from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL
+from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, QUEUE_LABEL, UNIQUE_LABEL
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line, one_line
+from kiqstart.infrastructure.taskiq.scheduling.store import LARGEST
 from kiqstart.infrastructure.taskiq.streams.dispatching import label_seconds
+from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 
 logger = getLogger(__name__)
 
@@ -19,8 +26,20 @@ SCHEDULE_ID_LABEL: Final = "schedule_id"
 LATE_LABEL: Final = "scheduled_late"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
+_FIRST_MS: Final = (datetime.min.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+_LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
+_TWO_DAYS_MS: Final = 2 * 86_400_000
 # What is sent later than that says so.
 LATE: Final = timedelta(seconds=1)
+_LONGEST_DELAY: Final = 36_525 * 86_400.0
+
+
+def ms_of_score(score: float | str | bytes) -> int:
+    """A time as Redis' sorted sets have it; the first or the last of all for what is none."""
+    number = float(score)
+    if math.isnan(number):
+        return _FIRST_MS
+    return round(min(max(number, _FIRST_MS), _LAST_MS))
 
 
 def to_ms(time: datetime) -> int:
@@ -31,6 +50,11 @@ def to_ms(time: datetime) -> int:
 def from_ms(milliseconds: int) -> datetime:
     """A time, in UTC."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def shown_time(milliseconds: int) -> datetime:
+    """A time that can be shown in any time zone: two days within what a datetime can be."""
+    return from_ms(min(max(milliseconds, _FIRST_MS + _TWO_DAYS_MS), _LAST_MS - _TWO_DAYS_MS))
 
 
 def time_text(time: datetime) -> str:
@@ -44,7 +68,7 @@ async def occurrence_message(
     """The message of one occurrence, after the middlewares' `pre_send`; it is not sent yet.
 
     Raises:
-        SendFailedError: its label `delay` is no number.
+        SendFailedError: it cannot be sent, or a middleware raises what is no `Exception`.
     """
     text = time_text(time)
     occurrence = f"{definition.name}@{text}"
@@ -60,16 +84,57 @@ async def occurrence_message(
         args=list(definition.args),
         kwargs=dict(definition.kwargs),
     )
-    message = await before_send(broker, message)
-    # One that is none would be refused together with all others that are sent in the same step.
-    label_seconds(message.labels, DELAY_LABEL)
-    return broker.formatter.dumps(message)
+    with _contained():
+        message = await before_send(broker, message)
+    made = broker.formatter.dumps(message)
+    _check(made)
+    return made
 
 
-async def after_occurrence(broker: AsyncBroker, sent: BrokerMessage) -> None:
-    """Let the middlewares' `post_send` know; what they raise is logged, for the message is sent."""
+async def after_occurrence(broker: AsyncBroker, sent: BrokerMessage, *, deadline: float) -> None:
+    """Let the middlewares' `post_send` know; what they raise is logged, for the message is sent.
+
+    Args:
+        broker: has the middlewares.
+        sent: the message.
+        deadline: seconds that they may take.
+    """
     try:
         if hooks_of(broker).post_send:
-            await after_send(broker, broker.formatter.loads(sent.message))
+            async with asyncio.timeout(deadline):
+                with _contained():
+                    await after_send(broker, broker.formatter.loads(sent.message))
+    except TimeoutError:
+        logger.error("A middleware hangs after %s was sent", one_line(sent.task_id))  # noqa: TRY400  # where it hangs nobody knows
     except Exception:
-        logger.exception("A middleware failed after %s was sent", sent.task_id)
+        logger.exception("A middleware failed after %s was sent", one_line(sent.task_id))
+
+
+@contextmanager
+def _contained() -> Generator[None]:
+    """Let a middleware that ends its process, as `sys.exit` does, only fail."""
+    try:
+        yield
+    except (Exception, asyncio.CancelledError, KeyboardInterrupt, GeneratorExit):
+        # The last three come from outside, too.
+        raise
+    except BaseException as error:
+        raise SendFailedError(problem=error_line(error)) from error
+
+
+def _check(message: BrokerMessage) -> None:
+    """Refuse what Redis, or its client, would refuse together with all that is sent in the same step.
+
+    Raises:
+        SendFailedError: this cannot be sent.
+    """
+    labels = message.labels
+    if label_seconds(labels, DELAY_LABEL) > _LONGEST_DELAY:
+        raise SendFailedError(problem=f"the label {DELAY_LABEL} is more than a hundred years")
+    if len(message.message) > LARGEST:
+        raise SendFailedError(problem=f"its message has {len(message.message)} bytes, of which {LARGEST} can be sent")
+    try:
+        for text in (message.task_id, labels.get(QUEUE_LABEL), labels.get(UNIQUE_LABEL)):
+            str(text).encode()
+    except UnicodeEncodeError as error:
+        raise SendFailedError(problem=f"its queue, key or id is no text: {error}") from None

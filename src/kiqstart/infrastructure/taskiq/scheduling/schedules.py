@@ -1,20 +1,28 @@
 """Schedules as those who ask for them see them: added, removed, paused, sent now, and looked at."""
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Self
-from weakref import WeakKeyDictionary
+from uuid import uuid4
 
+from redis.exceptions import ResponseError
 from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
 
+from kiqstart.infrastructure.redis.loop_local import LoopLocal
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.kicker import held_by
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError, as_taskiq, definition_of
 from kiqstart.infrastructure.taskiq.scheduling.deadline import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
-from kiqstart.infrastructure.taskiq.scheduling.occurrence import after_occurrence, from_ms, occurrence_message, to_ms
+from kiqstart.infrastructure.taskiq.scheduling.making_up import next_after
+from kiqstart.infrastructure.taskiq.scheduling.occurrence import (
+    after_occurrence,
+    from_ms,
+    occurrence_message,
+    shown_time,
+    to_ms,
+)
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry, LastStep, ScheduleStore, StoredSchedule
 from kiqstart.infrastructure.taskiq.scheduling.timing import Once
 from kiqstart.infrastructure.taskiq.streams.batching import Batches, SimpleWork
@@ -43,8 +51,8 @@ class KeptSchedule:
             UnreadableScheduleError: its definition is none.
         """
         return cls(
-            definition=Definition.load(stored.data),
-            due=None if stored.due_ms is None else from_ms(stored.due_ms),
+            definition=Definition.load(stored.data, name=stored.name),
+            due=None if stored.due_ms is None else shown_time(stored.due_ms),
             is_paused=stored.is_paused,
             last=stored.last,
         )
@@ -56,7 +64,9 @@ class Schedules:
     def __init__(self, broker: AsyncBroker, store: ScheduleStore) -> None:
         self._broker = broker
         self._store = store
-        self._adding: WeakKeyDictionary[asyncio.AbstractEventLoop, Batches[ScheduledTask, None]] = WeakKeyDictionary()
+        self._adding: LoopLocal[Batches[ScheduledTask, None]] = LoopLocal(
+            lambda: Batches(SimpleWork(self._add_batch), lambda one: len(repr(one)))
+        )
 
     async def add(self, schedule: ScheduledTask) -> None:
         """Add a schedule, or change the one that has its id.
@@ -68,10 +78,7 @@ class Schedules:
             InvalidTaskArgumentsError: its task does not take these arguments.
             RedisError: Redis is away for longer than the broker's send deadline.
         """
-        loop = asyncio.get_running_loop()
-        if loop not in self._adding:
-            self._adding[loop] = Batches(SimpleWork(self._add_batch), lambda one: len(repr(one)))
-        await self._adding[loop].add(schedule)
+        await self._adding.get().add(schedule)
 
     async def remove(self, name: str) -> None:
         """Remove a schedule that was added.
@@ -101,12 +108,12 @@ class Schedules:
         Raises:
             ScheduleError: there is none, or it has no next time.
         """
-        kept = await self.get(name)
-        following = kept.definition.timing.next_after(from_ms(await self._store.now_ms()))
-        if following is None:
-            raise ScheduleError(f"schedule {name!r} has no time after now: remove it")
-        await self._store.resume(name, to_ms(following))
-        return kept.due or following
+        while True:
+            stored, kept = await self._get(name)
+            following = self._next(kept, from_ms(await self._store.now_ms()))
+            # Else it was changed since it was read.
+            if await self._store.resume(name, to_ms(following), stored.data):
+                return kept.due or following
 
     async def run(self, name: str) -> str:
         """Send a schedule's task now, beside its own times; gives the task's id.
@@ -122,7 +129,7 @@ class Schedules:
         await self._broker.kick(message)
         if (holder := held_by.get()) is not None:
             raise ScheduleError(f"schedule {name!r} is not sent, since task {holder} waits or runs with its unique key")
-        await after_occurrence(self._broker, message)
+        await after_occurrence(self._broker, message, deadline=send_deadline(self._broker))
         return message.task_id
 
     async def get(self, name: str) -> KeptSchedule:
@@ -131,13 +138,7 @@ class Schedules:
         Raises:
             ScheduleError: there is none, or it cannot be read.
         """
-        stored = await self._store.get(name)
-        if stored is None:
-            raise ScheduleError(f"there is no schedule {name!r}")
-        try:
-            return KeptSchedule.read(stored)
-        except UnreadableScheduleError as error:
-            raise ScheduleError(f"schedule {name!r} cannot be read: {error}") from None
+        return (await self._get(name))[1]
 
     async def all(self) -> AsyncIterator[KeptSchedule]:
         """All schedules that can be read, in no order."""
@@ -153,6 +154,25 @@ class Schedules:
             if kept.definition.is_dynamic:
                 yield as_taskiq(kept.definition)
 
+    async def _get(self, name: str) -> tuple[StoredSchedule, KeptSchedule]:
+        stored = await self._store.get(name)
+        if stored is None:
+            raise ScheduleError(f"there is no schedule {name!r}")
+        try:
+            return stored, KeptSchedule.read(stored)
+        except UnreadableScheduleError as error:
+            raise ScheduleError(f"schedule {name!r} cannot be read: {error}") from None
+
+    def _next(self, kept: KeptSchedule, now: datetime) -> datetime:
+        name = kept.definition.name
+        try:
+            following = next_after(kept.definition, now)
+        except UnreadableScheduleError as error:
+            raise ScheduleError(f"schedule {name!r}: {error}") from None
+        if following is None:
+            raise ScheduleError(f"schedule {name!r} has no time after now: remove it")
+        return following
+
     async def _add_batch(self, batch: Sequence[ScheduledTask]) -> Sequence[BaseException | None]:
         now = from_ms(await through_outage(self._store.now_ms, send_deadline(self._broker)))
         answers: list[BaseException | None] = [None] * len(batch)
@@ -162,10 +182,12 @@ class Schedules:
                 entries[place] = self._entry(schedule, now)
             except (ScheduleError, InvalidTaskArgumentsError) as error:
                 answers[place] = error
-        wanted = list(entries.values())
-        kept = await through_outage(lambda: self._store.add(wanted), send_deadline(self._broker))
+        wanted, script = list(entries.values()), uuid4().hex
+        kept = await through_outage(lambda: self._store.add(wanted, script=script), send_deadline(self._broker))
         for (place, entry), is_kept in zip(entries.items(), kept, strict=True):
-            if not is_kept:
+            if isinstance(is_kept, ResponseError):
+                answers[place] = is_kept
+            elif not is_kept:
                 answers[place] = ScheduleError(f"schedule {entry.name!r}: the service's table has one of that name")
         return answers
 

@@ -13,11 +13,13 @@ from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
 from kiqstart.infrastructure.taskiq.scheduling.conversions import label_definitions
 from kiqstart.infrastructure.taskiq.scheduling.deadline import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line
 from kiqstart.infrastructure.taskiq.scheduling.memory_store import MemoryScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
 from kiqstart.infrastructure.taskiq.scheduling.store import ScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.table import Schedule
+from kiqstart.infrastructure.taskiq.scheduling.termination import end_on_sigterm
 from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.outage import pause, reason
@@ -53,10 +55,8 @@ class DurableScheduleSource(ScheduleSource):
             return
         with exit_on_operator_error():
             table = self._definitions()
-        deadline = send_deadline(self._broker)
-        ticker = Ticker(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
-        self._stop = asyncio.Event()
-        self._ticking = asyncio.create_task(self._tick(ticker), name="ticker")
+        end_on_sigterm()
+        self._begin(table)
 
     async def shutdown(self) -> None:
         """Send no more."""
@@ -78,6 +78,12 @@ class DurableScheduleSource(ScheduleSource):
         """Remove a schedule that was added; see `Schedules.remove`."""
         await self.schedules.remove(schedule_id)
 
+    def _begin(self, table: Sequence[Definition]) -> None:
+        deadline = send_deadline(self._broker)
+        ticker = Ticker(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
+        self._stop = asyncio.Event()
+        self._ticking = asyncio.create_task(self._tick(ticker), name="ticker")
+
     def _definitions(self) -> list[Definition]:
         in_labels = label_definitions(self._broker)
         names = {definition.name for definition in in_labels}
@@ -87,20 +93,22 @@ class DurableScheduleSource(ScheduleSource):
         return [*in_labels, *(schedule.definition(self._broker) for schedule in self._table)]
 
     async def _tick(self, ticker: Ticker) -> None:
-        tries = 0
+        tries, told = 0, ""
         while not self._stop.is_set():
             try:
                 seconds = await ticker.tick()
                 if tries:
                     logger.info("Schedules are sent again")
-                tries = 0
+                tries, told = 0, ""
             except (RedisError, OSError) as error:
-                if not tries:
+                if reason(error) != told:
                     logger.warning("Schedules wait for Redis: %s", reason(error))
-                tries += 1
+                tries, told = tries + 1, reason(error)
                 seconds = pause(tries)
-            except Exception:
-                logger.exception("The scheduler goes on after an error")
+            except Exception as error:
+                if error_line(error) != told:
+                    logger.exception("The scheduler goes on after an error")
+                tries, told = tries + 1, error_line(error)
                 seconds = 1.0
             await self._wait(seconds)
         try:

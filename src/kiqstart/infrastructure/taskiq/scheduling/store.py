@@ -2,10 +2,13 @@
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import Final, Protocol
 
-from taskiq import BrokerMessage
+from redis.exceptions import ResponseError
+
+from kiqstart.infrastructure.taskiq.scheduling.due import DueMark, DuePage, Look
+from kiqstart.infrastructure.taskiq.scheduling.firing import Answer, FireScript
+from kiqstart.infrastructure.taskiq.scheduling.firing import Outcome as Outcome  # noqa: PLC0414  # of a `LastStep`
 
 SECONDS_AHEAD: Final = 1.0
 """What is due so soon is looked at with what is due, so that its message can be made before its time."""
@@ -13,84 +16,10 @@ SECONDS_AHEAD: Final = 1.0
 SECONDS_UNTIL_GONE: Final = 5.0
 # Redis' clock may be set back: a look that is later than now says nothing.
 _CLOCK_MARGIN: Final = 1.0
+LARGEST: Final = 16 * 1024 * 1024
+"""Bytes of a definition, or of a message. Reading, or sending, what is larger would hold up all others."""
 SET_BACK_MS: Final = 60_000
 """By more than that a clock that is set back lets times be repeated; what is less is waited for."""
-
-
-class Outcome(StrEnum):
-    """What came of a step."""
-
-    SENT = "sent"
-    HELD = "held"
-    """Not sent: another task has its unique key."""
-    SKIPPED = "skipped"
-    """Missed, and not made up."""
-    FAILED = "failed"
-    """Given up after the send's deadline."""
-    LOST = "lost"
-    """Somebody else took the step, or the schedule has been changed since."""
-    REFUSED = "refused"
-    """The store did not take the message; the schedule is as before."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DueSchedule:
-    """A schedule that is due, with the time since when, in milliseconds since the Unix epoch."""
-
-    name: str
-    due_ms: int
-    data: bytes
-
-
-@dataclass(frozen=True, kw_only=True)
-class Look:
-    """What a scheduler sees when it looks.
-
-    Args:
-        now_ms: the store's time, in milliseconds since the Unix epoch.
-        due: what is due or will be within `SECONDS_AHEAD`, the earliest first.
-        next_due_ms: when something is due next; None: nothing is.
-        schedulers: the names of all that live.
-        table: the table in effect; None: the store does not know any.
-        is_set_back: whether the store's clock was set back by more than a minute, and nobody has drawn the
-            consequences yet.
-    """
-
-    now_ms: int
-    due: Sequence[DueSchedule]
-    next_due_ms: int | None
-    schedulers: Sequence[str]
-    table: str | None
-    is_set_back: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Firing:
-    """A step of a schedule, with the message that is sent in it. It is taken only by the first who asks for it.
-
-    Args:
-        due: the schedule as it was seen; where it is another one by now, nothing happens.
-        expected_ms: when it is due now, in milliseconds since the Unix epoch.
-        following_ms: when it is due next; None: it has ended.
-        send_ms: the time that is sent; None: nothing is.
-        message: what is sent; its labels say where and when, as with any other send.
-        outcome: what is noted of a step that sends nothing.
-    """
-
-    due: DueSchedule
-    expected_ms: int
-    following_ms: int | None
-    send_ms: int | None = None
-    message: BrokerMessage | None = None
-    outcome: Outcome = Outcome.SKIPPED
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answer:
-    """What came of a firing; `detail` is the id of the task that holds the key, or an error."""
-
-    outcome: Outcome
-    detail: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -200,23 +129,55 @@ class ScheduleStore(Protocol):
         """Note that a scheduler lives, and see what is due or soon will be, at most `limit` schedules."""
         ...
 
+    async def page(self, now_ms: int, start: int, limit: int) -> DuePage:
+        """What is due or soon will be at `now_ms`, without the first `start` schedules."""
+        ...
+
+    async def definitions(self, names: Sequence[str]) -> list[bytes | int | None]:
+        """Definitions of the first ones of some schedules, as many as can be read at once, at least one.
+
+        None: there is none. A number: it has so many bytes, more than `LARGEST`.
+        """
+        ...
+
     async def leave(self, scheduler: str) -> None:
         """Forget a scheduler."""
         ...
 
-    async def fire(self, firings: Sequence[Firing]) -> list[Answer]:
-        """Take steps, in order, each in one piece: nothing of it or all."""
-        ...
+    async def fire(self, script: FireScript) -> list[Answer]:
+        """Take steps, in order, each in one piece: nothing of it or all.
 
-    async def set_table(self, table: str, entries: Sequence[Entry], *, instead_of: str = "") -> None:
-        """Put a table into effect: what is new or changed is due as its entry says, what it does not have is gone.
-
-        With `instead_of`, only where that one is in effect.
+        A script that was answered before is answered in the same way, and does nothing.
         """
         ...
 
-    async def add(self, entries: Sequence[Entry]) -> list[bool]:
-        """Add or change schedules that are in no table; False for each where the table has one of that name."""
+    async def answers(self, script: FireScript) -> list[Answer] | None:
+        """What a script was answered whose answer was lost; None: it did nothing, or nobody knows any more."""
+        ...
+
+    async def set_table(
+        self, table: str, entries: Sequence[Entry], *, instead_of: str = "", after_number: int = 0
+    ) -> None:
+        """Put a table into effect: what is new or changed is due as its entry says, what it does not have is gone.
+
+        Args:
+            table: its fingerprint.
+            entries: its schedules.
+            instead_of: only where that one is in effect.
+            after_number: the number of the last table that is known; this one's is higher.
+        """
+        ...
+
+    async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:
+        """Add or change schedules that are in no table.
+
+        Args:
+            entries: the schedules.
+            script: a name of its own for each call; one that is repeated under its name does nothing where it was done.
+
+        Returns:
+            For each: True; False where the table has one of that name; or why the store has refused it.
+        """
         ...
 
     async def remove(self, name: str) -> bool | None:
@@ -227,12 +188,20 @@ class ScheduleStore(Protocol):
         """Let a schedule not be due until it is resumed; False where there is none."""
         ...
 
-    async def resume(self, name: str, due_ms: int | None) -> None:
-        """Let a paused schedule be due again at a time."""
+    async def resume(self, name: str, due_ms: int, data: bytes) -> bool:
+        """Let a paused schedule be due again at a time; False where its definition is another one than `data`."""
         ...
 
-    async def set_aside(self, due: DueSchedule) -> None:
-        """Keep an unreadable schedule where nobody looks for what is due."""
+    async def set_aside(self, mark: DueMark, sha1: str) -> bool | None:
+        """Keep a schedule that nobody can read where nobody looks for what is due; one without definition is removed.
+
+        Args:
+            mark: where it was due.
+            sha1: of its definition, or of b"" where that is too large; '': there is none.
+
+        Returns:
+            False where too many are kept there, None where it is due at another time or has another definition.
+        """
         ...
 
     async def hurry(self, sooner: Sequence[Sooner]) -> None:

@@ -11,8 +11,9 @@ from taskiq import AsyncBroker
 
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, WiringError, shown_path
-from kiqstart.infrastructure.taskiq.scheduling.conversions import problem, simple_labels
+from kiqstart.infrastructure.taskiq.scheduling.conversions import check_size, problem, simple_labels
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
+from kiqstart.infrastructure.taskiq.scheduling.making_up import MOST_MADE_UP
 from kiqstart.infrastructure.taskiq.scheduling.timing import Cron, Interval, Timing
 
 
@@ -25,7 +26,7 @@ class Schedule(ABC):
         task: the task's name.
         arguments: named arguments of the call, as JSON values.
         missed: what is done with times at which no scheduler could send.
-        at_most: how many missed times are made up, with `Missed.ALL`.
+        at_most: how many missed times are made up, with `Missed.ALL`; 10,000 at most.
         max_lateness: how late a missed time may be made up; None: however late.
     """
 
@@ -41,8 +42,8 @@ class Schedule(ABC):
         """Remember the line that the schedule stands on, and check what can be checked without the task."""
         caller = sys._getframe(2)  # noqa: SLF001  # 0 is here, 1 the generated __init__, 2 the table
         object.__setattr__(self, "defined_at", f"{shown_path(caller.f_code.co_filename)}:{caller.f_lineno}")
-        if self.at_most < 1:
-            raise self.error(f"at_most={self.at_most} must be at least 1")
+        if not 1 <= self.at_most <= MOST_MADE_UP:
+            raise self.error(f"at_most={self.at_most} must be at least 1 and at most {MOST_MADE_UP}")
         if self.max_lateness is not None and self.max_lateness < timedelta(0):
             raise self.error(f"max_lateness={self.max_lateness} must not be negative")
         try:
@@ -81,7 +82,7 @@ class Schedule(ABC):
             max_lateness=None if self.max_lateness is None else self.max_lateness.total_seconds(),
         )
         try:
-            definition.dump()
+            check_size(definition)
         except ValueError as error:
             raise self.error(problem(error)) from None
         return definition

@@ -20,6 +20,9 @@ _ONE_DAY: Final = timedelta(days=1)
 # So that no sum of times leaves what a datetime can be.
 _LONGEST: Final = timedelta(days=36525)
 _FIRST_LOOK_BACK: Final = timedelta(minutes=5)
+_FIRST: Final = datetime.min.replace(tzinfo=UTC)
+# All that can be said in five fields, with each value by its name, is shorter. It is read anew for each due time.
+_LONGEST_EXPRESSION: Final = 1000
 _FIELDS: Final = 5
 _OFFSET: Final = re.compile(r"([+-])(\d\d):(\d\d)")
 _NICKNAMES: Final[Mapping[str, str]] = MappingProxyType(
@@ -33,6 +36,15 @@ _NICKNAMES: Final[Mapping[str, str]] = MappingProxyType(
         "@hourly": "0 * * * *",
     }
 )
+
+_DAYS: Final = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_MONTHS: Final = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NUMBERS: Final[Mapping[str, str]] = {
+    **{name: str(number) for number, name in enumerate(_DAYS)},
+    **{name: str(number) for number, name in enumerate(_MONTHS, 1)},
+}
+# The first and the last number of each field.
+_BOUNDS: Final = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 
 
 class _Timing(BaseModel, ABC):
@@ -51,10 +63,10 @@ class _Timing(BaseModel, ABC):
 
         The cost follows `count`, not the length of the time.
         """
-        before = since - timedelta(microseconds=1)
+        before = _just_before(since)
         span = _FIRST_LOOK_BACK
         while True:
-            start = max(before, until - span)
+            start = max(before, until - span) if until - _FIRST > span else before
             found = list(takewhile(lambda due: due <= until, self.after(start)))
             if len(found) >= count or start == before:
                 return found[-count:]
@@ -98,11 +110,14 @@ class Cron(_Timing):
     @model_validator(mode="after")
     def _check(self) -> "Cron":
         zone(self.time_zone)
+        if len(self.expression) > _LONGEST_EXPRESSION:
+            raise ValueError(f"cron {self.expression[:20]!r}… has more than {_LONGEST_EXPRESSION} characters")
         try:
             if self.next_after(EPOCH) is None:
                 raise ValueError(f"cron {self.expression!r} is never due")
         except (CronSimError, AssertionError) as error:
-            raise ValueError(f"cron {self.expression!r}: {str(error) or 'it cannot be read'}") from None
+            problem = f"{str(error) or 'it cannot be read'}{_advice(self.expression)}"
+            raise ValueError(f"cron {self.expression!r}: {problem}") from None
         return self
 
     def after(self, time: datetime) -> Iterator[datetime]:
@@ -125,12 +140,20 @@ class Once(_Timing):
     @field_validator("at")
     @classmethod
     def _round(cls, at: datetime) -> datetime:
+        try:
+            at.astimezone(UTC)
+        except OverflowError:
+            raise ValueError(f"{at.isoformat()} is not within the years 1 to 9999 of UTC") from None
         return at.replace(microsecond=at.microsecond // 1000 * 1000)
 
     def after(self, time: datetime) -> Iterator[datetime]:
         """That time, if it is later."""
         if self.at > time:
             yield self.at.astimezone(UTC)
+
+    def newest(self, count: int, *, since: datetime, until: datetime) -> list[datetime]:
+        """That time, also where nothing can be earlier."""
+        return [self.at.astimezone(UTC)][:count] if since <= self.at <= until else []
 
 
 # Told apart by the names of their fields.
@@ -151,6 +174,10 @@ def zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ValueError(f"time zone {name!r} is not known; write one like 'Europe/Berlin'") from None
+
+
+def _just_before(time: datetime) -> datetime:
+    return time - timedelta(microseconds=1) if time > _FIRST else time
 
 
 def _by_local_time(fields: str, start: datetime) -> Iterator[datetime]:
@@ -180,6 +207,17 @@ def _through_clock_changes(fields: str, start: datetime) -> Iterator[datetime]:
 
 def _has_any_hour(fields: str) -> bool:
     return fields.split()[1].startswith("*")
+
+
+def _advice(expression: str) -> str:
+    """What to write for a range that goes round midnight or the week, as Celery's do and cron's cannot."""
+    for field, (first, last) in zip(expression.split(), _BOUNDS, strict=False):
+        ranges: list[tuple[str, str]] = re.findall(r"(\w+)-(\w+)", field)
+        for begin, end in ranges:
+            low, high = _NUMBERS.get(begin.lower(), begin), _NUMBERS.get(end.lower(), end)
+            if low.isdecimal() and high.isdecimal() and first <= int(high) < int(low) <= last:
+                return f": a range cannot go round, write {low}-{last},{first}-{high} for {begin}-{end}"
+    return ""
 
 
 def _fields(expression: str) -> str:

@@ -63,14 +63,15 @@ Tasks that kill their workers
 -----------------------------
 That a worker died with a task says little: with `kill -9`, a full machine or a deploy it says nothing at all. A worker
 that was asked to end says so first (`draining`), and its death is not counted. Otherwise each task that it had has one
-death more, and after `max_deliveries - 1` of them is a suspect. Nothing waits for suspects, and they hold up nothing:
-a worker that sees some starts a process of its own for them, its quarantine, and watches it. If that process dies while
-the worker lives, the worker is a witness (testify.lua): a task that was alone in it is guilty, and a dead letter. Few
-suspects run one by one from the start; of many, up to 16 run at once, and if the process dies, each of them alone. If
-the worker dies with its quarantine, there is no witness, and nobody is guilty. So no number of workers that are killed
-makes a dead letter of an innocent task (but see `reclaimer._LAST_DEATH`, which bounds a task that kills the worker
-beside it as well); and a guilty one ends after its tries. A worker that cannot start such a process (a broker that no
-module holds) takes one suspect at a time beside its other tasks, and counts.
+death more, and after `max_deliveries - 1` of them is a suspect. Nothing waits for suspects, and they hold up nothing: a
+worker that sees some starts a process of its own for them, its quarantine, and watches it (`quarantine`; one worker
+after the other, as long as suspects wait). If that process dies unannounced, and half a second later the worker still
+lives and was not asked to end, the worker is a witness (testify.lua): a task that was alone in it is guilty, and a dead
+letter. Few suspects run one by one from the start; of many, up to 16 run at once, and if the process dies, each of them
+alone. If the worker dies with its quarantine, there is no witness, and nobody is guilty. So no number of workers that
+are killed makes a dead letter of an innocent task (but see `reclaimer._LAST_DEATH`, which bounds a task that kills the
+worker beside it as well); and a guilty one ends after its tries. A worker that cannot start such a process (a broker
+that no module holds) takes one suspect at a time beside its other tasks, and counts.
 
 Cancelling
 ----------

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from taskiq.acks import AckController
 
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
-from kiqstart.infrastructure.taskiq.streams.delivery import Delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import Again, Delivery
+from kiqstart.infrastructure.taskiq.streams.intake import Intake
 
 
 class DeliveryAcks(AckController):
@@ -15,9 +16,12 @@ class DeliveryAcks(AckController):
         make_room: is called where the task has run, before Redis is asked.
     """
 
-    def __init__(self, consumer: StreamConsumer, delivery: Delivery, make_room: Callable[[Delivery], None]) -> None:
+    def __init__(
+        self, consumer: StreamConsumer, intake: Intake, delivery: Delivery, make_room: Callable[[Delivery], None]
+    ) -> None:
         super().__init__(self.ack)
         self._consumer = consumer
+        self._intake = intake
         self._delivery = delivery
         self._make_room = make_room
 
@@ -30,7 +34,14 @@ class DeliveryAcks(AckController):
         """Acknowledge the message, with all that comes of it."""
         if self.is_acked:
             return
-        if self._delivery.has_run:
-            self._make_room(self._delivery)
-        await self._consumer.settle(self._delivery)
+        delivery = self._delivery
+        if delivery.has_run:
+            self._make_room(delivery)
+        if isinstance(delivery.outcome, Again) and delivery.is_cancelled:
+            # Cancelled after its run has failed: there is no next try.
+            await self._intake.settle_cancelled(delivery)
+        else:
+            if isinstance(delivery.outcome, Again):
+                delivery.result = b""
+            await self._consumer.settle(delivery)
         self.is_acked = True

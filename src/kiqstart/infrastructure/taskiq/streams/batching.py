@@ -13,6 +13,8 @@ Given_co = TypeVar("Given_co", covariant=True)
 
 _MOST_ITEMS: Final = 512
 _MOST_BYTES: Final = 4 * 1024 * 1024
+# Bytes of an item from which on it goes its own way.
+_LARGE: Final = 64 * 1024
 
 
 @dataclass(slots=True, eq=False)
@@ -20,6 +22,7 @@ class _Group(Generic[Item, Answer]):
     """What one caller has added, and what it waits for."""
 
     items: Sequence[Item]
+    size: int
     answers: "asyncio.Future[Sequence[Answer | BaseException]]"
 
 
@@ -72,15 +75,20 @@ class Batches(Generic[Item, Answer]):
     Args:
         work: what is done with a batch.
         size: bytes of an item; a batch has no more than 4 MiB and 512 items, or what a single caller has added.
+        large_work: what is done with batches of large items, of more than 64 KiB, and what was added with them. They
+            are apart from the others, so that nobody waits for what takes its time; None: they go with the others.
     """
 
-    def __init__(self, work: Work[Item, Answer], size: Callable[[Item], int]) -> None:
-        self._work = work
+    def __init__(
+        self,
+        work: Work[Item, Answer],
+        size: Callable[[Item], int],
+        *,
+        large_work: Work[Item, Answer] | None = None,
+    ) -> None:
         self._size = size
-        self._waiting: list[_Group[Item, Answer]] = []
-        self._is_busy = False
-        self._idle = asyncio.Event()
-        self._mending: asyncio.Task[None] | None = None
+        self._common: _Lane[Item, Answer] = _Lane(work)
+        self._large: _Lane[Item, Answer] | None = None if large_work is None else _Lane(large_work)
 
     async def add(self, item: Item) -> Answer:
         """Wait until the item's batch is done, and give the item's answer.
@@ -94,9 +102,33 @@ class Batches(Generic[Item, Answer]):
 
     def add_all(self, items: Sequence[Item]) -> "asyncio.Future[Sequence[Answer | BaseException]]":
         """Let items travel in one batch; the future gives an answer or an error for each."""
+        sizes = [self._size(item) for item in items]
+        lane = self._common
+        if self._large is not None and max(sizes, default=0) > _LARGE:
+            lane = self._large
+        return lane.add(items, sum(sizes))
+
+    async def drain(self) -> None:
+        """Wait until nothing is under way."""
+        await self._common.drain()
+        if self._large is not None:
+            await self._large.drain()
+
+
+class _Lane(Generic[Item, Answer]):
+    """One batch after the other."""
+
+    def __init__(self, work: Work[Item, Answer]) -> None:
+        self._work = work
+        self._waiting: list[_Group[Item, Answer]] = []
+        self._is_busy = False
+        self._idle = asyncio.Event()
+        self._mending: asyncio.Task[None] | None = None
+
+    def add(self, items: Sequence[Item], size: int) -> "asyncio.Future[Sequence[Answer | BaseException]]":
         loop = asyncio.get_running_loop()
         answers: asyncio.Future[Sequence[Answer | BaseException]] = loop.create_future()
-        self._waiting.append(_Group(items, answers))
+        self._waiting.append(_Group(items, size, answers))
         if not self._is_busy:
             self._is_busy = True
             self._idle.clear()
@@ -104,7 +136,6 @@ class Batches(Generic[Item, Answer]):
         return answers
 
     async def drain(self) -> None:
-        """Wait until nothing is under way."""
         if self._is_busy:
             await self._idle.wait()
 
@@ -162,7 +193,7 @@ class Batches(Generic[Item, Answer]):
         groups, items, size = 0, 0, 0
         for group in self._waiting:
             items += len(group.items)
-            size += sum(map(self._size, group.items))
+            size += group.size
             if groups and (items > _MOST_ITEMS or size > _MOST_BYTES):
                 break
             groups += 1

@@ -2,17 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from types import MappingProxyType
-from typing import Any, Final, Self
-from weakref import WeakKeyDictionary
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import taskiq.receiver
 from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessage, TaskiqResult
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
+from kiqstart.infrastructure.redis.forks import tell_of_forks
+from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLocal
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
 from kiqstart.infrastructure.taskiq.streams.cancellation import Canceller, CancelOutcome
@@ -29,7 +30,11 @@ from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
 from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
+from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 from kiqstart.infrastructure.taskiq.task import Task
+
+if TYPE_CHECKING:
+    from kiqstart.infrastructure.taskiq.streams.quarantine import Quarantine
 
 logger = getLogger(__name__)
 
@@ -111,12 +116,18 @@ class StreamBroker(AsyncBroker):
             )
         self._weights = dict(queues)
         self._result_ttl = result_ttl
-        self._per_loop: WeakKeyDictionary[asyncio.AbstractEventLoop, Connection] = WeakKeyDictionary()
+        self._per_loop = LoopLocal(lambda: Connection(self.connections, self.keys, self.options), Connection.close)
         self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
         self._consumer: StreamConsumer | None = None
+        self._inherited: StreamConsumer | None = None
         self._registering = asyncio.Lock()
+        tell_of_forks(self)
         self._is_worker = False
         self.suspect_rule = SuspectRule.ONE
+        self._on_registered: Callable[[str], None] | None = None
+        self._quarantine: Quarantine | None = None
+        # What this process' receiver was told that a process for suspects has to know.
+        self.receiver_options: Mapping[str, Any] = {}
         self.decorator_class = Task
         self.formatter = JsonFormatter(self)
         self.id_generator = _random_id
@@ -141,9 +152,20 @@ class StreamBroker(AsyncBroker):
     def is_worker_process(self, value: bool) -> None:
         self._is_worker = value
         if value:
+            if self.options.quarantine:
+                self.suspect_rule = SuspectRule.NONE
             from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
 
             taskiq.receiver.Receiver = StreamReceiver  # type: ignore[assignment,misc]  # the name that `taskiq worker` imports
+
+    def run_suspects(self, on_registered: Callable[[str], None]) -> None:
+        """Take suspects only, for the worker that has started this process.
+
+        Args:
+            on_registered: is told each name that this process has in Redis, in the lease's thread.
+        """
+        self.suspect_rule = SuspectRule.WARD
+        self._on_registered = on_registered
 
     def with_result_backend(self, result_backend: AsyncResultBackend[Any]) -> Self:
         """Keep results elsewhere; there they are stored before the message is acknowledged, not in one step with it."""
@@ -151,11 +173,15 @@ class StreamBroker(AsyncBroker):
 
     @property
     def connection(self) -> Connection:
-        """What this event loop has of Redis."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._per_loop:
-            self._per_loop[loop] = Connection(self.connections, self.keys, self.options)
-        return self._per_loop[loop]
+        """What this event loop has of Redis.
+
+        Raises:
+            SendFailedError: this is a forked child in its parent's event loop, which is uvloop's.
+        """
+        try:
+            return self._per_loop.get()
+        except InheritedLoopError as error:
+            raise SendFailedError(problem=str(error)) from None
 
     @property
     def dead_letters(self) -> DeadLetters:
@@ -164,13 +190,23 @@ class StreamBroker(AsyncBroker):
 
     async def shutdown(self) -> None:
         """Give back what a worker still has, and let all connections go."""
+        if self._quarantine is not None:
+            await self._quarantine.stop()
+            self._quarantine = None
         if self._consumer is not None:
             await self._consumer.stop()
             self._consumer = None
         await super().shutdown()
-        connection = self._per_loop.pop(asyncio.get_running_loop(), None)
+        connection = self._per_loop.peek()
         if connection is not None:
-            await connection.close()
+            await connection.sender.drain()
+        await self._per_loop.close()
+
+    def after_fork(self) -> None:
+        """In a child: what the parent has in hand as a worker is the parent's to give back."""
+        self._inherited = self._consumer
+        self._consumer = None
+        self._registering = asyncio.Lock()
 
     async def kick(self, message: BrokerMessage) -> None:
         """Send a message, once, through an outage of up to `send_deadline` seconds.
@@ -247,9 +283,14 @@ class StreamBroker(AsyncBroker):
                 self._consumer = await self._register()
             return self._consumer
 
+    async def end_quarantine(self, seconds: float) -> None:
+        """Let the process for suspects end with its tasks, for up to so many seconds; then `shutdown` ends it."""
+        if self._quarantine is not None:
+            await self._quarantine.wait(seconds)
+
     def intake(self, consumer: StreamConsumer) -> Intake:
         """What sorts out deliveries that are not to be run."""
-        return Intake(self, consumer, self.connection.redis, self.keys, self.options)
+        return Intake(self, consumer, self.options)
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Hand out messages one by one, for a receiver that is not kiqstart's."""
@@ -281,6 +322,7 @@ class StreamBroker(AsyncBroker):
             task_id_of=self._task_id_of,
             on_condemned=partial(self._tell_of_condemned, asyncio.get_running_loop()),
             on_suspects=self._on_suspects,
+            on_registered=self._on_registered,
         )
         try:
             await consumer.start()
@@ -289,8 +331,15 @@ class StreamBroker(AsyncBroker):
             raise
         return consumer
 
-    def _on_suspects(self, count: int) -> None:
-        """Take note that suspects wait."""
+    def _on_suspects(self, _: int) -> None:
+        if self.suspect_rule is not SuspectRule.NONE or self._consumer is None:
+            return
+        if self._quarantine is None:
+            from kiqstart.infrastructure.taskiq.streams.quarantine import Quarantine
+            from kiqstart.infrastructure.taskiq.worker.ward_orders import orders_for
+
+            self._quarantine = Quarantine(self._consumer, partial(orders_for, self))
+        self._quarantine.on_suspects()
 
     def _tell_of_condemned(self, loop: asyncio.AbstractEventLoop, task_id: str) -> None:
         """Called in the lease's thread. The broker's own results are there already."""

@@ -1,9 +1,10 @@
 """What one event loop has of Redis: its clients, and what sends and waits through them."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
-from kiqstart.infrastructure.redis.connections import RedisConnections
+from kiqstart.infrastructure.redis.connections import RedisConnections, RedisPipeline
 from kiqstart.infrastructure.taskiq.streams.consumer import WAIT_SECONDS, ConsumerClients
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
@@ -12,6 +13,8 @@ from kiqstart.infrastructure.taskiq.streams.waiting import ResultWaiter
 
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 _READS_AT_ONCE: Final = 32
+# Where an event loop ends, whoever sent has been cancelled, or does not care.
+_SECONDS_TO_DRAIN: Final = 1.0
 
 
 class Connection:
@@ -23,10 +26,16 @@ class Connection:
         self.redis = connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
         # What all callers share: sends, reads, and what ends deliveries.
         self.scripts = connections.pipeline(timeout=_SECONDS_FOR_AN_ANSWER)
-        self.sender = Sender(self.scripts, keys, deadline=options.send_deadline, address=connections.address)
+        # The same for what is large, behind which nobody else has to wait.
+        self.large_scripts = connections.large_pipeline(timeout=_SECONDS_FOR_AN_ANSWER)
+        self.sender = Sender(
+            self.scripts, keys, deadline=options.send_deadline, address=connections.address, large=self.large_scripts
+        )
         # However many results come at once, sends and acknowledgements find a free connection.
         self.reads = asyncio.Semaphore(max(min(_READS_AT_ONCE, connections.max_connections // 3), 1))
-        self.waiter = ResultWaiter(self.scripts, connections, keys)
+        self.waiter = ResultWaiter(self.scripts, self.large_scripts, connections, keys)
+        for pipeline in self._shared_pipelines():
+            pipeline.on_demoted = self._leave_server
 
     async def consumer_clients(self) -> ConsumerClients:
         """The connections of a worker.
@@ -38,13 +47,26 @@ class Connection:
         thread = await asyncio.to_thread(self._connections.sync_client, timeout=max(self._options.beat * 2, 0.5))
         return ConsumerClients(
             scripts=self.scripts,
+            large_scripts=self.large_scripts,
             reader=self._connections.pipeline(timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
             thread=thread,
         )
 
     async def close(self) -> None:
-        """Wait for sends that are under way, then let the connections go."""
-        await self.sender.drain()
+        """Wait a second at most for sends that are under way, then let the connections go."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SECONDS_TO_DRAIN):
+                await self.sender.drain()
         await self.waiter.close()
         await self.scripts.aclose()
+        await self.large_scripts.aclose()
         await self.redis.aclose()
+
+    def _shared_pipelines(self) -> list[RedisPipeline]:
+        return [one for one in (self.scripts, self.large_scripts) if isinstance(one, RedisPipeline)]
+
+    def _leave_server(self) -> None:
+        # One was told that the server is no master now. The others might only read, and never be told.
+        for pipeline in self._shared_pipelines():
+            pipeline.reconnect()
+        self.waiter.reconnect()

@@ -53,9 +53,10 @@ class Closable(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ConsumerClients:
-    """The connections of a worker: for scripts, for reads that wait, and for the lease's thread."""
+    """The connections of a worker: for scripts, for large ones, for reads that wait, and for the lease's thread."""
 
     scripts: object
+    large_scripts: object
     reader: Closable
     thread: object
 
@@ -70,7 +71,8 @@ class StreamConsumer:
         rule: which suspects it takes.
         task_id_of: gives the task of a message, None where it cannot be read.
         on_condemned: is given each task that its workers have died of, in the lease's thread.
-        on_suspects: is told, in the event loop, how many suspects wait.
+        on_suspects: is told, in the event loop, how many suspects wait, also of queues that this worker does not take.
+        on_registered: is told each name that this worker has in Redis, in the lease's thread.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class StreamConsumer:
         task_id_of: Callable[[bytes], str | None],
         on_condemned: Callable[[str], None],
         on_suspects: Callable[[int], None],
+        on_registered: Callable[[str], None] | None = None,
     ) -> None:
         self._clients = clients
         self._keys = keys
@@ -93,11 +96,14 @@ class StreamConsumer:
         self._options = options
         self._task_id_of = task_id_of
         self.in_hand = DeliveriesInHand()
-        self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD)
+        self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD, on_registered=on_registered)
         self.overruns = Overruns(grace=options.overrun_grace, replace=options.replace_overrun)
-        self._settler = Settler(clients.scripts, keys, group=group, options=options, result_ttl=result_ttl)
+        self._settler = Settler(
+            clients.scripts, keys, group=group, options=options, result_ttl=result_ttl, large=clients.large_scripts
+        )
         self._fetcher = Fetcher(
             clients.scripts,
+            clients.large_scripts,
             clients.reader,
             keys,
             group=group,
@@ -181,13 +187,31 @@ class StreamConsumer:
         """From now on take suspects by another rule."""
         self._fetcher.rule = rule
 
-    async def testify(self, worker: str) -> None:
-        """Say that a process has died to which this worker had given suspects.
+    async def count_suspects(self) -> int:
+        """How many suspects wait that this worker may take.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        return await asyncio.to_thread(self._heartbeat.count_suspects)
+
+    async def claim_quarantine(self, seconds: float) -> bool:
+        """Claim the right to start a process for suspects; False where another worker has had it within that time.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        scripts = cast("AsyncClient", self._clients.scripts)
+        key, milliseconds = self._keys.quarantine_claim, round(seconds * 1000)
+        return await scripts.execute_command("SET", key, self.lease.worker, "NX", "PX", milliseconds) is not None
+
+    async def testify(self, worker: str) -> bool:
+        """Say that a process has died to which this worker had given suspects; gives whether a task is condemned by it.
 
         Raises:
             RedisError: Redis is away; they are found when its lease ends, without a witness.
         """
-        await asyncio.to_thread(self._heartbeat.testify, worker)
+        return await asyncio.to_thread(self._heartbeat.testify, worker)
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages; none after a short wait, also while Redis is away."""
@@ -202,7 +226,7 @@ class StreamConsumer:
         if self._failures:
             logger.info("The queue is back")
             self._failures = 0
-        kept = (_with_one_suspect(deliveries) if self._fetcher.rule is SuspectRule.ONE else deliveries)[:room]
+        kept = _at_once(deliveries, self._fetcher.rule)[:room]
         if len(kept) < len(deliveries):
             await self.give_back([one for one in deliveries if one not in kept])
         if kept and self._fetcher.cancelled_tasks:
@@ -262,6 +286,14 @@ class StreamConsumer:
                 await asyncio.wait_for(_GIVE_BACK(self._clients.scripts, keys, arguments), _SECONDS_FOR_AN_ANSWER)
             except (RedisError, OSError, TimeoutError) as error:
                 logger.warning("%d tasks stay until this worker's lease ends: %s", len(ours), reason(error))
+
+    def give_back_in_thread(self) -> None:
+        """Let others have all that is in hand, from a thread, as the event loop is blocked and this process ends.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        self._heartbeat.give_back_all()
 
     async def may_run(self, delivery: Delivery) -> bool:
         """Wait until the lease is certain; False where the delivery is another worker's by then."""
@@ -331,9 +363,14 @@ def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, by
         yield Again(message=outcome.message, delay=_SECONDS_UNTIL_AGAIN), b""
 
 
-def _with_one_suspect(deliveries: Sequence[Delivery]) -> list[Delivery]:
-    first = next((one for one in deliveries if one.is_suspect), None)
-    return [one for one in deliveries if one is first or not one.is_suspect]
+def _at_once(deliveries: list[Delivery], rule: SuspectRule) -> list[Delivery]:
+    """What may run at once: a read that waits may be handed suspects of several streams."""
+    if rule is SuspectRule.WARD:
+        return [one for one in deliveries if one.stream == deliveries[0].stream]
+    if rule is SuspectRule.ONE:
+        first = next((one for one in deliveries if one.is_suspect), None)
+        return [one for one in deliveries if one is first or not one.is_suspect]
+    return deliveries
 
 
 def _cancel_runners(deliveries: Sequence[Delivery]) -> None:

@@ -16,6 +16,7 @@ from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.retries import RETRIES_LABEL
 from kiqstart.infrastructure.taskiq.streams.intake import UNACKNOWLEDGED_LABEL
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.own_labels import MISFIT_LABEL, POOL_CRASHES_LABEL
 from kiqstart.infrastructure.taskiq.streams.script import Script
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 _RESEND: Final = Script("resend")
 _PURGE: Final = Script("purge")
 _READ_AT_ONCE: Final = 100
-_TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL})
+_TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL, MISFIT_LABEL, POOL_CRASHES_LABEL})
 _ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 Fields = dict[bytes, bytes]

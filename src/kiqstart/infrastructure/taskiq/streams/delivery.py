@@ -29,6 +29,7 @@ class DeadReason(StrEnum):
     WORKER_LOST = "worker-lost"
     RETRIES_EXHAUSTED = "retries-exhausted"
     NOT_ACKNOWLEDGED = "not-acknowledged"
+    MIDDLEWARE_FAILED = "middleware-failed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +149,14 @@ class DeliveriesInHand:
         with self._lock:
             self._by_task[message.task_id] = delivery
 
+    def begin(self, delivery: Delivery) -> bool:
+        """Claim a delivery for its run; False where the lease's thread has given it back, or it was lost."""
+        with self._lock:
+            if delivery.is_lost:
+                return False
+            delivery.is_started = True
+            return True
+
     def of_task(self, task_id: str) -> Delivery | None:
         """The delivery of a task that this worker has."""
         return self._by_task.get(task_id)
@@ -160,14 +169,6 @@ class DeliveriesInHand:
                 task_id = delivery.task_id
                 if self._by_task.get(task_id) is delivery:
                     del self._by_task[task_id]
-
-    def begin(self, delivery: Delivery) -> bool:
-        """Claim the right to start a task; False where the lease's thread has given it back."""
-        with self._lock:
-            if delivery.is_lost:
-                return False
-            delivery.is_started = True
-            return True
 
     def withdraw_waiting(self) -> list[Delivery]:
         """Claim all that has not begun, to be given back; from now on it counts as lost here."""

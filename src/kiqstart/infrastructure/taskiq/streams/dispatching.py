@@ -147,7 +147,7 @@ def label_seconds(labels: Mapping[str, object], name: str, *, since: float = 0.0
     Args:
         labels: of a message.
         name: the label's.
-        since: from where a century is counted, which is as far as a task may lie ahead.
+        since: from where ten years are counted, which is as far as a task may lie ahead.
 
     Raises:
         SendFailedError: it is none, or lies too far ahead.
@@ -161,5 +161,5 @@ def label_seconds(labels: Mapping[str, object], name: str, *, since: float = 0.0
     if not math.isfinite(number):
         raise SendFailedError(problem=f"the label {name} must be a number of seconds, not {labels[name]!r}")
     if number > since + MAX_DELAY_SECONDS:
-        raise SendFailedError(problem=f"the label {name}={labels[name]!r} is more than a century ahead")
+        raise SendFailedError(problem=f"the label {name}={labels[name]!r} is more than ten years ahead")
     return max(number, -MAX_DELAY_SECONDS)

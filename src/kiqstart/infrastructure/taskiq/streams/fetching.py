@@ -21,13 +21,14 @@ _FIRST_STREAM: Final = 3
 
 # How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find
 # the guilty one among few by running each of them alone.
-_WARD: Final = 16
+MOST_AT_ONCE: Final = 16
 _FEW_SUSPECTS: Final = 16
 _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 # So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
 _BLOCKED_AT_ONCE: Final = 64
 _NAP: Final = 2.0
+_BLOCK_MS_BESIDE_A_SUSPECT: Final = 250
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
@@ -88,6 +89,7 @@ class Fetcher:
 
     Args:
         redis: an async client for scripts.
+        large: another one, for reads of large messages.
         reader: an async client whose time-out allows for the wait.
         weights: the queues to read, each with its weight.
         wait: seconds to wait for a message where there is none.
@@ -98,6 +100,7 @@ class Fetcher:
     def __init__(
         self,
         redis: object,
+        large: object,
         reader: object,
         keys: QueueKeys,
         *,
@@ -110,6 +113,7 @@ class Fetcher:
         fleet: Callable[[], int],
     ) -> None:
         self._redis = redis
+        self._large = cast("AsyncClient", large)
         self._reader = cast("AsyncClient", reader)
         self._keys = keys
         self._group = group
@@ -176,7 +180,7 @@ class Fetcher:
     async def _read_at_once(self, order: Sequence[str], room: int, rule: SuspectRule) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(order)
-        arguments: list[Value] = [self._group, taken.worker, room, rule.value, min(room, _WARD), _FEW_SUSPECTS]
+        arguments: list[Value] = [self._group, taken.worker, room, rule.value, min(room, MOST_AT_ONCE), _FEW_SUSPECTS]
         answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
         if not isinstance(answer, list):
             raise NotRegisteredError
@@ -196,7 +200,7 @@ class Fetcher:
         elif rule is SuspectRule.NONE:
             streams = [stream for stream in streams if stream not in self._suspects]
         # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-        options = ("COUNT", 1, "BLOCK", self._wait_ms) if may_block else ("COUNT", 1)
+        options = ("COUNT", 1, "BLOCK", self._block_ms(rule)) if may_block else ("COUNT", 1)
         reading = self._begin_read(self._reader, streams, taken, *options)
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
@@ -216,6 +220,10 @@ class Fetcher:
         if deliveries:
             await self._note_marks(marks or self._count_marks())
         return deliveries
+
+    def _block_ms(self, rule: SuspectRule) -> int:
+        # The next suspect is not seen by a read that began while there was one in hand.
+        return self._wait_ms if rule is self.rule else min(self._wait_ms, _BLOCK_MS_BESIDE_A_SUSPECT)
 
     async def _nap(self) -> None:
         """Wait without Redis: with each message that comes it would look through all that wait there."""
@@ -253,7 +261,7 @@ class Fetcher:
             taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
             room = count - len(deliveries)
             try:
-                deliveries += await self._read(cast("AsyncClient", self._redis), [stream], taken, "COUNT", room)
+                deliveries += await self._read(self._large, [stream], taken, "COUNT", room)
             except (RedisError, OSError):
                 if not deliveries:
                     raise

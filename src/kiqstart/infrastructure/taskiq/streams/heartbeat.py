@@ -140,9 +140,27 @@ class Heartbeat:
         self._is_draining = True
         self._wake.set()
 
-    def testify(self, worker: str) -> None:
-        """Say that a process has died to which this worker had given suspects; to be called in a thread."""
-        self._reclaimer.testify(worker, self._queues)
+    def count_suspects(self) -> int:
+        """How many suspects wait that this worker may take; to be called in a thread."""
+        return self._reclaimer.count_suspects(self._queues)
+
+    def testify(self, worker: str) -> bool:
+        """Say that a process has died to which this worker had given suspects; to be called in a thread.
+
+        Gives whether a task is condemned by it.
+        """
+        return self._reclaimer.testify(worker, self._queues)
+
+    def give_back_all(self) -> None:
+        """Give back whatever is in hand, in whichever thread this is called.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        held = [one for one in self._in_hand.all() if not one.is_lost]
+        for delivery in held:
+            delivery.is_lost = True
+        self._reclaimer.give_back_all(held)
 
     def _run(self) -> None:
         while not self._is_stopping:

@@ -2,21 +2,20 @@
 
 import traceback
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final
 
-from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, TaskiqMessage, TaskiqResult
 from taskiq.exceptions import UnknownTaskError
 
+from kiqstart.infrastructure.taskiq.label_values import count_of
 from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
-from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadReason, Delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.failed_runs import FailedRuns
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.results import encode_failure
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from kiqstart.infrastructure.taskiq.streams.outage import reason as summary
+from kiqstart.infrastructure.taskiq.streams.own_labels import hide_own_labels
 
 logger = getLogger(__name__)
 
@@ -25,49 +24,33 @@ _SECONDS_UNTIL_AGAIN: Final = 60.0
 
 
 class Intake:
-    """Sorts out what cannot be run (a dead letter) and what was cancelled."""
+    """Sorts out what cannot be run (a dead letter, in the end) and what was cancelled."""
 
-    def __init__(
-        self, broker: AsyncBroker, consumer: StreamConsumer, redis: object, keys: QueueKeys, options: StreamOptions
-    ) -> None:
+    def __init__(self, broker: AsyncBroker, consumer: StreamConsumer, options: StreamOptions) -> None:
         self._options = options
         self._broker = broker
         self._consumer = consumer
-        self._redis = cast("Redis", redis)
-        self._keys = keys
+        self.failed_runs = FailedRuns(broker.formatter, options)
 
     async def accept(self, delivery: Delivery) -> AsyncTaskiqDecoratedTask[..., Any] | None:
         """The task that is to be run; None for what is none, which is settled here."""
-        if not delivery.is_well_formed:
-            detail = "the entry has no field 'data'; its fields are kept as the message"
-            await self._bury(delivery, DeadReason.MALFORMED, detail)
+        message = await self._read(delivery)
+        if message is None:
             return None
-        try:
-            message = self._broker.formatter.loads(delivery.data)
-            message.parse_labels()
-        except Exception:  # noqa: BLE001  # whatever a serializer raises
-            await self._bury(delivery, DeadReason.MALFORMED, traceback.format_exc())
-            return None
-        self._consumer.in_hand.name(delivery, message)
         if delivery.is_cancelled:
             await self.settle_cancelled(delivery)
             return None
+        hide_own_labels(message)
         task = self._broker.find_task(message.task_name)
         if task is None:
-            known = ", ".join(sorted(self._broker.get_all_tasks()))
-            error = UnknownTaskError(task_name=message.task_name)
-            delivery.result = encode_failure(error)
-            await self._bury(
-                delivery,
-                DeadReason.UNKNOWN_TASK,
-                f"this worker has no task {message.task_name!r}; it has: {known}",
-            )
+            await self._settle_unknown(delivery, message.task_name)
         return task
 
     async def settle_cancelled(self, delivery: Delivery) -> None:
         """End a delivery whose task was cancelled; its caller gets that as the error."""
         logger.info("Task %s was cancelled", delivery.task_id)
-        delivery.result = encode_failure(TaskCancelledError(delivery.task_id))
+        delivery.outcome = DONE
+        await self._fail(delivery, TaskCancelledError(delivery.task_id))
         await self._consumer.settle(delivery)
 
     async def settle_unacknowledged(self, delivery: Delivery) -> None:
@@ -78,16 +61,61 @@ class Intake:
         message = delivery.message
         if message is None:
             return
-        times = int(message.labels.get(UNACKNOWLEDGED_LABEL, 0)) + 1
+        times = count_of(message, UNACKNOWLEDGED_LABEL) + 1
         text = with_labels(message, {UNACKNOWLEDGED_LABEL: times})
         if times < self._options.max_deliveries:
             delivery.outcome = Again(message=self._broker.formatter.dumps(text).message, delay=_SECONDS_UNTIL_AGAIN)
+            delivery.result = b""
         else:
             detail = f"the task has ended {times} times without acknowledging its message"
             delivery.outcome = Dead(reason=DeadReason.NOT_ACKNOWLEDGED, detail=detail, message=delivery.data)
         await self._consumer.settle(delivery)
 
-    async def _bury(self, delivery: Delivery, reason: DeadReason, detail: str) -> None:
-        logger.error("A message cannot be run and is a dead letter (%s): %s", reason, detail.strip().splitlines()[-1])
-        delivery.outcome = Dead(reason=reason, detail=detail, message=delivery.data)
+    async def bury(self, delivery: Delivery, reason: DeadReason, why: BaseException | str) -> None:
+        """Make a dead letter of a delivery."""
+        outcome = self.failed_runs.buried(delivery, reason, why)
+        await self._settle_dead(delivery, outcome)
+
+    async def _read(self, delivery: Delivery) -> TaskiqMessage | None:
+        message: TaskiqMessage | None = None
+        if not delivery.is_well_formed:
+            await self._bury_malformed(delivery, "the entry has no field 'data'; its fields are kept as the message")
+            return None
+        try:
+            message = self._broker.formatter.loads(delivery.data)
+            self._consumer.in_hand.name(delivery, message)
+            message.parse_labels()
+        except Exception as error:  # noqa: BLE001  # whatever a serializer raises
+            if message is not None:
+                await self._fail(delivery, error)
+            await self._bury_malformed(delivery, traceback.format_exc())
+            return None
+        return message
+
+    async def _settle_unknown(self, delivery: Delivery, task_name: str) -> None:
+        known = ", ".join(sorted(self._broker.get_all_tasks()))
+        problem = f"this worker has no task {task_name!r}; it has: {known}"
+        again = self.failed_runs.left_to_others(delivery, problem)
+        if again is not None:
+            delivery.outcome = again
+            await self._consumer.settle(delivery)
+            return
+        await self._fail(delivery, UnknownTaskError(task_name=task_name))
+        await self.bury(delivery, DeadReason.UNKNOWN_TASK, problem)
+
+    async def _bury_malformed(self, delivery: Delivery, detail: str) -> None:
+        await self._settle_dead(delivery, Dead(reason=DeadReason.MALFORMED, detail=detail, message=delivery.data))
+
+    async def _settle_dead(self, delivery: Delivery, outcome: Dead) -> None:
+        last_line = outcome.detail.strip().splitlines()[-1]
+        logger.error("A message cannot be run and is a dead letter (%s): %s", outcome.reason, last_line)
+        delivery.outcome = outcome
         await self._consumer.settle(delivery)
+
+    async def _fail(self, delivery: Delivery, error: Exception) -> None:
+        """Let a task's caller have an error, wherever results are kept."""
+        result: TaskiqResult[Any] = TaskiqResult(is_err=True, return_value=None, execution_time=0.0, error=error)
+        try:
+            await self._broker.result_backend.set_result(delivery.task_id, result)
+        except Exception as problem:  # noqa: BLE001  # whatever another result backend raises
+            logger.error("The error of task %s could not be stored: %s", delivery.task_id, summary(problem))  # noqa: TRY400  # one line

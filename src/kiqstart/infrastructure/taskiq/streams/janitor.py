@@ -87,7 +87,7 @@ class Janitor:
         self._options = options
         self._lease = lease
         self._reclaimer = reclaimer
-        self._streams = [stream for queue in queues for stream in keys.quarantine(queue)]
+        self._streams = _quarantine(keys, queues)
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
         self._detector = FailureDetector(
             span=lambda worker: watch_span(worker, options.lease), longest_gap=options.beat * 2
@@ -189,6 +189,9 @@ class Janitor:
         now, beat = local_time(), self._options.beat
         if now >= self._tidy_at:
             self._tidy_at = now + beat * _BEATS_BETWEEN_TIDYING
+            # Also those that it does not take itself: others go by what it says of suspects.
+            queues = cast("set[bytes]", self._redis.smembers(self._keys.queues))
+            self._streams = _quarantine(self._keys, [queue.decode() for queue in queues])
             self._reclaimer.reclaim_orphans()
             self._audit.take_turn(until=now + beat / 2)
         if now >= self._audit_at:
@@ -213,6 +216,10 @@ class Janitor:
                 keys = [self._keys.queues, *self._keys.streams(queue)]
                 if _FORGET_QUEUE.in_thread(self._redis, keys, [queue]):
                     logger.info("Queue %s is empty, and no worker takes it any more: it is forgotten", queue)
+
+
+def _quarantine(keys: QueueKeys, queues: Sequence[str]) -> list[str]:
+    return [stream for queue in queues for stream in keys.quarantine(queue)]
 
 
 def _pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:

@@ -36,10 +36,12 @@ class QueueKeys:
         self.places = f"{self._base}:unique:places"
         self.janitor = f"{self._base}:janitor"
         self.draining = f"{self._base}:workers:draining"
+        self.quarantine_claim = f"{self._base}:quarantine"
         self.worker_info = f"{self._base}:workers:info"
         self.layout = f"{self._base}:layout"
         self.group = f"{self._base}:group"
         self.schedules = f"{self._base}:schedules"
+        self.probe = f"{self._base}:probe"
         self._results = results or f"{self._base}:result"
         # In the order of library.lua's `shared_keys`: what every script takes that moves messages.
         self.shared = (
@@ -105,3 +107,9 @@ class QueueKeys:
 
     def _is_default(self, queue: str) -> bool:
         return queue in (DEFAULT_QUEUE, self.name)
+
+
+def pattern_of(key: str) -> str:
+    """What an ACL calls a key and all that share its hash tag: `{name}*`; without a tag, the key itself."""
+    tag = _HASH_TAG.search(key)
+    return key if tag is None else f"{key[: tag.end()]}*"

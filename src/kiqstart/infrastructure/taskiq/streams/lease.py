@@ -1,6 +1,7 @@
 """Whether this process may count on being the one that has its deliveries."""
 
 import uuid
+from collections.abc import Callable
 from typing import Final
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
@@ -42,12 +43,16 @@ class Lease:
     Args:
         seconds: its length.
         runs_suspects: whether this process runs suspects only.
+        on_registered: is told each name that Redis knows, in the registering thread, before anything runs under it.
     """
 
-    def __init__(self, seconds: float, *, runs_suspects: bool = False) -> None:
+    def __init__(
+        self, seconds: float, *, runs_suspects: bool = False, on_registered: Callable[[str], None] | None = None
+    ) -> None:
         self._prefix = _WARD_PREFIX if runs_suspects else WORKER_PREFIX
         self._milliseconds = round(seconds * 1000)
         self._trust = seconds * _WATCHED * _MARGIN
+        self._on_registered = on_registered
         self._trusted_until = 0.0
         self.worker = ""
         self.epoch = ""
@@ -61,6 +66,8 @@ class Lease:
     def registered(self, epoch: str, began_at: float) -> None:
         """Redis knows the name since a call that began at `began_at`."""
         self.epoch = epoch
+        if self._on_registered is not None:
+            self._on_registered(self.worker)
         self._trusted_until = began_at + self._trust
 
     def renewed(self, began_at: float) -> None:

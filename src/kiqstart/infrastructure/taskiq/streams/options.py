@@ -23,6 +23,8 @@ class StreamOptions:
         cancel_limit: how many of these ids are kept.
         quarantine: whether a worker starts a process of its own for tasks whose workers have died repeatedly.
         overrun_grace: seconds beyond its timeout after which a task that cannot be interrupted is reported.
+        misfit_grace: seconds for which a task that a worker does not know, or whose arguments do not fit, is left to
+            other workers before it is a dead letter.
         replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
 
     Raises:
@@ -39,6 +41,7 @@ class StreamOptions:
     cancel_limit: int = 10_000
     quarantine: bool = True
     overrun_grace: float = 10.0
+    misfit_grace: float = 60.0
     replace_overrun: bool = False
 
     def __post_init__(self) -> None:

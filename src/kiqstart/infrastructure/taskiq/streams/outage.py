@@ -10,6 +10,7 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     ClusterError,
+    NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -49,6 +50,10 @@ _PASSING_ANSWERS: Final = (
     "CLUSTERDOWN",
     "TRYAGAIN",
 )
+# A password that is being changed, or a right that is missing, for a command or inside a script.
+_UNAUTHORIZED: Final = ("NOAUTH", "WRONGPASS", "NOPERM", "user executing the script can't", "unauthenticated")
+# What a command with many or long arguments is told in the place of NOAUTH.
+_NOT_LOGGED_IN: Final = "Protocol error: unauthenticated"
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
@@ -61,6 +66,21 @@ def is_outage(error: BaseException) -> bool:
         return True
     # redis-py cuts the code off an error that it knows, and a script's error has the code first.
     return isinstance(error, ResponseError) and any(answer in str(error) for answer in _PASSING_ANSWERS)
+
+
+def is_unauthorized(error: BaseException) -> bool:
+    """Whether Redis refuses the user: a wrong password, or a right that is missing."""
+    if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
+        return True
+    return isinstance(error, ResponseError) and any(answer in str(error) for answer in _UNAUTHORIZED)
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether to wait for what has been run already, which must not run again: for an outage, or for rights.
+
+    A send does not wait for rights: its caller is told at once.
+    """
+    return is_outage(error) or is_unauthorized(error)
 
 
 def pause(tries: int) -> float:
@@ -86,6 +106,8 @@ async def through_outage(call: Callable[[], Awaitable[Answer]], deadline: float)
 def reason(error: BaseException) -> str:
     """An error's first line, for a log."""
     text = str(error) or type(error).__name__
+    if _NOT_LOGGED_IN in text:
+        return "Redis asks for a password"
     return text.splitlines()[0].rstrip(".")
 
 

@@ -1,5 +1,7 @@
 """Notices tasks that go on after their time-out: those that block the event loop, and those in threads."""
 
+import functools
+import math
 import os
 import sys
 import threading
@@ -7,7 +9,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
-from typing import Final
+from typing import Any, Final
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 
@@ -41,6 +43,7 @@ class Overruns:
         self._lock = threading.Lock()
         self._runs: set[TimedRun] = set()
         self._reported: set[TimedRun] = set()
+        self._threads = 0
 
     def begin(self, task_name: str, task_id: str, timeout: float) -> TimedRun:
         """Watch a run that starts now and has `timeout` seconds."""
@@ -55,14 +58,39 @@ class Overruns:
             self._runs.discard(run)
             self._reported.discard(run)
 
+    @property
+    def threads(self) -> int:
+        """How many runs are in threads, which nothing can stop."""
+        return self._threads
+
+    def tracked(
+        self, target: Callable[..., Any], task_name: str, task_id: str, timeout: float | None
+    ) -> Callable[..., Any]:
+        """A function that is called in a thread, watched and counted while it runs there."""
+
+        @functools.wraps(target)
+        def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the task's own
+            self._count_threads(1)
+            try:
+                with self.watching(task_name, task_id, timeout):
+                    return target(*args, **kwargs)
+            finally:
+                self._count_threads(-1)
+
+        return run
+
     @contextmanager
-    def watching(self, task_name: str, task_id: str, timeout: float) -> Generator[None]:
-        """Watch what happens in the block."""
-        run = self.begin(task_name, task_id, timeout)
+    def watching(self, task_name: str, task_id: str, timeout: float | None) -> Generator[None]:
+        """Watch what happens in the block; None: it has no time-out."""
+        run = self.begin(task_name, task_id, math.inf if timeout is None else timeout)
         try:
             yield
         finally:
             self.end(run)
+
+    def _count_threads(self, change: int) -> None:
+        with self._lock:
+            self._threads += change
 
     def check(self, give_back_others: Callable[[str], None]) -> None:
         """Report the runs that are over their time and grace, and replace this process where that is wanted."""

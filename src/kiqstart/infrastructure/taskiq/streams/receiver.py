@@ -2,32 +2,32 @@
 
 import asyncio
 import functools
-import os
 import random
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from typing import Any, Final
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqResult
-from taskiq.acks import AckController
+from taskiq.acks import AckController, AcknowledgeType
 
 from kiqstart.infrastructure.taskiq.garbage import collect_garbage_seldom
+from kiqstart.infrastructure.taskiq.label_values import ack_type_of
+from kiqstart.infrastructure.taskiq.misfit import TaskCall
+from kiqstart.infrastructure.taskiq.process import end_with_process_manager
 from kiqstart.infrastructure.taskiq.running import RunningReceiver
-from kiqstart.infrastructure.taskiq.shutdown import on_shutdown_signals
 from kiqstart.infrastructure.taskiq.streams.acknowledging import DeliveryAcks
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
-from kiqstart.infrastructure.taskiq.streams.delivery import Delivery, current_delivery, local_time
-from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+from kiqstart.infrastructure.taskiq.streams.delivery import DONE, DeadReason, Delivery, current_delivery
+from kiqstart.infrastructure.taskiq.streams.failed_runs import is_expected
+from kiqstart.infrastructure.taskiq.streams.function_end import is_being_cancelled, leave_function
 from kiqstart.infrastructure.taskiq.streams.intake import Intake
-from kiqstart.infrastructure.taskiq.streams.results import encode_failure
+from kiqstart.infrastructure.taskiq.streams.outage import reason
+from kiqstart.infrastructure.taskiq.streams.receiver_shutdown import ReceiverShutdown
 
 logger = getLogger(__name__)
 
-# How long tasks that are cancelled at the end of the grace period may take to notice it.
-_SECONDS_TO_CANCEL: Final = 1.0
-_SECONDS_BETWEEN_LOOKS: Final = 1.0
 # So many times its capacity a worker has in hand at most, where Redis is slow to take what has ended.
 _MOST_IN_HAND: Final = 4
 # What is read at most where the number of tasks has no limit.
@@ -55,36 +55,45 @@ class StreamReceiver(RunningReceiver):
         if limit > 0:
             limit += random.randint(0, max_async_tasks_jitter)  # noqa: S311  # not a secret
         super().__init__(broker, max_async_tasks=limit, max_prefetch=max_prefetch, **options)
+        if isinstance(broker, StreamBroker):
+            broker.receiver_options = {
+                "validate_params": self.validate_params,
+                "propagate_exceptions": self.propagate_exceptions,
+                "ack_type": AcknowledgeType(self.ack_time).value,
+            }
         self._limit = limit if limit > 0 else _UNLIMITED
         self._capacity = self._limit + max_prefetch
         self._turns = asyncio.Semaphore(self._limit) if max_prefetch else None
         self._taking_turns: set[Delivery] = set()
         self._consumer: StreamConsumer | None = None
+        self._intake: Intake | None = None
         # All that is in hand; and of these, those that still have a part of the capacity.
-        self._running: set[asyncio.Task[None]] = set()
+        self._running: dict[Delivery, asyncio.Task[None]] = {}
         self._occupied = 0
-        self._threads: set[str] = set()
         self._changed = asyncio.Event()
 
-    async def listen(self, finish_event: asyncio.Event) -> None:
+    async def receive(self, finish_event: asyncio.Event) -> None:
         """Run tasks until the event is set."""
         if not isinstance(self.broker, StreamBroker):
-            await super().listen(finish_event)
+            await super().receive(finish_event)
             return
         if self.run_startup:
             await self.broker.startup()
-        on_shutdown_signals(self._changed.set)
         if self.broker.is_worker_process:
             collect_garbage_seldom()
+            end_with_process_manager()
         consumer = self._consumer = await self.broker.consume()
         consumer.start_reading()
+        shutdown = ReceiverShutdown(self.broker, consumer, self._running, grace=self.wait_tasks_timeout)
+        shutdown.expect(self._changed.set)
+        intake = self._intake = self.broker.intake(consumer)
         logger.info("Listening started.")
         finish = asyncio.create_task(self._notice(finish_event))
         try:
-            await self._take_messages(consumer, self.broker.intake(consumer), finish_event)
+            await self._take_messages(consumer, intake, finish_event)
         finally:
             finish.cancel()
-            await self._finish(consumer)
+            await shutdown.finish()
         if self.on_exit is not None:
             self.on_exit(self)
 
@@ -97,42 +106,74 @@ class StreamReceiver(RunningReceiver):
             CancelledError: it is another worker's by now.
         """
         delivery, consumer = current_delivery.get(), self._consumer
+        if delivery is None or consumer is None:
+            return await super().run_task(target, message, ack_controller)
         # This process may have stood still, or a hook taken its time, since that was looked at.
-        if (
-            delivery is not None
-            and consumer is not None
-            and not (delivery.is_settled or await consumer.may_run(delivery))
-        ):
+        if not (delivery.is_settled or await consumer.may_run(delivery)):
             raise asyncio.CancelledError
         result = await super().run_task(target, message, ack_controller)
-        if delivery is not None:
-            delivery.has_run = True
-            if delivery.is_cancelled and isinstance(result.error, asyncio.CancelledError):
-                result.error = TaskCancelledError(message.task_id)
+        if not delivery.has_run:
+            await leave_function(delivery)
         return result
+
+    async def refuse(self, message: TaskiqMessage, error: BaseException) -> TaskiqResult[Any]:
+        """The result of a task before which a middleware has raised.
+
+        Raises:
+            CancelledError: nothing has failed: the task is another worker's, or this event loop ends.
+        """
+        delivery = current_delivery.get()
+        if delivery is not None and not delivery.is_cancelled:
+            is_ending = isinstance(error, asyncio.CancelledError) and is_being_cancelled()
+            if delivery.is_lost or is_ending:
+                raise asyncio.CancelledError
+        return await super().refuse(message, error)
+
+    async def handle_error(
+        self, message: TaskiqMessage, result: TaskiqResult[Any], error: BaseException, call: TaskCall | None
+    ) -> None:
+        """Log an error and tell the middlewares, unless other workers are to try first."""
+        delivery, intake = current_delivery.get(), self._intake
+        if delivery is None or intake is None:
+            await super().handle_error(message, result, error, call)
+            return
+        await leave_function(delivery)
+        verdict = intake.failed_runs.judge(delivery, error, call)
+        result.error = verdict.error
+        if verdict.is_failure:
+            await super().handle_error(message, result, verdict.error, call)
+        result.error = verdict.applied(delivery, result.error)
 
     def stores_with_acknowledgement(self, acks: AckController) -> bool:
         """Whether the broker's own result backend has laid a result by."""
         return isinstance(acks, DeliveryAcks) and acks.has_result
 
-    async def call(self, target: Callable[..., Any], message: TaskiqMessage, kwargs: Mapping[str, Any]) -> object:
+    async def call(
+        self,
+        target: Callable[..., Any],
+        message: TaskiqMessage,
+        kwargs: Mapping[str, Any],
+        timeout: float | None,  # noqa: ASYNC109  # a label's
+    ) -> object:
         """Call a task's function, and notice where it goes on after its time-out."""
-        consumer, timeout = self._consumer, message.labels.get("timeout")
+        consumer = self._consumer
         if consumer is None or current_delivery.get() is None:
-            return await super().call(target, message, kwargs)
+            return await super().call(target, message, kwargs, timeout)
         if not self.is_coroutine(message.task_name, target):
-            if not self.is_process_pool:
-                target = self._tracked(target, message, timeout, consumer)
-            return await super().call(target, message, kwargs)
-        with consumer.overruns.watching(message.task_name, message.task_id, float(str(timeout))):
-            return await super().call(target, message, kwargs)
+            if self.pool is None:
+                target = consumer.overruns.tracked(target, message.task_name, message.task_id, timeout)
+            return await super().call(target, message, kwargs, timeout)
+        with consumer.overruns.watching(message.task_name, message.task_id, timeout):
+            return await super().call(target, message, kwargs, timeout)
 
     def log_error(self, message: TaskiqMessage, error: BaseException) -> None:
         """Log what a task raised; that it was cancelled, or given to another worker, is no error of its own."""
-        delivery = current_delivery.get()
-        is_asked_for = delivery is not None and (delivery.is_cancelled or delivery.is_lost)
-        if not (is_asked_for and isinstance(error, asyncio.CancelledError)):
+        if not is_expected(message, error, current_delivery.get()):
             super().log_error(message, error)
+
+    def _get_ack_time(self, message: TaskiqMessage) -> AcknowledgeType:
+        # taskiq raises where the label makes no sense, and leaves the message.
+        return super()._get_ack_time(message) if current_delivery.get() is None else ack_type_of(message, self.ack_time)
 
     async def _take_messages(self, consumer: StreamConsumer, intake: Intake, finish_event: asyncio.Event) -> None:
         left = self.max_tasks_to_execute or sys.maxsize
@@ -162,11 +203,11 @@ class StreamReceiver(RunningReceiver):
     def _start(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
         self._occupied += 1
         delivery.runner = runner = asyncio.create_task(self._run(consumer, intake, delivery))
-        self._running.add(runner)
+        self._running[delivery] = runner
         runner.add_done_callback(functools.partial(self._end, consumer, delivery))
 
-    def _end(self, consumer: StreamConsumer, delivery: Delivery, runner: asyncio.Task[None]) -> None:
-        self._running.discard(runner)
+    def _end(self, consumer: StreamConsumer, delivery: Delivery, _: asyncio.Task[None]) -> None:
+        del self._running[delivery]
         self._make_room(delivery)
         self._changed.set()
         if delivery.is_lost:
@@ -177,13 +218,16 @@ class StreamReceiver(RunningReceiver):
         try:
             await self._run_accepted(consumer, intake, delivery)
         except asyncio.CancelledError:
-            if delivery.is_cancelled and not delivery.is_settled:
+            if delivery.is_lost or delivery.is_settled:
+                return
+            if delivery.is_cancelled:
                 await intake.settle_cancelled(delivery)
-        except Exception as error:
-            # A hook of a middleware has raised: taskiq would leave the message unacknowledged.
-            logger.exception("Task %s failed outside of its function", delivery.task_id)
-            delivery.result = encode_failure(error)
-            await consumer.settle(delivery)
+            else:
+                await consumer.give_back([delivery])
+        except Exception as error:  # noqa: BLE001  # whatever it is, nothing may be left without an end
+            logger.error("Task %s could not be ended as it should: %s", delivery.task_id, reason(error))  # noqa: TRY400  # one line
+            if delivery.settling_since is None and not delivery.is_lost:
+                await intake.bury(delivery, DeadReason.MIDDLEWARE_FAILED, error)
 
     async def _run_accepted(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
         task = await intake.accept(delivery)
@@ -193,13 +237,16 @@ class StreamReceiver(RunningReceiver):
         if self._turns is not None:
             await self._turns.acquire()
             self._taking_turns.add(delivery)
-        if not await consumer.may_run(delivery):
+        if not await consumer.may_run(delivery) or not consumer.in_hand.begin(delivery):
             return
-        if not consumer.in_hand.begin(delivery):
+        acks = DeliveryAcks(consumer, intake, delivery, self._make_room)
+        await self.run_message(task, message, acks)
+        if delivery.is_settled or delivery.is_lost:
             return
-        await self.run_message(task, message, DeliveryAcks(consumer, delivery, self._make_room))
-        if not delivery.is_settled and not delivery.is_lost:
+        if delivery.outcome is DONE and not delivery.is_cancelled:
             await intake.settle_unacknowledged(delivery)
+        else:
+            await acks.ack()
 
     def _make_room(self, delivery: Delivery) -> None:
         if delivery.is_occupying:
@@ -209,57 +256,3 @@ class StreamReceiver(RunningReceiver):
         if self._turns is not None and delivery in self._taking_turns:
             self._taking_turns.discard(delivery)
             self._turns.release()
-
-    async def _finish(self, consumer: StreamConsumer) -> None:
-        waiting = [one for one in consumer.in_hand.all() if not one.is_started and not one.is_lost]
-        await consumer.give_back(waiting)
-        if self._running:
-            logger.info("Waiting for %d running tasks to complete...", len(self._running))
-            await self._wait_for_running(consumer)
-        interrupted = [one for one in consumer.in_hand.all() if not one.is_lost and one.settling_since is None]
-        if interrupted:
-            await self._interrupt(consumer, interrupted)
-            if self._threads:
-                await self._leave_threads()
-        # Not left to the broker's shutdown, for which taskiq allows five seconds.
-        await consumer.wait_for_settling()
-
-    async def _interrupt(self, consumer: StreamConsumer, deliveries: Sequence[Delivery]) -> None:
-        logger.warning("%d tasks did not end in time and are given back", len(deliveries))
-        runners = [one.runner for one in deliveries if one.runner is not None]
-        for delivery in deliveries:
-            delivery.is_lost = True
-        for runner in runners:
-            runner.cancel()
-        if runners:
-            await asyncio.wait(runners, timeout=_SECONDS_TO_CANCEL)
-        await consumer.give_back(deliveries)
-
-    async def _wait_for_running(self, consumer: StreamConsumer) -> None:
-        grace = float("inf") if self.wait_tasks_timeout is None else self.wait_tasks_timeout
-        deadline = local_time() + grace
-        while self._running and local_time() < deadline and not consumer.gives_up_settling():
-            await asyncio.wait(self._running, timeout=min(deadline - local_time(), _SECONDS_BETWEEN_LOOKS))
-
-    async def _leave_threads(self) -> None:
-        # Threads cannot be stopped, and Python would wait for them: they end with the process.
-        logger.warning("%d tasks in threads are cut off", len(self._threads))
-        await self.broker.shutdown()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(0)
-
-    def _tracked(
-        self, target: Callable[..., Any], message: TaskiqMessage, timeout: object, consumer: StreamConsumer
-    ) -> Callable[..., Any]:
-        @functools.wraps(target)
-        def run(*args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # the task's own
-            self._threads.add(message.task_id)
-            seconds = float("inf") if timeout is None else float(str(timeout))
-            try:
-                with consumer.overruns.watching(message.task_name, message.task_id, seconds):
-                    return target(*args, **kwargs)
-            finally:
-                self._threads.discard(message.task_id)
-
-        return run

@@ -73,8 +73,12 @@ class Reclaimer:
         logger.warning("Worker %s is gone; the tasks it had are given to others: %d", worker, count)
         return True
 
-    def testify(self, worker: str, queues: Iterable[str]) -> None:
-        """Say that a process has died to which this one had given suspects."""
+    def count_suspects(self, queues: Iterable[str]) -> int:
+        """How many suspects of these queues wait for a worker."""
+        return sum(self._waiting(stream) for queue in queues for stream in self._keys.quarantine(queue))
+
+    def testify(self, worker: str, queues: Iterable[str]) -> bool:
+        """Say that a process has died to which this one had given suspects; gives whether one of them was condemned."""
         names = self._keys
         streams = [(queue, stream) for queue in queues for stream in names.quarantine(queue)]
         keys = [names.workers, *names.shared, *(stream for _, stream in streams)]
@@ -84,6 +88,7 @@ class Reclaimer:
             place, entry, deaths, raw = cast("tuple[int, bytes, int, list[bytes]]", tuple(found))
             queue, stream = streams[place - _FIRST_OF_TESTIMONY]
             self._condemn(queue, stream, worker, entry.decode(), deaths, raw)
+        return bool(found)
 
     def blame(self, delivery: Delivery) -> None:
         """Count a death against a task for whose sake its worker ends, and has left."""
@@ -153,6 +158,15 @@ class Reclaimer:
     def _streams(self) -> list[tuple[str, str]]:
         queues = [name.decode() for name in cast("set[bytes]", self._redis.smembers(self._keys.queues))]
         return [(queue, stream) for queue in queues for stream in self._keys.streams(queue)]
+
+    def _waiting(self, stream: str) -> int:
+        entries = self._redis.xlen(stream)
+        if not entries:
+            return 0
+        try:
+            return entries - cast("dict[str, int]", self._redis.xpending(stream, self._group))["pending"]
+        except ResponseError:  # no such group: nobody reads from it yet
+            return 0
 
     def _consumers(self, stream: str) -> set[str]:
         try:

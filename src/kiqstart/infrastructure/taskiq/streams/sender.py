@@ -73,16 +73,18 @@ class Sender:
         redis: an async client.
         deadline: seconds for which a message is tried.
         address: the server, for messages.
+        large: another client, for large messages, whose batches are numbered by themselves.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, *, deadline: float, address: str) -> None:
+    def __init__(self, redis: object, keys: QueueKeys, *, deadline: float, address: str, large: object = None) -> None:
         self._redis = redis
         self._keys = keys
         self._deadline = deadline
         self._address = address
         self._key = keys.sender(uuid.uuid4().hex)
         self._number = 0
-        self._batches: Batches[Sending, str] = Batches(self, lambda sending: len(sending.message))
+        way = Sender(large, keys, deadline=deadline, address=address) if large is not None else None
+        self._batches: Batches[Sending, str] = Batches(self, lambda sending: len(sending.message), large_work=way)
 
     async def send(self, sending: Sending) -> str:
         """Send a message; the answer is its task's id, or that of the task which holds its unique key.

@@ -11,11 +11,11 @@ from redis.exceptions import NoScriptError, ResponseError
 
 from kiqstart.infrastructure.taskiq.labels import bounded_delay
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
-from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery
+from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery, Done
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
+from kiqstart.infrastructure.taskiq.streams.outage import may_pass, pause, reason
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, Value
 
@@ -39,17 +39,26 @@ class Settler:
         group: the consumer group.
         options: how many dead letters are kept.
         result_ttl: seconds for which a result is kept; None for ever.
+        large: another client, for deliveries whose results are large.
     """
 
     def __init__(
-        self, redis: object, keys: QueueKeys, *, group: str, options: StreamOptions, result_ttl: float | None
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        group: str,
+        options: StreamOptions,
+        result_ttl: float | None,
+        large: object = None,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._group = group
         self._options = options
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
-        self._batches: Batches[Delivery, bool] = Batches(self, lambda one: len(one.result))
+        way = Settler(large, keys, group=group, options=options, result_ttl=result_ttl) if large is not None else None
+        self._batches: Batches[Delivery, bool] = Batches(self, _bytes_of, large_work=way)
 
     def settle(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
         """Apply the delivery's outcome and result.
@@ -81,8 +90,8 @@ class Settler:
     async def mend(self, items: Sequence[Delivery], error: Exception) -> Sequence[bool | BaseException]:
         """Settle a batch again until Redis answers; where it refuses the batch, each delivery by itself."""
         tries = 0
-        while is_outage(error) or isinstance(error, NoScriptError):
-            if is_outage(error):
+        while may_pass(error) or isinstance(error, NoScriptError):
+            if may_pass(error):
                 tries += 1
                 if tries >= _TRIES_OF_LARGE and await self._is_too_large(items, error):
                     break
@@ -146,6 +155,11 @@ def _kind(delivery: Delivery) -> tuple[str, str, bool | Delivery]:
     """What may stand together: all of one stream that have simply ended, and each other one alone."""
     is_plain = delivery.outcome is DONE and not delivery.fields
     return delivery.stream, delivery.epoch, True if is_plain else delivery
+
+
+def _bytes_of(delivery: Delivery) -> int:
+    outcome = delivery.outcome
+    return len(delivery.result) + (0 if isinstance(outcome, Done) else len(outcome.message))
 
 
 def _outcome(delivery: Delivery) -> list[Value]:

@@ -42,12 +42,14 @@ class ResultWaiter:
 
     Args:
         client: an async client, for looks.
+        large_client: another one, for results that are known to be large.
         connections: to the server that announces.
         keys: the queue's names.
     """
 
-    def __init__(self, client: object, connections: RedisConnections, keys: QueueKeys) -> None:
+    def __init__(self, client: object, large_client: object, connections: RedisConnections, keys: QueueKeys) -> None:
         self._client = cast("AsyncClient", client)
+        self._large_client = cast("AsyncClient", large_client)
         self._keys = keys
         self._suffix = keys.channel_suffix
         self._subscription = connections.subscription(self)
@@ -56,6 +58,7 @@ class ResultWaiter:
         # In the order in which they were asked for; the values mean nothing.
         self._doubtful: dict[str, None] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._fetching: dict[str, asyncio.Task[None]] = {}
 
     async def wait(self, task_id: str, timeout: float | None) -> bytes | None:  # noqa: ASYNC109  # None waits for ever
         """Wait for the task's result; None where `timeout` seconds have passed without one.
@@ -71,7 +74,7 @@ class ResultWaiter:
             if not result.done():
                 with suppress(TimeoutError):
                     async with asyncio.timeout(_SECONDS_FOR_THE_LAST_LOOK):
-                        await self._look_at([key])
+                        await self._look_at([key], self._client)
             return result.result() if result.done() else None
         finally:
             self._leave(key, result)
@@ -85,21 +88,29 @@ class ResultWaiter:
         key = channel.removesuffix(self._suffix)
         if message:
             self._wake(key, message)
-        else:
-            self._look_for(key)
+        elif key in self._awaited and key not in self._fetching:
+            self._fetching[key] = asyncio.create_task(self._fetch(key), name="large result")
 
     def on_lost(self) -> None:
         """Until channels are heard again, results are looked for."""
         for key, awaited in self._awaited.items():
             self._look_later(key, awaited, _SECONDS_BETWEEN_LOOKS)
 
+    def reconnect(self) -> None:
+        """Leave a server that is no master now; it might announce nothing any more."""
+        self._subscription.reconnect()
+
     async def close(self) -> None:
         """Let the connection go."""
         for awaited in self._awaited.values():
             _cancel_timer(awaited)
+        tasks = set(self._fetching.values())
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+            tasks.add(self._looking)
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         await self._subscription.aclose()
 
     def _enter(self, key: str, result: "asyncio.Future[bytes]") -> None:
@@ -150,15 +161,23 @@ class ResultWaiter:
             while keys := list(islice(self._doubtful, _LOOKS_AT_ONCE)):
                 for key in keys:
                     del self._doubtful[key]
-                await self._look_at([key for key in keys if key in self._awaited])
+                await self._look_at(
+                    [key for key in keys if key in self._awaited and key not in self._fetching], self._client
+                )
         finally:
             self._looking = None
 
-    async def _look_at(self, keys: Sequence[str]) -> None:
+    async def _fetch(self, key: str) -> None:
+        try:
+            await self._look_at([key], self._large_client)
+        finally:
+            del self._fetching[key]
+
+    async def _look_at(self, keys: Sequence[str], client: "AsyncClient") -> None:
         if not keys:
             return
         try:
-            values = cast("list[bytes | None]", await self._client.execute_command("MGET", *keys))
+            values = cast("list[bytes | None]", await client.execute_command("MGET", *keys))
         except Exception as error:  # noqa: BLE001  # handed to those who wait
             if not is_outage(error):
                 self._fail(keys, error)

@@ -65,6 +65,10 @@ class ExpectedSends:
     sends: list[tuple[str, int]] = field(default_factory=list[tuple[str, int]])
     looked: int = 0
 
+    def copy(self) -> "ExpectedSends":
+        """What is in effect, as a snapshot has it."""
+        return ExpectedSends(dict(self.kept), looked=self.looked)
+
     def put_table(self, table: Mapping[str, Plan], done: Callable[[str], int]) -> None:
         """A scheduler that starts, or finds nothing, puts its table into effect."""
         for name, plan in table.items():

@@ -1,8 +1,9 @@
 """Schedulers with a clock that the test sets, beside what they are expected to do."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from uuid import uuid4
 
 from redis.exceptions import ConnectionError as LostConnectionError
 from taskiq import InMemoryBroker
@@ -11,13 +12,17 @@ from tests.integration.infrastructure.taskiq.scheduling.scenarios import SPAN, E
 
 from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError
-from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
+from kiqstart.infrastructure.taskiq.scheduling.due import DueSchedule
+from kiqstart.infrastructure.taskiq.scheduling.firing import Answer, FireScript, Firing
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import to_ms
 from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
-from kiqstart.infrastructure.taskiq.scheduling.store import Answer, Entry, Firing, ScheduleStore
+from kiqstart.infrastructure.taskiq.scheduling.store import Entry, ScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
 
 Store = Callable[[Callable[[], int]], ScheduleStore]
+Step = Callable[[], Awaitable[None]]
+_UNREADABLE = ("table-0", "added-0")
 _NO_DEADLINE = 1e9
 
 
@@ -27,6 +32,7 @@ class Faults:
     def __init__(self) -> None:
         self.loses_answer = False
         self.loses_request = False
+        self.repeats = False
         self.thawed = asyncio.Event()
         self.thawed.set()
         self.is_at_fire = asyncio.Event()
@@ -35,12 +41,14 @@ class Faults:
 def faulty(store: ScheduleStore, faults: Faults) -> ScheduleStore:
     """The store, as one scheduler reaches it."""
 
-    async def fire(firings: Sequence[Firing]) -> list[Answer]:
+    async def fire(script: FireScript) -> list[Answer]:
         faults.is_at_fire.set()
         await faults.thawed.wait()
         if faults.loses_request:
             raise LostConnectionError("the request is lost")
-        answers = await store.fire(firings)
+        answers = await store.fire(script)
+        if faults.repeats:
+            answers = await store.fire(script)
         if faults.loses_answer:
             raise LostConnectionError("the answer is lost")
         return answers
@@ -50,6 +58,32 @@ def faulty(store: ScheduleStore, faults: Faults) -> ScheduleStore:
             return fire if name == "fire" else getattr(store, name)
 
     return Faulty()  # type: ignore[return-value]  # it has all of the store's
+
+
+def make_older(ticker: Ticker) -> None:
+    """Let a ticker be of a version that cannot read some schedules."""
+    make = ticker._attempts._make
+
+    async def make_some(due: DueSchedule, now_ms: int) -> list[Firing]:
+        if due.name in _UNREADABLE:
+            raise UnreadableScheduleError("it is of a later version")
+        return await make(due, now_ms)
+
+    ticker._attempts._make = make_some  # type: ignore[method-assign]
+
+
+def id_of(table: Mapping[str, Plan]) -> frozenset[bytes]:
+    """By which two tables are the same."""
+    return frozenset(plan.definition.dump() for plan in table.values())
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """What Redis comes back with."""
+
+    expected: ExpectedSends
+    in_effect: dict[str, Plan] | None
+    number: int
 
 
 @dataclass(eq=False)
@@ -63,18 +97,24 @@ class Scheduler:
     pending: dict[str, int] = field(default_factory=dict[str, int])
     frozen: "asyncio.Task[float] | None" = None
     decisions: Sequence[Decision] = ()
+    is_older: bool = False
+    number: int = 0
 
 
 class World:
     """Lets events happen, both to the schedulers and to what is expected."""
 
-    def __init__(self, scenario: Scenario, store: Store, empty: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, scenario: Scenario, store: Store, empty: Step, *, save: Step | None = None, restore: Step | None = None
+    ) -> None:
         self.scenario = scenario
         self.expected = ExpectedSends()
         self._now = self._begin = to_ms(scenario.begin)
         self._passed = 0
         self._store = store(lambda: self._now)
         self._empty = empty
+        self._save, self._restore = save, restore
+        self._saved: Snapshot | None = None
         self._broker = InMemoryBroker()
         self._schedules = Schedules(self._broker, self._store)
         self._tables = [self._plans(table) for table in scenario.tables]
@@ -82,6 +122,7 @@ class World:
         self._current = 0
         self._schedulers: list[Scheduler] = []
         self._in_effect: dict[str, Plan] | None = None
+        self._number = 0
 
     async def run(self) -> None:
         """All events, then a scheduler's last look at what is left."""
@@ -105,13 +146,12 @@ class World:
                 self._pass(event.by)
             case Kind.SET_CLOCK:
                 self._set_clock(event.by)
-            case Kind.START:
-                await self._start()
-            case Kind.DEPLOY:
-                self._current = event.which % len(self._tables)
-                await self._start()
-            case Kind.EMPTY:
-                await self._lose_everything()
+            case Kind.START | Kind.START_OLDER | Kind.DEPLOY:
+                if event.kind is Kind.DEPLOY:
+                    self._current = event.which % len(self._tables)
+                await self._start(is_older=event.kind is Kind.START_OLDER)
+            case Kind.EMPTY | Kind.SNAPSHOT | Kind.RESTORE:
+                await self._happen_to_redis(event.kind)
             case Kind.THAW if frozen:
                 await self._thaw(frozen[event.which % len(frozen)])
             case Kind.KILL if self._schedulers:
@@ -135,7 +175,7 @@ class World:
         end = self._begin + round(SPAN.total_seconds() * 1000)
         self._now = min(max(self._now + by, self._begin - 10_000_000), end)
 
-    async def _start(self) -> None:
+    async def _start(self, *, is_older: bool = False) -> None:
         faults, table = Faults(), self._tables[self._current]
         ticker = Ticker(
             self._broker,
@@ -144,11 +184,18 @@ class World:
             clock=StoreClock(steady=lambda: self._passed / 1000, wall=lambda: self._now / 1000),
             send_deadline=_NO_DEADLINE,
         )
-        scheduler = Scheduler(ticker, faults, table)
+        if is_older:
+            make_older(ticker)
+        scheduler = Scheduler(ticker, faults, table, is_older=is_older)
         self._schedulers.append(scheduler)
-        self.expected.put_table(table, lambda _: self._now)
-        self._in_effect = table
+        self._put_table(scheduler, lambda _: self._now)
         await self._tick(scheduler)
+
+    def _put_table(self, scheduler: Scheduler, done: Callable[[str], int]) -> None:
+        self.expected.put_table(scheduler.table, done)
+        if self._in_effect is None or id_of(self._in_effect) != id_of(scheduler.table):
+            self._number = max(self._now, self._number + 1, scheduler.number + 1)
+        self._in_effect = scheduler.table
 
     async def _tick(self, scheduler: Scheduler, kind: Kind = Kind.TICK) -> None:
         # So that what is made ahead is made.
@@ -156,6 +203,7 @@ class World:
         decisions = self._look(scheduler)
         faults = scheduler.faults
         faults.loses_answer, faults.loses_request = kind is Kind.LOSE_ANSWER, kind is Kind.LOSE_REQUEST
+        faults.repeats = kind is Kind.REPEAT
         if kind is Kind.FREEZE and decisions:
             faults.thawed.clear()
             faults.is_at_fire.clear()
@@ -175,16 +223,22 @@ class World:
         decisions = self.expected.look(self._now)
         if decisions is None:
             return ()
-        if self._in_effect is None:
+        if self._is_lost(scheduler):
             since = self._now if scheduler.looked is None else min(scheduler.looked, self._now)
-            self.expected.put_table(scheduler.table, lambda name: scheduler.pending.get(name, since))
-            self._in_effect = scheduler.table
-            return ()
-        scheduler.looked = self._now
+            self._put_table(scheduler, lambda name: scheduler.pending.get(name, since))
+            decisions = self.expected.look(self._now) or []
+        scheduler.looked, scheduler.number = self._now, max(self._number, scheduler.number)
+        if scheduler.is_older:
+            decisions = [one for one in decisions if one.plan.definition.name not in _UNREADABLE]
         scheduler.pending = {
             one.plan.definition.name: one.due - 1 for one in decisions if one.plan in scheduler.table.values()
         }
         return decisions
+
+    def _is_lost(self, scheduler: Scheduler) -> bool:
+        if self._in_effect is None:
+            return True
+        return id_of(self._in_effect) != id_of(scheduler.table) and self._number < scheduler.number
 
     def _fire(self, scheduler: Scheduler, decisions: Sequence[Decision], *, is_answered: bool = True) -> None:
         self.expected.fire(decisions, self._now)
@@ -205,15 +259,41 @@ class World:
             await asyncio.wait({scheduler.frozen})
         self._schedulers.remove(scheduler)
 
+    async def _happen_to_redis(self, kind: Kind) -> None:
+        match kind:
+            case Kind.EMPTY:
+                await self._lose_everything()
+            case Kind.SNAPSHOT:
+                await self._take_snapshot()
+            case _:
+                await self._restore_snapshot()
+
     async def _lose_everything(self) -> None:
-        """Those that know another table than the one in effect are gone, since they would wait for the others."""
-        for scheduler in list(self._schedulers):
-            if scheduler.table is not self._in_effect:
-                await self._kill(scheduler)
+        await self._kill_the_superseded()
         await self._empty()
         self.expected.kept.clear()
         self.expected.looked = 0
-        self._in_effect = None
+        self._in_effect, self._number = None, 0
+
+    async def _kill_the_superseded(self) -> None:
+        """Those that know another table than the one in effect would wait for the others."""
+        for scheduler in list(self._schedulers):
+            if self._in_effect is None or id_of(scheduler.table) != id_of(self._in_effect):
+                await self._kill(scheduler)
+
+    async def _take_snapshot(self) -> None:
+        if self._save is not None:
+            await self._save()
+            self._saved = Snapshot(self.expected.copy(), self._in_effect, self._number)
+
+    async def _restore_snapshot(self) -> None:
+        if self._restore is None or self._saved is None:
+            return
+        await self._kill_the_superseded()
+        await self._restore()
+        saved = self._saved.expected.copy()
+        self.expected.kept, self.expected.looked = saved.kept, saved.looked
+        self._in_effect, self._number = self._saved.in_effect, self._saved.number
 
     async def _change(self, event: Event) -> None:
         expected, now = self.expected, self._now
@@ -222,7 +302,7 @@ class World:
             done = min(now, plan.times[0] - 1) if len(plan.times) == 1 else now
             due = plan.next_after(done)
             name = plan.definition.name
-            await self._store.add([Entry(name=name, data=plan.definition.dump(), due_ms=due)])
+            await self._store.add([Entry(name=name, data=plan.definition.dump(), due_ms=due)], script=uuid4().hex)
             expected.kept[name] = Kept(plan, done, is_dynamic=True)
             return
         if not expected.kept:

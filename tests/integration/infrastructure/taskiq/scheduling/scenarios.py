@@ -47,6 +47,12 @@ class Kind(Enum):
     REMOVE = auto()
     PAUSE = auto()
     RESUME = auto()
+    REPEAT = auto()
+    """A script arrives twice."""
+    START_OLDER = auto()
+    """A scheduler that cannot read all schedules."""
+    SNAPSHOT = auto()
+    RESTORE = auto()
 
 
 @dataclass(frozen=True)

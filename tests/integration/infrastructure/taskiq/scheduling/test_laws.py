@@ -15,6 +15,7 @@ from taskiq import BrokerMessage
 from tests.integration.infrastructure.taskiq.scheduling.laws_world import World
 from tests.integration.infrastructure.taskiq.scheduling.scenarios import BEGINNINGS, Event, Kind, Scenario, scenarios
 
+from kiqstart.infrastructure.taskiq.scheduling import backlog
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
 from kiqstart.infrastructure.taskiq.scheduling.memory_store import MemoryScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import to_ms
@@ -23,7 +24,7 @@ from kiqstart.infrastructure.taskiq.scheduling.store import ScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 
-_REPEATING = {Kind.SET_CLOCK, Kind.EMPTY}
+_REPEATING = {Kind.SET_CLOCK, Kind.EMPTY, Kind.RESTORE}
 _EXAMPLES = 80
 _HOURLY = Definition(name="hourly", task="ping", timing=Interval(every=timedelta(hours=1)))
 _OTHERWISE = _HOURLY.model_copy(update={"missed": Missed.ALL})
@@ -46,8 +47,25 @@ _COURSES = {
         *(_PASS_AN_HOUR, _TICK) * 2,
     ),
     "Redis is lost with what was due": (_TICK, _PASS_AN_HOUR, Event(Kind.EMPTY), _TICK, _TICK),
+    "Redis is restored with an earlier table": (
+        *(_TICK, Event(Kind.SNAPSHOT), Event(Kind.DEPLOY, which=1), _PASS_AN_HOUR, Event(Kind.TICK, which=1)),
+        *(Event(Kind.RESTORE), _TICK, _PASS_AN_HOUR, _TICK),
+    ),
+    "an older scheduler looks first": (
+        *(Event(Kind.START_OLDER), Event(Kind.ADD), _PASS_AN_HOUR),
+        *(Event(Kind.TICK, which=1), Event(Kind.REPEAT, which=0), _PASS_AN_HOUR, Event(Kind.TICK, which=1)),
+    ),
+    "the clock is set forward by hours, and back": (
+        *(_TICK, Event(Kind.SET_CLOCK, by=9_000_000), _TICK, Event(Kind.SET_CLOCK, by=-9_000_000), _TICK),
+        *(_PASS_AN_HOUR, _TICK),
+    ),
 }
 _numbers = count()
+
+
+@pytest.fixture(autouse=True)
+def _never_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "_SECONDS_FOR_OTHERS", 1e9)
 
 
 def parsed(task_id: str) -> tuple[str, int]:
@@ -72,10 +90,24 @@ async def obey_in_redis(scenario: Scenario, redis_url: str, key_prefix: str) -> 
         async def empty() -> None:
             entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(keys.name))
             sent.extend(json.loads(fields[b"data"])["task_id"] for _, fields in entries)
-            names = ("", ":due", ":last", ":table", ":table:names", ":paused", ":aside", ":schedulers", ":looked")
-            await redis.delete(keys.name, *(f"{keys.schedules}{name}" for name in names))
+            await redis.delete(keys.name, *cast("list[bytes]", await redis.keys(f"{keys.schedules}*")))
 
-        world = World(scenario, store, empty)
+        saved: dict[bytes, bytes] = {}
+
+        async def schedule_keys() -> list[bytes]:
+            return cast("list[bytes]", await redis.keys(f"{keys.schedules}*"))
+
+        async def save() -> None:
+            saved.clear()
+            saved.update({key: cast("bytes", await redis.dump(key)) for key in await schedule_keys()})
+
+        async def restore() -> None:
+            if there := await schedule_keys():
+                await redis.delete(*there)
+            for key, value in saved.items():
+                await redis.restore(key, 0, value)
+
+        world = World(scenario, store, empty, save=save, restore=restore)
         await world.run()
         await empty()
     check(world, sent)
@@ -94,7 +126,7 @@ async def obey_in_memory(scenario: Scenario) -> None:
         return stores[-1]
 
     async def empty() -> None:
-        vars(stores[0]).update(_kept={}, _seen_ms={}, _table=None, _looked_ms=0)
+        vars(stores[0]).update(_kept={}, _seen_ms={}, _table=None, _number=0, _looked_ms=0)
 
     world = World(scenario, store, empty)
     await world.run()
@@ -102,7 +134,13 @@ async def obey_in_memory(scenario: Scenario) -> None:
 
 
 @settings(
-    max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[
+        HealthCheck.function_scoped_fixture,
+        HealthCheck.too_slow,
+        HealthCheck.data_too_large,
+    ],
 )
 @given(scenario=scenarios())
 def test_what_is_due_is_sent_once_out_of_memory(scenario: Scenario) -> None:

@@ -12,11 +12,11 @@ from tests.integration.infrastructure.taskiq.streams.brokers import Brokers
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.registration import register_task
-from kiqstart.infrastructure.taskiq.scheduling import ticker
+from kiqstart.infrastructure.taskiq.scheduling import backlog, ticker
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError
+from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import sha1
 from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
-from kiqstart.infrastructure.taskiq.scheduling.store import DueSchedule
 from kiqstart.infrastructure.taskiq.scheduling.table import IntervalSchedule, Schedule
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.task import Task
@@ -225,21 +225,29 @@ async def test_a_unique_key_that_is_held_and_a_queue_of_its_own(
     assert [message.task_id for message in await sent(broker)] == [waiting.task_id]
 
 
-async def test_an_unreadable_entry_is_set_aside_and_others_are_sent(
+async def test_what_nobody_can_read_is_left_to_others_and_then_set_aside(
     broker: StreamBroker,
     redis: Redis,
     source: DurableScheduleSource,
     scheduling: Scheduling,
     caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    async def is_over() -> bool:
+        return await redis.zcard(f"{broker.keys.schedules}:due") == 0
+
     await redis.hset(broker.keys.schedules, "broken", "no JSON")
     await redis.zadd(f"{broker.keys.schedules}:due", {"broken": 1, "missing": 2})
     await task(broker).schedule_by_time(source, datetime.now(UTC), 1)
     async with scheduling():
         await wait_for(broker, 1)
+        await asyncio.sleep(0.7)
+        assert await redis.zrange(f"{broker.keys.schedules}:due", 0, -1) == [b"broken"]
+        monkeypatch.setattr(backlog, "_SECONDS_FOR_OTHERS", 0.1)
+        await eventually(is_over, within=5)
     assert await redis.hget(f"{broker.keys.schedules}:aside", "broken") == b"no JSON"
-    assert await redis.zcard(f"{broker.keys.schedules}:due") == 0
-    assert caplog.text.count("Schedule broken cannot be read and is set aside") == 1
+    assert caplog.text.count("Schedule broken cannot be read here and is left to other schedulers: Invalid JSON") == 1
+    assert caplog.text.count("Schedule broken is set aside: nobody has sent it") == 1
 
 
 async def test_a_middleware_that_hangs_after_a_send_holds_no_other_schedule_up(
@@ -273,8 +281,11 @@ async def test_what_an_older_scheduler_could_not_read_is_put_back_by_the_one_who
     monkeypatch.setattr(ticker, "_SECONDS_BETWEEN_REPAIRS", 0.2)
     async with scheduling(every("tick", SECOND)):
         await wait_for(broker, 1)
-        kept = cast("bytes", await redis.hget(broker.keys.schedules, "tick"))
-        await RedisScheduleStore(lambda: redis, broker.keys).set_aside(DueSchedule(name="tick", due_ms=0, data=kept))
+        store = RedisScheduleStore(lambda: redis, broker.keys)
+        while not await redis.hexists(f"{broker.keys.schedules}:aside", "tick"):
+            (mark,) = (await store.look("older", 1)).page.marks
+            kept = cast("bytes", await redis.hget(broker.keys.schedules, "tick"))
+            await store.set_aside(mark, sha1(kept))
         before = len(await sent(broker))
         await wait_for(broker, before + 1)
     assert not await redis.hexists(f"{broker.keys.schedules}:aside", "tick")

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
+from redis.typing import EncodableT, FieldT
 from taskiq.serializers import ORJSONSerializer
 
 from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
@@ -89,5 +90,15 @@ async def keys_of(redis: Redis, queue_name: str) -> set[str]:
 
 async def letters_of(redis: Redis, broker: StreamBroker) -> list[dict[str, str]]:
     """The fields of the dead letters, oldest first."""
-    entries = cast("list[tuple[str, dict[str, str]]]", await redis.xrange(broker.keys.dead))
-    return [fields for _, fields in entries]
+    return [fields for _, fields in await entries_of(redis, broker.keys.dead)]
+
+
+async def entries_of(redis: Redis, stream: str) -> list[tuple[str, dict[str, str]]]:
+    """The ids and fields of a stream's entries, oldest first."""
+    return cast("list[tuple[str, dict[str, str]]]", await redis.xrange(stream))
+
+
+async def move_entry(redis: Redis, entry: str, fields: dict[str, str], source: str, target: str) -> str:
+    """Move an entry as nobody but a test does, and give its new id."""
+    await redis.xdel(source, entry)
+    return cast("str", await redis.xadd(target, cast("dict[FieldT, EncodableT]", fields)))

@@ -1,14 +1,18 @@
 import asyncio
 import threading
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, working
 
+from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
+from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.testing import eventually
 
@@ -91,6 +95,95 @@ async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(brok
         assert is_cancelled(result.error, sent.task_id)
         await asyncio.to_thread(has_ended.wait, 5)
     assert is_cancelled((await sent.get_result()).error, sent.task_id)
+
+
+async def test_a_cancelled_task_whose_clean_up_raises_something_else_is_not_retried(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    began, runs = asyncio.Event(), 0
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("the driver was interrupted") from None
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.2).kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert await redis.zcard(broker.keys.delayed) == 0
+    assert runs == 1
+
+
+async def test_a_cancelled_task_is_not_retried_by_any_middleware(broker: StreamBroker, redis: Redis) -> None:
+    began = asyncio.Event()
+
+    class Stubborn(TaskiqMiddleware):
+        async def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:  # noqa: ARG002
+            await broker.retry(broker.formatter.dumps(with_labels(message, {})), 0.2)
+            result.error = NoResultError()
+
+    async def run() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    broker.add_middlewares(Stubborn())
+    async with working(broker):
+        sent = await register_task(broker, run, name="run").kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert await redis.zcard(broker.keys.delayed) == 0
+
+
+async def test_a_task_that_is_cancelled_after_it_has_failed_is_not_retried(broker: StreamBroker, redis: Redis) -> None:
+    failed, runs = asyncio.Event(), 0
+
+    class Slow(TaskiqMiddleware):
+        async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:  # noqa: ARG002
+            failed.set()
+            delivery = current_delivery.get()
+
+            async def is_marked() -> bool:
+                return delivery is not None and delivery.is_cancelled
+
+            await eventually(is_marked, within=5)
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        raise LookupError
+
+    broker.add_middlewares(Slow())
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.2).kiq()
+        await failed.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert runs == 1
+    assert await redis.zcard(broker.keys.delayed) == 0
+
+
+async def test_a_task_that_ends_in_spite_of_being_cancelled_keeps_its_result(broker: StreamBroker) -> None:
+    began = asyncio.Event()
+
+    async def run() -> str:
+        began.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+        return "done all the same"
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run").kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert (await sent.wait_result(timeout=5)).return_value == "done all the same"
 
 
 async def test_a_task_that_has_ended_is_left_alone(broker: StreamBroker) -> None:

@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 from tests.integration.infrastructure.redis.servers import make_server, running
-from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, letters_of, working
+from tests.integration.infrastructure.taskiq.streams.brokers import (
+    Brokers,
+    entries_of,
+    letters_of,
+    move_entry,
+    working,
+)
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
 from kiqstart.infrastructure.taskiq.registration import register_task
@@ -90,7 +96,7 @@ async def test_a_user_who_may_not_publish_runs_each_task_once_and_its_callers_ge
     brokers: Brokers, redis: Redis, redis_url: str, queue_name: str
 ) -> None:
     user = "kiq-" + queue_name.strip("{}").partition("}")[0]
-    await redis.execute_command("ACL", "SETUSER", user, "on", ">pw", "resetchannels", "~*", "+@all")
+    await redis.acl_setuser(user, enabled=True, passwords="+pw", reset_channels=True, keys=["*"], categories=["+@all"])
     runs: Counter[int] = Counter()
 
     async def note(number: int) -> None:
@@ -107,7 +113,7 @@ async def test_a_user_who_may_not_publish_runs_each_task_once_and_its_callers_ge
             assert await redis.xlen(broker.keys.name) == 0
     finally:
         await broker.shutdown()
-        await redis.execute_command("ACL", "DELUSER", user)
+        await redis.acl_deluser(user)
     assert runs == dict.fromkeys(range(20), 1)
 
 
@@ -154,9 +160,8 @@ async def test_the_caller_of_a_condemned_task_is_told_although_the_answer_was_lo
     task = register_task(sender, double, name="double")
     sent = await task.kiq()
     suspects = broker.keys.suspects("default")
-    [(entry, fields)] = await redis.xrange(broker.keys.name)
-    await redis.xdel(broker.keys.name, entry)
-    await redis.xadd(suspects, {**fields, "deliveries": 5})
+    [(entry, fields)] = await entries_of(redis, broker.keys.name)
+    await move_entry(redis, entry, {**fields, "deliveries": "5"}, broker.keys.name, suspects)
     await redis.xgroup_create(suspects, "taskiq", "0")
     await redis.xreadgroup("taskiq", "kiq-dead", {suspects: ">"})
     await redis.sadd(broker.keys.queues, "default")
@@ -182,7 +187,7 @@ async def test_a_caller_that_gives_up_while_redis_is_away_has_sent_nothing(
     await asyncio.sleep(0)
     wire.is_down = False
     sent = await patient
-    entries = await redis.xrange(sender.keys.name)
+    entries = await entries_of(redis, sender.keys.name)
     assert [json.loads(fields["data"])["task_id"] for _, fields in entries] == [sent.task_id]
 
 

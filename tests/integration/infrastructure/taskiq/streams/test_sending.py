@@ -13,7 +13,7 @@ from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 from kiqstart.testing import eventually
-from kiqstart.testing.servers import waiting_messages
+from kiqstart.testing.queues import waiting_messages
 
 APPS = "tests.integration.infrastructure.taskiq.streams.apps"
 
@@ -56,6 +56,34 @@ async def test_a_process_and_its_fork_send_with_one_broker(redis_url: str, queue
     assert (done.returncode, done.stderr) == (0, "")
     names = [message.kwargs["name"] for message in await waiting_messages(redis_url, queue_name)]
     assert names == ["before", "child", "after"]
+
+
+async def fork_a_loop(*arguments: str) -> str:
+    command = [sys.executable, "-m", f"{APPS}.forking_loop", *arguments]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("end", ["close", "exit"])
+async def test_a_child_that_goes_on_with_its_parents_event_loop_sends_by_itself(
+    redis_url: str, queue_name: str, end: str
+) -> None:
+    # "True": the parent's connections are still the ones that it had.
+    assert await fork_a_loop(redis_url, queue_name, "asyncio", end) == "True\n"
+    names = [message.kwargs["name"] for message in await waiting_messages(redis_url, queue_name)]
+    sent = [f"{who} {number} {half}" for who in ("child", "parent") for number in range(50) for half in range(2)]
+    assert sorted(names) == sorted(["before", *sent])
+
+
+async def test_a_child_in_its_parents_uvloop_is_told_that_it_cannot_send_there(redis_url: str, queue_name: str) -> None:
+    said = await fork_a_loop(redis_url, queue_name, "uvloop", "exit")
+    assert "begin one of its own, as asyncio.run() does\n" in said
+    assert said.endswith("True\n")
+    names = [message.kwargs["name"] for message in await waiting_messages(redis_url, queue_name)]
+    assert sorted(names) == sorted(
+        ["before", *(f"parent {number} {half}" for number in range(50) for half in range(2))]
+    )
 
 
 async def test_a_redis_that_is_away_until_the_deadline_fails_the_send_with_one_clear_line(brokers: Brokers) -> None:

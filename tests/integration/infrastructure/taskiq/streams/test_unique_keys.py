@@ -1,10 +1,17 @@
 import asyncio
 from contextlib import AsyncExitStack
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
-from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, letters_of, working
+from tests.integration.infrastructure.taskiq.streams.brokers import (
+    Brokers,
+    entries_of,
+    letters_of,
+    move_entry,
+    working,
+)
 
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.registration import register_task
@@ -125,7 +132,7 @@ async def test_the_key_of_a_task_that_was_deleted_by_hand_is_free_again(
     if place == "waiting":
         await redis.xtrim(broker.keys.stream("default"), maxlen=0)
     else:
-        [first] = await redis.zrange(broker.keys.delayed, 0, 0)
+        [first] = cast("list[str]", await redis.zrange(broker.keys.delayed, 0, 0))
         await redis.zrem(broker.keys.delayed, first)
         await redis.hdel(broker.keys.delayed_messages, first)
 
@@ -142,10 +149,9 @@ async def test_a_key_whose_task_an_older_version_has_moved_stays_with_it(brokers
     task = register_task(broker, Report().make, name="report", unique="report:{user_id}", queue="low")
     sent = await task.kiq(user_id=1)
     stream, returned = broker.keys.stream("low"), broker.keys.returned("low")
-    [(entry, fields)] = await redis.xrange(stream)
+    [(entry, fields)] = await entries_of(redis, stream)
     # It gives a task back without saying where to.
-    await redis.xdel(stream, entry)
-    moved = await redis.xadd(returned, fields)
+    moved = await move_entry(redis, entry, fields, stream, returned)
     await redis.sadd(broker.keys.queues, "low")
 
     async def is_found() -> bool:

@@ -37,6 +37,13 @@ async def block(path: str) -> None:
     time.sleep(60)  # noqa: ASYNC251  # what is to be ended
 
 
+async def spin(path: str) -> None:
+    Path(path).with_suffix(".waits").touch()
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        pass
+
+
 def make_broker() -> StreamBroker:
     """One delivery only: what goes down with its worker is a dead letter, what is given back is not."""
     made = StreamBroker(
@@ -49,6 +56,7 @@ def make_broker() -> StreamBroker:
     made.register_task(tell_modules, task_name="tell_modules")
     made.register_task(wait_for_file, task_name="wait_for_file")
     made.register_task(block, task_name="block")
+    made.register_task(spin, task_name="spin")
     return made
 
 

@@ -31,9 +31,9 @@ class Sender:
         """Send a task that runs until `go_on` is there, and wait until it runs."""
         return await self._send_telling("wait_for_file")
 
-    async def send_blocking(self) -> AsyncTaskiqTask[Any]:
-        """Send a task that blocks its worker's event loop, and wait until it does."""
-        return await self._send_telling("block")
+    async def send_blocking(self, name: str = "block") -> AsyncTaskiqTask[Any]:
+        """Send a task that blocks its worker's event loop, and wait until it does: `block` sleeps, `spin` computes."""
+        return await self._send_telling(name)
 
     async def nothing_is_left(self) -> bool:
         """Whether the queue is empty, with nothing in any worker's hands."""

@@ -1,5 +1,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -7,9 +8,11 @@ import pytest_asyncio
 from taskiq import InMemoryBroker, TaskiqMessage, TaskiqMiddleware
 
 from kiqstart.infrastructure.taskiq.scheduling.attempts import Attempts
-from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
-from kiqstart.infrastructure.taskiq.scheduling.store import DueSchedule, Firing, Outcome
-from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
+from kiqstart.infrastructure.taskiq.scheduling.due import DueSchedule
+from kiqstart.infrastructure.taskiq.scheduling.firing import Firing, Outcome
+from kiqstart.infrastructure.taskiq.scheduling.timing import Cron, Interval
+from kiqstart.testing import eventually
 
 NOW = 1_777_593_600_000
 Hook = Callable[[], Awaitable[None]]
@@ -149,12 +152,91 @@ async def test_what_the_store_refuses_is_given_up_at_the_deadline(attempts: Atte
             (firing,) = await attempts.firings([ILL], NOW + 50)
 
 
-async def test_what_cannot_be_read_is_told_and_tried_no_more(
-    attempts: Attempts, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_what_cannot_be_read_is_told_apart_and_tried_no_more(attempts: Attempts) -> None:
     broken = DueSchedule(name="broken", due_ms=NOW, data=b"no JSON")
     assert names(await attempts.firings([broken, SOUND], NOW)) == ["sound-daily"]
-    assert attempts.unreadable == [broken]
-    assert "Schedule broken cannot be read and is set aside" in caplog.text
+    ((skipped, problem),) = attempts.unreadable.values()
+    assert skipped == broken
+    assert problem.startswith("Invalid JSON")
     await attempts.firings([], NOW)
-    assert attempts.unreadable == []
+    assert attempts.unreadable == {}
+
+
+async def leave() -> None:
+    raise SystemExit(3)
+
+
+class Odd(BaseException):
+    def __str__(self) -> str:
+        raise ValueError("nothing can be said of it")
+
+
+async def go_odd() -> None:
+    raise Odd
+
+
+async def end_generator() -> None:
+    raise GeneratorExit
+
+
+@pytest.mark.parametrize(
+    ("hook", "problem"),
+    [
+        (leave, "SendFailedError: SystemExit: 3"),
+        (go_odd, "SendFailedError: Odd: <Odd without a text>"),
+        (end_generator, "GeneratorExit: "),
+    ],
+)
+async def test_a_hook_that_raises_what_no_hook_should_harms_its_own_schedule_alone(
+    attempts: Attempts, middleware: Hooked, caplog: pytest.LogCaptureFixture, hook: Hook, problem: str
+) -> None:
+    middleware.hook = hook
+    assert names(await attempts.firings([ILL, SOUND], NOW)) == ["sound-daily"]
+    assert (await given_up(attempts)).outcome is Outcome.FAILED
+    assert caplog.records[0].message == f"Schedule ill-daily cannot be sent, trying again: {problem}"
+
+
+async def test_a_hook_that_does_not_let_itself_be_cancelled_is_called_no_further_time(
+    attempts: Attempts, middleware: Hooked
+) -> None:
+    calls: list[int] = []
+    end = asyncio.Event()
+
+    async def stubborn() -> None:
+        calls.append(1)
+        while not end.is_set():
+            with suppress(asyncio.CancelledError):
+                await end.wait()
+
+    middleware.hook = stubborn
+    try:
+        await given_up(attempts)
+        for day in range(1, 4):
+            later = due("ill", NOW + day * 86_400_000)
+            assert names(await attempts.firings([later, SOUND], later.due_ms)) == ["sound-daily"]
+        assert calls == [1]
+    finally:
+        end.set()
+    await asyncio.sleep(0)
+    middleware.hook = None
+    later = due("ill", NOW + 4 * 86_400_000)
+    assert names(await attempts.firings([later], later.due_ms)) == ["ill-daily"]
+
+
+async def test_what_takes_long_to_compute_lets_others_be_sent() -> None:
+    attempts = Attempts(InMemoryBroker(), deadline=30)
+    minutely = Definition(
+        name="many", task="sound", timing=Cron(expression="* * * * *"), missed=Missed.ALL, at_most=10_000
+    )
+    many = DueSchedule(name="many", due_ms=NOW - 86_400_000 * 30, data=minutely.dump())
+    assert "sound-daily" in names(await attempts.firings([many, SOUND], NOW))
+    found: list[Firing] = []
+
+    async def is_made() -> bool:
+        found.extend(await attempts.firings([many], NOW))
+        return bool(found)
+
+    await eventually(is_made, within=20)
+    assert len(found) == 200
+    assert found[0].send_ms == NOW - 9_999 * 60_000
+    assert [one.expected_ms for one in found[1:]] == [one.following_ms for one in found[:-1]]

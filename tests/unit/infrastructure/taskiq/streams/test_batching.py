@@ -161,3 +161,45 @@ async def test_draining_waits_for_what_is_under_way(batches: Batches[int, str], 
     execution.may_end.set()
     await draining
     assert await caller == "1"
+
+
+@pytest.fixture
+def large_execution() -> Execution:
+    return Execution()
+
+
+@pytest.fixture
+def lanes(execution: Execution, large_execution: Execution) -> Batches[int, str]:
+    return Batches(execution, size=lambda item: item, large_work=large_execution)
+
+
+async def test_what_is_large_goes_its_own_way_and_nobody_waits_for_it(
+    lanes: Batches[int, str], execution: Execution, large_execution: Execution
+) -> None:
+    large_execution.may_end.clear()
+    large = [asyncio.create_task(lanes.add(size)) for size in (MEBIBYTE, 9 * MEBIBYTE)]
+    await until_under_way(large_execution)
+    assert await asyncio.gather(*(lanes.add(item) for item in range(3))) == ["0", "1", "2"]
+    large_execution.may_end.set()
+    await asyncio.gather(*large)
+    assert execution.batches == [[0, 1, 2]]
+    assert large_execution.batches == [[MEBIBYTE], [9 * MEBIBYTE]]
+
+
+async def test_what_one_caller_adds_stays_together_where_a_part_of_it_is_large(
+    lanes: Batches[int, str], execution: Execution, large_execution: Execution
+) -> None:
+    assert await lanes.add_all([1, MEBIBYTE, 2]) == ["1", str(MEBIBYTE), "2"]
+    assert (execution.batches, large_execution.batches) == ([], [[1, MEBIBYTE, 2]])
+
+
+async def test_draining_waits_for_what_is_large_too(lanes: Batches[int, str], large_execution: Execution) -> None:
+    large_execution.may_end.clear()
+    caller = asyncio.create_task(lanes.add(MEBIBYTE))
+    await until_under_way(large_execution)
+    draining = asyncio.create_task(lanes.drain())
+    await asyncio.sleep(0)
+    assert not draining.done()
+    large_execution.may_end.set()
+    await draining
+    assert await caller == str(MEBIBYTE)

@@ -13,7 +13,7 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004  # redis-py's own
 )
 
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage, may_pass, pause, reason
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,28 @@ def test_what_does_not_pass_by_itself_is_none(error: Exception) -> None:
     assert not is_outage(error)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [
+        AuthenticationError("invalid username-password pair or user is disabled."),
+        NoPermissionError("this user has no permissions to run the 'evalsha' command"),
+        ResponseError(
+            "The user executing the script can't run this command or subcommand script: 1, on @user_script:1."
+        ),
+        ResponseError("NOPERM ACL failure in script: User app has no permissions to run the 'xadd' command"),
+        ResponseError("Protocol error: unauthenticated multibulk length"),
+        ConnectionError("Connection closed by server."),
+    ],
+    ids=lambda error: str(error)[:20],
+)
+def test_what_has_been_run_waits_for_rights_and_for_redis(error: Exception) -> None:
+    assert may_pass(error)
+
+
+def test_what_redis_refuses_for_good_is_not_waited_for() -> None:
+    assert not may_pass(ResponseError("WRONGTYPE Operation against a key holding the wrong kind of value"))
+
+
 def test_the_pause_between_two_tries_grows_to_a_second_and_not_beyond() -> None:
     for tries, longest in [(0, 0.05), (1, 0.1), (3, 0.4), (5, 1.0), (100_000, 1.0)]:
         assert all(longest / 2 <= pause(tries) <= longest for _ in range(20))
@@ -64,3 +86,4 @@ def test_the_pause_between_two_tries_grows_to_a_second_and_not_beyond() -> None:
 def test_a_reason_is_one_line() -> None:
     assert reason(ResponseError("one.\ntwo")) == "one"
     assert reason(OSError()) == "OSError"
+    assert reason(ResponseError("Protocol error: unauthenticated bulk length")) == "Redis asks for a password"

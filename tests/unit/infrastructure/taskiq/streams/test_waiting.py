@@ -66,7 +66,7 @@ def eyes() -> Eyes:
 async def waiter(ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[ResultWaiter]:
     monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", SHORTEST)
     monkeypatch.setattr(waiting, "_MOST_SECONDS_BETWEEN_LOOKS", LONGEST, raising=False)
-    made = ResultWaiter(eyes, cast("RedisConnections", ears), QueueKeys("tasks"))
+    made = ResultWaiter(eyes, eyes, cast("RedisConnections", ears), QueueKeys("tasks"))
     yield made
     await made.close()
 

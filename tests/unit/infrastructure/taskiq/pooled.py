@@ -1,0 +1,51 @@
+"""Functions for the processes of a pool, which import them from here."""
+
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+class NotToBeUnpickledError(Exception):
+    """An error that pickle can write and not read: its arguments are not those of its `__init__`."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+
+
+def add(one: int, other: int = 1) -> int:
+    return one + other
+
+
+def tell_process() -> int:
+    return os.getpid()
+
+
+def die() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def leave() -> None:
+    sys.exit(3)
+
+
+def wait_for(path: str, *, told: str) -> int:
+    """Tell by a file that holds the process' id that it runs, wait for another one, and give the id."""
+    with Path(told).open("a") as file:
+        file.write(f"{os.getpid()}\n")
+    while not Path(path).exists():
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def raise_stop_iteration() -> int:
+    return next(iter([]))
+
+
+def raise_unreadable() -> None:
+    raise NotToBeUnpickledError(7, "odd")
+
+
+def give_function() -> object:
+    return lambda: None
