@@ -16,7 +16,7 @@ from kiqstart.infrastructure.taskiq.streams import (
     heartbeat,
     lease,
     outage,
-    receiver,
+    receiver_shutdown,
     registrar,
     sender,
 )
@@ -148,6 +148,11 @@ class _Threading:
 _kernels: list[Kernel] = []
 
 
+def _ask_for_no_signals(notice: object, *, at_once: object = None) -> None:
+    """There are none here: a worker is asked to end by its event."""
+    del notice, at_once
+
+
 def _process() -> Process:
     process = _kernels[-1].current
     assert process is not None
@@ -175,7 +180,7 @@ def simulated(kernel: Kernel) -> Iterator[None]:
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
             (heartbeat, "threading", _Threading),
-            (receiver, "on_shutdown_signals", lambda _: None),
+            (receiver_shutdown, "on_shutdown_signals", _ask_for_no_signals),
             (ScriptClock, "now", _PLACEHOLDER),
         ):
             stack.enter_context(patch.object(module, name, value))

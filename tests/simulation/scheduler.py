@@ -64,7 +64,7 @@ def broker_and_store(
     """What a process needs to work on schedules."""
     broker = SimulatedBroker(network, process)
     broker.register_task(tick, task_name="tick")
-    redis = broker._per_loop[process.loop].redis
+    redis = broker._per_loop.get().redis
     return broker, RedisScheduleStore(lambda: redis, broker.keys)
 
 
