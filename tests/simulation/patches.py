@@ -145,20 +145,12 @@ class _Threading:
     Thread = _Thread
 
 
-class _Watchdog:
-    """Stands in for `ShutdownWatchdog`: no simulated event loop is blocked beyond its process' end."""
-
-    def __init__(self, *_: object, **__: object) -> None:
-        """Watch nothing."""
-
-    def request(self) -> None:
-        """Take no note."""
-
-    def stop(self) -> None:
-        """There is nothing to stop."""
-
-
 _kernels: list[Kernel] = []
+
+
+def _ask_for_no_signals(notice: object, *, at_once: object = None) -> None:
+    """There are none here: a worker is asked to end by its event."""
+    del notice, at_once
 
 
 def _process() -> Process:
@@ -188,8 +180,7 @@ def simulated(kernel: Kernel) -> Iterator[None]:
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
             (heartbeat, "threading", _Threading),
-            (receiver_shutdown, "on_shutdown_signals", lambda *_, **__: None),
-            (receiver_shutdown, "ShutdownWatchdog", _Watchdog),
+            (receiver_shutdown, "on_shutdown_signals", _ask_for_no_signals),
             (ScriptClock, "now", _PLACEHOLDER),
         ):
             stack.enter_context(patch.object(module, name, value))

@@ -45,7 +45,12 @@ class Scheduler:
         ]
         clock = StoreClock(wall=lambda: network.now_ms() / 1000)
         self._ticker = Ticker(
-            self._broker, self._store, table, clock=clock, send_deadline=OPTIONS.send_deadline, name=process.name
+            self._broker,
+            self._store,
+            table,
+            clock=clock,
+            send_deadline=OPTIONS.send_deadline,
+            name=f"{process.name}{process.random.getrandbits(32):x}",
         )
         process.soon(lambda: process.loop.create_task(self._serve()))
 

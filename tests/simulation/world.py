@@ -37,6 +37,8 @@ _CHANGING: Final = frozenset(
 )
 # By so much the clock may be set back, and the schedulers wait until it is as late.
 _SECONDS_WAITED_FOR: Final = -60.0
+# Of a step of a schedule, in the arguments of its script; the ninth names the task.
+_FIELDS_OF_A_STEP: Final = 11
 _SECONDS_OF_A_WARD: Final = 3.0
 
 
@@ -72,6 +74,7 @@ class World:
         # Is told of each command, to see how a promise came to be broken.
         self.trace: Callable[[str], None] | None = None
         self._births = 0
+        self._fired: set[tuple[str, int]] = set()
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
         server.begin([*script_texts(), _SNAPSHOT])
@@ -336,10 +339,15 @@ class World:
         if not isinstance(answer, list):
             return
         arguments = command.arguments
-        first = 3 + cast("int", arguments[2]) + 1
+        first = 3 + cast("int", arguments[2])
+        script = (str(arguments[6]), int(arguments[first + 1]))
+        if script in self._fired:
+            # The same script once more: its answer is that of the first time.
+            return
+        self._fired.add(script)
         for place, outcome in enumerate(cast("list[bytes]", answer)[::2]):
             if outcome == b"sent":
-                self.model.fire(str(arguments[first + place * 11 + 8]))
+                self.model.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
 
     # --- the end
 
