@@ -48,6 +48,13 @@ class TasksSettings(BaseSettings):
     dead_letter_limit: int = Field(
         default=10_000, ge=1, description="How many dead letters are kept; beyond it the oldest are dropped."
     )
+    misfit_grace: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for which a task that a worker does not know, or whose arguments do not fit, is left to "
+        "other workers before it is a dead letter.",
+    )
     overrun_grace: float = Field(
         default=10.0,
         gt=0,
@@ -89,6 +96,7 @@ class TasksSettings(BaseSettings):
             send_deadline=self.send_deadline,
             dead_letter_age=self.dead_letter_age,
             dead_letter_limit=self.dead_letter_limit,
+            misfit_grace=self.misfit_grace,
             overrun_grace=self.overrun_grace,
             replace_overrun=self.replace_overrun,
         )
