@@ -12,8 +12,8 @@ Reason = Annotated[
     str | None,
     typer.Option(
         metavar="REASON",
-        help="Only those with this reason: malformed, unknown-task, invalid-arguments, worker-lost, retries-exhausted "
-        "or not-acknowledged.",
+        help="Only those with this reason: malformed, unknown-task, invalid-arguments, worker-lost, retries-exhausted, "
+        "not-acknowledged or middleware-failed.",
     ),
 ]
 
