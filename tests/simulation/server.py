@@ -27,7 +27,11 @@ class Wire:
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(_SECONDS)
-        self._socket.connect(str(path))
+        try:
+            self._socket.connect(str(path))
+        except OSError:
+            self._socket.close()
+            raise
         self._reader = hiredis.Reader(replyError=cast("type[Exception]", BaseParser.parse_error))
 
     def write(self, *command: Value) -> None:

@@ -21,12 +21,12 @@ def server() -> Iterator[Server]:
 
 
 def test_no_history_breaks_a_promise() -> None:
-    command = [sys.executable, "-m", "tests.simulation", "--histories", "150", "--processes", "1"]
+    command = [sys.executable, "-m", "tests.simulation", "--histories", "100", "--processes", "1"]
     played = subprocess.run(
         command, cwd=_ROOT, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
     )
     assert played.returncode == 0, played.stdout + played.stderr
-    assert "150 histories from seed 0: 0 break a promise" in played.stdout
+    assert "100 histories from seed 0: 0 break a promise" in played.stdout
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.json")), ids=lambda file: file.stem)
@@ -45,10 +45,8 @@ def test_a_history_is_the_same_each_time(server: Server) -> None:
     "defect",
     [
         "a key is not released",
-        "a lost count of marks loses what was read",
-        "moving removes before it adds",
-        "a full Redis refuses a result for good",
+        "a key is released by a retry",
     ],
 )
 def test_a_defect_is_found(defect: str) -> None:
-    assert find_defect(defect, Search(seed=0, histories=150)) is not None
+    assert find_defect(defect, Search(seed=0, histories=40)) is not None
