@@ -118,7 +118,7 @@ async def test_letters_beyond_the_limit_are_dropped_and_told(
     for number in range(5):
         await redis.xadd(broker.keys.name, {"data": f"message {number}"})
     with worker(environment={"TASKS_DEAD_LETTER_LIMIT": "2", "TASKS_LEASE": "1"}) as process:
-        process.wait_for_log("3 dead letters were dropped: too old or too many")
+        process.wait_for_log("3 dead letters were dropped: too old, too many or too large")
     listed = await to_thread(kiqstart_here, "dead", "list")
     assert "2 of 2 dead letters; 3 were dropped, too old or too many\n" in listed.out
 
@@ -188,7 +188,8 @@ async def test_tasks_are_cancelled_unless_they_have_ended(
     done = kiqstart.run("cancel", delayed.task_id, ended.task_id, waiting.task_id, environment={"DATABASE_URL": ""})
     assert done.returncode == 1
     assert done.stdout.splitlines() == [
-        f"'{one.task_id}' is cancelled, if it waits or runs" for one in (delayed, waiting)
+        f"'{delayed.task_id}' was delayed, and is cancelled",
+        f"'{waiting.task_id}' was waiting, and is cancelled",
     ]
     assert done.stderr == f"kiqstart: task '{ended.task_id}' has ended\n"
     assert "was cancelled" in str((await delayed.wait_result(timeout=1)).error)

@@ -12,7 +12,7 @@ from kiqstart.infrastructure.database.schema import check_schema
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.redis.client import check_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
-from kiqstart.infrastructure.taskiq.process import end_with_process_manager, exit_with
+from kiqstart.infrastructure.taskiq.process import exit_with
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
 
 logger = getLogger(__name__)
@@ -46,7 +46,6 @@ class StreamLifecycle:
             _fail_to_start(self.broker, error)
 
     async def _start_worker(self, _: TaskiqState) -> None:
-        end_with_process_manager()
         try:
             await check_redis(self.redis, self.redis_settings)
             await check_schema(self.engine)

@@ -189,8 +189,7 @@ class Heartbeat:
             self._come_back(is_registered=is_registered)
         # Whatever goes wrong below, the lease is renewed.
         if self._is_draining and self._drained != self._lease.worker:
-            self._registrar.drain(self._lease.worker)
-            self._drained = self._lease.worker
+            self._say_that_it_drains()
         self._overruns.check(self._leave_with_blame)
         self._relieve_blocked_loop()
         if len(self._in_hand):
@@ -202,6 +201,12 @@ class Heartbeat:
         if state is not None and state.next_due is not None:
             return state.next_due
         return self._options.beat
+
+    def _say_that_it_drains(self) -> None:
+        # A Redis that is full refuses it; nothing else may wait for that.
+        with suppress(RedisError):
+            self._registrar.drain(self._lease.worker)
+            self._drained = self._lease.worker
 
     def _look_around(self, began_at: float) -> None:
         if began_at < self._strays_until:

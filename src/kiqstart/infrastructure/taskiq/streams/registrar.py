@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, cast
 from uuid import uuid4
 
+from redis.exceptions import OutOfMemoryError
+
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
 
 _REGISTER: Final = Script("register")
 _LEAVE: Final = Script("leave")
+_BEAT: Final = Script("beat")
 # What all versions that share a queue have to agree on; raised by one that writes what this one cannot read.
 LAYOUT: Final = 1
 
@@ -78,7 +81,10 @@ class Registrar:
         beat = self.now_ms()
         # Redis answers whether it has changed.
         self._last_beat = beat if beat != self._last_beat else beat + 1
-        return bool(self._redis.zadd(self._keys.workers, {worker: self._last_beat}, xx=True, ch=True))
+        try:
+            return bool(self._redis.zadd(self._keys.workers, {worker: self._last_beat}, xx=True, ch=True))
+        except OutOfMemoryError:
+            return bool(_BEAT.in_thread(self._redis, [self._keys.workers], [worker, self._last_beat]))
 
     def epoch(self) -> str:
         """The epoch of the data that Redis has now; '' for none."""
