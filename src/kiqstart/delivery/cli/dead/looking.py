@@ -36,7 +36,7 @@ def run_list(*, task: str | None, reason: str | None, limit: int) -> None:
         console = Console(width=_WIDTH_OF_A_FILE)
     if letters:
         console.print(letters_table(letters))
-    lost = f"; {dropped} were dropped, too old or too many" if dropped else ""
+    lost = f"; {dropped} were dropped: too old, too many or too large" if dropped else ""
     typer.echo(f"{len(letters)} of {count} dead letters{lost}")
 
 
