@@ -4,6 +4,7 @@ SHELL := /bin/sh
 
 PYTHON ?= python3
 ROWS ?= 200000
+HISTORIES ?= 1000
 # Everything that make fetches or starts stays in these two folders.
 LOCAL := .local
 VENV := .venv
@@ -38,6 +39,10 @@ coverage: $(INSTALLED) ## Run every test and print the branches that none of the
 .PHONY: test-faults
 test-faults: $(INSTALLED) ## Kill, freeze and cut all that can be, and count the tasks (MINUTES=30 for a long run, SEED=1)
 	@$(RUN)python -m tests.faults $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SEED),--seed $(SEED)) $(FAULTS)
+
+.PHONY: simulate
+simulate: $(INSTALLED) ## Play histories of the broker and the scheduler in virtual time, with faults between any two steps (HISTORIES=1000)
+	@$(RUN)python -m tests.simulation --histories $(HISTORIES) $(SIMULATION)
 
 ##@ Develop
 
