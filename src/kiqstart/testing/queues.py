@@ -11,14 +11,14 @@ from kiqstart.infrastructure.redis.client import create_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
 
-# A delayed message is the last part of what is stored for it.
+# A delayed message is stored with its stream, unique key, task and layout.
 _DELAYED: Final = """
 local messages = {}
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
     local stored = redis.call('HGET', KEYS[2], id)
     if stored then
         local parts = cmsgpack.unpack(stored)
-        table.insert(messages, parts[#parts])
+        table.insert(messages, parts[4])
     end
 end
 return messages

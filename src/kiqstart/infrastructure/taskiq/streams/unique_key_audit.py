@@ -51,11 +51,13 @@ class UniqueKeyAudit:
         self._search: _Search | None = None
 
     def take_turn(self, *, until: float) -> None:
-        """Go on with the audit, up to that local time."""
+        """Go on with the audit by a page, and by more up to that local time."""
         if self._search is None:
             self._look_at_page()
-        while self._search is not None and local_time() < until:
+        while self._search is not None:
             self._search_page(self._search)
+            if local_time() >= until:
+                break
 
     def _look_at_page(self) -> None:
         answer = cast("list[bytes]", _AUDIT.in_thread(self._redis, self._keys.shared, [self._cursor, _KEYS_AT_ONCE]))
