@@ -57,6 +57,7 @@ class Sent:
     is_touched: bool = False
     is_cancelled: bool = False
     cancelled_for_good: float | None = None
+    cancelled_at: Process | None = None
     is_buried: bool = False
     is_resent: bool = False
 
@@ -123,7 +124,7 @@ class Model:
         if (
             sent.cancelled_for_good is not None
             and sent.cancelled_for_good < now
-            and not (sent.is_touched or self.has_old_version)
+            and not (sent.is_touched or self.has_old_version or sent.cancelled_at is process)
         ):
             self._break(f"message {uid} of task {sent.task_id} begins after its cancellation was answered")
         run = Run(number=len(sent.runs), process=process, began=now)
@@ -163,6 +164,15 @@ class Model:
         for sent in self.of_task.get(task_id, ()):
             if sent.arrived is not None and sent.arrived < asked and not sent.is_resent:
                 sent.cancelled_for_good = self._kernel.now
+
+    def cancel_at(self, uid: int, process: Process | None) -> None:
+        """A message is marked that a process has: it may still begin there, and is cut off within about a second."""
+        self.sent[uid].cancelled_at = process
+
+    def forget_marks(self) -> None:
+        """Marks may have expired."""
+        for sent in self.sent.values():
+            sent.cancelled_for_good = None
 
     def hear(self, task_id: str, outcome: str) -> None:
         """A caller hears what became of a task."""

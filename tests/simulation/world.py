@@ -14,7 +14,7 @@ from tests.simulation.kernel import Kernel, Process
 from tests.simulation.model import Found, Model, Run
 from tests.simulation.network import Command, Network
 from tests.simulation.producer import Producer
-from tests.simulation.product import QUEUE, WEIGHTS
+from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server
@@ -120,7 +120,10 @@ class World:
         if command.name in _CHANGING:
             if command.name == "fire":
                 self._note_fired(command, answer)
-            self.model.check(self.found())
+            found = self.found()
+            if answer == b"running":
+                self._note_cancelled(command, found)
+            self.model.check(found)
 
     def _line(self, command: Command, answer: object) -> str:
         first = 2 if command.name in ("EVALSHA", "EVAL") or command.arguments[0] in ("EVALSHA", "EVAL") else 1
@@ -317,6 +320,8 @@ class World:
         if seconds < _SECONDS_WAITED_FOR:
             # Times that come again are sent again.
             self.model.repeat_times()
+        if seconds > OPTIONS.cancel_age:
+            self.model.forget_marks()
         self._latest_clock_ms = max(self._latest_clock_ms, self.network.clock_offset_ms)
 
     def fill_memory(self, seconds: float) -> None:
@@ -348,6 +353,14 @@ class World:
         for place, outcome in enumerate(cast("list[bytes]", answer)[::2]):
             if outcome == b"sent":
                 self.model.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
+
+    def _note_cancelled(self, command: Command, found: Sequence[Found]) -> None:
+        """An entry was marked for the worker that has it."""
+        first = 3 + cast("int", command.arguments[2])
+        stream, entry = str(command.arguments[3]), cast("bytes", command.arguments[first + 1]).decode()
+        for one in found:
+            if one.uid is not None and (one.where, one.entry) == (stream, entry):
+                self.model.cancel_at(one.uid, self.network.taker(stream, entry))
 
     # --- the end
 
