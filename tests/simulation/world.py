@@ -208,6 +208,7 @@ class World:
             rule=rule,
             start_ward=self._start_ward if rule is SuspectRule.NONE else None,
             on_lease=self._on_lease,
+            on_refused=self._die_of,
         )
 
     def _start_ward(self, host: Worker) -> Worker:
@@ -229,7 +230,7 @@ class World:
         self.kernel.after(0.5, lambda: self._watch(ward, busy_at))
 
     def _die_of(self, process: Process) -> None:
-        """A task has taken its process down."""
+        """A process ends by itself, or a task has taken it down; its supervisor starts another."""
         for ward in self.wards:
             if ward.process is process:
                 process.kill()
