@@ -93,6 +93,7 @@ def _begin(world: World, plan: Plan) -> None:
         name = f"p{number}"
         world.producers[name] = Producer(world.network, world.process(name), world.model, outcome_of)
     world.settings = plan.workers
+    world.is_gentle = all(step.do in _GENTLE for step in plan.steps)
     for slot in plan.workers:
         world.start_worker(slot)
     for step in plan.steps:
@@ -116,6 +117,7 @@ def _finish(world: World) -> None:
         world.kernel.run(world.kernel.now + 1.0, world.is_over)
     if not world.is_over():
         world.model.check_end(world.found(), world.results())
+        world.model.check_left(world.left())
 
 
 def _finish_schedules(world: World) -> None:
@@ -237,6 +239,10 @@ def _clock(world: World, *, seconds: float) -> None:
     world.set_clock(seconds)
 
 
+def _unreadable(world: World, *, value: str) -> None:
+    world.plant_unreadable(bytes.fromhex(value))
+
+
 def _full(world: World, *, seconds: float) -> None:
     world.fill_memory(seconds)
 
@@ -269,6 +275,22 @@ def _old_worker(world: World, *, slot: str, seconds: float) -> None:
     world.kernel.after(seconds, lambda: world.kill_old_worker(slot))
 
 
+# What takes nobody's lease who lives.
+_GENTLE: Final = frozenset(
+    {
+        "send",
+        "send_many",
+        "cancel",
+        "retry_letters",
+        "purge",
+        "kill",
+        "deploy",
+        "freeze_producer",
+        "script_flush",
+        "full",
+    }
+    | {"unreadable", "scheduler", "kill_scheduler", "freeze_scheduler", "operate"}
+)
 _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "send": _send,
     "send_many": _send_many,
@@ -289,6 +311,7 @@ _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "empty": _empty,
     "clock": _clock,
     "full": _full,
+    "unreadable": _unreadable,
     "rights": _rights,
     "scheduler": _scheduler,
     "kill_scheduler": _kill_scheduler,

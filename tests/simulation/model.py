@@ -1,5 +1,6 @@
 """What really happened: what each client was told, what ran, and what Redis has. It knows when a promise is broken."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -72,6 +73,22 @@ class Found:
     unique: str
     where: str
     entry: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """A key that is there in the end; its name is without what all begin with."""
+
+    name: str
+    expires: bool
+
+
+# What docs/delivery.md has in its table of keys and is there when all has ended: what all agree on, and what expires.
+_LASTING = re.compile(
+    r"((:queue:\w+)?(:returned|:suspects|:isolated)?|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
+    r"|:epoch|:layout|:group|:janitor|:schedules.*)"
+)
+_EXPIRING = re.compile(r":result:.+|:sender:.+|:quarantine|:epoch:settled:.+|:schedules.*")
 
 
 class Model:
@@ -235,7 +252,7 @@ class Model:
     def check_end(self, found: list[Found], results: dict[str, str]) -> None:
         """What must hold when all has ended."""
         for one in found:
-            if one.kind in ("stream", "delayed"):
+            if one.kind in ("stream", "delayed") and (one.uid is not None or one.task_id):
                 self._break(f"{one.kind} message {one.uid} of {one.task_id} is left in {one.where}")
             if one.kind == "key":
                 self._break(f"key {one.unique} is held for ever by {one.task_id}")
@@ -247,6 +264,17 @@ class Model:
         for task_id, outcome in results.items():
             if task_id in self.of_task:
                 self.hear(task_id, outcome)
+
+    def check_left(self, left: Iterable[Left]) -> None:
+        """Which keys there may be when all has ended, and the janitor has had its turns."""
+        for one in left:
+            expected = _EXPIRING if one.expires else _LASTING
+            if not expected.fullmatch(one.name):
+                self._break(f"the key {one.name} is left {'for a time' if one.expires else 'for ever'}")
+
+    def lose_lease(self, worker: str) -> None:
+        """A worker is taken for dead that lives, and to which nothing has happened."""
+        self._break(f"worker {worker} lives and has lost its lease")
 
     def forget_letters(self, found: list[Found]) -> None:
         """Dead letters are purged."""

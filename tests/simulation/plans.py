@@ -34,6 +34,9 @@ _RIGHTS: Final = (
     ("%R~*", "&*", "+@all"),
 )
 
+# No message of this or any version; an empty table; a message of a later version: as hexadecimal digits.
+_UNREADABLE: Final = ("6e6f6e65", "90", "95a37b737da0a174a27b7d63")
+
 
 class Chance:
     """Makes one plan."""
@@ -46,6 +49,8 @@ class Chance:
         self._seconds = random.uniform(5.0, 12.0)
         self._steps: list[Step] = []
         self._kinds = [kind for kind in _KINDS if random.random() < 0.35]
+        if random.random() < 0.15:
+            self._kinds = [kind for kind in _GENTLE if random.random() < 0.5]
         self._slots = _SLOTS[: random.choice((1, 2, 2, 3))]
 
     def plan(self) -> Plan:
@@ -256,7 +261,14 @@ class Chance:
 
     def full(self) -> None:
         """Redis is full."""
-        self._add("full", seconds=self._random.choice((0.3, 2.0, 5.0)))
+        at, seconds = self._at(), self._random.choice((0.3, 2.0, 5.0, 12.0, 40.0))
+        # Longer than a lease: nobody may lose it by this.
+        self._seconds = max(self._seconds, at + seconds)
+        self._add("full", at, seconds=seconds)
+
+    def unreadable(self) -> None:
+        """Something is among the delayed messages that no worker can read."""
+        self._add("unreadable", value=self._random.choice(_UNREADABLE))
 
     def rights(self) -> None:
         """A process' user may not do all that it needs."""
@@ -285,9 +297,13 @@ _KINDS: Final[dict[str, Callable[[Chance], None]]] = {
     "clock": Chance.clock,
     "flush": Chance.flush,
     "full": Chance.full,
+    "unreadable": Chance.unreadable,
     "rights": Chance.rights,
     "old_version": Chance.old_version,
 }
+
+# For these no living worker loses its lease.
+_GENTLE: Final = ("poison", "impatient", "cancel", "twins", "letters", "kill", "deploy", "flush", "full", "unreadable")
 
 
 def plan_of(seed: int) -> Plan:

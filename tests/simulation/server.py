@@ -127,6 +127,13 @@ class Server:
         self._scripts = frozenset()
         self.wire.demand("SCRIPT", "FLUSH", "SYNC")
 
+    def keys(self) -> list[tuple[str, bool]]:
+        """All keys, each with whether it expires."""
+        names = sorted(cast("list[bytes]", self.wire.demand("KEYS", "*")))
+        for name in names:
+            self.wire.write("PTTL", name)
+        return [(name.decode(), cast("int", self.wire.read()) >= 0) for name in names]
+
     def dump(self) -> list[tuple[bytes, int, bytes]]:
         """All data: each key with the milliseconds that it has left, or 0, and its value."""
         found: list[tuple[bytes, int, bytes]] = []

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 import hiredis
 from taskiq import TaskiqResult
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.model import Found, Model, Run
+from tests.simulation.model import Found, Left, Model, Run
 from tests.simulation.network import Command, Network
 from tests.simulation.producer import Producer
 from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
@@ -40,6 +40,8 @@ _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
 _FIELDS_OF_A_STEP: Final = 11
 _SECONDS_OF_A_WARD: Final = 3.0
+# Of a delayed message that no worker can read.
+_UNREADABLE: Final = "unreadable"
 
 
 class JobError(Exception):
@@ -69,6 +71,9 @@ class World:
         self.operator: Operator | None = None
         self.old_workers: dict[str, OldWorker] = {}
         self.is_healing = False
+        # Whether nothing happens for which a living worker could lose its lease.
+        self.is_gentle = False
+        self._has_unreadable = False
         self.processes: list[Process] = []
         self.settings: dict[str, dict[str, Any]] = {}
         # Is told of each command, to see how a promise came to be broken.
@@ -124,6 +129,8 @@ class World:
             if answer == b"running":
                 self._note_cancelled(command, found)
             self.model.check(found)
+        elif command.name == "fence" and answer == 1 and self.is_gentle:
+            self._check_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
 
     def _line(self, command: Command, answer: object) -> str:
         first = 2 if command.name in ("EVALSHA", "EVAL") or command.arguments[0] in ("EVALSHA", "EVAL") else 1
@@ -363,6 +370,17 @@ class World:
             if one.uid is not None and (one.where, one.entry) == (stream, entry):
                 self.model.cancel_at(one.uid, self.network.taker(stream, entry))
 
+    def _check_fenced(self, worker: str) -> None:
+        for process, lease in self.model.trusts.items():
+            if not process.is_dead and cast("Lease", lease).worker == worker:
+                self.model.lose_lease(worker)
+
+    def plant_unreadable(self, value: bytes) -> None:
+        """Somebody has put something else among the delayed messages; it is due now."""
+        self._has_unreadable = True
+        self.server.wire.ask("HSET", self.keys.delayed_messages, _UNREADABLE, value)
+        self.server.wire.ask("ZADD", self.keys.delayed, self.network.now_ms(), _UNREADABLE)
+
     # --- the end
 
     def heal(self) -> None:
@@ -391,7 +409,14 @@ class World:
         """Whether nothing is left to do."""
         if self.network.is_down or any(not one.is_idle for one in self.producers.values()):
             return False
-        return not any(one.kind in ("stream", "delayed", "key") for one in self.found())
+        return not any(one.kind in ("stream", "delayed", "key") for one in self.found() if one.where != _UNREADABLE)
+
+    def left(self) -> list[Left]:
+        """The keys that Redis has."""
+        found = self.server.keys()
+        kept = {self.keys.delayed, self.keys.delayed_messages, f"{self.keys.delayed_messages}:unreadable"}
+        expected = kept if self._has_unreadable else set[str]()
+        return [Left(name=name.removeprefix(QUEUE), expires=expires) for name, expires in found if name not in expected]
 
     def results(self) -> dict[str, str]:
         """What became of each task, as Redis says."""
