@@ -4,7 +4,7 @@
 
 import hashlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -81,7 +81,7 @@ def find_defect(name: str, search: Search) -> Finding | None:
 
 
 @contextmanager
-def put_back(name: str) -> Iterator[None]:
+def put_back(name: str) -> Generator[None]:
     """Let the product have a defect for the `with` block."""
     with ExitStack() as stack:
         for change in DEFECTS[name]:
@@ -120,7 +120,8 @@ async def _not_for_less(_: StreamConsumer, __: object, refusal: Exception) -> Ex
 
 async def _find_tasks_only(self: StreamConsumer, deliveries: Any) -> None:
     tasks = [self._task_id_of(one.data) or "" for one in deliveries]
-    marks = await self._clients.scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)  # type: ignore[attr-defined]  # a client
+    scripts: Any = self._clients.scripts
+    marks: list[object] = await scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)
     for delivery, mark in zip(deliveries, marks, strict=True):
         delivery.is_cancelled = mark is not None
 

@@ -298,7 +298,7 @@ class Network:
             self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
         if command.name in _TELLING:
             self._tell()
-        for parked in [one for one in self._parked if not fresh.isdisjoint(map(str, one.arguments))]:
+        for parked in [one for one in self._parked if not fresh.isdisjoint(one.arguments)] if fresh else ():
             found = self._read(parked)
             if found is not None:
                 self._unpark(parked, found)

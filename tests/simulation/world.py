@@ -8,7 +8,6 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
 
-import hiredis
 from taskiq import TaskiqResult
 from tests.simulation.kernel import Kernel, Process
 from tests.simulation.model import Found, Left, Model, Run
@@ -17,7 +16,7 @@ from tests.simulation.producer import Producer
 from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
-from tests.simulation.server import Server
+from tests.simulation.server import Server, Value, packed
 from tests.simulation.version_n.worker import OldWorker
 from tests.simulation.worker import Worker
 
@@ -86,8 +85,8 @@ class World:
         self._streams = self.keys.all_streams(WEIGHTS)
         shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.cancelled)
         self._snapshot_keys = [*shown, *self._streams]
-        look = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
-        self.network.look = hiredis.pack_command(look)  # type: ignore[arg-type]  # its stub allows only one part
+        look: tuple[Value, ...] = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
+        self.network.look = packed(look)
         self.network.look_now = self._look
         self.network.looked_after = _CHANGING
 
