@@ -116,7 +116,7 @@ def _finish(world: World) -> None:
             break
         world.kernel.run(world.kernel.now + 1.0, world.is_over)
     if not world.is_over():
-        world.model.check_end(world.found(), world.results())
+        world.model.check_end(world.unfinished(), world.results())
         world.model.check_left(world.left())
 
 
@@ -150,6 +150,14 @@ def _send(world: World, *, by: str, uid: int, **args: Any) -> None:
     producer = world.producers[by]
     work = producer.send(sent, delay=args.get("delay", 0.0), queue=args.get("queue", ""), wait=args.get("wait"))
     producer.do(work, give_up=args.get("give_up"))
+
+
+def _send_together(world: World, *, by: str, sends: list[Arguments]) -> None:
+    producer, works = world.producers[by], []
+    for args in sends:
+        work = producer.send(_sent(args["uid"], args), delay=0.0, queue="", wait=args.get("wait"))
+        works.append((work, args.get("give_up")))
+    producer.do_all(works)
 
 
 def _send_many(world: World, *, by: str, uids: list[int], **args: Any) -> None:
@@ -293,6 +301,7 @@ _GENTLE: Final = frozenset(
 )
 _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "send": _send,
+    "send_together": _send_together,
     "send_many": _send_many,
     "cancel": _cancel,
     "retry_letters": _retry_letters,

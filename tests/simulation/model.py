@@ -88,7 +88,7 @@ _LASTING = re.compile(
     r"((:queue:\w+)?(:returned|:suspects|:isolated)?|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
     r"|:epoch|:layout|:group|:janitor|:schedules.*)"
 )
-_EXPIRING = re.compile(r":result:.+|:sender:.+|:quarantine|:epoch:settled:.+|:schedules.*")
+_EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:schedules.*")
 
 
 class Model:
@@ -252,7 +252,7 @@ class Model:
     def check_end(self, found: list[Found], results: dict[str, str]) -> None:
         """What must hold when all has ended."""
         for one in found:
-            if one.kind in ("stream", "delayed") and (one.uid is not None or one.task_id):
+            if one.kind in ("stream", "delayed"):
                 self._break(f"{one.kind} message {one.uid} of {one.task_id} is left in {one.where}")
             if one.kind == "key":
                 self._break(f"key {one.unique} is held for ever by {one.task_id}")

@@ -39,6 +39,8 @@ _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
 _FIELDS_OF_A_STEP: Final = 11
 _SECONDS_OF_A_WARD: Final = 3.0
+# The rights of a user who may do all, but hear and tell nothing.
+NO_CHANNELS: Final = ("~*", "+@all")
 # Of a delayed message that no worker can read.
 _UNREADABLE: Final = "unreadable"
 
@@ -342,7 +344,7 @@ class World:
 
     def take_rights(self, slot: str, rights: Sequence[str], seconds: float) -> None:
         """A process' user may not do all that it needs for some seconds; a command that it has no right to."""
-        self.model.may_refuse = True
+        self.model.may_refuse = self.model.may_refuse or tuple(rights) != NO_CHANNELS
         self.network.rights[slot] = tuple(rights)
         self.kernel.after(seconds, lambda: self.network.rights.pop(slot, None))
 
@@ -408,7 +410,11 @@ class World:
         """Whether nothing is left to do."""
         if self.network.is_down or any(not one.is_idle for one in self.producers.values()):
             return False
-        return not any(one.kind in ("stream", "delayed", "key") for one in self.found() if one.where != _UNREADABLE)
+        return not any(one.kind in ("stream", "delayed", "key") for one in self.unfinished())
+
+    def unfinished(self) -> list[Found]:
+        """All that Redis has but what nobody can read, which is given a minute before it is buried."""
+        return [one for one in self.found() if one.where != _UNREADABLE]
 
     def left(self) -> list[Left]:
         """The keys that Redis has."""
