@@ -23,12 +23,20 @@ from tests.simulation.plans import plan_of
 from tests.simulation.server import Server
 
 _AT_ONCE: Final = 50
+_HISTORIES: Final = 1000
+_HISTORIES_FOR_A_DEFECT: Final = 200
+_SECONDS_FOR_A_DEFECT: Final = 20.0
 
 
 def main(arguments: Sequence[str]) -> int:
     """Return the exit code: 1 where a promise does not hold, or a defect is not found."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--histories", type=int, default=1000, help="how many (default: 1000)")
+    parser.add_argument(
+        "--histories",
+        type=int,
+        help=f"how many (default: {_HISTORIES}); with --defects, how many at most for each (default: "
+        f"{_HISTORIES_FOR_A_DEFECT})",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the first one; each has the next seed (default: 0)")
     parser.add_argument("--processes", type=int, default=2, help="at once, each with a Redis of its own (default: 2)")
     parser.add_argument("--minutes", type=float, help="begin no more after so long")
@@ -41,8 +49,11 @@ def main(arguments: Sequence[str]) -> int:
     if options.replay is not None:
         return _show(load(options.replay))
     if options.defects:
-        return _find_defects(options.histories, options.seed, options.processes)
-    return _simulate(options.histories, options.seed, options.processes, options.minutes)
+        search = Search(
+            seed=options.seed, histories=options.histories or _HISTORIES_FOR_A_DEFECT, seconds=_SECONDS_FOR_A_DEFECT
+        )
+        return _find_defects(search, options.processes)
+    return _simulate(options.histories or _HISTORIES, options.seed, options.processes, options.minutes)
 
 
 def _simulate(histories: int, seed: int, processes: int, minutes: float | None) -> int:
@@ -84,16 +95,20 @@ def _show(plan: Plan) -> int:
     return 1 if verdict.broken else 0
 
 
-def _find_defects(histories: int, seed: int, processes: int) -> int:
+def _find_defects(search: Search, processes: int) -> int:
     missed = 0
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        searches = pool.map(find_defect, DEFECTS, [Search(seed=seed, histories=histories)] * len(DEFECTS))
-        for name, found in zip(DEFECTS, searches, strict=True):
+        searches = {name: pool.submit(find_defect, name, search) for name in DEFECTS}
+        for name, under_way in searches.items():
+            try:
+                found = under_way.result()
+            except (ValueError, AttributeError) as error:
+                found, text = None, f"CANNOT BE PUT BACK: {error}"
+            else:
+                text = "NOT FOUND" if found is None else f"{found.number:5} histories: {found.broken}"
             missed += found is None
-            print(
-                f"{name:45} " + ("NOT FOUND" if found is None else f"{found.number:5} histories: {found.broken}"),
-                flush=True,
-            )
+            print(f"{name:50} {text}", flush=True)
+    print(f"{len(DEFECTS) - missed} of {len(DEFECTS)} defects are found")
     return 1 if missed else 0
 
 

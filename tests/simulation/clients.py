@@ -4,7 +4,7 @@
 
 import asyncio
 from collections.abc import Awaitable
-from typing import Any, Final, cast
+from typing import Any, Final, Self, cast
 
 import redis
 import redis.asyncio
@@ -60,10 +60,30 @@ class AsyncClient(redis.asyncio.Redis):
         del transaction, shard_hint
         return _Batch(self)
 
+    def pubsub(self, **_: Any) -> Any:
+        """To try whether it may listen: it always may."""
+        return _Trial()
+
     async def aclose(self, close_connection_pool: bool | None = None) -> None:
         """Let the connection go."""
         del close_connection_pool
         await self._pipe.aclose()
+
+
+class _Trial:
+    """A subscription for a moment."""
+
+    async def subscribe(self, channel: str) -> None:
+        """Nobody refuses it."""
+
+    async def parse_response(self) -> None:
+        """Nobody refuses it."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Nothing is left open."""
 
 
 class _Batch(AsyncClient):

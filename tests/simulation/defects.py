@@ -3,7 +3,8 @@
 # ruff: noqa: ANN401  # each stands in for a function of the product
 
 import hashlib
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -47,10 +48,11 @@ class Replaced:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """How many histories from which seed on are played until a defect counts as not found."""
+    """From which seed on how many histories are played, for how many seconds, until a defect counts as not found."""
 
     seed: int
     histories: int
+    seconds: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +64,16 @@ class Finding:
 
 
 def find_defect(name: str, search: Search) -> Finding | None:
-    """Play histories with a defect until one breaks a promise."""
+    """Play histories with a defect until one breaks a promise.
+
+    Raises:
+        ValueError: the defect cannot be put back: the product's text is another one by now.
+    """
+    until = time.monotonic() + search.seconds
     with Server() as server, put_back(name):
         for number in range(search.histories):
+            if time.monotonic() > until:
+                break
             broken = play(plan_of(search.seed + number), server).broken
             if broken:
                 return Finding(number=number + 1, broken=broken)
@@ -72,7 +81,7 @@ def find_defect(name: str, search: Search) -> Finding | None:
 
 
 @contextmanager
-def put_back(name: str) -> Iterator[None]:
+def put_back(name: str) -> Generator[None]:
     """Let the product have a defect for the `with` block."""
     with ExitStack() as stack:
         for change in DEFECTS[name]:
@@ -111,7 +120,8 @@ async def _not_for_less(_: StreamConsumer, __: object, refusal: Exception) -> Ex
 
 async def _find_tasks_only(self: StreamConsumer, deliveries: Any) -> None:
     tasks = [self._task_id_of(one.data) or "" for one in deliveries]
-    marks = await self._clients.scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)  # type: ignore[attr-defined]  # a client
+    scripts: Any = self._clients.scripts
+    marks: list[object] = await scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)
     for delivery, mark in zip(deliveries, marks, strict=True):
         delivery.is_cancelled = mark is not None
 
@@ -134,6 +144,12 @@ def _by_age_alone(self: FailureDetector, beats: Mapping[str, str], now: float) -
     late = [(worker, beat) for worker, beat in beats.items() if self._seen.get(worker, ("", 0.0))[0] == beat]
     self._seen = {worker: (beat, now) for worker, beat in beats.items()}
     return late
+
+
+def _beat_plainly(self: Registrar, worker: str) -> bool:
+    beat = self.now_ms()
+    self._last_beat = beat if beat != self._last_beat else beat + 1
+    return bool(self._redis.zadd(self._keys.workers, {worker: self._last_beat}, xx=True, ch=True))
 
 
 def _always_trusted(_: Lease) -> bool:
@@ -284,6 +300,14 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         Edit(script="fence", old="if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then", new="if false then"),
     ),
     "a lease is trusted for ever": (Replaced(where=Lease, name="is_trusted", value=property(_always_trusted)),),
+    "nobody beats while Redis is full": (Replaced(where=Registrar, name="renew", value=_beat_plainly),),
+    "what is due waits behind what cannot be read": (
+        Edit(script="move", old="    if not pcall(move, id) then", new="    if move(id) then"),
+        Edit(script="move", old="        return keep_unreadable(id, stored)", new="        error('unreadable')"),
+    ),
+    "places of unique keys are kept": (
+        Edit(script="", old="        redis.call('HDEL', keys.places, unique)\n", new=""),
+    ),
     "a beat may say what it said before": (Replaced(where=Registrar, name="renew", value=_same_beat),),
     "orphans are taken at once": (
         Replaced(

@@ -93,6 +93,7 @@ def _begin(world: World, plan: Plan) -> None:
         name = f"p{number}"
         world.producers[name] = Producer(world.network, world.process(name), world.model, outcome_of)
     world.settings = plan.workers
+    world.is_gentle = all(step.do in _GENTLE for step in plan.steps)
     for slot in plan.workers:
         world.start_worker(slot)
     for step in plan.steps:
@@ -115,7 +116,8 @@ def _finish(world: World) -> None:
             break
         world.kernel.run(world.kernel.now + 1.0, world.is_over)
     if not world.is_over():
-        world.model.check_end(world.found(), world.results())
+        world.model.check_end(world.unfinished(), world.results())
+        world.model.check_left(world.left())
 
 
 def _finish_schedules(world: World) -> None:
@@ -148,6 +150,14 @@ def _send(world: World, *, by: str, uid: int, **args: Any) -> None:
     producer = world.producers[by]
     work = producer.send(sent, delay=args.get("delay", 0.0), queue=args.get("queue", ""), wait=args.get("wait"))
     producer.do(work, give_up=args.get("give_up"))
+
+
+def _send_together(world: World, *, by: str, sends: list[Arguments]) -> None:
+    producer, works = world.producers[by], []
+    for args in sends:
+        work = producer.send(_sent(args["uid"], args), delay=0.0, queue="", wait=args.get("wait"))
+        works.append((work, args.get("give_up")))
+    producer.do_all(works)
 
 
 def _send_many(world: World, *, by: str, uids: list[int], **args: Any) -> None:
@@ -237,6 +247,10 @@ def _clock(world: World, *, seconds: float) -> None:
     world.set_clock(seconds)
 
 
+def _unreadable(world: World, *, value: str) -> None:
+    world.plant_unreadable(bytes.fromhex(value))
+
+
 def _full(world: World, *, seconds: float) -> None:
     world.fill_memory(seconds)
 
@@ -269,8 +283,25 @@ def _old_worker(world: World, *, slot: str, seconds: float) -> None:
     world.kernel.after(seconds, lambda: world.kill_old_worker(slot))
 
 
+# What takes nobody's lease who lives.
+_GENTLE: Final = frozenset(
+    {
+        "send",
+        "send_many",
+        "cancel",
+        "retry_letters",
+        "purge",
+        "kill",
+        "deploy",
+        "freeze_producer",
+        "script_flush",
+        "full",
+    }
+    | {"unreadable", "scheduler", "kill_scheduler", "freeze_scheduler", "operate"}
+)
 _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "send": _send,
+    "send_together": _send_together,
     "send_many": _send_many,
     "cancel": _cancel,
     "retry_letters": _retry_letters,
@@ -289,6 +320,7 @@ _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "empty": _empty,
     "clock": _clock,
     "full": _full,
+    "unreadable": _unreadable,
     "rights": _rights,
     "scheduler": _scheduler,
     "kill_scheduler": _kill_scheduler,

@@ -1,5 +1,6 @@
 """What really happened: what each client was told, what ran, and what Redis has. It knows when a promise is broken."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -57,6 +58,7 @@ class Sent:
     is_touched: bool = False
     is_cancelled: bool = False
     cancelled_for_good: float | None = None
+    cancelled_at: Process | None = None
     is_buried: bool = False
     is_resent: bool = False
 
@@ -71,6 +73,22 @@ class Found:
     unique: str
     where: str
     entry: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """A key that is there in the end; its name is without what all begin with."""
+
+    name: str
+    expires: bool
+
+
+# What docs/delivery.md has in its table of keys and is there when all has ended: what all agree on, and what expires.
+_LASTING = re.compile(
+    r"((:queue:\w+)?(:returned|:suspects|:isolated)?|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
+    r"|:epoch|:layout|:group|:janitor|:schedules.*)"
+)
+_EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:schedules.*")
 
 
 class Model:
@@ -123,7 +141,7 @@ class Model:
         if (
             sent.cancelled_for_good is not None
             and sent.cancelled_for_good < now
-            and not (sent.is_touched or self.has_old_version)
+            and not (sent.is_touched or self.has_old_version or sent.cancelled_at is process)
         ):
             self._break(f"message {uid} of task {sent.task_id} begins after its cancellation was answered")
         run = Run(number=len(sent.runs), process=process, began=now)
@@ -163,6 +181,15 @@ class Model:
         for sent in self.of_task.get(task_id, ()):
             if sent.arrived is not None and sent.arrived < asked and not sent.is_resent:
                 sent.cancelled_for_good = self._kernel.now
+
+    def cancel_at(self, uid: int, process: Process | None) -> None:
+        """A message is marked that a process has: it may still begin there, and is cut off within about a second."""
+        self.sent[uid].cancelled_at = process
+
+    def forget_marks(self) -> None:
+        """Marks may have expired."""
+        for sent in self.sent.values():
+            sent.cancelled_for_good = None
 
     def hear(self, task_id: str, outcome: str) -> None:
         """A caller hears what became of a task."""
@@ -237,6 +264,17 @@ class Model:
         for task_id, outcome in results.items():
             if task_id in self.of_task:
                 self.hear(task_id, outcome)
+
+    def check_left(self, left: Iterable[Left]) -> None:
+        """Which keys there may be when all has ended, and the janitor has had its turns."""
+        for one in left:
+            expected = _EXPIRING if one.expires else _LASTING
+            if not expected.fullmatch(one.name):
+                self._break(f"the key {one.name} is left {'for a time' if one.expires else 'for ever'}")
+
+    def lose_lease(self, worker: str) -> None:
+        """A worker is taken for dead that lives, and to which nothing has happened."""
+        self._break(f"worker {worker} lives and has lost its lease")
 
     def forget_letters(self, found: list[Found]) -> None:
         """Dead letters are purged."""

@@ -171,6 +171,7 @@ class Network:
         self._subscriptions: list[Subscription] = []
         self._is_anything_said = False
         self._taken_at: dict[tuple[bytes, bytes], float] = {}
+        self._takers: dict[tuple[bytes, bytes], Process] = {}
         self.clock_offset_ms = start_ms
         self.is_down = False
         self.stalled_until = 0.0
@@ -231,6 +232,10 @@ class Network:
         for subscription in self._subscriptions:
             if of in (None, subscription.process) and subscription.channels:
                 subscription.lose()
+
+    def taker(self, stream: str, entry: str) -> Process | None:
+        """Who was handed an entry."""
+        return self._takers.get((stream.encode(), entry.encode()))
 
     def forget_what_was_said(self) -> None:
         """What was published before a subscription is not heard by it."""
@@ -293,7 +298,7 @@ class Network:
             self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
         if command.name in _TELLING:
             self._tell()
-        for parked in [one for one in self._parked if not fresh.isdisjoint(map(str, one.arguments))]:
+        for parked in [one for one in self._parked if not fresh.isdisjoint(one.arguments)] if fresh else ():
             found = self._read(parked)
             if found is not None:
                 self._unpark(parked, found)
@@ -401,6 +406,7 @@ class Network:
         for stream, some in found:
             for entry in some:
                 self._taken_at[stream, entry[0]] = self.kernel.now
+                self._takers[stream, entry[0]] = command.process
 
     def _tell(self) -> None:
         if not any(one.channels for one in self._subscriptions):

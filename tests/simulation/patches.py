@@ -3,7 +3,7 @@
 import logging
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 from unittest.mock import patch
@@ -160,7 +160,7 @@ def _process() -> Process:
 
 
 @contextmanager
-def simulated(kernel: Kernel) -> Iterator[None]:
+def simulated(kernel: Kernel) -> Generator[None]:
     """Let the product live in a kernel's time for the `with` block, and say nothing."""
     _kernels.append(kernel)
     names = _Uuid(kernel)

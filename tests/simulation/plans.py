@@ -7,6 +7,7 @@ from random import Random
 from typing import Any, Final
 
 from tests.simulation.history import Arguments, Plan, Step
+from tests.simulation.world import NO_CHANNELS
 
 _SLOTS: Final = ("w0", "w1", "w2")
 _PRODUCERS: Final = 2
@@ -25,14 +26,17 @@ _SCRIPTS_OF_PRODUCERS: Final = ("send", "send", "cancel", "cancel_entry", "MGET"
 _FAULTS: Final = ("request-lost", "answer-lost", "late")
 # Rights that a user may lack: commands in the middle of scripts, channels, and single keys.
 _RIGHTS: Final = (
-    ("~*", "+@all"),
-    ("~*", "&*", "+@all", "-zadd"),
+    NO_CHANNELS,
     ("~*", "&*", "+@all", "-xdel"),
     ("~*", "&*", "+@all", "-xadd"),
     ("~*", "&*", "+@all", "-hset", "-hsetnx"),
+    ("~*", "&*", "+@all", "-zadd"),
     ("~{s}:w*", "~{s}:e*", "~{s}:j*", "~{s}:l*", "~{s}:g*", "~{s}", "~{s}:queue*", "~{s}:r*", "~{s}:s*", "&*", "+@all"),
     ("%R~*", "&*", "+@all"),
 )
+
+# No message of this or any version; an empty table; a message of a later version: as hexadecimal digits.
+_UNREADABLE: Final = ("6e6f6e65", "90", "95a37b737da0a178b97b227461736b5f6964223a2278222c2261726773223a5b5d7d63")
 
 
 class Chance:
@@ -46,6 +50,8 @@ class Chance:
         self._seconds = random.uniform(5.0, 12.0)
         self._steps: list[Step] = []
         self._kinds = [kind for kind in _KINDS if random.random() < 0.35]
+        if random.random() < 0.15:
+            self._kinds = [kind for kind in _GENTLE if random.random() < 0.5]
         self._slots = _SLOTS[: random.choice((1, 2, 2, 3))]
 
     def plan(self) -> Plan:
@@ -91,7 +97,7 @@ class Chance:
         uid = self._uid
         if random.random() < 0.3:
             args["delay"] = random.choice((0.2, 1.0, 3.0))
-        if random.random() < 0.3:
+        if random.random() < 0.4:
             args["unique"] = random.choice(("k", "l"))
         if random.random() < 0.2:
             args["queue"] = "other"
@@ -104,7 +110,7 @@ class Chance:
             args["ends"] = ["error"]
         if random.random() < 0.1:
             args["stubborn"] = True
-        if random.random() < 0.15 and self._tasks:
+        if random.random() < 0.2 and self._tasks:
             args["task_id"] = random.choice(self._tasks)
         task_id = args.get("task_id", f"t{uid}")
         self._tasks.append(task_id)
@@ -221,6 +227,40 @@ class Chance:
         at = max(round(sent.at - 0.001, 3), 0.0)
         self._add("fault", at, of=sent.args["by"], kind=kind, script="send", count=1, seconds=6.0)
 
+    def crowd(self) -> None:
+        """Two sends of one moment, one in vain since its key is held; their batch is lost, or its answer."""
+        random = self._random
+        at, by = self._at(), self._producer()
+        first = self._uid + 1
+        self._uid += 3
+        self._tasks += [f"t{uid}" for uid in range(first, first + 3)]
+        self._add("send", at, by=self._producer(), uid=first, unique="k", seconds=2.5)
+        impatient: Arguments = {"uid": first + 1, "unique": "l", "give_up": random.choice((0.05, 0.3, 2.0))}
+        held: Arguments = {"uid": first + 2, "unique": "k", "wait": 5.0}
+        kind = random.choice(("answer-lost", "request-lost", "request-lost"))
+        at += 0.4
+        self._add("fault", at - 0.01, of=by, kind=kind, script="send", count=random.choice((1, 3)))
+        self._add("send_together", at, by=by, sends=[impatient, held])
+
+    def refused(self) -> None:
+        """No worker may do all that it needs when a task ends, is given back or taken over."""
+        random = self._random
+        at, rights = self._at(), list(random.choice(_RIGHTS[:4]))
+        seconds = random.choice((0.3, 2.5))
+        for slot in self._slots:
+            self._add("rights", at + 0.2, of=slot, rights=rights, seconds=random.choice((1.5, 8.0)))
+        self._uid += 3
+        for uid in range(self._uid - 2, self._uid + 1):
+            args: Arguments = random.choice(({}, {"retries": 2, "ends": ["error", "ok"]}, {"unique": "k"}))
+            self._add("send", at, by=self._producer(), uid=uid, seconds=seconds, **args)
+        match random.choice(("kill", "deploy", "")):
+            case "kill":
+                self._add("kill", at + 0.4, slot=self._slot(), restart=2.0)
+            case "deploy":
+                self._add("deploy", at + 0.4, slot=self._slot(), kill_after=4.0, restart=1.0)
+            case _:
+                pass
+
     def cut(self) -> None:
         """Connections are cut."""
         self._add("cut", of=self._random.choice((None, self._anyone())))
@@ -256,7 +296,14 @@ class Chance:
 
     def full(self) -> None:
         """Redis is full."""
-        self._add("full", seconds=self._random.choice((0.3, 2.0, 5.0)))
+        at, seconds = self._at(), self._random.choice((0.3, 2.0, 5.0, 12.0, 40.0))
+        # Longer than a lease: nobody may lose it by this.
+        self._seconds = max(self._seconds, at + seconds)
+        self._add("full", at, seconds=seconds)
+
+    def unreadable(self) -> None:
+        """Something is among the delayed messages that no worker can read."""
+        self._add("unreadable", value=self._random.choice(_UNREADABLE))
 
     def rights(self) -> None:
         """A process' user may not do all that it needs."""
@@ -279,15 +326,21 @@ _KINDS: Final[dict[str, Callable[[Chance], None]]] = {
     "freeze": Chance.freeze,
     "fault": Chance.fault,
     "lost_answer": Chance.lost_answer,
+    "crowd": Chance.crowd,
+    "refused": Chance.refused,
     "cut": Chance.cut,
     "redis": Chance.redis,
     "loss": Chance.loss,
     "clock": Chance.clock,
     "flush": Chance.flush,
     "full": Chance.full,
+    "unreadable": Chance.unreadable,
     "rights": Chance.rights,
     "old_version": Chance.old_version,
 }
+
+# For these no living worker loses its lease.
+_GENTLE: Final = ("poison", "impatient", "cancel", "twins", "letters", "kill", "deploy", "flush", "full", "unreadable")
 
 
 def plan_of(seed: int) -> Plan:

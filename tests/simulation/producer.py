@@ -1,7 +1,7 @@
 """Producers: processes that send, wait, cancel, and look after dead letters."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import RedisError
@@ -43,16 +43,22 @@ class Producer:
 
     def do(self, work: Coroutine[Any, Any, None], *, give_up: float | None = None) -> None:
         """Begin something; its caller may give up after some seconds."""
+        self.do_all([(work, give_up)])
+
+    def do_all(self, works: Sequence[tuple[Coroutine[Any, Any, None], float | None]]) -> None:
+        """Begin several things in one moment, each with the seconds after which its caller gives up, or None."""
 
         def begin() -> None:
-            task = self.process.loop.create_task(work)
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
-            if give_up is not None:
-                self.process.loop.call_later(give_up, task.cancel)
+            for work, give_up in works:
+                task = self.process.loop.create_task(work)
+                self._open.add(task)
+                task.add_done_callback(self._open.discard)
+                if give_up is not None:
+                    self.process.loop.call_later(give_up, task.cancel)
 
         if self.process.is_dead:
-            work.close()
+            for work, _ in works:
+                work.close()
         else:
             self.process.soon(begin)
 

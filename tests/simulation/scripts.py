@@ -2,15 +2,14 @@
 
 import sys
 from functools import cache
+from importlib import import_module
 from importlib.resources import files
 from typing import Final
 
-import kiqstart.infrastructure.taskiq.scheduling.redis_store
-import kiqstart.infrastructure.taskiq.streams.broker
-import kiqstart.infrastructure.taskiq.streams.receiver
-import kiqstart.infrastructure.taskiq.streams.unique_key_audit  # noqa: F401  # so that all scripts are there
 from kiqstart.infrastructure.taskiq.streams.script import Script
 
+# All scripts are there when these are imported.
+_MODULES: Final = ("scheduling.redis_store", "streams.broker", "streams.receiver", "streams.unique_key_audit")
 _FOLDERS: Final = ("streams", "scheduling")
 # More names, of scripts that are not the product's: by their SHA-1.
 MORE_NAMES: Final[dict[str, str]] = {}
@@ -19,6 +18,8 @@ MORE_NAMES: Final[dict[str, str]] = {}
 @cache
 def scripts() -> dict[str, list[Script]]:
     """All objects of each script."""
+    for module in _MODULES:
+        import_module(f"kiqstart.infrastructure.taskiq.{module}")
     names: dict[str, str] = {}
     for folder in _FOLDERS:
         for file in (files("kiqstart.infrastructure.taskiq") / folder / "lua").iterdir():
@@ -26,9 +27,9 @@ def scripts() -> dict[str, list[Script]]:
                 name = file.name.removesuffix(".lua")
                 names[Script(name, folder)._sha] = name if folder == "streams" else _distinct(name)
     found: dict[str, list[Script]] = {name: [] for name in names.values()}
-    for module in list(sys.modules.values()):
-        if module.__name__.startswith("kiqstart.infrastructure.taskiq"):
-            for value in vars(module).values():
+    for loaded in list(sys.modules.values()):
+        if loaded.__name__.startswith("kiqstart.infrastructure.taskiq"):
+            for value in vars(loaded).values():
                 if isinstance(value, Script) and value not in found[names[value._sha]]:
                     found[names[value._sha]].append(value)
     return found

@@ -2,11 +2,12 @@
 
 import shutil
 import socket
+import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self, cast
@@ -17,8 +18,13 @@ from redis._parsers import BaseParser
 from kiqstart.infrastructure.local_stack.redis import find_redis
 
 Value = str | bytes | int | float
-_SECONDS: Final = 10.0
+_SECONDS: Final = 10
 _PIECE: Final = 1 << 16
+
+
+def packed(command: Sequence[Value]) -> bytes:
+    """A command as it is written."""
+    return cast("bytes", hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # its stub allows one part
 
 
 class Wire:
@@ -26,7 +32,8 @@ class Wire:
 
     def __init__(self, path: Path) -> None:
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(_SECONDS)
+        # Not Python's own time-out, which costs another system call for each one.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", _SECONDS, 0))
         try:
             self._socket.connect(str(path))
         except OSError:
@@ -36,8 +43,7 @@ class Wire:
 
     def write(self, *command: Value) -> None:
         """Write a command; its answer is to be read."""
-        packed = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub allows only one part
-        self._socket.sendall(packed)
+        self._socket.sendall(packed(command))
 
     def read(self) -> object:
         """An answer; errors are returned."""
@@ -55,8 +61,7 @@ class Wire:
 
     def ask_both(self, command: Sequence[Value], look: bytes) -> tuple[object, object]:
         """Ask, and look at what has come of it in the same breath; the answers."""
-        packed = hiredis.pack_command(tuple(command))  # type: ignore[arg-type]  # its stub allows only one part
-        self._socket.sendall(packed + look)
+        self._socket.sendall(packed(command) + look)
         return self.read(), self.read()
 
     def demand(self, *command: Value) -> object:
@@ -127,6 +132,13 @@ class Server:
         self._scripts = frozenset()
         self.wire.demand("SCRIPT", "FLUSH", "SYNC")
 
+    def keys(self) -> list[tuple[str, bool]]:
+        """All keys, each with whether it expires."""
+        names = sorted(cast("list[bytes]", self.wire.demand("KEYS", "*")))
+        for name in names:
+            self.wire.write("PTTL", name)
+        return [(name.decode(), cast("int", self.wire.read()) >= 0) for name in names]
+
     def dump(self) -> list[tuple[bytes, int, bytes]]:
         """All data: each key with the milliseconds that it has left, or 0, and its value."""
         found: list[tuple[bytes, int, bytes]] = []
@@ -161,10 +173,3 @@ class Server:
             if time.monotonic() > deadline or self._process.poll() is not None:
                 raise RuntimeError(f"redis-server did not start: see {self._folder}/log")
             time.sleep(0.01)
-
-
-@contextmanager
-def redis_server() -> Iterator[Server]:
-    """A server for the `with` block."""
-    with Server() as server:
-        yield server

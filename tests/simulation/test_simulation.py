@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.simulation.defects import Search, find_defect
+from tests.simulation.defects import DEFECTS, Search, find_defect, put_back
 from tests.simulation.history import play
 from tests.simulation.kept import FOLDER, load
 from tests.simulation.plans import plan_of
@@ -21,12 +21,12 @@ def server() -> Iterator[Server]:
 
 
 def test_no_history_breaks_a_promise() -> None:
-    command = [sys.executable, "-m", "tests.simulation", "--histories", "100", "--processes", "1"]
+    command = [sys.executable, "-m", "tests.simulation", "--histories", "40", "--processes", "1"]
     played = subprocess.run(
         command, cwd=_ROOT, env={**os.environ, "PYTHONHASHSEED": "0"}, capture_output=True, text=True, check=False
     )
     assert played.returncode == 0, played.stdout + played.stderr
-    assert "100 histories from seed 0: 0 break a promise" in played.stdout
+    assert "40 histories from seed 0: 0 break a promise" in played.stdout
 
 
 @pytest.mark.parametrize("file", sorted(FOLDER.glob("*.json")), ids=lambda file: file.stem)
@@ -44,9 +44,17 @@ def test_a_history_is_the_same_each_time(server: Server) -> None:
 @pytest.mark.parametrize(
     "defect",
     [
+        "a batch is not known again",
         "a key is not released",
         "a key is released by a retry",
+        "places of unique keys are kept",
     ],
 )
 def test_a_defect_is_found(defect: str) -> None:
-    assert find_defect(defect, Search(seed=0, histories=40)) is not None
+    assert find_defect(defect, Search(seed=0, histories=40, seconds=30.0)) is not None
+
+
+@pytest.mark.parametrize("defect", DEFECTS)
+def test_each_defect_can_be_put_back(defect: str) -> None:
+    with put_back(defect):
+        pass

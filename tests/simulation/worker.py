@@ -9,6 +9,7 @@ from tests.simulation.kernel import Process
 from tests.simulation.network import Network
 from tests.simulation.product import WEIGHTS, SimulatedBroker
 
+from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
@@ -26,7 +27,7 @@ class Worker:
         grace: seconds that running tasks have when it is asked to end.
         start_ward: starts a process for suspects, where this worker is to have one.
         on_lease: is told of the lease.
-        on_over: is called when the process has ended by itself.
+        on_refused: is called where it cannot start, as its user lacks rights, and its process ends.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Worker:
         rule: SuspectRule,
         start_ward: Callable[["Worker"], "Worker"] | None,
         on_lease: Callable[[Process, Lease], None],
+        on_refused: Callable[[Process], None],
         queues: Mapping[str, int] = WEIGHTS,
     ) -> None:
         self.process: Final = process
@@ -49,6 +51,7 @@ class Worker:
         self.ward: Worker | None = None
         self._start_ward = start_ward
         self._on_lease = on_lease
+        self._on_refused = on_refused
         self._grace = grace
         self._at_once = at_once
         self.broker: Final = SimulatedBroker(network, process, queues=queues)
@@ -92,6 +95,9 @@ class Worker:
             except (RedisError, OSError):
                 await asyncio.sleep(_SECONDS_UNTIL_AGAIN)
                 continue
+            except OperatorError:
+                self.process.kernel.after(0.0, lambda: self._on_refused(self.process))
+                return
             self._on_lease(self.process, consumer.lease)
             await receiver.listen(self._finish)
         await self.broker.shutdown()

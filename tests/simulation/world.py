@@ -8,16 +8,15 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
 
-import hiredis
 from taskiq import TaskiqResult
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.model import Found, Model, Run
+from tests.simulation.model import Found, Left, Model, Run
 from tests.simulation.network import Command, Network
 from tests.simulation.producer import Producer
-from tests.simulation.product import QUEUE, WEIGHTS
+from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
-from tests.simulation.server import Server
+from tests.simulation.server import Server, Value, packed
 from tests.simulation.version_n.worker import OldWorker
 from tests.simulation.worker import Worker
 
@@ -40,6 +39,10 @@ _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
 _FIELDS_OF_A_STEP: Final = 11
 _SECONDS_OF_A_WARD: Final = 3.0
+# The rights of a user who may do all, but hear and tell nothing.
+NO_CHANNELS: Final = ("~*", "+@all")
+# Of a delayed message that no worker can read.
+_UNREADABLE: Final = "unreadable"
 
 
 class JobError(Exception):
@@ -69,6 +72,9 @@ class World:
         self.operator: Operator | None = None
         self.old_workers: dict[str, OldWorker] = {}
         self.is_healing = False
+        # Whether nothing happens for which a living worker could lose its lease.
+        self.is_gentle = False
+        self._has_unreadable = False
         self.processes: list[Process] = []
         self.settings: dict[str, dict[str, Any]] = {}
         # Is told of each command, to see how a promise came to be broken.
@@ -81,8 +87,8 @@ class World:
         self._streams = self.keys.all_streams(WEIGHTS)
         shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.cancelled)
         self._snapshot_keys = [*shown, *self._streams]
-        look = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
-        self.network.look = hiredis.pack_command(look)  # type: ignore[arg-type]  # its stub allows only one part
+        look: tuple[Value, ...] = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
+        self.network.look = packed(look)
         self.network.look_now = self._look
         self.network.looked_after = _CHANGING
 
@@ -120,7 +126,12 @@ class World:
         if command.name in _CHANGING:
             if command.name == "fire":
                 self._note_fired(command, answer)
-            self.model.check(self.found())
+            found = self.found()
+            if answer == b"running":
+                self._note_cancelled(command, found)
+            self.model.check(found)
+        elif command.name == "fence" and answer == 1 and self.is_gentle:
+            self._check_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
 
     def _line(self, command: Command, answer: object) -> str:
         first = 2 if command.name in ("EVALSHA", "EVAL") or command.arguments[0] in ("EVALSHA", "EVAL") else 1
@@ -205,6 +216,7 @@ class World:
             rule=rule,
             start_ward=self._start_ward if rule is SuspectRule.NONE else None,
             on_lease=self._on_lease,
+            on_refused=self._die_of,
         )
 
     def _start_ward(self, host: Worker) -> Worker:
@@ -226,7 +238,7 @@ class World:
         self.kernel.after(0.5, lambda: self._watch(ward, busy_at))
 
     def _die_of(self, process: Process) -> None:
-        """A task has taken its process down."""
+        """A process ends by itself, or a task has taken it down; its supervisor starts another."""
         for ward in self.wards:
             if ward.process is process:
                 process.kill()
@@ -317,6 +329,8 @@ class World:
         if seconds < _SECONDS_WAITED_FOR:
             # Times that come again are sent again.
             self.model.repeat_times()
+        if seconds > OPTIONS.cancel_age:
+            self.model.forget_marks()
         self._latest_clock_ms = max(self._latest_clock_ms, self.network.clock_offset_ms)
 
     def fill_memory(self, seconds: float) -> None:
@@ -330,7 +344,7 @@ class World:
 
     def take_rights(self, slot: str, rights: Sequence[str], seconds: float) -> None:
         """A process' user may not do all that it needs for some seconds; a command that it has no right to."""
-        self.model.may_refuse = True
+        self.model.may_refuse = self.model.may_refuse or tuple(rights) != NO_CHANNELS
         self.network.rights[slot] = tuple(rights)
         self.kernel.after(seconds, lambda: self.network.rights.pop(slot, None))
 
@@ -348,6 +362,25 @@ class World:
         for place, outcome in enumerate(cast("list[bytes]", answer)[::2]):
             if outcome == b"sent":
                 self.model.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
+
+    def _note_cancelled(self, command: Command, found: Sequence[Found]) -> None:
+        """An entry was marked for the worker that has it."""
+        first = 3 + cast("int", command.arguments[2])
+        stream, entry = str(command.arguments[3]), cast("bytes", command.arguments[first + 1]).decode()
+        for one in found:
+            if one.uid is not None and (one.where, one.entry) == (stream, entry):
+                self.model.cancel_at(one.uid, self.network.taker(stream, entry))
+
+    def _check_fenced(self, worker: str) -> None:
+        for process, lease in self.model.trusts.items():
+            if not process.is_dead and cast("Lease", lease).worker == worker:
+                self.model.lose_lease(worker)
+
+    def plant_unreadable(self, value: bytes) -> None:
+        """Somebody has put something else among the delayed messages; it is due now."""
+        self._has_unreadable = True
+        self.server.wire.ask("HSET", self.keys.delayed_messages, _UNREADABLE, value)
+        self.server.wire.ask("ZADD", self.keys.delayed, self.network.now_ms(), _UNREADABLE)
 
     # --- the end
 
@@ -377,7 +410,18 @@ class World:
         """Whether nothing is left to do."""
         if self.network.is_down or any(not one.is_idle for one in self.producers.values()):
             return False
-        return not any(one.kind in ("stream", "delayed", "key") for one in self.found())
+        return not any(one.kind in ("stream", "delayed", "key") for one in self.unfinished())
+
+    def unfinished(self) -> list[Found]:
+        """All that Redis has but what nobody can read, which is given a minute before it is buried."""
+        return [one for one in self.found() if one.where != _UNREADABLE]
+
+    def left(self) -> list[Left]:
+        """The keys that Redis has."""
+        found = self.server.keys()
+        kept = {self.keys.delayed, self.keys.delayed_messages, f"{self.keys.delayed_messages}:unreadable"}
+        expected = kept if self._has_unreadable else set[str]()
+        return [Left(name=name.removeprefix(QUEUE), expires=expires) for name, expires in found if name not in expected]
 
     def results(self) -> dict[str, str]:
         """What became of each task, as Redis says."""

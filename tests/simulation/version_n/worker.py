@@ -166,7 +166,8 @@ class OldWorker:
         answer = _FETCH(self._reader, keys, [GROUP, worker, 1, "take"])
         if not isinstance(answer, list) or worker != self._lease.worker:
             return
-        for place, entries in zip(answer[1::2], answer[2::2], strict=True):
+        found = cast("list[object]", answer)
+        for place, entries in zip(found[1::2], found[2::2], strict=True):
             _, stream = streams[cast("int", place) - 3]
             for raw in cast("list[tuple[bytes, list[bytes]]]", entries):
                 self._run(stream, raw[0].decode(), dict(zip(raw[1][::2], raw[1][1::2], strict=True)), worker)
