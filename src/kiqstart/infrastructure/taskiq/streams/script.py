@@ -1,6 +1,7 @@
 """The Lua scripts that change state in Redis, each in one atomic step."""
 
 import hashlib
+import re
 from collections.abc import Awaitable, Sequence
 from importlib.resources import files
 from typing import ClassVar, Final, Protocol, cast
@@ -9,6 +10,11 @@ from redis.exceptions import NoScriptError
 
 _PARENT: Final = files("kiqstart.infrastructure.taskiq")
 _LIBRARY: Final = (_PARENT / "streams" / "lua" / "library.lua").read_text()
+
+# A definition of the library, with the comment above it; blank lines stand between definitions only.
+_DEFINITION: Final = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
+# Every script is given its time, also one that does not look at it.
+_TAKE_TIME: Final = "table.remove(ARGV)"
 
 Value = str | bytes | int | float
 
@@ -56,7 +62,7 @@ class Script:
     """
 
     def __init__(self, name: str, package: str = "streams") -> None:
-        self._text = f"{_LIBRARY}\n{(_PARENT / package / 'lua' / f'{name}.lua').read_text()}"
+        self._text = _with_library((_PARENT / package / "lua" / f"{name}.lua").read_text())
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
@@ -78,3 +84,15 @@ class Script:
             return client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
         except NoScriptError:
             return client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+
+
+def _with_library(text: str) -> str:
+    """A script with what it uses of the library, and no more: Redis runs all definitions with each call."""
+    kept: list[str] = []
+    for block in reversed(re.split(r"\n{2,}(?=local |--)", _LIBRARY)):
+        definition = _DEFINITION.search(block)
+        later = "\n".join([*kept, text])
+        is_used = definition is not None and re.search(rf"\b{definition[1]}\b", later)
+        if is_used or _TAKE_TIME in block:
+            kept.insert(0, block)
+    return "\n\n".join([*kept, text])

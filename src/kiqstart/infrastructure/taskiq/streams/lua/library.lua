@@ -1,4 +1,5 @@
--- What several scripts do; it stands before each of them. The protocol is described in this package's __init__.py.
+-- What several scripts do. Before each script stands what it uses of it (script.py). The protocol is described in this
+-- package's __init__.py.
 
 -- Every script takes its time as its last argument; '' asks Redis.
 local TIME = table.remove(ARGV)

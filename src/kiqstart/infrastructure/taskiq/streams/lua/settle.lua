@@ -101,9 +101,12 @@ end
 while at < #ARGV do
     local count, is_known, stream, ended = tonumber(ARGV[at]), ARGV[at + 1] == epoch, KEYS[key], {}
     at, key = at + 2, key + 1
-    check_removal(stream, group)
     if count == 0 then
+        check_removal(stream, group)
         settle_single(stream, is_known)
+    else
+        -- Raises where this user may not delete what is acknowledged.
+        redis.call('XDEL', stream, '0-0')
     end
     for _ = 1, count do
         settle_plain(stream, is_known, ended)
