@@ -260,9 +260,6 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
             new="redis.call('XDEL', KEYS[1], ARGV[2])\nredis.call('ZREM', keys.cancelled, ARGV[3])",
         ),
     ),
-    "what is due is moved though it is cancelled": (
-        Edit(script="move", old="if redis.call('ZSCORE', keys.cancelled, task) then", new="if false then"),
-    ),
     "a retry does not look at marks": (
         Edit(
             script="settle",
