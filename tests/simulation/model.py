@@ -184,7 +184,7 @@ class Model:
                 sent.cancelled_for_good = self._kernel.now
 
     def cancel_at(self, uid: int, process: Process | None) -> None:
-        """A message is marked that a process has: it may still begin there, once, and is cut off after about a second."""
+        """A message is marked that a process has: it may begin there once, and is cut off in about a second."""
         sent = self.sent[uid]
         sent.cancelled_at = None if any(run.is_going_on for run in sent.runs) else process
 
