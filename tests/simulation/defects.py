@@ -327,7 +327,7 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "a step of a schedule is taken by all who ask": (
         Edit(
             script="fire",
-            old="if redis.call('ZSCORE', KEYS[2], name) ~= ARGV[at + 3] or tonumber(ARGV[at + 3]) > now then",
+            old="if redis.call('ZSCORE', KEYS[2], name) ~= due or tonumber(due) > now then",
             new="if false then",
         ),
     ),
