@@ -260,9 +260,6 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
             new="redis.call('XDEL', KEYS[1], ARGV[2])\nredis.call('ZREM', keys.cancelled, ARGV[3])",
         ),
     ),
-    "what is due is moved though it is cancelled": (
-        Edit(script="move", old="if redis.call('ZSCORE', keys.cancelled, task) then", new="if false then"),
-    ),
     "a retry does not look at marks": (
         Edit(
             script="settle",
@@ -330,7 +327,7 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "a step of a schedule is taken by all who ask": (
         Edit(
             script="fire",
-            old="if redis.call('ZSCORE', KEYS[2], name) ~= ARGV[at + 3] or tonumber(ARGV[at + 3]) > now then",
+            old="if redis.call('ZSCORE', KEYS[2], name) ~= due or tonumber(due) > now then",
             new="if false then",
         ),
     ),

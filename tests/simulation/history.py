@@ -153,11 +153,13 @@ def _send(world: World, *, by: str, uid: int, **args: Any) -> None:
 
 
 def _send_together(world: World, *, by: str, sends: list[Arguments]) -> None:
-    producer, works = world.producers[by], []
-    for args in sends:
-        work = producer.send(_sent(args["uid"], args), delay=0.0, queue="", wait=args.get("wait"))
-        works.append((work, args.get("give_up")))
-    producer.do_all(works)
+    producer = world.producers[by]
+    producer.do_all(
+        [
+            (producer.send(_sent(args["uid"], args), delay=0.0, queue="", wait=args.get("wait")), args.get("give_up"))
+            for args in sends
+        ]
+    )
 
 
 def _send_many(world: World, *, by: str, uids: list[int], **args: Any) -> None:

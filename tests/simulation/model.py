@@ -144,6 +144,7 @@ class Model:
             and not (sent.is_touched or self.has_old_version or sent.cancelled_at is process)
         ):
             self._break(f"message {uid} of task {sent.task_id} begins after its cancellation was answered")
+        sent.cancelled_at = None
         run = Run(number=len(sent.runs), process=process, began=now)
         sent.runs.append(run)
         return run
@@ -183,8 +184,9 @@ class Model:
                 sent.cancelled_for_good = self._kernel.now
 
     def cancel_at(self, uid: int, process: Process | None) -> None:
-        """A message is marked that a process has: it may still begin there, and is cut off within about a second."""
-        self.sent[uid].cancelled_at = process
+        """A message is marked that a process has: it may begin there once, and is cut off in about a second."""
+        sent = self.sent[uid]
+        sent.cancelled_at = None if any(run.is_going_on for run in sent.runs) else process
 
     def forget_marks(self) -> None:
         """Marks may have expired."""

@@ -17,6 +17,7 @@ _SCRIPTS_OF_WORKERS: Final = (
     "give_back",
     "XREADGROUP",
     "ZADD",
+    "ZCARD",
     "reclaim",
     "move",
     "tend",
@@ -167,7 +168,25 @@ class Chance:
         task_id = random.choice(self._tasks)
         sends = [one.at for one in self._steps if one.args.get("task_id", f"t{one.args.get('uid')}") == task_id]
         near = random.choice(sends) + random.uniform(-0.5, 3.0) if sends else self._at()
-        self._add("cancel", max(round(near, 3), 0.0), by=self._producer(), task_id=task_id)
+        at = max(round(near, 3), 0.0)
+        self._add("cancel", at, by=self._producer(), task_id=task_id)
+        self._disturb(at)
+
+    def _disturb(self, cancelled: float) -> None:
+        """What is cancelled changes its place meanwhile."""
+        random = self._random
+        match random.choice(("", "", "kill", "deploy", "freeze")):
+            case "kill":
+                self._add(
+                    "kill", cancelled + random.uniform(0.0, 0.8), slot=self._slot(), restart=random.choice((0.2, 2.0))
+                )
+            case "deploy":
+                at = max(cancelled + random.uniform(-2.2, 0.6), 0.0)
+                self._add("deploy", at, slot=self._slot(), kill_after=random.choice((1.0, 4.0)), restart=0.2)
+            case "freeze" if "freeze" in self._kinds:
+                self._add("freeze", cancelled, slot=self._slot(), seconds=random.choice((3.0, 8.0)))
+            case _:
+                pass
 
     def twins(self) -> None:
         """Two messages have one id, and are cancelled together."""
@@ -181,7 +200,9 @@ class Chance:
             self._add(
                 "send", at, by=self._producer(), uid=uid, task_id=task_id, seconds=random.choice((0.3, 2.5)), **args
             )
-        self._add("cancel", at + random.choice((0.2, 0.6, 1.5)), by=self._producer(), task_id=task_id)
+        at += random.choice((0.2, 0.6, 1.5))
+        self._add("cancel", at, by=self._producer(), task_id=task_id)
+        self._disturb(at)
 
     def letters(self) -> None:
         """Dead letters are sent again, or dropped."""
