@@ -22,6 +22,7 @@ from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
 from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
+from kiqstart.infrastructure.taskiq.streams.settlement import Settlement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,12 +111,8 @@ def _edit(stack: ExitStack, edit: Edit) -> None:
 # --- what is not in a script
 
 
-async def _settled_at_once(self: StreamConsumer, delivery: Any) -> Any:
+async def _settled_at_once(self: Settlement, delivery: Any) -> Any:
     return (await self._settler.settle(delivery))[0]
-
-
-async def _not_for_less(_: StreamConsumer, __: object, refusal: Exception) -> Exception:
-    return refusal
 
 
 async def _find_tasks_only(self: StreamConsumer, deliveries: Any) -> None:
@@ -243,12 +240,11 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "a full Redis refuses a result for good": (
         Edit(script="settle", old="    check_removal(stream, group)\n", new=""),
-        Replaced(where=StreamConsumer, name="_settled", value=_settled_at_once),
+        Replaced(where=Settlement, name="_settled", value=_settled_at_once),
     ),
     "a refused result lets its task run again": (
         Edit(script="settle", old="    check_removal(stream, group)\n", new=""),
-        Replaced(where=StreamConsumer, name="_settled", value=_settled_at_once),
-        Replaced(where=StreamConsumer, name="_settle_for_less", value=_not_for_less),
+        Replaced(where=Settlement, name="settle", value=_settled_at_once),
     ),
     "cancel takes only the first of an id's delayed": (
         Edit(script="cancel", old="    count = count + 1\nend", new="    count = count + 1\n    break\nend"),

@@ -1,7 +1,7 @@
 """A worker's side of the broker: what it reads, has in hand, settles and gives back."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from logging import getLogger
@@ -11,14 +11,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.infrastructure.taskiq.streams.condemnation import Condemnation
 from kiqstart.infrastructure.taskiq.streams.delivery import (
-    Again,
-    Dead,
     DeliveriesInHand,
     Delivery,
-    Outcome,
     local_time,
 )
-from kiqstart.infrastructure.taskiq.streams.errors import ResultRefusedError
 from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher, NotRegisteredError, SuspectRule
 from kiqstart.infrastructure.taskiq.streams.heartbeat import Events, Heartbeat
 from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
@@ -29,8 +25,8 @@ from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reas
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer, give_back_call
 from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
-from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script
+from kiqstart.infrastructure.taskiq.streams.settlement import Settlement
 from kiqstart.infrastructure.taskiq.streams.settling import Settler
 
 logger = getLogger(__name__)
@@ -98,9 +94,10 @@ class StreamConsumer:
         self.in_hand = DeliveriesInHand()
         self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD, on_registered=on_registered)
         self.overruns = Overruns(grace=options.overrun_grace, replace=options.replace_overrun)
-        self._settler = Settler(
+        settler = Settler(
             clients.scripts, keys, group=group, options=options, result_ttl=result_ttl, large=clients.large_scripts
         )
+        self._settlement = Settlement(settler, deadline=options.send_deadline)
         self._fetcher = Fetcher(
             clients.scripts,
             clients.large_scripts,
@@ -239,9 +236,7 @@ class StreamConsumer:
             self.in_hand.let_go(delivery)
             return
         delivery.settling_since = local_time()
-        is_ours = await self._settled(delivery)
-        if isinstance(is_ours, RedisError):
-            is_ours = await self._settle_for_less(delivery, is_ours)
+        is_ours = await self._settlement.settle(delivery)
         if isinstance(is_ours, RedisError):
             logger.error("Task %s could not be settled and will run again: %s", delivery.task_id, reason(is_ours))
         elif isinstance(is_ours, BaseException):
@@ -250,27 +245,6 @@ class StreamConsumer:
             logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
         delivery.is_settled = True
         self.in_hand.let_go(delivery)
-
-    async def _settled(self, delivery: Delivery) -> bool | BaseException:
-        """What Redis says for good: a script may have met an outage for this delivery alone, such as a full memory."""
-        tries = 0
-        while True:
-            is_ours = (await self._settler.settle(delivery))[0]
-            if not (isinstance(is_ours, RedisError) and is_outage(is_ours)):
-                return is_ours
-            tries += 1
-            await asyncio.sleep(pause(tries))
-
-    async def _settle_for_less(self, delivery: Delivery, refusal: RedisError) -> bool | BaseException:
-        """End a delivery that Redis refuses as it is: otherwise its task would run again and again."""
-        logger.error("What became of task %s is refused by Redis: %s", delivery.task_id, reason(refusal))
-        answer: bool | BaseException = refusal
-        for outcome, result in _lesser_ends(delivery, reason(refusal)):
-            delivery.outcome, delivery.result = outcome, result
-            answer = await self._settled(delivery)
-            if not isinstance(answer, RedisError):
-                return True
-        return answer
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Let others have deliveries at once. Without Redis they get them when this worker's lease has ended."""
@@ -351,16 +325,6 @@ class StreamConsumer:
         self._heartbeat.look_for_strays()
         self._failures += 1
         await asyncio.sleep(pause(self._failures))
-
-
-def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, bytes]]:
-    """What may still be taken: the error instead of the result, no result, and a later try instead of a dead letter."""
-    outcome = delivery.outcome
-    if delivery.result:
-        yield outcome, encode_failure(ResultRefusedError(problem))
-        yield outcome, b""
-    if isinstance(outcome, Dead):
-        yield Again(message=outcome.message, delay=_SECONDS_UNTIL_AGAIN), b""
 
 
 def _at_once(deliveries: list[Delivery], rule: SuspectRule) -> list[Delivery]:

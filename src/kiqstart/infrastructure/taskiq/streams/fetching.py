@@ -15,6 +15,7 @@ from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, De
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, Value
+from kiqstart.infrastructure.taskiq.streams.weighted_order import WeightedOrder
 
 _FETCH: Final = Script("fetch")
 _FIRST_STREAM: Final = 3
@@ -62,26 +63,6 @@ class SuspectRule(StrEnum):
 
 class NotRegisteredError(Exception):
     """Redis does not know this worker, which thus may not read."""
-
-
-class WeightedOrder:
-    """In which order queues are read: smooth weighted round robin, as nginx spreads requests.
-
-    Of as many reads as the weights' sum, each queue is first in as many as its weight says, evenly spread; so none
-    starves.
-    """
-
-    def __init__(self, weights: Mapping[str, int]) -> None:
-        self._weights = dict(weights)
-        self._current = dict.fromkeys(weights, 0)
-
-    def next(self) -> list[str]:
-        """The queues for one read, first the one whose turn it is."""
-        for queue, weight in self._weights.items():
-            self._current[queue] += weight
-        order = sorted(self._current, key=lambda queue: -self._current[queue])
-        self._current[order[0]] -= sum(self._weights.values())
-        return order
 
 
 class Fetcher:

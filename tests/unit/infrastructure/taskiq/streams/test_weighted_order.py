@@ -3,7 +3,7 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiqstart.infrastructure.taskiq.streams.fetching import WeightedOrder
+from kiqstart.infrastructure.taskiq.streams.weighted_order import WeightedOrder
 
 WEIGHTS = st.dictionaries(st.sampled_from(["default", "low", "mail", "reports"]), st.integers(1, 9), min_size=1)
 

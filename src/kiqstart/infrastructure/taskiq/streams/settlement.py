@@ -1,0 +1,69 @@
+"""Ends each delivery in some way, also where Redis refuses what became of it."""
+
+import asyncio
+from collections.abc import Iterator
+from logging import getLogger
+from typing import Final
+
+from redis.exceptions import RedisError
+
+from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, Delivery, Outcome, local_time
+from kiqstart.infrastructure.taskiq.streams.errors import ResultRefusedError
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage, may_pass, pause, reason
+from kiqstart.infrastructure.taskiq.streams.results import encode_failure
+from kiqstart.infrastructure.taskiq.streams.settling import Settler
+
+logger = getLogger(__name__)
+
+_SECONDS_UNTIL_AGAIN: Final = 60.0
+
+
+class Settlement:
+    """Settles deliveries one by one: what Redis refuses for good ends with less.
+
+    Args:
+        settler: settles many at once.
+        deadline: seconds for which a right is waited for that the user of Redis lacks.
+    """
+
+    def __init__(self, settler: Settler, *, deadline: float) -> None:
+        self._settler = settler
+        self._deadline = deadline
+
+    async def settle(self, delivery: Delivery) -> bool | BaseException:
+        """Apply the delivery's outcome and result, or what may still be taken of them.
+
+        Gives False where another worker has the task by now, or the `RedisError` with which Redis refuses any end.
+        """
+        answer = await self._settled(delivery)
+        if not isinstance(answer, RedisError):
+            return answer
+        logger.error("What became of task %s is refused by Redis: %s", delivery.task_id, reason(answer))
+        for outcome, result in _lesser_ends(delivery, reason(answer)):
+            delivery.outcome, delivery.result = outcome, result
+            answer = await self._settled(delivery)
+            if not isinstance(answer, RedisError):
+                return True
+        return answer
+
+    async def _settled(self, delivery: Delivery) -> bool | BaseException:
+        """What Redis says for good: a script may have met an outage for this delivery alone, such as a full memory."""
+        until, tries = local_time() + self._deadline, 0
+        while True:
+            answer = (await self._settler.settle(delivery))[0]
+            if not isinstance(answer, RedisError) or not may_pass(answer):
+                return answer
+            if not is_outage(answer) and local_time() > until:
+                return answer
+            tries += 1
+            await asyncio.sleep(pause(tries))
+
+
+def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, bytes]]:
+    """What may still be taken: the error instead of the result, no result, and a later try instead of a dead letter."""
+    outcome = delivery.outcome
+    if delivery.result:
+        yield outcome, encode_failure(ResultRefusedError(problem))
+        yield outcome, b""
+    if isinstance(outcome, Dead):
+        yield Again(message=outcome.message, delay=_SECONDS_UNTIL_AGAIN), b""
