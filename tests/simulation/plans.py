@@ -269,12 +269,12 @@ class Chance:
         at, rights = self._at(), list(random.choice(_RIGHTS[:4]))
         seconds = random.choice((0.3, 2.5))
         for slot in self._slots:
-            self._add("rights", at + 0.2, of=slot, rights=rights, seconds=random.choice((1.5, 8.0)))
+            self._add("rights", at + 0.2, of=slot, rights=rights, seconds=random.choice((3.0, 8.0, 8.0)))
         self._uid += 3
         for uid in range(self._uid - 2, self._uid + 1):
             args: Arguments = random.choice(({}, {"retries": 2, "ends": ["error", "ok"]}, {"unique": "k"}))
             self._add("send", at, by=self._producer(), uid=uid, seconds=seconds, **args)
-        match random.choice(("kill", "deploy", "")):
+        match random.choice(("kill", "deploy", "deploy", "")):
             case "kill":
                 self._add("kill", at + 0.4, slot=self._slot(), restart=2.0)
             case "deploy":
