@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from tests.simulation.model import Behaviour, Sent
+from tests.simulation.model import Behaviour, Sent, unexpected
 from tests.simulation.network import FaultKind, NetworkFault
 from tests.simulation.patches import simulated
 from tests.simulation.producer import Producer
@@ -112,7 +112,7 @@ def _finish(world: World) -> None:
             calm_since = None
         elif calm_since is None:
             calm_since = world.kernel.now
-        elif world.kernel.now - calm_since >= _SECONDS_TO_TIDY:
+        elif world.kernel.now - calm_since >= _SECONDS_TO_TIDY and not unexpected(world.left()):
             break
         world.kernel.run(world.kernel.now + 1.0, world.is_over)
     if not world.is_over():

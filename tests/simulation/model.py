@@ -3,8 +3,10 @@
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Final
 
 from tests.simulation.kernel import Kernel, Process
+from tests.simulation.product import OPTIONS
 
 
 @dataclass(kw_only=True)
@@ -83,12 +85,19 @@ class Left:
     expires: bool
 
 
+# Marks of cancelled tasks are there for longer, from when cancelling began.
+_SECONDS_OF_A_MARK: Final = OPTIONS.cancel_age - 10.0
 # What docs/delivery.md has in its table of keys and is there when all has ended: what all agree on, and what expires.
 _LASTING = re.compile(
     r"((:queue:\w+)?(:returned|:suspects|:isolated)?|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
     r"|:epoch|:layout|:group|:janitor|:schedules.*)"
 )
 _EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:schedules.*")
+
+
+def unexpected(left: Iterable[Left]) -> list[Left]:
+    """Keys that are not to be there when all has ended."""
+    return [one for one in left if not (_EXPIRING if one.expires else _LASTING).fullmatch(one.name)]
 
 
 class Model:
@@ -140,7 +149,7 @@ class Model:
         self._check_alone(sent, process)
         if (
             sent.cancelled_for_good is not None
-            and sent.cancelled_for_good < now
+            and now - _SECONDS_OF_A_MARK < sent.cancelled_for_good < now
             and not (sent.is_touched or self.has_old_version or sent.cancelled_at is process)
         ):
             self._break(f"message {uid} of task {sent.task_id} begins after its cancellation was answered")
@@ -269,10 +278,13 @@ class Model:
 
     def check_left(self, left: Iterable[Left]) -> None:
         """Which keys there may be when all has ended, and the janitor has had its turns."""
-        for one in left:
-            expected = _EXPIRING if one.expires else _LASTING
-            if not expected.fullmatch(one.name):
-                self._break(f"the key {one.name} is left {'for a time' if one.expires else 'for ever'}")
+        for one in unexpected(left):
+            self._break(f"the key {one.name} is left {'for a time' if one.expires else 'for ever'}")
+
+    def resend(self, letter: str, found: Iterable[Found]) -> None:
+        """A dead letter was sent anew."""
+        if any(one.kind == "dead" and one.entry == letter for one in found):
+            self._break(f"dead letter {letter} was sent again and is still there")
 
     def lose_lease(self, worker: str) -> None:
         """A worker is taken for dead that lives, and to which nothing has happened."""

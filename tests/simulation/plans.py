@@ -165,12 +165,22 @@ class Chance:
     def cancel(self) -> None:
         """A task is cancelled, near the time at which something happens to it."""
         random = self._random
+        if random.random() < 0.3:
+            self._cancel_what_fails()
+            return
         task_id = random.choice(self._tasks)
         sends = [one.at for one in self._steps if one.args.get("task_id", f"t{one.args.get('uid')}") == task_id]
         near = random.choice(sends) + random.uniform(-0.5, 3.0) if sends else self._at()
         at = max(round(near, 3), 0.0)
         self._add("cancel", at, by=self._producer(), task_id=task_id)
         self._disturb(at)
+
+    def _cancel_what_fails(self) -> None:
+        """A task fails and is to be tried again, just when it is cancelled."""
+        at, by = self._at(), self._producer()
+        self._uid += 1
+        self._add("send", at, by=by, uid=self._uid, seconds=1.0, retries=2, ends=["error", "ok"])
+        self._add("cancel", at + self._random.uniform(0.3, 1.2), by=by, task_id=f"t{self._uid}")
 
     def _disturb(self, cancelled: float) -> None:
         """What is cancelled changes its place meanwhile."""
@@ -212,6 +222,20 @@ class Chance:
         """A worker dies."""
         self._add("kill", slot=self._slot(), restart=self._random.choice((0.2, 2.0)))
 
+    def massacre(self) -> None:
+        """All workers are killed again and again, whatever they do: no task is to blame."""
+        at, by = self._random.uniform(0.0, 2.0), self._producer()
+        self._uid += 1
+        self._add("send", at, by=by, uid=self._uid, seconds=8.0)
+        is_asked = self._random.random() < 0.5
+        for time in (at + 1.5, at + 9.0, at + 16.5):
+            for slot in self._slots:
+                if is_asked:
+                    self._add("deploy", time, slot=slot, kill_after=0.3, restart=0.2)
+                else:
+                    self._add("kill", time, slot=slot, restart=0.2)
+        self._seconds = max(self._seconds, at + 17.0)
+
     def deploy(self) -> None:
         """A worker is asked to end, and killed where it does not."""
         after = self._random.choice((0.05, 1.0, 4.0))
@@ -219,9 +243,15 @@ class Chance:
 
     def freeze(self) -> None:
         """A process stands still."""
-        seconds = self._random.choice((0.5, 3.0, 4.5, 5.5, 8.0))
-        if self._random.random() < 0.8:
-            self._add("freeze", slot=self._slot(), seconds=seconds)
+        random = self._random
+        seconds = random.choice((0.5, 3.0, random.uniform(4.4, 6.0), 8.0))
+        if random.random() < 0.8:
+            at = self._at()
+            # Long enough to see what comes of it, and with something to do.
+            self._seconds = max(self._seconds, at + seconds + 1.0)
+            self._uid += 1
+            self._add("send", max(at - 0.3, 0.0), by=self._producer(), uid=self._uid, seconds=2.5)
+            self._add("freeze", at, slot=self._slot(), seconds=seconds)
         else:
             self._add("freeze_producer", by=self._producer(), seconds=seconds)
 
@@ -242,6 +272,9 @@ class Chance:
     def lost_answer(self) -> None:
         """The answer to a certain send is lost, or comes late."""
         random = self._random
+        if random.random() < 0.3:
+            self._add("fault", of=self._slot(), kind="answer-lost", script="ZCARD")
+            return
         sends = [one for one in self._steps if one.do in ("send", "send_many")]
         sent = random.choice([one for one in sends if one.args.get("unique")] or sends)
         kind = random.choice(("answer-lost", "answer-lost", "late"))
@@ -269,12 +302,12 @@ class Chance:
         at, rights = self._at(), list(random.choice(_RIGHTS[:4]))
         seconds = random.choice((0.3, 2.5))
         for slot in self._slots:
-            self._add("rights", at + 0.2, of=slot, rights=rights, seconds=random.choice((1.5, 8.0)))
+            self._add("rights", at + 0.2, of=slot, rights=rights, seconds=random.choice((3.0, 8.0, 8.0)))
         self._uid += 3
         for uid in range(self._uid - 2, self._uid + 1):
             args: Arguments = random.choice(({}, {"retries": 2, "ends": ["error", "ok"]}, {"unique": "k"}))
             self._add("send", at, by=self._producer(), uid=uid, seconds=seconds, **args)
-        match random.choice(("kill", "deploy", "")):
+        match random.choice(("kill", "deploy", "deploy", "")):
             case "kill":
                 self._add("kill", at + 0.4, slot=self._slot(), restart=2.0)
             case "deploy":
@@ -343,6 +376,7 @@ _KINDS: Final[dict[str, Callable[[Chance], None]]] = {
     "twins": Chance.twins,
     "letters": Chance.letters,
     "kill": Chance.kill,
+    "massacre": Chance.massacre,
     "deploy": Chance.deploy,
     "freeze": Chance.freeze,
     "fault": Chance.fault,
@@ -361,7 +395,9 @@ _KINDS: Final[dict[str, Callable[[Chance], None]]] = {
 }
 
 # For these no living worker loses its lease.
-_GENTLE: Final = ("poison", "impatient", "cancel", "twins", "letters", "kill", "deploy", "flush", "full", "unreadable")
+_GENTLE: Final = (
+    *("poison", "impatient", "cancel", "twins", "letters", "kill", "massacre", "deploy", "flush", "full", "unreadable"),
+)
 
 
 def plan_of(seed: int) -> Plan:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 QUEUE: Final = "{s}"
 GROUP: Final = "taskiq"
 # Times that a history of some seconds can reach.
-OPTIONS: Final = StreamOptions(lease=5.0, send_deadline=8.0, cancel_age=20.0)
+OPTIONS: Final = StreamOptions(lease=5.0, send_deadline=8.0, cancel_age=60.0)
 WEIGHTS: Final[Mapping[str, int]] = {"default": 1, "other": 2}
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 

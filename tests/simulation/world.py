@@ -127,11 +127,20 @@ class World:
             if command.name == "fire":
                 self._note_fired(command, answer)
             found = self.found()
+            if command.name == "resend" and not isinstance(answer, Exception):
+                self.model.resend(str(command.arguments[3 + cast("int", command.arguments[2])]), found)
             if answer == b"running":
                 self._note_cancelled(command, found)
             self.model.check(found)
         elif command.name == "fence" and answer == 1 and self.is_gentle:
             self._check_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
+        elif command.name == "ZADD" and self.is_gentle:
+            self._check_trusted(command.process)
+
+    def _check_trusted(self, process: Process) -> None:
+        """A lease is trusted for as long as a beat now and then succeeds."""
+        if process in self.model.trusts and not (process.is_dead or self.model.is_trusted(process)):
+            self.model.lose_lease(process.name)
 
     def _line(self, command: Command, answer: object) -> str:
         first = 2 if command.name in ("EVALSHA", "EVAL") or command.arguments[0] in ("EVALSHA", "EVAL") else 1

@@ -47,6 +47,7 @@ class _Findings:
     running: int = 0
     has_result: bool = False
     is_complete: bool = False
+    has_missed: bool = False
 
 
 class Canceller:
@@ -54,7 +55,8 @@ class Canceller:
 
     The id is marked first: whatever happens to the task from then on (a worker takes it, it fails and would be retried,
     it is due) happens to a cancelled one. Then the streams are looked through, oldest first, for some seconds: what
-    waits is taken out, what runs is marked by its entry. Where all that there is was found, the id is free again.
+    waits is taken out, what runs is marked by its entry. Where all that there is was found, the id is free again; not
+    where an entry was moved meanwhile, as by a worker that ends.
 
     Args:
         redis: an async client.
@@ -99,8 +101,9 @@ class Canceller:
             found = await _CANCEL_ENTRY(self._redis, keys, arguments)
             findings.waiting += found == b"waiting"
             findings.running += found == b"running"
+            findings.has_missed |= found == b""
         outcome = _outcome(findings)
-        if findings.is_complete and outcome is not CancelOutcome.UNKNOWN:
+        if findings.is_complete and not findings.has_missed and outcome is not CancelOutcome.UNKNOWN:
             await self._redis.zrem(self._keys.cancelled, task_id)
         return outcome
 
@@ -114,7 +117,8 @@ class Canceller:
         known = {queue.decode() for queue in cast("set[bytes]", await self._redis.smembers(self._keys.queues))}
         needle = task_id.encode(errors="replace")
         is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
-        for stream in self._keys.all_streams(sorted({*queues, *known})):
+        # What moves from one to another does so in this order, and is met again.
+        for stream in reversed(self._keys.all_streams(sorted({*queues, *known}, reverse=True))):
             start = "-"
             while start:
                 if local_time() > until:
