@@ -216,7 +216,10 @@ class Chance:
 
     def letters(self) -> None:
         """Dead letters are sent again, or dropped."""
-        self._add(self._random.choice(("retry_letters", "retry_letters", "purge")), by=self._producer())
+        at = self._at()
+        self._uid += 1
+        self._add("send", max(at - 1.0, 0.0), by=self._producer(), uid=self._uid, seconds=0.05, ends=["error", "ok"])
+        self._add(self._random.choice(("retry_letters", "retry_letters", "purge")), at, by=self._producer())
 
     def kill(self) -> None:
         """A worker dies."""

@@ -127,7 +127,7 @@ class World:
             if command.name == "fire":
                 self._note_fired(command, answer)
             found = self.found()
-            if command.name == "resend" and not isinstance(answer, Exception):
+            if command.name == "resend" and isinstance(answer, list) and answer[0] == b"sent":
                 self.model.resend(str(command.arguments[3 + cast("int", command.arguments[2])]), found)
             if answer == b"running":
                 self._note_cancelled(command, found)

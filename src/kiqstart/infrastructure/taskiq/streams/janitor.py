@@ -143,9 +143,14 @@ class Janitor:
     def _watch(self, beats: dict[str, str]) -> bool:
         beats.pop(self._lease.worker, None)
         self._is_alarmed = bool(beats)
-        dead = self._detector.look(beats, local_time())
-        fenced = [worker for worker, beat in dead if self._reclaimer.take_over(worker, beat)]
-        return bool(fenced)
+        now = local_time()
+        has_fenced = False
+        for worker, beat in self._detector.look(beats, now):
+            # Where many have died at once, this worker's own lease must not end over them: the others are next.
+            if has_fenced and local_time() > now + self._options.beat / 2:
+                break
+            has_fenced |= self._reclaimer.take_over(worker, beat)
+        return has_fenced
 
     def _tend(self) -> QueueState | None:
         options, names = self._options, self._keys
