@@ -78,7 +78,7 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
             raise ResultGetError from error
         if result is None:
             raise TaskiqResultTimeoutError(timeout=timeout)
-        if self.return_type is not None:
+        if self.return_type is not None and not result.is_err:
             try:
                 # Models are written by the names of their fields, whatever their aliases are.
                 adapter: TypeAdapter[Any] = create_type_adapter(cast("Hashable", self.return_type))
