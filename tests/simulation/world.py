@@ -403,7 +403,8 @@ class World:
         self.network.stalled_until = 0.0
         self.free_memory()
         # What is due by the latest of all clocks that there were is due then.
-        self.network.clock_offset_ms = self._latest_clock_ms
+        if self._latest_clock_ms > self.network.clock_offset_ms:
+            self.set_clock((self._latest_clock_ms - self.network.clock_offset_ms) / 1000)
         for process in self.processes:
             process.thaw()
         for slot in self.settings:
