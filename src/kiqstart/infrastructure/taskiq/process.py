@@ -71,7 +71,8 @@ def end_with_process_manager() -> None:
 
     def end() -> None:
         loop.remove_reader(manager.sentinel)
-        os.kill(os.getpid(), signal.SIGINT)
+        # SIGINT may be ignored, as by what a shell has started in the background.
+        os.kill(os.getpid(), signal.SIGTERM)
 
     loop.add_reader(manager.sentinel, end)
 

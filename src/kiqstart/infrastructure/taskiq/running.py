@@ -240,4 +240,9 @@ def _result(message: TaskiqMessage, returned: object, seconds: float, error: Bas
     if error is None:
         # An error that is not given is not validated, which would cost more than all the rest.
         return TaskiqResult(is_err=False, return_value=returned, execution_time=seconds, labels=message.labels)
-    return TaskiqResult(is_err=True, return_value=returned, execution_time=seconds, labels=message.labels, error=error)
+    result: TaskiqResult[Any] = TaskiqResult(
+        is_err=True, return_value=returned, execution_time=seconds, labels=message.labels
+    )
+    # taskiq's validation drops an error that is false, as one with a length of 0 is.
+    result.error = error
+    return result

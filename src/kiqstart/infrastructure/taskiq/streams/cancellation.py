@@ -60,7 +60,7 @@ class Canceller:
 
     Args:
         redis: an async client.
-        group: the consumer group.
+        group: the consumer group, where no worker has named one yet.
         task_id_of: gives the task of a message, None where it cannot be read.
         result_ttl: seconds for which results are kept; None for ever.
     """
@@ -88,6 +88,7 @@ class Canceller:
         Raises:
             RedisError: Redis is away.
         """
+        group = await self._group_of_workers()
         result = encode_failure(TaskCancelledError(task_id))
         of_result: list[Value] = [result, self._result_ms, self._keys.channel_suffix]
         keys = [self._keys.result(task_id), *self._keys.shared]
@@ -97,15 +98,23 @@ class Canceller:
         until = local_time() + _SECONDS_TO_LOOK
         async for stream, entry in self._entries_of(task_id, queues, until, findings):
             keys = [stream, self._keys.result(task_id), *self._keys.shared]
-            arguments = [self._group, entry, task_id, self._mark_ms, *of_result]
+            arguments = [group, entry, task_id, self._mark_ms, *of_result]
             found = await _CANCEL_ENTRY(self._redis, keys, arguments)
             findings.waiting += found == b"waiting"
             findings.running += found == b"running"
             findings.has_missed |= found == b""
+        if not findings.has_result:
+            # It may have ended since, and was then met nowhere.
+            findings.has_result = bool(await self._redis.exists(self._keys.result(task_id)))
         outcome = _outcome(findings)
         if findings.is_complete and not findings.has_missed and outcome is not CancelOutcome.UNKNOWN:
             await self._redis.zrem(self._keys.cancelled, task_id)
         return outcome
+
+    async def _group_of_workers(self) -> str:
+        """The group whose workers take the queue, whatever this program's own setting is."""
+        known = cast("bytes | None", await self._redis.get(self._keys.group))
+        return self._group if known is None else known.decode()
 
     @property
     def _mark_ms(self) -> int:

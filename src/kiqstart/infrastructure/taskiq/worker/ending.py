@@ -75,7 +75,8 @@ class Ending:
         elif self._loop is not None:
             # The parent has vanished (`kill -9`). A signal tells everybody who listens for one.
             self._loop.remove_reader(parent)
-            os.kill(os.getpid(), signal.SIGINT)
+            # SIGINT may be ignored, as by what a shell has started in the background.
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _cut(self, number: int) -> None:
         self.cut_by = number

@@ -328,3 +328,18 @@ async def test_an_unknown_id_that_is_cancelled_harms_no_task_even_where_connecti
         for one in sent:
             assert not (await one.wait_result(timeout=10)).is_err
     assert sorted(ran) == list(range(600))
+
+
+async def test_a_task_that_ends_while_it_is_looked_for_has_ended_and_its_id_is_free(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    task = register_task(broker, double, name="double")
+    async with working(broker):
+        for number in range(30):
+            sent = await task.kicker().with_task_id("mine").kiq(number=number)
+            outcome = await broker.cancel("mine")
+            result = await sent.wait_result(timeout=5)
+            assert outcome is not CancelOutcome.UNKNOWN
+            assert result.return_value == number * 2 or is_cancelled(result.error, "mine")
+            await sent.forget()
+        assert await redis.zscore(broker.keys.cancelled, "mine") is None
