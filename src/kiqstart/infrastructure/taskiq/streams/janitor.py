@@ -100,11 +100,6 @@ class Janitor:
         self._tidy_at = self._audit_at = local_time() + options.beat * _BEATS_BETWEEN_TIDYING
         self._dropped: int | None = None
 
-    @property
-    def is_janitor(self) -> bool:
-        """Whether this worker had the role when it looked last."""
-        return self._is_janitor
-
     def take_turn(self, now_ms: int) -> QueueState | None:
         """Do what is to be done with this beat; gives what was seen of the queue, where it was looked at.
 
