@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from tests.simulation.model import Behaviour, Sent, unexpected
+from tests.invariants.facts import Behaviour, Sent
+from tests.invariants.leftovers import unexpected
 from tests.simulation.network import FaultKind, NetworkFault
 from tests.simulation.patches import simulated
 from tests.simulation.producer import Producer

@@ -9,14 +9,16 @@ from random import Random
 from typing import Any, Final, cast
 
 from taskiq import TaskiqResult
+from tests.invariants.facts import Found, Left, Run
+from tests.invariants.model import Model
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.model import Found, Left, Model, Run
 from tests.simulation.network import Command, Network
 from tests.simulation.producer import Producer
 from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, Value, packed
+from tests.simulation.trust import Trust
 from tests.simulation.version_n.worker import OldWorker
 from tests.simulation.worker import Worker
 
@@ -39,6 +41,8 @@ _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
 _FIELDS_OF_A_STEP: Final = 11
 _SECONDS_OF_A_WARD: Final = 3.0
+# Marks of cancelled tasks are there for longer, from when cancelling began.
+_SECONDS_OF_A_MARK: Final = OPTIONS.cancel_age - 10.0
 # The rights of a user who may do all, but hear and tell nothing.
 NO_CHANNELS: Final = ("~*", "+@all")
 # Of a delayed message that no worker can read.
@@ -62,7 +66,12 @@ class World:
         self.server: Final = server
         self.seed: Final = seed
         self._latest_clock_ms = start_ms
-        self.model: Final = Model(self.kernel)
+        self.trust: Final = Trust(self.kernel)
+        self.model: Final = Model(
+            now=lambda: self.kernel.now,
+            may_rely=lambda run, process: run.process is process or self.trust.is_trusted(run.process),
+            mark_seconds=_SECONDS_OF_A_MARK,
+        )
         self.network: Final = Network(self.kernel, server, self, start_ms=start_ms)
         self.keys: Final = QueueKeys(QUEUE)
         self.workers: dict[str, Worker] = {}
@@ -139,7 +148,7 @@ class World:
 
     def _check_trusted(self, process: Process) -> None:
         """A lease is trusted for as long as a beat now and then succeeds."""
-        if process in self.model.trusts and not (process.is_dead or self.model.is_trusted(process)):
+        if process in self.trust.leases and not (process.is_dead or self.trust.is_trusted(process)):
             self.model.lose_lease(process.name)
 
     def _line(self, command: Command, answer: object) -> str:
@@ -177,6 +186,7 @@ class World:
             self.process(slot),
             self.model,
             self.keys,
+            on_lease=self._on_lease,
             task_of=_task_of,
             encode=_encode,
             on_kill=lambda: self.kernel.after(0.0, lambda: self.kill_old_worker(slot)),
@@ -260,7 +270,7 @@ class World:
                 self.kill(slot, restart=0.7)
 
     def _on_lease(self, process: Process, lease: Lease) -> None:
-        self.model.trusts[process] = lease
+        self.trust.leases[process] = lease
 
     @property
     def _tick(self) -> Callable[[], Any]:
@@ -381,8 +391,8 @@ class World:
                 self.model.cancel_at(one.uid, self.network.taker(stream, entry))
 
     def _check_fenced(self, worker: str) -> None:
-        for process, lease in self.model.trusts.items():
-            if not process.is_dead and cast("Lease", lease).worker == worker:
+        for process, lease in self.trust.leases.items():
+            if not process.is_dead and lease.worker == worker:
                 self.model.lose_lease(worker)
 
     def plant_unreadable(self, value: bytes) -> None:

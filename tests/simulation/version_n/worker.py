@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final, cast
 
 from redis.exceptions import NoScriptError, RedisError
+from tests.invariants.facts import Run
+from tests.invariants.model import Model
 from tests.simulation.clients import BlockingClient
 from tests.simulation.kernel import Process, current_thread
-from tests.simulation.model import Model, Run
 from tests.simulation.network import Network
 from tests.simulation.product import GROUP, OPTIONS, WEIGHTS
 from tests.simulation.scripts import MORE_NAMES
@@ -63,6 +64,7 @@ class OldWorker:
     """Runs one task at a time.
 
     Args:
+        on_lease: is told of its lease.
         task_of: reads a message's task and uid.
         encode: makes a result of its word.
         on_kill: a task has taken this process down.
@@ -75,6 +77,7 @@ class OldWorker:
         model: Model,
         keys: QueueKeys,
         *,
+        on_lease: Callable[[Process, Lease], None],
         task_of: Callable[[bytes], tuple[str, int | None]],
         encode: Callable[[str], bytes],
         on_kill: Callable[[], None],
@@ -91,7 +94,7 @@ class OldWorker:
         self._detector = FailureDetector(span=lambda _: OPTIONS.lease * 0.9, longest_gap=OPTIONS.beat * 2)
         self._redis = BlockingClient(network, process, timeout=OPTIONS.beat * 2)
         self._reader = BlockingClient(network, process, timeout=5.0)
-        model.trusts[process] = self._lease
+        on_lease(process, self._lease)
         process.start_thread(self._beat_for_ever)
         process.start_thread(self._work_for_ever)
 

@@ -1,110 +1,27 @@
 """What really happened: what each client was told, what ran, and what Redis has. It knows when a promise is broken."""
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Iterable
 
-from tests.simulation.kernel import Kernel, Process
-from tests.simulation.product import OPTIONS
-
-
-@dataclass(kw_only=True)
-class Behaviour:
-    """What a task does.
-
-    Args:
-        seconds: how long each run takes.
-        ends: how its runs end, one after the other, the last one for ever: 'ok', 'error', or 'kill' for its worker.
-        is_stubborn: whether it makes another error of its cancellation.
-    """
-
-    seconds: float = 0.1
-    ends: tuple[str, ...] = ("ok",)
-    is_stubborn: bool = False
-
-
-@dataclass(kw_only=True, eq=False)
-class Run:
-    """One run of a task, in a process."""
-
-    number: int
-    process: Process
-    began: float
-    end: str = ""
-
-    @property
-    def is_going_on(self) -> bool:
-        """Whether it still does something."""
-        return not self.end and not self.process.is_dead
-
-
-@dataclass(kw_only=True, eq=False)
-class Sent:
-    """A message, as its sender has it. Two of them may have one task's id.
-
-    Args:
-        max_retries: how often it is tried again after an error.
-    """
-
-    uid: int
-    task_id: str
-    behaviour: Behaviour
-    unique: str = ""
-    max_retries: int = 0
-    asked: float = 0.0
-    told: str = ""
-    arrived: float | None = None
-    runs: list[Run] = field(default_factory=list[Run])
-    may_be_gone: bool = False
-    is_touched: bool = False
-    is_cancelled: bool = False
-    cancelled_for_good: float | None = None
-    cancelled_at: Process | None = None
-    is_buried: bool = False
-    is_resent: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Found:
-    """Something that Redis has."""
-
-    kind: str
-    uid: int | None
-    task_id: str
-    unique: str
-    where: str
-    entry: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Left:
-    """A key that is there in the end; its name is without what all begin with."""
-
-    name: str
-    expires: bool
-
-
-# Marks of cancelled tasks are there for longer, from when cancelling began.
-_SECONDS_OF_A_MARK: Final = OPTIONS.cancel_age - 10.0
-# What docs/delivery.md has in its table of keys and is there when all has ended: what all agree on, and what expires.
-_LASTING = re.compile(
-    r"((:queue:\w+)?(:returned|:suspects|:isolated)?|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
-    r"|:epoch|:layout|:group|:janitor|:schedules.*)"
-)
-_EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:schedules.*")
-
-
-def unexpected(left: Iterable[Left]) -> list[Left]:
-    """Keys that are not to be there when all has ended."""
-    return [one for one in left if not (_EXPIRING if one.expires else _LASTING).fullmatch(one.name)]
+from tests.invariants.facts import Breach, Found, Left, Process, Run, Sent
+from tests.invariants.leftovers import unexpected
 
 
 class Model:
-    """The truth of one history."""
+    """The truth of one history.
 
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
+    Args:
+        now: the seconds of its clock.
+        may_rely: whether a run's process may count on nobody else running its task; the other process is where another
+            run begins.
+        mark_seconds: for which marks of cancelled tasks are there, from when cancelling began.
+    """
+
+    def __init__(
+        self, *, now: Callable[[], float], may_rely: Callable[[Run, Process], bool], mark_seconds: float
+    ) -> None:
+        self._now = now
+        self._may_rely = may_rely
+        self._mark_seconds = mark_seconds
         self.sent: dict[int, Sent] = {}
         self.of_task: dict[str, list[Sent]] = {}
         self.outcomes: dict[str, set[str]] = {}
@@ -117,17 +34,22 @@ class Model:
         self.has_old_version = False
         # Whether some process lacks rights: it may have had to give a result up.
         self.may_refuse = False
-        # The first promise that did not hold.
-        self.broken = ""
+        # The promises that did not hold, in the order in which that was seen.
+        self.breaches: list[Breach] = []
         self._owed: dict[int, Sent] = {}
         self._owed_ticks: set[str] = set()
         self._letters_seen: set[str] = set()
-        # Of the leases by which processes may run what they have.
-        self.trusts: dict[Process, object] = {}
+        # When a caller heard first what became of a task.
+        self._heard: dict[str, float] = {}
+
+    @property
+    def broken(self) -> str:
+        """The first promise that did not hold, or ''."""
+        return self.breaches[0].text if self.breaches else ""
 
     def ask(self, sent: Sent) -> None:
         """A client begins to send."""
-        sent.asked = self._kernel.now
+        sent.asked = self._now()
         self.sent[sent.uid] = sent
         self.of_task.setdefault(sent.task_id, []).append(sent)
         if sent.task_id in self.cancels:
@@ -137,23 +59,26 @@ class Model:
     def tell(self, sent: Sent, answer: str) -> None:
         """A client is told what came of it: 'sent', 'failed', or the id of the task that holds the key."""
         sent.told = answer
+        sent.told_at = self._now()
+        if sent.unique and not sent.is_touched:
+            self._check_key_answer(sent)
         if answer == "sent" and not (sent.may_be_gone or sent.is_touched):
             self._owed[sent.uid] = sent
-        if answer not in ("sent", "failed", "given-up") and sent.arrived is not None and not sent.is_touched:
-            self._break(f"the sender of {sent.uid} was told that {answer} holds its key, but it was added")
 
     def begin(self, uid: int, process: Process) -> Run:
         """A run begins."""
         sent = self.sent[uid]
-        now = self._kernel.now
+        now = self._now()
         self._check_alone(sent, process)
+        if sent.holder and not sent.is_touched:
+            self._break(f"{_of(sent)} runs, and its sender was told that {sent.holder} holds its key", sent.task_id)
         if (
             sent.cancelled_for_good is not None
-            and now - _SECONDS_OF_A_MARK < sent.cancelled_for_good < now
-            and not (sent.is_touched or self.has_old_version or sent.cancelled_at is process)
+            and now - self._mark_seconds < sent.cancelled_for_good < now
+            and not (sent.is_touched or self.has_old_version or sent.may_begin_at is process)
         ):
-            self._break(f"message {uid} of task {sent.task_id} begins after its cancellation was answered")
-        sent.cancelled_at = None
+            self._break(f"{_of(sent)} begins after its cancellation was answered", sent.task_id)
+        sent.may_begin_at = None
         run = Run(number=len(sent.runs), process=process, began=now)
         sent.runs.append(run)
         return run
@@ -181,21 +106,24 @@ class Model:
 
     def cancel(self, task_id: str) -> None:
         """Somebody begins to cancel a task."""
-        self.cancels.setdefault(task_id, []).append(self._kernel.now)
+        self.cancels.setdefault(task_id, []).append(self._now())
         for sent in self.of_task.get(task_id, ()):
             sent.is_cancelled = True
             self.let_go(sent)
 
     def cancelled(self, task_id: str, asked: float) -> None:
         """The caller was told that the task is cancelled: what was there before does not begin any more."""
-        for sent in self.of_task.get(task_id, ()):
+        some = self.of_task.get(task_id, [])
+        for sent in some:
             if sent.arrived is not None and sent.arrived < asked and not sent.is_resent:
-                sent.cancelled_for_good = self._kernel.now
+                sent.cancelled_for_good = self._now()
+        if len(some) == 1 and self._heard.get(task_id, asked) < asked and not (some[0].is_touched or some[0].is_resent):
+            self._break(f"task {task_id} was cancelled after its caller had its outcome", task_id)
 
     def cancel_at(self, uid: int, process: Process | None) -> None:
         """A message is marked that a process has: it may begin there once, and is cut off in about a second."""
         sent = self.sent[uid]
-        sent.cancelled_at = None if any(run.is_going_on for run in sent.runs) else process
+        sent.may_begin_at = None if any(run.is_going_on for run in sent.runs) else process
 
     def forget_marks(self) -> None:
         """Marks may have expired."""
@@ -207,19 +135,20 @@ class Model:
         some = self.of_task.get(task_id, [])
         known = self.outcomes.setdefault(task_id, set())
         known.add(outcome)
+        self._heard.setdefault(task_id, self._now())
         if any(one.is_touched or one.is_resent for one in some):
             return
         if len(known) > 1 and len(some) == 1:
-            self._break(f"task {task_id} has several outcomes: {sorted(known)}")
+            self._break(f"task {task_id} has several outcomes: {sorted(known)}", task_id)
         if not self._is_true(task_id, outcome, some):
-            self._break(f"the outcome of task {task_id} is not true: {outcome}")
+            self._break(f"the outcome of task {task_id} is not true: {outcome}", task_id)
 
     def fire(self, occurrence: str) -> None:
         """A scheduled time was sent."""
         if occurrence in self.fired:
-            self._break(f"{occurrence} was sent twice")
+            self._break(f"{occurrence} was sent twice", occurrence)
         self.fired.add(occurrence)
-        self.last_fired[occurrence.partition("@")[0]] = self._kernel.now
+        self.last_fired[occurrence.partition("@")[0]] = self._now()
         self._owed_ticks.add(occurrence)
 
     def tick(self, occurrence: str) -> None:
@@ -233,7 +162,7 @@ class Model:
     def check_schedules(self, seconds: dict[str, int]) -> None:
         """Whether each schedule has gone on lately."""
         for name, every in seconds.items():
-            is_late = self._kernel.now - self.last_fired.get(name, 0.0) > 2 * every + 1.0
+            is_late = self._now() - self.last_fired.get(name, 0.0) > 2 * every + 1.0
             if is_late and name not in self.changed_schedules:
                 self._break(f"schedule {name} stands still")
 
@@ -247,31 +176,32 @@ class Model:
                 continue
             sent = self.sent[one.uid]
             if sent.arrived is None:
-                sent.arrived = self._kernel.now
+                sent.arrived = self._now()
             if one.kind == "dead":
                 self._check_letter(one, sent)
             elif one.uid in places and places[one.uid].kind != "dead" and not sent.is_touched:
-                self._break(f"message {one.uid} is there twice: {places[one.uid].where} and {one.where}")
+                where = f"{places[one.uid].where} and {one.where}"
+                self._break(f"{_of(sent)} is there twice: {where}", sent.task_id)
             places[one.uid] = one
         self._check_keys(found)
         for occurrence in sorted(self._owed_ticks - {one.task_id for one in found}) if self._owed_ticks else ():
-            self._break(f"{occurrence} was sent and is nowhere")
+            self._break(f"{occurrence} was sent and is nowhere", occurrence)
         for uid, sent in self._owed.items():
             if uid not in places:
-                self._break(f"message {uid} of task {sent.task_id} was accepted and is nowhere")
+                self._break(f"{_of(sent)} was accepted and is nowhere", sent.task_id)
 
     def check_end(self, found: list[Found], results: dict[str, str]) -> None:
         """What must hold when all has ended."""
         for one in found:
             if one.kind in ("stream", "delayed"):
-                self._break(f"{one.kind} message {one.uid} of {one.task_id} is left in {one.where}")
+                self._break(f"{one.kind} message {one.uid} of {one.task_id} is left in {one.where}", one.task_id)
             if one.kind == "key":
-                self._break(f"key {one.unique} is held for ever by {one.task_id}")
+                self._break(f"key {one.unique} is held for ever by {one.task_id}", one.task_id)
         for sent in self.sent.values():
             if sent.told != "sent" or sent.is_touched:
                 continue
             if sent.task_id not in results and not (sent.is_resent or self.may_refuse or self.has_old_version):
-                self._break(f"message {sent.uid} of task {sent.task_id} was accepted and has no result")
+                self._break(f"{_of(sent)} was accepted and has no result", sent.task_id)
         for task_id, outcome in results.items():
             if task_id in self.of_task:
                 self.hear(task_id, outcome)
@@ -296,8 +226,29 @@ class Model:
             if one.kind == "dead" and one.uid is not None:
                 self.let_go(self.sent[one.uid])
 
-    def _break(self, text: str) -> None:
-        self.broken = self.broken or text
+    def _break(self, text: str, task_id: str = "") -> None:
+        self.breaches.append(Breach(text=text, task_id=task_id))
+
+    def _check_key_answer(self, sent: Sent) -> None:
+        """What a sender was told of its unique key."""
+        if sent.holder:
+            if sent.arrived is not None:
+                what = f"the sender of {_of(sent)} was told that {sent.holder} holds its key, but it was added"
+                self._break(what, sent.task_id)
+            holders = self.of_task.get(sent.holder, [])
+            if len(holders) == 1 and self._is_released(holders[0], sent.asked):
+                what = f"the sender of {_of(sent)} was told that {sent.holder} holds its key, which had ended"
+                self._break(what, sent.task_id)
+        elif sent.told == "sent" and not sent.may_be_gone:
+            for other in self._owed.values():
+                is_rival = other.unique == sent.unique and other is not sent and other.told_at < sent.asked
+                if is_rival and not (other.is_touched or other.is_buried or other.is_resent or sent.is_resent):
+                    what = f"{_of(sent)} was accepted while {other.task_id} has its key {sent.unique}"
+                    self._break(what, sent.task_id)
+
+    def _is_released(self, holder: Sent, at: float) -> bool:
+        """Whether a task had ended by then, as a caller knew, and with it its hold of a key."""
+        return not (holder.is_touched or holder.is_resent) and self._heard.get(holder.task_id, at) < at
 
     def _check_keys(self, found: list[Found]) -> None:
         holders = {one.unique: one.task_id for one in found if one.kind == "key"}
@@ -307,9 +258,9 @@ class Model:
             if not is_held or self.sent[one.uid or 0].is_touched:
                 continue
             if holders.get(one.unique) != one.task_id:
-                self._break(f"message {one.uid} waits or runs without its key {one.unique}")
+                self._break(f"message {one.uid} waits or runs without its key {one.unique}", one.task_id)
             if one.unique in held:
-                self._break(f"{held[one.unique].uid} and {one.uid} both have the key {one.unique}")
+                self._break(f"{held[one.unique].uid} and {one.uid} both have the key {one.unique}", one.task_id)
             held[one.unique] = one
 
     def _check_letter(self, letter: Found, sent: Sent) -> None:
@@ -320,7 +271,7 @@ class Model:
         if self.has_old_version:
             self.let_go(sent)
         elif letter.where == "worker-lost" and "kill" not in sent.behaviour.ends:
-            self._break(f"message {sent.uid} never hurt its worker, and is a dead letter of a lost worker")
+            self._break(f"{_of(sent)} never hurt its worker, and is a dead letter of a lost worker", sent.task_id)
 
     def _check_alone(self, sent: Sent, process: Process) -> None:
         rivals = [sent]
@@ -330,20 +281,9 @@ class Model:
             if other.is_touched or sent.is_touched:
                 continue
             for run in other.runs:
-                if run.is_going_on and (run.process is process or self.is_trusted(run.process)):
-                    what = "twice at once" if other is sent else f"beside {other.uid}, which has its key {sent.unique},"
-                    self._break(f"message {sent.uid} runs {what} ({run.process.name} and {process.name})")
-
-    def is_trusted(self, process: Process) -> bool:
-        """Whether a process may count on its lease, by its own clock."""
-        lease = self.trusts.get(process)
-        if lease is None:
-            return False
-        before, self._kernel.current = self._kernel.current, process
-        try:
-            return bool(getattr(lease, "is_trusted"))  # noqa: B009  # the lease is the product's
-        finally:
-            self._kernel.current = before
+                if run.is_going_on and self._may_rely(run, process):
+                    what = "twice at once" if other is sent else f"beside {_of(other)}, with its key {sent.unique},"
+                    self._break(f"{_of(sent)} runs {what} ({run.process.name} and {process.name})", sent.task_id)
 
     def _is_true(self, task_id: str, outcome: str, some: list[Sent]) -> bool:
         kind, _, detail = outcome.partition(":")
@@ -360,3 +300,7 @@ class Model:
                 return self.may_refuse
             case _:
                 return False
+
+
+def _of(sent: Sent) -> str:
+    return f"message {sent.uid} of task {sent.task_id}"
