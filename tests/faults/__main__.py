@@ -10,6 +10,7 @@ from typing import Final
 
 from tests.faults import table
 from tests.faults.guardian import Guardian, guardian
+from tests.faults.promises import HistoryError, check, read_history
 from tests.faults.random_schedule import run_random_schedule
 from tests.faults.scenario import Outcome, Scenario, run_scenario
 from tests.faults.scenarios import SCENARIOS
@@ -28,6 +29,7 @@ class _Options(argparse.Namespace):
     only: str
     at_once: int
     command: WorkerCommand
+    check: Path | None
 
 
 def _options() -> _Options:
@@ -39,6 +41,7 @@ def _options() -> _Options:
     parser.add_argument(
         "--command", type=WorkerCommand, choices=WorkerCommand, default=WorkerCommand.TASKIQ, help="what starts workers"
     )
+    parser.add_argument("--check", type=Path, metavar="FILE", help="play nothing; check a history that was kept")
     return parser.parse_args(namespace=_Options())
 
 
@@ -80,9 +83,25 @@ async def _play(options: _Options, home: Path, guard: Guardian) -> bool:
     return not failed
 
 
+def _check(file: Path) -> int:
+    """Check a history again; the exit code is 1 where something was not kept, and 2 where it is no history."""
+    try:
+        records = read_history(file)
+    except HistoryError as error:
+        print(error, file=sys.stderr)
+        return 2
+    breaches = check(records)
+    for breach in breaches:
+        print(breach)
+    print(f"{len(records.events)} events of {len(records.sent)} accepted tries: {len(breaches)} breaches")
+    return 1 if breaches else 0
+
+
 def _main() -> None:
     home = project_folder() / ".local" / "faults"
     options = _options()
+    if options.check is not None:
+        sys.exit(_check(options.check))
     with exit_on_signal(), guardian() as guard:
         kept = run_until_signal(_play(options, home, guard))
     sys.exit(0 if kept else 1)

@@ -1,8 +1,8 @@
 """What a scenario has to play with: a Redis, workers, a sender, and the records of what happened."""
 
 import asyncio
+import random
 import shutil
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -11,23 +11,33 @@ from pathlib import Path
 from typing import Final
 
 from tests.faults.brokers import build_broker
+from tests.faults.callers import Callers
 from tests.faults.checker import Checker
 from tests.faults.fault import Fault, Faults
 from tests.faults.guardian import Guardian
+from tests.faults.jobs import Edition, Jobs
+from tests.faults.look import Looker
 from tests.faults.producer import Producer
-from tests.faults.recorder import Recorder
-from tests.faults.records import Records
+from tests.faults.recorder import Mark, Recorder
+from tests.faults.records import Records, task_of
 from tests.faults.redis_server import Leftovers, PrivateRedis
 from tests.faults.settings import WorkerSettings
+from tests.faults.traffic import Traffic
 from tests.faults.workers import WorkerGroup
 
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import kiqstart_command, taskiq_command
 
 SECONDS_TO_DRAIN: Final = 20.0
 # A task may have ended just before its worker was killed, and is then found and run once more.
 SECONDS_TO_TIDY: Final = 15.0
+# A caller whose announcement was lost looks itself, at least so often; and some more for a machine that is busy.
+SECONDS_TO_HEAR: Final = 45.0
+_LONGEST_LEASE_FOR_DELAYS: Final = 10.0
+DEFAULT_RESULT_TTL: Final = 600.0
 QUEUE: Final = "faults"
+HISTORY: Final = "history.jsonl"
 _SECONDS_TO_CLOSE: Final = 10.0
 _ANY_NUMBER: Final = 1_000_000
 
@@ -65,6 +75,8 @@ class World:
         command: what starts them.
         lease: the broker's, for all workers and senders.
         max_deliveries: the broker's.
+        misfit_grace: the broker's.
+        result_ttl: the broker's; shorter than the scenario, and what became of tasks is not looked at in the end.
         long: whether there is time for long versions.
     """
 
@@ -74,23 +86,30 @@ class World:
     command: WorkerCommand = WorkerCommand.TASKIQ
     lease: float = 5.0
     max_deliveries: int = 3
+    misfit_grace: float = 60.0
+    result_ttl: float = 600.0
     long: bool = False
     problems: list[str] = field(default_factory=list)
     may_vanish: set[str] = field(default_factory=set)
-    """Accepted tasks that need not end: Redis was wiped, or they kill their worker."""
-    faults: Faults = field(default_factory=Faults)
+    """Accepted tasks that nobody is to wait for: they kill their worker."""
     groups: list[WorkerGroup] = field(default_factory=list)
     producers: list[Producer] = field(default_factory=list)
+    callers: list[Callers] = field(default_factory=list)
 
-    _running: list[Producer] = field(default_factory=list)
+    _brokers: list[StreamBroker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         """Prepare the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        self.recorder = Recorder(self.folder / "records")
-        self.records = Records(file=self.folder / "records")
+        self.recorder = Recorder(self.folder / HISTORY)
+        self.records = Records(file=self.recorder.file)
+        self.faults = Faults(write=self.recorder.write)
         self.redis = PrivateRedis(self.folder / "redis", self.guardian, self.faults)
+
+    def begin(self, scenario: str) -> None:
+        """Begin the history."""
+        self.recorder.write(Mark.SCENARIO, scenario, lease=self.lease, receiver=self.receiver)
 
     async def workers(
         self,
@@ -100,6 +119,7 @@ class World:
         prefetch: int = 0,
         url: str | None = None,
         receiver: ReceiverKind | None = None,
+        edition: Edition = Edition.NEW,
         wait: bool = True,
     ) -> WorkerGroup:
         """Start a group of workers that run 20 tasks at once, and wait until it is up.
@@ -110,6 +130,7 @@ class World:
             prefetch: how many tasks each reads ahead.
             url: how they reach Redis; None: without a detour.
             receiver: what they run; None: that of this world.
+            edition: which version of the program they are.
             wait: whether to wait.
         """
         receiver = receiver or self.receiver
@@ -118,7 +139,7 @@ class World:
         load = ["--max-async-tasks", "20", "--max-prefetch", str(prefetch)]
         factory = ProcessFactory(
             command=[*command, "--workers", str(processes), *load, *arguments],
-            environment=self._settings(url).environment(),
+            environment=self._settings(url, edition).environment(),
             ready="",
             log_folder=self.folder,
         )
@@ -148,7 +169,7 @@ class World:
         """Start workers for what those faults have left to nobody."""
         group = await self.workers()
         for fault in faults:
-            fault.alone_until = time.monotonic()
+            self.faults.relieve(fault)
         return group
 
     async def producer(self, *, url: str | None = None, started: bool = True) -> Producer:
@@ -157,8 +178,46 @@ class World:
         if started:
             await producer.broker.startup()
         self.producers.append(producer)
-        self._running.append(producer)
+        self._brokers.append(producer.broker)
         return producer
+
+    @asynccontextmanager
+    async def traffic(
+        self, rate: float, *, seed: object = 0, prefix: str = "call", has_news: bool = False
+    ) -> AsyncGenerator[None]:
+        """Make so many calls of all kinds a second within the `async with` block."""
+        broker = build_broker(self._settings(None))
+        callers = Callers(broker, Jobs.register(broker, self.recorder, Edition.NEW), self.recorder)
+        await broker.startup()
+        self.callers.append(callers)
+        self._brokers.append(broker)
+        traffic = Traffic(
+            callers,
+            rate=rate,
+            dice=random.Random(str(seed)),  # noqa: S311  # no secret
+            prefix=prefix,
+            has_news=has_news,
+            # What is due begins up to a fifth of the lease late.
+            may_wait=self.lease <= _LONGEST_LEASE_FOR_DELAYS,
+        )
+        async with traffic.flowing():
+            yield
+
+    async def hear_all(self) -> None:
+        """Wait until all callers know what became of their tasks."""
+        await asyncio.gather(*(callers.flush(SECONDS_TO_HEAR) for callers in self.callers))
+
+    async def look(self, within: float = SECONDS_TO_TIDY) -> None:
+        """Record what Redis has, once nothing is left of what has ended, or so many seconds have passed."""
+        self.records.refresh()
+        tasks = sorted({task_of(name) for name in self.records.sendings})
+        # Where results expire earlier, that says nothing.
+        is_kept = self.result_ttl >= DEFAULT_RESULT_TTL
+        async with self.redis.client() as redis:
+            looker = Looker(redis, QUEUE)
+            await looker.wait_until_tidy(within)
+            self.recorder.write(Mark.LOOKED, "", **await looker.look(tasks if is_kept else None))
+        self.records.refresh()
 
     def expect(self, condition: bool, problem: str) -> None:
         """Note a problem if the condition does not hold."""
@@ -168,7 +227,7 @@ class World:
     def checker(self) -> Checker:
         """Judge what is recorded so far."""
         self.records.refresh()
-        return Checker(self.records, self.faults, lease=self.lease)
+        return Checker(self.records, lease=self.lease)
 
     async def drain(self, within: float = SECONDS_TO_DRAIN) -> bool:
         """Wait until all accepted tasks have ended, and nothing runs any more; False says that they did not in time."""
@@ -207,22 +266,25 @@ class World:
         """End all workers and senders."""
         for group in self.groups:
             group.discard()
-        producers, self._running = self._running, []
+        brokers, self._brokers = self._brokers, []
         async with asyncio.timeout(_SECONDS_TO_CLOSE):
-            for producer in producers:
-                await producer.broker.shutdown()
+            for broker in brokers:
+                await broker.shutdown()
 
     def logs(self) -> dict[int, str]:
         """The workers' logs, by the pids of their process managers."""
         return {group.pid: group.log for group in self.groups}
 
-    def _settings(self, url: str | None) -> WorkerSettings:
+    def _settings(self, url: str | None, edition: Edition = Edition.NEW) -> WorkerSettings:
         return WorkerSettings(
             redis_url=url or self.redis.url,
             queue=QUEUE,
             records=self.recorder.file,
             lease=self.lease,
             max_deliveries=self.max_deliveries,
+            misfit_grace=self.misfit_grace,
+            result_ttl=self.result_ttl,
+            edition=edition,
         )
 
 

@@ -39,6 +39,8 @@ class Model:
         self._owed: dict[int, Sent] = {}
         self._owed_ticks: set[str] = set()
         self._letters_seen: set[str] = set()
+        # Ids that were unknown when they were cancelled, and when that was.
+        self._marked: dict[str, float] = {}
         # When a caller heard first what became of a task.
         self._heard: dict[str, float] = {}
 
@@ -55,6 +57,7 @@ class Model:
         if sent.task_id in self.cancels:
             # The id may still be marked.
             sent.may_be_gone = sent.is_cancelled = True
+            sent.cancelled_for_good = self._marked.pop(sent.task_id, None)
 
     def tell(self, sent: Sent, answer: str) -> None:
         """A client is told what came of it: 'sent', 'failed', or the id of the task that holds the key."""
@@ -98,6 +101,7 @@ class Model:
         """Redis has lost all data, or come back with older ones, which have what is present."""
         self.repeat_times()
         self._owed_ticks.clear()
+        self._marked.clear()
         kept = {one.uid for one in present or () if one.uid is not None}
         for sent in self.sent.values():
             sent.is_touched = True
@@ -107,6 +111,7 @@ class Model:
     def cancel(self, task_id: str) -> None:
         """Somebody begins to cancel a task."""
         self.cancels.setdefault(task_id, []).append(self._now())
+        self._marked.pop(task_id, None)
         for sent in self.of_task.get(task_id, ()):
             sent.is_cancelled = True
             self.let_go(sent)
@@ -120,6 +125,11 @@ class Model:
         if len(some) == 1 and self._heard.get(task_id, asked) < asked and not (some[0].is_touched or some[0].is_resent):
             self._break(f"task {task_id} was cancelled after its caller had its outcome", task_id)
 
+    def cancelled_unknown(self, task_id: str) -> None:
+        """The caller was told that there is no such task: what comes with that id later does not begin."""
+        if task_id not in self.of_task and len(self.cancels[task_id]) == 1:
+            self._marked[task_id] = self._now()
+
     def cancel_at(self, uid: int, process: Process | None) -> None:
         """A message is marked that a process has: it may begin there once, and is cut off in about a second."""
         sent = self.sent[uid]
@@ -127,6 +137,7 @@ class Model:
 
     def forget_marks(self) -> None:
         """Marks may have expired."""
+        self._marked.clear()
         for sent in self.sent.values():
             sent.cancelled_for_good = None
 
@@ -190,13 +201,20 @@ class Model:
             if uid not in places:
                 self._break(f"{_of(sent)} was accepted and is nowhere", sent.task_id)
 
-    def check_end(self, found: list[Found], results: dict[str, str]) -> None:
-        """What must hold when all has ended."""
+    def miss(self, task_id: str) -> None:
+        """A caller waits for ever for what became of a task."""
+        if not any(one.is_touched for one in self.of_task.get(task_id, ())):
+            self._break(f"the caller of task {task_id} waits in vain", task_id)
+
+    def check_end(self, found: Iterable[Found], results: dict[str, str] | None) -> None:
+        """What must hold when all has ended; None for results that have expired, or may have."""
         for one in found:
             if one.kind in ("stream", "delayed"):
                 self._break(f"{one.kind} message {one.uid} of {one.task_id} is left in {one.where}", one.task_id)
             if one.kind == "key":
                 self._break(f"key {one.unique} is held for ever by {one.task_id}", one.task_id)
+        if results is None:
+            return
         for sent in self.sent.values():
             if sent.told != "sent" or sent.is_touched:
                 continue
@@ -294,7 +312,7 @@ class Model:
                 )
             case "cancelled":
                 return task_id in self.cancels
-            case "lost":
+            case "lost" | "unfit":
                 return any(sent.is_buried for sent in some)
             case "ResultRefusedError":
                 return self.may_refuse

@@ -114,6 +114,8 @@ class Producer:
             return
         if outcome in _GONE:
             self._model.cancelled(task_id, asked)
+        elif outcome is CancelOutcome.UNKNOWN:
+            self._model.cancelled_unknown(task_id)
 
     async def retry_letters(self) -> None:
         """Send all dead letters anew."""

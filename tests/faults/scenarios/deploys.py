@@ -70,7 +70,7 @@ async def roll(world: World) -> None:
 
 
 # For taskiq's receiver this is not promised, but holds.
-@scenario("SIGTERM of idle workers", both_receivers=True)
+@scenario("SIGTERM of idle workers", both_receivers=True, calls=0.0)
 async def end_when_idle(world: World) -> None:
     group = await world.workers(processes=_READERS)
     producer = await world.producer()
