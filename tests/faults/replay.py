@@ -105,7 +105,7 @@ class Replay:
         )
         self.model.ask(sent)
         # Nobody can tell which of several messages of one id a run is of.
-        sent.is_touched = self._times_sent[name] != 1
+        sent.is_touched = self._times_sent[name] > 1
         sent.is_buried = name in self._buried
         return sent
 
