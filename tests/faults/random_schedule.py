@@ -152,10 +152,7 @@ async def _play(world: World, proxy: CuttingProxy, *, seconds: float, seed: int)
         await schedule.play(seconds)
     stop.set()
     await sending
-    if not await world.drain(within=_SECONDS_TO_DRAIN):
-        return
-    await world.hear_all()
-    await world.look(within=_SECONDS_TO_TIDY_UP)
+    await world.finish(_SECONDS_TO_DRAIN, _SECONDS_TO_TIDY_UP)
     left = await world.leftovers(within=_SECONDS_TO_TIDY_UP)
     live = sum(len(slot.group.workers()) for slot in schedule.slots)
     world.expect(left.consumers <= live, f"{left.consumers} consumers are left, and {live} workers live")

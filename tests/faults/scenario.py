@@ -144,9 +144,7 @@ async def _play(world: World, scenario: Scenario) -> None:
         if scenario.calls:
             await stack.enter_async_context(world.traffic(scenario.calls, seed=scenario.name))
         await scenario.body(world)
-    if await world.drain():
-        await world.hear_all()
-        await world.look()
+    await world.finish()
 
 
 def judge(world: World, scenario: Scenario, receiver: ReceiverKind, *, seconds: float) -> Outcome:

@@ -96,6 +96,7 @@ class World:
     producers: list[Producer] = field(default_factory=list)
     callers: list[Callers] = field(default_factory=list)
 
+    _is_finished: bool = False
     _brokers: list[StreamBroker] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -183,10 +184,10 @@ class World:
 
     @asynccontextmanager
     async def traffic(
-        self, rate: float, *, seed: object = 0, prefix: str = "call", has_news: bool = False
+        self, rate: float, *, seed: object = 0, prefix: str = "call", has_news: bool = False, url: str | None = None
     ) -> AsyncGenerator[None]:
-        """Make so many calls of all kinds a second within the `async with` block."""
-        broker = build_broker(self._settings(None))
+        """Make so many calls of all kinds a second within the `async with` block, perhaps by a detour to Redis."""
+        broker = build_broker(self._settings(url))
         callers = Callers(broker, Jobs.register(broker, self.recorder, Edition.NEW), self.recorder)
         await broker.startup()
         self.callers.append(callers)
@@ -203,11 +204,19 @@ class World:
         async with traffic.flowing():
             yield
 
+    async def finish(self, within: float = SECONDS_TO_DRAIN, tidy_within: float = SECONDS_TO_TIDY) -> None:
+        """Wait until all is done and told, and record what is left."""
+        if not self._is_finished:
+            self._is_finished = True
+            if await self.drain(within):
+                await self.hear_all()
+            await self.look(tidy_within)
+
     async def hear_all(self) -> None:
         """Wait until all callers know what became of their tasks."""
         await asyncio.gather(*(callers.flush(SECONDS_TO_HEAR) for callers in self.callers))
 
-    async def look(self, within: float = SECONDS_TO_TIDY) -> None:
+    async def look(self, within: float) -> None:
         """Record what Redis has, once nothing is left of what has ended, or so many seconds have passed."""
         self.records.refresh()
         tasks = sorted({task_of(name) for name in self.records.sendings})

@@ -7,7 +7,7 @@ SUITE, MANAGER, ONE, OTHER = 1, 100, 101, 201
 LINES = list[dict[str, object]]
 
 
-def event(mark: str, name: str, at: float, pid: int = SUITE, **details: object) -> dict[str, object]:
+def event(mark: str, name: str, at: float, pid: int = SUITE, /, **details: object) -> dict[str, object]:
     return {"event": mark, "id": name, "pid": pid, "at": at, "wall": at, **details}
 
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.faults.promises import HistoryError, check, read_history
@@ -51,7 +51,7 @@ def look_with(lines: LINES, **details: object) -> LINES:
 
 def result_of(lines: LINES) -> dict[str, str]:
     (look,) = of(lines, "looked")
-    return dict(look["results"])  # type: ignore[call-overload]  # it is such a dict
+    return cast("dict[str, str]", look["results"])
 
 
 def accepted(lines: LINES) -> list[str]:
@@ -215,7 +215,7 @@ def test_what_a_fault_gave_to_another_worker_breaks_nothing(tmp_path: Path, kind
         event("ready", "100", 0.0, ONE),
         *sent("task", 0.5, unique="key"),
         event("start", "task", 1.0, ONE, run="first", tried=0),
-        event("fault", "0", 2.0, kind=kind, **{"grace": 0.0, "note": "", **harm}),
+        {**event("fault", "0", 2.0, kind=kind, grace=0.0, note=""), **harm},
         event("over", "0", 9.0),
         event("start", "task", 9.5, OTHER, run="second", tried=0),
         event("end", "task", 9.8, OTHER, run="second", tried=0, how="ok", again=False),
