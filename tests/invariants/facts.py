@@ -107,3 +107,8 @@ class Breach:
 
     text: str
     task_id: str = ""
+
+
+def name_of(sent: Sent) -> str:
+    """What a message is called in what is reported."""
+    return f"message {sent.uid} of task {sent.task_id}"

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Iterable
 
-from tests.invariants.facts import Breach, Found, Left, Process, Run, Sent
+from tests.invariants.facts import Breach, Found, Left, Process, Run, Sent, name_of
 from tests.invariants.leftovers import unexpected
+from tests.invariants.occurrences import Occurrences
+from tests.invariants.unique_keys import breaches_of_answer, breaches_of_holders
 
 
 class Model:
@@ -25,10 +27,7 @@ class Model:
         self.sent: dict[int, Sent] = {}
         self.of_task: dict[str, list[Sent]] = {}
         self.outcomes: dict[str, set[str]] = {}
-        self.fired: set[str] = set()
-        self.last_fired: dict[str, float] = {}
-        self.changed_schedules: set[str] = set()
-        self.known_letters: set[str] = set()
+        self.occurrences = Occurrences(now, self._break)
         self.cancels: dict[str, list[float]] = {}
         # Whether a worker of the version before takes part, which promised less.
         self.has_old_version = False
@@ -37,7 +36,6 @@ class Model:
         # The promises that did not hold, in the order in which that was seen.
         self.breaches: list[Breach] = []
         self._owed: dict[int, Sent] = {}
-        self._owed_ticks: set[str] = set()
         self._letters_seen: set[str] = set()
         # Ids that were unknown when they were cancelled, and when that was.
         self._marked: dict[str, float] = {}
@@ -64,7 +62,10 @@ class Model:
         sent.told = answer
         sent.told_at = self._now()
         if sent.unique and not sent.is_touched:
-            self._check_key_answer(sent)
+            holders = self.of_task.get(sent.holder, [])
+            self.breaches += breaches_of_answer(
+                sent, owed=self._owed.values(), holders=holders, has_ended=self._had_ended
+            )
         if answer == "sent" and not (sent.may_be_gone or sent.is_touched):
             self._owed[sent.uid] = sent
 
@@ -74,13 +75,13 @@ class Model:
         now = self._now()
         self._check_alone(sent, process)
         if sent.holder and not sent.is_touched:
-            self._break(f"{_of(sent)} runs, and its sender was told that {sent.holder} holds its key", sent.task_id)
+            self._break(f"{name_of(sent)} runs, and its sender was told that {sent.holder} holds its key", sent.task_id)
         if (
             sent.cancelled_for_good is not None
             and now - self._mark_seconds < sent.cancelled_for_good < now
             and not (sent.is_touched or self.has_old_version or sent.may_begin_at is process)
         ):
-            self._break(f"{_of(sent)} begins after its cancellation was answered", sent.task_id)
+            self._break(f"{name_of(sent)} begins after its cancellation was answered", sent.task_id)
         sent.may_begin_at = None
         run = Run(number=len(sent.runs), process=process, began=now)
         sent.runs.append(run)
@@ -99,8 +100,7 @@ class Model:
 
     def lose(self, present: Iterable[Found] | None = None) -> None:
         """Redis has lost all data, or come back with older ones, which have what is present."""
-        self.repeat_times()
-        self._owed_ticks.clear()
+        self.occurrences.lose()
         self._marked.clear()
         kept = {one.uid for one in present or () if one.uid is not None}
         for sent in self.sent.values():
@@ -122,7 +122,7 @@ class Model:
         for sent in some:
             if sent.arrived is not None and sent.arrived < asked and not sent.is_resent:
                 sent.cancelled_for_good = self._now()
-        if len(some) == 1 and self._heard.get(task_id, asked) < asked and not (some[0].is_touched or some[0].is_resent):
+        if len(some) == 1 and self._had_ended(some[0], asked):
             self._break(f"task {task_id} was cancelled after its caller had its outcome", task_id)
 
     def cancelled_unknown(self, task_id: str) -> None:
@@ -154,29 +154,6 @@ class Model:
         if not self._is_true(task_id, outcome, some):
             self._break(f"the outcome of task {task_id} is not true: {outcome}", task_id)
 
-    def fire(self, occurrence: str) -> None:
-        """A scheduled time was sent."""
-        if occurrence in self.fired:
-            self._break(f"{occurrence} was sent twice", occurrence)
-        self.fired.add(occurrence)
-        self.last_fired[occurrence.partition("@")[0]] = self._now()
-        self._owed_ticks.add(occurrence)
-
-    def tick(self, occurrence: str) -> None:
-        """What was sent for a scheduled time runs."""
-        self._owed_ticks.discard(occurrence)
-
-    def repeat_times(self) -> None:
-        """Scheduled times may be sent again."""
-        self.fired.clear()
-
-    def check_schedules(self, seconds: dict[str, int]) -> None:
-        """Whether each schedule has gone on lately."""
-        for name, every in seconds.items():
-            is_late = self._now() - self.last_fired.get(name, 0.0) > 2 * every + 1.0
-            if is_late and name not in self.changed_schedules:
-                self._break(f"schedule {name} stands still")
-
     def check(self, found: list[Found]) -> None:
         """All that must hold after each step."""
         places: dict[int, Found] = {}
@@ -192,14 +169,13 @@ class Model:
                 self._check_letter(one, sent)
             elif one.uid in places and places[one.uid].kind != "dead" and not sent.is_touched:
                 where = f"{places[one.uid].where} and {one.where}"
-                self._break(f"{_of(sent)} is there twice: {where}", sent.task_id)
+                self._break(f"{name_of(sent)} is there twice: {where}", sent.task_id)
             places[one.uid] = one
-        self._check_keys(found)
-        for occurrence in sorted(self._owed_ticks - {one.task_id for one in found}) if self._owed_ticks else ():
-            self._break(f"{occurrence} was sent and is nowhere", occurrence)
+        self.breaches += breaches_of_holders(found, self.sent)
+        self.occurrences.check({one.task_id for one in found})
         for uid, sent in self._owed.items():
             if uid not in places:
-                self._break(f"{_of(sent)} was accepted and is nowhere", sent.task_id)
+                self._break(f"{name_of(sent)} was accepted and is nowhere", sent.task_id)
 
     def miss(self, task_id: str) -> None:
         """A caller waits for ever for what became of a task."""
@@ -219,7 +195,7 @@ class Model:
             if sent.told != "sent" or sent.is_touched:
                 continue
             if sent.task_id not in results and not (sent.is_resent or self.may_refuse or self.has_old_version):
-                self._break(f"{_of(sent)} was accepted and has no result", sent.task_id)
+                self._break(f"{name_of(sent)} was accepted and has no result", sent.task_id)
         for task_id, outcome in results.items():
             if task_id in self.of_task:
                 self.hear(task_id, outcome)
@@ -247,39 +223,9 @@ class Model:
     def _break(self, text: str, task_id: str = "") -> None:
         self.breaches.append(Breach(text=text, task_id=task_id))
 
-    def _check_key_answer(self, sent: Sent) -> None:
-        """What a sender was told of its unique key."""
-        if sent.holder:
-            if sent.arrived is not None:
-                what = f"the sender of {_of(sent)} was told that {sent.holder} holds its key, but it was added"
-                self._break(what, sent.task_id)
-            holders = self.of_task.get(sent.holder, [])
-            if len(holders) == 1 and self._is_released(holders[0], sent.asked):
-                what = f"the sender of {_of(sent)} was told that {sent.holder} holds its key, which had ended"
-                self._break(what, sent.task_id)
-        elif sent.told == "sent" and not sent.may_be_gone:
-            for other in self._owed.values():
-                is_rival = other.unique == sent.unique and other is not sent and other.told_at < sent.asked
-                if is_rival and not (other.is_touched or other.is_buried or other.is_resent or sent.is_resent):
-                    what = f"{_of(sent)} was accepted while {other.task_id} has its key {sent.unique}"
-                    self._break(what, sent.task_id)
-
-    def _is_released(self, holder: Sent, at: float) -> bool:
-        """Whether a task had ended by then, as a caller knew, and with it its hold of a key."""
-        return not (holder.is_touched or holder.is_resent) and self._heard.get(holder.task_id, at) < at
-
-    def _check_keys(self, found: list[Found]) -> None:
-        holders = {one.unique: one.task_id for one in found if one.kind == "key"}
-        held: dict[str, Found] = {}
-        for one in found:
-            is_held = one.unique and one.kind in ("stream", "delayed") and one.uid is not None
-            if not is_held or self.sent[one.uid or 0].is_touched:
-                continue
-            if holders.get(one.unique) != one.task_id:
-                self._break(f"message {one.uid} waits or runs without its key {one.unique}", one.task_id)
-            if one.unique in held:
-                self._break(f"{held[one.unique].uid} and {one.uid} both have the key {one.unique}", one.task_id)
-            held[one.unique] = one
+    def _had_ended(self, sent: Sent, at: float) -> bool:
+        """Whether a task had ended by then, as a caller knew."""
+        return not (sent.is_touched or sent.is_resent) and self._heard.get(sent.task_id, at) < at
 
     def _check_letter(self, letter: Found, sent: Sent) -> None:
         if letter.entry in self._letters_seen:
@@ -289,7 +235,7 @@ class Model:
         if self.has_old_version:
             self.let_go(sent)
         elif letter.where == "worker-lost" and "kill" not in sent.behaviour.ends:
-            self._break(f"{_of(sent)} never hurt its worker, and is a dead letter of a lost worker", sent.task_id)
+            self._break(f"{name_of(sent)} never hurt its worker, and is a dead letter of a lost worker", sent.task_id)
 
     def _check_alone(self, sent: Sent, process: Process) -> None:
         rivals = [sent]
@@ -300,8 +246,8 @@ class Model:
                 continue
             for run in other.runs:
                 if run.is_going_on and self._may_rely(run, process):
-                    what = "twice at once" if other is sent else f"beside {_of(other)}, with its key {sent.unique},"
-                    self._break(f"{_of(sent)} runs {what} ({run.process.name} and {process.name})", sent.task_id)
+                    what = "twice at once" if other is sent else f"beside {name_of(other)}, with its key {sent.unique},"
+                    self._break(f"{name_of(sent)} runs {what} ({run.process.name} and {process.name})", sent.task_id)
 
     def _is_true(self, task_id: str, outcome: str, some: list[Sent]) -> bool:
         kind, _, detail = outcome.partition(":")
@@ -318,7 +264,3 @@ class Model:
                 return self.may_refuse
             case _:
                 return False
-
-
-def _of(sent: Sent) -> str:
-    return f"message {sent.uid} of task {sent.task_id}"

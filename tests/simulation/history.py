@@ -126,7 +126,7 @@ def _finish_schedules(world: World) -> None:
     until = world.kernel.now + _SECONDS_TO_SCHEDULE
     world.kernel.run(until, world.is_over)
     if not (world.network.is_down or world.model.broken):
-        world.model.check_schedules(TABLE)
+        world.model.occurrences.check_going_on(TABLE)
     for slot in world.schedulers:
         world.kill_scheduler(slot)
 

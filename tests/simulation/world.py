@@ -208,7 +208,7 @@ class World:
         """Somebody changes a schedule."""
         if self.operator is None:
             self.operator = Operator(self.network, self.process("op"), self._tick)
-        self.model.changed_schedules.add(name)
+        self.model.occurrences.changed.add(name)
         self.operator.do(what, name)
 
     def kill(self, slot: str, *, restart: float | None) -> None:
@@ -277,7 +277,7 @@ class World:
         async def tick() -> None:
             delivery = current_delivery.get()
             if delivery is not None:
-                self.model.tick(delivery.task_id)
+                self.model.occurrences.run(delivery.task_id)
 
         return tick
 
@@ -347,7 +347,7 @@ class World:
         self.network.clock_offset_ms += int(seconds * 1000)
         if seconds < _SECONDS_WAITED_FOR:
             # Times that come again are sent again.
-            self.model.repeat_times()
+            self.model.occurrences.repeat()
         if seconds > OPTIONS.cancel_age:
             self.model.forget_marks()
         self._latest_clock_ms = max(self._latest_clock_ms, self.network.clock_offset_ms)
@@ -380,7 +380,7 @@ class World:
         self._fired.add(script)
         for place, outcome in enumerate(cast("list[bytes]", answer)[::2]):
             if outcome == b"sent":
-                self.model.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
+                self.model.occurrences.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
 
     def _note_cancelled(self, command: Command, found: Sequence[Found]) -> None:
         """An entry was marked for the worker that has it."""

@@ -178,7 +178,7 @@ class OldWorker:
     def _run(self, stream: str, entry: str, fields: dict[bytes, bytes], worker: str) -> None:
         task_id, uid = self._task_of(fields[b"data"])
         if uid is None:
-            self._model.tick(task_id)
+            self._model.occurrences.run(task_id)
             return self._settle(stream, entry, task_id, fields, self._encode("ok:"))
         if not self._lease.is_trusted or worker != self._lease.worker:
             return None
