@@ -10,11 +10,11 @@ from typing import Final
 
 from tests.faults import table
 from tests.faults.guardian import Guardian, guardian
+from tests.faults.programs import ReceiverKind, WorkerCommand
 from tests.faults.promises import HistoryError, check, read_history
 from tests.faults.random_schedule import run_random_schedule
 from tests.faults.scenario import Outcome, Scenario, run_scenario
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.world import ReceiverKind, WorkerCommand
 
 from kiqstart.delivery.cli.project import project_folder
 from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal

@@ -26,15 +26,20 @@ class _Retries(RetryMiddleware):
             await super().on_error(message, result, exception)
 
 
+def options_of(settings: WorkerSettings) -> StreamOptions:
+    """How workers with these settings deliver."""
+    return StreamOptions(
+        lease=settings.lease, max_deliveries=settings.max_deliveries, misfit_grace=settings.misfit_grace
+    )
+
+
 def build_broker(settings: WorkerSettings) -> StreamBroker:
     """Give a broker on that Redis and queue, not yet started and without tasks."""
     broker = StreamBroker(
         settings.redis_url,
         queue_name=settings.queue,
         queues=WEIGHTS,
-        options=StreamOptions(
-            lease=settings.lease, max_deliveries=settings.max_deliveries, misfit_grace=settings.misfit_grace
-        ),
+        options=options_of(settings),
         result_ttl=settings.result_ttl,
     )
     return broker.with_serializer(ORJSONSerializer()).with_middlewares(_Retries(broker), SmartRetryMiddleware())

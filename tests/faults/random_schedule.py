@@ -12,11 +12,12 @@ from typing import Final
 from tests.faults.fault import Kind
 from tests.faults.guardian import Guardian
 from tests.faults.load import MixedLoad
+from tests.faults.programs import ReceiverKind, WorkerCommand
 from tests.faults.proxy import CuttingProxy, Storm, cutting_proxy
 from tests.faults.redis_server import Size
 from tests.faults.scenario import Outcome, Scenario, judge
 from tests.faults.slots import Slot
-from tests.faults.world import ReceiverKind, WorkerCommand, World, running_world
+from tests.faults.world import World, running_world
 
 _RATE: Final = 75.0
 _MEAN_SECONDS_BETWEEN_FAULTS: Final = 7.0

@@ -63,6 +63,7 @@ class Replay:
         self._buried = {letter["task"] for look in looks for letter in look["letters"]}
         self._killers = {event.id for event in events if event.mark is Mark.DEADLY}
         self.model = Model(now=lambda: self._now, may_rely=self._may_rely, mark_seconds=_SECONDS_OF_A_MARK)
+        self.model.has_old_version = any(event.details.get("version") for event in events if event.mark is Mark.READY)
 
     def breaches(self) -> Sequence[Breach]:
         """Tell all of it, and give the promises that did not hold."""

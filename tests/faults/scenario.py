@@ -13,9 +13,10 @@ from typing import Final
 from tests.faults.checker import Checker, Verdict
 from tests.faults.fault import Kind
 from tests.faults.guardian import Guardian
+from tests.faults.programs import ReceiverKind, WorkerCommand
 from tests.faults.promises import check
 from tests.faults.records import task_of
-from tests.faults.world import ReceiverKind, WorkerCommand, World, running_world
+from tests.faults.world import World, running_world
 
 Body = Callable[[World], Awaitable[None]]
 
@@ -136,7 +137,9 @@ async def run_scenario(
                 await _play(world, scenario)
         except Exception:  # noqa: BLE001  # a scenario that cannot be played is a failure as any other
             world.problems.append("stopped by an error: " + traceback.format_exc())
-        return judge(world, scenario, receiver, seconds=time.monotonic() - began)
+        seconds = time.monotonic() - began
+        # The other scenarios go on meanwhile.
+        return await asyncio.to_thread(judge, world, scenario, receiver, seconds=seconds)
 
 
 async def _play(world: World, scenario: Scenario) -> None:

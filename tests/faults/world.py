@@ -3,10 +3,10 @@
 import asyncio
 import random
 import shutil
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +18,7 @@ from tests.faults.guardian import Guardian
 from tests.faults.jobs import Edition, Jobs
 from tests.faults.look import Looker
 from tests.faults.producer import Producer
+from tests.faults.programs import ReceiverKind, WorkerCommand
 from tests.faults.recorder import Mark, Recorder
 from tests.faults.records import Records, task_of
 from tests.faults.redis_server import Leftovers, PrivateRedis
@@ -27,7 +28,7 @@ from tests.faults.workers import WorkerGroup
 
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.testing import ProcessFactory, eventually
-from kiqstart.testing.processes import kiqstart_command, taskiq_command
+from kiqstart.testing.processes import taskiq_command
 
 SECONDS_TO_DRAIN: Final = 20.0
 # A task may have ended just before its worker was killed, and is then found and run once more.
@@ -39,30 +40,6 @@ DEFAULT_RESULT_TTL: Final = 600.0
 QUEUE: Final = "faults"
 HISTORY: Final = "history.jsonl"
 _SECONDS_TO_CLOSE: Final = 10.0
-_ANY_NUMBER: Final = 1_000_000
-
-
-class ReceiverKind(StrEnum):
-    """Which receiver the workers run."""
-
-    OWN = "own"
-    """The one that the broker brings."""
-    TASKIQ = "taskiq"
-
-
-class WorkerCommand(StrEnum):
-    """Which program starts the workers."""
-
-    TASKIQ = "taskiq"
-    KIQSTART = "kiqstart"
-
-    def line(self) -> list[str]:
-        """Its command line, but for its options."""
-        app = "tests.faults.app:broker"
-        if self is WorkerCommand.TASKIQ:
-            return taskiq_command("worker", app)
-        # With a limit, even a single worker has a parent: the suite looks at groups.
-        return kiqstart_command("worker", app, "--max-fails", str(_ANY_NUMBER))
 
 
 @dataclass(kw_only=True)
@@ -164,6 +141,21 @@ class World:
         group = WorkerGroup(process, records=self.records, faults=self.faults, guardian=self.guardian, grace=0.0)
         self.groups.append(group)
         await asyncio.to_thread(process.wait_for_log, factory.ready)
+        return group
+
+    async def old_worker(self) -> WorkerGroup:
+        """Start a worker of the version before, and wait until it is up. It is only ever killed or frozen."""
+        factory = ProcessFactory(
+            command=[sys.executable, "-m", "tests.faults.old_worker"],
+            environment=self._settings(None).environment(),
+            ready="",
+            log_folder=self.folder,
+        )
+        group = WorkerGroup(
+            factory.start(), records=self.records, faults=self.faults, guardian=self.guardian, grace=0.0
+        )
+        self.groups.append(group)
+        await group.wait_until_ready(1)
         return group
 
     async def take_over(self, *faults: Fault) -> WorkerGroup:

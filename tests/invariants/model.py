@@ -26,6 +26,7 @@ class Model:
         self._mark_seconds = mark_seconds
         self.sent: dict[int, Sent] = {}
         self.of_task: dict[str, list[Sent]] = {}
+        self._of_key: dict[str, list[Sent]] = {}
         self.outcomes: dict[str, set[str]] = {}
         self.occurrences = Occurrences(now, self._break)
         self.cancels: dict[str, list[float]] = {}
@@ -52,6 +53,8 @@ class Model:
         sent.asked = self._now()
         self.sent[sent.uid] = sent
         self.of_task.setdefault(sent.task_id, []).append(sent)
+        if sent.unique:
+            self._of_key.setdefault(sent.unique, []).append(sent)
         if sent.task_id in self.cancels:
             # The id may still be marked.
             sent.may_be_gone = sent.is_cancelled = True
@@ -238,10 +241,7 @@ class Model:
             self._break(f"{name_of(sent)} never hurt its worker, and is a dead letter of a lost worker", sent.task_id)
 
     def _check_alone(self, sent: Sent, process: Process) -> None:
-        rivals = [sent]
-        if sent.unique:
-            rivals = [one for one in self.sent.values() if one.unique == sent.unique]
-        for other in rivals:
+        for other in self._of_key[sent.unique] if sent.unique else [sent]:
             if other.is_touched or sent.is_touched:
                 continue
             for run in other.runs:

@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -13,6 +12,7 @@ from tests.invariants.facts import Found, Left, Run
 from tests.invariants.model import Model
 from tests.simulation.kernel import Kernel, Process
 from tests.simulation.network import Command, Network
+from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgram
 from tests.simulation.producer import Producer
 from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
 from tests.simulation.scheduler import Operator, Scheduler
@@ -27,7 +27,7 @@ from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
 from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.results import decode_result, encode_failure, encode_result
+from kiqstart.infrastructure.taskiq.streams.results import decode_result
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
 _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
@@ -47,10 +47,6 @@ _SECONDS_OF_A_MARK: Final = OPTIONS.cancel_age - 10.0
 NO_CHANNELS: Final = ("~*", "+@all")
 # Of a delayed message that no worker can read.
 _UNREADABLE: Final = "unreadable"
-
-
-class JobError(Exception):
-    """What a task raises; its argument names the run."""
 
 
 class World:
@@ -79,7 +75,7 @@ class World:
         self.producers: dict[str, Producer] = {}
         self.schedulers: dict[str, Scheduler] = {}
         self.operator: Operator | None = None
-        self.old_workers: dict[str, OldWorker] = {}
+        self.old_workers: dict[str, Process] = {}
         self.is_healing = False
         # Whether nothing happens for which a living worker could lose its lease.
         self.is_gentle = False
@@ -178,25 +174,32 @@ class World:
 
     def start_old_worker(self, slot: str) -> None:
         """A worker of the version before, beside the others."""
-        if self.is_healing or (slot in self.old_workers and not self.old_workers[slot].process.is_dead):
+        if self.is_healing or (slot in self.old_workers and not self.old_workers[slot].is_dead):
             return
         self.model.has_old_version = True
-        self.old_workers[slot] = OldWorker(
-            self.network,
-            self.process(slot),
+        process = self.process(slot)
+        host = SimulatedHost(self.network, process)
+        program = SimulatedProgram(
             self.model,
-            self.keys,
-            on_lease=self._on_lease,
-            task_of=_task_of,
-            encode=_encode,
+            process,
+            host.sleep,
             on_kill=lambda: self.kernel.after(0.0, lambda: self.kill_old_worker(slot)),
         )
+        OldWorker(
+            host,
+            program,
+            self.keys,
+            weights=WEIGHTS,
+            options=OPTIONS,
+            on_lease=lambda lease: self._on_lease(process, lease),
+        )
+        self.old_workers[slot] = process
 
     def kill_old_worker(self, slot: str) -> None:
         """The old version goes."""
         if slot in self.old_workers:
-            self.old_workers[slot].process.kill()
-            self.network.break_all(of=self.old_workers[slot].process)
+            self.old_workers[slot].kill()
+            self.network.break_all(of=self.old_workers[slot])
 
     def kill_scheduler(self, slot: str) -> None:
         """A scheduler dies."""
@@ -455,18 +458,6 @@ class World:
         """All processes are gone."""
         for process in self.processes:
             process.kill()
-
-
-def _task_of(data: bytes) -> tuple[str, int | None]:
-    message = json.loads(data)
-    return message["task_id"], message["args"][0] if message["args"] else None
-
-
-def _encode(word: str) -> bytes:
-    kind, _, detail = word.partition(":")
-    if kind == "ok":
-        return encode_result(detail, TaskiqResult(is_err=False, return_value=detail, execution_time=0.0))
-    return encode_failure(JobError(detail))
 
 
 def outcome_of(result: TaskiqResult[Any]) -> str:

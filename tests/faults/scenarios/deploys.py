@@ -2,9 +2,10 @@
 
 import asyncio
 
+from tests.faults.programs import ReceiverKind
 from tests.faults.scenario import scenario
 from tests.faults.workers import SECONDS_TO_EXIT, WorkerGroup, wait_until_exited
-from tests.faults.world import QUEUE, ReceiverKind, World
+from tests.faults.world import QUEUE, World
 
 from kiqstart.testing import eventually
 

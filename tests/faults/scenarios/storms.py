@@ -35,7 +35,7 @@ async def storm(world: World) -> None:
 
 @scenario("deploys whose workers are killed in the end", lease=2.0, recovers_within=float("inf"), ends_within=300.0)
 async def hard_deploys(world: World) -> None:
-    count, seconds, until_killed = (300, 15.0, 10.0) if world.long else (60, 6.0, 2.5)
+    count, seconds, until_killed = (300, 15.0, 10.0) if world.long else (60, 7.0, 2.5)
     producer = await world.producer()
     await producer.send_naps("task", count, seconds)
     for _ in range(_DEPLOYS):

@@ -17,6 +17,25 @@ _MISFIT_GRACE: Final = 12.0
 _STRANGER: Final = "stranger"
 
 
+@scenario("the version before beside this one, killed, frozen", lease=2.0, calls=0.0, recovers_within=float("inf"))
+async def version_before(world: World) -> None:
+    first, second = await asyncio.gather(world.old_worker(), world.old_worker())
+    async with world.traffic(_CALLS, seed="the version before"):
+        # The other one takes over what it had.
+        await first.wait_until_running(1)
+        first.kill()
+        await asyncio.sleep(2 * world.lease)
+        await second.wait_until_running(1)
+        with second.frozen():
+            new = await world.workers(processes=2)
+            await asyncio.sleep(2 * world.lease)
+        third = await world.old_worker()
+        new.kill_worker()
+        await asyncio.sleep(2 * world.lease)
+    for group in (second, third):
+        group.kill()
+
+
 # What fits nobody is given up after the grace; what fits only workers that come later must be found in time.
 @scenario(
     "workers of two versions, some killed",
