@@ -202,6 +202,7 @@ class Model:
         for task_id, outcome in results.items():
             if task_id in self.of_task:
                 self.hear(task_id, outcome)
+                self._check_spent(task_id, outcome)
 
     def check_left(self, left: Iterable[Left]) -> None:
         """Which keys there may be when all has ended, and the janitor has had its turns."""
@@ -229,6 +230,13 @@ class Model:
     def _had_ended(self, sent: Sent, at: float) -> bool:
         """Whether a task had ended by then, as a caller knew."""
         return not (sent.is_touched or sent.is_resent) and self._heard.get(sent.task_id, at) < at
+
+    def _check_spent(self, task_id: str, outcome: str) -> None:
+        """A task whose tries are spent is a dead letter."""
+        (sent, *others) = self.of_task[task_id]
+        is_clear = not (others or sent.is_touched or sent.is_cancelled or sent.is_resent or self.has_old_version)
+        if is_clear and outcome.startswith("error:") and sent.max_retries and not (sent.is_buried or self.may_refuse):
+            self._break(f"{name_of(sent)} has had all of its tries, and is no dead letter", task_id)
 
     def _check_letter(self, letter: Found, sent: Sent) -> None:
         if letter.entry in self._letters_seen:

@@ -165,6 +165,12 @@ def something_is_left(lines: LINES) -> Iterator[Broken]:
 
 
 @breaker
+def what_has_failed_for_good_is_not_kept(lines: LINES) -> Iterator[Broken]:
+    letters = [{"id": "2-0", "task": "poison", "reason": "worker-lost"}]
+    yield look_with(lines, letters=letters), "spent", "has had all of its tries, and is no dead letter"
+
+
+@breaker
 def a_key_has_no_bound(lines: LINES) -> Iterator[Broken]:
     for key, expires in (
         (":result:plain", False),
