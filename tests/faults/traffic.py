@@ -24,7 +24,6 @@ class Traffic:
         callers: who makes them.
         rate: calls a second.
         dice: decides everything.
-        prefix: what the names of their tasks begin with.
         has_news: whether it calls what only workers of the new edition know.
         may_wait: whether calls may be due later, or tried again.
     """
@@ -35,14 +34,12 @@ class Traffic:
         *,
         rate: float,
         dice: random.Random,
-        prefix: str = "call",
         has_news: bool = False,
         may_wait: bool = True,
     ) -> None:
         self._callers = callers
         self._rate = rate
         self._dice = dice
-        self._prefix = prefix
         self._has_news = has_news
         self._may_wait = may_wait
         self._number = 0
@@ -82,7 +79,7 @@ class Traffic:
 
     def _next_name(self) -> str:
         self._number += 1
-        return f"{self._prefix}-{self._number}"
+        return f"call-{self._number}"
 
     def _any(self, name: str) -> None:
         """One call, with options by lot, and perhaps a change of mind."""

@@ -63,6 +63,10 @@ class WorkerGroup:
 
         await eventually(are_up, within=_SECONDS_TO_START)
 
+    async def wait_for_log(self, text: str) -> None:
+        """Wait until it has written that."""
+        await asyncio.to_thread(self._process.wait_for_log, text)
+
     async def wait_until_running(self, tasks: int, *, within: float = _SECONDS_TO_START) -> None:
         """Wait until its workers run at least so many tasks at once."""
 

@@ -115,46 +115,22 @@ class World:
         arguments = ["--receiver", "taskiq.receiver.receiver:Receiver"] if receiver is ReceiverKind.TASKIQ else []
         command = [*self.command.line(), "--wait-tasks-timeout", f"{grace:g}"]
         load = ["--max-async-tasks", "20", "--max-prefetch", str(prefetch)]
-        factory = ProcessFactory(
-            command=[*command, "--workers", str(processes), *load, *arguments],
-            environment=self._settings(url, edition).environment(),
-            ready="",
-            log_folder=self.folder,
-        )
-        group = WorkerGroup(
-            factory.start(), records=self.records, faults=self.faults, guardian=self.guardian, grace=grace
-        )
-        self.groups.append(group)
+        command += ["--workers", str(processes), *load, *arguments]
+        group = self._start(command, self._settings(url, edition), grace=grace)
         if wait:
             await group.wait_until_ready(processes)
         return group
 
     async def scheduler(self) -> WorkerGroup:
         """Start a scheduler, and wait until it is up."""
-        factory = ProcessFactory(
-            command=taskiq_command("scheduler", "tests.faults.scheduler_app:scheduler"),
-            environment=self._settings(None).environment(),
-            ready="Startup completed",
-            log_folder=self.folder,
-        )
-        process = factory.start()
-        group = WorkerGroup(process, records=self.records, faults=self.faults, guardian=self.guardian, grace=0.0)
-        self.groups.append(group)
-        await asyncio.to_thread(process.wait_for_log, factory.ready)
+        command = taskiq_command("scheduler", "tests.faults.scheduler_app:scheduler")
+        group = self._start(command, self._settings(None))
+        await group.wait_for_log("Startup completed")
         return group
 
     async def old_worker(self) -> WorkerGroup:
         """Start a worker of the version before, and wait until it is up. It is only ever killed or frozen."""
-        factory = ProcessFactory(
-            command=[sys.executable, "-m", "tests.faults.old_worker"],
-            environment=self._settings(None).environment(),
-            ready="",
-            log_folder=self.folder,
-        )
-        group = WorkerGroup(
-            factory.start(), records=self.records, faults=self.faults, guardian=self.guardian, grace=0.0
-        )
-        self.groups.append(group)
+        group = self._start([sys.executable, "-m", "tests.faults.old_worker"], self._settings(None))
         await group.wait_until_ready(1)
         return group
 
@@ -176,7 +152,7 @@ class World:
 
     @asynccontextmanager
     async def traffic(
-        self, rate: float, *, seed: object = 0, prefix: str = "call", has_news: bool = False, url: str | None = None
+        self, rate: float, *, seed: object = 0, has_news: bool = False, url: str | None = None
     ) -> AsyncGenerator[None]:
         """Make so many calls of all kinds a second within the `async with` block, perhaps by a detour to Redis."""
         broker = build_broker(self._settings(url))
@@ -188,7 +164,6 @@ class World:
             callers,
             rate=rate,
             dice=random.Random(str(seed)),  # noqa: S311  # no secret
-            prefix=prefix,
             has_news=has_news,
             # What is due begins up to a fifth of the lease late.
             may_wait=self.lease <= _LONGEST_LEASE_FOR_DELAYS,
@@ -275,6 +250,14 @@ class World:
     def logs(self) -> dict[int, str]:
         """The workers' logs, by the pids of their process managers."""
         return {group.pid: group.log for group in self.groups}
+
+    def _start(self, command: list[str], settings: WorkerSettings, *, grace: float = 0.0) -> WorkerGroup:
+        factory = ProcessFactory(command=command, environment=settings.environment(), ready="", log_folder=self.folder)
+        group = WorkerGroup(
+            factory.start(), records=self.records, faults=self.faults, guardian=self.guardian, grace=grace
+        )
+        self.groups.append(group)
+        return group
 
     def _settings(self, url: str | None, edition: Edition = Edition.NEW) -> WorkerSettings:
         return WorkerSettings(
