@@ -29,7 +29,7 @@ class _Options(argparse.Namespace):
     only: str
     at_once: int
     command: WorkerCommand
-    check: Path | None
+    check: list[Path]
 
 
 def _options() -> _Options:
@@ -41,7 +41,9 @@ def _options() -> _Options:
     parser.add_argument(
         "--command", type=WorkerCommand, choices=WorkerCommand, default=WorkerCommand.TASKIQ, help="what starts workers"
     )
-    parser.add_argument("--check", type=Path, metavar="FILE", help="play nothing; check a history that was kept")
+    parser.add_argument(
+        "--check", type=Path, nargs="+", metavar="FILE", default=[], help="play nothing; check histories that were kept"
+    )
     return parser.parse_args(namespace=_Options())
 
 
@@ -93,15 +95,15 @@ def _check(file: Path) -> int:
     breaches = check(records)
     for breach in breaches:
         print(breach)
-    print(f"{len(records.events)} events of {len(records.sent)} accepted tries: {len(breaches)} breaches")
+    print(f"{file}: {len(records.events)} events of {len(records.sent)} accepted tries: {len(breaches)} breaches")
     return 1 if breaches else 0
 
 
 def _main() -> None:
     home = project_folder() / ".local" / "faults"
     options = _options()
-    if options.check is not None:
-        sys.exit(_check(options.check))
+    if options.check:
+        sys.exit(max(map(_check, options.check)))
     with exit_on_signal(), guardian() as guard:
         kept = run_until_signal(_play(options, home, guard))
     sys.exit(0 if kept else 1)

@@ -249,12 +249,14 @@ def test_what_is_no_history_is_refused(tmp_path: Path, text: str | None, problem
         read_history(file)
 
 
-@pytest.mark.parametrize(
-    ("is_right", "code", "says"), [(True, 0, "0 breaches"), (False, 1, "key key is held for ever")]
-)
-def test_a_kept_history_is_checked_by_the_command(tmp_path: Path, is_right: bool, code: int, says: str) -> None:
-    lines = right_history() if is_right else look_with(right_history(), held={"key": "next"})
-    file = write(tmp_path / "history", lines)
-    command = [sys.executable, "-m", "tests.faults", "--check", str(file)]
+def test_kept_histories_are_checked_by_the_command(tmp_path: Path) -> None:
+    right = write(tmp_path / "right", right_history())
+    broken = write(tmp_path / "broken", look_with(right_history(), held={"key": "next"}))
+    command = [sys.executable, "-m", "tests.faults", "--check", str(right), str(broken), str(tmp_path / "missing")]
     checked = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (checked.returncode, says in checked.stdout) == (code, True), checked.stdout + checked.stderr
+    assert f"{right}: {len(right_history())} events of 14 accepted tries: 0 breaches" in checked.stdout
+    assert "next: key key is held for ever by next [6.000 sending unique=key (pid 1)" in checked.stdout
+    assert (checked.stderr, checked.returncode) == (
+        f"{tmp_path / 'missing'} cannot be read: No such file or directory\n",
+        2,
+    )
