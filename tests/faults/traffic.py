@@ -71,6 +71,7 @@ class Traffic:
             self._many: 5.0,
             self._cancel_unknown: 4.0,
             self._cancel_ended: 3.0,
+            self._cancel_failing: 4.0,
         }
         if self._has_news:
             kinds |= {self._novel: 12.0, self._grown: 12.0}
@@ -108,6 +109,12 @@ class Traffic:
 
     def _cancel_ended(self, name: str) -> None:
         self._callers.begin(name, self._call_and_cancel(name))
+
+    def _cancel_failing(self, name: str) -> None:
+        """Cancel what runs, would fail before its worker knows of that, and would be tried again."""
+        orders = Orders(seconds=0.4, failures=9, text="", answers=0)
+        self._callers.begin(name, self._callers.call(name, orders, Options(retries=2 if self._may_wait else 0)))
+        self._callers.begin(name, self._cancel_later(name, 0.2))
 
     def _novel(self, name: str) -> None:
         self._callers.begin(name, self._callers.call_task(self._callers.jobs.novel, name))
