@@ -40,7 +40,7 @@ async def hard_deploys(world: World) -> None:
     await producer.send_naps("task", count, seconds)
     for _ in range(_DEPLOYS):
         group = await world.workers(processes=_PROCESSES, grace=60.0)
-        await group.wait_until_running(20)
+        await group.wait_until_running(20, of="task")
         group.terminate()
         await asyncio.sleep(until_killed)
         world.expect(len(group.running()) > 0, "no task was killed: this shows little")
