@@ -75,7 +75,7 @@ class _Uuid:
 
 
 class _Event:
-    """Stands in for `threading.Event`."""
+    """Stands in for the product's `SignalSafeEvent`: a wait takes all that was set before."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -88,11 +88,7 @@ class _Event:
         for process, thread in waiting:
             process.soon(thread.resume)
 
-    def clear(self) -> None:
-        """Wake nobody."""
-        self._is_set = False
-
-    def wait(self, timeout: float) -> bool:
+    def wait(self, seconds: float) -> None:
         """Block until it is set, or the time is over."""
         if not self._is_set:
             thread, process = current_thread(), _process()
@@ -104,9 +100,9 @@ class _Event:
                     self._waiting.remove(ours)
                     thread.resume()
 
-            process.kernel.after(timeout, lambda: process.do(wake))
+            process.kernel.after(seconds, lambda: process.do(wake))
             thread.block()
-        return self._is_set
+        self._is_set = False
 
 
 class _Thread:
@@ -141,7 +137,6 @@ class _Thread:
 class _Threading:
     """Stands in for the module `threading`."""
 
-    Event = _Event
     Thread = _Thread
 
 
@@ -179,6 +174,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (lease, "uuid", names),
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
+            (heartbeat, "SignalSafeEvent", _Event),
             (heartbeat, "threading", _Threading),
             (receiver_shutdown, "on_shutdown_signals", _ask_for_no_signals),
             (ScriptClock, "now", _PLACEHOLDER),
