@@ -105,6 +105,16 @@ class _Event:
         self._is_set = False
 
 
+class _SignalSafeEvent(_Event):
+    """Stands in for the event that a signal's handler may set."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block until it is set, or the time is over; take what was set."""
+        is_set = super().wait(timeout)
+        self.clear()
+        return is_set
+
+
 class _Thread:
     """Stands in for `threading.Thread`."""
 
@@ -176,6 +186,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (registrar, "uuid4", names.uuid4),
             (heartbeat, "SignalSafeEvent", _Event),
             (heartbeat, "threading", _Threading),
+            (heartbeat, "SignalSafeEvent", _SignalSafeEvent),
             (receiver_shutdown, "on_shutdown_signals", _ask_for_no_signals),
             (ScriptClock, "now", _PLACEHOLDER),
         ):
