@@ -75,7 +75,7 @@ class _Uuid:
 
 
 class _Event:
-    """Stands in for the product's `SignalSafeEvent`: a wait takes all that was set before."""
+    """Stands in for `threading.Event`."""
 
     def __init__(self) -> None:
         self._is_set = False
@@ -88,7 +88,11 @@ class _Event:
         for process, thread in waiting:
             process.soon(thread.resume)
 
-    def wait(self, seconds: float) -> None:
+    def clear(self) -> None:
+        """Wake nobody."""
+        self._is_set = False
+
+    def wait(self, timeout: float) -> bool:
         """Block until it is set, or the time is over."""
         if not self._is_set:
             thread, process = current_thread(), _process()
@@ -100,9 +104,9 @@ class _Event:
                     self._waiting.remove(ours)
                     thread.resume()
 
-            process.kernel.after(seconds, lambda: process.do(wake))
+            process.kernel.after(timeout, lambda: process.do(wake))
             thread.block()
-        self._is_set = False
+        return self._is_set
 
 
 class _SignalSafeEvent(_Event):
@@ -184,7 +188,6 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (lease, "uuid", names),
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
-            (heartbeat, "SignalSafeEvent", _Event),
             (heartbeat, "threading", _Threading),
             (heartbeat, "SignalSafeEvent", _SignalSafeEvent),
             (receiver_shutdown, "on_shutdown_signals", _ask_for_no_signals),
