@@ -33,6 +33,8 @@ _BLOCK_MS_BESIDE_A_SUSPECT: Final = 250
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
+# Of each stream, by a read that waits: one more than mostly comes shows that there is no more.
+_WAITED_FOR: Final = 2
 
 # Its id and fields as Redis gives them, or as redis-py makes of them.
 RawEntry = tuple[bytes, Sequence[bytes] | Mapping[bytes, bytes]]
@@ -149,9 +151,7 @@ class Fetcher:
             await self._nap()
         if self.is_interrupted:
             return []
-        deliveries = await self._wait_for_one(rule, may_block=may_block)
-        self._is_backlog = bool(deliveries)
-        return deliveries
+        return await self._wait_for_some(rule, room, may_block=may_block)
 
     def _rule_now(self) -> SuspectRule:
         if self.rule is SuspectRule.ONE and any(one.is_suspect for one in self._in_hand.all()):
@@ -173,15 +173,17 @@ class Fetcher:
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
         return self._take(deliveries, taken)
 
-    async def _wait_for_one(self, rule: SuspectRule, *, may_block: bool) -> list[Delivery]:
+    async def _wait_for_some(self, rule: SuspectRule, room: int, *, may_block: bool) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
         if rule is SuspectRule.WARD:
             streams = [stream for stream in streams if stream in self._suspects]
         elif rule is SuspectRule.NONE:
             streams = [stream for stream in streams if stream not in self._suspects]
-        # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-        options = ("COUNT", 1, "BLOCK", self._block_ms(rule)) if may_block else ("COUNT", 1)
+        # Few of each stream: what is left is then read at once, with the rules of fetch.lua.
+        is_plain = rule is not SuspectRule.WARD and self._usual_bytes <= _LARGE
+        count = _WAITED_FOR if is_plain and room >= _WAITED_FOR * len(streams) else 1
+        options = ("COUNT", count, "BLOCK", self._block_ms(rule)) if may_block else ("COUNT", count)
         reading = self._begin_read(self._reader, streams, taken, *options)
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
@@ -198,6 +200,7 @@ class Fetcher:
             self._waiting = None
             if marks is not None:
                 marks.add_done_callback(_note_error)
+        self._is_backlog = len(deliveries) >= count
         if deliveries:
             await self._note_marks(marks or self._count_marks())
         return deliveries
