@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -265,9 +265,11 @@ class Fetcher:
         )
 
     def _deliveries(self, answer: object, taken: "_Taken") -> list[Delivery]:
+        # A map where RESP3 is spoken.
+        found = answer.items() if isinstance(answer, dict) else answer or ()
         deliveries = [
             self._delivery(stream.decode(), entry, taken)
-            for stream, entries in cast("Sequence[tuple[bytes, Sequence[RawEntry]]]", answer or ())
+            for stream, entries in cast("Iterable[tuple[bytes, Sequence[RawEntry]]]", found)
             for entry in entries
         ]
         return self._take(deliveries, taken)
