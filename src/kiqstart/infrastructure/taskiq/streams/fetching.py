@@ -269,8 +269,8 @@ class Fetcher:
         found = answer.items() if isinstance(answer, dict) else answer or ()
         deliveries = [
             self._delivery(stream.decode(), entry, taken)
-            for stream, entries in cast("Iterable[tuple[bytes, Sequence[RawEntry]]]", found)
-            for entry in entries
+            for stream, entries in cast("Iterable[tuple[bytes, Sequence[RawEntry] | Sequence[list[RawEntry]]]]", found)
+            for entry in _unwrapped(entries)
         ]
         return self._take(deliveries, taken)
 
@@ -311,6 +311,12 @@ def _is_to_end() -> bool:
     """Whether the caller itself is to end, not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _unwrapped(entries: "Sequence[RawEntry] | Sequence[list[RawEntry]]") -> Sequence[RawEntry]:
+    """Entries as they are; redis-py puts them into one more list where RESP3 is spoken."""
+    is_wrapped = len(entries) == 1 and not isinstance(entries[0][0], bytes)
+    return cast("Sequence[RawEntry]", entries[0] if is_wrapped else entries)
 
 
 def _parse(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mapping[str, str], bool]:
