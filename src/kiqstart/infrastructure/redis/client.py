@@ -59,7 +59,9 @@ async def check_redis(redis: Redis | RedisCluster, settings: RedisSettings) -> s
 
 async def _versions(redis: Redis | RedisCluster) -> list[str]:
     try:
-        return [str(answer["redis_version"]) for answer in await server_information(redis, "server")]
+        # Valkey says beside its own version which Redis' it behaves like.
+        facts = await server_information(redis, "server")
+        return [str(answer.get("valkey_version") or answer["redis_version"]) for answer in facts]
     except NoPermissionError:
         # To ACLs, INFO is a dangerous command; HELLO every user may run. Alone it leaves the protocol as it is.
         if isinstance(redis, RedisCluster):

@@ -193,8 +193,8 @@ async def test_the_documented_rights_are_enough(server: Server, way: str) -> Non
         assert [(await one.wait_result(timeout=10)).return_value for one in sent] == [2, 4]
         await broker.cancel((await task.kicker().after(60).kiq(number=3)).task_id)
     await brokers.close()
-    refused = server.ask("ACL", "LOG")
-    assert refused == []
+    # redis-py says who it is where Redis has a command for that.
+    assert [one for one in server.ask("ACL", "LOG") if "client|setinfo" not in str(one)] == []
 
 
 async def test_the_version_is_found_without_info(server: Server) -> None:
