@@ -59,7 +59,7 @@ async def check_redis(redis: Redis | RedisCluster, settings: RedisSettings) -> s
 
 async def _versions(redis: Redis | RedisCluster) -> list[str]:
     try:
-        # Valkey says beside its own version which Redis' it behaves like.
+        # Valkey says beside its own version that of the Redis it behaves like.
         facts = await server_information(redis, "server")
         return [str(answer.get("valkey_version") or answer["redis_version"]) for answer in facts]
     except NoPermissionError:

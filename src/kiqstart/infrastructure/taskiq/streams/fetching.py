@@ -28,7 +28,7 @@ _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "tas
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 # So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
 _BLOCKED_AT_ONCE: Final = 64
-_NAP: Final = 2.0
+_NAP: Final = 3.0
 _BLOCK_MS_BESIDE_A_SUSPECT: Final = 250
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
@@ -188,7 +188,7 @@ class Fetcher:
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
         # was cancelled before its task was sent is known with the task.
-        marks = None if self._is_pooled else self._count_marks()
+        marks = self._count_marks() if may_block and not self._is_pooled else None
         try:
             deliveries = self._deliveries(await waiting, taken)
         except asyncio.CancelledError:
