@@ -266,7 +266,7 @@ class Fetcher:
 
     def _deliveries(self, answer: object, taken: "_Taken") -> list[Delivery]:
         # A map where RESP3 is spoken.
-        found = answer.items() if isinstance(answer, dict) else answer or ()
+        found: object = cast("dict[object, object]", answer).items() if isinstance(answer, dict) else answer or ()
         deliveries = [
             self._delivery(stream.decode(), entry, taken)
             for stream, entries in cast("Iterable[tuple[bytes, Sequence[RawEntry] | Sequence[list[RawEntry]]]]", found)
