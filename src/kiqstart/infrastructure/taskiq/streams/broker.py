@@ -131,6 +131,7 @@ class StreamBroker(AsyncBroker):
         self._quarantine: Quarantine | None = None
         # What this process' receiver was told that a process for suspects has to know.
         self.receiver_options: Mapping[str, Any] = {}
+        self.made_by: str | None = None
         self.decorator_class = Task
         self.formatter = JsonFormatter(self)
         self.id_generator = _random_id

@@ -31,9 +31,7 @@ def load_broker(options: WorkerOptions) -> AsyncBroker:
     Raises:
         LoadError: it is not there, or is something else.
     """
-    broker = _load(options.broker)
-    if inspect.isfunction(broker) and _takes_nothing(broker):
-        broker = broker()
+    broker = load_place(options.broker)
     if not isinstance(broker, AsyncBroker):
         raise LoadError(
             f"{options.broker} is no broker, but a {type(broker).__name__}: "
@@ -43,6 +41,23 @@ def load_broker(options: WorkerOptions) -> AsyncBroker:
     broker.is_worker_process = True
     import_tasks([*options.modules], options.tasks_pattern or ["**/tasks.py"], options.fs_discover)
     return broker
+
+
+def load_place(place: str) -> object:
+    """What a module has under a name, or what a function without arguments of that name returns.
+
+    Raises:
+        LoadError: it is not there.
+    """
+    found = _load(place)
+    if not inspect.isfunction(found) or not _takes_nothing(found):
+        return found
+    made: object = found()
+    from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+
+    if isinstance(made, StreamBroker):
+        made.made_by = place
+    return made
 
 
 def load_receiver(options: WorkerOptions) -> type[Receiver]:
