@@ -7,6 +7,8 @@ from typing import Any, Final
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
+from kiqstart.infrastructure.taskiq.streams.error_decoding import tamed
+
 logger = getLogger(__name__)
 
 Sent = Callable[[TaskiqMessage], TaskiqMessage | Awaitable[TaskiqMessage]]
@@ -68,7 +70,7 @@ async def admitted(hooks: Sequence[Sent], message: TaskiqMessage) -> tuple[Taski
             if returned is not message:
                 message = _checked(hook, await returned if isawaitable(returned) else returned)
         except BaseException as error:  # noqa: BLE001  # it is the task's error
-            return message, error
+            return message, tamed(error)
     return message, None
 
 
@@ -78,11 +80,12 @@ async def notified(hooks: Sequence[Callable[..., object]], message: TaskiqMessag
     for hook in hooks:
         try:
             await finished(hook(message, *details))
-        except BaseException as error:  # a task's outcome does not depend on who is told of it
-            place = getattr(hook, "__qualname__", repr(hook))
+        except BaseException as caught:  # a task's outcome does not depend on who is told of it
+            error, place = tamed(caught), getattr(hook, "__qualname__", repr(hook))
             logger.exception(
                 "Task %s with id %s has run, then %s of a middleware failed",
                 *(message.task_name, message.task_id, place),
+                exc_info=error,
             )
             if isinstance(error, Exception):
                 errors.append(error)

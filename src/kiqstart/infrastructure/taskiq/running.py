@@ -19,6 +19,7 @@ from kiqstart.infrastructure.taskiq.hooks import admitted, hooks_of, notified
 from kiqstart.infrastructure.taskiq.label_values import TIMEOUT_LABEL, timeout_of
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.process_pool import ProcessPool
+from kiqstart.infrastructure.taskiq.streams.error_decoding import tamed
 from kiqstart.infrastructure.taskiq.task_plan import TaskPlan, end_dependencies
 
 
@@ -61,8 +62,9 @@ class RunningReceiver(Receiver):
         try:
             parsed = self.broker.formatter.loads(message=data)
             parsed.parse_labels()
-        except Exception as error:  # noqa: BLE001  # whatever a serializer raises
-            logger.warning("Cannot parse message: %s. Skipping execution.\n %s", data, error, exc_info=True)
+        except Exception as caught:  # noqa: BLE001  # whatever a serializer raises
+            error = tamed(caught)
+            logger.warning("Cannot parse message: %s. Skipping execution.\n %s", data, error, exc_info=error)
         else:
             task = self.broker.find_task(parsed.task_name)
             if task is not None:
@@ -132,7 +134,7 @@ class RunningReceiver(Receiver):
             if returned is not None and isawaitable(returned):
                 returned = await returned
         except BaseException as caught:  # noqa: BLE001  # it is the task's result
-            error = caught
+            error = tamed(caught)
         seconds = time() - began_at
         if dependencies is not None:
             propagates = self.propagate_exceptions
@@ -190,9 +192,20 @@ class RunningReceiver(Receiver):
         called = target(*message.args, **kwargs) if is_coroutine else self._in_executor(target, message.args, kwargs)
         if timeout is None:
             return await called
+        raised: BaseException | None = None
+        returned: object = None
         with anyio.fail_after(timeout):
-            returned = await called
-            return await returned if isawaitable(returned) else returned
+            try:
+                returned = await called
+                if isawaitable(returned):
+                    returned = await returned
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # the block would set its traceback, which not each allows
+                raised = error
+        if raised is not None:
+            raise raised
+        return returned
 
     def is_coroutine(self, task_name: str, target: Callable[..., Any]) -> bool:
         """Whether a task's function is async."""
@@ -216,12 +229,16 @@ class RunningReceiver(Receiver):
         return asyncio.get_running_loop().run_in_executor(self.executor, copy_context().run, call)
 
     async def _save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
+        if result.error is not None:
+            # A middleware may have put another one there.
+            result.error = tamed(result.error)
         if isinstance(result.error, NoResultError):
             return False
         try:
             await self.broker.result_backend.set_result(message.task_id, result)
-        except BaseException:
-            logger.exception("Can't set result in result backend: task %s, id %s", message.task_name, message.task_id)
+        except BaseException as error:
+            text = "Can't set result in result backend: task %s, id %s"
+            logger.error(text, message.task_name, message.task_id, exc_info=tamed(error))
             if raise_err:
                 raise
             return False

@@ -13,19 +13,23 @@ from types import BuiltinFunctionType, ModuleType
 from typing import Final, TypeGuard, cast
 
 from kiqstart.infrastructure.taskiq.streams.error_encoding import (
-    BUILTIN_ATTRIBUTES,
+    MAX_ERRORS,
     MAX_NAME,
     NO_TEXT,
     ORIGIN,
+    bases_of,
     encode_error,
+    full_name_of,
     has_long_chain,
     is_attribute,
     is_builtin,
+    namespace_of,
     own,
     slots_of,
     text_of,
 )
-from kiqstart.infrastructure.taskiq.streams.plain_values import clip
+from kiqstart.infrastructure.taskiq.streams.error_soundness import SOUND_PARTS, has_sound_text, is_sound, is_sound_class
+from kiqstart.infrastructure.taskiq.streams.plain_values import class_name, clip, members_of
 
 _MAX_DEPTH: Final = 100
 # taskiq doubles its work with each link.
@@ -60,8 +64,73 @@ def with_short_chain(error: BaseException) -> BaseException:
     return decode_error(encode_error(error, max_depth=_SHORT_CHAIN))
 
 
+def tamed(error: BaseException) -> BaseException:
+    """The error itself; or, if one in its chain says odd things of itself, a sound one in the place of each such.
+
+    Whoever logs or stores an error, or tells its kind, runs code of its class, which may raise anything or give what is
+    of no use. The one in its place is an instance of the same class if Python allows that, and keeps its traceback.
+    """
+    waiting, seen = [error], {id(error)}
+    if not _is_wholly_sound(error):
+        error = _made_sound(error)
+        waiting = []
+    while waiting and len(seen) < MAX_ERRORS:
+        one = waiting.pop()
+        for name in ("__cause__", "__context__"):
+            linked = own(one, name)
+            if linked is None or id(linked) in seen:
+                continue
+            seen.add(id(linked))
+            if _is_wholly_sound(linked):
+                waiting.append(linked)
+                continue
+            is_suppressed = own(one, "__suppress_context__")
+            _set(one, name, _made_sound(linked))
+            _set(one, "__suppress_context__", is_suppressed)
+    return error
+
+
+def _is_wholly_sound(error: BaseException) -> bool:
+    waiting, count = [error], 0
+    while waiting and count < MAX_ERRORS:
+        count += 1
+        one = waiting.pop()
+        if not (is_sound(one) and has_sound_text(one)):
+            return False
+        waiting.extend(members_of(one))
+    return True
+
+
+def _made_sound(error: BaseException) -> BaseException:
+    encoded = encode_error(error)
+    made = _of_its_class(error, encoded)
+    if made is None:
+        made = decode_error(encoded)
+    _set(made, "__traceback__", own(error, "__traceback__"))
+    return made
+
+
+def _of_its_class(error: BaseException, encoded: Encoded) -> BaseException | None:
+    """An instance of an error's class, found without its name, and with all of its attributes."""
+    args = tuple(_list(encoded, "args" if "args" in encoded else "exc_message"))
+    for cls in () if members_of(error) else _derived_from(type(error)):
+        made = _instance(cls, args, [])
+        if made is not None:
+            attributes = own(error, "__dict__").items()
+            own(made, "__dict__").update({name: value for name, value in attributes if is_attribute(name)})
+            if _tells(made, _str(encoded, "text"), args) and has_sound_text(made) and is_sound(made):
+                _link(made, encoded, _MAX_DEPTH)
+                return made
+    return None
+
+
 def _decode(encoded: Encoded, depth: int) -> BaseException:
     error = _rebuild(encoded, depth)
+    _link(error, encoded, depth)
+    return error
+
+
+def _link(error: BaseException, encoded: Encoded, depth: int) -> None:
     for name, attribute in (("exc_cause", "__cause__"), ("exc_context", "__context__")):
         for linked in _objects([encoded.get(name)], depth):
             _set(error, attribute, _decode(linked, depth - 1))
@@ -69,7 +138,6 @@ def _decode(encoded: Encoded, depth: int) -> BaseException:
     _set(error, "__suppress_context__", encoded.get("exc_suppress_context") is True)
     if notes := [note for note in _list(encoded, "notes") if isinstance(note, str)]:
         own(error, "__dict__")["__notes__"] = notes
-    return error
 
 
 def _rebuild(encoded: Encoded, depth: int) -> BaseException:
@@ -79,9 +147,9 @@ def _rebuild(encoded: Encoded, depth: int) -> BaseException:
     text = _str(encoded, "text") if "text" in encoded else None
     for cls in _candidates(encoded):
         error = _instance(cls, args, members)
-        if error is not None:
+        if error is not None and is_sound(error):
             _restore(error, encoded.get("state"))
-            if _tells(error, text, args):
+            if _tells(error, text, args) and has_sound_text(error):
                 return error
     raise AssertionError("an Exception takes any arguments and text")
 
@@ -93,9 +161,8 @@ def _candidates(encoded: Encoded) -> Iterator[ErrorClass]:
     known = _imported(module, name)
     if known is not None:
         yield known
-        if _may_be_derived_from(known):
-            yield _telling_class(known)  # type: ignore[arg-type]  # mypy looks for the hash of an instance
-        base = next(one.__name__ for one in known.__mro__ if is_builtin(one))
+        yield from _derived_from(known)
+        base = next(one.__name__ for one in bases_of(known) if is_builtin(one))
     parent = vars(builtins).get(base)
     if _is_error(parent) and issubclass(parent, Exception):
         yield _stand_in(parent, module, name)  # type: ignore[arg-type]  # as above
@@ -122,7 +189,7 @@ def _is_error(cls: object) -> TypeGuard[ErrorClass]:
 
 def _instance(cls: ErrorClass, args: tuple[object, ...], members: list[BaseException]) -> BaseException | None:
     """An instance that no code of a project has made; None if Python has no way to that."""
-    makers = (vars(base).get("__new__") for base in cls.__mro__)
+    makers = (namespace_of(base).get("__new__") for base in bases_of(cls))
     # One that is written in Python is a staticmethod here.
     new = next(maker for maker in makers if isinstance(maker, BuiltinFunctionType))
     try:
@@ -142,7 +209,7 @@ def _instance(cls: ErrorClass, args: tuple[object, ...], members: list[BaseExcep
 
 def _is_made_by_python(cls: ErrorClass) -> bool:
     """Whether making an instance runs no code but that of builtin classes."""
-    makers = (next(base for base in cls.__mro__ if name in vars(base)) for name in ("__new__", "__init__"))
+    makers = (next(base for base in bases_of(cls) if name in namespace_of(base)) for name in ("__new__", "__init__"))
     return type(cls) is type and all(is_builtin(maker) for maker in makers)
 
 
@@ -152,7 +219,7 @@ def _restore(error: BaseException, state: object) -> None:
     attributes = {name: value for name, value in cast("dict[str, object]", state).items() if is_attribute(name)}
     for name, member in slots_of(type(error)):
         value = attributes.pop(name, None)
-        if isinstance(value, str | int) or (value is not None and member.__objclass__ not in BUILTIN_ATTRIBUTES):
+        if isinstance(value, str | int) or (value is not None and not is_builtin(member.__objclass__)):
             member.__set__(error, value)
     own(error, "__dict__").update(attributes)
 
@@ -160,7 +227,7 @@ def _restore(error: BaseException, state: object) -> None:
 def _tells(error: BaseException, text: str | None, args: tuple[object, ...]) -> bool:
     """Whether an error's text is the right one, and make it so if that is possible."""
     cls = type(error)
-    if vars(cls).get("__str__") is _told_text:
+    if namespace_of(cls).get("__str__") is _told_text:
         told = str(args[0]) if len(args) == 1 else str(args or "")
         own(error, "__dict__")[_TEXT] = told if text is None else text
         return True
@@ -169,7 +236,7 @@ def _tells(error: BaseException, text: str | None, args: tuple[object, ...]) -> 
         return False
     if text is None or shown == text:
         return True
-    if cls.__str__ is BaseException.__str__ and len(args) <= 1:
+    if is_sound_class(cls) and cls.__str__ is BaseException.__str__ and len(args) <= 1:
         _set(error, "args", (text,))
         return True
     return False
@@ -184,17 +251,30 @@ def _reduce(error: BaseException) -> tuple[Callable[[object], BaseException], tu
     return decode_error, (encode_error(error),)
 
 
-def _may_be_derived_from(cls: ErrorClass) -> bool:
-    """Whether Python allows a subclass, and no code of a project hears of it."""
-    hears = any("__init_subclass__" in vars(base) for base in cls.__mro__ if base is not object)
-    return type(cls) is type and bool(cls.__flags__ & _MAY_HAVE_SUBCLASSES) and not hears
+def _derived_from(cls: ErrorClass) -> Iterator[ErrorClass]:
+    """Subclasses by the same name, for an error whose class cannot make its text, or says odd things of it.
+
+    There are none where Python allows no subclass, or code of a project would hear of it.
+    """
+    hears = any("__init_subclass__" in namespace_of(base) for base in bases_of(cls) if base is not object)
+    if type(cls) is type and cls.__flags__ & _MAY_HAVE_SUBCLASSES and not hears:
+        yield _telling_class(cls)  # type: ignore[arg-type]  # mypy looks for the hash of an instance
+        yield _sound_class(cls)  # type: ignore[arg-type]  # as above
 
 
 @lru_cache(_CLASSES)
 def _telling_class(cls: ErrorClass) -> ErrorClass:
-    """A subclass by the same name, for an error whose text its class cannot make of what was carried along."""
-    names = {"__module__": cls.__module__, "__qualname__": cls.__qualname__, "__str__": _told_text}
-    return type(cls.__name__, (cls,), {**names, "__reduce__": _reduce})
+    return type(class_name(cls), (cls,), _names_of(cls))
+
+
+@lru_cache(_CLASSES)
+def _sound_class(cls: ErrorClass) -> ErrorClass:
+    return type(class_name(cls), (cls,), {**_names_of(cls), **SOUND_PARTS})
+
+
+def _names_of(cls: ErrorClass) -> dict[str, object]:
+    module, name = full_name_of(cls)
+    return {"__module__": module, "__qualname__": name, "__str__": _told_text, "__reduce__": _reduce}
 
 
 @lru_cache(_CLASSES)
