@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
-from kiqstart.infrastructure.taskiq.streams.error_decoding import tamed
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 
 logger = getLogger(__name__)
 

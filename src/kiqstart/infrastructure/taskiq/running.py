@@ -19,7 +19,7 @@ from kiqstart.infrastructure.taskiq.hooks import admitted, hooks_of, notified
 from kiqstart.infrastructure.taskiq.label_values import TIMEOUT_LABEL, timeout_of
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.process_pool import ProcessPool
-from kiqstart.infrastructure.taskiq.streams.error_decoding import tamed
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 from kiqstart.infrastructure.taskiq.task_plan import TaskPlan, end_dependencies
 
 

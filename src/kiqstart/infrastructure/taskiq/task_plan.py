@@ -12,7 +12,7 @@ from taskiq.receiver.params_parser import parse_params
 from taskiq_dependencies import DependencyGraph
 from taskiq_dependencies.ctx import AsyncResolveContext
 
-from kiqstart.infrastructure.taskiq.streams.error_decoding import tamed
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 
 logger = getLogger(__name__)
 

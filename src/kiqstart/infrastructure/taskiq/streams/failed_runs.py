@@ -13,7 +13,7 @@ from taskiq.abc.formatter import TaskiqFormatter
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, ProcessLostError
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery, Outcome
-from kiqstart.infrastructure.taskiq.streams.error_decoding import tamed
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.own_labels import MISFIT_LABEL, POOL_CRASHES_LABEL, OwnLabels

@@ -11,7 +11,7 @@ from kiqstart.infrastructure.taskiq.label_values import count_of
 from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery
-from kiqstart.infrastructure.taskiq.streams.error_decoding import tamed
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.failed_runs import FailedRuns
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
