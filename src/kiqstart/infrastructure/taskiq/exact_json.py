@@ -30,6 +30,15 @@ def dump(value: object) -> bytes:
     return pydantic_core.to_json(value, inf_nan_mode="constants", by_alias=False)
 
 
+def as_plain(value: object) -> object:
+    """What JSON has of a value, as plain values.
+
+    Raises:
+        PydanticSerializationError: a value that is no JSON.
+    """
+    return pydantic_core.to_jsonable_python(value, inf_nan_mode="constants", by_alias=False)
+
+
 def dump_exactly(value: object, *, nulls: int = 0) -> bytes:
     """As `dump`, and NaN in a model is NaN.
 
@@ -45,7 +54,7 @@ def dump_exactly(value: object, *, nulls: int = 0) -> bytes:
     if data.count(_NULL) <= nulls or not _hides_numbers(value, data):
         return data
     # Of fields that are floats, it keeps the numbers.
-    plain = pydantic_core.to_jsonable_python(value, inf_nan_mode="constants", by_alias=False)
+    plain = as_plain(value)
     if sum(1 for _ in _odd_numbers(plain)) < sum(1 for _ in _odd_numbers(value)):
         place = next(_odd_numbers(value)).removeprefix(".")
         raise NotExactError(f"{place} is not a finite number, and the type of its field in the model is not float")
