@@ -1,9 +1,11 @@
 """Calling middlewares' hooks, and only those that a middleware has."""
 
+from asyncio import Timeout
 from collections.abc import Awaitable, Callable, Sequence
 from inspect import isawaitable
 from logging import getLogger
-from typing import Any, Final
+from time import monotonic
+from typing import Any, Final, TypeVar
 
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
@@ -14,6 +16,9 @@ logger = getLogger(__name__)
 Sent = Callable[[TaskiqMessage], TaskiqMessage | Awaitable[TaskiqMessage]]
 Seen = Callable[[TaskiqMessage], Awaitable[None] | None]
 Ended = Callable[[TaskiqMessage, TaskiqResult[Any]], Awaitable[None] | None]
+# Gives what ends a hook that takes too long, anew for each.
+Limit = Callable[[], Timeout]
+T = TypeVar("T")
 Failed = Callable[[TaskiqMessage, TaskiqResult[Any], BaseException], Awaitable[None] | None]
 
 
@@ -62,26 +67,32 @@ async def changed(hooks: Sequence[Sent], message: TaskiqMessage) -> TaskiqMessag
     return message
 
 
-async def admitted(hooks: Sequence[Sent], message: TaskiqMessage) -> tuple[TaskiqMessage, BaseException | None]:
+async def admitted(
+    hooks: Sequence[Sent], message: TaskiqMessage, limit: Limit
+) -> tuple[TaskiqMessage, BaseException | None]:
     """Let hooks see, and change, a message that is to be run; gives it, and what one of them has raised."""
     for hook in hooks:
         try:
             returned = hook(message)
             if returned is not message:
-                message = _checked(hook, await returned if isawaitable(returned) else returned)
+                message = _checked(hook, await within(limit, hook, returned) if isawaitable(returned) else returned)
         except BaseException as error:  # noqa: BLE001  # it is the task's error
             return message, tamed(error)
     return message, None
 
 
-async def notified(hooks: Sequence[Callable[..., object]], message: TaskiqMessage, *details: object) -> list[Exception]:
+async def notified(
+    hooks: Sequence[Callable[..., object]], limit: Limit, message: TaskiqMessage, *details: object
+) -> list[Exception]:
     """Tell hooks of a run that is over. What they raise is logged and given, and keeps none from being told."""
     errors: list[Exception] = []
     for hook in hooks:
         try:
-            await finished(hook(message, *details))
+            returned = hook(message, *details)
+            if returned is not None and isawaitable(returned):
+                await within(limit, hook, returned)
         except BaseException as caught:  # a task's outcome does not depend on who is told of it
-            error, place = tamed(caught), getattr(hook, "__qualname__", repr(hook))
+            error, place = tamed(caught), _place_of(hook)
             logger.exception(
                 "Task %s with id %s has run, then %s of a middleware failed",
                 *(message.task_name, message.task_id, place),
@@ -90,6 +101,24 @@ async def notified(hooks: Sequence[Callable[..., object]], message: TaskiqMessag
             if isinstance(error, Exception):
                 errors.append(error)
     return errors
+
+
+async def within(limit: Limit, hook: object, returned: Awaitable[T]) -> T:
+    """Wait for a hook that is async, for as long as it may take.
+
+    Raises:
+        TimeoutError: it was cut off.
+    """
+    timeout = limit()
+    began_at = monotonic()
+    try:
+        async with timeout:
+            return await returned
+    except TimeoutError:
+        if not timeout.expired():
+            raise
+        seconds = monotonic() - began_at
+        raise TimeoutError(f"{_place_of(hook)} of a middleware was cut off after {seconds:.1f} s") from None
 
 
 async def finished(returned: object) -> None:
@@ -109,7 +138,11 @@ async def after_send(broker: AsyncBroker, message: TaskiqMessage) -> None:
         await finished(hook(message))
 
 
+def _place_of(hook: object) -> str:
+    return str(getattr(hook, "__qualname__", hook))
+
+
 def _checked(hook: Sent, message: object) -> TaskiqMessage:
     if not isinstance(message, TaskiqMessage):
-        raise TypeError(f"{getattr(hook, '__qualname__', hook)} has to return a message, not {message!r:.50}")
+        raise TypeError(f"{_place_of(hook)} has to return a message, not {message!r:.50}")
     return message

@@ -84,7 +84,7 @@ class RunningReceiver(Receiver):
     ) -> None:
         """Run a task, with all hooks of the middlewares, and store its result."""
         hooks = hooks_of(self.broker)
-        message, refusal = await admitted(hooks.pre_execute, message)
+        message, refusal = await admitted(hooks.pre_execute, message, self.hook_limit)
         if refusal is None:
             ack_time = self._get_ack_time(message)
             logger.info("Executing task %s with ID: %s", message.task_name, message.task_id)
@@ -98,13 +98,13 @@ class RunningReceiver(Receiver):
         if ack_time is AcknowledgeType.WHEN_EXECUTED and acks.is_ackable:
             await acks.ack()
         if hooks.post_execute:
-            await notified(hooks.post_execute, message, result)
-        is_saved = await self._save(message, result, raise_err=raise_err)
+            await notified(hooks.post_execute, self.hook_limit, message, result)
+        is_saved = await self.save(message, result, raise_err=raise_err)
         is_acked_now = ack_time is AcknowledgeType.WHEN_SAVED and acks.is_ackable
         if is_saved and hooks.post_save:
             if is_acked_now and self.stores_with_acknowledgement(acks):
                 await acks.ack()
-            errors = await notified(hooks.post_save, message, result)
+            errors = await notified(hooks.post_save, self.hook_limit, message, result)
             if errors and raise_err:
                 raise errors[0]
         if is_acked_now:
@@ -172,7 +172,11 @@ class RunningReceiver(Receiver):
             logger.warning("Task %s with id %s skipped setting result.", message.task_name, message.task_id)
         else:
             self.log_error(message, error)
-        await notified(hooks_of(self.broker).on_error, message, result, error)
+        await notified(hooks_of(self.broker).on_error, self.hook_limit, message, result, error)
+
+    def hook_limit(self) -> asyncio.Timeout:
+        """What ends a middleware's hook that takes too long; taskiq knows no such limit."""
+        return asyncio.timeout(None)
 
     def stores_with_acknowledgement(self, acks: AckController) -> bool:  # noqa: ARG002  # for those that override it
         """Whether a result is there only when its message is acknowledged; taskiq's order is the other way round."""
@@ -228,7 +232,8 @@ class RunningReceiver(Receiver):
         call = functools.partial(_without_stop_iteration, functools.partial(target, *args, **kwargs))
         return asyncio.get_running_loop().run_in_executor(self.executor, copy_context().run, call)
 
-    async def _save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
+    async def save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
+        """Store a result; gives whether it is stored."""
         if result.error is not None:
             # A middleware may have put another one there.
             result.error = tamed(result.error)
