@@ -23,8 +23,8 @@ class StreamOptions:
         cancel_limit: how many of these ids are kept.
         quarantine: whether a worker starts a process of its own for tasks whose workers have died repeatedly.
         overrun_grace: seconds beyond its timeout after which a task that cannot be interrupted is reported.
-        hook_timeout: seconds that one hook of a middleware may take when a task runs. Then it is cut off: before the task
-            as if it had raised `TimeoutError`; after it, the task keeps its outcome.
+        hook_timeout: seconds that one hook of a middleware may take when a task runs. Then it is cut off: before the
+            task as if it had raised `TimeoutError`; after it, the task keeps its outcome.
         misfit_grace: seconds for which a task that a worker does not know, or whose arguments do not fit, is left to
             other workers before it is a dead letter.
         replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
