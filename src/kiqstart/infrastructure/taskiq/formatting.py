@@ -10,8 +10,10 @@ import pydantic_core
 from taskiq import BrokerMessage, TaskiqMessage
 from taskiq.abc.serializer import TaskiqSerializer
 from taskiq.formatters.proxy_formatter import ProxyFormatter
+from taskiq.labels import LabelType
 from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
+_OTHER: Final = LabelType.ANY.value
 _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
 
 
@@ -123,6 +125,7 @@ class JsonFormatter(ProxyFormatter):
         """A message as its broker sends it."""
         if not _is_plain_json(self.broker.serializer):
             return super().dumps(message)
+        message = _without_unset_labels(message)
         # Its fields one by one, since middlewares may lay their own things beside them.
         fields = {
             "task_id": message.task_id,
@@ -151,6 +154,20 @@ class JsonFormatter(ProxyFormatter):
             except ValueError:
                 return super().loads(message)
         return super().loads(message)
+
+
+def _without_unset_labels(message: TaskiqMessage) -> TaskiqMessage:
+    """The message without labels of None, which taskiq's own kicker makes text of a type of their own."""
+    labels, types = message.labels, message.labels_types or {}
+    unset = [name for name, text in labels.items() if text is None or (text == "None" and types.get(name) == _OTHER)]
+    if not unset:
+        return message
+    return message.model_copy(
+        update={
+            "labels": {name: text for name, text in labels.items() if name not in unset},
+            "labels_types": {name: kind for name, kind in types.items() if name not in unset},
+        }
+    )
 
 
 def _is_plain_json(serializer: TaskiqSerializer) -> bool:

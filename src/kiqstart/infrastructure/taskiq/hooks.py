@@ -1,7 +1,7 @@
 """Calling middlewares' hooks, and only those that a middleware has."""
 
 from asyncio import Timeout
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import isawaitable
 from logging import getLogger
 from time import monotonic
@@ -27,12 +27,17 @@ class Hooks:
 
     Args:
         middlewares: in the order in which they were added.
+        needed: further ones, which stand behind the first where there are none of their kinds.
     """
 
-    def __init__(self, middlewares: Sequence[TaskiqMiddleware]) -> None:
+    def __init__(
+        self, middlewares: Sequence[TaskiqMiddleware], needed: Mapping[tuple[type, ...], TaskiqMiddleware]
+    ) -> None:
         base = TaskiqMiddleware
-        inwards, outwards = list(middlewares), list(reversed(middlewares))
-        self.middlewares = inwards
+        self.middlewares = list(middlewares)
+        missing = [one for kinds, one in needed.items() if not any(isinstance(other, kinds) for other in middlewares)]
+        inwards = [*middlewares[:1], *missing, *middlewares[1:]]
+        outwards = list(reversed(inwards))
         self.pre_send: list[Sent] = [one.pre_send for one in inwards if type(one).pre_send is not base.pre_send]
         self.post_send: list[Seen] = [one.post_send for one in outwards if type(one).post_send is not base.post_send]
         self.pre_execute: list[Sent] = [
@@ -47,6 +52,20 @@ class Hooks:
 
 # Kept in the broker itself: its middlewares know it, so a table of ours would keep all of them for ever.
 _ATTRIBUTE: Final = "_kiqstart_hooks"
+_NEEDED: Final = "_kiqstart_needed"
+
+
+def need(broker: AsyncBroker, middlewares: Mapping[tuple[type, ...], TaskiqMiddleware]) -> None:
+    """Have a broker use middlewares without which its tasks would not do as they say, unless it has others for that.
+
+    Args:
+        broker: has its own as they are.
+        middlewares: each with its kinds: one of these, that somebody has added, stands for it.
+    """
+    for one in middlewares.values():
+        one.set_broker(broker)
+    vars(broker)[_NEEDED] = middlewares
+    vars(broker).pop(_ATTRIBUTE, None)
 
 
 def hooks_of(broker: AsyncBroker) -> Hooks:
@@ -54,7 +73,7 @@ def hooks_of(broker: AsyncBroker) -> Hooks:
     known = vars(broker)
     hooks: Hooks | None = known.get(_ATTRIBUTE)
     if hooks is None or hooks.middlewares != broker.middlewares:
-        hooks = known[_ATTRIBUTE] = Hooks(broker.middlewares)
+        hooks = known[_ATTRIBUTE] = Hooks(broker.middlewares, known.get(_NEEDED, {}))
     return hooks
 
 

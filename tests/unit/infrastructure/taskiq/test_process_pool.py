@@ -74,7 +74,7 @@ async def test_processes_that_die_while_they_have_nothing_to_do_are_replaced(poo
     both = {await call for call in [asyncio.create_task(pool.run(pooled.tell_slowly, [], {})) for _ in range(4)]}
     process, other = (one for one in both if isinstance(one, int))
     os.kill(process, signal.SIGKILL)
-    executor = vars(pool)["_shared"].executor
+    executor: ProcessPoolExecutor = vars(pool)["_shared"].executor
 
     async def is_broken() -> bool:
         return bool(vars(executor)["_broken"])
