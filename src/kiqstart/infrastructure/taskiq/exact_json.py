@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 import pydantic_core
 from pydantic import BaseModel, TypeAdapter
 
+from kiqstart.infrastructure.taskiq.long_numbers import refuse_long_numbers
+
 _MAX_PLACE: Final = 500
 _NULL: Final = b"null"
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any)
@@ -26,8 +28,9 @@ def dump(value: object) -> bytes:
 
     Raises:
         PydanticSerializationError: a value that is no JSON, or text that is no UTF-8.
+        ValueError: an integer of more digits than Python reads.
     """
-    return pydantic_core.to_json(value, inf_nan_mode="constants", by_alias=False)
+    return refuse_long_numbers(pydantic_core.to_json(value, inf_nan_mode="constants", by_alias=False))
 
 
 def as_plain(value: object) -> object:

@@ -13,6 +13,8 @@ from taskiq.formatters.proxy_formatter import ProxyFormatter
 from taskiq.labels import LabelType
 from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
+from kiqstart.infrastructure.taskiq.long_numbers import refuse_long_numbers
+
 _OTHER: Final = LabelType.ANY.value
 _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
 
@@ -26,8 +28,10 @@ def to_json(value: object, *, inf_nan_mode: Literal["null", "constants"] = "null
 
     Raises:
         PydanticSerializationError: a value that is no JSON, or text that is no UTF-8.
+        ValueError: an integer of more digits than Python reads.
     """
-    return pydantic_core.to_json(value, inf_nan_mode=inf_nan_mode, by_alias=False, fallback=_by_its_own_rules)
+    data = pydantic_core.to_json(value, inf_nan_mode=inf_nan_mode, by_alias=False, fallback=_by_its_own_rules)
+    return refuse_long_numbers(data)
 
 
 def as_json(value: object) -> object:

@@ -1,18 +1,22 @@
 """A `StreamBroker` to which nobody has added a middleware does what the options of `register_task` say."""
 
+import math
 from collections.abc import AsyncGenerator
+from contextlib import suppress
+from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from taskiq import SimpleRetryMiddleware
 from taskiq.kicker import AsyncKicker
-from tests.integration.infrastructure.taskiq.streams.brokers import QUICK, Brokers, letters_of, working
+from tests.integration.infrastructure.taskiq.streams.brokers import QUICK, Brokers, entries_of, letters_of, working
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.hooks import hooks_of
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.errors import UnserializableResultError
 
 
 @pytest.fixture
@@ -59,10 +63,50 @@ async def test_a_label_of_none_is_not_set(plain: StreamBroker, redis: Redis) -> 
     labels = dict.fromkeys(["unique", "queue_name", "delay", "due", "timeout", "max_retries", "ack_type", "mine"])
     await task.kicker().with_labels(**labels).kiq(1)
     await task.kiq_many([])
-    await AsyncKicker("echo", plain, dict.fromkeys(labels)).kiq(2)
-    for _, fields in await redis.xrange(plain.keys.stream("default")):
+    kicker: AsyncKicker[Any, Any] = AsyncKicker("echo", plain, dict.fromkeys(labels))
+    await kicker.kiq(2)
+    for _, fields in await entries_of(redis, plain.keys.stream("default")):
         message = plain.formatter.loads(fields["data"].encode())
         assert not message.labels.keys() & labels.keys()
         assert set(fields) <= {"data"}
     async with working(plain):
         assert (await (await task.kicker().with_labels(**labels).kiq(3)).wait_result(timeout=5)).return_value == 3
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+LONG = 10**4300
+VALUES: list[Any] = [LONG, -LONG, [1, {"a": LONG}], {LONG: 1}, "9" * 5000, LONG - 1, 1.7e308, -1e308 * 10, math.nan]
+VALUES += [nested(depth) for depth in (100, 254, 255, 900, 100_000)] + [
+    "\udc80",
+    ["\ud800"],
+    {"\udfff": 1},
+    "x" * 10_000,
+]
+
+
+async def test_what_json_cannot_hold_is_refused_by_name_and_everything_else_arrives(
+    plain: StreamBroker, redis: Redis
+) -> None:
+    async def take(value: Any) -> None: ...  # noqa: ANN401
+
+    async def give(number: int) -> Any:  # noqa: ANN401
+        return VALUES[number]
+
+    async def fail(number: int) -> None:
+        raise ValueError(VALUES[number])
+
+    takes, gives, fails = (register_task(plain, one, name=one.__name__) for one in (take, give, fail))
+    async with working(plain):
+        for number, value in enumerate(VALUES):
+            with suppress(InvalidTaskArgumentsError):
+                assert not (await (await takes.kiq(value)).wait_result(timeout=5)).is_err
+            result = await (await gives.kiq(number)).wait_result(timeout=5)
+            assert isinstance(result.error, UnserializableResultError) or repr(result.return_value) == repr(value)
+            assert type((await (await fails.kiq(number)).wait_result(timeout=5)).error) is ValueError
+    assert await letters_of(redis, plain) == []
