@@ -35,7 +35,7 @@ async def test_it_retries_keeps_keys_unique_and_checks_arguments(plain: StreamBr
 
     task = register_task(plain, fail, name="fail", max_retries=2, retry_delay=0, unique="fail:{number}")
     with pytest.raises(InvalidTaskArgumentsError, match="number"):
-        await task.kiq("seven")  # type: ignore[arg-type]
+        await task.kiq("seven")  # type: ignore[call-overload]  # pyright: ignore[reportArgumentType, reportCallIssue]
     first = await task.kiq(7)
     assert (await task.kiq(7)).task_id == first.task_id
     async with working(plain):
@@ -50,7 +50,7 @@ async def test_it_leaves_retries_to_a_middleware_that_somebody_adds_later(plain:
     register_task(plain, nothing, name="nothing", max_retries=1)
     assert RetryMiddleware in {type(getattr(hook, "__self__", None)) for hook in hooks_of(plain).on_error}
     plain.add_middlewares(SimpleRetryMiddleware())
-    kinds = {type(getattr(hook, "__self__", None)) for hook in hooks_of(plain).on_error}
+    kinds: set[type] = {type(getattr(hook, "__self__", None)) for hook in hooks_of(plain).on_error}
     assert SimpleRetryMiddleware in kinds
     assert RetryMiddleware not in kinds
 
@@ -82,7 +82,7 @@ def nested(depth: int) -> object:
 
 LONG = 10**4300
 VALUES: list[Any] = [LONG, -LONG, [1, {"a": LONG}], {LONG: 1}, "9" * 5000, LONG - 1, 1.7e308, -1e308 * 10, math.nan]
-VALUES += [nested(depth) for depth in (100, 254, 255, 900, 100_000)] + [
+DEEP_AND_TEXTS: list[Any] = [nested(depth) for depth in (100, 254, 255, 900, 100_000)] + [
     "\udc80",
     ["\ud800"],
     {"\udfff": 1},
@@ -96,14 +96,15 @@ async def test_what_json_cannot_hold_is_refused_by_name_and_everything_else_arri
     async def take(value: Any) -> None: ...  # noqa: ANN401
 
     async def give(number: int) -> Any:  # noqa: ANN401
-        return VALUES[number]
+        return [*VALUES, *DEEP_AND_TEXTS][number]
 
     async def fail(number: int) -> None:
-        raise ValueError(VALUES[number])
+        raise ValueError([*VALUES, *DEEP_AND_TEXTS][number])
 
-    takes, gives, fails = (register_task(plain, one, name=one.__name__) for one in (take, give, fail))
+    takes, gives = register_task(plain, take, name="take"), register_task(plain, give, name="give")
+    fails = register_task(plain, fail, name="fail")
     async with working(plain):
-        for number, value in enumerate(VALUES):
+        for number, value in enumerate([*VALUES, *DEEP_AND_TEXTS]):
             with suppress(InvalidTaskArgumentsError):
                 assert not (await (await takes.kiq(value)).wait_result(timeout=5)).is_err
             result = await (await gives.kiq(number)).wait_result(timeout=5)
