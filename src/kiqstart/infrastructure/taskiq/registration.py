@@ -4,7 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 from taskiq import AsyncBroker
 from taskiq.acks import AcknowledgeType
@@ -19,6 +19,15 @@ from kiqstart.infrastructure.taskiq.unique_keys import UNIQUE_TEMPLATE_LABEL, Ke
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@runtime_checkable
+class PromisingBroker(Protocol):
+    """A broker that can do by itself what the options of a task say."""
+
+    def keep_promises(self) -> None:
+        """A task with such options is registered."""
+        ...
 
 
 def register_task(
@@ -92,6 +101,8 @@ def register_task(
         ack_type=(AcknowledgeType.WHEN_SAVED if acks_late else AcknowledgeType.WHEN_RECEIVED).value,
         **labels,
     )
+    if isinstance(broker, PromisingBroker):
+        broker.keep_promises()
     return cast("Task[P, Coroutine[Any, Any, R]]", task)
 
 

@@ -94,6 +94,7 @@ def test_tls_options_become_arguments_of_the_connections(tmp_path: Path) -> None
         ("redis://h?decode_responses=True", "its option decode_responses: kiqstart needs false"),
         ("redis://h?client_name=my%20app", "its option client_name: write printable ASCII"),
         ("redis://h?health_check_interval=often", "its option health_check_interval: write a number of seconds"),
+        ("redis://h/" + "9" * 5000, "has no number of a database"),
         ("redis://h?db=-1", "has no number of a database"),
         ("redis://h?ssl_ca_certs=x", "has the option ssl_ca_certs, which is for TLS: write rediss://"),
         ("cluster://h?ssl_ca_certs=x", "has the option ssl_ca_certs, which is for TLS: write clusters://"),

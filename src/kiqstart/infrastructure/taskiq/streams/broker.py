@@ -9,13 +9,22 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import taskiq.receiver
-from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessage, TaskiqResult
+from taskiq import (
+    AckableMessage,
+    AsyncBroker,
+    AsyncResultBackend,
+    BrokerMessage,
+    SimpleRetryMiddleware,
+    SmartRetryMiddleware,
+    TaskiqResult,
+)
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.redis.forks import tell_of_forks
 from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLocal
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
+from kiqstart.infrastructure.taskiq.hooks import need
 from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 from kiqstart.infrastructure.taskiq.streams.cancellation import Canceller, CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
@@ -126,6 +135,7 @@ class StreamBroker(AsyncBroker):
         self._registering = asyncio.Lock()
         tell_of_forks(self)
         self._is_worker = False
+        self._keeps_promises = False
         self.suspect_rule = SuspectRule.ONE
         self._on_registered: Callable[[str], None] | None = None
         self._quarantine: Quarantine | None = None
@@ -191,6 +201,24 @@ class StreamBroker(AsyncBroker):
     def dead_letters(self) -> DeadLetters:
         """The messages that will not be run, of all queues, on this event loop's connection."""
         return DeadLetters(self.connection.redis, self.keys, self.formatter)
+
+    def keep_promises(self) -> None:
+        """Do what the options of `register_task` say, also where nobody has added the middlewares for that."""
+        from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
+        from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
+        from kiqstart.infrastructure.taskiq.uniqueness import UniquenessMiddleware
+
+        if self._keeps_promises:
+            return
+        self._keeps_promises = True
+        need(
+            self,
+            {
+                (ArgumentsMiddleware,): ArgumentsMiddleware(every_task=False),
+                (UniquenessMiddleware,): UniquenessMiddleware(),
+                (RetryMiddleware, SimpleRetryMiddleware, SmartRetryMiddleware): RetryMiddleware(self),
+            },
+        )
 
     async def shutdown(self) -> None:
         """Give back what a worker still has, and let all connections go."""

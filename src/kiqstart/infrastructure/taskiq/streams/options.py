@@ -24,6 +24,8 @@ class StreamOptions:
         quarantine: whether a worker starts processes of their own for tasks whose workers have died repeatedly.
             Without, crashes are simply counted, also those that a task has nothing to do with.
         overrun_grace: seconds beyond its timeout after which a task that cannot be interrupted is reported.
+        hook_timeout: seconds that one hook of a middleware may take when a task runs. Then it is cut off: before the
+            task as if it had raised `TimeoutError`; after it, the task keeps its outcome.
         misfit_grace: seconds for which a task that a worker does not know, or whose arguments do not fit, is left to
             other workers before it is a dead letter.
         replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
@@ -42,6 +44,7 @@ class StreamOptions:
     cancel_limit: int = 10_000
     quarantine: bool = True
     overrun_grace: float = 10.0
+    hook_timeout: float = 60.0
     misfit_grace: float = 60.0
     replace_overrun: bool = False
 

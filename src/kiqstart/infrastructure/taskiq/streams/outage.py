@@ -22,6 +22,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+from kiqstart.infrastructure.taskiq.streams.error_encoding import text_of
+from kiqstart.infrastructure.taskiq.streams.plain_values import class_name
 
 Answer = TypeVar("Answer")
 
@@ -112,7 +114,7 @@ async def through_outage(call: Callable[[], Awaitable[Answer]], deadline: float)
 
 def reason(error: BaseException) -> str:
     """An error's first line, for a log."""
-    text = str(error) or type(error).__name__
+    text = text_of(error) or class_name(type(error))
     if any(words in text for words in _NOT_LOGGED_IN):
         return "Redis asks for a password"
     return text.splitlines()[0].rstrip(".")

@@ -17,6 +17,7 @@ from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
         {"dead_letter_limit": 0},
         {"cancel_age": 0.0},
         {"overrun_grace": 0.0},
+        {"hook_timeout": 0.0},
     ],
 )
 def test_an_option_out_of_its_range_is_named_in_one_line(options: dict[str, float]) -> None:
