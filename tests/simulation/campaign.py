@@ -1,7 +1,9 @@
 """Many histories, one after the other."""
 
+import os
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.sharedctypes import Synchronized
 
 from tests.simulation.history import Plan, play
 from tests.simulation.plans import plan_of
@@ -27,6 +29,19 @@ class Played:
     runs: int
     virtual: float
     broken: list[Broken]
+
+
+def take_core(taken: "Synchronized[int]") -> None:
+    """Let this process and the redis-server that it starts share one core, where the system knows of cores.
+
+    They take turns, and never run at once: to wake each other across cores would take three times as long as a command.
+    """
+    with taken.get_lock():
+        number = taken.value
+        taken.value += 1
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 def play_some(start: int, number: int) -> Played:
