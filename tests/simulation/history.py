@@ -17,7 +17,7 @@ from tests.simulation.server import Server
 from tests.simulation.world import World, outcome_of
 
 # Virtual seconds within which all that was sent must have ended, once everything is well; and what tidying takes.
-_LONGEST_END: Final = 150.0
+_LONGEST_END: Final = 400.0
 _SECONDS_TO_TIDY: Final = 8.0
 _SECONDS_TO_SCHEDULE: Final = 12.0
 
@@ -197,6 +197,12 @@ def _deploy(world: World, *, slot: str, kill_after: float, restart: float) -> No
     world.kernel.after(kill_after, end)
 
 
+def _kill_both(world: World, *, slot: str, gap: float, restart: float) -> None:
+    """Somebody kills what a worker has for suspects, and right after the worker."""
+    world.kill_ward(slot)
+    world.kernel.after(gap, lambda: world.kill(slot, restart=restart))
+
+
 def _freeze(world: World, *, slot: str, seconds: float) -> None:
     worker = world.workers.get(slot)
     if worker is not None and not worker.process.is_dead:
@@ -294,6 +300,7 @@ _GENTLE: Final = frozenset(
         "retry_letters",
         "purge",
         "kill",
+        "kill_both",
         "deploy",
         "freeze_producer",
         "script_flush",
@@ -309,6 +316,7 @@ _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "retry_letters": _retry_letters,
     "purge": _purge,
     "kill": _kill,
+    "kill_both": _kill_both,
     "deploy": _deploy,
     "freeze": _freeze,
     "freeze_producer": _freeze_producer,

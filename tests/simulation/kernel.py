@@ -63,6 +63,9 @@ class Process:
         self.is_frozen = False
         self.is_dead = False
         self.loop: Final = SimulatedLoop(self)
+        # What the process does on SIGTERM; and what comes of it when it exits.
+        self.on_signal: Final[list[Call]] = []
+        self.on_exit: Call = self.kill
         self._held: list[Call] = []
         self._threads: list[Thread] = []
         self._wake_at = float("inf")
@@ -114,6 +117,14 @@ class Process:
             self.loop.abandon()
         finally:
             self.kernel.current = before
+
+    def signal(self) -> None:
+        """SIGTERM: it is asked to end."""
+        self.soon(lambda: [handle() for handle in self.on_signal])
+
+    def exit(self) -> None:
+        """It ends by itself, without a word to its own threads."""
+        self.kernel.after(0.0, self.on_exit)
 
     def start_thread(self, target: Call) -> "Thread":
         """Start a thread, which may block."""

@@ -284,6 +284,8 @@ class Network:
         self.executed += 1
         command.is_executed = True
         self._note_taken(command, answer)
+        if command.name == "SET" and "PX" in command.arguments and answer == b"OK":
+            self._let_expire(command.arguments)
         fresh = self._fresh_streams() if command.name in _ADDING and self._parked else frozenset[str]()
         self._observer.on_executed(command, answer)
         if command.fault is FaultKind.ANSWER_LOST:
@@ -302,6 +304,11 @@ class Network:
             found = self._read(parked)
             if found is not None:
                 self._unpark(parked, found)
+
+    def _let_expire(self, arguments: list[Value]) -> None:
+        """A key that is set for some seconds goes by the simulated time; no script waits for one to go."""
+        after = cast("int", arguments[arguments.index("PX") + 1]) / 1000
+        self.kernel.after(after, lambda: self._server.wire.ask("DEL", arguments[1]))
 
     def _answer(self, command: Command, answer: object) -> None:
         if not command.is_answered:

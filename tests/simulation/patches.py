@@ -3,24 +3,31 @@
 import logging
 import random
 import warnings
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 from unittest.mock import patch
 
+from greenlet import GreenletExit  # type: ignore[import-untyped]  # it has no types
 from tests.simulation.kernel import Kernel, Process, Thread, current_thread
+from tests.simulation.product import SimulatedBroker
+from tests.simulation.ward import Orders, WardChild
 
+from kiqstart.infrastructure.taskiq import shutdown_watchdog
 from kiqstart.infrastructure.taskiq.streams import (
     delivery,
     fetching,
     heartbeat,
     lease,
     outage,
+    quarantine,
     receiver_shutdown,
     registrar,
     sender,
 )
 from kiqstart.infrastructure.taskiq.streams.script import ScriptClock
+from kiqstart.infrastructure.taskiq.worker import ward, ward_orders
 
 # What every script gets as its time; the network puts Redis' time in its place.
 _PLACEHOLDER: Final = "now"
@@ -37,6 +44,16 @@ class _Time:
     def clock_gettime(self, _: int) -> float:
         """The clock of the process that runs now."""
         return self._kernel.local_time()
+
+    def monotonic(self) -> float:
+        """The same clock: this machine does not sleep."""
+        return self._kernel.local_time()
+
+    def sleep(self, seconds: float) -> None:
+        """Block the thread that runs now."""
+        thread, process = current_thread(), _process()
+        process.kernel.after(seconds, lambda: process.do(thread.resume))
+        thread.block()
 
 
 class _Random:
@@ -92,7 +109,7 @@ class _Event:
         """Wake nobody."""
         self._is_set = False
 
-    def wait(self, timeout: float) -> bool:
+    def wait(self, timeout: float | None = None) -> bool:
         """Block until it is set, or the time is over."""
         if not self._is_set:
             thread, process = current_thread(), _process()
@@ -104,7 +121,8 @@ class _Event:
                     self._waiting.remove(ours)
                     thread.resume()
 
-            process.kernel.after(timeout, lambda: process.do(wake))
+            if timeout is not None:
+                process.kernel.after(timeout, lambda: process.do(wake))
             thread.block()
         return self._is_set
 
@@ -145,12 +163,57 @@ class _Threading:
     Thread = _Thread
 
 
+class _SimpleQueue:
+    """Stands in for `queue.SimpleQueue`, of which one thread takes."""
+
+    def __init__(self) -> None:
+        self._items: deque[object] = deque()
+        self._is_filled = _Event()
+
+    def put(self, item: object) -> None:
+        """Add one."""
+        self._items.append(item)
+        self._is_filled.set()
+
+    def get(self) -> object:
+        """Block until there is one."""
+        while not self._items:
+            self._is_filled.clear()
+            self._is_filled.wait()
+        return self._items.popleft()
+
+
+class _Os:
+    """Stands in for the module `os`, where it ends this process."""
+
+    @staticmethod
+    def _exit(_: int) -> None:
+        _process().exit()
+        raise GreenletExit
+
+
 _kernels: list[Kernel] = []
 
 
-def _ask_for_no_signals(notice: object, *, at_once: object = None) -> None:
-    """There are none here: a worker is asked to end by its event."""
-    del notice, at_once
+def _on_shutdown_signals(notice: Callable[[], None], *, at_once: Callable[[], None] | None = None) -> None:
+    """Handle the signals of the process that runs now."""
+    process = _process()
+
+    def handle() -> None:
+        if at_once is not None:
+            at_once()
+        process.loop.call_soon(notice)
+
+    process.on_signal.append(handle)
+
+
+def _orders_for(broker: SimulatedBroker) -> Orders | None:
+    """No module holds a simulated broker."""
+    return broker.orders() if broker.orders is not None else None
+
+
+def _start_ward(orders: Orders) -> WardChild:
+    return orders.start(orders, _process())
 
 
 def _process() -> Process:
@@ -163,7 +226,7 @@ def _process() -> Process:
 def simulated(kernel: Kernel) -> Generator[None]:
     """Let the product live in a kernel's time for the `with` block, and say nothing."""
     _kernels.append(kernel)
-    names = _Uuid(kernel)
+    names, time = _Uuid(kernel), _Time(kernel)
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     with ExitStack() as stack:
@@ -173,14 +236,23 @@ def simulated(kernel: Kernel) -> Generator[None]:
         stack.callback(logging.disable, level)
         stack.callback(_kernels.pop)
         for module, name, value in (
-            (delivery, "time", _Time(kernel)),
+            (delivery, "time", time),
+            (ward, "time", time),
+            (ward, "threading", _Threading),
+            (ward, "os", _Os),
             (outage, "random", _Random(kernel)),
             (fetching, "random", _Random(kernel)),
             (lease, "uuid", names),
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
             (heartbeat, "threading", _Threading),
-            (receiver_shutdown, "on_shutdown_signals", _ask_for_no_signals),
+            (receiver_shutdown, "on_shutdown_signals", _on_shutdown_signals),
+            (shutdown_watchdog, "threading", _Threading),
+            (shutdown_watchdog, "SimpleQueue", _SimpleQueue),
+            (shutdown_watchdog, "os", _Os),
+            (quarantine, "on_shutdown_signals", _on_shutdown_signals),
+            (quarantine, "WardProcess", _start_ward),
+            (ward_orders, "orders_for", _orders_for),
             (ScriptClock, "now", _PLACEHOLDER),
         ):
             stack.enter_context(patch.object(module, name, value))

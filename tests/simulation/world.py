@@ -13,11 +13,12 @@ from tests.simulation.kernel import Kernel, Process
 from tests.simulation.model import Found, Left, Model, Run
 from tests.simulation.network import Command, Network
 from tests.simulation.producer import Producer
-from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
+from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS, SimulatedBroker
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, Value, packed
 from tests.simulation.version_n.worker import OldWorker
+from tests.simulation.ward import Orders, WardChild
 from tests.simulation.worker import Worker
 
 from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
@@ -38,7 +39,6 @@ _CHANGING: Final = frozenset(
 _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
 _FIELDS_OF_A_STEP: Final = 11
-_SECONDS_OF_A_WARD: Final = 3.0
 # The rights of a user who may do all, but hear and tell nothing.
 NO_CHANNELS: Final = ("~*", "+@all")
 # Of a delayed message that no worker can read.
@@ -66,7 +66,7 @@ class World:
         self.network: Final = Network(self.kernel, server, self, start_ms=start_ms)
         self.keys: Final = QueueKeys(QUEUE)
         self.workers: dict[str, Worker] = {}
-        self.wards: list[Worker] = []
+        self.wards: list[WardChild] = []
         self.producers: dict[str, Producer] = {}
         self.schedulers: dict[str, Scheduler] = {}
         self.operator: Operator | None = None
@@ -157,8 +157,15 @@ class World:
         if slot not in self.settings or (old is not None and not old.process.is_dead):
             return
         settings = self.settings[slot]
-        rule = SuspectRule(settings["rule"])
-        self.workers[slot] = self._worker(slot, rule, at_once=settings["at_once"], grace=settings["grace"])
+        process = self.process(slot)
+        process.on_exit = lambda: self._die_of(process)
+        broker = self._broker(process)
+        if settings["rule"] == "none":
+            broker.suspect_rule = SuspectRule.NONE
+            ward = settings.get("ward", "")
+            if ward != "unknown":
+                broker.orders = lambda: self._orders(broker, ward)
+        self.workers[slot] = Worker(process, broker, at_once=settings["at_once"], grace=settings["grace"])
 
     def start_scheduler(self, slot: str, missed: str = "latest") -> None:
         """A scheduler, where there is none."""
@@ -207,54 +214,54 @@ class World:
         if worker is not None:
             worker.process.kill()
             self.network.break_all(of=worker.process)
-            if worker.ward is not None:
-                # It notices that its parent is gone.
-                worker.ward.ask_to_end()
         if restart is not None:
             self.kernel.after(restart, lambda: self.start_worker(slot))
 
-    def _worker(self, name: str, rule: SuspectRule, *, at_once: int, grace: float) -> Worker:
-        process = self.process(name)
-        return Worker(
-            self.network,
-            process,
-            job=self._job(process),
-            tick=self._tick,
-            at_once=at_once,
-            grace=grace,
-            rule=rule,
-            start_ward=self._start_ward if rule is SuspectRule.NONE else None,
-            on_lease=self._on_lease,
-            on_refused=self._die_of,
+    def _broker(self, process: Process) -> SimulatedBroker:
+        broker = SimulatedBroker(self.network, process)
+        broker.register_task(self._job(process), task_name="job", types_of_exceptions=(Exception,))
+        broker.register_task(self._tick, task_name="tick")
+        broker.on_lease = self._on_lease
+        return broker
+
+    def _orders(self, broker: SimulatedBroker, what: str) -> Orders:
+        """What a ward is told; `what` says whether it starts."""
+
+        def start(orders: Orders, host: Process) -> WardChild:
+            if what == "refused":
+                raise OSError("no room for another process")
+            process = self.process(f"{host.name}w")
+            seconds = process.random.uniform(0.2, 1.0)
+            ward = WardChild(host, process, self._broker(process), orders, seconds=seconds)
+            self.wards.append(ward)
+            return ward
+
+        return Orders(
+            place="simulated",
+            queue=QUEUE,
+            path=[],
+            modules=[],
+            tasks=["job", "tick"],
+            receiver=broker.receiver_options,
+            name="ward",
+            log_level=0,
+            log_format=None,
+            start=start,
         )
 
-    def _start_ward(self, host: Worker) -> Worker:
-        ward = self._worker(f"{host.process.name}w", SuspectRule.WARD, at_once=16, grace=2.0)
-        self.wards.append(ward)
-        self._watch(ward, self.kernel.now)
-        return ward
-
-    def _watch(self, ward: Worker, busy_at: float) -> None:
-        """End a ward that has nothing for some time."""
-        if ward.process.is_dead:
-            for worker in self.workers.values():
-                if worker.ward is ward:
-                    worker.ward = None
-            return
-        busy_at = self.kernel.now if ward.has_anything else busy_at
-        if self.kernel.now - busy_at > _SECONDS_OF_A_WARD:
-            ward.ask_to_end()
-        self.kernel.after(0.5, lambda: self._watch(ward, busy_at))
+    def kill_ward(self, slot: str) -> None:
+        """Somebody kills the process that a worker has for suspects."""
+        for ward in self.wards:
+            if ward.process.name == f"{slot}w" and not ward.process.is_dead:
+                ward.is_killed(-9)
+                self.network.break_all(of=ward.process)
 
     def _die_of(self, process: Process) -> None:
         """A process ends by itself, or a task has taken it down; its supervisor starts another."""
         for ward in self.wards:
             if ward.process is process:
-                process.kill()
+                ward.is_killed(-9)
                 self.network.break_all(of=process)
-                for host in self.workers.values():
-                    if host.ward is ward:
-                        host.on_ward_dead(ward)
         for slot, worker in list(self.workers.items()):
             if worker.process is process:
                 self.kill(slot, restart=0.7)
