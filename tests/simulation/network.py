@@ -28,6 +28,7 @@ class FaultKind(StrEnum):
 
     REQUEST_LOST = "request-lost"
     ANSWER_LOST = "answer-lost"
+    ANSWER_LATE = "answer-late"
     LATE = "late"
 
 
@@ -63,6 +64,7 @@ class Command:
     session: "Session"
     on_answer: Callable[[object], None]
     fault: FaultKind | None = None
+    seconds: float = 0.0
     is_dropped: bool = False
     is_executed: bool = False
     is_answered: bool = False
@@ -212,8 +214,9 @@ class Network:
         fault = self._fault(process, command.name)
         arrival = max(self.kernel.now + latency(process.random), session.last_arrival + _IN_ORDER)
         if fault is not None:
-            command.fault = fault.kind
-            arrival += fault.seconds
+            command.fault, command.seconds = fault.kind, fault.seconds
+            if fault.kind is not FaultKind.ANSWER_LATE:
+                arrival += fault.seconds
         session.last_arrival = arrival
         session.in_flight.append(command)
         self.kernel.at(arrival, lambda: self._arrive(command))
@@ -294,9 +297,8 @@ class Network:
             self.kernel.after(latency(command.process.random), lambda: self._break(session, lost))
         else:
             session = command.session
-            session.last_answer = max(
-                self.kernel.now + latency(command.process.random), session.last_answer + _IN_ORDER
-            )
+            after = latency(command.process.random) + (command.seconds if command.fault is FaultKind.ANSWER_LATE else 0)
+            session.last_answer = max(self.kernel.now + after, session.last_answer + _IN_ORDER)
             self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
         if command.name in _TELLING:
             self._tell()

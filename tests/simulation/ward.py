@@ -78,7 +78,7 @@ class WardChild:
         self._parent = _Parent(host, process)
         self._ward = Ward(self._parent)
         process.on_exit = lambda: self.is_killed(0)
-        process.on_signal.append(lambda: self._ward._on_signal(signal.SIGTERM, None))
+        process.on_signal.append(self._on_signal)
         process.kernel.after(seconds, lambda: process.do(self._begin))
 
     def ask_to_end(self) -> None:
@@ -104,6 +104,12 @@ class WardChild:
     def _tell(self, end: WardEnd) -> None:
         if not self.end.done():
             self.end.set_result(end)
+
+    def _on_signal(self) -> None:
+        try:
+            self._ward._on_signal(signal.SIGTERM, None)
+        except SystemExit:
+            self.process.exit()
 
     def _begin(self) -> None:
         self.process.start_thread(self._ward._end_with_parent)

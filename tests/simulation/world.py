@@ -134,8 +134,15 @@ class World:
             self.model.check(found)
         elif command.name == "fence" and answer == 1 and self.is_gentle:
             self._check_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
+        elif command.name == "fetch" and isinstance(answer, list) and len(cast("list[object]", answer)) > 1:
+            self._check_reader(str(command.arguments[4 + cast("int", command.arguments[2])]))
         elif command.name == "ZADD" and self.is_gentle:
             self._check_trusted(command.process)
+
+    def _check_reader(self, worker: str) -> None:
+        """Tasks that are handed to a name which nobody has would wait there for as long as a lease."""
+        if self.server.wire.ask("ZSCORE", self.keys.workers, worker) is None:
+            self.model.hand_to_nobody(worker)
 
     def _check_trusted(self, process: Process) -> None:
         """A lease is trusted for as long as a beat now and then succeeds."""
