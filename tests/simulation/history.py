@@ -18,7 +18,7 @@ from tests.simulation.world import World, outcome_of
 
 # Virtual seconds within which all that was sent must have ended, once everything is well; and what tidying takes.
 _LONGEST_END: Final = 400.0
-_SECONDS_TO_TIDY: Final = 8.0
+_SECONDS_TO_TIDY: Final = 3.0
 _SECONDS_TO_SCHEDULE: Final = 12.0
 
 Arguments = dict[str, Any]
@@ -108,7 +108,7 @@ def _finish(world: World) -> None:
     until = world.kernel.now + _LONGEST_END
     calm_since: float | None = None
     while world.kernel.now < until and not world.is_over():
-        if not world.is_calm():
+        if not world.is_calm() or world.kernel.now < world.network.late_until:
             calm_since = None
         elif calm_since is None:
             calm_since = world.kernel.now

@@ -20,6 +20,8 @@ class Kernel:
     def __init__(self) -> None:
         self.now = 0.0
         self.current: Process | None = None
+        # An error that the product did not expect.
+        self.error = ""
         self._events: list[tuple[float, int, Call]] = []
         self._count = 0
 

@@ -290,6 +290,10 @@ class Model:
         """A worker is taken for dead that lives, and to which nothing has happened."""
         self._break(f"worker {worker} lives and has lost its lease")
 
+    def fail(self, error: str) -> None:
+        """Something raised an error that nobody expects."""
+        self._break(error)
+
     def hand_to_nobody(self, worker: str) -> None:
         """Tasks were handed to a worker that is not registered."""
         self._break(f"worker {worker} is handed tasks, and has no lease")

@@ -138,6 +138,14 @@ class Subscription:
         """Hear it no more."""
         self.channels.discard(channel)
 
+    def hears(self, channel: str) -> bool:
+        """Whether it hears a channel now."""
+        return channel in self.channels
+
+    def reconnect(self) -> None:
+        """Have a new connection."""
+        self.lose()
+
     async def aclose(self) -> None:
         """Hear nothing more."""
         self.channels.clear()
@@ -181,6 +189,8 @@ class Network:
         self.faults: dict[str, list[NetworkFault]] = {}
         self.rights: dict[str, tuple[str, ...]] = {}
         self.executed = 0
+        # Until when something may be on its way that a fault makes late.
+        self.late_until = 0.0
         # A packed command with which a look is taken after each of some scripts, and what it has found.
         self.look = b""
         self.look_now: Callable[[], list[bytes]] = list
@@ -217,6 +227,7 @@ class Network:
             command.fault, command.seconds = fault.kind, fault.seconds
             if fault.kind is not FaultKind.ANSWER_LATE:
                 arrival += fault.seconds
+            self.late_until = max(self.late_until, arrival + fault.seconds)
         session.last_arrival = arrival
         session.in_flight.append(command)
         self.kernel.at(arrival, lambda: self._arrive(command))

@@ -2,6 +2,7 @@
 
 import logging
 import random
+import sys
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator
@@ -192,6 +193,30 @@ class _Os:
         raise GreenletExit
 
 
+class _Logger:
+    """Stands in for a logger, of errors that nobody expects."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+
+    def exception(self, message: str, *_: object) -> None:
+        """Something is wrong with the product, or with the simulation."""
+        self._note(message, sys.exception())
+
+    def error(self, message: str, *_: object, exc_info: BaseException | None = None) -> None:
+        """Some errors are expected; those with a traceback are not."""
+        if exc_info is not None:
+            self._note(message, exc_info)
+
+    def debug(self, *_: object) -> None:
+        """Nobody reads it."""
+
+    info = warning = debug
+
+    def _note(self, message: str, error: BaseException | None) -> None:
+        self._kernel.error = self._kernel.error or f"{message}: {error!r}"
+
+
 _kernels: list[Kernel] = []
 
 
@@ -251,6 +276,8 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (shutdown_watchdog, "SimpleQueue", _SimpleQueue),
             (shutdown_watchdog, "os", _Os),
             (quarantine, "on_shutdown_signals", _on_shutdown_signals),
+            (heartbeat, "logger", _Logger(kernel)),
+            (quarantine, "logger", _Logger(kernel)),
             (quarantine, "WardProcess", _start_ward),
             (ward_orders, "orders_for", _orders_for),
             (ScriptClock, "now", _PLACEHOLDER),

@@ -428,6 +428,8 @@ class World:
 
     def is_over(self) -> bool:
         """Whether a promise is broken: what comes after that says nothing."""
+        if self.kernel.error:
+            self.model.fail(self.kernel.error)
         return bool(self.model.broken)
 
     def is_calm(self) -> bool:
