@@ -91,7 +91,13 @@ def play(plan: Plan, server: Server, *, trace: Callable[[str], None] | None = No
 def _begin(world: World, plan: Plan) -> None:
     for number in range(plan.producers):
         name = f"p{number}"
-        world.producers[name] = Producer(world.network, world.process(name), world.model, outcome_of)
+        world.producers[name] = Producer(
+            world.network,
+            world.process(name),
+            world.model,
+            outcome_of=outcome_of,
+            on_nothing=world.on_nothing,
+        )
     world.settings = plan.workers
     world.is_gentle = all(step.do in _GENTLE for step in plan.steps)
     for slot in plan.workers:
@@ -112,12 +118,17 @@ def _finish(world: World) -> None:
             calm_since = None
         elif calm_since is None:
             calm_since = world.kernel.now
-        elif world.kernel.now - calm_since >= _SECONDS_TO_TIDY and not unexpected(world.left()):
+        elif world.kernel.now - calm_since >= _SECONDS_TO_TIDY and _is_tidy(world):
             break
         world.kernel.run(world.kernel.now + 1.0, world.is_over)
     if not world.is_over():
         world.model.check_end(world.unfinished(), world.results())
         world.model.check_left(world.left())
+        world.model.check_gone(world.gone_but_known())
+
+
+def _is_tidy(world: World) -> bool:
+    return not (unexpected(world.left()) or world.gone_but_known())
 
 
 def _finish_schedules(world: World) -> None:

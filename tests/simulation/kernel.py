@@ -62,7 +62,7 @@ class Process:
         self.random: Final = random
         self._offset = offset
         self._rate = rate
-        self.is_frozen = False
+        self.is_frozen = self.was_frozen = False
         self.is_dead = False
         self.loop: Final = SimulatedLoop(self)
         # What the process does on SIGTERM; and what comes of it when it exits.
@@ -97,7 +97,7 @@ class Process:
 
     def freeze(self) -> None:
         """Stand still; all clocks go on."""
-        self.is_frozen = True
+        self.is_frozen = self.was_frozen = True
 
     def thaw(self) -> None:
         """Go on, with all that was to happen meanwhile."""

@@ -281,6 +281,15 @@ class Model:
         for one in unexpected(left):
             self._break(f"the key {one.name} is left {'for a time' if one.expires else 'for ever'}")
 
+    def check_gone(self, known: Iterable[str]) -> None:
+        """What Redis knows of workers that are gone, when all has ended and the janitor has had its turns."""
+        for one in known:
+            self._break(f"{one} is known for ever")
+
+    def wait_in_vain(self, task_id: str) -> None:
+        """A caller was not told of a result that was there in time."""
+        self._break(f"the caller of task {task_id} has waited in vain for a result that was there")
+
     def resend(self, letter: str, found: Iterable[Found]) -> None:
         """A dead letter was sent anew."""
         if any(one.kind == "dead" and one.entry == letter for one in found):

@@ -20,7 +20,7 @@ _LONGEST: Final = 200.0
 _IN_ORDER: Final = 1e-7
 # After these scripts a read that waits may find something, and somebody may have been told something.
 _ADDING: Final = frozenset({"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify"})
-_TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
+TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
 
 
 class FaultKind(StrEnum):
@@ -311,7 +311,7 @@ class Network:
             after = latency(command.process.random) + (command.seconds if command.fault is FaultKind.ANSWER_LATE else 0)
             session.last_answer = max(self.kernel.now + after, session.last_answer + _IN_ORDER)
             self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
-        if command.name in _TELLING:
+        if command.name in TELLING:
             self._tell()
         for parked in [one for one in self._parked if not fresh.isdisjoint(one.arguments)] if fresh else ():
             found = self._read(parked)

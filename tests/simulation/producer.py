@@ -26,13 +26,23 @@ class Producer:
 
     Args:
         outcome_of: puts a result in a word.
+        on_nothing: is told of each task for which a caller has waited in vain.
     """
 
-    def __init__(self, network: Network, process: Process, model: Model, outcome_of: Callable[[Any], str]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        process: Process,
+        model: Model,
+        *,
+        outcome_of: Callable[[Any], str],
+        on_nothing: Callable[[str], None],
+    ) -> None:
         self.process: Final = process
         self.broker: Final = SimulatedBroker(network, process)
         self._model = model
         self._outcome_of = outcome_of
+        self._on_nothing = on_nothing
         self._open: set[asyncio.Task[None]] = set()
         self._job = cast("Task[[int], str]", self.broker.register_task(_nothing, task_name="job"))
 
@@ -143,6 +153,8 @@ class Producer:
             return
         if result is not None:
             self._model.hear(task_id, self._outcome_of(result))
+        elif not self.process.was_frozen:
+            self._on_nothing(task_id)
 
 
 async def _nothing(uid: int) -> str:

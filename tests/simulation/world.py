@@ -11,9 +11,9 @@ from typing import Any, Final, cast
 from taskiq import TaskiqResult
 from tests.simulation.kernel import Kernel, Process
 from tests.simulation.model import Found, Left, Model, Run
-from tests.simulation.network import Command, Network
+from tests.simulation.network import TELLING, Command, Network
 from tests.simulation.producer import Producer
-from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS, SimulatedBroker
+from tests.simulation.product import GROUP, OPTIONS, QUEUE, WEIGHTS, SimulatedBroker
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, Value, packed
@@ -35,6 +35,8 @@ _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
     | {"bury", "free_keys", "forget_queue"}
 )
+# What a result takes to reach who waits for it: two on their way, one after the other.
+_SECONDS_TO_HEAR: Final = 0.5
 # By so much the clock may be set back, and the schedulers wait until it is as late.
 _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
@@ -80,6 +82,7 @@ class World:
         # Is told of each command, to see how a promise came to be broken.
         self.trace: Callable[[str], None] | None = None
         self._births = 0
+        self._told_at: dict[str, float] = {}
         self._fired: set[tuple[str, int]] = set()
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
@@ -132,12 +135,28 @@ class World:
             if answer == b"running":
                 self._note_cancelled(command, found)
             self.model.check(found)
-        elif command.name == "fence" and answer == 1 and self.is_gentle:
+        if command.name == "fence" and answer == 1 and self.is_gentle:
             self._check_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
-        elif command.name == "fetch" and isinstance(answer, list) and len(cast("list[object]", answer)) > 1:
+        if self.is_gentle and command.name in TELLING:
+            self._note_told(command)
+        if command.name == "fetch" and isinstance(answer, list) and len(cast("list[object]", answer)) > 1:
             self._check_reader(str(command.arguments[4 + cast("int", command.arguments[2])]))
         elif command.name == "ZADD" and self.is_gentle:
             self._check_trusted(command.process)
+
+    def _note_told(self, command: Command) -> None:
+        """A task has a result by now, if it has one at all."""
+        prefix = self.keys.result_prefix
+        for key in command.arguments[3 : 3 + cast("int", command.arguments[2])]:
+            if str(key).startswith(prefix):
+                self._told_at[str(key)] = self.kernel.now
+
+    def on_nothing(self, task_id: str) -> None:
+        """A caller has waited in vain; where nothing goes wrong, it hears of a result that is there."""
+        key = self.keys.result(task_id)
+        since = self._told_at.get(key, self.kernel.now)
+        if self.kernel.now - since > _SECONDS_TO_HEAR and self.server.wire.ask("EXISTS", key):
+            self.model.wait_in_vain(task_id)
 
     def _check_reader(self, worker: str) -> None:
         """Tasks that are handed to a name which nobody has would wait there for as long as a lease."""
@@ -448,6 +467,26 @@ class World:
         kept = {self.keys.delayed, self.keys.delayed_messages, f"{self.keys.delayed_messages}:unreadable"}
         expected = kept if self._has_unreadable else set[str]()
         return [Left(name=name.removeprefix(QUEUE), expires=expires) for name, expires in found if name not in expected]
+
+    def gone_but_known(self) -> list[str]:
+        """What Redis still knows of workers that are gone."""
+        living = {cast("Lease", lease).worker for process, lease in self.model.trusts.items() if not process.is_dead}
+        wire, names = self.server.wire, self.keys
+        found = {
+            "a worker": wire.demand("ZRANGE", names.workers, 0, -1),
+            "what is known of worker": wire.demand("HKEYS", names.worker_info),
+            "draining worker": wire.demand("SMEMBERS", names.draining),
+        }
+        for stream in self._streams:
+            consumers = wire.ask("XINFO", "CONSUMERS", stream, GROUP)
+            if isinstance(consumers, list):
+                found[f"a consumer of {stream}"] = [one[1] for one in cast("list[list[bytes]]", consumers)]
+        return [
+            f"{what} {name.decode()}"
+            for what, some in found.items()
+            for name in sorted(cast("list[bytes]", some))
+            if name.decode() not in living
+        ]
 
     def results(self) -> dict[str, str]:
         """What became of each task, as Redis says."""
