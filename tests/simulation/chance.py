@@ -112,7 +112,8 @@ class Chance:
             more = [uid, *range(uid + 1, uid + random.randint(2, 5))]
             self.uid = more[-1]
             self.tasks += [f"t{one}" for one in more]
-            self.add("send_many", at, by=self.producer(), uids=more, seconds=args["seconds"])
+            shared = {name: args[name] for name in ("seconds", "unique", "delay") if name in args}
+            self.add("send_many", at, by=self.producer(), uids=more, **shared)
             return
         self.add("send", at, by=self.producer(), uid=uid, **args)
 

@@ -175,7 +175,7 @@ def _send_together(world: World, *, by: str, sends: list[Arguments]) -> None:
 
 def _send_many(world: World, *, by: str, uids: list[int], **args: Any) -> None:
     producer = world.producers[by]
-    producer.do(producer.send_many([_sent(uid, args) for uid in uids]))
+    producer.do(producer.send_many([_sent(uid, args) for uid in uids], delay=args.get("delay", 0.0)))
 
 
 def _cancel(world: World, *, by: str, task_id: str) -> None:

@@ -16,6 +16,7 @@ from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetterError
 
 if TYPE_CHECKING:
+    from kiqstart.infrastructure.taskiq.sent_task import SentTask
     from kiqstart.infrastructure.taskiq.task import Task
 
 _GONE: Final = frozenset({CancelOutcome.DELAYED, CancelOutcome.WAITING, CancelOutcome.RUNNING})
@@ -97,21 +98,23 @@ class Producer:
         if wait is not None:
             await self._wait(sent.task_id, wait)
 
-    async def send_many(self, several: list[Sent]) -> None:
-        """Send messages in one step."""
-        calls = [self._job.call(one.uid) for one in several]
+    async def send_many(self, several: list[Sent], *, delay: float) -> None:
+        """Send messages in one step; of those with one key, one is sent."""
+        labels: dict[str, str | float] = {"delay": delay} if delay else {}
+        if several[0].unique:
+            labels["unique"] = several[0].unique
         ids = iter([one.task_id for one in several])
         self.broker.id_generator = lambda: next(ids)
         for one in several:
             self._model.ask(one)
+        calls = [self._job.call(one.uid) for one in several]
         try:
-            await self._job.kiq_many(calls)
+            tasks: Sequence[SentTask[str] | None] = await self._job.kicker().with_labels(**labels).kiq_many(calls)
         except BulkSendFailedError as error:
-            for one, task in zip(several, error.tasks, strict=False):
-                self._model.tell(one, "failed" if task is None else "sent")
-        else:
-            for one in several:
-                self._model.tell(one, "sent")
+            tasks = [*error.tasks, *[None] * (len(several) - len(error.tasks))]
+        for one, task in zip(several, tasks, strict=True):
+            answer = "failed" if task is None else task.task_id
+            self._model.tell(one, "sent" if answer == one.task_id else answer)
 
     async def cancel(self, task_id: str) -> None:
         """Cancel a task."""
