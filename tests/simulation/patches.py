@@ -16,6 +16,7 @@ from tests.simulation.product import SimulatedBroker
 from tests.simulation.ward import Orders, WardChild
 
 from kiqstart.infrastructure.taskiq import shutdown_watchdog
+from kiqstart.infrastructure.taskiq.scheduling import redis_keys, schedules
 from kiqstart.infrastructure.taskiq.streams import (
     delivery,
     fetching,
@@ -270,6 +271,8 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (lease, "uuid", names),
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
+            (redis_keys, "uuid", names),
+            (schedules, "uuid4", names.uuid4),
             (heartbeat, "threading", _Threading),
             (receiver_shutdown, "on_shutdown_signals", _on_shutdown_signals),
             (shutdown_watchdog, "threading", _Threading),
