@@ -221,6 +221,13 @@ def _freeze(world: World, *, slot: str, seconds: float) -> None:
         world.kernel.after(seconds, worker.process.thaw)
 
 
+def _freeze_ward(world: World, *, slot: str, seconds: float) -> None:
+    for ward in world.wards:
+        if ward.process.name == f"{slot}w" and not ward.process.is_dead:
+            ward.process.freeze()
+            world.kernel.after(seconds, ward.process.thaw)
+
+
 def _freeze_producer(world: World, *, by: str, seconds: float) -> None:
     process = world.producers[by].process
     process.freeze()
@@ -330,6 +337,7 @@ _DOINGS: Final[dict[str, Callable[..., None]]] = {
     "kill_both": _kill_both,
     "deploy": _deploy,
     "freeze": _freeze,
+    "freeze_ward": _freeze_ward,
     "freeze_producer": _freeze_producer,
     "fault": _fault,
     "cut": _cut,

@@ -92,9 +92,7 @@ class Producer:
         except (SendTaskError, RedisError, OSError):
             self._model.tell(sent, "failed")
             return
-        # Of one id and one key, only one is sent; its sender cannot tell which.
-        is_twin = sent.unique and sent.arrived is None and len(self._model.of_task[sent.task_id]) > 1
-        self._model.tell(sent, "sent" if task.task_id == sent.task_id and not is_twin else task.task_id)
+        self._tell(sent, task.task_id)
         if wait is not None:
             await self._wait(sent.task_id, wait)
 
@@ -113,8 +111,10 @@ class Producer:
         except BulkSendFailedError as error:
             tasks = [*error.tasks, *[None] * (len(several) - len(error.tasks))]
         for one, task in zip(several, tasks, strict=True):
-            answer = "failed" if task is None else task.task_id
-            self._model.tell(one, "sent" if answer == one.task_id else answer)
+            if task is None:
+                self._model.tell(one, "failed")
+            else:
+                self._tell(one, task.task_id)
 
     async def cancel(self, task_id: str) -> None:
         """Cancel a task."""
@@ -146,6 +146,11 @@ class Producer:
             await self.broker.dead_letters.purge_all()
         except (RedisError, OSError):
             return
+
+    def _tell(self, sent: Sent, task_id: str) -> None:
+        # Of one id and one key, only one is sent; its sender cannot tell which.
+        is_twin = sent.unique and sent.arrived is None and len(self._model.of_task[sent.task_id]) > 1
+        self._model.tell(sent, "sent" if task_id == sent.task_id and not is_twin else task_id)
 
     async def _wait(self, task_id: str, seconds: float) -> None:
         backend = cast("Any", self.broker.result_backend)

@@ -3,8 +3,36 @@
 from collections.abc import Callable
 from typing import Final
 
-from tests.simulation.chance import SLOTS, Chance
+from tests.simulation.chance import FAULTS, SLOTS, Chance
+from tests.simulation.history import Arguments
 
+# What the tasks are like whose workers have died; and what may happen when they run in a process of their own.
+_SUSPECTS: Final[tuple[Arguments, ...]] = (
+    {},
+    {"unique": "k"},
+    {"ends": ["kill"]},
+    {"ends": ["kill", "kill", "kill", "ok"]},
+    {"ends": ["ok", "ok", "error", "ok"], "retries": 2},
+    {"stubborn": True},
+    {"wait": 30.0},
+)
+_TROUBLES: Final[tuple[tuple[str, Arguments], ...]] = (
+    ("cancel", {}),
+    ("fault", {}),
+    ("freeze", {"seconds": 3.0}),
+    ("freeze", {"seconds": 8.0}),
+    ("freeze_ward", {"seconds": 3.0}),
+    ("freeze_ward", {"seconds": 8.0}),
+    ("kill", {"restart": 0.2}),
+    ("kill_both", {"gap": 0.3, "restart": 0.2}),
+    ("deploy", {"kill_after": 4.0, "restart": 0.2}),
+    ("redis_restart", {"seconds": 2.0}),
+    ("empty", {"seconds": 0.2}),
+    ("restore", {"seconds": 0.2}),
+    ("clock", {"seconds": -600.0}),
+    ("full", {"seconds": 8.0}),
+)
+_SCRIPTS_OF_WARDS: Final = ("fetch", "settle", "register", "ZADD", "give_back", "leave")
 _NO_REMOVAL: Final = (["~*", "&*", "+@all", "-xdel"], ["~*", "&*", "+@all", "-xack"])
 
 
@@ -116,6 +144,34 @@ def _killed_with_its_ward(chance: Chance) -> None:
     chance.last(time)
 
 
+def _trouble_in_a_ward(chance: Chance) -> None:
+    """Suspects run in a process of their own, to which something happens, or to its worker, or to Redis."""
+    random, at = chance.random, chance.random.uniform(0.2, 1.0)
+    chance.settings |= {slot: {"rule": "none", "ward": ""} for slot in chance.slots}
+    uids = [
+        chance.job(at, seconds=random.choice((1.0, 3.0, 8.0)), **random.choice(_SUSPECTS))
+        for _ in range(random.choice((1, 2, 4)))
+    ]
+    for time in (at + 0.8, at + 8.5):
+        for slot in chance.slots:
+            chance.add("kill", time, slot=slot, restart=0.2)
+    chance.add("snapshot", at + random.uniform(14.0, 17.0))
+    for _ in range(random.randint(1, 3)):
+        time, slot = at + random.uniform(15.0, 24.0), chance.slot()
+        trouble, args = random.choice(_TROUBLES)
+        match trouble:
+            case "cancel":
+                chance.add("cancel", time, by=chance.producer(), task_id=f"t{random.choice(uids)}")
+            case "fault":
+                of, script = f"{slot}w", random.choice(_SCRIPTS_OF_WARDS)
+                chance.add("fault", time, of=of, kind=random.choice(FAULTS), script=script, seconds=2.0)
+            case "redis_restart" | "empty" | "restore" | "clock" | "full":
+                chance.add(trouble, time, **args)
+            case _:
+                chance.add(trouble, time, slot=slot, **args)
+    chance.last(at + 26.0)
+
+
 def _crowded_ward(chance: Chance) -> None:
     """So many suspects that several run at once, and one of them kills them all."""
     random, at = chance.random, chance.random.uniform(0.2, 1.0)
@@ -138,5 +194,6 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "newcomer": _newcomer,
     "thawed_reader": _thawed_reader,
     "killed_with_its_ward": _killed_with_its_ward,
+    "trouble_in_a_ward": _trouble_in_a_ward,
     "crowded_ward": _crowded_ward,
 }

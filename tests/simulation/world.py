@@ -344,6 +344,7 @@ class World:
         self.free_memory()
         if data is not None:
             self.server.restore(data)
+            self.network.let_expire()
         self.server.forget_scripts()
         self.kernel.after(seconds, self._redis_is_back)
 
