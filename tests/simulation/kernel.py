@@ -164,6 +164,8 @@ class Thread:
     def resume(self, value: object = None) -> None:
         """Go on, with what `block` gives. Only the kernel's events may do this, in the process."""
         if not self.is_over:
+            # It may have been started by another thread, which is not the one that goes on when this one blocks.
+            self._greenlet.parent = getcurrent()
             self._greenlet.switch(value)
 
     def block(self) -> object:
@@ -180,6 +182,7 @@ class Thread:
         """Its process is killed."""
         if not self.is_over:
             self.is_over = True
+            self._greenlet.parent = getcurrent()
             with suppress(GreenletExit):
                 self._greenlet.throw(GreenletExit)
 
