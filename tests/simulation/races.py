@@ -112,6 +112,16 @@ def _newcomer(chance: Chance) -> None:
     chance.last(at + 5.0)
 
 
+def _lost_count(chance: Chance) -> None:
+    """What a read was handed arrives, and what was asked in the same breath does not."""
+    random, at = chance.random, chance.random.uniform(0.3, 2.0)
+    for slot in chance.slots:
+        chance.add("fault", at, of=slot, kind=random.choice(FAULTS), script="ZCARD", count=4, seconds=1.0)
+    for number in range(8):
+        chance.job(at + number * 0.4, seconds=random.choice((0.0, 0.3)))
+    chance.last(at + 5.0)
+
+
 def _thawed_reader(chance: Chance) -> None:
     """A worker stands still for longer than its lease while much waits, and reads on before it has beaten."""
     random, at = chance.random, chance.random.uniform(0.5, 2.0)
@@ -192,6 +202,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "beat_before_the_fence": _beat_before_the_fence,
     "forgotten_worker": _forgotten_worker,
     "newcomer": _newcomer,
+    "lost_count": _lost_count,
     "thawed_reader": _thawed_reader,
     "killed_with_its_ward": _killed_with_its_ward,
     "trouble_in_a_ward": _trouble_in_a_ward,
