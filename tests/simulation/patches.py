@@ -129,6 +129,16 @@ class _Event:
         return self._is_set
 
 
+class _SignalSafeEvent(_Event):
+    """Stands in for the event that a signal's handler may set."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Block until it is set, or the time is over; take what was set."""
+        is_set = super().wait(timeout)
+        self.clear()
+        return is_set
+
+
 class _Thread:
     """Stands in for `threading.Thread`."""
 
@@ -274,6 +284,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (redis_keys, "uuid", names),
             (schedules, "uuid4", names.uuid4),
             (heartbeat, "threading", _Threading),
+            (heartbeat, "SignalSafeEvent", _SignalSafeEvent),
             (receiver_shutdown, "on_shutdown_signals", _on_shutdown_signals),
             (shutdown_watchdog, "threading", _Threading),
             (shutdown_watchdog, "SimpleQueue", _SimpleQueue),

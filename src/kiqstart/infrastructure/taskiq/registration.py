@@ -12,6 +12,7 @@ from taskiq.acks import AcknowledgeType
 from kiqstart.infrastructure.taskiq.arguments import TaskArguments, attach_arguments
 from kiqstart.infrastructure.taskiq.errors import UnsupportedTaskError, WiringError, source_file
 from kiqstart.infrastructure.taskiq.labels import MAX_DELAY_SECONDS, QUEUE_LABEL
+from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 from kiqstart.infrastructure.taskiq.signatures import check_callable
 from kiqstart.infrastructure.taskiq.task import Task
 from kiqstart.infrastructure.taskiq.unique_keys import UNIQUE_TEMPLATE_LABEL, KeyTemplate
@@ -68,6 +69,8 @@ def register_task(
     _check_numbers(where, max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout)
     if str(name) in broker.local_task_registry:
         raise WiringError(f"{where}: the name is taken already")
+    if queue is not None and (problem := queue_name_problem(queue)):
+        raise WiringError(f"{where}: queue={queue!r}: {problem}")
     if unique is not None and not acks_late:
         raise WiringError(
             f"{where}: unique needs acks_late=True, since the key is held until the message is acknowledged"

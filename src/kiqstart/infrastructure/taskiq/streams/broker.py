@@ -16,6 +16,7 @@ from kiqstart.infrastructure.redis.forks import tell_of_forks
 from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLocal
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
+from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 from kiqstart.infrastructure.taskiq.streams.cancellation import Canceller, CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
@@ -374,7 +375,6 @@ def _check_queues(queues: Mapping[str, int]) -> None:
     if not queues:
         raise WiringError("a worker needs at least one queue")
     for queue, weight in queues.items():
-        if weight < 1 or any(character.isspace() or character in "{}" for character in queue):
-            raise WiringError(
-                f"queue {queue!r} with weight {weight}: a name has no space or brace, a weight is at least 1"
-            )
+        problem = "a weight is at least 1" if weight < 1 else queue_name_problem(queue)
+        if problem is not None:
+            raise WiringError(f"queue {queue!r} with weight {weight}: {problem}")
