@@ -17,8 +17,9 @@ from typing import Final
 
 from tests.simulation.campaign import Broken, Played, add, play_some, take_core
 from tests.simulation.defects import DEFECTS, Search, find_defect
-from tests.simulation.history import Plan, play
+from tests.simulation.history import play
 from tests.simulation.kept import as_json, load
+from tests.simulation.plan import Plan
 from tests.simulation.plans import plan_of
 from tests.simulation.server import Server
 

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from functools import partial
 from multiprocessing.sharedctypes import Synchronized
 
-from tests.simulation.history import Plan, play
+from tests.simulation.history import play
+from tests.simulation.plan import Plan
 from tests.simulation.plans import plan_of
 from tests.simulation.server import Server
 from tests.simulation.shrinking import same_promise, shrink

@@ -5,7 +5,7 @@
 from random import Random
 from typing import Any, Final
 
-from tests.simulation.history import Arguments, Plan, Step
+from tests.simulation.plan import Arguments, Plan, Step
 
 SLOTS: Final = ("w0", "w1", "w2")
 FAULTS: Final = ("request-lost", "answer-lost", "answer-late", "late")

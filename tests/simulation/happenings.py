@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.simulation.chance import FAULTS, Chance
-from tests.simulation.history import Arguments
+from tests.simulation.plan import Arguments
 from tests.simulation.world import NO_CHANNELS
 
 _SCRIPTS_OF_WORKERS: Final = (

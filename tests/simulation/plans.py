@@ -4,7 +4,7 @@ from typing import Final
 
 from tests.simulation.chance import Chance
 from tests.simulation.happenings import GENTLE, HAPPENINGS
-from tests.simulation.history import Plan
+from tests.simulation.plan import Plan
 from tests.simulation.races import RACES
 
 # Of so many parts, one has a race at its heart; the others are left to chance alone.

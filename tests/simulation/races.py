@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Final
 
 from tests.simulation.chance import FAULTS, SLOTS, Chance
-from tests.simulation.history import Arguments
+from tests.simulation.plan import Arguments
 
 # What the tasks are like whose workers have died; and what may happen when they run in a process of their own.
 _SUSPECTS: Final[tuple[Arguments, ...]] = (
