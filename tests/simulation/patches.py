@@ -1,18 +1,27 @@
 """What the product asks of its machine, answered by the simulation while a history runs."""
 
 import logging
-import random
-import sys
 import warnings
-from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Final
 from unittest.mock import patch
 
-from greenlet import GreenletExit  # type: ignore[import-untyped]  # it has no types
-from tests.simulation.kernel import Kernel, Process, Thread, current_thread
+from tests.simulation.kernel import Kernel
 from tests.simulation.product import SimulatedBroker
+from tests.simulation.stand_ins import (
+    KERNELS,
+    Logger,
+    Os,
+    Random,
+    SignalSafeEvent,
+    SimpleQueue,
+    Threading,
+    Time,
+    Uuid,
+    on_shutdown_signals,
+    running_process,
+)
 from tests.simulation.ward import Orders, WardChild
 
 from kiqstart.infrastructure.taskiq import shutdown_watchdog
@@ -35,234 +44,20 @@ from kiqstart.infrastructure.taskiq.worker import ward, ward_orders
 _PLACEHOLDER: Final = "now"
 
 
-class _Time:
-    """Stands in for the module `time`."""
-
-    CLOCK_MONOTONIC = 1
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-
-    def clock_gettime(self, _: int) -> float:
-        """The clock of the process that runs now."""
-        return self._kernel.local_time()
-
-    def monotonic(self) -> float:
-        """The same clock: this machine does not sleep."""
-        return self._kernel.local_time()
-
-    def sleep(self, seconds: float) -> None:
-        """Block the thread that runs now."""
-        thread, process = current_thread(), _process()
-        process.kernel.after(seconds, lambda: process.do(thread.resume))
-        thread.block()
-
-
-class _Random:
-    """Stands in for the module `random`."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-
-    def uniform(self, low: float, high: float) -> float:
-        """By the chance of the process that runs now."""
-        process = self._kernel.current
-        return (process.random if process is not None else random).uniform(low, high)
-
-    def random(self) -> float:
-        """By the chance of the process that runs now."""
-        return self.uniform(0.0, 1.0)
-
-
-class _Name:
-    def __init__(self, text: str) -> None:
-        self.hex = text
-
-
-class _Uuid:
-    """Stands in for the module `uuid`: names that are the same in each run."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-        self._count = 0
-
-    def uuid4(self) -> _Name:
-        """The next name. It begins with no letter that would say what kind of worker it is."""
-        self._count += 1
-        process = self._kernel.current
-        return _Name(f"0{process.name if process is not None else 'x'}x{self._count:04d}")
-
-
-class _Event:
-    """Stands in for `threading.Event`."""
-
-    def __init__(self) -> None:
-        self._is_set = False
-        self._waiting: list[tuple[Process, Thread]] = []
-
-    def set(self) -> None:
-        """Wake those who wait."""
-        self._is_set = True
-        waiting, self._waiting = self._waiting, []
-        for process, thread in waiting:
-            process.soon(thread.resume)
-
-    def clear(self) -> None:
-        """Wake nobody."""
-        self._is_set = False
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until it is set, or the time is over."""
-        if not self._is_set:
-            thread, process = current_thread(), _process()
-            ours = (process, thread)
-            self._waiting.append(ours)
-
-            def wake() -> None:
-                if ours in self._waiting:
-                    self._waiting.remove(ours)
-                    thread.resume()
-
-            if timeout is not None:
-                process.kernel.after(timeout, lambda: process.do(wake))
-            thread.block()
-        return self._is_set
-
-
-class _SignalSafeEvent(_Event):
-    """Stands in for the event that a signal's handler may set."""
-
-    def wait(self, timeout: float | None = None) -> bool:
-        """Block until it is set, or the time is over; take what was set."""
-        is_set = super().wait(timeout)
-        self.clear()
-        return is_set
-
-
-class _Thread:
-    """Stands in for `threading.Thread`."""
-
-    def __init__(self, *, target: Callable[[], object], name: str, daemon: bool) -> None:
-        del name, daemon
-        self._target = target
-        self._thread: Thread | None = None
-
-    def start(self) -> None:
-        """Start it."""
-        self._thread = _process().start_thread(self._target)
-
-    def join(self, timeout: float) -> None:
-        """Block until it has ended, or the time is over."""
-        if self._thread is None or self._thread.is_over:
-            return
-        thread, process = current_thread(), _process()
-        is_woken: list[bool] = []
-
-        def wake() -> None:
-            if not is_woken:
-                is_woken.append(True)
-                thread.resume()
-
-        self._thread.when_over(wake)
-        process.kernel.after(timeout, lambda: process.do(wake))
-        thread.block()
-
-
-class _Threading:
-    """Stands in for the module `threading`."""
-
-    Event = _Event
-    Thread = _Thread
-
-
-class _SimpleQueue:
-    """Stands in for `queue.SimpleQueue`, of which one thread takes."""
-
-    def __init__(self) -> None:
-        self._items: deque[object] = deque()
-        self._is_filled = _Event()
-
-    def put(self, item: object) -> None:
-        """Add one."""
-        self._items.append(item)
-        self._is_filled.set()
-
-    def get(self) -> object:
-        """Block until there is one."""
-        while not self._items:
-            self._is_filled.clear()
-            self._is_filled.wait()
-        return self._items.popleft()
-
-
-class _Os:
-    """Stands in for the module `os`, where it ends this process."""
-
-    @staticmethod
-    def _exit(_: int) -> None:
-        _process().exit()
-        raise GreenletExit
-
-
-class _Logger:
-    """Stands in for a logger, of errors that nobody expects."""
-
-    def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
-
-    def exception(self, message: str, *_: object) -> None:
-        """Something is wrong with the product, or with the simulation."""
-        self._note(message, sys.exception())
-
-    def error(self, message: str, *_: object, exc_info: BaseException | None = None) -> None:
-        """Some errors are expected; those with a traceback are not."""
-        if exc_info is not None:
-            self._note(message, exc_info)
-
-    def debug(self, *_: object) -> None:
-        """Nobody reads it."""
-
-    info = warning = debug
-
-    def _note(self, message: str, error: BaseException | None) -> None:
-        self._kernel.error = self._kernel.error or f"{message}: {error!r}"
-
-
-_kernels: list[Kernel] = []
-
-
-def _on_shutdown_signals(notice: Callable[[], None], *, at_once: Callable[[], None] | None = None) -> None:
-    """Handle the signals of the process that runs now."""
-    process = _process()
-
-    def handle() -> None:
-        if at_once is not None:
-            at_once()
-        process.loop.call_soon(notice)
-
-    process.on_signal.append(handle)
-
-
 def _orders_for(broker: SimulatedBroker) -> Orders | None:
     """No module holds a simulated broker."""
     return broker.orders() if broker.orders is not None else None
 
 
 def _start_ward(orders: Orders) -> WardChild:
-    return orders.start(orders, _process())
-
-
-def _process() -> Process:
-    process = _kernels[-1].current
-    assert process is not None
-    return process
+    return orders.start(orders, running_process())
 
 
 @contextmanager
 def simulated(kernel: Kernel) -> Generator[None]:
     """Let the product live in a kernel's time for the `with` block, and say nothing."""
-    _kernels.append(kernel)
-    names, time = _Uuid(kernel), _Time(kernel)
+    KERNELS.append(kernel)
+    names, time = Uuid(kernel), Time(kernel)
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     with ExitStack() as stack:
@@ -270,28 +65,28 @@ def simulated(kernel: Kernel) -> Generator[None]:
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", RuntimeWarning)
         stack.callback(logging.disable, level)
-        stack.callback(_kernels.pop)
+        stack.callback(KERNELS.pop)
         for module, name, value in (
             (delivery, "time", time),
             (ward, "time", time),
-            (ward, "threading", _Threading),
-            (ward, "os", _Os),
-            (outage, "random", _Random(kernel)),
-            (fetching, "random", _Random(kernel)),
+            (ward, "threading", Threading),
+            (ward, "os", Os),
+            (outage, "random", Random(kernel)),
+            (fetching, "random", Random(kernel)),
             (lease, "uuid", names),
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
             (redis_keys, "uuid", names),
             (schedules, "uuid4", names.uuid4),
-            (heartbeat, "threading", _Threading),
-            (heartbeat, "SignalSafeEvent", _SignalSafeEvent),
-            (receiver_shutdown, "on_shutdown_signals", _on_shutdown_signals),
-            (shutdown_watchdog, "threading", _Threading),
-            (shutdown_watchdog, "SimpleQueue", _SimpleQueue),
-            (shutdown_watchdog, "os", _Os),
-            (quarantine, "on_shutdown_signals", _on_shutdown_signals),
-            (heartbeat, "logger", _Logger(kernel)),
-            (quarantine, "logger", _Logger(kernel)),
+            (heartbeat, "threading", Threading),
+            (heartbeat, "SignalSafeEvent", SignalSafeEvent),
+            (receiver_shutdown, "on_shutdown_signals", on_shutdown_signals),
+            (shutdown_watchdog, "threading", Threading),
+            (shutdown_watchdog, "SimpleQueue", SimpleQueue),
+            (shutdown_watchdog, "os", Os),
+            (quarantine, "on_shutdown_signals", on_shutdown_signals),
+            (heartbeat, "logger", Logger(kernel)),
+            (quarantine, "logger", Logger(kernel)),
             (quarantine, "WardProcess", _start_ward),
             (ward_orders, "orders_for", _orders_for),
             (ScriptClock, "now", _PLACEHOLDER),
