@@ -24,6 +24,13 @@ def plan_of(seed: int) -> Plan:
     return chance.plan()
 
 
+def race_of(name: str, seed: int) -> Plan:
+    """A race with nothing beside it."""
+    chance = Chance(seed)
+    RACES[name](chance)
+    return chance.plan()
+
+
 def _add_race(chance: Chance) -> None:
     random = chance.random
     RACES[random.choice(list(RACES))](chance)

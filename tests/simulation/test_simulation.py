@@ -9,7 +9,7 @@ import pytest
 from tests.simulation.defects import DEFECTS, Search, find_defect, put_back
 from tests.simulation.history import play
 from tests.simulation.kept import FOLDER, load
-from tests.simulation.plans import plan_of
+from tests.simulation.plans import plan_of, race_of
 from tests.simulation.server import Server
 
 _ROOT = Path(__file__).parents[2]
@@ -49,17 +49,28 @@ def test_a_history_is_the_same_each_time(server: Server) -> None:
     assert asked(lines[0]) == asked(lines[1])
 
 
-@pytest.mark.parametrize(
-    "defect",
-    [
-        "a key is not released",
-        "a key is released by a retry",
-        "moving adds what it may not remove",
-        "a fetch asks nobody whether it may",
-    ],
-)
+@pytest.mark.parametrize("defect", ["a key is not released", "a key is released by a retry"])
 def test_a_defect_is_found(defect: str) -> None:
     assert find_defect(defect, Search(seed=0, histories=40, seconds=120.0)) is not None
+
+
+@pytest.mark.parametrize(
+    ("race", "defect"),
+    [
+        ("half_a_move", "moving adds what it may not remove"),
+        ("twins_apart", "the mark goes with the first that is cancelled"),
+        ("beat_before_the_fence", "fencing does not look for a new beat"),
+        ("forgotten_worker", "orphans are taken at once"),
+        ("newcomer", "reclaim takes what a living worker has"),
+        ("thawed_reader", "a fetch asks nobody whether it may"),
+        ("lost_count", "a lost count of marks loses what was read"),
+        ("killed_with_its_ward", "a worker testifies at once"),
+        ("crowded_ward", "the first of several suspects is guilty"),
+    ],
+)
+def test_a_race_finds_the_defect_that_it_is_for(server: Server, race: str, defect: str) -> None:
+    with put_back(defect):
+        assert any(play(race_of(race, seed), server).broken for seed in range(20))
 
 
 @pytest.mark.parametrize("defect", DEFECTS)
