@@ -5,7 +5,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from tests.simulation.model import Behaviour, Sent
+from tests.invariants.facts import Behaviour, Sent
 from tests.simulation.network import FaultKind, NetworkFault
 from tests.simulation.plan import Arguments
 from tests.simulation.world import World

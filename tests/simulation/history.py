@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
+from tests.invariants.leftovers import unexpected
 from tests.simulation.doings import DOINGS, GENTLE
-from tests.simulation.model import unexpected
 from tests.simulation.patches import simulated
 from tests.simulation.plan import Plan
 from tests.simulation.producer import Producer
@@ -101,6 +101,6 @@ def _finish_schedules(world: World) -> None:
     until = world.kernel.now + _SECONDS_TO_SCHEDULE
     world.kernel.run(until, world.is_over)
     if not (world.network.is_down or world.model.broken):
-        world.model.check_schedules(TABLE)
+        world.model.occurrences.check_going_on(TABLE)
     for slot in world.schedulers:
         world.kill_scheduler(slot)
