@@ -20,12 +20,14 @@ from kiqstart.core.retention.deletion import (
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
 from kiqstart.core.retention.journal import Journal
 from kiqstart.core.retention.load import LoadGate
+from kiqstart.core.retention.others import look_at_others
 from kiqstart.core.retention.pace import Pace
-from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
 from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.report import FailureGroup, StopReason
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
+from kiqstart.core.retention.throttle import Throttle
 from kiqstart.core.retention.transaction import rest, to_its_end, transaction
 from kiqstart.core.retention.walk import Interval, Walk
 
@@ -65,6 +67,8 @@ class PieceRunner:
     stop: asyncio.Event
     observe: Observer
     _pace: Pace = field(init=False)
+    _throttle: Throttle | None = field(init=False)
+    _work: float = 0.0
     _pass_over: bool = False
     _first_return: float | None = None
     _is_last_round: bool = False
@@ -72,6 +76,7 @@ class PieceRunner:
 
     def __post_init__(self) -> None:
         self._pace = Pace(self.settings, self.rows_per_second)
+        self._throttle = Throttle() if self.settings.pace is PaceKind.GENTLE else None
 
     async def run(self) -> StopReason:
         """Work until the piece is done, a limit is reached, or the event says to stop.
@@ -104,7 +109,7 @@ class PieceRunner:
             return None if await self._come_back() else await self._finish(StopReason.END)
         if await self._must_wait():
             return None
-        before, started = self.state.deleted, monotonic()
+        before, started, self._work = self.state.deleted, monotonic(), 0.0
         await to_its_end(self._step(self.state.todo[0]))
         await self._report()
         await self._slow_down(self.state.deleted - before, monotonic() - started)
@@ -123,6 +128,8 @@ class PieceRunner:
         limit, started = self._remaining(), monotonic()
         async with transaction(self.sessions) as connection:
             await self._limit(connection)
+            await self._look(connection, after=False)
+            began = monotonic()
             rows = self._pace.rows if limit is None else min(self._pace.rows, limit)
             batch = Interval(interval.after, await self.walk.advance(connection, interval, rows))
             where, left = self.walk.where(batch), 0
@@ -133,6 +140,8 @@ class PieceRunner:
                 deleted = await delete_range(connection, self.policy, where)
             if limit is not None and deleted > limit:
                 raise _OverRowLimitError
+            self._work = monotonic() - began
+            await self._look(connection, after=True)
             state = self.state.with_batch(deleted, monotonic() - started)
             if not (self._pass_over and deleted == limit):
                 state = state.past(batch).with_locked(batch, left)
@@ -140,8 +149,17 @@ class PieceRunner:
         seconds = monotonic() - started
         self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
         self._pass_over = left > 0
-        self._pace.record(seconds)
+        self._pace.record(self._work if self._throttle else seconds)
+        if self._throttle is not None:
+            self._throttle.record_batch(self._work, deleted)
         logger.debug("batch: rows=%d seconds=%.6f", deleted, seconds)
+
+    async def _look(self, connection: AsyncConnection, *, after: bool) -> None:
+        if self._throttle is None or self._throttle.looks_after is not after:
+            return
+        started = monotonic()
+        others = await look_at_others(connection, self.settings.takeover_after)
+        self._throttle.record_look(others, monotonic() - started)
 
     async def _make_smaller(self, interval: Interval, fault: Fault, error: DBAPIError) -> None:
         if fault not in {Fault.LOCKED, Fault.SLOW, Fault.OF_A_ROW}:
@@ -230,6 +248,10 @@ class PieceRunner:
     async def _slow_down(self, deleted: int, seconds: float) -> None:
         rate = self.rows_per_second
         pause = max(self.settings.pause, deleted / rate - seconds if rate else 0.0)
+        if self._throttle is not None and self.state.todo:
+            # A run that rests must show life more often than it is looked for.
+            longest = self.settings.takeover_after / 3
+            pause = max(pause, min(longest, self._throttle.rest(self._work, seconds)))
         if pause > 0:
             await rest(pause, self.stop)
 

@@ -23,6 +23,13 @@ class WalkKind(StrEnum):
         return "index on its cursor" if self is WalkKind.KEY else "heap's pages"
 
 
+class PaceKind(StrEnum):
+    """How considerate a run is: with rests, and more of them when others suffer, or none."""
+
+    GENTLE = "gentle"
+    FULL = "full"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetentionPolicy:
     """Which rows go, and how the engine goes through the table.
