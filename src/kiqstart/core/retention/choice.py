@@ -6,6 +6,7 @@ from typing import Any, Final
 from sqlalchemy import Float, cast, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.core.retention.action import check_action
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
@@ -49,6 +50,7 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     """
     policy.check()
     await _check_rights(connection, policy)
+    await check_action(connection, policy)
     size = await read_table_size(connection, policy.table)
     rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.predicate))).rows
     kind, reason = await _decide(connection, policy, size, rows)

@@ -2,9 +2,10 @@
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, column, delete, func, literal, select, text, tuple_
+from sqlalchemy import ColumnElement, and_, column, func, literal, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.core.retention.action import act
 from kiqstart.core.retention.page_walk import ctid
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.report import FailureKey
@@ -40,8 +41,8 @@ async def limit_statement(connection: AsyncConnection, seconds: float) -> None:
 
 
 async def delete_range(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
-    """Delete all of the policy's rows of a stretch, and return how many they were."""
-    return (await connection.execute(delete(policy.table).where(where, policy.predicate))).rowcount
+    """Delete (or archive, or update) all of the policy's rows of a stretch, and return how many they were."""
+    return await act(connection, policy, where)
 
 
 async def delete_unlocked(

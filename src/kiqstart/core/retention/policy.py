@@ -1,14 +1,15 @@
 """What a run deletes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, cast
 
-from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, Table, inspect
+from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, Table, and_, inspect
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 from sqlalchemy.sql import operators
 
 from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.row_update import RowUpdate
 
 
 class WalkKind(StrEnum):
@@ -52,6 +53,8 @@ class RetentionPolicy:
         walk: the way through the table; None lets the engine choose it for each run from PostgreSQL's statistics.
         error_key: columns by which rows that cannot be deleted are grouped in the report, beside the primary key of
             the first; none for one entry per row.
+        archive: a mapped class of the same columns, into whose table the rows are written as they are deleted.
+        update: what becomes of the rows instead of their deletion; the policy then names those not done yet.
     """
 
     name: str
@@ -61,6 +64,8 @@ class RetentionPolicy:
     cursor: tuple[InstrumentedAttribute[Any], ...] = ()
     walk: WalkKind | None = None
     error_key: tuple[InstrumentedAttribute[Any], ...] = ()
+    archive: type[DeclarativeBase] | None = None
+    update: RowUpdate | None = None
 
     @property
     def table(self) -> Table[Any]:
@@ -78,6 +83,17 @@ class RetentionPolicy:
         cursor = tuple(self.table.columns[column.name] for column in self.cursor)
         return cursor + tuple(column for column in self.primary_key if column not in set(cursor))
 
+    @property
+    def archive_table(self) -> Table[Any] | None:
+        """The table that takes the deleted rows, if any."""
+        return None if self.archive is None else cast("Table[Any]", inspect(self.archive).local_table)
+
+    def narrowed(self) -> "RetentionPolicy":
+        """Return the policy as it is run: of rows to update only those that are not done."""
+        if self.update is None:
+            return self
+        return replace(self, predicate=and_(self.predicate, self.update.done.is_not(True)))
+
     def check(self) -> None:
         """Return if the policy can be run at all; what the database has to say is checked elsewhere.
 
@@ -88,6 +104,10 @@ class RetentionPolicy:
             raise PolicyError(
                 self.name, "a walk along a key needs a cursor: name the columns that its index begins with"
             )
+        if self.update is not None:
+            if self.archive is not None:
+                raise PolicyError(self.name, "rows that are updated stay, so there is nothing to archive: drop one")
+            self.update.check(self.name, self.table)
         for column in self.key[: len(self.cursor)]:
             if column.nullable and not _excludes_null(self.predicate, column):
                 raise PolicyError(
