@@ -11,7 +11,7 @@ from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.row_update import not_done
 
 
-def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[Any]:
+def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[*tuple[Any, ...]]:
     """Build the statement for those of the policy's rows that meet some conditions."""
     conditions = (*where, policy.predicate)
     if policy.update is not None:

@@ -37,7 +37,7 @@ class _Shape:
     is_identity: bool
 
 
-def archive_statement(table: Table[Any], archive: Table[Any], *where: ColumnElement[bool]) -> Select[Any]:
+def archive_statement(table: Table[Any], archive: Table[Any], *where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """Build the statement that moves rows, and says how many were deleted, and how many archived."""
     gone = delete(table).where(*where).returning(*table.columns).cte("gone")
     names = [column.name for column in archive.columns if column.name in gone.c and column.computed is None]
