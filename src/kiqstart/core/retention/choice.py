@@ -50,7 +50,7 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     policy.check()
     await _check_rights(connection, policy)
     size = await read_table_size(connection, policy.table)
-    rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.predicate))).rows
+    rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
     kind, reason = await _decide(connection, policy, size, rows)
     return WalkChoice(kind=kind, reason=reason, rows=min(rows, size.rows) if size.pages else 0, size=size)
 
@@ -119,7 +119,7 @@ async def _page_costs(connection: AsyncConnection) -> tuple[float, float]:
 
 async def _index_to_create(connection: AsyncConnection, policy: RetentionPolicy) -> str:
     table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
-    index = f"ON {table} ({', '.join(quote(column.name) for column in policy.key[: len(policy.cursor)])})"
+    index = f"ON {table} ({', '.join(quote(column.name) for column in policy.columns(policy.cursor))})"
     if not await connection.scalar(_IS_PARTITIONED, {"table": table}):
         return f"run `CREATE INDEX CONCURRENTLY {index}`"
     # PostgreSQL refuses to index a partitioned table concurrently, but adopts what it finds on the partitions.

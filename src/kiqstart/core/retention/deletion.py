@@ -41,7 +41,7 @@ async def limit_statement(connection: AsyncConnection, seconds: float) -> None:
 
 async def delete_range(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
     """Delete all of the policy's rows of a stretch, and return how many they were."""
-    return (await connection.execute(delete(policy.table).where(where, policy.predicate))).rowcount
+    return (await connection.execute(delete(policy.table).where(where, policy.rows))).rowcount
 
 
 async def delete_unlocked(
@@ -51,7 +51,7 @@ async def delete_unlocked(
     free = (
         select(_TABLEOID, ctid)
         .select_from(policy.table)
-        .where(where, policy.predicate)
+        .where(where, policy.rows)
         .limit(limit)
         .with_for_update(skip_locked=True, of=policy.table)
         # The same table again, which does not mean the row outside.
@@ -63,7 +63,7 @@ async def delete_unlocked(
 
 async def count_rows(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
     """Count the policy's rows of a stretch."""
-    counted = select(func.count()).select_from(policy.table).where(where, policy.predicate)
+    counted = select(func.count()).select_from(policy.table).where(where, policy.rows)
     return (await connection.execute(counted)).scalar_one()
 
 
@@ -71,9 +71,9 @@ async def list_rows(
     connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]
 ) -> list[tuple[ColumnElement[bool], FailureKey, FailureKey]]:
     """Return each of the policy's rows of a small stretch: its condition, its group and its key in a report."""
-    group = tuple(policy.table.columns[column.name] for column in policy.error_key)
+    group = policy.columns(policy.error_key)
     columns = tuple(dict.fromkeys((*group, *policy.primary_key)))
-    rows = await connection.execute(select(*columns).where(where, policy.predicate))
+    rows = await connection.execute(select(*columns).where(where, policy.rows))
     found: list[tuple[ColumnElement[bool], FailureKey, FailureKey]] = []
     for row in rows:
         values = dict(zip(columns, row, strict=True))

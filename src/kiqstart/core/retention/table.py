@@ -161,7 +161,7 @@ async def has_index(connection: AsyncConnection, policy: RetentionPolicy) -> boo
     first = policy.key[0]
     await connection.execute(_ONLY_INDEXES)
     # A constant: SQLAlchemy would read the plan as it reads the column's values.
-    rows = select(literal(1)).select_from(policy.table).where(policy.predicate, first.is_not(None))
+    rows = select(literal(1)).select_from(policy.table).where(policy.rows, first.is_not(None))
     plan = await explain(connection, rows.order_by(first).limit(1))
     await connection.execute(_ANY_PLAN)
     return not any("Sort" in node.node_type for node in plan.nodes())
