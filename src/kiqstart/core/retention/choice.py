@@ -7,9 +7,11 @@ from sqlalchemy import Float, cast, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.table import (
     ColumnStatistics,
     TableSize,
@@ -48,9 +50,11 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
         PolicyError: the policy asks for a walk that it cannot have; the text has the index to create.
     """
     policy.check()
+    await read_relation(connection, policy)
     await _check_rights(connection, policy)
     size = await read_table_size(connection, policy.table)
-    rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
+    with refused_by_server(policy.name):
+        rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
     kind, reason = await _decide(connection, policy, size, rows)
     return WalkChoice(kind=kind, reason=reason, rows=min(rows, size.rows) if size.pages else 0, size=size)
 

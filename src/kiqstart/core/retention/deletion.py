@@ -11,12 +11,13 @@ from kiqstart.core.retention.report import FailureKey
 
 # Limits of this transaction alone. Each batch is planned for its own bounds, as a generic plan is made for none, and
 # never compiled, which would cost more than it saves. A batch does not wait for the disk: the state is in the same
-# transaction, so what a crash takes back is done again; a piece's end waits for all that was written before it.
+# transaction, so what a crash takes back is done again; a piece's end waits for all that was written before it. With
+# `row_security` off, rows that are hidden from the role are an error instead of being kept without a word.
 _CONFIGURE: Final = text("""
 SELECT set_config('statement_timeout', :statement_timeout, true), set_config('lock_timeout', :lock_timeout, true),
     set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
     set_config('DateStyle', 'ISO', true), set_config('synchronous_commit', 'off', true),
-    set_config('idle_in_transaction_session_timeout', :idle_timeout, true)
+    set_config('idle_in_transaction_session_timeout', :idle_timeout, true), set_config('row_security', 'off', true)
 """)
 _SET_STATEMENT_TIMEOUT: Final = text("SELECT set_config('statement_timeout', :statement_timeout, true)")
 _TABLEOID: Final[ColumnElement[int]] = column("tableoid")

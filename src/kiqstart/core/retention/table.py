@@ -168,5 +168,9 @@ async def has_index(connection: AsyncConnection, policy: RetentionPolicy) -> boo
 
 
 def qualified_name(connection: AsyncConnection, table: FromClause) -> str:
-    """Return a table's name as SQL writes it."""
-    return connection.dialect.identifier_preparer.format_table(cast("Table[Any]", table))
+    """Return a table's name as SQL writes it, in the schema that the connection has put in the place of its own."""
+    named, quote = cast("Table[Any]", table), connection.dialect.identifier_preparer
+    options = connection.sync_connection.get_execution_options() if connection.sync_connection else {}
+    schemas: dict[str | None, str | None] = options.get("schema_translate_map") or {}
+    schema = schemas.get(named.schema, named.schema)
+    return f"{quote.quote_schema(schema)}.{quote.quote(named.name)}" if schema else quote.quote(named.name)
