@@ -13,9 +13,9 @@ from kiqstart.core.retention.row_update import not_done
 
 def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[*tuple[Any, ...]]:
     """Build the statement for those of the policy's rows that meet some conditions."""
-    conditions = (*where, policy.predicate)
+    conditions = (*where, policy.rows)
     if policy.update is not None:
-        return policy.update.statement(policy.table, *conditions)
+        return policy.update.statement(policy.model, *conditions)
     if policy.archive_table is not None:
         return archive_statement(policy.table, policy.archive_table, *conditions)
     return delete(policy.table).where(*conditions)
@@ -49,4 +49,4 @@ async def check_action(connection: AsyncConnection, policy: RetentionPolicy) -> 
     if policy.archive_table is not None:
         await check_archive(connection, policy.name, policy.table, policy.archive_table)
     if policy.update is not None:
-        await policy.update.check_done(connection, policy.name, policy.table, policy.predicate)
+        await policy.update.check_done(connection, policy.name, policy.model, policy.rows)

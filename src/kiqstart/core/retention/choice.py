@@ -8,9 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import check_action
 from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.table import (
     ColumnStatistics,
     TableSize,
@@ -49,10 +51,12 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
         PolicyError: the policy asks for a walk that it cannot have; the text has the index to create.
     """
     policy.check()
+    await read_relation(connection, policy)
     await _check_rights(connection, policy)
     await check_action(connection, policy)
     size = await read_table_size(connection, policy.table)
-    rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.predicate))).rows
+    with refused_by_server(policy.name):
+        rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
     kind, reason = await _decide(connection, policy, size, rows)
     return WalkChoice(kind=kind, reason=reason, rows=min(rows, size.rows) if size.pages else 0, size=size)
 
@@ -107,7 +111,7 @@ async def _compare_costs(
 async def _check_rights(connection: AsyncConnection, policy: RetentionPolicy) -> None:
     table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
     rights = (await connection.execute(_RIGHTS, {"table": table})).one()
-    if not (rights.may_delete and rights.may_lock):
+    if not ((rights.may_delete or policy.update) and rights.may_lock):
         grant = f"GRANT DELETE, UPDATE ({quote(policy.primary_key[0].name)}) ON {table} TO {quote(rights.role)}"
         raise PolicyError(policy.name, f"the role may not delete and lock rows: run `{grant}`")
 
@@ -121,7 +125,7 @@ async def _page_costs(connection: AsyncConnection) -> tuple[float, float]:
 
 async def _index_to_create(connection: AsyncConnection, policy: RetentionPolicy) -> str:
     table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
-    index = f"ON {table} ({', '.join(quote(column.name) for column in policy.key[: len(policy.cursor)])})"
+    index = f"ON {table} ({', '.join(quote(column.name) for column in policy.columns(policy.cursor))})"
     if not await connection.scalar(_IS_PARTITIONED, {"table": table}):
         return f"run `CREATE INDEX CONCURRENTLY {index}`"
     # PostgreSQL refuses to index a partitioned table concurrently, but adopts what it finds on the partitions.

@@ -116,7 +116,7 @@ class RetentionEngine:
             PolicyError: the policy cannot be run as it is written.
         """
         async with self._sessions() as session:
-            return await preview(await session.connection(), policy.narrowed())
+            return await preview(await session.connection(), policy)
 
     async def check(self, policies: Sequence[RetentionPolicy]) -> list[WalkChoice]:
         """Return which way each policy's run would go.
@@ -125,7 +125,7 @@ class RetentionEngine:
             PolicyError: one of them cannot be run as it is written.
         """
         async with transaction(self._sessions) as connection:
-            return [await choose_walk(connection, policy.narrowed()) for policy in policies]
+            return [await choose_walk(connection, policy) for policy in policies]
 
     def _run(
         self,
@@ -138,7 +138,7 @@ class RetentionEngine:
     ) -> Run:
         return Run(
             sessions=self._sessions,
-            policy=policy.narrowed(),
+            policy=policy,
             journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
             settings=self._settings,
             # A run that waits must show life more often than it is looked for.

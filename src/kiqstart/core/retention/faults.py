@@ -1,9 +1,13 @@
 """What a failed statement means for a run."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final
 
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError, InterfaceError, StatementError
+
+from kiqstart.core.retention.errors import PolicyError
 
 _LOCK_NOT_AVAILABLE: Final = "55P03"
 _QUERY_CANCELED: Final = "57014"
@@ -15,6 +19,8 @@ _ROLLED_BACK: Final = "40"  # deadlock, serialisation
 # SQLSTATE classes that no single row is to blame for: transaction state, login, missing database, missing object or
 # right, resources, operator intervention, system, configuration, internal. Smaller batches do not help there.
 _NOT_OF_A_ROW: Final = frozenset({"25", "28", "3D", "42", "53", "57", "58", "F0", "XX"})
+# A statement that cannot be understood, or a value in it that cannot be sent.
+_OF_THE_STATEMENT: Final = frozenset({"0A", "21", "22", "42"})
 
 
 class Fault(Enum):
@@ -51,3 +57,21 @@ def fault_of(error: DBAPIError | OSError) -> Fault:
 def first_line(error: DBAPIError) -> str:
     """Return the error's message without its detail, hint and context."""
     return str(error.driver_exception).partition("\n")[0]
+
+
+@contextmanager
+def refused_by_server(policy: str) -> Iterator[None]:
+    """Say of which policy a statement is that cannot be sent, or that PostgreSQL does not understand.
+
+    Raises:
+        PolicyError: it is such a statement.
+    """
+    try:
+        yield
+    except DBAPIError as error:
+        state: str | None = getattr(error.driver_exception, "sqlstate", None)
+        if state is None or state[:2] not in _OF_THE_STATEMENT:
+            raise
+        raise PolicyError(policy, f"PostgreSQL cannot run its statement: {first_line(error)}") from None
+    except StatementError as error:
+        raise PolicyError(policy, f"its statement cannot be sent: {error.orig or error}") from None

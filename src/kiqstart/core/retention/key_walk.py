@@ -50,7 +50,7 @@ class KeyWalk:
     async def whole(self, connection: AsyncConnection) -> Interval | None:
         """End at the last row's value of the first column."""
         first = self.policy.key[0]
-        rows = select(cast(first, Text)).where(self.policy.predicate).order_by(first.desc()).limit(1)
+        rows = select(cast(first, Text)).where(self.policy.rows).order_by(first.desc()).limit(1)
         last = await connection.scalar(rows)
         return None if last is None else Interval(None, (last,))
 
@@ -65,7 +65,7 @@ class KeyWalk:
     async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Position:
         """Find the n-th row's key; an index on the first column answers this alone unless equal values are cut."""
         first, *_ = self.policy.key
-        inside = (self.policy.predicate, self.where(interval))
+        inside = (self.policy.rows, self.where(interval))
         cut = select(first).where(*inside).order_by(first).offset(rows - 1).limit(2).subquery()
         # Outside, or every row that is stepped over would be made text.
         values = (await connection.scalars(select(cast(cut.columns[0], Text)))).all()

@@ -1,15 +1,16 @@
 """What a run deletes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, Table, and_, inspect
+from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, Null, Table, and_
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 from sqlalchemy.sql import operators
 
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.row_update import RowUpdate
+from kiqstart.core.retention.target import TargetError, check_rows, column_of, mapper_of, rows_of, table_of
 
 
 class WalkKind(StrEnum):
@@ -70,29 +71,36 @@ class RetentionPolicy:
     @property
     def table(self) -> Table[Any]:
         """The table whose rows are deleted."""
-        return cast("Table[Any]", inspect(self.model).local_table)
+        return table_of(self.model)
+
+    @property
+    def rows(self) -> ColumnElement[bool]:
+        """True for the rows to delete: of the table's rows those of the class, and of these what the predicate names.
+
+        Whatever counts, finds or deletes rows has this in its WHERE, and the table alone in its FROM.
+        """
+        rows = rows_of(self.model, self.predicate)
+        return rows if self.update is None else and_(rows, self.update.done.is_not(True))
 
     @property
     def primary_key(self) -> tuple[Column[Any], ...]:
         """The columns of the primary key."""
-        return tuple(self.table.primary_key.columns)
+        return tuple(mapper_of(self.model).primary_key)
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
         """The cursor, completed by the primary key so that no two rows are equal in it."""
-        cursor = tuple(self.table.columns[column.name] for column in self.cursor)
+        cursor = self.columns(self.cursor)
         return cursor + tuple(column for column in self.primary_key if column not in set(cursor))
 
     @property
     def archive_table(self) -> Table[Any] | None:
         """The table that takes the deleted rows, if any."""
-        return None if self.archive is None else cast("Table[Any]", inspect(self.archive).local_table)
+        return None if self.archive is None else table_of(self.archive)
 
-    def narrowed(self) -> "RetentionPolicy":
-        """Return the policy as it is run: of rows to update only those that are not done."""
-        if self.update is None:
-            return self
-        return replace(self, predicate=and_(self.predicate, self.update.done.is_not(True)))
+    def columns(self, attributes: tuple[InstrumentedAttribute[Any], ...]) -> tuple[Column[Any], ...]:
+        """Return the table's columns behind attributes, each once."""
+        return tuple(dict.fromkeys(column_of(self.model, one) for one in attributes))
 
     def check(self) -> None:
         """Return if the policy can be run at all; what the database has to say is checked elsewhere.
@@ -100,21 +108,38 @@ class RetentionPolicy:
         Raises:
             PolicyError: what is wrong with it.
         """
+        try:
+            check_rows(self.model, self.predicate)
+            self.columns((*self.cursor, *self.error_key))
+            self._check_action()
+        except TargetError as error:
+            raise PolicyError(self.name, str(error)) from None
         if self.walk is WalkKind.KEY and not self.cursor:
             raise PolicyError(
                 self.name, "a walk along a key needs a cursor: name the columns that its index begins with"
             )
-        if self.update is not None:
-            if self.archive is not None:
-                raise PolicyError(self.name, "rows that are updated stay, so there is nothing to archive: drop one")
-            self.update.check(self.name, self.table)
-        for column in self.key[: len(self.cursor)]:
-            if column.nullable and not _excludes_null(self.predicate, column):
+        for column in self.columns(self.cursor):
+            if column.nullable and not self.excludes_null(column):
                 raise PolicyError(
                     self.name,
                     f"column {column.name!r} may be NULL, and a cursor never comes to such rows: "
                     f"add `{column.name} IS NOT NULL` to the predicate, or leave the cursor out",
                 )
+
+    def _check_action(self) -> None:
+        if self.archive is not None:
+            table_of(self.archive)
+        if self.update is not None:
+            self.update.check(self.model)
+        if self.archive is not None and self.update is not None:
+            raise TargetError("rows that are updated stay, so there is nothing to archive: drop `archive` or `update`")
+
+    def excludes_null(self, column: Column[Any]) -> bool:
+        """Whether the predicate says itself that a column is not NULL."""
+        return _excludes_null(self.predicate, column)
+
+
+_COMPARISONS: Final = frozenset({operators.lt, operators.le, operators.gt, operators.ge, operators.eq})
 
 
 def _excludes_null(predicate: ColumnElement[bool], column: Column[Any]) -> bool:
@@ -123,8 +148,8 @@ def _excludes_null(predicate: ColumnElement[bool], column: Column[Any]) -> bool:
         return any(_excludes_null(cast("ColumnElement[bool]", clause), column) for clause in predicate.clauses)
     if not isinstance(predicate, BinaryExpression):
         return False
-    compares = {operators.lt, operators.le, operators.gt, operators.ge, operators.eq, operators.is_not}
-    sides = cast("tuple[ColumnElement[Any], ...]", (predicate.left, predicate.right))
-    return predicate.operator in compares and any(
-        isinstance(side, Column) and side.name == column.name and side.table.name == column.table.name for side in sides
-    )
+    left, right = cast("tuple[ColumnElement[Any], ...]", (predicate.left, predicate.right))
+    if predicate.operator is operators.is_not:
+        # `flag IS NOT TRUE` is true of NULL.
+        return left in {column} and isinstance(right, Null)
+    return predicate.operator in _COMPARISONS and (left in {column} or right in {column})

@@ -2,17 +2,18 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 
-from sqlalchemy import Column, ColumnElement, Select, Table, func, literal, select, update
+from sqlalchemy import Column, ColumnElement, Select, func, literal, select, update
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.orm import InstrumentedAttribute
-from sqlalchemy.sql.visitors import ExternallyTraversible, iterate, replacement_traverse
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
+from sqlalchemy.sql.visitors import ExternallyTraversible, replacement_traverse
 
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.faults import Fault, fault_of
+from kiqstart.core.retention.target import TargetError, check_rows, column_of, outer_elements, table_of
 
 _SAMPLE: Final = 100
 
@@ -32,41 +33,41 @@ class RowUpdate:
     values: Mapping[InstrumentedAttribute[Any], object]
     done: ColumnElement[bool]
 
-    def check(self, policy: str, table: Table[Any]) -> None:
+    def check(self, model: type[DeclarativeBase]) -> None:
         """Return if the columns can be set.
 
         Raises:
-            PolicyError: what is wrong with them.
+            TargetError: what is wrong with them.
         """
+        table = table_of(model)
         if not self.values:
-            raise PolicyError(policy, "its update sets no column: name at least one in `values`")
-        for attribute in self.values:
-            column = table.columns.get(attribute.key, table.columns.get(attribute.name))
-            if column is None or attribute.class_.__table__ is not table:
-                raise PolicyError(policy, f"its update sets {str(attribute)!r}, which is no column of {table.name!r}")
+            raise TargetError("its update sets no column: name at least one in `values`")
+        for column, value in self.assignments(model).items():
             if column.primary_key:
-                raise PolicyError(
-                    policy, f"its update sets {column.name!r}, a column of the primary key, which tells rows apart"
+                raise TargetError(f"its update sets {column.name!r}, of the primary key, which tells rows apart")
+            if others := [str(one) for one in select(value).get_final_froms() if one is not table]:
+                raise TargetError(
+                    f"its update sets {column.name!r} from {others[0]!r}: look there by a scalar subquery"
                 )
+        check_rows(model, self.done)
 
-    def statement(self, table: Table[Any], *where: ColumnElement[bool]) -> Select[int, int]:
+    def statement(self, model: type[DeclarativeBase], *where: ColumnElement[bool]) -> Select[int, int]:
         """Build the UPDATE of these rows, which says how many they were, and how many of them are done."""
-        changed = (
-            update(table).where(*where).values(self._assignments(table)).returning(self.done.is_(True).label("is_done"))
-        ).cte("changed")
-        return select(func.count(), func.count().filter(changed.c.is_done)).select_from(changed)
+        changed = update(table_of(model)).where(*where).values(self.assignments(model))
+        rows = changed.returning(self.done.is_(True).label("is_done")).cte("changed")
+        return select(func.count(), func.count().filter(rows.c.is_done)).select_from(rows)
 
     async def check_done(
-        self, connection: AsyncConnection, policy: str, table: Table[Any], predicate: ColumnElement[bool]
+        self, connection: AsyncConnection, policy: str, model: type[DeclarativeBase], predicate: ColumnElement[bool]
     ) -> None:
         """Return if the rows are done after the update: by its values alone, or else by a sample of the rows.
 
         Raises:
             PolicyError: they are not, so each run would take them again.
         """
-        after = self._after(table)
+        table, after = table_of(model), self._after(model)
         rows = select(after.is_(True).label("is_done"))
-        if any(isinstance(one, Column) and one.table is table for one in iterate(cast("ExternallyTraversible", after))):
+        if any(isinstance(one, Column) and table.columns.contains_column(one) for one in outer_elements(after)):
             rows = rows.select_from(table).where(predicate).limit(_SAMPLE)
         sample = rows.subquery()
         try:
@@ -80,25 +81,32 @@ class RowUpdate:
         if is_done is False:
             raise not_done(policy)
 
-    def _assignments(self, table: Table[Any]) -> dict[Column[Any], ColumnElement[Any]]:
-        return {
-            table.columns[attribute.name]: value
-            if isinstance(value, ColumnElement)
-            else literal(value, table.columns[attribute.name].type)
-            for attribute, value in self.values.items()
-        }
+    def assignments(self, model: type[DeclarativeBase]) -> dict[Column[Any], ColumnElement[Any]]:
+        """Return what each of the table's columns becomes.
 
-    def _after(self, table: Table[Any]) -> ColumnElement[bool]:
+        Raises:
+            TargetError: an attribute is not a column of the class.
+        """
+        columns = {column_of(model, attribute): value for attribute, value in self.values.items()}
+        return {column: _expression(value, column) for column, value in columns.items()}
+
+    def _after(self, model: type[DeclarativeBase]) -> ColumnElement[bool]:
         """Return `done` as it is of a row after the update, in terms of the row before."""
-        new = {column.name: sql_cast(value, column.type) for column, value in self._assignments(table).items()}
+        new = {column: sql_cast(value, column.type) for column, value in self.assignments(model).items()}
 
         def replace(element: ExternallyTraversible, **kw: object) -> ExternallyTraversible | None:
             del kw
-            if isinstance(element, Column) and element.table.name == table.name and element.name in new:
-                return new[element.name]
-            return None
+            return new.get(element) if isinstance(element, Column) else None
 
         return replacement_traverse(self.done, {}, replace)
+
+
+def _expression(value: object, column: Column[Any]) -> ColumnElement[Any]:
+    if isinstance(value, ColumnElement):
+        return value
+    # A mapped attribute is the expression of its column.
+    clause = getattr(value, "__clause_element__", None)
+    return literal(value, column.type) if clause is None else clause()
 
 
 def not_done(policy: str) -> PolicyError:

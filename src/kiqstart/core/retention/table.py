@@ -161,12 +161,16 @@ async def has_index(connection: AsyncConnection, policy: RetentionPolicy) -> boo
     first = policy.key[0]
     await connection.execute(_ONLY_INDEXES)
     # A constant: SQLAlchemy would read the plan as it reads the column's values.
-    rows = select(literal(1)).select_from(policy.table).where(policy.predicate, first.is_not(None))
+    rows = select(literal(1)).select_from(policy.table).where(policy.rows, first.is_not(None))
     plan = await explain(connection, rows.order_by(first).limit(1))
     await connection.execute(_ANY_PLAN)
     return not any("Sort" in node.node_type for node in plan.nodes())
 
 
 def qualified_name(connection: AsyncConnection, table: FromClause) -> str:
-    """Return a table's name as SQL writes it."""
-    return connection.dialect.identifier_preparer.format_table(cast("Table[Any]", table))
+    """Return a table's name as SQL writes it, in the schema that the connection has put in the place of its own."""
+    named, quote = cast("Table[Any]", table), connection.dialect.identifier_preparer
+    options = connection.sync_connection.get_execution_options() if connection.sync_connection else {}
+    schemas: dict[str | None, str | None] = options.get("schema_translate_map") or {}
+    schema = schemas.get(named.schema, named.schema)
+    return f"{quote.quote_schema(schema)}.{quote.quote(named.name)}" if schema else quote.quote(named.name)
