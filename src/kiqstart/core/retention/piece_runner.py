@@ -133,6 +133,7 @@ class PieceRunner:
                 deleted = await delete_range(connection, self.policy, where)
             if limit is not None and deleted > limit:
                 raise _OverRowLimitError
+            await self.walk.check_basis(connection)
             state = self.state.with_batch(deleted, monotonic() - started)
             if not (self._pass_over and deleted == limit):
                 state = state.past(batch).with_locked(batch, left)
@@ -176,6 +177,7 @@ class PieceRunner:
                 async with transaction(self.sessions) as connection:
                     await self._limit(connection)
                     deleted = await delete_range(connection, self.policy, where & is_it)
+                    await self.walk.check_basis(connection)
                     state = self.state.with_batch(deleted, monotonic() - started)
                     await self.journal.save(connection, self.number, state, since=self.state)
                 self.state = state
