@@ -24,5 +24,9 @@ class PieceLostError(RetentionError):
         self.run_id = run_id
 
 
+class TableRewrittenError(RetentionError):
+    """Rows lie elsewhere than when the walk began: the table was rewritten, emptied, or got a partition."""
+
+
 class InvalidRunOptionError(RetentionError, ValueError):
     """An option of a run is out of its range."""

@@ -6,8 +6,9 @@ from sqlalchemy import ColumnElement, Text, and_, cast, column, literal, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.types import UserDefinedType
 
+from kiqstart.core.retention.errors import TableRewrittenError
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.core.retention.table import TableSize, read_table_size
+from kiqstart.core.retention.table import TableSize, read_storage, read_table_size
 from kiqstart.core.retention.walk import Interval, Position
 
 
@@ -43,6 +44,11 @@ class PageWalk:
     def basis(self) -> str:
         """The files: rewriting the table moves its rows to other pages."""
         return self.size.storage
+
+    async def check_basis(self, connection: AsyncConnection) -> None:
+        """Compare the files."""
+        if await read_storage(connection, self.policy.table) != self.size.storage:
+            raise TableRewrittenError(self.policy.name)
 
     async def whole(self, connection: AsyncConnection) -> Interval | None:
         """End at the end of the (longest partition's) last page."""

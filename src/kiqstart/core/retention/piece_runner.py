@@ -142,6 +142,7 @@ class PieceRunner:
                 raise _OverRowLimitError
             self._work = monotonic() - began
             await self._look(connection, after=True)
+            await self.walk.check_basis(connection)
             state = self.state.with_batch(deleted, monotonic() - started)
             if not (self._pass_over and deleted == limit):
                 state = state.past(batch).with_locked(batch, left)
@@ -194,6 +195,7 @@ class PieceRunner:
                 async with transaction(self.sessions) as connection:
                     await self._limit(connection)
                     deleted = await delete_range(connection, self.policy, where & is_it)
+                    await self.walk.check_basis(connection)
                     state = self.state.with_batch(deleted, monotonic() - started)
                     await self.journal.save(connection, self.number, state, since=self.state)
                 self.state = state

@@ -79,13 +79,17 @@ class RetentionPolicy:
 
         Whatever counts, finds or deletes rows has this in its WHERE, and the table alone in its FROM.
         """
-        rows = rows_of(self.model, self.predicate)
-        return rows if self.update is None else and_(rows, self.update.done.is_not(True))
+        return rows_of(self.model, self.condition)
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The predicate, of rows that are updated only those that are not done."""
+        return self.predicate if self.update is None else and_(self.predicate, self.update.done.is_not(True))
 
     @property
     def primary_key(self) -> tuple[Column[Any], ...]:
         """The columns of the primary key."""
-        return tuple(mapper_of(self.model).primary_key)
+        return tuple(column_of(self.model, column) for column in mapper_of(self.model).primary_key)
 
     @property
     def key(self) -> tuple[Column[Any], ...]:
