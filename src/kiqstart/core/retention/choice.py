@@ -11,6 +11,7 @@ from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
+from kiqstart.core.retention.partitions import check_partitions
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.table import (
@@ -54,6 +55,7 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     await read_relation(connection, policy)
     await _check_rights(connection, policy)
     await check_action(connection, policy)
+    await check_partitions(connection, policy)
     size = await read_table_size(connection, policy.table)
     with refused_by_server(policy.name):
         rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows

@@ -32,6 +32,13 @@ class PaceKind(StrEnum):
     FULL = "full"
 
 
+class PartitionAction(StrEnum):
+    """What becomes of a partition that has expired: all rows that it could have are the policy's."""
+
+    DETACH = "detach"
+    DROP = "drop"
+
+
 @dataclass(frozen=True, kw_only=True)
 class RetentionPolicy:
     """Which rows go, and how the engine goes through the table.
@@ -56,6 +63,8 @@ class RetentionPolicy:
             the first; none for one entry per row.
         archive: a mapped class of the same columns, into whose table the rows are written as they are deleted.
         update: what becomes of the rows instead of their deletion; the policy then names those not done yet.
+        partitions: what becomes of whole partitions that have expired, of a table that is partitioned by range on the
+            cursor's first column; None to delete their rows like others.
     """
 
     name: str
@@ -67,6 +76,7 @@ class RetentionPolicy:
     error_key: tuple[InstrumentedAttribute[Any], ...] = ()
     archive: type[DeclarativeBase] | None = None
     update: RowUpdate | None = None
+    partitions: PartitionAction | None = None
 
     @property
     def table(self) -> Table[Any]:

@@ -18,6 +18,7 @@ from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
 from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
+from kiqstart.core.retention.partitions import PartitionSweep
 from kiqstart.core.retention.piece_runner import PieceRunner
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
@@ -65,6 +66,7 @@ class Run:
     stop: asyncio.Event
     limits: RunLimits = RunLimits()
     meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
+    _partitions: tuple[str, ...] = ()
 
     async def open(self, shards: int) -> int:
         """Find the run's pieces, or make them, and return how many there are to do.
@@ -73,6 +75,7 @@ class Run:
             PolicyError: the policy cannot be run.
         """
 
+        await self._sweep()
         pieces = await self._find_or_make(shards)
         self.meter.begin(_deleted(pieces))
         return sum(not piece.is_done for piece in pieces)
@@ -121,6 +124,19 @@ class Run:
             async with transaction(self.sessions) as connection:
                 await self.journal.release(connection)
 
+    async def _sweep(self) -> None:
+        """Let whole partitions go, unless the run has begun or has a row limit, which these would not keep."""
+        if self.policy.partitions is None or self.limits.rows is not None:
+            return
+
+        async def is_new(connection: AsyncConnection) -> bool:
+            await choose_walk(connection, self.policy)
+            return not await self.journal.pieces(connection)
+
+        if await self._transact(is_new):
+            sweep = PartitionSweep(sessions=self.sessions, policy=self.policy, settings=self.settings, stop=self.stop)
+            self._partitions = await sweep.run()
+
     async def _find_or_make(self, shards: int) -> list[Piece]:
         async def find_or_make(connection: AsyncConnection) -> list[Piece]:
             await self.journal.lock(connection)
@@ -147,6 +163,7 @@ class Run:
             PieceState(todo=share, share=share, covers=covers, time_limit=time_limit)
             for share in await coverage.share_out(connection, walk, shards)
         ]
+        states[0] = replace(states[0], partitions=self._partitions)
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
 
@@ -174,7 +191,9 @@ class Run:
         ]
         await self.journal.restart(connection, walk.kind, walk.basis, states)
         what = "the policy's rows" if fits else "the table or the way through it"
-        logger.info("%s: %s changed since run %s began, so it comes to all of it", self.policy.name, what, self.journal.run_id)
+        logger.info(
+            "%s: %s changed since run %s began, so it comes to all of it", self.policy.name, what, self.journal.run_id
+        )
 
     async def _claim(self, connection: AsyncConnection) -> PieceRunner | None:
         piece = await self.journal.claim(connection)
