@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, inspect, select, text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
+from sqlalchemy.sql.elements import Grouping
 from tests.integration.core.engines import EngineFactory
 from tests.integration.core.retention.generated import Made, models, predicates, quoted, rows_sql
 
@@ -85,7 +86,8 @@ async def check_policy(url: URL, made: Made, policy: RetentionPolicy, *, may_be_
         assert made.refused is None
         async with AsyncSession(engine) as session:
             model: Any = policy.model
-            named = set(await session.scalars(select(model.id).where(policy.predicate)))
+            # In brackets: SQLAlchemy would add the class's own condition to the last part of a text with an OR in it.
+            named = set(await session.scalars(select(model.id).where(Grouping(policy.predicate))))
         event(f"rows: {'all' if len(named) == 60 else min(len(named), 1)}")
         report = await retention.run(policy)
         async with engine.connect() as connection:
