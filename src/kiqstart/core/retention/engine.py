@@ -9,6 +9,7 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.bloat import describe_bloat
+from kiqstart.core.retention.ceilings import lower
 from kiqstart.core.retention.choice import WalkChoice, choose_walk
 from kiqstart.core.retention.errors import InvalidRunOptionError
 from kiqstart.core.retention.journal import Journal, Piece
@@ -136,15 +137,16 @@ class RetentionEngine:
         meter: ProgressMeter,
         stop: asyncio.Event | None,
     ) -> Run:
+        ceilings = policy.ceilings
         return Run(
             sessions=self._sessions,
             policy=policy,
             journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
-            settings=self._settings,
+            settings=self._settings.for_policy(policy),
             # A run that waits must show life more often than it is looked for.
             load=LoadGate(check=self._load, seconds_between=min(1.0, self._settings.takeover_after / 3)),
             stop=stop or asyncio.Event(),
-            limits=limits,
+            limits=RunLimits(rows=lower(limits.rows, ceilings.rows), seconds=lower(limits.seconds, ceilings.seconds)),
             meter=meter,
         )
 
@@ -178,7 +180,10 @@ def _why(pieces: Sequence[Piece]) -> StopReason:
     reasons = {piece.stopped for piece in pieces}
     if not all(piece.is_done for piece in pieces):
         return StopReason.STOPPED
-    return next((one for one in (StopReason.TIME_BUDGET, StopReason.ROW_LIMIT) if one in reasons), StopReason.END)
+    return next(
+        (one for one in (StopReason.WINDOW, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT) if one in reasons),
+        StopReason.END,
+    )
 
 
 def _check_options(limits: RunLimits, shards: int) -> None:

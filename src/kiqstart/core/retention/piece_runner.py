@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from logging import getLogger
 from time import monotonic
 from typing import Final
@@ -105,6 +106,9 @@ class PieceRunner:
             return await self._finish(StopReason.ROW_LIMIT)
         if monotonic() >= self.deadline:
             return await self._finish(StopReason.TIME_BUDGET)
+        if self.policy.window is not None and not self.policy.window.is_open(datetime.now(UTC)):
+            logger.info("%s: stops outside its window, %s", self.policy.name, self.policy.window)
+            return await self._finish(StopReason.WINDOW)
         if not self.state.todo:
             return None if await self._come_back() else await self._finish(StopReason.END)
         if await self._must_wait():

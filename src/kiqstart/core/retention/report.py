@@ -19,6 +19,8 @@ class StopReason(StrEnum):
     """All of the table was gone through."""
     ROW_LIMIT = "row limit"
     TIME_BUDGET = "time budget"
+    WINDOW = "window"
+    """The time of day in which the policy may run was over; the next run goes on."""
     STOPPED = "stopped"
     """It was asked to stop; the same run can be gone on with."""
 

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from logging import getLogger
 from math import inf
 from time import monotonic
@@ -126,7 +127,10 @@ class Run:
 
     async def _sweep(self) -> None:
         """Let whole partitions go, unless the run has begun or has a row limit, which these would not keep."""
+        window = self.policy.window
         if self.policy.partitions is None or self.limits.rows is not None:
+            return
+        if window is not None and not window.is_open(datetime.now(UTC)):
             return
 
         async def is_new(connection: AsyncConnection) -> bool:
