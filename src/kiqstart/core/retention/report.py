@@ -19,6 +19,10 @@ class StopReason(StrEnum):
     """All of the table was gone through."""
     ROW_LIMIT = "row limit"
     TIME_BUDGET = "time budget"
+    UNDELETABLE = "undeletable rows"
+    """No row could be deleted, or too many could not."""
+    LOAD = "load"
+    """Others came first for too long; the next run goes on."""
     STOPPED = "stopped"
     """It was asked to stop; the same run can be gone on with."""
 

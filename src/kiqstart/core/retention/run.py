@@ -9,28 +9,34 @@ from math import inf
 from time import monotonic
 from typing import Final, TypedDict, TypeVar
 
+from sqlalchemy import false
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk
+from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, open_walk
 from kiqstart.core.retention.errors import PieceLostError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
-from kiqstart.core.retention.piece_runner import PieceRunner
+from kiqstart.core.retention.pace import Pace
+from kiqstart.core.retention.piece_runner import Observer, PieceRunner
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
+from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
+from kiqstart.core.retention.step import Stepper
+from kiqstart.core.retention.stretches import share_out
 from kiqstart.core.retention.table import TableSize, read_table_size
 from kiqstart.core.retention.transaction import rest, transaction
-from kiqstart.core.retention.walk import Interval, Walk
+from kiqstart.core.retention.walk import Interval
 
 T = TypeVar("T")
 
 logger = getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
+_SECONDS_TO_RELEASE: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +99,7 @@ class Run:
 
         async def claim(connection: AsyncConnection) -> PieceRunner | None:
             piece = await self.journal.claim(connection)
-            return self._runner(piece, await read_table_size(connection, self.policy.table)) if piece else None
+            return await self._runner(connection, piece) if piece else None
 
         has_worked = False
         while not self.stop.is_set():
@@ -131,7 +137,7 @@ class Run:
     async def release(self) -> None:
         """Let another worker go on at once, as far as the server can be reached."""
         with suppress(DBAPIError, OSError):
-            async with transaction(self.sessions) as connection:
+            async with asyncio.timeout(_SECONDS_TO_RELEASE), transaction(self.sessions) as connection:
                 await self.journal.release(connection)
 
     async def _begin(self, connection: AsyncConnection, shards: int) -> None:
@@ -140,10 +146,11 @@ class Run:
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
             await self.journal.take_on(connection, left[0].run_id)
-        walk = make_walk(self.policy, choice.kind, choice.size)
+        await self._quarantine().forget(connection)
+        walk = await open_walk(connection, self.policy, choice.kind)
         whole = await walk.whole(connection)
         intervals = _stretches(left, whole)
-        parts = await _share_out(connection, walk, intervals, shards)
+        parts = await share_out(connection, walk, intervals, shards)
         end, time_limit = whole.upto if whole else None, self.limits.seconds
         states = [PieceState(todo=part, end=end, time_limit=time_limit) for part in parts]
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
@@ -155,10 +162,37 @@ class Run:
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
-    def _runner(self, piece: Piece, size: TableSize) -> PieceRunner:
+    async def _runner(self, connection: AsyncConnection, piece: Piece) -> PieceRunner:
         rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
+        rate_of_piece = rate / piece.pieces if rate else None
         budget = inf if time_limit is None else time_limit - piece.age
+        quarantine = self._quarantine()
+        stepper = Stepper(
+            sessions=self.sessions,
+            policy=self.policy,
+            walk=await open_walk(connection, self.policy, piece.walk),
+            journal=self.journal,
+            number=piece.number,
+            state=piece.state,
+            settings=self.settings,
+            pace=Pace(self.settings, rate_of_piece),
+            quarantine=quarantine,
+            left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
+        )
+        return PieceRunner(
+            sessions=self.sessions,
+            journal=self.journal,
+            stepper=stepper,
+            row_limit=piece.row_limit,
+            rows_per_second=rate_of_piece,
+            deadline=monotonic() + budget,
+            settings=self.settings,
+            load=self.load,
+            stop=self.stop,
+            observe=self._observer(piece),
+        )
 
+    def _observer(self, piece: Piece) -> Observer:
         async def observe(state: PieceState, fraction: float | None, waiting: str | None) -> None:
             if not self.meter.is_due:
                 return
@@ -168,21 +202,10 @@ class Run:
                 deleted, total, fraction = _deleted(pieces), _total(pieces), None
             await self.meter.report(deleted, total, fraction, waiting=waiting)
 
-        return PieceRunner(
-            sessions=self.sessions,
-            policy=self.policy,
-            walk=make_walk(self.policy, piece.walk, size),
-            journal=self.journal,
-            number=piece.number,
-            state=piece.state,
-            row_limit=piece.row_limit,
-            rows_per_second=rate / piece.pieces if rate else None,
-            deadline=monotonic() + budget,
-            settings=self.settings,
-            load=self.load,
-            stop=self.stop,
-            observe=observe,
-        )
+        return observe
+
+    def _quarantine(self) -> Quarantine:
+        return Quarantine(policy=self.policy, seconds=self.settings.retry_failed_after)
 
 
 def _stretches(left: Sequence[Piece], whole: Interval | None) -> list[Interval]:
@@ -196,14 +219,6 @@ def _stretches(left: Sequence[Piece], whole: Interval | None) -> list[Interval]:
         *(interval for piece in left for interval in piece.state.left()),
         *(Interval(end, whole.upto) for end in ends[:1]),
     ]
-
-
-async def _share_out(
-    connection: AsyncConnection, walk: Walk, intervals: Sequence[Interval], shards: int
-) -> list[tuple[Interval, ...]]:
-    parts = [part for interval in intervals for part in await walk.split(connection, interval, shards)]
-    pieces = max(1, min(shards, len(parts)))
-    return [tuple(parts[number::pieces]) for number in range(pieces)]
 
 
 def _deleted(pieces: Sequence[Piece]) -> int:
