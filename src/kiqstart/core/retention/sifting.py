@@ -154,7 +154,11 @@ async def _refused(
 async def _delete(connection: AsyncConnection, policy: RetentionPolicy, rows: Sequence[LockedRow]) -> int:
     tables = cast([row.table for row in rows], ARRAY(BigInteger))
     places = cast(cast([row.place for row in rows], ARRAY(Text)), ARRAY(TupleId()))
-    pairs = func.unnest(tables, places).table_valued(column("t", BigInteger), column("c", TupleId()))
+    pairs = (
+        func.unnest(tables, places)
+        .table_valued(column("t", BigInteger), column("c", TupleId()), name="place")
+        .render_derived()
+    )
     chosen = select(pairs.c.t, pairs.c.c)
     # The place alone would name a row of each partition.
     where = (ctid == func.any(places), tuple_(cast(tableoid, BigInteger), ctid).in_(chosen))
