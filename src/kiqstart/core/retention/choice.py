@@ -56,6 +56,15 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     return WalkChoice(kind=kind, reason=reason, rows=min(rows, size.rows) if size.pages else 0, size=size)
 
 
+async def may_go_on(connection: AsyncConnection, policy: RetentionPolicy, choice: WalkChoice, kind: WalkKind) -> bool:
+    """Whether a run can go on the way that it went before, whatever would be chosen now."""
+    if kind is choice.kind:
+        return True
+    if policy.walk is not None:
+        return False
+    return kind is WalkKind.PAGES or bool(policy.cursor and await find_index(connection, policy))
+
+
 def make_walk(policy: RetentionPolicy, kind: WalkKind, size: TableSize) -> Walk:
     """Build the walk of that kind, to compare with; `open_walk` makes one to go along."""
     return KeyWalk(policy=policy, size=size) if kind is WalkKind.KEY else PageWalk(policy=policy, size=size)

@@ -35,5 +35,9 @@ class PredicateTooSlowError(RetentionError):
         self.policy = policy
 
 
+class TableRewrittenError(RetentionError):
+    """Rows lie elsewhere than when the walk began: the table was rewritten, emptied, or got a partition."""
+
+
 class InvalidRunOptionError(RetentionError, ValueError):
     """An option of a run is out of its range."""

@@ -56,8 +56,12 @@ class KeyWalk:
 
     @property
     def basis(self) -> str:
-        """The columns of the key."""
-        return ", ".join(one.name for one in self.policy.key)
+        """The table, and the columns of the key with their types."""
+        return f"{self.policy.table.fullname}: {', '.join(f'{one.name} {one.type}' for one in self.policy.key)}"
+
+    async def check_basis(self, connection: AsyncConnection) -> None:
+        """Keys stay what they are wherever the rows lie."""
+        del connection
 
     async def whole(self, connection: AsyncConnection) -> Interval | None:
         """End at the last row's value of the first column."""

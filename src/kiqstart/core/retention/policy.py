@@ -72,7 +72,7 @@ class RetentionPolicy:
     @property
     def primary_key(self) -> tuple[Column[Any], ...]:
         """The columns of the primary key."""
-        return tuple(mapper_of(self.model).primary_key)
+        return tuple(column_of(self.model, column) for column in mapper_of(self.model).primary_key)
 
     @property
     def key(self) -> tuple[Column[Any], ...]:

@@ -13,8 +13,10 @@ from sqlalchemy import false
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, open_walk
-from kiqstart.core.retention.errors import PieceLostError
+from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on, open_walk
+from kiqstart.core.retention.coverage import all_of, coverage_of, fingerprint, is_same_statement
+from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
+from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.pace import Pace
@@ -26,10 +28,8 @@ from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.step import Stepper
-from kiqstart.core.retention.stretches import share_out
 from kiqstart.core.retention.table import TableSize, read_table_size
 from kiqstart.core.retention.transaction import rest, transaction
-from kiqstart.core.retention.walk import Interval
 
 T = TypeVar("T")
 
@@ -78,40 +78,26 @@ class Run:
             PolicyError: the policy cannot be run.
         """
 
-        async def find_or_make(connection: AsyncConnection) -> list[Piece]:
-            await self.journal.lock(connection)
-            pieces = await self.journal.pieces(connection)
-            if not pieces:
-                await self._begin(connection, shards)
-            elif not self._fits(pieces[0], size := await read_table_size(connection, self.policy.table)):
-                logger.info("%s: the table or the cursor has changed, so all is gone through again", self.policy.name)
-                walk = make_walk(self.policy, pieces[0].walk, size)
-                whole = await walk.whole(connection)
-                await self.journal.restart(connection, walk.basis, [whole] if whole else [])
-            return await self.journal.pieces(connection)
-
-        pieces = await self._transact(find_or_make)
+        pieces = await self._find_or_make(shards)
         self.meter.begin(_deleted(pieces))
         return sum(not piece.is_done for piece in pieces)
 
     async def take_part(self) -> bool:
         """Work through pieces until there is none that nobody has, and return whether there was one."""
 
-        async def claim(connection: AsyncConnection) -> PieceRunner | None:
-            piece = await self.journal.claim(connection)
-            return await self._runner(connection, piece) if piece else None
-
         has_worked = False
         while not self.stop.is_set():
-            runner = await self._transact(claim)
-            if runner is None:
-                break
-            has_worked = True
             try:
+                runner = await self._transact(self._claim)
+                if runner is None:
+                    break
+                has_worked = True
                 await runner.run()
             except PieceLostError as error:
                 # Whoever has it now counts what this worker has done, too.
                 logger.warning("%s", error)
+            except TableRewrittenError:
+                await self._find_or_make(shards=1)
         return has_worked
 
     async def wait_for_others(self) -> list[Piece]:
@@ -140,21 +126,76 @@ class Run:
             async with asyncio.timeout(_SECONDS_TO_RELEASE), transaction(self.sessions) as connection:
                 await self.journal.release(connection)
 
-    async def _begin(self, connection: AsyncConnection, shards: int) -> None:
-        choice = await choose_walk(connection, self.policy)
-        left = [piece for piece in await self.journal.interrupted(connection) if self._fits(piece, choice.size)]
+    async def _find_or_make(self, shards: int) -> list[Piece]:
+        async def find_or_make(connection: AsyncConnection) -> list[Piece]:
+            await self.journal.lock(connection)
+            pieces = await self.journal.pieces(connection)
+            if pieces and all(piece.is_done for piece in pieces):
+                return pieces
+            choice = await choose_walk(connection, self.policy)
+            with refused_by_server(self.policy.name):
+                await (self._go_on(connection, pieces, choice) if pieces else self._begin(connection, choice, shards))
+            return await self.journal.pieces(connection)
+
+        return await self._transact(find_or_make)
+
+    async def _begin(self, connection: AsyncConnection, choice: WalkChoice, shards: int) -> None:
+        left = await self._interrupted(connection, choice)
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
             await self.journal.take_on(connection, left[0].run_id)
         await self._quarantine().forget(connection)
         walk = await open_walk(connection, self.policy, choice.kind)
         whole = await walk.whole(connection)
-        intervals = _stretches(left, whole)
-        parts = await share_out(connection, walk, intervals, shards)
-        end, time_limit = whole.upto if whole else None, self.limits.seconds
-        states = [PieceState(todo=part, end=end, time_limit=time_limit) for part in parts]
+        coverage = coverage_of([piece.state for piece in left], whole) if left else all_of(whole)
+        covers, time_limit = fingerprint(self.policy), self.limits.seconds
+        states = [
+            PieceState(todo=share, share=share, covers=covers, time_limit=time_limit)
+            for share in await coverage.share_out(connection, walk, shards)
+        ]
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
+
+    async def _interrupted(self, connection: AsyncConnection, choice: WalkChoice) -> list[Piece]:
+        """Return the last run's pieces if their positions mean something for this one."""
+        left = await self.journal.interrupted(connection)
+        if not left or not self._fits(left[0], choice.size):
+            return []
+        return left if await may_go_on(connection, self.policy, choice, left[0].walk) else []
+
+    async def _go_on(self, connection: AsyncConnection, pieces: Sequence[Piece], choice: WalkChoice) -> None:
+        """See to it that the run's own pieces cover what the policy names now, in the table as it is now."""
+        kind, covers = pieces[0].walk, fingerprint(self.policy)
+        fits = self._fits(pieces[0], choice.size) and await may_go_on(connection, self.policy, choice, kind)
+        if fits and all(piece.state.covers == covers for piece in pieces):
+            return
+        walk = await open_walk(connection, self.policy, kind if fits else choice.kind)
+        whole = await walk.whole(connection)
+        coverage = coverage_of([piece.state for piece in pieces], whole) if fits else all_of(whole)
+        open_pieces = [piece for piece in pieces if not piece.is_limited]
+        shares = await coverage.share_out(connection, walk, len(open_pieces))
+        shares += [()] * (len(open_pieces) - len(shares))
+        states = [
+            (piece, piece.state.restarted(share, covers)) for piece, share in zip(open_pieces, shares, strict=True)
+        ]
+        await self.journal.restart(connection, walk.kind, walk.basis, states)
+        what = "the policy's rows" if fits else "the table or the way through it"
+        logger.info(
+            "%s: %s changed since run %s began, so it comes to all of it", self.policy.name, what, self.journal.run_id
+        )
+
+    async def _claim(self, connection: AsyncConnection) -> PieceRunner | None:
+        piece = await self.journal.claim(connection)
+        if piece is None:
+            return None
+        size = await read_table_size(connection, self.policy.table)
+        if not self._fits(piece, size):
+            raise TableRewrittenError(self.policy.name)
+        if not is_same_statement(piece.state.covers, fingerprint(self.policy)):
+            await self.journal.release(connection)
+            logger.warning("%s: run %s is of another predicate than this worker's", self.policy.name, piece.run_id)
+            return None
+        return await self._runner(connection, piece)
 
     def _fits(self, piece: Piece, size: TableSize) -> bool:
         return piece.basis == make_walk(self.policy, piece.walk, size).basis
@@ -206,19 +247,6 @@ class Run:
 
     def _quarantine(self) -> Quarantine:
         return Quarantine(policy=self.policy, seconds=self.settings.retry_failed_after)
-
-
-def _stretches(left: Sequence[Piece], whole: Interval | None) -> list[Interval]:
-    """What an interrupted run has left, and what lies past its end now; or all."""
-    if whole is None:
-        return []
-    if not left:
-        return [whole]
-    ends = [piece.state.end for piece in left if piece.state.end is not None]
-    return [
-        *(interval for piece in left for interval in piece.state.left()),
-        *(Interval(end, whole.upto) for end in ends[:1]),
-    ]
 
 
 def _deleted(pieces: Sequence[Piece]) -> int:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from kiqstart.core.retention.report import FailureGroup, merge_failures
-from kiqstart.core.retention.walk import Interval, Position
+from kiqstart.core.retention.walk import Interval
 
 # More stretches with locked rows than these are left to the next run.
 _MOST_LOCKED: Final = 1_000
@@ -24,13 +24,15 @@ class LockedInterval:
 class PieceState:
     """What is left of a piece and what was done; a new one takes its place with each batch.
 
-    `todo` has the stretches that are left, `locked` those to come back to, `given_up` counts locked rows that nobody
-    comes back to in this run, `end` is where the whole run ends, and `time_limit` after how many seconds from the run's
-    beginning whoever has the piece stops. `waited_for` is the last reason to wait.
+    `share` has the stretches that the piece was given, `covers` tells of which rows (`coverage.fingerprint`); `todo` has
+    those that are left, `locked` those to come back to, `given_up` counts locked rows that nobody comes back to in this
+    run, and `time_limit` after how many seconds from the run's beginning whoever has the piece stops.
+    `waited_for` is the last reason to wait.
     """
 
     todo: tuple[Interval, ...]
-    end: Position | None
+    share: tuple[Interval, ...] = ()
+    covers: str = ""
     time_limit: float | None = None
     locked: tuple[LockedInterval, ...] = ()
     given_up: int = 0
@@ -80,13 +82,9 @@ class PieceState:
         """Go to the stretches with locked rows again."""
         return replace(self, todo=tuple(one.interval for one in self.locked), locked=())
 
-    def left(self) -> tuple[Interval, ...]:
-        """Return what another run may go on with."""
-        return (*self.todo, *(one.interval for one in self.locked))
-
-    def restarted(self, todo: tuple[Interval, ...]) -> "PieceState":
-        """Keep the counts and go through these stretches instead."""
-        return replace(self, todo=todo, locked=(), end=todo[-1].upto if todo else self.end)
+    def restarted(self, share: tuple[Interval, ...], covers: str) -> "PieceState":
+        """Go through these stretches, of whatever was gone through before, and keep the counts of what is gone."""
+        return replace(self, todo=share, share=share, covers=covers, locked=(), given_up=0, failed=0, failures=())
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""

@@ -215,6 +215,7 @@ class Stepper:
             self.state = self.state.past((instead,))
 
     async def _check_lines(self, connection: AsyncConnection, batch: Interval) -> None:
+        await self.walk.check_basis(connection)
         if batch.lines is not None:
             # The DELETE's own lock keeps the table from being rewritten until the commit.
             size = await read_table_size(connection, self.policy.table)

@@ -20,6 +20,12 @@ family AS (
     UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.oid
 )
 """
+# Read past the transaction's snapshot, which may be older than what it meets.
+_STORAGE_OF: Final = "md5(string_agg(pg_relation_filenode(c.oid)::text, ',' ORDER BY c.oid))"
+_STORAGE: Final = text(f"""
+WITH RECURSIVE {FAMILY}
+SELECT coalesce({_STORAGE_OF}, '') FROM pg_class c WHERE c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
+""")  # noqa: S608 - made of constants
 _SIZE: Final = text(f"""
 WITH RECURSIVE {FAMILY}, block AS (SELECT current_setting('block_size')::bigint AS size)
 SELECT
@@ -27,7 +33,7 @@ SELECT
     coalesce(sum(pg_relation_size(c.oid) / block.size), 0)::bigint AS pages,
     coalesce(sum(greatest(c.relpages, 0)), 0)::bigint AS known_pages,
     coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS known_rows,
-    coalesce(md5(string_agg(c.relfilenode::text, ',' ORDER BY c.oid)), '') AS storage,
+    coalesce({_STORAGE_OF}, '') AS storage,
     block.size AS block_size
 FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
 GROUP BY block.size
@@ -139,6 +145,11 @@ async def read_table_size(connection: AsyncConnection, table: FromClause) -> Tab
         storage=row.storage,
         block_size=row.block_size,
     )
+
+
+async def read_storage(connection: AsyncConnection, table: FromClause) -> str:
+    """Read which files a table and its partitions are in."""
+    return str(await connection.scalar(_STORAGE, {"table": qualified_name(connection, table)}))
 
 
 async def read_column_statistics(connection: AsyncConnection, column: Column[Any]) -> ColumnStatistics | None:

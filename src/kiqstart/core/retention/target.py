@@ -11,7 +11,7 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement, ColumnClause, Grouping
 from sqlalchemy.sql.schema import Column
 
-_DIALECT: Final = postgresql.asyncpg.dialect()
+_DIALECT: Final = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's has no annotations
 
 
 class TargetError(Exception):
@@ -85,11 +85,12 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
         TargetError: it does not.
     """
     table = table_of(model)
-    if not isinstance(predicate, ClauseElement) and not hasattr(predicate, "__clause_element__"):
+    # The wrong type: `Model.id == 1 and Model.flag is True` is True or False in Python.
+    if not isinstance(cast("object", predicate), ClauseElement) and not hasattr(predicate, "__clause_element__"):
         raise TargetError(f"its predicate must be a condition of SQLAlchemy's, not {predicate!r}")
     # As SQLAlchemy reads the class, by all that a mapper can be: this is what a caller means.
-    truth = select(literal_column("1")).select_from(model).where(_in_brackets(predicate))
-    others = [str(one) for one in truth.get_final_froms() if one is not table and one not in {table}]
+    truth: Select[Any] = select(literal_column("1")).select_from(model).where(_in_brackets(predicate))
+    others = [str(one) for one in truth.get_final_froms() if one not in {table}]
     if others:
         names = ", ".join(repr(name) for name in others)
         raise TargetError(

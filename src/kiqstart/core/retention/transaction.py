@@ -111,7 +111,9 @@ async def _configure(connection: AsyncConnection, limits: Limits) -> None:
         "idle_timeout": _milliseconds(limits.idle),
         "seqscan": "off" if limits.by_index else "on",
     }
-    await connection.execute(_CONFIGURE_17 if version[:1] >= _HAS_TRANSACTION_TIMEOUT else _CONFIGURE_BEFORE, parameters)
+    await connection.execute(
+        _CONFIGURE_17 if version[:1] >= _HAS_TRANSACTION_TIMEOUT else _CONFIGURE_BEFORE, parameters
+    )
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:

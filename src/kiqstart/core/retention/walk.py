@@ -76,6 +76,14 @@ class Walk(Protocol):
         """Cut an interval into at most so many parts of about the same number of rows."""
         ...
 
+    async def check_basis(self, connection: AsyncConnection) -> None:
+        """Return if positions still mean what they did; asked in a batch's transaction, whose locks keep it so.
+
+        Raises:
+            TableRewrittenError: they do not.
+        """
+        ...
+
     async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
         """Cut off a batch that looks at about so many rows of the interval's beginning; at 1, at a single one."""
         ...

@@ -17,7 +17,8 @@ seconds = st.floats(0, 1e9)
 states = st.builds(
     PieceState,
     todo=st.lists(intervals, max_size=3).map(tuple),
-    end=st.none() | positions,
+    share=st.lists(intervals, max_size=3).map(tuple),
+    covers=st.text(max_size=5),
     time_limit=st.none() | seconds,
     locked=st.lists(st.builds(LockedInterval, intervals, counts), max_size=3).map(tuple),
     given_up=counts,
@@ -30,7 +31,7 @@ states = st.builds(
 )
 
 FIRST, SECOND = Interval(None, ("5",)), Interval(("5",), ("9", "x"))
-BEGUN = PieceState(todo=(FIRST, SECOND), end=("9", "x"), time_limit=60.0)
+BEGUN = PieceState(todo=(FIRST, SECOND), share=(FIRST, SECOND), covers="these", time_limit=60.0)
 
 
 @given(states)
@@ -61,13 +62,9 @@ def test_a_batch_is_counted_and_passed() -> None:
 def test_locked_stretches_are_come_back_to() -> None:
     assert BEGUN.with_locked(FIRST, 0) == BEGUN
     state = replace(BEGUN, todo=()).with_locked(FIRST, 2).with_locked(SECOND, 3)
-    assert (state.skipped, state.left()) == (5, (FIRST, SECOND))
+    assert state.skipped == 5
     back = state.coming_back()
-    assert (back.todo, back.locked, back.left()) == ((FIRST, SECOND), (), (FIRST, SECOND))
-
-
-def test_what_was_left_and_what_was_locked_is_for_the_next_run() -> None:
-    assert replace(BEGUN, todo=(SECOND,)).with_locked(FIRST, 2).left() == (SECOND, FIRST)
+    assert (back.todo, back.locked) == ((FIRST, SECOND), ())
 
 
 def test_memory_does_not_grow_with_the_locks() -> None:
@@ -77,7 +74,10 @@ def test_memory_does_not_grow_with_the_locks() -> None:
     assert (len(state.locked), state.skipped) == (1_000, 10_000)
 
 
-def test_a_rewritten_table_is_gone_through_again_and_the_counts_stay() -> None:
-    state = BEGUN.with_batch(10, 0.2).with_locked(FIRST, 2).restarted((Interval(None, ("7",)),))
-    assert (state.deleted, state.batches, state.time_limit) == (10, 1, 60.0)
-    assert (state.todo, state.locked, state.end) == ((Interval(None, ("7",)),), (), ("7",))
+def test_what_is_gone_through_again_is_reported_once_and_the_counts_of_deleted_rows_stay() -> None:
+    failure = FailureGroup({"id": 1}, {"id": 1}, "held", 1)
+    state = BEGUN.with_batch(10, 0.2).with_locked(FIRST, 2).with_failures((failure,))
+    again = state.restarted((Interval(None, ("7",)),), "others")
+    assert (again.deleted, again.batches, again.time_limit, again.covers) == (10, 1, 60.0, "others")
+    assert again.todo == again.share == (Interval(None, ("7",)),)
+    assert (again.skipped, again.failed, again.failures) == (0, 0, ())
