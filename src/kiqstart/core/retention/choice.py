@@ -6,11 +6,13 @@ from typing import Any, Final
 from sqlalchemy import Float, cast, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.core.retention.action import check_action
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.index import find_index
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
+from kiqstart.core.retention.partitions import check_partitions
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.table import (
@@ -49,6 +51,8 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     policy.check()
     await read_relation(connection, policy)
     await _check_rights(connection, policy)
+    await check_action(connection, policy)
+    await check_partitions(connection, policy)
     size = await read_table_size(connection, policy.table)
     with refused_by_server(policy.name):
         rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
@@ -121,7 +125,7 @@ async def _price_of_pages(connection: AsyncConnection, size: TableSize) -> float
 async def _check_rights(connection: AsyncConnection, policy: RetentionPolicy) -> None:
     table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
     rights = (await connection.execute(_RIGHTS, {"table": table})).one()
-    if not (rights.may_delete and rights.may_lock):
+    if not ((rights.may_delete or policy.update) and rights.may_lock):
         grant = f"GRANT DELETE, UPDATE ({quote(policy.primary_key[0].name)}) ON {table} TO {quote(rights.role)}"
         raise PolicyError(policy.name, f"the role may not delete and lock rows: run `{grant}`")
 

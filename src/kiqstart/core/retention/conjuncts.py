@@ -23,7 +23,7 @@ def opaque(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 
 
 def bounds_of(condition: ColumnElement[bool], column: Column[Any]) -> list[ColumnElement[bool]]:
-    """Return those comparisons of the condition that bound a column by constants, and so an index that begins with it."""
+    """Return those comparisons of the condition that bound a column by constants."""
     return [one for one in _conjuncts(condition) if _is_bound(one, column)]
 
 

@@ -2,21 +2,21 @@
 
 from typing import Final
 
-from sqlalchemy import ColumnElement, Text, cast, delete, func, literal, select, tuple_
+from sqlalchemy import ColumnElement, Text, cast, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.core.retention.action import act
 from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.heap import TupleId, ctid, tableoid
 from kiqstart.core.retention.policy import RetentionPolicy
-
 
 # A place that no row can have: beyond the last page there may be.
 _NOWHERE: Final = cast(literal("(4294967294,0)", Text), TupleId())
 
 
 async def delete_range(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
-    """Delete all of the policy's rows of a stretch, and return how many they were."""
-    return (await connection.execute(delete(policy.table).where(where, opaque(policy.rows)))).rowcount
+    """Delete (or archive, or update) all of the policy's rows of a stretch, and return how many they were."""
+    return await act(connection, policy, where)
 
 
 async def delete_unlocked(
@@ -37,8 +37,8 @@ async def delete_unlocked(
 
 
 async def delete_nothing(connection: AsyncConnection, policy: RetentionPolicy) -> None:
-    """Run a DELETE of the table that no row can be meant by."""
-    await connection.execute(delete(policy.table).where(ctid == _NOWHERE))
+    """Do to no row what is done to the policy's rows."""
+    await act(connection, policy, ctid == _NOWHERE)
 
 
 async def count_rows(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:

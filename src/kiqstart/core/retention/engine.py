@@ -170,6 +170,7 @@ class RetentionEngine:
             stopped=_why(pieces),
             resumed=any(piece.resumed for piece in pieces),
             bloat=bloat,
+            partitions=tuple(one for state in states for one in state.partitions),
         )
 
 

@@ -23,9 +23,9 @@ class Pace:
     """
 
     def __init__(self, settings: RetentionSettings, rows_per_second: float | None = None) -> None:
-        self._target = settings.batch_seconds
+        self._target = settings.batch_target
         # A ceiling of rows per second is kept batch by batch, so that rests stay as short as the batches.
-        per_batch = round((rows_per_second or settings.batch_rows / self._target) * self._target)
+        per_batch = round(rows_per_second * settings.batch_seconds) if rows_per_second else settings.batch_rows
         self.most = max(1, min(settings.batch_rows, per_batch))
         self._floor = min(_FEWEST_ROWS, self.most)
         self._first_timeout = settings.statement_timeout

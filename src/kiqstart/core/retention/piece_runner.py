@@ -151,6 +151,11 @@ class PieceRunner:
     async def _slow_down(self, deleted: int, seconds: float) -> None:
         rate = self.rows_per_second
         pause = max(self.settings.pause, deleted / rate - seconds if rate else 0.0)
+        throttle = self.stepper.throttle
+        if throttle is not None and self.state.todo:
+            # A run that rests must show life more often than it is looked for.
+            longest = self.settings.takeover_after / 3
+            pause = max(pause, min(longest, throttle.rest(self.stepper.work, seconds)))
         if pause > 0:
             await rest(pause, self.stop)
 

@@ -44,7 +44,7 @@ class LossStreak:
         if now - self._begun > self.longest:
             return None
         self._count += 1
-        return min(self.most_between, _LONGEST_DELAY, _FIRST_DELAY * 2 ** min(self._count, 10))
+        return min(self.most_between, _LONGEST_DELAY, _FIRST_DELAY * 2.0**self._count)
 
 
 async def transact(

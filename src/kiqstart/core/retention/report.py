@@ -60,6 +60,7 @@ class RetentionReport:
         stopped: why the run ended.
         resumed: whether it went on with what an interrupted or limited run had left.
         bloat: what becomes of the dead rows, a sentence each.
+        partitions: those that were detached or dropped whole, with about how many rows, which `deleted` does not count.
     """
 
     policy: str
@@ -77,6 +78,7 @@ class RetentionReport:
     stopped: StopReason = StopReason.END
     resumed: bool = False
     bloat: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

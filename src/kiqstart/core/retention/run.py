@@ -20,8 +20,9 @@ from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.pace import Pace
+from kiqstart.core.retention.partitions import PartitionSweep
 from kiqstart.core.retention.piece_runner import Observer, PieceRunner
-from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
@@ -29,6 +30,7 @@ from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.table import TableSize, read_table_size
+from kiqstart.core.retention.throttle import Throttle
 from kiqstart.core.retention.transaction import rest, transaction
 
 T = TypeVar("T")
@@ -70,6 +72,7 @@ class Run:
     stop: asyncio.Event
     limits: RunLimits = RunLimits()
     meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
+    _partitions: tuple[str, ...] = ()
 
     async def open(self, shards: int) -> int:
         """Find the run's pieces, or make them, and return how many there are to do.
@@ -78,6 +81,7 @@ class Run:
             PolicyError: the policy cannot be run.
         """
 
+        await self._sweep()
         pieces = await self._find_or_make(shards)
         self.meter.begin(_deleted(pieces))
         return sum(not piece.is_done for piece in pieces)
@@ -126,6 +130,19 @@ class Run:
             async with asyncio.timeout(_SECONDS_TO_RELEASE), transaction(self.sessions) as connection:
                 await self.journal.release(connection)
 
+    async def _sweep(self) -> None:
+        """Let whole partitions go, unless the run has begun or has a row limit, which these would not keep."""
+        if self.policy.partitions is None or self.limits.rows is not None:
+            return
+
+        async def is_new(connection: AsyncConnection) -> bool:
+            await choose_walk(connection, self.policy)
+            return not await self.journal.pieces(connection)
+
+        if await self._transact(is_new):
+            sweep = PartitionSweep(sessions=self.sessions, policy=self.policy, settings=self.settings, stop=self.stop)
+            self._partitions = await sweep.run()
+
     async def _find_or_make(self, shards: int) -> list[Piece]:
         async def find_or_make(connection: AsyncConnection) -> list[Piece]:
             await self.journal.lock(connection)
@@ -153,6 +170,7 @@ class Run:
             PieceState(todo=share, share=share, covers=covers, time_limit=time_limit)
             for share in await coverage.share_out(connection, walk, shards)
         ]
+        states[0] = replace(states[0], partitions=self._partitions)
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
 
@@ -218,6 +236,7 @@ class Run:
             settings=self.settings,
             pace=Pace(self.settings, rate_of_piece),
             quarantine=quarantine,
+            throttle=Throttle() if self.settings.pace is PaceKind.GENTLE else None,
             left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
         )
         return PieceRunner(

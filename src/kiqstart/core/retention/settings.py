@@ -5,14 +5,24 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kiqstart.core.retention.policy import PaceKind
+from kiqstart.core.retention.throttle import WORK
+
 
 class RetentionSettings(BaseSettings):
     """Environment variables of the retention engine, for all policies. Times are seconds."""
 
     model_config = SettingsConfigDict(env_file=".env", env_prefix="RETENTION_", extra="ignore", frozen=True)
 
+    pace: PaceKind = Field(
+        default=PaceKind.GENTLE,
+        description="`gentle`: a run rests so that others do not notice it; `full`: as fast as it can.",
+    )
     batch_seconds: float = Field(
-        default=0.1, gt=0, le=10, description="Seconds that a batch, one transaction, should take; its size follows."
+        default=0.1,
+        gt=0,
+        le=10,
+        description="Seconds that a batch, one transaction, should take at full pace; its size follows.",
     )
     batch_rows: int = Field(
         default=200_000,
@@ -67,6 +77,11 @@ class RetentionSettings(BaseSettings):
         if self.pause >= self.takeover_after:
             raise ValueError("RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER, or a resting run is taken over")
         return self
+
+    @property
+    def batch_target(self) -> float:
+        """Seconds that a batch should take at this pace."""
+        return self.batch_seconds if self.pace is PaceKind.FULL else min(self.batch_seconds, WORK)
 
     @property
     def statement_timeout(self) -> float:

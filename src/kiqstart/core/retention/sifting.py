@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, cast, column, delete, func, select, text, tuple_
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, cast, column, func, select, text, tuple_
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.core.retention.action import act
 from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.deletion import count_rows
-from kiqstart.core.retention.faults import NOT_OF_A_ROW, Fault, fault_of_state
+from kiqstart.core.retention.faults import NOT_OF_A_ROW, Fault, fault_of, fault_of_state, first_line
 from kiqstart.core.retention.heap import TupleId, ctid, tableoid
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.report import FailureGroup, FailureKey
@@ -142,13 +144,32 @@ def key_text(policy: RetentionPolicy) -> ColumnElement[str]:
 async def _refused(
     connection: AsyncConnection, policy: RetentionPolicy, rows: Sequence[LockedRow]
 ) -> list[tuple[LockedRow, str, str]]:
+    if policy.archive_table is not None or policy.update is not None:
+        return [one for row in rows if (one := await _refused_alone(connection, policy, row)) is not None]
     places = json.dumps([{"n": number, "t": row.table, "c": row.place} for number, row in enumerate(rows)])
     await connection.execute(select(func.set_config("kiqstart.rows", places, text("true"))))
     no_rows = ", ".join(f"'{state}'" for state in sorted(NOT_OF_A_ROW))
     statement = _TRY.format(table=qualified_name(connection, policy.table), no_rows=no_rows)
     await connection.exec_driver_sql(statement)
-    said = await connection.scalar(select(func.current_setting("kiqstart.refused")))
+    said: str = (await connection.execute(select(func.current_setting("kiqstart.refused")))).scalar_one()
     return [(rows[number], state, error) for number, state, error in _REFUSED.validate_json(said)]
+
+
+async def _refused_alone(
+    connection: AsyncConnection, policy: RetentionPolicy, row: LockedRow
+) -> tuple[LockedRow, str, str] | None:
+    """Try a row whose statement has parameters, and take it back."""
+    attempt = await connection.begin_nested()
+    try:
+        await _delete(connection, policy, [row])
+    except DBAPIError as error:
+        state: str = getattr(error.driver_exception, "sqlstate", None) or ""
+        if fault_of(error) not in {Fault.OF_A_ROW, Fault.LOCKED}:
+            raise
+        return row, state, first_line(error)
+    finally:
+        await attempt.rollback()
+    return None
 
 
 async def _delete(connection: AsyncConnection, policy: RetentionPolicy, rows: Sequence[LockedRow]) -> int:
@@ -161,8 +182,9 @@ async def _delete(connection: AsyncConnection, policy: RetentionPolicy, rows: Se
     )
     chosen = select(pairs.c.t, pairs.c.c)
     # The place alone would name a row of each partition.
-    where = (ctid == func.any(places), tuple_(cast(tableoid, BigInteger), ctid).in_(chosen))
-    return (await connection.execute(delete(policy.table).where(*where))).rowcount
+    return await act(
+        connection, policy, (ctid == func.any(places)) & tuple_(cast(tableoid, BigInteger), ctid).in_(chosen)
+    )
 
 
 def _plain(value: Any) -> str | int:  # noqa: ANN401 - a key column may have any type

@@ -26,8 +26,8 @@ class PieceState:
 
     `share` has the stretches that the piece was given, `covers` tells of which rows (`coverage.fingerprint`); `todo` has
     those that are left, `locked` those to come back to, `given_up` counts locked rows that nobody comes back to in this
-    run, and `time_limit` after how many seconds from the run's beginning whoever has the piece stops.
-    `waited_for` is the last reason to wait.
+    run, and `time_limit` after how many seconds from the run's beginning whoever has the piece stops. `partitions` of
+    the first piece went before the rows; `waited_for` is the last reason to wait.
     """
 
     todo: tuple[Interval, ...]
@@ -43,6 +43,7 @@ class PieceState:
     waited_for: str | None = None
     failed: int = 0
     failures: tuple[FailureGroup, ...] = ()
+    partitions: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> int:

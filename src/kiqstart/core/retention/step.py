@@ -13,6 +13,7 @@ from kiqstart.core.retention.deletion import count_rows, delete_nothing, delete_
 from kiqstart.core.retention.errors import PredicateTooSlowError
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
 from kiqstart.core.retention.journal import Journal
+from kiqstart.core.retention.others import look_at_others
 from kiqstart.core.retention.pace import Pace
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.quarantine import Quarantine
@@ -20,6 +21,7 @@ from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.sifting import Refusal, Sifted, lock_rows, sift
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.table import TableSize, read_table_size
+from kiqstart.core.retention.throttle import Throttle
 from kiqstart.core.retention.transaction import Limits, transaction
 from kiqstart.core.retention.walk import Cut, Interval, Walk
 
@@ -63,6 +65,10 @@ class Stepper:
     is_last_round: bool = False
     # Whether the next batch picks the rows that nobody has locked.
     passes_over: bool = False
+    # None at full pace.
+    throttle: Throttle | None = None
+    # Seconds of the last batch in which it worked, and so could bother others.
+    work: float = 0.0
     # What is left alone: rows that runs before could not delete.
     left_alone: ColumnElement[bool] = field(default_factory=false)
     _is_looking: bool = False
@@ -73,7 +79,7 @@ class Stepper:
 
     async def step(self, limit: int | None) -> bool:
         """Do a batch of the first interval that is left, at most so many rows; False if the whole table is locked."""
-        interval = self.state.todo[0]
+        interval, self.work = self.state.todo[0], 0.0
         try:
             await self._batch(interval, limit)
         except _TooManyRowsError:
@@ -91,6 +97,8 @@ class Stepper:
     async def _batch(self, interval: Interval, limit: int | None) -> None:
         started, rows = monotonic(), self.pace.rows if limit is None else min(self.pace.rows, limit)
         async with transaction(self.sessions, self._limits(interval)) as connection:
+            await self._look(connection, after=False)
+            began = monotonic()
             cut = await self._advance(connection, interval, rows)
             where, left = self._where(cut.batch), 0
             if self.passes_over:
@@ -100,6 +108,8 @@ class Stepper:
                 deleted = await delete_range(connection, self.policy, where)
             if (limit is not None and deleted > limit) or min(rows, deleted) > self.pace.most:
                 raise _TooManyRowsError
+            self.work = monotonic() - began
+            await self._look(connection, after=True)
             await self._check_lines(connection, cut.batch)
             state = self.state.with_batch(deleted, monotonic() - started)
             if not (self.passes_over and deleted == limit):
@@ -108,9 +118,18 @@ class Stepper:
         seconds = monotonic() - started
         self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
         self.passes_over = left > 0
-        self.pace.record(seconds, looked_at=rows, deleted=deleted)
+        self.pace.record(self.work if self.throttle else seconds, looked_at=rows, deleted=deleted)
+        if self.throttle is not None:
+            self.throttle.record_batch(self.work, deleted)
         logger.debug("batch: rows=%d seconds=%.6f", deleted, seconds)
         self._weigh(cut.batch, rows - deleted - left)
+
+    async def _look(self, connection: AsyncConnection, *, after: bool) -> None:
+        if self.throttle is None or self.throttle.looks_after is not after:
+            return
+        started = monotonic()
+        others = await look_at_others(connection, self.settings.takeover_after)
+        self.throttle.record_look(others, monotonic() - started)
 
     async def _learn(self, interval: Interval, limit: int | None, error: DBAPIError) -> bool:
         fault = fault_of(error)
