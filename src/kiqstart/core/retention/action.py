@@ -6,6 +6,7 @@ from sqlalchemy import ColumnElement, Delete, Select, delete
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.archive import archive_statement, check_archive
+from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.row_update import not_done
@@ -13,7 +14,7 @@ from kiqstart.core.retention.row_update import not_done
 
 def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[*tuple[Any, ...]]:
     """Build the statement for those of the policy's rows that meet some conditions."""
-    conditions = (*where, policy.rows)
+    conditions = (*where, opaque(policy.rows))
     if policy.update is not None:
         return policy.update.statement(policy.model, *conditions)
     if policy.archive_table is not None:

@@ -180,10 +180,8 @@ def _why(pieces: Sequence[Piece]) -> StopReason:
     reasons = {piece.stopped for piece in pieces}
     if not all(piece.is_done for piece in pieces):
         return StopReason.STOPPED
-    return next(
-        (one for one in (StopReason.WINDOW, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT) if one in reasons),
-        StopReason.END,
-    )
+    early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.WINDOW, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
+    return next((one for one in early if one in reasons), StopReason.END)
 
 
 def _check_options(limits: RunLimits, shards: int) -> None:

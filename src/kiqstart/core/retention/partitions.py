@@ -1,7 +1,6 @@
 """Whole partitions that have expired: detached or dropped before a run goes along the rows of the others."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from time import monotonic
@@ -10,7 +9,6 @@ from typing import Any, Final, cast
 from sqlalchemy import (
     BinaryExpression,
     BindParameter,
-    BooleanClauseList,
     Column,
     ColumnElement,
     and_,
@@ -25,13 +23,13 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 from sqlalchemy.sql import operators
 
-from kiqstart.core.retention.deletion import limit_transaction
+from kiqstart.core.retention.conjuncts import conjuncts
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
 from kiqstart.core.retention.policy import PartitionAction, RetentionPolicy
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.table import explain, qualified_name
-from kiqstart.core.retention.transaction import rest, transaction
+from kiqstart.core.retention.transaction import Limits, rest, transaction
 
 logger = getLogger(__name__)
 
@@ -116,7 +114,7 @@ class PartitionSweep:
         Raises:
             sqlalchemy.exc.DBAPIError: the connection was lost.
         """
-        async with transaction(self.sessions) as connection:
+        async with transaction(self.sessions, self._limits) as connection:
             left = await self._expired(connection)
         gone: list[str] = []
         deadline = monotonic() + self.settings.locked_wait
@@ -132,7 +130,7 @@ class PartitionSweep:
     async def _let_go(self, partition: _Partition, gone: list[str]) -> bool:
         """Return whether the partition need not be tried again."""
         try:
-            async with transaction(self.sessions) as connection:
+            async with transaction(self.sessions, self._limits) as connection:
                 if await self._try(connection, partition):
                     gone.append(f"{partition.name} (about {partition.rows:,} rows)")
         except DBAPIError as error:
@@ -151,7 +149,6 @@ class PartitionSweep:
 
     async def _try(self, connection: AsyncConnection, partition: _Partition) -> bool:
         table, action = qualified_name(connection, self.policy.table), self.policy.partitions
-        await self._limit(connection)
         # Nobody writes to it from here on. Readers go on while its rows are looked at.
         await connection.exec_driver_sql(f"LOCK TABLE {partition.name} IN SHARE MODE")
         if partition not in await self._expired(connection) or await self._has_others(connection, partition):
@@ -165,7 +162,6 @@ class PartitionSweep:
         return True
 
     async def _expired(self, connection: AsyncConnection) -> list[_Partition]:
-        await self._limit(connection)
         found = await connection.execute(_PARTITIONS, {"table": qualified_name(connection, self.policy.table)})
         partitions = [_Partition(row.name, row.bounds, row.rows) for row in found]
         return [one for one in partitions if await self._is_expired(connection, one)]
@@ -180,25 +176,21 @@ class PartitionSweep:
         return True
 
     async def _has_others(self, connection: AsyncConnection, partition: _Partition) -> bool:
-        limits, conditions = _limits(self.policy), _conjuncts(self.policy.rows)
+        limits, conditions = _limits(self.policy), tuple(conjuncts(self.policy.rows))
         if all(any(one is limit for limit in limits) for one in conditions):
             return False
         rows = select(literal(1)).select_from(self.policy.table)
         others = rows.where(literal_column(partition.bounds), and_(*conditions).is_not(True))
         return bool(await connection.scalar(select(exists(others))))
 
-    async def _limit(self, connection: AsyncConnection) -> None:
-        await limit_transaction(
-            connection,
-            statement_timeout=_SECONDS_TO_SCAN,
-            lock_timeout=self.settings.lock_timeout,
-            idle_timeout=self.settings.takeover_after,
-        )
+    @property
+    def _limits(self) -> Limits:
+        return Limits(statement=_SECONDS_TO_SCAN, lock=self.settings.lock_timeout, idle=self.settings.takeover_after)
 
 
 def _limits(policy: RetentionPolicy) -> list[ColumnElement[bool]]:
     """Return what the predicate asks of the cursor's first column alone: that it is below a value."""
-    return [one for one in _conjuncts(policy.rows) if _is_limit(one, policy.key[0])]
+    return [one for one in conjuncts(policy.rows) if _is_limit(one, policy.key[0])]
 
 
 def _is_limit(condition: ColumnElement[bool], column: Column[Any]) -> bool:
@@ -216,10 +208,3 @@ def _is_limit(condition: ColumnElement[bool], column: Column[Any]) -> bool:
         and isinstance(right, BindParameter)
         and right.value is not None
     )
-
-
-def _conjuncts(condition: ColumnElement[bool]) -> Sequence[ColumnElement[bool]]:
-    if isinstance(condition, BooleanClauseList) and condition.operator is operators.and_:
-        clauses = cast("Sequence[ColumnElement[bool]]", condition.clauses)
-        return [one for clause in clauses for one in _conjuncts(clause)]
-    return [condition]

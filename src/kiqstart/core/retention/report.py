@@ -21,6 +21,10 @@ class StopReason(StrEnum):
     TIME_BUDGET = "time budget"
     WINDOW = "window"
     """The time of day in which the policy may run was over; the next run goes on."""
+    UNDELETABLE = "undeletable rows"
+    """No row could be deleted, or too many could not."""
+    LOAD = "load"
+    """Others came first for too long; the next run goes on."""
     STOPPED = "stopped"
     """It was asked to stop; the same run can be gone on with."""
 

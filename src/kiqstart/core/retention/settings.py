@@ -55,6 +55,24 @@ class RetentionSettings(BaseSettings):
         default=20, ge=1, description="Other connections that may wait for locks in this database before a run waits."
     )
 
+    ignored_replicas: list[str] = Field(
+        default=[],
+        description="Replicas that no run waits for, by their `application_name`, as a JSON list: delayed ones, say.",
+    )
+    max_wait: float = Field(
+        default=3600,
+        ge=0,
+        description="Seconds that a run waits in one go for replicas, lock queues or a locked table before it ends.",
+    )
+    max_failures: int = Field(
+        default=10_000, ge=1, description="Rows that a run finds undeletable before it ends; of a shard, each."
+    )
+    retry_failed_after: float = Field(
+        default=259_200,
+        ge=0,
+        description="Seconds for which rows that could not be deleted are left alone by the runs that follow.",
+    )
+
     @model_validator(mode="after")
     def _shows_life_while_it_rests(self) -> Self:
         if self.pause >= self.takeover_after:
