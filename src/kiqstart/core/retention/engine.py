@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from kiqstart.core.retention.bloat import describe_bloat
 from kiqstart.core.retention.ceilings import lower
 from kiqstart.core.retention.choice import WalkChoice, choose_walk
+from kiqstart.core.retention.cost import BatchCost
 from kiqstart.core.retention.errors import InvalidRunOptionError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadCheck, LoadGate
@@ -172,6 +173,7 @@ class RetentionEngine:
             stopped=_why(pieces),
             resumed=any(piece.resumed for piece in pieces),
             bloat=bloat,
+            per_row=sum((state.cost for state in states), BatchCost()).per_row,
             partitions=tuple(one for state in states for one in state.partitions),
         )
 

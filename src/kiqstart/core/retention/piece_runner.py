@@ -106,20 +106,16 @@ class PieceRunner:
         return None
 
     def _reason_to_end(self) -> StopReason | None:
-        if self.stop.is_set():
-            return StopReason.STOPPED
-        if self._remaining() == 0:
-            return StopReason.ROW_LIMIT
-        if monotonic() >= self.deadline:
-            return StopReason.TIME_BUDGET
-        if self.window is not None and not self.window.is_open(datetime.now(UTC)):
-            logger.info("%s: stops outside its window, %s", self.journal.policy, self.window)
-            return StopReason.WINDOW
-        if self.state.failed >= self.settings.max_failures:
-            return StopReason.UNDELETABLE
-        if self._waits_since is not None and monotonic() - self._waits_since >= self.settings.max_wait:
-            return StopReason.LOAD
-        return None
+        now = monotonic()
+        reasons = {
+            StopReason.STOPPED: self.stop.is_set(),
+            StopReason.ROW_LIMIT: self._remaining() == 0,
+            StopReason.TIME_BUDGET: now >= self.deadline,
+            StopReason.WINDOW: self.window is not None and not self.window.is_open(datetime.now(UTC)),
+            StopReason.UNDELETABLE: self.state.failed >= self.settings.max_failures,
+            StopReason.LOAD: self._waits_since is not None and now - self._waits_since >= self.settings.max_wait,
+        }
+        return next((reason for reason, is_so in reasons.items() if is_so), None)
 
     async def _come_back(self) -> bool:
         """Go to the stretches with locked rows again; False if there is none, or if it was often enough."""

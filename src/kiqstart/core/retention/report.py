@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kiqstart.core.retention.cost import RowCost
 from kiqstart.core.retention.policy import WalkKind
 
 # A key's columns as a JSON object.
@@ -62,6 +63,7 @@ class RetentionReport:
         stopped: why the run ended.
         resumed: whether it went on with what an interrupted or limited run had left.
         bloat: what becomes of the dead rows, a sentence each.
+        per_row: what reading and writing each row cost, measured in some of the batches; None if in none.
         partitions: those that were detached or dropped whole, with about how many rows, which `deleted` does not count.
     """
 
@@ -80,6 +82,7 @@ class RetentionReport:
     stopped: StopReason = StopReason.END
     resumed: bool = False
     bloat: tuple[str, ...] = ()
+    per_row: RowCost | None = None
     partitions: tuple[str, ...] = ()
 
 

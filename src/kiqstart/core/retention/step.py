@@ -9,6 +9,8 @@ from sqlalchemy import ColumnElement, and_, false
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
+from kiqstart.core.retention.action import act_measured
+from kiqstart.core.retention.cost import BatchCost, is_measured
 from kiqstart.core.retention.deletion import count_rows, delete_nothing, delete_range, delete_unlocked
 from kiqstart.core.retention.errors import PredicateTooSlowError
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
@@ -100,10 +102,12 @@ class Stepper:
             await self._look(connection, after=False)
             began = monotonic()
             cut = await self._advance(connection, interval, rows)
-            where, left = self._where(cut.batch), 0
+            where, left, cost = self._where(cut.batch), 0, BatchCost()
             if self.passes_over:
                 deleted = await delete_unlocked(connection, self.policy, where, limit=limit)
                 left = 0 if deleted == limit else await count_rows(connection, self.policy, where)
+            elif is_measured(self.state.batches):
+                deleted, cost = await act_measured(connection, self.policy, where)
             else:
                 deleted = await delete_range(connection, self.policy, where)
             if (limit is not None and deleted > limit) or min(rows, deleted) > self.pace.most:
@@ -111,7 +115,7 @@ class Stepper:
             self.work = monotonic() - began
             await self._look(connection, after=True)
             await self._check_lines(connection, cut.batch)
-            state = self.state.with_batch(deleted, monotonic() - started)
+            state = self.state.with_batch(deleted, monotonic() - started, cost)
             if not (self.passes_over and deleted == limit):
                 state = state.past(cut.rest).with_locked(cut.batch, left)
             await self.journal.save(connection, self.number, state, since=self.state)
