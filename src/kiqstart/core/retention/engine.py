@@ -12,6 +12,7 @@ from kiqstart.core.retention.bloat import describe_bloat
 from kiqstart.core.retention.ceilings import lower
 from kiqstart.core.retention.choice import WalkChoice, choose_walk
 from kiqstart.core.retention.cost import BatchCost
+from kiqstart.core.retention.dry_run import DryRun, dry_run
 from kiqstart.core.retention.errors import InvalidRunOptionError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadCheck, LoadGate
@@ -119,6 +120,15 @@ class RetentionEngine:
         """
         async with self._sessions() as session:
             return await preview(await session.connection(), policy)
+
+    async def dry_run(self, policy: RetentionPolicy, *, sample: int = 5) -> DryRun:
+        """Say what a run's first batch would be, by which plan, and some of the rows; nothing can be written.
+
+        Raises:
+            PolicyError: the policy cannot be run as it is written.
+        """
+        async with self._sessions() as session:
+            return await dry_run(await session.connection(), policy, sample=sample)
 
     async def check(self, policies: Sequence[RetentionPolicy]) -> list[WalkChoice]:
         """Return which way each policy's run would go.

@@ -115,6 +115,11 @@ class RetentionPolicy:
         return cursor + tuple(column for column in self.primary_key if column not in set(cursor))
 
     @property
+    def action(self) -> str:
+        """What becomes of the rows, as a verb."""
+        return "update" if self.update is not None else "archive and delete" if self.archive is not None else "delete"
+
+    @property
     def archive_table(self) -> Table[Any] | None:
         """The table that takes the deleted rows, if any."""
         return None if self.archive is None else table_of(self.archive)
