@@ -13,7 +13,7 @@ from sqlalchemy import false
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on, open_walk
+from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on
 from kiqstart.core.retention.coverage import all_of, coverage_of, fingerprint, is_same_statement
 from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
 from kiqstart.core.retention.faults import refused_by_server
@@ -32,6 +32,7 @@ from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.table import TableSize, read_table_size
 from kiqstart.core.retention.throttle import Throttle
 from kiqstart.core.retention.transaction import rest, transaction
+from kiqstart.core.retention.walk import Walk
 
 T = TypeVar("T")
 
@@ -73,6 +74,7 @@ class Run:
     limits: RunLimits = RunLimits()
     meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
     _partitions: tuple[str, ...] = ()
+    _choice: WalkChoice | None = None
 
     async def open(self, shards: int) -> int:
         """Find the run's pieces, or make them, and return how many there are to do.
@@ -149,7 +151,7 @@ class Run:
             pieces = await self.journal.pieces(connection)
             if pieces and all(piece.is_done for piece in pieces):
                 return pieces
-            choice = await choose_walk(connection, self.policy)
+            choice = self._choice = await choose_walk(connection, self.policy)
             with refused_by_server(self.policy.name):
                 await (self._go_on(connection, pieces, choice) if pieces else self._begin(connection, choice, shards))
             return await self.journal.pieces(connection)
@@ -162,7 +164,7 @@ class Run:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
             await self.journal.take_on(connection, left[0].run_id)
         await self._quarantine().forget(connection)
-        walk = await open_walk(connection, self.policy, choice.kind)
+        walk = choice.walk(self.policy, choice.kind, choice.size)
         whole = await walk.whole(connection)
         coverage = coverage_of([piece.state for piece in left], whole) if left else all_of(whole)
         covers, time_limit = fingerprint(self.policy), self.limits.seconds
@@ -179,15 +181,15 @@ class Run:
         left = await self.journal.interrupted(connection)
         if not left or not self._fits(left[0], choice.size):
             return []
-        return left if await may_go_on(connection, self.policy, choice, left[0].walk) else []
+        return left if may_go_on(self.policy, choice, left[0].walk) else []
 
     async def _go_on(self, connection: AsyncConnection, pieces: Sequence[Piece], choice: WalkChoice) -> None:
         """See to it that the run's own pieces cover what the policy names now, in the table as it is now."""
         kind, covers = pieces[0].walk, fingerprint(self.policy)
-        fits = self._fits(pieces[0], choice.size) and await may_go_on(connection, self.policy, choice, kind)
+        fits = self._fits(pieces[0], choice.size) and may_go_on(self.policy, choice, kind)
         if fits and all(piece.state.covers == covers for piece in pieces):
             return
-        walk = await open_walk(connection, self.policy, kind if fits else choice.kind)
+        walk = choice.walk(self.policy, kind if fits else choice.kind, choice.size)
         whole = await walk.whole(connection)
         coverage = coverage_of([piece.state for piece in pieces], whole) if fits else all_of(whole)
         open_pieces = [piece for piece in pieces if not piece.is_limited]
@@ -213,7 +215,8 @@ class Run:
             await self.journal.release(connection)
             logger.warning("%s: run %s is of another predicate than this worker's", self.policy.name, piece.run_id)
             return None
-        return await self._runner(connection, piece)
+        choice = self._choice = self._choice or await choose_walk(connection, self.policy)
+        return await self._runner(connection, piece, choice.walk(self.policy, piece.walk, size))
 
     def _fits(self, piece: Piece, size: TableSize) -> bool:
         return piece.basis == make_walk(self.policy, piece.walk, size).basis
@@ -221,7 +224,7 @@ class Run:
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
-    async def _runner(self, connection: AsyncConnection, piece: Piece) -> PieceRunner:
+    async def _runner(self, connection: AsyncConnection, piece: Piece, walk: Walk) -> PieceRunner:
         rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
         rate_of_piece = rate / piece.pieces if rate else None
         budget = inf if time_limit is None else time_limit - piece.age
@@ -229,7 +232,7 @@ class Run:
         stepper = Stepper(
             sessions=self.sessions,
             policy=self.policy,
-            walk=await open_walk(connection, self.policy, piece.walk),
+            walk=walk,
             journal=self.journal,
             number=piece.number,
             state=piece.state,
