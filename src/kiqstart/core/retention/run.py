@@ -16,13 +16,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionm
 from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on
 from kiqstart.core.retention.coverage import all_of, coverage_of, fingerprint, is_same_statement
 from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
-from kiqstart.core.retention.faults import refused_by_server
+from kiqstart.core.retention.faults import Fault, fault_of, refused_by_server
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.pace import Pace
 from kiqstart.core.retention.partitions import PartitionSweep
 from kiqstart.core.retention.piece_runner import Observer, PieceRunner
-from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
+from kiqstart.core.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
@@ -31,8 +31,8 @@ from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.table import TableSize, read_table_size
 from kiqstart.core.retention.throttle import Throttle
-from kiqstart.core.retention.transaction import rest, transaction
-from kiqstart.core.retention.walk import Walk
+from kiqstart.core.retention.transaction import limit_statements, rest, transaction
+from kiqstart.core.retention.walk import Interval, Walk
 
 T = TypeVar("T")
 
@@ -40,6 +40,11 @@ logger = getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 _SECONDS_TO_RELEASE: Final = 5.0
+_SECONDS_TO_FIND_END: Final = 10.0
+
+
+class _NoEndError(Exception):
+    """An index's last row is not found in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +133,7 @@ class Run:
 
     async def release(self) -> None:
         """Let another worker go on at once, as far as the server can be reached."""
+        # What cannot be told to the server soon, it learns by the worker's silence.
         with suppress(DBAPIError, OSError):
             async with asyncio.timeout(_SECONDS_TO_RELEASE), transaction(self.sessions) as connection:
                 await self.journal.release(connection)
@@ -162,10 +168,16 @@ class Run:
         left = await self._interrupted(connection, choice)
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
-            await self.journal.take_on(connection, left[0].run_id)
-        await self._quarantine().forget(connection)
         walk = choice.walk(self.policy, choice.kind, choice.size)
-        whole = await walk.whole(connection)
+        try:
+            whole = await _find_end(connection, walk)
+        except _NoEndError:
+            left, choice = [], replace(choice, kind=WalkKind.PAGES, reason="the index's end is not found in time")
+            walk = choice.walk(self.policy, choice.kind, choice.size)
+            whole = await walk.whole(connection)
+        if left:
+            await self.journal.take_on(connection, left[0].run_id)
+        await self.quarantine.forget(connection)
         coverage = coverage_of([piece.state for piece in left], whole) if left else all_of(whole)
         covers, time_limit = fingerprint(self.policy), self.limits.seconds
         states = [
@@ -228,7 +240,7 @@ class Run:
         rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
         rate_of_piece = rate / piece.pieces if rate else None
         budget = inf if time_limit is None else time_limit - piece.age
-        quarantine = self._quarantine()
+        quarantine = self.quarantine
         stepper = Stepper(
             sessions=self.sessions,
             policy=self.policy,
@@ -267,8 +279,22 @@ class Run:
 
         return observe
 
-    def _quarantine(self) -> Quarantine:
+    @property
+    def quarantine(self) -> Quarantine:
+        """The policy's rows that are left alone."""
         return Quarantine(policy=self.policy, seconds=self.settings.retry_failed_after)
+
+
+async def _find_end(connection: AsyncConnection, walk: Walk) -> Interval | None:
+    """Look for the end of a walk, for as long as may be: an index can be full of rows that are no more."""
+    try:
+        async with connection.begin_nested():
+            await limit_statements(connection, _SECONDS_TO_FIND_END)
+            return await walk.whole(connection)
+    except DBAPIError as error:
+        if fault_of(error) is Fault.SLOW and walk.kind is WalkKind.KEY:
+            raise _NoEndError from None
+        raise
 
 
 def _deleted(pieces: Sequence[Piece]) -> int:
