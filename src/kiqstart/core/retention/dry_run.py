@@ -11,8 +11,9 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 from kiqstart.core.retention.action import action_statement
-from kiqstart.core.retention.choice import choose_walk, open_walk
+from kiqstart.core.retention.choice import choose_walk
 from kiqstart.core.retention.expired_partitions import expired_partitions, has_other_rows
+from kiqstart.core.retention. import open_walk
 from kiqstart.core.retention.faults import Fault, fault_of
 from kiqstart.core.retention.pace import FIRST_ROWS
 from kiqstart.core.retention.policy import RetentionPolicy

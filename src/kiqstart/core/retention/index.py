@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Boolean, ColumnElement, and_, literal, literal_column, select, text, true
+from sqlalchemy import Boolean, ColumnElement, and_, literal_column, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.conjuncts import bounds_of
+from kiqstart.core.retention.heap import ctid
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.table import FAMILY, PlanNode, explain, qualified_name
 
@@ -57,7 +58,8 @@ async def find_index(connection: AsyncConnection, policy: RetentionPolicy) -> Cu
     if not _sorts(plan):
         scope = await _scope(connection, policy, [node.index for node in plan.nodes() if node.index is not None])
         along = await _explain_in_order(connection, policy, scope, policy.key[:1])
-        by_key = await _explain_in_order(connection, policy, scope, policy.key)
+        is_one = len(policy.key) == 1
+        by_key = along if is_one else await _explain_in_order(connection, policy, scope, policy.key)
         found = CursorIndex(and_(scope, first.is_not(None)), not _sorts(by_key), along.cost, along.rows)
     await connection.execute(_ANY_PLAN)
     return found
@@ -80,8 +82,8 @@ async def _explain_in_order(
     where: ColumnElement[bool],
     order: Sequence[ColumnElement[object]],
 ) -> PlanNode:
-    # A constant: SQLAlchemy would read the plan as it reads the column's values.
-    rows = select(literal(1)).select_from(policy.table).where(where, policy.key[0].is_not(None))
+    # The row's place: what is deleted is read from the heap, so the index alone must not do.
+    rows = select(ctid).select_from(policy.table).where(where, policy.key[0].is_not(None))
     return (await explain(connection, rows.order_by(*order).limit(1))).inside_limit()
 
 
