@@ -13,7 +13,6 @@ from sqlalchemy.sql.elements import ClauseElement
 from kiqstart.core.retention.action import action_statement
 from kiqstart.core.retention.choice import choose_walk
 from kiqstart.core.retention.expired_partitions import expired_partitions, has_other_rows
-from kiqstart.core.retention. import open_walk
 from kiqstart.core.retention.faults import Fault, fault_of
 from kiqstart.core.retention.pace import FIRST_ROWS
 from kiqstart.core.retention.policy import RetentionPolicy
@@ -49,7 +48,7 @@ async def dry_run(connection: AsyncConnection, policy: RetentionPolicy, *, sampl
     """
     await connection.execute(text("SET TRANSACTION READ ONLY"))
     choice = await choose_walk(connection, policy)
-    walk = await open_walk(connection, policy, choice.kind)
+    walk = choice.walk(policy, choice.kind, choice.size)
     whole = await walk.whole(connection)
     statement, plan = None, list[str]()
     if whole is not None:
