@@ -26,7 +26,7 @@ from sqlalchemy.sql.operators import OperatorType
 from kiqstart.core.retention.heap import Heap
 from kiqstart.core.retention.index import CursorIndex
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.core.retention.table import TableSize
+from kiqstart.core.retention.table import TableSize, explain
 from kiqstart.core.retention.ties import Ties, find_ties
 from kiqstart.core.retention.walk import Cut, Interval, Lines, Position
 
@@ -102,8 +102,10 @@ class KeyWalk:
         assert self.index is not None  # noqa: S101 - as `advance` has seen
         first = self.policy.key[0]
         inside = self.where(interval)
-        if self.index.leads_by_key:
-            return await self._cut_by_key(connection, interval, rows)
+        if self.index.by_key:
+            cut = await self._cut_by_key(connection, interval, rows)
+            if await self._goes_by_key(connection, cut, self.index):
+                return cut
         before = select(cast(first, Text)).where(inside, first < _value(value, first)).order_by(first.desc()).limit(1)
         last_before = await connection.scalar(before)
         if last_before is not None:
@@ -124,6 +126,16 @@ class KeyWalk:
         # None: somebody else has deleted rows since.
         found = (await connection.execute(nth)).one_or_none()
         return interval.cut_at(tuple(found), rows) if found else Cut(interval)
+
+    async def _goes_by_key(self, connection: AsyncConnection, cut: Cut, index: CursorIndex) -> bool:
+        """Whether the planner takes the index that has the whole key, not one that leads by all equal rows again."""
+        rows, first = select(literal(1)).select_from(self.policy.table), self.policy.key[0]
+        batch = await explain(connection, rows.where(self.where(cut.batch)))
+        next_ones = [
+            await explain(connection, rows.where(self.where(one)).order_by(first).limit(1)) for one in cut.rest
+        ]
+        used = batch.indexes().union(*(one.indexes() for one in next_ones))
+        return bool(used) and used <= index.by_key
 
     def _lines_of(self, ties: Ties) -> Lines | None:
         """Return where equal rows lie in the heap; None if the whole heap is the shorter way, for the others as well.
