@@ -175,11 +175,11 @@ class KeyWalk:
 
     def where(self, interval: Interval) -> ColumnElement[bool]:
         """Compare the key with both ends."""
-        after = true() if interval.after is None else self._compare(operators.gt, operators.ge, interval.after)
-        inside = and_(after, self._compare(operators.le, operators.le, interval.upto))
+        after = true() if interval.after is None else self._compare(operators.gt, interval.after)
+        inside = and_(after, self._compare(operators.le, interval.upto))
         if interval.lines is None:
-            # The bounds and the index's own condition: what it is searched by.
-            return and_(self._scope(), inside)
+            # First its bounds, where an index begins; then what it has of its own.
+            return and_(inside, self._scope())
         # Not by the index, which would come by all equal rows again, those that are gone included.
         return and_(inside.is_(true()), Heap(self.size).between(interval.lines.first, interval.lines.last))
 
@@ -191,15 +191,13 @@ class KeyWalk:
     def _scope(self) -> ColumnElement[bool]:
         return self.policy.rows if self.index is None else self.index.scope
 
-    def _compare(self, operator: OperatorType, on_first: OperatorType, position: Position) -> ColumnElement[bool]:
+    def _compare(self, operator: OperatorType, position: Position) -> ColumnElement[bool]:
         columns = self.policy.key[: len(position)]
         values = [_value(text, column) for text, column in zip(position, columns, strict=True)]
         if len(position) == 1:
             return _condition(operator, columns[0], values[0])
-        # The comparison of the first columns follows from that of the keys, and is what an index is searched by.
-        return and_(
-            _condition(on_first, columns[0], values[0]), _condition(operator, tuple_(*columns), tuple_(*values))
-        )
+        # No more: an index would begin where a comparison of the first column alone does, and come by all equal rows.
+        return _condition(operator, tuple_(*columns), tuple_(*values))
 
     async def _histogram(self, connection: AsyncConnection, interval: Interval) -> list[str]:
         first = self.policy.key[0]
