@@ -13,6 +13,7 @@ from rich.console import Console
 from benchmarks.progress import Progress
 from benchmarks.retention.dataset import Datasets
 from benchmarks.retention.drawing import draw
+from benchmarks.retention.equal import measure_equal
 from benchmarks.retention.flatness import measure_flatness
 from benchmarks.retention.indexes import measure_indexes
 from benchmarks.retention.latency import measure_foreground
@@ -30,6 +31,7 @@ from kiqstart.testing.servers import running_servers
 # By the names of the fields of Results.
 _PARTS: Final[dict[str, Callable[[Plan], Awaitable[Part]]]] = {
     "speed": measure_speed,
+    "equal": measure_equal,
     "flatness": measure_flatness,
     "foreground": measure_foreground,
     "memory": measure_memory,
