@@ -13,6 +13,7 @@ from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.table import FAMILY, qualified_name
 from kiqstart.core.retention.target import outer_elements
+from kiqstart.core.retention.tree import SelfReference
 
 _RELATION: Final = text(f"""
 WITH RECURSIVE {FAMILY}, member AS (SELECT c.* FROM pg_class c WHERE c.oid IN (SELECT oid FROM family)),
@@ -41,6 +42,14 @@ SELECT
         OR (m.relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisprimary))
         OR (m.relreplident = 'i' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisreplident)))
     ) AS without_identity,
+    (SELECT coalesce(jsonb_agg(jsonb_build_array(
+        ARRAY(SELECT a.attname FROM unnest(conkey) WITH ORDINALITY k(n, i)
+            JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = k.n ORDER BY k.i),
+        ARRAY(SELECT a.attname FROM unnest(confkey) WITH ORDINALITY k(n, i)
+            JOIN pg_attribute a ON a.attrelid = confrelid AND a.attnum = k.n ORDER BY k.i),
+        confdeltype)), '[]')
+     FROM pg_constraint
+     WHERE contype = 'f' AND conrelid = CAST(:table AS regclass) AND confrelid = conrelid) AS own_references,
     ARRAY(SELECT name FROM column_of WHERE NOT is_never_null)::text[] AS nullable,
     ARRAY(SELECT name FROM column_of WHERE type = 'timestamp with time zone')::text[] AS aware,
     ARRAY(SELECT name FROM column_of WHERE type = 'timestamp without time zone')::text[] AS naive
@@ -53,10 +62,12 @@ _KINDS: Final = {"v": "a view", "m": "a materialized view", "f": "a foreign tabl
 class Relation:
     """What the engine has to know of a table that can be deleted from.
 
-    `keeper` is a trigger that may keep a row from being deleted without an error.
+    `keeper` is a trigger that may keep a row from being deleted without an error; `own_references` are foreign keys on
+    the table itself.
     """
 
     keeper: str | None
+    own_references: tuple[SelfReference, ...]
 
 
 async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) -> Relation:
@@ -80,7 +91,10 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
     )
     if problem:
         raise PolicyError(policy.name, problem)
-    return Relation(keeper=found.keeper)
+    references = (
+        SelfReference(tuple(columns), tuple(referred), on_delete) for columns, referred, on_delete in found.own_references
+    )
+    return Relation(keeper=found.keeper, own_references=tuple(references))
 
 
 def _kind_problem(table: str, kind: str, foreign_member: str | None) -> str | None:
