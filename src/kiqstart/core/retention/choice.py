@@ -6,25 +6,24 @@ from typing import Any, Final
 from sqlalchemy import Float, cast, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.core.retention.action import check_action
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.faults import refused_by_server
+from kiqstart.core.retention.index import find_index
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
+from kiqstart.core.retention.partitions import check_partitions
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.table import (
-    ColumnStatistics,
     TableSize,
     explain,
-    has_index,
     qualified_name,
     read_column_statistics,
     read_table_size,
 )
 from kiqstart.core.retention.walk import Walk
 
-# Cutting more rows of one value than this into batches would sort them again and again.
-_MOST_EQUAL_ROWS: Final = 200_000
 _IS_PARTITIONED: Final = text("SELECT relkind = 'p' FROM pg_class WHERE oid = CAST(:table AS regclass)")
 # To lock rows, which passing over locked ones begins with, takes the right to update one of their columns.
 _RIGHTS: Final = text("""
@@ -52,6 +51,8 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     policy.check()
     await read_relation(connection, policy)
     await _check_rights(connection, policy)
+    await check_action(connection, policy)
+    await check_partitions(connection, policy)
     size = await read_table_size(connection, policy.table)
     with refused_by_server(policy.name):
         rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
@@ -65,12 +66,21 @@ async def may_go_on(connection: AsyncConnection, policy: RetentionPolicy, choice
         return True
     if policy.walk is not None:
         return False
-    return kind is WalkKind.PAGES or bool(policy.cursor and await has_index(connection, policy))
+    return kind is WalkKind.PAGES or bool(policy.cursor and await find_index(connection, policy))
 
 
 def make_walk(policy: RetentionPolicy, kind: WalkKind, size: TableSize) -> Walk:
-    """Build the walk of that kind."""
-    return KeyWalk(policy=policy) if kind is WalkKind.KEY else PageWalk(policy=policy, size=size)
+    """Build the walk of that kind, to compare with; `open_walk` makes one to go along."""
+    return KeyWalk(policy=policy, size=size) if kind is WalkKind.KEY else PageWalk(policy=policy, size=size)
+
+
+async def open_walk(connection: AsyncConnection, policy: RetentionPolicy, kind: WalkKind) -> Walk:
+    """Build the walk of that kind, with what PostgreSQL knows of the table and its index now."""
+    size = await read_table_size(connection, policy.table)
+    if kind is WalkKind.PAGES:
+        return PageWalk(policy=policy, size=size)
+    index, price = await find_index(connection, policy), await _price_of_pages(connection, size)
+    return KeyWalk(policy=policy, size=size, index=index, cost_of_pages=price)
 
 
 async def _decide(
@@ -80,8 +90,8 @@ async def _decide(
         return WalkKind.PAGES, "the policy asks for it"
     if not policy.cursor:
         return WalkKind.PAGES, "the policy has no cursor"
-    first = policy.key[0]
-    if not await has_index(connection, policy):
+    first, index = policy.key[0], await find_index(connection, policy)
+    if index is None:
         missing = f"no index leads to its rows in the order of {first.name!r}"
         if policy.walk is WalkKind.KEY:
             raise PolicyError(
@@ -94,40 +104,30 @@ async def _decide(
     statistics = await read_column_statistics(connection, first)
     if statistics is None:
         return WalkKind.KEY, f"an index leads along {first.name!r}, and the table was never analysed"
-    return await _compare_costs(connection, first.name, size, rows, statistics)
-
-
-async def _compare_costs(
-    connection: AsyncConnection, column: str, size: TableSize, rows: int, statistics: ColumnStatistics
-) -> tuple[WalkKind, str]:
-    if statistics.commonest * size.rows > _MOST_EQUAL_ROWS:
-        return WalkKind.PAGES, f"{statistics.commonest:.0%} of the rows are equal in {column!r}"
-    random, sequential = await _page_costs(connection)
-    # As the planner reckons an index scan (`cost_index` in costsize.c): between the pages in their order and a page of
-    # its own for each row, by the square of the correlation.
-    in_order = statistics.correlation**2
+    price = await _price_of_pages(connection, size)
     share = rows / size.rows if size.rows else 0.0
-    along_key = in_order * share * size.pages * sequential + (1 - in_order) * rows * random
-    kind = WalkKind.KEY if along_key <= size.pages * sequential else WalkKind.PAGES
-    return kind, (
-        f"about {rows:,} of {size.rows:,} rows go, {min(share, 1):.0%}; the heap follows {column!r} by "
-        f"{statistics.correlation:.2f}; cost {along_key:,.0f} by the index, {size.pages * sequential:,.0f} by the pages"
+    return WalkKind.KEY if index.cost <= price else WalkKind.PAGES, (
+        f"about {rows:,} of {size.rows:,} rows go, {min(share, 1):.0%}; about {index.rows:,} lie before its end in the "
+        f"index, and the heap follows {first.name!r} by {statistics.correlation:.2f}; cost {index.cost:,.0f} by the "
+        f"index, {price:,.0f} by the pages"
     )
+
+
+async def _price_of_pages(connection: AsyncConnection, size: TableSize) -> float:
+    """Return what the planner reckons for reading all pages and looking at each row (`cost_seqscan` in costsize.c)."""
+    names = ("seq_page_cost", "cpu_tuple_cost", "cpu_operator_cost")
+    row = (await connection.execute(select(*(cast(func.current_setting(name), Float) for name in names)))).one()
+    costs: tuple[Any, Any, Any] = (row[0], row[1], row[2])
+    page, line, operator = (float(cost) for cost in costs)
+    return size.pages * page + size.rows * (line + operator)
 
 
 async def _check_rights(connection: AsyncConnection, policy: RetentionPolicy) -> None:
     table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
     rights = (await connection.execute(_RIGHTS, {"table": table})).one()
-    if not (rights.may_delete and rights.may_lock):
+    if not ((rights.may_delete or policy.update) and rights.may_lock):
         grant = f"GRANT DELETE, UPDATE ({quote(policy.primary_key[0].name)}) ON {table} TO {quote(rights.role)}"
         raise PolicyError(policy.name, f"the role may not delete and lock rows: run `{grant}`")
-
-
-async def _page_costs(connection: AsyncConnection) -> tuple[float, float]:
-    names = ("random_page_cost", "seq_page_cost")
-    row = (await connection.execute(select(*(cast(func.current_setting(name), Float) for name in names)))).one()
-    costs: tuple[Any, Any] = (row[0], row[1])
-    return float(costs[0]), float(costs[1])
 
 
 async def _index_to_create(connection: AsyncConnection, policy: RetentionPolicy) -> str:

@@ -66,7 +66,7 @@ def fingerprint(policy: RetentionPolicy) -> str:
 
     The second changes with each `now() - age`; the first only with the predicate, the class or the table.
     """
-    text, parameters = statement_text(policy.model, policy.predicate)
+    text, parameters = statement_text(policy.model, policy.condition)
     return " ".join(hashlib.sha256(part.encode()).hexdigest()[:16] for part in (text, repr(sorted(parameters.items()))))
 
 

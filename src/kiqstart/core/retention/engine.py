@@ -170,6 +170,7 @@ class RetentionEngine:
             stopped=_why(pieces),
             resumed=any(piece.resumed for piece in pieces),
             bloat=bloat,
+            partitions=tuple(one for state in states for one in state.partitions),
         )
 
 
@@ -177,7 +178,8 @@ def _why(pieces: Sequence[Piece]) -> StopReason:
     reasons = {piece.stopped for piece in pieces}
     if not all(piece.is_done for piece in pieces):
         return StopReason.STOPPED
-    return next((one for one in (StopReason.TIME_BUDGET, StopReason.ROW_LIMIT) if one in reasons), StopReason.END)
+    early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
+    return next((one for one in early if one in reasons), StopReason.END)
 
 
 def _check_options(limits: RunLimits, shards: int) -> None:

@@ -232,11 +232,13 @@ class Journal:
         return (*self._run(), RetentionRun.piece == number, RetentionRun.owner == self.owner)
 
     def _is_recent(self) -> ColumnElement[bool]:
-        return RetentionRun.heartbeat_at > func.clock_timestamp() - literal(timedelta(seconds=self.takeover_after))
+        # A clock that was set back leaves signs of life of a time that is yet to come.
+        silence, now = literal(timedelta(seconds=self.takeover_after)), func.clock_timestamp()
+        return RetentionRun.heartbeat_at.between(now - silence, now + silence)
 
     async def _read(self, connection: AsyncConnection, *where: ColumnElement[bool]) -> list[Piece]:
         now_or_end = case((RetentionRun.stopped.is_(None), func.clock_timestamp()), else_=RetentionRun.heartbeat_at)
-        age = func.extract("epoch", now_or_end - RetentionRun.started_at)
+        age = func.greatest(0, func.extract("epoch", now_or_end - RetentionRun.started_at))
         alive = RetentionRun.stopped.is_(None) & RetentionRun.owner.is_not(None) & self._is_recent()
         columns = (*RetentionRun.__table__.columns, age.label("age"), alive.label("is_alive"))
         rows = await connection.execute(select(*columns).where(*where).order_by(RetentionRun.piece))

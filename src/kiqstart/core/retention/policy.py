@@ -4,11 +4,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Final, cast
 
-from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, Null, Table
+from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, Null, Table, and_
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 from sqlalchemy.sql import operators
 
 from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.row_update import RowUpdate
 from kiqstart.core.retention.target import TargetError, check_rows, column_of, mapper_of, rows_of, table_of
 
 
@@ -22,6 +23,20 @@ class WalkKind(StrEnum):
     def described(self) -> str:
         """What a run goes along, in words."""
         return "index on its cursor" if self is WalkKind.KEY else "heap's pages"
+
+
+class PaceKind(StrEnum):
+    """How considerate a run is: with rests, and more of them when others suffer, or none."""
+
+    GENTLE = "gentle"
+    FULL = "full"
+
+
+class PartitionAction(StrEnum):
+    """What becomes of a partition that has expired: all rows that it could have are the policy's."""
+
+    DETACH = "detach"
+    DROP = "drop"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +61,10 @@ class RetentionPolicy:
         walk: the way through the table; None lets the engine choose it for each run from PostgreSQL's statistics.
         error_key: columns by which rows that cannot be deleted are grouped in the report, beside the primary key of
             the first; none for one entry per row.
+        archive: a mapped class of the same columns, into whose table the rows are written as they are deleted.
+        update: what becomes of the rows instead of their deletion; the policy then names those not done yet.
+        partitions: what becomes of whole partitions that have expired, of a table that is partitioned by range on the
+            cursor's first column; None to delete their rows like others.
     """
 
     name: str
@@ -55,6 +74,9 @@ class RetentionPolicy:
     cursor: tuple[InstrumentedAttribute[Any], ...] = ()
     walk: WalkKind | None = None
     error_key: tuple[InstrumentedAttribute[Any], ...] = ()
+    archive: type[DeclarativeBase] | None = None
+    update: RowUpdate | None = None
+    partitions: PartitionAction | None = None
 
     @property
     def table(self) -> Table[Any]:
@@ -67,7 +89,12 @@ class RetentionPolicy:
 
         Whatever counts, finds or deletes rows has this in its WHERE, and the table alone in its FROM.
         """
-        return rows_of(self.model, self.predicate)
+        return rows_of(self.model, self.condition)
+
+    @property
+    def condition(self) -> ColumnElement[bool]:
+        """The predicate, of rows that are updated only those that are not done."""
+        return self.predicate if self.update is None else and_(self.predicate, self.update.done.is_not(True))
 
     @property
     def primary_key(self) -> tuple[Column[Any], ...]:
@@ -79,6 +106,11 @@ class RetentionPolicy:
         """The cursor, completed by the primary key so that no two rows are equal in it."""
         cursor = self.columns(self.cursor)
         return cursor + tuple(column for column in self.primary_key if column not in set(cursor))
+
+    @property
+    def archive_table(self) -> Table[Any] | None:
+        """The table that takes the deleted rows, if any."""
+        return None if self.archive is None else table_of(self.archive)
 
     def columns(self, attributes: tuple[InstrumentedAttribute[Any], ...]) -> tuple[Column[Any], ...]:
         """Return the table's columns behind attributes, each once."""
@@ -93,6 +125,7 @@ class RetentionPolicy:
         try:
             check_rows(self.model, self.predicate)
             self.columns((*self.cursor, *self.error_key))
+            self._check_action()
         except TargetError as error:
             raise PolicyError(self.name, str(error)) from None
         if self.walk is WalkKind.KEY and not self.cursor:
@@ -106,6 +139,14 @@ class RetentionPolicy:
                     f"column {column.name!r} may be NULL, and a cursor never comes to such rows: "
                     f"add `{column.name} IS NOT NULL` to the predicate, or leave the cursor out",
                 )
+
+    def _check_action(self) -> None:
+        if self.archive is not None:
+            table_of(self.archive)
+        if self.update is not None:
+            self.update.check(self.model)
+        if self.archive is not None and self.update is not None:
+            raise TargetError("rows that are updated stay, so there is nothing to archive: drop `archive` or `update`")
 
     def excludes_null(self, column: Column[Any]) -> bool:
         """Whether the predicate says itself that a column is not NULL."""

@@ -99,9 +99,13 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
 
 def _kind_problem(table: str, kind: str, foreign_member: str | None) -> str | None:
     if kind in _KINDS:
-        return f"{table} is {_KINDS[kind]}, whose rows have no place of their own: name the class of the table behind it"
+        return (
+            f"{table} is {_KINDS[kind]}, whose rows have no place of their own: name the class of the table behind it"
+        )
     if foreign_member is not None:
-        return f"{foreign_member} is a foreign table among the partitions of {table}: delete its rows on their own server"
+        return (
+            f"{foreign_member} is a foreign table among the partitions of {table}: delete its rows on their own server"
+        )
     return None
 
 

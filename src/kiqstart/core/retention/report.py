@@ -19,6 +19,10 @@ class StopReason(StrEnum):
     """All of the table was gone through."""
     ROW_LIMIT = "row limit"
     TIME_BUDGET = "time budget"
+    UNDELETABLE = "undeletable rows"
+    """No row could be deleted, or too many could not."""
+    LOAD = "load"
+    """Others came first for too long; the next run goes on."""
     STOPPED = "stopped"
     """It was asked to stop; the same run can be gone on with."""
 
@@ -56,6 +60,7 @@ class RetentionReport:
         stopped: why the run ended.
         resumed: whether it went on with what an interrupted or limited run had left.
         bloat: what becomes of the dead rows, a sentence each.
+        partitions: those that were detached or dropped whole, with about how many rows, which `deleted` does not count.
     """
 
     policy: str
@@ -73,6 +78,7 @@ class RetentionReport:
     stopped: StopReason = StopReason.END
     resumed: bool = False
     bloat: tuple[str, ...] = ()
+    partitions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,22 +9,28 @@ from math import inf
 from time import monotonic
 from typing import Final, TypedDict, TypeVar
 
+from sqlalchemy import false
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on
+from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on, open_walk
 from kiqstart.core.retention.coverage import all_of, coverage_of, fingerprint, is_same_statement
 from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
 from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
-from kiqstart.core.retention.piece_runner import PieceRunner
-from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.pace import Pace
+from kiqstart.core.retention.partitions import PartitionSweep
+from kiqstart.core.retention.piece_runner import Observer, PieceRunner
+from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
+from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
+from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.table import TableSize, read_table_size
+from kiqstart.core.retention.throttle import Throttle
 from kiqstart.core.retention.transaction import rest, transaction
 
 T = TypeVar("T")
@@ -32,6 +38,7 @@ T = TypeVar("T")
 logger = getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
+_SECONDS_TO_RELEASE: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +72,7 @@ class Run:
     stop: asyncio.Event
     limits: RunLimits = RunLimits()
     meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
+    _partitions: tuple[str, ...] = ()
 
     async def open(self, shards: int) -> int:
         """Find the run's pieces, or make them, and return how many there are to do.
@@ -73,6 +81,7 @@ class Run:
             PolicyError: the policy cannot be run.
         """
 
+        await self._sweep()
         pieces = await self._find_or_make(shards)
         self.meter.begin(_deleted(pieces))
         return sum(not piece.is_done for piece in pieces)
@@ -118,8 +127,21 @@ class Run:
     async def release(self) -> None:
         """Let another worker go on at once, as far as the server can be reached."""
         with suppress(DBAPIError, OSError):
-            async with transaction(self.sessions) as connection:
+            async with asyncio.timeout(_SECONDS_TO_RELEASE), transaction(self.sessions) as connection:
                 await self.journal.release(connection)
+
+    async def _sweep(self) -> None:
+        """Let whole partitions go, unless the run has begun or has a row limit, which these would not keep."""
+        if self.policy.partitions is None or self.limits.rows is not None:
+            return
+
+        async def is_new(connection: AsyncConnection) -> bool:
+            await choose_walk(connection, self.policy)
+            return not await self.journal.pieces(connection)
+
+        if await self._transact(is_new):
+            sweep = PartitionSweep(sessions=self.sessions, policy=self.policy, settings=self.settings, stop=self.stop)
+            self._partitions = await sweep.run()
 
     async def _find_or_make(self, shards: int) -> list[Piece]:
         async def find_or_make(connection: AsyncConnection) -> list[Piece]:
@@ -139,7 +161,8 @@ class Run:
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
             await self.journal.take_on(connection, left[0].run_id)
-        walk = make_walk(self.policy, choice.kind, choice.size)
+        await self._quarantine().forget(connection)
+        walk = await open_walk(connection, self.policy, choice.kind)
         whole = await walk.whole(connection)
         coverage = coverage_of([piece.state for piece in left], whole) if left else all_of(whole)
         covers, time_limit = fingerprint(self.policy), self.limits.seconds
@@ -147,6 +170,7 @@ class Run:
             PieceState(todo=share, share=share, covers=covers, time_limit=time_limit)
             for share in await coverage.share_out(connection, walk, shards)
         ]
+        states[0] = replace(states[0], partitions=self._partitions)
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
 
@@ -163,7 +187,7 @@ class Run:
         fits = self._fits(pieces[0], choice.size) and await may_go_on(connection, self.policy, choice, kind)
         if fits and all(piece.state.covers == covers for piece in pieces):
             return
-        walk = make_walk(self.policy, kind if fits else choice.kind, choice.size)
+        walk = await open_walk(connection, self.policy, kind if fits else choice.kind)
         whole = await walk.whole(connection)
         coverage = coverage_of([piece.state for piece in pieces], whole) if fits else all_of(whole)
         open_pieces = [piece for piece in pieces if not piece.is_limited]
@@ -174,7 +198,9 @@ class Run:
         ]
         await self.journal.restart(connection, walk.kind, walk.basis, states)
         what = "the policy's rows" if fits else "the table or the way through it"
-        logger.info("%s: %s changed since run %s began, so it comes to all of it", self.policy.name, what, self.journal.run_id)
+        logger.info(
+            "%s: %s changed since run %s began, so it comes to all of it", self.policy.name, what, self.journal.run_id
+        )
 
     async def _claim(self, connection: AsyncConnection) -> PieceRunner | None:
         piece = await self.journal.claim(connection)
@@ -187,7 +213,7 @@ class Run:
             await self.journal.release(connection)
             logger.warning("%s: run %s is of another predicate than this worker's", self.policy.name, piece.run_id)
             return None
-        return self._runner(piece, size)
+        return await self._runner(connection, piece)
 
     def _fits(self, piece: Piece, size: TableSize) -> bool:
         return piece.basis == make_walk(self.policy, piece.walk, size).basis
@@ -195,10 +221,38 @@ class Run:
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
-    def _runner(self, piece: Piece, size: TableSize) -> PieceRunner:
+    async def _runner(self, connection: AsyncConnection, piece: Piece) -> PieceRunner:
         rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
+        rate_of_piece = rate / piece.pieces if rate else None
         budget = inf if time_limit is None else time_limit - piece.age
+        quarantine = self._quarantine()
+        stepper = Stepper(
+            sessions=self.sessions,
+            policy=self.policy,
+            walk=await open_walk(connection, self.policy, piece.walk),
+            journal=self.journal,
+            number=piece.number,
+            state=piece.state,
+            settings=self.settings,
+            pace=Pace(self.settings, rate_of_piece),
+            quarantine=quarantine,
+            throttle=Throttle() if self.settings.pace is PaceKind.GENTLE else None,
+            left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
+        )
+        return PieceRunner(
+            sessions=self.sessions,
+            journal=self.journal,
+            stepper=stepper,
+            row_limit=piece.row_limit,
+            rows_per_second=rate_of_piece,
+            deadline=monotonic() + budget,
+            settings=self.settings,
+            load=self.load,
+            stop=self.stop,
+            observe=self._observer(piece),
+        )
 
+    def _observer(self, piece: Piece) -> Observer:
         async def observe(state: PieceState, fraction: float | None, waiting: str | None) -> None:
             if not self.meter.is_due:
                 return
@@ -208,21 +262,10 @@ class Run:
                 deleted, total, fraction = _deleted(pieces), _total(pieces), None
             await self.meter.report(deleted, total, fraction, waiting=waiting)
 
-        return PieceRunner(
-            sessions=self.sessions,
-            policy=self.policy,
-            walk=make_walk(self.policy, piece.walk, size),
-            journal=self.journal,
-            number=piece.number,
-            state=piece.state,
-            row_limit=piece.row_limit,
-            rows_per_second=rate / piece.pieces if rate else None,
-            deadline=monotonic() + budget,
-            settings=self.settings,
-            load=self.load,
-            stop=self.stop,
-            observe=observe,
-        )
+        return observe
+
+    def _quarantine(self) -> Quarantine:
+        return Quarantine(policy=self.policy, seconds=self.settings.retry_failed_after)
 
 
 def _deleted(pieces: Sequence[Piece]) -> int:

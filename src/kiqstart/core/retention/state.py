@@ -26,7 +26,8 @@ class PieceState:
 
     `share` has the stretches that the piece was given, `covers` tells of which rows (`coverage.fingerprint`); `todo` has
     those that are left, `locked` those to come back to, `given_up` counts locked rows that nobody comes back to in this
-    run, and `time_limit` after how many seconds from the run's beginning whoever has the piece stops.
+    run, and `time_limit` after how many seconds from the run's beginning whoever has the piece stops. `partitions` of
+    the first piece went before the rows; `waited_for` is the last reason to wait.
     """
 
     todo: tuple[Interval, ...]
@@ -39,8 +40,10 @@ class PieceState:
     batches: int = 0
     longest_batch: float = 0.0
     waited: float = 0.0
+    waited_for: str | None = None
     failed: int = 0
     failures: tuple[FailureGroup, ...] = ()
+    partitions: tuple[str, ...] = ()
 
     @property
     def skipped(self) -> int:
@@ -56,10 +59,9 @@ class PieceState:
             longest_batch=max(self.longest_batch, seconds),
         )
 
-    def past(self, done: Interval) -> "PieceState":
-        """Go on after a stretch that the first of `todo` begins with."""
-        rest = self.todo[0].beginning_after(done.upto)
-        return replace(self, todo=self.todo[1:] if rest.is_empty else (rest, *self.todo[1:]))
+    def past(self, rest: tuple[Interval, ...]) -> "PieceState":
+        """Go on after a batch that the first of `todo` began with; `rest` is what is left of that."""
+        return replace(self, todo=(*rest, *self.todo[1:]))
 
     def with_locked(self, interval: Interval, rows: int) -> "PieceState":
         """Remember a stretch with rows that somebody holds locks on."""

@@ -39,20 +39,12 @@ FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (SELECT oid FROM
 GROUP BY block.size
 """)  # noqa: S608 - made of constants
 _COLUMN: Final = text("""
-SELECT s.correlation, s.most_common_freqs[1] AS commonest
+SELECT s.correlation
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = :column
     AND s.inherited = (c.relkind = 'p')
 WHERE c.oid = CAST(:table AS regclass)
-""")
-_ONLY_INDEXES: Final = text("""
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
-    set_config('enable_bitmapscan', 'off', true)
-""")
-_ANY_PLAN: Final = text("""
-SELECT set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
-    set_config('enable_bitmapscan', 'on', true)
 """)
 _PAGE_HEADER: Final = 24
 _SMALLEST_ROW: Final = 28  # a header of 24 bytes and a line pointer of 4
@@ -93,10 +85,9 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class ColumnStatistics:
-    """How far the heap's order follows a column's (-1 to 1), and which part of the rows has its commonest value."""
+    """How far the heap's order follows a column's (-1 to 1)."""
 
     correlation: float
-    commonest: float
 
 
 class PlanNode(BaseModel):
@@ -104,7 +95,13 @@ class PlanNode(BaseModel):
 
     node_type: str = Field(alias="Node Type")
     rows: int = Field(alias="Plan Rows")
+    cost: float = Field(alias="Total Cost")
+    index: str | None = Field(alias="Index Name", default=None)
     children: list["PlanNode"] = Field(alias="Plans", default=[])
+
+    def inside_limit(self) -> "PlanNode":
+        """Return what a LIMIT at the top cuts off."""
+        return self.children[0] if self.node_type == "Limit" and self.children else self
 
     def nodes(self) -> Iterator["PlanNode"]:
         """Go through this node and all below it."""
@@ -161,21 +158,7 @@ async def read_column_statistics(connection: AsyncConnection, column: Column[Any
     row = (await connection.execute(_COLUMN, parameters)).one_or_none()
     if row is None or row.correlation is None:
         return None
-    return ColumnStatistics(correlation=row.correlation, commonest=row.commonest or 0.0)
-
-
-async def has_index(connection: AsyncConnection, policy: RetentionPolicy) -> bool:
-    """Whether an index leads to the policy's rows in the order of the cursor's first column.
-
-    PostgreSQL's planner is asked, since it alone knows whether a partial index covers the predicate.
-    """
-    first = policy.key[0]
-    await connection.execute(_ONLY_INDEXES)
-    # A constant: SQLAlchemy would read the plan as it reads the column's values.
-    rows = select(literal(1)).select_from(policy.table).where(policy.rows, first.is_not(None))
-    plan = await explain(connection, rows.order_by(first).limit(1))
-    await connection.execute(_ANY_PLAN)
-    return not any("Sort" in node.node_type for node in plan.nodes())
+    return ColumnStatistics(correlation=row.correlation)
 
 
 def qualified_name(connection: AsyncConnection, table: FromClause) -> str:

@@ -59,6 +59,7 @@ class CleanupReport(TypedDict):
     stopped: str
     resumed: bool
     bloat: list[str]
+    partitions: list[str]
 
 
 class CleanupPreview(TypedDict):
@@ -179,4 +180,5 @@ def _as_json(report: RetentionReport) -> CleanupReport:
         stopped=report.stopped,
         resumed=report.resumed,
         bloat=list(report.bloat),
+        partitions=list(report.partitions),
     )

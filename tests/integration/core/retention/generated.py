@@ -32,7 +32,21 @@ from sqlalchemy.orm import DeclarativeBase, aliased, column_property, configure_
 Model = type[DeclarativeBase]
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 ROWS = 60
-NAMES = ["plain", "Upper Case", "select", "a%b", "50%%s", "%(x)s", "c:d", ":at", 'q"t', "it's", "x.y", "ünï", "back\\slash"]
+NAMES = [
+    "plain",
+    "Upper Case",
+    "select",
+    "a%b",
+    "50%%s",
+    "%(x)s",
+    "c:d",
+    ":at",
+    'q"t',
+    "it's",
+    "x.y",
+    "ünï",
+    "back\\slash",
+]
 SCHEMAS = [None, "public", 'Sch%ema:"x"']
 names = st.sampled_from(NAMES)
 
@@ -135,14 +149,26 @@ def _shared(base: Model, table: str, second: str, called: dict[str, str], draw: 
     columns = _columns(called)
     on = {
         "kind": columns["kind"],
-        "expression": case((columns["number"] % 3 == 0, literal("base")), (columns["number"] % 3 == 1, literal("child")), else_=literal("grandchild")),
+        "expression": case(
+            (columns["number"] % 3 == 0, literal("base")),
+            (columns["number"] % 3 == 1, literal("child")),
+            else_=literal("grandchild"),
+        ),
         "none": None,
     }[kind]
 
     def arguments(name: str) -> dict[str, Any]:
         return {"__mapper_args__": {} if on is None else {"polymorphic_identity": name}}
 
-    top = type("Top", (Old, base), {"__tablename__": table, **columns, "__mapper_args__": {"polymorphic_on": on, **arguments("base")["__mapper_args__"]}})
+    top = type(
+        "Top",
+        (Old, base),
+        {
+            "__tablename__": table,
+            **columns,
+            "__mapper_args__": {"polymorphic_on": on, **arguments("base")["__mapper_args__"]},
+        },
+    )
     child = type("Child", (top,), arguments("child"))
     grandchild = type("Grandchild", (child,), arguments("grandchild"))
     model, *relatives = draw(st.permutations([top, child, grandchild]))
@@ -152,7 +178,15 @@ def _shared(base: Model, table: str, second: str, called: dict[str, str], draw: 
 def _joined(base: Model, table: str, second: str, called: dict[str, str], draw: st.DrawFn) -> Made:
     """Joined inheritance: of the child each row lies in two tables, so only the base can be the model."""
     columns = _columns(called)
-    top = type("Top", (Old, base), {"__tablename__": table, **columns, "__mapper_args__": {"polymorphic_on": columns["kind"], "polymorphic_identity": "base"}})
+    top = type(
+        "Top",
+        (Old, base),
+        {
+            "__tablename__": table,
+            **columns,
+            "__mapper_args__": {"polymorphic_on": columns["kind"], "polymorphic_identity": "base"},
+        },
+    )
     child = type(
         "Child",
         (top,),
@@ -188,7 +222,9 @@ def _selected(base: Model, table: str, second: str, called: dict[str, str], draw
     """Mapped to a SELECT."""
     del second, draw
     behind = type("Behind", (base,), {"__tablename__": table, **_columns(called)})
-    model = type("Selected", (base,), {"__table__": select(behind.__table__).where(behind.__table__.c.number > 1).subquery()})
+    model = type(
+        "Selected", (base,), {"__table__": select(behind.__table__).where(behind.__table__.c.number > 1).subquery()}
+    )
     return Made(base.metadata, model, refused="not mapped to a table")
 
 
@@ -251,7 +287,9 @@ def _leaf(made: Made, draw: st.DrawFn) -> Named:
         lambda: Named(func.coalesce(model.note, "").like("%x%")),
         lambda: Named(true()),
         # What text refers to is the table alone, and nobody knows what is in it.
-        lambda: Named(text(f"{quoted(table.c.number.name)} = 1 OR {quoted(table.c.number.name)} = 2".replace(":", r"\:"))),
+        lambda: Named(
+            text(f"{quoted(table.c.number.name)} = 1 OR {quoted(table.c.number.name)} = 2".replace(":", r"\:"))
+        ),
         lambda: Named(model.id.in_(select(other.owner).where(other.gone == number))),
         lambda: Named(exists().where(other.owner == model.id, other.gone > number)),
         lambda: Named(exists().where(again.number == model.number, again.id > model.id)),
@@ -274,7 +312,8 @@ def predicates(draw: st.DrawFn, made: Made) -> Named:
     """Make a condition of up to three parts."""
     parts = [_leaf(made, draw) for _ in range(draw(st.integers(1, 3)))]
     joined: Sequence[ColumnElement[bool]] = [
-        not_(one.predicate) if draw(st.booleans()) and not isinstance(one.predicate, type(text(""))) else one.predicate for one in parts
+        not_(one.predicate) if draw(st.booleans()) and not isinstance(one.predicate, type(text(""))) else one.predicate
+        for one in parts
     ]
     together = draw(st.sampled_from([and_, or_]))(*joined) if len(joined) > 1 else joined[0]
     return Named(together, may_be_refused=any(one.may_be_refused for one in parts))

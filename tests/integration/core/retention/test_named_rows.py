@@ -35,7 +35,11 @@ def policies(draw: st.DrawFn) -> tuple[Made, RetentionPolicy, bool]:
         named, may_be_refused = drawn.predicate, drawn.may_be_refused
         cursor = draw(st.sampled_from([(), (model.at,), (model.when,), (model.moment,), (model.at, model.number)]))
     walk = draw(st.sampled_from([None, WalkKind.PAGES, *([WalkKind.KEY] if cursor else [])]))
-    return made, RetentionPolicy(name="generated", model=model, predicate=named, cursor=cursor, walk=walk), may_be_refused
+    return (
+        made,
+        RetentionPolicy(name="generated", model=model, predicate=named, cursor=cursor, walk=walk),
+        may_be_refused,
+    )
 
 
 def create(connection: Connection, made: Made) -> None:
@@ -102,7 +106,9 @@ async def check_policy(url: URL, made: Made, policy: RetentionPolicy, *, may_be_
 
 
 @settings(
-    max_examples=_EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(drawn=policies())
 def test_what_is_selected_is_what_is_counted_and_deleted(

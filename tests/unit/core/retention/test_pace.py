@@ -5,7 +5,7 @@ from kiqstart.core.retention.pace import Pace
 
 
 def made(rows_per_second: float | None = None, **settings: float) -> Pace:
-    return Pace(ExplicitSettings.of(**settings), rows_per_second)
+    return Pace(ExplicitSettings.of(pace="full", **settings), rows_per_second)
 
 
 def test_a_batch_on_target_keeps_the_size() -> None:

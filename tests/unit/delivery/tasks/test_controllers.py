@@ -45,6 +45,7 @@ REPORT = CleanupReport(
     stopped="end",
     resumed=False,
     bloat=[],
+    partitions=[],
 )
 PREVIEW = CleanupPreview(
     policy="test", walk="pages", reason="the policy asks for it", rows=11, is_estimate=False, table_rows=40

@@ -1,0 +1,53 @@
+"""What is done to the policy's rows: a DELETE, a DELETE that archives them, or an UPDATE."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, Delete, Select, delete
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kiqstart.core.retention.archive import archive_statement, check_archive
+from kiqstart.core.retention.conjuncts import opaque
+from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.row_update import not_done
+
+
+def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[*tuple[Any, ...]]:
+    """Build the statement for those of the policy's rows that meet some conditions."""
+    conditions = (*where, opaque(policy.rows))
+    if policy.update is not None:
+        return policy.update.statement(policy.model, *conditions)
+    if policy.archive_table is not None:
+        return archive_statement(policy.table, policy.archive_table, *conditions)
+    return delete(policy.table).where(*conditions)
+
+
+async def act(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
+    """Do it, and return how many rows it was done to.
+
+    Raises:
+        PolicyError: a trigger or a rule has let it happen to fewer rows; the transaction must be rolled back.
+    """
+    statement = action_statement(policy, where)
+    if isinstance(statement, Delete):
+        return (await connection.execute(statement)).rowcount
+    rows, done = (await connection.execute(statement)).one()
+    if rows == done:
+        return int(rows)
+    if policy.update is not None:
+        raise not_done(policy.name)
+    raise PolicyError(
+        policy.name, f"its archive took only {done:,} of {rows:,} rows, so none was deleted: look for a trigger on it"
+    )
+
+
+async def check_action(connection: AsyncConnection, policy: RetentionPolicy) -> None:
+    """Return if the action can be done, as far as can be said before.
+
+    Raises:
+        PolicyError: it cannot.
+    """
+    if policy.archive_table is not None:
+        await check_archive(connection, policy.name, policy.table, policy.archive_table)
+    if policy.update is not None:
+        await policy.update.check_done(connection, policy.name, policy.model, policy.rows)

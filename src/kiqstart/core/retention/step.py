@@ -1,0 +1,265 @@
+"""One step of a piece: a batch, or what is learned from one that failed."""
+
+from dataclasses import dataclass, field, replace
+from logging import getLogger
+from time import monotonic
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, false
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+
+from kiqstart.core.retention.deletion import count_rows, delete_nothing, delete_range, delete_unlocked
+from kiqstart.core.retention.errors import PredicateTooSlowError
+from kiqstart.core.retention.faults import Fault, fault_of, first_line
+from kiqstart.core.retention.journal import Journal
+from kiqstart.core.retention.others import look_at_others
+from kiqstart.core.retention.pace import Pace
+from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.quarantine import Quarantine
+from kiqstart.core.retention.settings import RetentionSettings
+from kiqstart.core.retention.sifting import Refusal, Sifted, lock_rows, sift
+from kiqstart.core.retention.state import PieceState
+from kiqstart.core.retention.table import TableSize, read_table_size
+from kiqstart.core.retention.throttle import Throttle
+from kiqstart.core.retention.transaction import Limits, transaction
+from kiqstart.core.retention.walk import Cut, Interval, Walk
+
+logger = getLogger(__name__)
+
+# Looking for the end of a batch of so few rows takes long only where the index is full of what is no more.
+_FEW_TO_LOOK_FOR: Final = 1_000
+_ROW_BY_ROW: Final = 8
+
+
+class _TooManyRowsError(Exception):
+    """A stretch held more rows than expected, and more than a batch or the run may delete."""
+
+
+class _RewrittenError(Exception):
+    """The table's rows have moved, and lines mean nothing any more."""
+
+    def __init__(self, size: TableSize) -> None:
+        super().__init__()
+        self.size = size
+
+
+@dataclass(kw_only=True)
+class Stepper:
+    """Deletes batch by batch, and keeps the state that the journal has.
+
+    A batch that meets a lock is tried again passing over locked rows. One that takes too long is made smaller, and at
+    last goes along the pages, or takes longer. Of one that the database refuses each row is tried (`sifting`).
+    """
+
+    sessions: async_sessionmaker[AsyncSession]
+    policy: RetentionPolicy
+    walk: Walk
+    journal: Journal
+    number: int
+    state: PieceState
+    settings: RetentionSettings
+    pace: Pace
+    quarantine: Quarantine
+    # The last time that locked rows are tried: those that cannot go are counted now.
+    is_last_round: bool = False
+    # Whether the next batch picks the rows that nobody has locked.
+    passes_over: bool = False
+    # None at full pace.
+    throttle: Throttle | None = None
+    # Seconds of the last batch in which it worked, and so could bother others.
+    work: float = 0.0
+    # What is left alone: rows that runs before could not delete.
+    left_alone: ColumnElement[bool] = field(default_factory=false)
+    _is_looking: bool = False
+    _fruitless: int = 0
+
+    def __post_init__(self) -> None:
+        self._drop_old_lines()
+
+    async def step(self, limit: int | None) -> bool:
+        """Do a batch of the first interval that is left, at most so many rows; False if the whole table is locked."""
+        interval, self.work = self.state.todo[0], 0.0
+        try:
+            await self._batch(interval, limit)
+        except _TooManyRowsError:
+            # Rolled back. Passing over locked rows, a batch picks its rows, and so can count them.
+            if limit is None or self.pace.rows > self.pace.most:
+                self.pace.reset_looking()
+            else:
+                self.passes_over = True
+        except _RewrittenError as moved:
+            self._look_anew(moved.size)
+        except DBAPIError as error:
+            return await self._learn(interval, limit, error)
+        return True
+
+    async def _batch(self, interval: Interval, limit: int | None) -> None:
+        started, rows = monotonic(), self.pace.rows if limit is None else min(self.pace.rows, limit)
+        async with transaction(self.sessions, self._limits(interval)) as connection:
+            await self._look(connection, after=False)
+            began = monotonic()
+            cut = await self._advance(connection, interval, rows)
+            where, left = self._where(cut.batch), 0
+            if self.passes_over:
+                deleted = await delete_unlocked(connection, self.policy, where, limit=limit)
+                left = 0 if deleted == limit else await count_rows(connection, self.policy, where)
+            else:
+                deleted = await delete_range(connection, self.policy, where)
+            if (limit is not None and deleted > limit) or min(rows, deleted) > self.pace.most:
+                raise _TooManyRowsError
+            self.work = monotonic() - began
+            await self._look(connection, after=True)
+            await self._check_lines(connection, cut.batch)
+            state = self.state.with_batch(deleted, monotonic() - started)
+            if not (self.passes_over and deleted == limit):
+                state = state.past(cut.rest).with_locked(cut.batch, left)
+            await self.journal.save(connection, self.number, state, since=self.state)
+        seconds = monotonic() - started
+        self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
+        self.passes_over = left > 0
+        self.pace.record(self.work if self.throttle else seconds, looked_at=rows, deleted=deleted)
+        if self.throttle is not None:
+            self.throttle.record_batch(self.work, deleted)
+        logger.debug("batch: rows=%d seconds=%.6f", deleted, seconds)
+        self._weigh(cut.batch, rows - deleted - left)
+
+    async def _look(self, connection: AsyncConnection, *, after: bool) -> None:
+        if self.throttle is None or self.throttle.looks_after is not after:
+            return
+        started = monotonic()
+        others = await look_at_others(connection, self.settings.takeover_after)
+        self.throttle.record_look(others, monotonic() - started)
+
+    async def _learn(self, interval: Interval, limit: int | None, error: DBAPIError) -> bool:
+        fault = fault_of(error)
+        if fault is Fault.SLOW and self._is_looking:
+            self._look_less(interval)
+        elif fault is Fault.SLOW and self.pace.relax():
+            logger.debug("a batch took too long: next %d rows in %g s", self.pace.rows, self.pace.timeout)
+        elif fault is Fault.LOCKED and not self.passes_over:
+            self.passes_over = True
+        elif fault is Fault.LOCKED and self.pace.rows > _ROW_BY_ROW:
+            self.pace.shrink()
+        elif fault in {Fault.LOCKED, Fault.SLOW, Fault.OF_A_ROW}:
+            if fault is Fault.OF_A_ROW:
+                await self._try_no_row()
+            return await self._sift(interval, limit)
+        else:
+            raise error
+        return True
+
+    async def _try_no_row(self) -> None:
+        """Raise what PostgreSQL says though no row is to go: a trigger of the statement's, or its own rules."""
+        async with transaction(self.sessions, self._limits(None)) as connection:
+            await delete_nothing(connection, self.policy)
+
+    async def _sift(self, interval: Interval, limit: int | None) -> bool:
+        started = monotonic()
+        try:
+            async with transaction(self.sessions, self._limits(interval)) as connection:
+                cut = await self._advance(connection, interval, self.pace.sifted)
+                sifted = await sift(connection, self.policy, self._where(cut.batch), limit=limit)
+                await self._check_lines(connection, cut.batch)
+                await self._save_sifted(connection, cut, sifted, monotonic() - started)
+        except _RewrittenError as moved:
+            self._look_anew(moved.size)
+        except DBAPIError as error:
+            return await self._sift_less(interval, error)
+        else:
+            # More at once would most likely fail again.
+            self.pace.rows = min(self.pace.rows, self.pace.sifted)
+            self.pace.record_sifting(monotonic() - started)
+        return True
+
+    async def _sift_less(self, interval: Interval, error: DBAPIError) -> bool:
+        fault = fault_of(error)
+        if fault is Fault.LOCKED:
+            return False
+        if fault not in {Fault.SLOW, Fault.OF_A_ROW}:
+            raise error
+        if fault is Fault.SLOW and self._is_looking:
+            self._look_less(interval)
+        elif not (self.pace.sift_less() or (fault is Fault.SLOW and self.pace.lengthen())):
+            await self._give_up_row(interval, first_line(error))
+        return True
+
+    async def _give_up_row(self, interval: Interval, error: str) -> None:
+        try:
+            async with transaction(self.sessions, self._limits(interval)) as connection:
+                cut = await self._advance(connection, interval, 1)
+                rows = await lock_rows(connection, self.policy, self._where(cut.batch))
+                refused = tuple(Refusal(row.group, row.key, row.key_text, error) for row in rows)
+                await self._save_sifted(connection, cut, Sifted(0, 0, refused), 0)
+        except DBAPIError as slow:
+            if fault_of(slow) is Fault.SLOW:
+                raise PredicateTooSlowError(self.policy.name, first_line(slow)) from slow
+            raise
+
+    async def _save_sifted(self, connection: AsyncConnection, cut: Cut, sifted: Sifted, seconds: float) -> None:
+        state = self.state.with_batch(sifted.deleted, seconds)
+        if sifted.is_complete:
+            state = state.past(cut.rest).with_locked(cut.batch, sifted.locked)
+            if not sifted.locked or self.is_last_round:
+                # Else they are met again when the run comes back for the locked ones.
+                state = state.with_failures(tuple(one.failure for one in sifted.refused))
+                await self.quarantine.add(connection, sifted.refused)
+        await self.journal.save(connection, self.number, state, since=self.state)
+        self.state = state
+
+    async def _advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
+        self._is_looking = True
+        cut = await self.walk.advance(connection, interval, rows)
+        self._is_looking = False
+        return cut
+
+    def _look_less(self, interval: Interval) -> None:
+        """Look for fewer rows; where that is no help, the index is full of what is no more: go along the pages."""
+        if self.pace.rows > _FEW_TO_LOOK_FOR:
+            self.pace.rows = max(_FEW_TO_LOOK_FOR, self.pace.rows // 8)
+        else:
+            self._go_along_pages(interval, "the next row of the index is not found in time")
+
+    def _weigh(self, batch: Interval, fruitless: int) -> None:
+        if batch.lines is not None or not self.state.todo:
+            return
+        self._fruitless += max(0, fruitless)
+        if self.walk.is_dearer(self._fruitless):
+            self._go_along_pages(self.state.todo[0], f"of the index's rows {self._fruitless:,} were not to go")
+
+    def _go_along_pages(self, interval: Interval, reason: str) -> None:
+        instead = self.walk.along_pages(interval)
+        if instead is not None:
+            logger.info("%s: goes on along the heap's pages: %s", self.policy.name, reason)
+            self.state = self.state.past((instead,))
+
+    async def _check_lines(self, connection: AsyncConnection, batch: Interval) -> None:
+        await self.walk.check_basis(connection)
+        if batch.lines is not None:
+            # The DELETE's own lock keeps the table from being rewritten until the commit.
+            size = await read_table_size(connection, self.policy.table)
+            if size.storage != batch.lines.storage:
+                raise _RewrittenError(size)
+
+    def _look_anew(self, size: TableSize) -> None:
+        logger.info(
+            "%s: the table was rewritten; what is left of its equal values is gone through again", self.policy.name
+        )
+        self.walk = replace(self.walk, size=size)  # type: ignore[type-var]  # each walk is a dataclass
+        self._drop_old_lines()
+
+    def _drop_old_lines(self) -> None:
+        todo = tuple(self.walk.as_it_is(one) for one in self.state.todo)
+        locked = tuple(replace(one, interval=self.walk.as_it_is(one.interval)) for one in self.state.locked)
+        self.state = replace(self.state, todo=todo, locked=locked)
+
+    def _where(self, batch: Interval) -> ColumnElement[bool]:
+        return and_(self.walk.where(batch), ~self.left_alone)
+
+    def _limits(self, interval: Interval | None) -> Limits:
+        return Limits(
+            statement=self.pace.timeout,
+            lock=self.settings.lock_timeout,
+            idle=self.settings.takeover_after,
+            by_index=interval is not None and interval.lines is None and self.walk.kind is WalkKind.KEY,
+        )
