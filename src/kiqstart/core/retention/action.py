@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Select, delete
+from sqlalchemy import ColumnElement, Delete, Select, delete, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.archive import archive_statement, check_archive
@@ -22,6 +22,16 @@ def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> De
     return delete(policy.table).where(*conditions)
 
 
+def counted_action(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Build the statement so that it says how many rows it met, and to how many it was done."""
+    statement = action_statement(policy, *where)
+    if isinstance(statement, Select):
+        return statement
+    gone = statement.returning(literal_column("1").label("one")).cte("gone")
+    count = select(func.count()).select_from(gone).scalar_subquery()
+    return select(count, count)
+
+
 async def act(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
     """Do it, and return how many rows it was done to.
 
@@ -32,8 +42,17 @@ async def act(connection: AsyncConnection, policy: RetentionPolicy, where: Colum
     if isinstance(statement, Delete):
         return (await connection.execute(statement)).rowcount
     rows, done = (await connection.execute(statement)).one()
+    return confirm(policy, rows, done)
+
+
+def confirm(policy: RetentionPolicy, rows: int, done: int) -> int:
+    """Return the number of rows that it was done to.
+
+    Raises:
+        PolicyError: a trigger or a rule has let it happen to fewer rows; the transaction must be rolled back.
+    """
     if rows == done:
-        return int(rows)
+        return rows
     if policy.update is not None:
         raise not_done(policy.name)
     raise PolicyError(

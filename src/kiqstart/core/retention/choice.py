@@ -14,7 +14,7 @@ from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
 from kiqstart.core.retention.partitions import check_partitions
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.core.retention.relation import read_relation
+from kiqstart.core.retention.relation import Relation, read_relation
 from kiqstart.core.retention.table import (
     TableSize,
     explain,
@@ -40,6 +40,7 @@ class WalkChoice:
     reason: str
     rows: int
     size: TableSize
+    relation: Relation
 
 
 async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> WalkChoice:
@@ -49,7 +50,7 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
         PolicyError: the policy asks for a walk that it cannot have; the text has the index to create.
     """
     policy.check()
-    await read_relation(connection, policy)
+    relation = await read_relation(connection, policy)
     await _check_rights(connection, policy)
     await check_action(connection, policy)
     await check_partitions(connection, policy)
@@ -57,7 +58,8 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     with refused_by_server(policy.name):
         rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
     kind, reason = await _decide(connection, policy, size, rows)
-    return WalkChoice(kind=kind, reason=reason, rows=min(rows, size.rows) if size.pages else 0, size=size)
+    rows = min(rows, size.rows) if size.pages else 0
+    return WalkChoice(kind=kind, reason=reason, rows=rows, size=size, relation=relation)
 
 
 async def may_go_on(connection: AsyncConnection, policy: RetentionPolicy, choice: WalkChoice, kind: WalkKind) -> bool:

@@ -16,13 +16,13 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     FromClause,
+    Label,
+    ScalarSelect,
     Select,
     and_,
     column,
-    delete,
     exists,
     func,
-    literal_column,
     select,
     tuple_,
     union,
@@ -30,11 +30,12 @@ from sqlalchemy import (
 )
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.core.retention.page_walk import ctid
+from kiqstart.core.retention.action import confirm, counted_action
+from kiqstart.core.retention.conjuncts import opaque
+from kiqstart.core.retention.heap import ctid, tableoid
 from kiqstart.core.retention.policy import RetentionPolicy
 
 _SETS_NULL: Final = frozenset({"n", "d"})
-_TABLEOID: Final[ColumnElement[int]] = column("tableoid")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,32 +52,31 @@ class SelfReference:
         return self.on_delete not in _SETS_NULL
 
 
-@dataclass(frozen=True, slots=True)
-class Pruned:
-    """What a batch of such a table came to: rows that went, rows held back by others, rows that a trigger kept."""
-
-    deleted: int
-    held: int
-    kept: int
-
-
 async def prune(
     connection: AsyncConnection,
     policy: RetentionPolicy,
     references: Sequence[SelfReference],
     where: ColumnElement[bool],
     *,
-    limit: int | None,
-    passes_over: bool,
-) -> Pruned:
-    """Delete the policy's rows of a stretch, at most so many, but for those that a row refers to which stays."""
-    of_batch = _Batch(policy, references, where, limit=limit, passes_over=passes_over)
-    row = (await connection.execute(of_batch.statement())).one()
-    return Pruned(deleted=row.gone, held=row.held, kept=row.batch - row.held - row.gone)
+    limit: int | None = None,
+    passes_over: bool = False,
+) -> tuple[int, int]:
+    """Delete the policy's rows of a stretch, at most so many, but for those that a row refers to which stays.
+
+    Returns:
+        How many went, and how many were held back.
+
+    Raises:
+        PolicyError: they were not archived.
+    """
+    batch = Batch(policy, references, where, limit=limit, passes_over=passes_over)
+    statement = counted_action(policy, where, batch.is_free)
+    rows, done, held = (await connection.execute(statement.add_columns(batch.held_rows))).one()
+    return confirm(policy, rows, done), held
 
 
-class _Batch:
-    """Builds the statement. All of it sees the table as it was, so what it deletes is no news to its other parts."""
+class Batch:
+    """Rows of which some may be held back. All of a statement sees the table as it was before the statement."""
 
     def __init__(
         self,
@@ -84,40 +84,37 @@ class _Batch:
         references: Sequence[SelfReference],
         where: ColumnElement[bool],
         *,
-        limit: int | None,
-        passes_over: bool,
+        limit: int | None = None,
+        passes_over: bool = False,
     ) -> None:
-        self._policy, self._references, self._where = policy, references, where
-        ends = [
-            named
+        self._policy, self._references = policy, references
+        ends: list[Label[Any]] = [
+            column(name).label(f"kq_{side}_{number}_{place}")
             for number, reference in enumerate(references)
             for names, side in ((reference.columns, "from"), (reference.referred, "to"))
-            for named in (column(name).label(f"kq_{side}_{number}_{place}") for place, name in enumerate(names))
+            for place, name in enumerate(names)
         ]
         rows = (
-            select(_TABLEOID.label("kq_table"), ctid.label("kq_place"), *ends)
+            select(tableoid.label("kq_table"), ctid.label("kq_place"), *ends)
             .select_from(policy.table)
-            .where(where, policy.rows)
+            .where(where, opaque(policy.rows))
             .limit(limit)
             .with_for_update(skip_locked=passes_over, of=policy.table)
             .correlate(None)
         )
         self._batch: CTE = rows.cte("kq_batch")
+        self._stays: CTE = self._held()
 
-    def statement(self) -> Select[Any]:
-        """Return the number of rows in the batch, of those that are held back, and of those that went."""
-        batch, held = self._batch, self._held()
-        is_held = exists().where(_same_row(held, batch))
-        free = select(batch.c.kq_table, batch.c.kq_place).where(~is_held)
-        places = tuple_(_TABLEOID, ctid)
-        gone = (
-            delete(self._policy.table)
-            .where(self._where, self._policy.rows, places.in_(free))
-            .returning(literal_column("1").label("one"))
-            .cte("kq_gone")
-        )
-        counts = ((batch, "batch"), (held, "held"), (gone, "gone"))
-        return select(*(select(func.count()).select_from(of).scalar_subquery().label(name) for of, name in counts))
+    @property
+    def is_free(self) -> ColumnElement[bool]:
+        """True for the batch's rows that nothing holds back."""
+        free = select(self._batch.c.kq_table, self._batch.c.kq_place)
+        return tuple_(tableoid, ctid).in_(free.where(~exists().where(_same_row(self._stays, self._batch))))
+
+    @property
+    def held_rows(self) -> ScalarSelect[int]:
+        """The number of rows that are held back."""
+        return select(func.count()).select_from(self._stays).scalar_subquery()
 
     def _held(self) -> CTE:
         """Return the rows that stay: those that a row outside refers to, what they refer to, and so on."""
@@ -133,10 +130,10 @@ class _Batch:
     def _from_outside(self, number: int, reference: SelfReference) -> Select[Any]:
         """Return the batch's rows that a row refers to which is not in the batch."""
         target, inside = (self._batch.alias(f"kq_{name}_{number}") for name in ("target", "member"))
-        ends = (column(name).label(f"kq_{at}") for at, name in enumerate(reference.columns))
-        place = (_TABLEOID.label("kq_table"), ctid.label("kq_place"))
+        ends: list[Label[Any]] = [column(name).label(f"kq_{at}") for at, name in enumerate(reference.columns)]
+        place = (tableoid.label("kq_table"), ctid.label("kq_place"))
         rows = select(*place, *ends).select_from(self._policy.table).correlate(None)
-        other = (rows if reference.holds_all else rows.where(self._policy.rows)).subquery(f"kq_other_{number}")
+        other = (rows if reference.holds_all else rows.where(opaque(self._policy.rows))).subquery(f"kq_other_{number}")
         refers = (other.c[f"kq_{at}"] == target.c[f"kq_to_{number}_{at}"] for at in range(len(reference.columns)))
         joined = other.join(target, and_(*refers)).outerjoin(inside, _same_row(inside, other))
         return select(target.c.kq_table, target.c.kq_place).select_from(joined).where(inside.c.kq_place.is_(None))
