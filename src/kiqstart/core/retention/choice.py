@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kiqstart.core.retention.action import check_action
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.faults import refused_by_server
-from kiqstart.core.retention.index import find_index
+from kiqstart.core.retention.index import CursorIndex, find_index
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
 from kiqstart.core.retention.partitions import check_partitions
@@ -34,13 +34,24 @@ SELECT has_table_privilege(CAST(:table AS regclass), 'DELETE') AS may_delete,
 
 @dataclass(frozen=True, slots=True)
 class WalkChoice:
-    """The way through the table, why, and about how many rows there are to delete."""
+    """The way through the table, why, and about how many rows there are to delete.
+
+    `index` is the one that leads along the cursor, if it was looked for and found; `price` is the planner's of the pages.
+    """
 
     kind: WalkKind
     reason: str
     rows: int
     size: TableSize
     relation: Relation
+    index: CursorIndex | None
+    price: float
+
+    def walk(self, policy: RetentionPolicy, kind: WalkKind, size: TableSize) -> Walk:
+        """Build the walk of a kind, through a table of that size."""
+        if kind is WalkKind.PAGES:
+            return PageWalk(policy=policy, size=size)
+        return KeyWalk(policy=policy, size=size, index=self.index, cost_of_pages=self.price)
 
 
 async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> WalkChoice:
@@ -57,42 +68,40 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     size = await read_table_size(connection, policy.table)
     with refused_by_server(policy.name):
         rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
-    kind, reason = await _decide(connection, policy, size, rows)
+    index = None if policy.walk is WalkKind.PAGES or not policy.cursor else await find_index(connection, policy)
+    price = await _price_of_pages(connection, size)
+    kind, reason = await _decide(connection, policy, size, rows, index, price)
     rows = min(rows, size.rows) if size.pages else 0
-    return WalkChoice(kind=kind, reason=reason, rows=rows, size=size, relation=relation)
+    return WalkChoice(kind=kind, reason=reason, rows=rows, size=size, relation=relation, index=index, price=price)
 
 
-async def may_go_on(connection: AsyncConnection, policy: RetentionPolicy, choice: WalkChoice, kind: WalkKind) -> bool:
+def may_go_on(policy: RetentionPolicy, choice: WalkChoice, kind: WalkKind) -> bool:
     """Whether a run can go on the way that it went before, whatever would be chosen now."""
     if kind is choice.kind:
         return True
     if policy.walk is not None:
         return False
-    return kind is WalkKind.PAGES or bool(policy.cursor and await find_index(connection, policy))
+    return kind is WalkKind.PAGES or choice.index is not None
 
 
 def make_walk(policy: RetentionPolicy, kind: WalkKind, size: TableSize) -> Walk:
-    """Build the walk of that kind, to compare with; `open_walk` makes one to go along."""
+    """Build the walk of that kind, to compare with."""
     return KeyWalk(policy=policy, size=size) if kind is WalkKind.KEY else PageWalk(policy=policy, size=size)
 
 
-async def open_walk(connection: AsyncConnection, policy: RetentionPolicy, kind: WalkKind) -> Walk:
-    """Build the walk of that kind, with what PostgreSQL knows of the table and its index now."""
-    size = await read_table_size(connection, policy.table)
-    if kind is WalkKind.PAGES:
-        return PageWalk(policy=policy, size=size)
-    index, price = await find_index(connection, policy), await _price_of_pages(connection, size)
-    return KeyWalk(policy=policy, size=size, index=index, cost_of_pages=price)
-
-
 async def _decide(
-    connection: AsyncConnection, policy: RetentionPolicy, size: TableSize, rows: int
+    connection: AsyncConnection,
+    policy: RetentionPolicy,
+    size: TableSize,
+    rows: int,
+    index: CursorIndex | None,
+    price: float,
 ) -> tuple[WalkKind, str]:
     if policy.walk is WalkKind.PAGES:
         return WalkKind.PAGES, "the policy asks for it"
     if not policy.cursor:
         return WalkKind.PAGES, "the policy has no cursor"
-    first, index = policy.key[0], await find_index(connection, policy)
+    first = policy.key[0]
     if index is None:
         missing = f"no index leads to its rows in the order of {first.name!r}"
         if policy.walk is WalkKind.KEY:
@@ -106,7 +115,6 @@ async def _decide(
     statistics = await read_column_statistics(connection, first)
     if statistics is None:
         return WalkKind.KEY, f"an index leads along {first.name!r}, and the table was never analysed"
-    price = await _price_of_pages(connection, size)
     share = rows / size.rows if size.rows else 0.0
     return WalkKind.KEY if index.cost <= price else WalkKind.PAGES, (
         f"about {rows:,} of {size.rows:,} rows go, {min(share, 1):.0%}; about {index.rows:,} lie before its end in the "

@@ -13,13 +13,14 @@ from kiqstart.core.retention.choice import WalkChoice, choose_walk
 from kiqstart.core.retention.errors import InvalidRunOptionError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadCheck, LoadGate
+from kiqstart.core.retention.notes import describe_run
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.preview import RetentionPreview, preview
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
 from kiqstart.core.retention.run import Run, RunLimits
 from kiqstart.core.retention.settings import RetentionSettings
-from kiqstart.core.retention.transaction import to_its_end, transaction
+from kiqstart.core.retention.transaction import promptly, to_its_end, transaction
 
 logger = getLogger(__name__)
 
@@ -71,6 +72,12 @@ class RetentionEngine:
         _check_options(limits, shards)
         meter = ProgressMeter(progress)
         run = self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop)
+        return await promptly(self._run_to_end(run, shards, invite))
+
+    async def _run_to_end(
+        self, run: Run, shards: int, invite: Callable[[int], Awaitable[None]] | None
+    ) -> RetentionReport:
+        policy = run.policy.name
         try:
             to_do = await run.open(shards)
             if invite is not None and to_do > 1:
@@ -78,15 +85,17 @@ class RetentionEngine:
             await run.take_part()
             pieces = await run.wait_for_others()
         except asyncio.CancelledError:
-            logger.warning("%s: cancelled; run %s can be gone on with", policy.name, run.journal.run_id)
+            logger.warning("%s: cancelled; run %s can be gone on with", policy, run.journal.run_id)
             raise
         finally:
             await to_its_end(run.release())
         report = await self._report(run, pieces)
-        await meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
+        await run.meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
         logger.info(
-            "%s: %d rows deleted in %.1f s, stopped at: %s", policy.name, report.deleted, report.seconds, report.stopped
+            "%s: %d rows deleted in %.1f s, stopped at: %s", policy, report.deleted, report.seconds, report.stopped
         )
+        for note in report.notes:
+            logger.warning("%s: %s", policy, note)
         return report
 
     async def join(self, policy: RetentionPolicy, run_id: str, *, stop: asyncio.Event | None = None) -> None:
@@ -97,10 +106,14 @@ class RetentionEngine:
             OSError: the server did not come back in time.
         """
         run = self._run(policy, run_id, limits=RunLimits(), meter=ProgressMeter(None), stop=stop)
-        try:
-            await run.take_part()
-        finally:
-            await to_its_end(run.release())
+
+        async def take_part() -> None:
+            try:
+                await run.take_part()
+            finally:
+                await to_its_end(run.release())
+
+        await promptly(take_part())
 
     async def report(self, policy: RetentionPolicy, run_id: str) -> RetentionReport | None:
         """Say what a run has done so far, also one that was cancelled or killed; None if there is no such run."""
@@ -153,6 +166,7 @@ class RetentionEngine:
         deleted, seconds = sum(state.deleted for state in states), max(piece.age for piece in pieces)
         async with transaction(self._sessions) as connection:
             bloat = await describe_bloat(connection, run.policy.table, deleted, seconds)
+            left_alone = await run.quarantine.count(connection)
         failures = merge_failures(failure for state in states for failure in state.failures)
         return RetentionReport(
             policy=run.policy.name,
@@ -166,19 +180,26 @@ class RetentionEngine:
             skipped=sum(state.skipped for state in states),
             failed=sum(state.failed for state in states),
             errors=tuple(RetentionFailure(key=one.key, error=one.error, rows=one.rows) for one in failures),
+            left_alone=left_alone,
             waited=sum(state.waited for state in states),
-            stopped=_why(pieces),
+            stopped=_why(pieces, left_alone),
             resumed=any(piece.resumed for piece in pieces),
+            notes=describe_run(states, failures, left_alone),
             bloat=bloat,
             partitions=tuple(one for state in states for one in state.partitions),
         )
 
 
-def _why(pieces: Sequence[Piece]) -> StopReason:
+def _why(pieces: Sequence[Piece], left_alone: int) -> StopReason:
     reasons = {piece.stopped for piece in pieces}
     if not all(piece.is_done for piece in pieces):
         return StopReason.STOPPED
     early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
+    deleted, failed = (
+        sum(counts) for counts in zip(*((one.state.deleted, one.state.failed) for one in pieces), strict=True)
+    )
+    if not deleted and (failed or left_alone):
+        return StopReason.UNDELETABLE
     return next((one for one in early if one in reasons), StopReason.END)
 
 

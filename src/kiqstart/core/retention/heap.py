@@ -45,6 +45,11 @@ class Heap:
         end = first + rows if pages < 1 else (first // lines + pages) * lines
         return min(end - 1, last)
 
+    def rows_on(self, first: int, last: int) -> int | None:
+        """Return about how many rows these lines have; None for less than a page, of whose lines most may be empty."""
+        pages = (last - first + 1) / self.size.lines_per_page
+        return round(pages * self.size.rows_per_page) if pages >= 1 else None
+
     def between(self, first: int, last: int) -> ColumnElement[bool]:
         """Return the condition that a row lies on these lines, the last included."""
         return and_(ctid >= self._tid(first), ctid <= self._tid(last))

@@ -57,7 +57,8 @@ async def find_index(connection: AsyncConnection, policy: RetentionPolicy) -> Cu
     if not _sorts(plan):
         scope = await _scope(connection, policy, [node.index for node in plan.nodes() if node.index is not None])
         along = await _explain_in_order(connection, policy, scope, policy.key[:1])
-        by_key = await _explain_in_order(connection, policy, scope, policy.key)
+        is_one = len(policy.key) == 1
+        by_key = along if is_one else await _explain_in_order(connection, policy, scope, policy.key)
         found = CursorIndex(and_(scope, first.is_not(None)), not _sorts(by_key), along.cost, along.rows)
     await connection.execute(_ANY_PLAN)
     return found

@@ -51,7 +51,7 @@ class Piece:
     @property
     def is_limited(self) -> bool:
         """Whether it came to a limit, or another run has the rest."""
-        return self.taken_on or self.stopped in {StopReason.ROW_LIMIT, StopReason.TIME_BUDGET}
+        return self.taken_on or (self.stopped is not None and self.stopped is not StopReason.END)
 
 
 @dataclass(frozen=True, kw_only=True)

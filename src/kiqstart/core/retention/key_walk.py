@@ -94,7 +94,7 @@ class KeyWalk:
         if len(values) < 2:  # noqa: PLR2004 - the row at the cut and the one after it
             return Cut(interval)
         if values[0] != values[1]:
-            return interval.cut_at((values[0],))
+            return interval.cut_at((values[0],), rows)
         return await self._cut_equal(connection, interval, values[0], rows)
 
     async def _cut_equal(self, connection: AsyncConnection, interval: Interval, value: str, rows: int) -> Cut:
@@ -116,14 +116,14 @@ class KeyWalk:
         if lines is None:
             return await self.advance(connection, self._along_all_pages(interval), rows)
         cut = self._next_pages(equal, lines, rows)
-        return Cut(cut.batch, (*cut.rest, *rest))
+        return replace(cut, rest=(*cut.rest, *rest))
 
     async def _cut_by_key(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
         texts = (cast(one, Text) for one in self.policy.key)
         nth = select(*texts).where(self.where(interval)).order_by(*self.policy.key).offset(rows - 1).limit(1)
         # None: somebody else has deleted rows since.
         found = (await connection.execute(nth)).one_or_none()
-        return interval.cut_at(tuple(found)) if found else Cut(interval)
+        return interval.cut_at(tuple(found), rows) if found else Cut(interval)
 
     def _lines_of(self, ties: Ties) -> Lines | None:
         """Return where equal rows lie in the heap; None if the whole heap is the shorter way, for the others as well.
@@ -139,10 +139,11 @@ class KeyWalk:
         return Lines(first, last, self.size.storage)
 
     def _next_pages(self, interval: Interval, lines: Lines, rows: int) -> Cut:
-        last = Heap(self.size).last_of_batch(lines.first, lines.last, rows)
+        heap = Heap(self.size)
+        last = heap.last_of_batch(lines.first, lines.last, rows)
         batch = replace(interval, lines=replace(lines, last=last))
         rest = replace(interval, lines=replace(lines, first=last + 1))
-        return Cut(batch, (rest,) if last < lines.last else ())
+        return Cut(batch, (rest,) if last < lines.last else (), heap.rows_on(lines.first, last))
 
     def _along_all_pages(self, interval: Interval) -> Interval:
         return replace(interval, lines=Lines(0, max(0, Heap(self.size).last), self.size.storage))

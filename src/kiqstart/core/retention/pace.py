@@ -34,7 +34,9 @@ class Pace:
         self.sifted = _SIFTED_AT_FIRST
 
     def record(self, seconds: float, *, looked_at: int, deleted: int) -> None:
-        """Take the time that a batch took, and how many of the rows that it looked at went."""
+        """Take the time that a batch took, and how many of the rows that it looked at went; of none, nothing is known."""
+        if not looked_at:
+            return
         # Below the floor are only batches that had to shrink; they grow step by step.
         floor = self._floor if self.rows >= self._floor else 1
         most = min(_MOST_LOOKED_AT, round(self.most * looked_at / deleted)) if deleted else _MOST_LOOKED_AT

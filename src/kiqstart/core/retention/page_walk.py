@@ -53,8 +53,9 @@ class PageWalk:
     async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
         """Reckon the place; nothing is read."""
         del connection
-        last = Heap(self.size).last_of_batch(_first(interval), int(interval.upto[0]), rows)
-        return interval.cut_at(_line(last))
+        heap, first = Heap(self.size), _first(interval)
+        last = heap.last_of_batch(first, int(interval.upto[0]), rows)
+        return interval.cut_at(_line(last), heap.rows_on(first, last))
 
     def where(self, interval: Interval) -> ColumnElement[bool]:
         """Compare the row's place with both ends."""

@@ -56,9 +56,11 @@ class RetentionReport:
         skipped: rows that others held locks on to the end; the next run takes them.
         failed: rows that could not be deleted.
         errors: the first `MAX_FAILURES` kinds of them.
+        left_alone: rows that runs could not delete of late, and which are not tried again for a while.
         waited: seconds spent waiting for replicas, for lock queues, or for the server to come back.
         stopped: why the run ended.
         resumed: whether it went on with what an interrupted or limited run had left.
+        notes: what held the run up, a sentence each: why rows could not be deleted, and what it waited for.
         bloat: what becomes of the dead rows, a sentence each.
         partitions: those that were detached or dropped whole, with about how many rows, which `deleted` does not count.
     """
@@ -74,9 +76,11 @@ class RetentionReport:
     skipped: int = 0
     failed: int = 0
     errors: tuple[RetentionFailure, ...] = ()
+    left_alone: int = 0
     waited: float = 0.0
     stopped: StopReason = StopReason.END
     resumed: bool = False
+    notes: tuple[str, ...] = ()
     bloat: tuple[str, ...] = ()
     partitions: tuple[str, ...] = ()
 

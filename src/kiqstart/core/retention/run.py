@@ -13,16 +13,16 @@ from sqlalchemy import false
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on, open_walk
+from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on
 from kiqstart.core.retention.coverage import all_of, coverage_of, fingerprint, is_same_statement
 from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
-from kiqstart.core.retention.faults import refused_by_server
+from kiqstart.core.retention.faults import Fault, fault_of, refused_by_server
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.pace import Pace
 from kiqstart.core.retention.partitions import PartitionSweep
 from kiqstart.core.retention.piece_runner import Observer, PieceRunner
-from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
+from kiqstart.core.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
@@ -32,7 +32,8 @@ from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.table import TableSize, read_table_size
 from kiqstart.core.retention.throttle import Throttle
-from kiqstart.core.retention.transaction import rest, transaction
+from kiqstart.core.retention.transaction import limit_statements, rest, transaction
+from kiqstart.core.retention.walk import Interval, Walk
 
 T = TypeVar("T")
 
@@ -40,6 +41,11 @@ logger = getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 _SECONDS_TO_RELEASE: Final = 5.0
+_SECONDS_TO_FIND_END: Final = 10.0
+
+
+class _NoEndError(Exception):
+    """An index's last row is not found in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +80,7 @@ class Run:
     limits: RunLimits = RunLimits()
     meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
     _partitions: tuple[str, ...] = ()
+    _choice: WalkChoice | None = None
 
     async def open(self, shards: int) -> int:
         """Find the run's pieces, or make them, and return how many there are to do.
@@ -127,6 +134,7 @@ class Run:
 
     async def release(self) -> None:
         """Let another worker go on at once, as far as the server can be reached."""
+        # What cannot be told to the server soon, it learns by the worker's silence.
         with suppress(DBAPIError, OSError):
             async with asyncio.timeout(_SECONDS_TO_RELEASE), transaction(self.sessions) as connection:
                 await self.journal.release(connection)
@@ -150,7 +158,7 @@ class Run:
             pieces = await self.journal.pieces(connection)
             if pieces and all(piece.is_done for piece in pieces):
                 return pieces
-            choice = await choose_walk(connection, self.policy)
+            choice = self._choice = await choose_walk(connection, self.policy)
             with refused_by_server(self.policy.name):
                 await (self._go_on(connection, pieces, choice) if pieces else self._begin(connection, choice, shards))
             return await self.journal.pieces(connection)
@@ -161,10 +169,16 @@ class Run:
         left = await self._interrupted(connection, choice)
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
+        walk = choice.walk(self.policy, choice.kind, choice.size)
+        try:
+            whole = await _find_end(connection, walk)
+        except _NoEndError:
+            left, choice = [], replace(choice, kind=WalkKind.PAGES, reason="the index's end is not found in time")
+            walk = choice.walk(self.policy, choice.kind, choice.size)
+            whole = await walk.whole(connection)
+        if left:
             await self.journal.take_on(connection, left[0].run_id)
-        await self._quarantine().forget(connection)
-        walk = await open_walk(connection, self.policy, choice.kind)
-        whole = await walk.whole(connection)
+        await self.quarantine.forget(connection)
         coverage = coverage_of([piece.state for piece in left], whole) if left else all_of(whole)
         covers, time_limit = fingerprint(self.policy), self.limits.seconds
         if choice.relation.own_references:
@@ -181,15 +195,15 @@ class Run:
         left = await self.journal.interrupted(connection)
         if not left or not self._fits(left[0], choice.size):
             return []
-        return left if await may_go_on(connection, self.policy, choice, left[0].walk) else []
+        return left if may_go_on(self.policy, choice, left[0].walk) else []
 
     async def _go_on(self, connection: AsyncConnection, pieces: Sequence[Piece], choice: WalkChoice) -> None:
         """See to it that the run's own pieces cover what the policy names now, in the table as it is now."""
         kind, covers = pieces[0].walk, fingerprint(self.policy)
-        fits = self._fits(pieces[0], choice.size) and await may_go_on(connection, self.policy, choice, kind)
+        fits = self._fits(pieces[0], choice.size) and may_go_on(self.policy, choice, kind)
         if fits and all(piece.state.covers == covers for piece in pieces):
             return
-        walk = await open_walk(connection, self.policy, kind if fits else choice.kind)
+        walk = choice.walk(self.policy, kind if fits else choice.kind, choice.size)
         whole = await walk.whole(connection)
         coverage = coverage_of([piece.state for piece in pieces], whole) if fits else all_of(whole)
         open_pieces = [piece for piece in pieces if not piece.is_limited]
@@ -215,7 +229,8 @@ class Run:
             await self.journal.release(connection)
             logger.warning("%s: run %s is of another predicate than this worker's", self.policy.name, piece.run_id)
             return None
-        return await self._runner(connection, piece)
+        choice = self._choice = self._choice or await choose_walk(connection, self.policy)
+        return await self._runner(connection, piece, choice.walk(self.policy, piece.walk, size))
 
     def _fits(self, piece: Piece, size: TableSize) -> bool:
         return piece.basis == make_walk(self.policy, piece.walk, size).basis
@@ -223,15 +238,15 @@ class Run:
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
-    async def _runner(self, connection: AsyncConnection, piece: Piece) -> PieceRunner:
+    async def _runner(self, connection: AsyncConnection, piece: Piece, walk: Walk) -> PieceRunner:
         rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
         rate_of_piece = rate / piece.pieces if rate else None
         budget = inf if time_limit is None else time_limit - piece.age
-        quarantine = self._quarantine()
+        quarantine = self.quarantine
         stepper = Stepper(
             sessions=self.sessions,
             policy=self.policy,
-            walk=await open_walk(connection, self.policy, piece.walk),
+            walk=walk,
             journal=self.journal,
             number=piece.number,
             state=piece.state,
@@ -267,8 +282,22 @@ class Run:
 
         return observe
 
-    def _quarantine(self) -> Quarantine:
+    @property
+    def quarantine(self) -> Quarantine:
+        """The policy's rows that are left alone."""
         return Quarantine(policy=self.policy, seconds=self.settings.retry_failed_after)
+
+
+async def _find_end(connection: AsyncConnection, walk: Walk) -> Interval | None:
+    """Look for the end of a walk, for as long as may be: an index can be full of rows that are no more."""
+    try:
+        async with connection.begin_nested():
+            await limit_statements(connection, _SECONDS_TO_FIND_END)
+            return await walk.whole(connection)
+    except DBAPIError as error:
+        if fault_of(error) is Fault.SLOW and walk.kind is WalkKind.KEY:
+            raise _NoEndError from None
+        raise
 
 
 def _deleted(pieces: Sequence[Piece]) -> int:

@@ -114,7 +114,9 @@ class Stepper:
                 return
             outcome = await self._delete(connection, self._where(cut.batch), limit)
             deleted = outcome.deleted
-            if (limit is not None and deleted > limit) or min(rows, deleted) > self.pace.most:
+            if (limit is not None and deleted > limit) or (
+                rows > self.pace.most and deleted > self._most_of(cut.batch)
+            ):
                 raise _TooManyRowsError
             self.work = monotonic() - began
             await self._look(connection, after=True)
@@ -128,11 +130,11 @@ class Stepper:
         seconds = monotonic() - started
         self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
         self.passes_over = outcome.locked > 0
-        self.pace.record(self.work if self.throttle else seconds, looked_at=rows, deleted=deleted)
+        self.pace.record(self.work if self.throttle else seconds, looked_at=cut.rows or deleted, deleted=deleted)
         if self.throttle is not None:
             self.throttle.record_batch(self.work, deleted)
         logger.debug("batch: rows=%d seconds=%.6f", deleted, seconds)
-        self._weigh(cut.batch, rows - deleted - outcome.locked - outcome.held)
+        self._weigh(cut, deleted + outcome.locked + outcome.held)
 
     async def _begin_at_the_end(self, connection: AsyncConnection, cut: Cut) -> None:
         """Cut up a stretch of rows that refer to each other: of two of them, the one that refers mostly came later."""
@@ -269,7 +271,7 @@ class Stepper:
         state = self.state.with_batch(sifted.deleted, seconds)
         if sifted.is_complete:
             state = state.past(cut.rest).with_locked(cut.batch, sifted.locked).with_held(cut.batch, held)
-            if not sifted.locked or self.is_last_round:
+            if state.locked == self.state.locked or self.is_last_round:
                 # Else they are met again when the run comes back for the locked ones.
                 state = state.with_failures(tuple(one.failure for one in sifted.refused))
                 await self.quarantine.add(connection, sifted.refused)
@@ -289,10 +291,11 @@ class Stepper:
         else:
             self._go_along_pages(interval, "the next row of the index is not found in time")
 
-    def _weigh(self, batch: Interval, fruitless: int) -> None:
-        if batch.lines is not None or not self.state.todo:
+    def _weigh(self, cut: Cut, met: int) -> None:
+        """Change to the pages once the index's other rows have cost as much as these would."""
+        if cut.rows is None or cut.batch.lines is not None or not self.state.todo:
             return
-        self._fruitless += max(0, fruitless)
+        self._fruitless += max(0, cut.rows - met)
         if self.walk.is_dearer(self._fruitless):
             self._go_along_pages(self.state.todo[0], f"of the index's rows {self._fruitless:,} were not to go")
 
@@ -321,6 +324,11 @@ class Stepper:
         todo = tuple(self.walk.as_it_is(one) for one in self.state.todo)
         locked = tuple(replace(one, interval=self.walk.as_it_is(one.interval)) for one in self.state.locked)
         self.state = replace(self.state, todo=todo, locked=locked)
+
+    def _most_of(self, batch: Interval) -> int:
+        """How many rows may go at once: of pages, that many on average."""
+        is_by_key = self.walk.kind is WalkKind.KEY and batch.lines is None
+        return self.pace.most if is_by_key else 4 * self.pace.most
 
     def _where(self, batch: Interval) -> ColumnElement[bool]:
         return and_(self.walk.where(batch), ~self.left_alone)

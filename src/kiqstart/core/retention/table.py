@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, Field, TypeAdapter
-from sqlalchemy import Column, Executable, FromClause, Select, Table, literal, select, text
+from sqlalchemy import Column, Executable, FromClause, Select, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
-
-from kiqstart.core.retention.policy import RetentionPolicy
 
 # A table with its partitions, and with what inherits from it, which a DELETE takes in as well.
 FAMILY: Final = """

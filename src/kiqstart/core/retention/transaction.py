@@ -30,9 +30,10 @@ _HAS_TRANSACTION_TIMEOUT: Final[tuple[int | str, ...]] = (17,)
 
 # After so long without an answer to what the server was to end by itself, the network is gone, or the server hangs.
 _SECONDS_TO_ANSWER: Final = 10.0
-# What a cancellation waits for: a batch that is about to be done; then the server, to be told; then nothing.
+# What a cancellation waits for: a batch that is about to be done; then the server, to be told; in all no more than this.
 _SECONDS_TO_FINISH: Final = 0.6
 _SECONDS_TO_CANCEL: Final = 0.2
+_SECONDS_TO_END: Final = 0.95
 
 
 class _DriverConnection(Protocol):
@@ -42,10 +43,6 @@ class _DriverConnection(Protocol):
 
 
 _open_connections: ContextVar[set[_DriverConnection] | None] = ContextVar("open_connections", default=None)
-
-
-class CutOffError(Exception):
-    """The server did not answer in time to a cancellation; what was under way was left to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,12 +114,28 @@ async def _configure(connection: AsyncConnection, limits: Limits) -> None:
 
 
 async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run something to its end although the caller is cancelled, then let the cancellation go on.
+    """Run something short to its end although the caller is cancelled, then let the cancellation go on.
 
     If it is not done within half a second, or on a second cancellation, it is cut off.
+    """
+    task = asyncio.ensure_future(coroutine)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        try:
+            await asyncio.wait({task}, timeout=_SECONDS_TO_FINISH)
+        finally:
+            # The driver asks the server to cancel the statement, by a connection of its own.
+            task.cancel()
+            task.add_done_callback(_forget)
+            await asyncio.wait({task}, timeout=_SECONDS_TO_CANCEL)
+        raise
 
-    Raises:
-        asyncio.CancelledError: the caller was cancelled; `CutOffError` is its cause if the server did not answer.
+
+async def promptly(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run something that ends within a second of a cancellation, whatever the network does.
+
+    A server that does not answer by then is left to itself: it ends what was begun after `Limits.idle`.
     """
     connections: set[_DriverConnection] = set()
     token = _open_connections.set(connections)
@@ -130,27 +143,19 @@ async def to_its_end(coroutine: Coroutine[Any, Any, T]) -> T:
     _open_connections.reset(token)
     try:
         return await asyncio.shield(task)
-    except asyncio.CancelledError as cancelled:
-        try:
-            await asyncio.wait({task}, timeout=_SECONDS_TO_FINISH)
-        finally:
-            cause = await _cut_off(task, connections)
-        raise cancelled from cause
-
-
-async def _cut_off(task: asyncio.Future[Any], connections: set[_DriverConnection]) -> CutOffError | None:
-    if not task.done():
-        # The driver asks the server to cancel the statement, by a connection of its own.
+    except asyncio.CancelledError:
         task.cancel()
-        await asyncio.wait({task}, timeout=_SECONDS_TO_CANCEL)
-    if task.done():
-        with suppress(asyncio.CancelledError, Exception):
-            task.result()
-        return None
-    for connection in tuple(connections):
-        connection.terminate()
-    task.add_done_callback(_forget)
-    return CutOffError()
+        task.add_done_callback(_forget)
+        try:
+            await asyncio.wait({task}, timeout=_SECONDS_TO_END)
+        except asyncio.CancelledError:
+            task.cancel()
+            await asyncio.wait({task}, timeout=_SECONDS_TO_CANCEL)
+            raise
+        finally:
+            for connection in tuple(connections):
+                connection.terminate()
+        raise
 
 
 def _forget(task: asyncio.Future[Any]) -> None:

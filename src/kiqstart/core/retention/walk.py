@@ -41,18 +41,19 @@ class Interval:
         """Return what is left of it past a position."""
         return Interval(position, self.upto)
 
-    def cut_at(self, position: Position) -> "Cut":
-        """Cut it in two at a position."""
+    def cut_at(self, position: Position, rows: int | None = None) -> "Cut":
+        """Cut it in two at a position, behind which so many rows were looked at."""
         rest = self.beginning_after(position)
-        return Cut(Interval(self.after, position), () if rest.is_empty else (rest,))
+        return Cut(Interval(self.after, position), () if rest.is_empty else (rest,), rows)
 
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A batch, and what is left of the interval that it begins."""
+    """A batch, and what is left of the interval that it begins; `rows` is how many it looks at, None if less than asked."""
 
     batch: Interval
     rest: tuple[Interval, ...] = ()
+    rows: int | None = None
 
 
 class Walk(Protocol):

@@ -48,7 +48,7 @@ def worked(state: PieceState, count: int) -> tuple[PieceState, list[int]]:
         upto = min(begin(first) + count, int(first.upto[0]))
         met += rows((stretch(begin(first), upto),))
         count -= upto - begin(first)
-        state = state.past(stretch(begin(first), upto))
+        state = state.past(first.cut_at((str(upto),)).rest)
     return state, met
 
 

@@ -7,12 +7,13 @@ from hypothesis import strategies as st
 from kiqstart.core.retention.journal import _share
 from kiqstart.core.retention.report import FailureGroup
 from kiqstart.core.retention.state import LockedInterval, PieceState
-from kiqstart.core.retention.walk import Interval
+from kiqstart.core.retention.walk import Interval, Lines
 
-positions = st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1, max_size=3).map(tuple)
-intervals = st.builds(Interval, st.none() | positions, positions)
-keys = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
 counts = st.integers(0, 10**12)
+positions = st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1, max_size=3).map(tuple)
+lines = st.builds(Lines, counts, counts, st.text(max_size=9))
+intervals = st.builds(Interval, st.none() | positions, positions, st.none() | lines)
+keys = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
 seconds = st.floats(0, 1e9)
 states = st.builds(
     PieceState,
@@ -26,6 +27,7 @@ states = st.builds(
     batches=counts,
     longest_batch=seconds,
     waited=seconds,
+    waited_for=st.none() | st.text(max_size=9),
     failed=counts,
     failures=st.lists(st.builds(FailureGroup, keys, keys, st.text(max_size=9), counts), max_size=3).map(tuple),
 )
@@ -52,10 +54,10 @@ def test_the_shares_of_a_limit_add_up_to_it(limit: int | None, parts: int) -> No
 
 
 def test_a_batch_is_counted_and_passed() -> None:
-    state = BEGUN.with_batch(10, 0.2).past(Interval(None, ("3",)))
+    state = BEGUN.with_batch(10, 0.2).past((Interval(("3",), ("5",)),))
     assert (state.deleted, state.batches, state.longest_batch) == (10, 1, 0.2)
     assert state.todo == (Interval(("3",), ("5",)), SECOND)
-    state = state.with_batch(5, 0.1).past(Interval(("3",), ("5",)))
+    state = state.with_batch(5, 0.1).past(())
     assert (state.deleted, state.batches, state.longest_batch, state.todo) == (15, 2, 0.2, (SECOND,))
 
 
