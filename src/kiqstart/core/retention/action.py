@@ -3,7 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Select, delete, literal
+from sqlalchemy import ColumnElement, Delete, Select, delete, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.archive import archive_statement, check_archive
@@ -24,6 +24,16 @@ def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> De
     return delete(policy.table).where(*conditions)
 
 
+def counted_action(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Build the statement so that it says how many rows it met, and to how many it was done."""
+    statement = action_statement(policy, *where)
+    if isinstance(statement, Select):
+        return statement
+    gone = statement.returning(literal_column("1").label("one")).cte("gone")
+    count = select(func.count()).select_from(gone).scalar_subquery()
+    return select(count, count)
+
+
 async def act(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
     """Do it, and return how many rows it was done to.
 
@@ -34,7 +44,7 @@ async def act(connection: AsyncConnection, policy: RetentionPolicy, where: Colum
     if isinstance(statement, Delete):
         return (await connection.execute(statement)).rowcount
     rows, done = (await connection.execute(statement)).one()
-    return _all_done(policy, rows, done)
+    return confirm(policy, rows, done)
 
 
 async def act_measured(
@@ -48,15 +58,20 @@ async def act_measured(
     statement = action_statement(policy, where)
     if isinstance(statement, Delete):
         # Rows that a trigger keeps are not among those returned.
-        measured = await measure(connection, statement.returning(literal(1)))
+        measured = await measure(connection, statement.returning(literal_column("1")))
         rows = measured.rows_of[""]
     else:
         measured = await measure(connection, statement)
-        rows = _all_done(policy, measured.rows_of[ACTED], measured.rows_of[DONE])
+        rows = confirm(policy, measured.rows_of[ACTED], measured.rows_of[DONE])
     return rows, replace(measured.cost, rows=rows)
 
 
-def _all_done(policy: RetentionPolicy, rows: int, done: int) -> int:
+def confirm(policy: RetentionPolicy, rows: int, done: int) -> int:
+    """Return the number of rows that it was done to.
+
+    Raises:
+        PolicyError: a trigger or a rule has let it happen to fewer rows; the transaction must be rolled back.
+    """
     if rows == done:
         return rows
     if policy.update is not None:

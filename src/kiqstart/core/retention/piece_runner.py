@@ -51,6 +51,7 @@ class PieceRunner:
     observe: Observer
     _losses: LossStreak = field(init=False)
     _first_return: float | None = None
+    _deleted_before_round: int | None = None
     _waits_since: float | None = None
     _watchers_error: OSError | None = None
 
@@ -118,16 +119,27 @@ class PieceRunner:
         return next((reason for reason, is_so in reasons.items() if is_so), None)
 
     async def _come_back(self) -> bool:
-        """Go to the stretches with locked rows again; False if there is none, or if it was often enough."""
+        """Go to the stretches with locked or held rows again; False if there is none, or if it was often enough."""
         stepper = self.stepper
         if not self.state.locked or stepper.is_last_round:
-            return False
+            return await self._go_back()
         if self._first_return is None:
             self._first_return = monotonic()
             logger.info("%s: comes back for %d locked rows", self.journal.policy, self.state.skipped)
         stepper.is_last_round = monotonic() - self._first_return >= self.settings.locked_wait
         await rest(_SECONDS_BETWEEN_ROUNDS, self.stop)
         stepper.state, stepper.passes_over = self.state.coming_back(), True
+        return True
+
+    async def _go_back(self) -> bool:
+        """Go to the stretches again whose rows others held back, as long as rows go there."""
+        if not self.state.held:
+            return False
+        if self._deleted_before_round == self.state.deleted:
+            await to_its_end(self.stepper.finish_held(self._remaining()))
+            return True
+        self._deleted_before_round = self.state.deleted
+        self.stepper.state = self.state.going_back()
         return True
 
     async def _must_wait(self) -> bool:

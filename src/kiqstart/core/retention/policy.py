@@ -104,6 +104,11 @@ class RetentionPolicy:
         return self.predicate if self.update is None else and_(self.predicate, self.update.done.is_not(True))
 
     @property
+    def deletes(self) -> bool:
+        """Whether the rows go, or are updated."""
+        return self.update is None
+
+    @property
     def primary_key(self) -> tuple[Column[Any], ...]:
         """The columns of the primary key."""
         return tuple(column_of(self.model, column) for column in mapper_of(self.model).primary_key)

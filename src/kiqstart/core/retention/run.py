@@ -27,6 +27,7 @@ from kiqstart.core.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
+from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.step import Stepper
@@ -182,10 +183,11 @@ class Run:
         await self.quarantine.forget(connection)
         coverage = coverage_of([piece.state for piece in left], whole) if left else all_of(whole)
         covers, time_limit = fingerprint(self.policy), self.limits.seconds
-        states = [
-            PieceState(todo=share, share=share, covers=covers, time_limit=time_limit)
-            for share in await coverage.share_out(connection, walk, shards)
-        ]
+        if choice.relation.own_references:
+            shares = await coverage.from_the_end(connection, walk, choice.rows)
+        else:
+            shares = await coverage.share_out(connection, walk, shards)
+        states = [PieceState(todo=share, share=share, covers=covers, time_limit=time_limit) for share in shares]
         states[0] = replace(states[0], partitions=self._partitions)
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
@@ -253,6 +255,7 @@ class Run:
             settings=self.settings,
             pace=Pace(self.settings, rate_of_piece),
             quarantine=quarantine,
+            relation=await read_relation(connection, self.policy),
             throttle=Throttle() if self.settings.pace is PaceKind.GENTLE else None,
             left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
         )
