@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from benchmarks.progress import Progress
@@ -73,10 +74,18 @@ def _absolute(text: str) -> Path:
     return Path(text).absolute()
 
 
+def _kept(file: Path) -> Results:
+    """Return earlier results, unless they are another version's."""
+    try:
+        return Results.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return Results()
+
+
 async def _benchmark(options: _Options, server: Server, folder: Path) -> None:
     file = options.output / "results.json"
     # Parts that are not measured now keep their figures.
-    results = Results.model_validate_json(file.read_bytes()) if file.exists() else Results()
+    results = _kept(file)
     async with server.own_data():
         plan = Plan(
             rows=options.rows,

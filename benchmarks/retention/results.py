@@ -23,7 +23,8 @@ class Contestant(StrEnum):
     """A way to delete."""
 
     UNBOUNDED = "one unbounded DELETE"
-    KIQSTART = "kiqstart"
+    KIQSTART = "kiqstart, full pace"
+    GENTLE = "kiqstart, gentle"
     SKIP_LOCKED = "id IN (… LIMIT 5000 FOR UPDATE SKIP LOCKED)"
     CTID = "ctid = ANY (ARRAY(… LIMIT 5000))"
     PER_USER = "one DELETE per user"
@@ -35,9 +36,8 @@ class Traffic(StrEnum):
 
     IDLE = "idle"
     UNBOUNDED = "one unbounded DELETE"
-    KIQSTART = "kiqstart"
-    PAUSE = "kiqstart, RETENTION_PAUSE=0.05"
-    RATE = "kiqstart, RETENTION_ROWS_PER_SECOND=50000"
+    FULL = "kiqstart, full pace"
+    GENTLE = "kiqstart, gentle"
 
 
 class Way(StrEnum):

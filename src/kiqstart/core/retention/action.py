@@ -1,15 +1,17 @@
 """What is done to the policy's rows: a DELETE, a DELETE that archives them, or an UPDATE."""
 
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Delete, Select, delete
+from sqlalchemy import ColumnElement, Delete, Select, delete, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.archive import archive_statement, check_archive
 from kiqstart.core.retention.conjuncts import opaque
+from kiqstart.core.retention.cost import BatchCost, measure
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.policy import RetentionPolicy
-from kiqstart.core.retention.row_update import not_done
+from kiqstart.core.retention.row_update import ACTED, DONE, not_done
 
 
 def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[*tuple[Any, ...]]:
@@ -22,6 +24,16 @@ def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> De
     return delete(policy.table).where(*conditions)
 
 
+def counted_action(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
+    """Build the statement so that it says how many rows it met, and to how many it was done."""
+    statement = action_statement(policy, *where)
+    if isinstance(statement, Select):
+        return statement
+    gone = statement.returning(literal_column("1").label("one")).cte("gone")
+    count = select(func.count()).select_from(gone).scalar_subquery()
+    return select(count, count)
+
+
 async def act(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
     """Do it, and return how many rows it was done to.
 
@@ -32,8 +44,36 @@ async def act(connection: AsyncConnection, policy: RetentionPolicy, where: Colum
     if isinstance(statement, Delete):
         return (await connection.execute(statement)).rowcount
     rows, done = (await connection.execute(statement)).one()
+    return confirm(policy, rows, done)
+
+
+async def act_measured(
+    connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]
+) -> tuple[int, BatchCost]:
+    """Do it, and return what it cost, too; it takes half as long again.
+
+    Raises:
+        PolicyError: as above.
+    """
+    statement = action_statement(policy, where)
+    if isinstance(statement, Delete):
+        # Rows that a trigger keeps are not among those returned.
+        measured = await measure(connection, statement.returning(literal_column("1")))
+        rows = measured.rows_of[""]
+    else:
+        measured = await measure(connection, statement)
+        rows = confirm(policy, measured.rows_of[ACTED], measured.rows_of[DONE])
+    return rows, replace(measured.cost, rows=rows)
+
+
+def confirm(policy: RetentionPolicy, rows: int, done: int) -> int:
+    """Return the number of rows that it was done to.
+
+    Raises:
+        PolicyError: a trigger or a rule has let it happen to fewer rows; the transaction must be rolled back.
+    """
     if rows == done:
-        return int(rows)
+        return rows
     if policy.update is not None:
         raise not_done(policy.name)
     raise PolicyError(

@@ -8,13 +8,13 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import check_action
 from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.expired_partitions import check_partitions
 from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.index import CursorIndex, find_index
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
-from kiqstart.core.retention.partitions import check_partitions
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.core.retention.relation import read_relation
+from kiqstart.core.retention.relation import Relation, read_relation
 from kiqstart.core.retention.table import (
     TableSize,
     explain,
@@ -43,6 +43,7 @@ class WalkChoice:
     reason: str
     rows: int
     size: TableSize
+    relation: Relation
     index: CursorIndex | None
     price: float
 
@@ -60,7 +61,7 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
         PolicyError: the policy asks for a walk that it cannot have; the text has the index to create.
     """
     policy.check()
-    await read_relation(connection, policy)
+    relation = await read_relation(connection, policy)
     await _check_rights(connection, policy)
     await check_action(connection, policy)
     await check_partitions(connection, policy)
@@ -71,7 +72,7 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     price = await _price_of_pages(connection, size)
     kind, reason = await _decide(connection, policy, size, rows, index, price)
     rows = min(rows, size.rows) if size.pages else 0
-    return WalkChoice(kind=kind, reason=reason, rows=rows, size=size, index=index, price=price)
+    return WalkChoice(kind=kind, reason=reason, rows=rows, size=size, relation=relation, index=index, price=price)
 
 
 def may_go_on(policy: RetentionPolicy, choice: WalkChoice, kind: WalkKind) -> bool:

@@ -8,6 +8,7 @@ everywhere, and one that stops at a limit each night gets on all the same.
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -17,7 +18,10 @@ from kiqstart.core.retention.target import statement_text
 from kiqstart.core.retention.walk import Interval, Walk
 
 # More than these are no longer kept apart: the run begins at the beginning.
-_MOST_STRETCHES = 256
+_MOST_STRETCHES: Final = 256
+# Of a table whose rows refer to each other: so many rows to a stretch, as far as that does not make too many.
+_ROWS_OF_STRETCH: Final = 2_000
+_MOST_OF_TREE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +36,15 @@ class Coverage:
         left, passed = [await _cut(connection, walk, one, shards) for one in (self.left, self.passed)]
         pieces = max(1, min(shards, max(len(left), len(passed))))
         return [(*left[number::pieces], *passed[number::pieces]) for number in range(pieces)]
+
+    async def from_the_end(self, connection: AsyncConnection, walk: Walk, rows: int) -> list[tuple[Interval, ...]]:
+        """Give one piece all, last stretches first: a row that refers to another mostly came after it.
+
+        To more than one piece they would not do: one would wait for what another has to delete first.
+        """
+        parts = max(1, min(_MOST_OF_TREE, rows // _ROWS_OF_STRETCH))
+        left, passed = [await _cut(connection, walk, one, parts) for one in (self.left, self.passed)]
+        return [(*reversed(left), *reversed(passed))]
 
 
 def all_of(whole: Interval | None) -> Coverage:
@@ -53,12 +66,13 @@ def coverage_of(states: Sequence[PieceState], whole: Interval | None) -> Coverag
         if rest is not None:
             stretches.append((rest, False))
         position = share.upto
-    if whole is None or shares or not stretches or len(stretches) > _MOST_STRETCHES:
+    if whole is None or shares or not stretches:
         return all_of(whole)
     if position is not None:
         # Rows that have come since.
         stretches.append((Interval(position, whole.upto), False))
-    return Coverage(_joined(stretches, passed=False), _joined(stretches, passed=True))
+    coverage = Coverage(_joined(stretches, passed=False), _joined(stretches, passed=True))
+    return coverage if len(coverage.left) <= _MOST_STRETCHES else all_of(whole)
 
 
 def fingerprint(policy: RetentionPolicy) -> str:

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Boolean, ColumnElement, and_, literal, literal_column, select, text, true
+from sqlalchemy import Boolean, ColumnElement, and_, literal_column, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.conjuncts import bounds_of
+from kiqstart.core.retention.heap import ctid
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.table import FAMILY, PlanNode, explain, qualified_name
 
@@ -82,8 +83,8 @@ async def _explain_in_order(
     where: ColumnElement[bool],
     order: Sequence[ColumnElement[object]],
 ) -> PlanNode:
-    # A constant: SQLAlchemy would read the plan as it reads the column's values.
-    rows = select(literal(1)).select_from(policy.table).where(where, policy.key[0].is_not(None))
+    # The row's place: what is deleted is read from the heap, so the index alone must not do.
+    rows = select(ctid).select_from(policy.table).where(where, policy.key[0].is_not(None))
     return (await explain(connection, rows.order_by(*order).limit(1))).inside_limit()
 
 

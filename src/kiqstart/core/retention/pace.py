@@ -4,7 +4,7 @@ from typing import Final
 
 from kiqstart.core.retention.settings import RetentionSettings
 
-_FIRST_ROWS: Final = 5_000
+FIRST_ROWS: Final = 5_000
 _FEWEST_ROWS: Final = 100
 _FASTEST_GROWTH: Final = 4.0
 _LONGEST_TIMEOUT: Final = 10.0
@@ -31,7 +31,7 @@ class Pace:
         self._floor = min(_FEWEST_ROWS, self.most)
         self._first_timeout = settings.statement_timeout
         self.timeout = self._first_timeout
-        self.rows = min(_FIRST_ROWS, self.most)
+        self.rows = min(FIRST_ROWS, self.most)
         self.sifted = _SIFTED_AT_FIRST
 
     def record(self, seconds: float, *, looked_at: int, deleted: int) -> None:

@@ -1,6 +1,6 @@
 """What a run deletes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, cast
 
@@ -8,6 +8,7 @@ from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElemen
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 from sqlalchemy.sql import operators
 
+from kiqstart.core.retention.ceilings import Ceilings, DailyWindow
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.row_update import RowUpdate
 from kiqstart.core.retention.target import TargetError, check_rows, column_of, mapper_of, rows_of, table_of
@@ -65,6 +66,9 @@ class RetentionPolicy:
         update: what becomes of the rows instead of their deletion; the policy then names those not done yet.
         partitions: what becomes of whole partitions that have expired, of a table that is partitioned by range on the
             cursor's first column; None to delete their rows like others.
+        pace: how considerate its runs are; None for what the settings say.
+        window: the time of day in which it may run: outside it a run stops, and the next one goes on.
+        ceilings: what its runs may do at most.
     """
 
     name: str
@@ -77,6 +81,9 @@ class RetentionPolicy:
     archive: type[DeclarativeBase] | None = None
     update: RowUpdate | None = None
     partitions: PartitionAction | None = None
+    pace: PaceKind | None = None
+    window: DailyWindow | None = None
+    ceilings: Ceilings = field(default_factory=Ceilings)
 
     @property
     def table(self) -> Table[Any]:
@@ -97,6 +104,11 @@ class RetentionPolicy:
         return self.predicate if self.update is None else and_(self.predicate, self.update.done.is_not(True))
 
     @property
+    def deletes(self) -> bool:
+        """Whether the rows go, or are updated."""
+        return self.update is None
+
+    @property
     def primary_key(self) -> tuple[Column[Any], ...]:
         """The columns of the primary key."""
         return tuple(column_of(self.model, column) for column in mapper_of(self.model).primary_key)
@@ -106,6 +118,11 @@ class RetentionPolicy:
         """The cursor, completed by the primary key so that no two rows are equal in it."""
         cursor = self.columns(self.cursor)
         return cursor + tuple(column for column in self.primary_key if column not in set(cursor))
+
+    @property
+    def action(self) -> str:
+        """What becomes of the rows, as a verb."""
+        return "update" if self.update is not None else "archive and delete" if self.archive is not None else "delete"
 
     @property
     def archive_table(self) -> Table[Any] | None:
@@ -126,6 +143,9 @@ class RetentionPolicy:
             check_rows(self.model, self.predicate)
             self.columns((*self.cursor, *self.error_key))
             self._check_action()
+            self.ceilings.check()
+            if self.window is not None:
+                self.window.check()
         except TargetError as error:
             raise PolicyError(self.name, str(error)) from None
         if self.walk is WalkKind.KEY and not self.cursor:

@@ -13,6 +13,7 @@ from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.table import FAMILY, qualified_name
 from kiqstart.core.retention.target import outer_elements
+from kiqstart.core.retention.tree import SelfReference
 
 _RELATION: Final = text(f"""
 WITH RECURSIVE {FAMILY}, member AS (SELECT c.* FROM pg_class c WHERE c.oid IN (SELECT oid FROM family)),
@@ -28,24 +29,35 @@ SELECT
     (SELECT min(oid::regclass::text) FROM member WHERE relkind NOT IN ('r', 'p')) AS foreign_member,
     row_security_active(CAST(:table AS regclass)) AS hides_rows,
     current_user AS role,
-    (SELECT min(rulename) FROM pg_rewrite WHERE ev_class = CAST(:table AS regclass) AND ev_type = '4' AND is_instead)
-        AS rule,
-    -- Before, at each row's, DELETE: bits of tgtype.
-    (SELECT min(tgname) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM family) AND tgtype & 11 = 11
-        AND tgenabled <> 'D') AS keeper,
+    (SELECT min(rulename) FROM pg_rewrite WHERE ev_class = CAST(:table AS regclass)
+        AND ev_type::text = CAST(:event AS text) AND is_instead) AS rule,
+    (SELECT min(tgname) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM family)
+        AND tgtype & CAST(:before_event AS int) = CAST(:before_event AS int) AND tgenabled <> 'D') AS keeper,
     (SELECT min(m.oid::regclass::text) FROM member m
      JOIN pg_namespace n ON n.oid = m.relnamespace
      JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename IN (SELECT relname FROM member)
-     JOIN pg_publication p ON p.pubname = t.pubname AND p.pubdelete
+     JOIN pg_publication p ON p.pubname = t.pubname
+        AND CASE CAST(:event AS text) WHEN '4' THEN p.pubdelete ELSE p.pubupdate END
      WHERE m.relkind = 'r' AND (m.relreplident = 'n'
         OR (m.relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisprimary))
         OR (m.relreplident = 'i' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisreplident)))
     ) AS without_identity,
+    (SELECT coalesce(jsonb_agg(jsonb_build_array(
+        ARRAY(SELECT a.attname FROM unnest(conkey) WITH ORDINALITY k(n, i)
+            JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = k.n ORDER BY k.i),
+        ARRAY(SELECT a.attname FROM unnest(confkey) WITH ORDINALITY k(n, i)
+            JOIN pg_attribute a ON a.attrelid = confrelid AND a.attnum = k.n ORDER BY k.i),
+        confdeltype)), '[]')
+     FROM pg_constraint
+     WHERE contype = 'f' AND conrelid = CAST(:table AS regclass) AND confrelid = conrelid) AS own_references,
     ARRAY(SELECT name FROM column_of WHERE NOT is_never_null)::text[] AS nullable,
     ARRAY(SELECT name FROM column_of WHERE type = 'timestamp with time zone')::text[] AS aware,
     ARRAY(SELECT name FROM column_of WHERE type = 'timestamp without time zone')::text[] AS naive
 """)  # noqa: S608 - made of constants
 _EXISTS: Final = text("SELECT to_regclass(:table) IS NOT NULL")
+# `pg_rewrite.ev_type`, and the bits of `pg_trigger.tgtype` that say: for each row, before it, and of which statement.
+_DELETES: Final = {"event": "4", "before_event": 1 | 2 | 8}
+_UPDATES: Final = {"event": "2", "before_event": 1 | 2 | 16}
 _KINDS: Final = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
@@ -53,10 +65,12 @@ _KINDS: Final = {"v": "a view", "m": "a materialized view", "f": "a foreign tabl
 class Relation:
     """What the engine has to know of a table that can be deleted from.
 
-    `keeper` is a trigger that may keep a row from being deleted without an error.
+    `keeper` is a trigger that may keep a row from being deleted without an error; `own_references` are foreign keys on
+    the table itself.
     """
 
     keeper: str | None
+    own_references: tuple[SelfReference, ...]
 
 
 async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) -> Relation:
@@ -71,16 +85,21 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
             policy.name, f"PostgreSQL has no table {table} (in the role's search_path): run the migration that makes it"
         )
     used = [*policy.key, *(one for one in _columns(policy) if isinstance(one.type, DateTime))]
-    found = (await connection.execute(_RELATION, {"table": table, "columns": [one.name for one in used]})).one()
+    parameters = {"table": table, "columns": [one.name for one in used], **(_DELETES if policy.deletes else _UPDATES)}
+    found = (await connection.execute(_RELATION, parameters)).one()
     problem = (
         _kind_problem(table, found.kind, found.foreign_member)
-        or _hidden_problem(table, found)
+        or _hidden_problem(policy, table, found)
         or _null_problem(policy, table, found.nullable)
         or _time_zone_problem(policy, found.aware, found.naive)
     )
     if problem:
         raise PolicyError(policy.name, problem)
-    return Relation(keeper=found.keeper)
+    references = (
+        SelfReference(tuple(columns), tuple(referred), on_delete)
+        for columns, referred, on_delete in (found.own_references if policy.deletes else ())
+    )
+    return Relation(keeper=found.keeper, own_references=tuple(references))
 
 
 def _kind_problem(table: str, kind: str, foreign_member: str | None) -> str | None:
@@ -95,17 +114,18 @@ def _kind_problem(table: str, kind: str, foreign_member: str | None) -> str | No
     return None
 
 
-def _hidden_problem(table: str, found: Any) -> str | None:  # noqa: ANN401 - a row
+def _hidden_problem(policy: RetentionPolicy, table: str, found: Any) -> str | None:  # noqa: ANN401 - a row
     if found.hides_rows:
         return (
             f"row-level security hides rows of {table} from role {found.role!r}, and so would keep them without a word: "
             "run the clean-up as a role with BYPASSRLS, or as the table's owner"
         )
     if found.rule is not None:
-        return f"rule {found.rule!r} does something else instead of a DELETE from {table}: drop it, or use its own way"
+        what = "a DELETE from" if policy.deletes else "an UPDATE of"
+        return f"rule {found.rule!r} does something else instead of {what} {table}: drop it, or do what it does by `update`"
     if found.without_identity is not None:
         return (
-            f"a publication publishes the deletes of {table}, and {found.without_identity} has no replica identity to do "
+            f"a publication publishes what happens to {table}, and {found.without_identity} has no replica identity to do "
             f"so: give it a primary key, or run `ALTER TABLE {found.without_identity} REPLICA IDENTITY FULL`"
         )
     return None

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from logging import getLogger
 from math import inf
 from time import monotonic
@@ -26,6 +27,7 @@ from kiqstart.core.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
+from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.step import Stepper
@@ -87,7 +89,6 @@ class Run:
         Raises:
             PolicyError: the policy cannot be run.
         """
-
         await self._sweep()
         pieces = await self._find_or_make(shards)
         self.meter.begin(_deleted(pieces))
@@ -95,7 +96,6 @@ class Run:
 
     async def take_part(self) -> bool:
         """Work through pieces until there is none that nobody has, and return whether there was one."""
-
         has_worked = False
         while not self.stop.is_set():
             try:
@@ -140,7 +140,10 @@ class Run:
 
     async def _sweep(self) -> None:
         """Let whole partitions go, unless the run has begun or has a row limit, which these would not keep."""
+        window = self.policy.window
         if self.policy.partitions is None or self.limits.rows is not None:
+            return
+        if window is not None and not window.is_open(datetime.now(UTC)):
             return
 
         async def is_new(connection: AsyncConnection) -> bool:
@@ -180,10 +183,11 @@ class Run:
         await self.quarantine.forget(connection)
         coverage = coverage_of([piece.state for piece in left], whole) if left else all_of(whole)
         covers, time_limit = fingerprint(self.policy), self.limits.seconds
-        states = [
-            PieceState(todo=share, share=share, covers=covers, time_limit=time_limit)
-            for share in await coverage.share_out(connection, walk, shards)
-        ]
+        if choice.relation.own_references:
+            shares = await coverage.from_the_end(connection, walk, choice.rows)
+        else:
+            shares = await coverage.share_out(connection, walk, shards)
+        states = [PieceState(todo=share, share=share, covers=covers, time_limit=time_limit) for share in shares]
         states[0] = replace(states[0], partitions=self._partitions)
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
@@ -251,6 +255,7 @@ class Run:
             settings=self.settings,
             pace=Pace(self.settings, rate_of_piece),
             quarantine=quarantine,
+            relation=await read_relation(connection, self.policy),
             throttle=Throttle() if self.settings.pace is PaceKind.GENTLE else None,
             left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
         )
@@ -261,6 +266,7 @@ class Run:
             row_limit=piece.row_limit,
             rows_per_second=rate_of_piece,
             deadline=monotonic() + budget,
+            window=self.policy.window,
             settings=self.settings,
             load=self.load,
             stop=self.stop,

@@ -5,11 +5,13 @@ from logging import getLogger
 from time import monotonic
 from typing import Final
 
-from sqlalchemy import ColumnElement, and_, false
+from sqlalchemy import ColumnElement, and_, false, or_
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.deletion import count_rows, delete_nothing, delete_range, delete_unlocked
+from kiqstart.core.retention.batch import Outcome, any_key, delete_batch
+from kiqstart.core.retention.cost import is_measured
+from kiqstart.core.retention.deletion import count_rows, delete_nothing
 from kiqstart.core.retention.errors import PredicateTooSlowError
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
 from kiqstart.core.retention.journal import Journal
@@ -17,12 +19,15 @@ from kiqstart.core.retention.others import look_at_others
 from kiqstart.core.retention.pace import Pace
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.quarantine import Quarantine
+from kiqstart.core.retention.relation import Relation
+from kiqstart.core.retention.report import FailureGroup
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.sifting import Refusal, Sifted, lock_rows, sift
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.table import TableSize, read_table_size
 from kiqstart.core.retention.throttle import Throttle
 from kiqstart.core.retention.transaction import Limits, transaction
+from kiqstart.core.retention.tree import Batch, prune
 from kiqstart.core.retention.walk import Cut, Interval, Walk
 
 logger = getLogger(__name__)
@@ -30,6 +35,12 @@ logger = getLogger(__name__)
 # Looking for the end of a batch of so few rows takes long only where the index is full of what is no more.
 _FEW_TO_LOOK_FOR: Final = 1_000
 _ROW_BY_ROW: Final = 8
+# Stretches that one statement can look at together.
+_FEW_STRETCHES: Final = 50
+_SECONDS_FOR_CIRCLES: Final = 10.0
+_HELD: Final = (
+    "rows of its own table refer to it that do not go, or it refers to itself by a circle larger than a batch"
+)
 
 
 class _TooManyRowsError(Exception):
@@ -61,6 +72,7 @@ class Stepper:
     settings: RetentionSettings
     pace: Pace
     quarantine: Quarantine
+    relation: Relation
     # The last time that locked rows are tried: those that cannot go are counted now.
     is_last_round: bool = False
     # Whether the next batch picks the rows that nobody has locked.
@@ -100,12 +112,11 @@ class Stepper:
             await self._look(connection, after=False)
             began = monotonic()
             cut = await self._advance(connection, interval, rows)
-            where, left = self._where(cut.batch), 0
-            if self.passes_over:
-                deleted = await delete_unlocked(connection, self.policy, where, limit=limit)
-                left = 0 if deleted == limit else await count_rows(connection, self.policy, where)
-            else:
-                deleted = await delete_range(connection, self.policy, where)
+            if cut.rest and self.relation.own_references:
+                await self._begin_at_the_end(connection, cut)
+                return
+            outcome = await self._delete(connection, self._where(cut.batch), limit)
+            deleted = outcome.deleted
             if (limit is not None and deleted > limit) or (
                 rows > self.pace.most and deleted > self._most_of(cut.batch)
             ):
@@ -113,18 +124,42 @@ class Stepper:
             self.work = monotonic() - began
             await self._look(connection, after=True)
             await self._check_lines(connection, cut.batch)
-            state = self.state.with_batch(deleted, monotonic() - started)
+            state = self.state.with_batch(deleted, monotonic() - started, outcome.cost)
             if not (self.passes_over and deleted == limit):
-                state = state.past(cut.rest).with_locked(cut.batch, left)
+                state = state.past(cut.rest).with_locked(cut.batch, outcome.locked).with_held(cut.batch, outcome.held)
+                if not outcome.locked or self.is_last_round:
+                    state = state.with_failures(outcome.failures)
             await self.journal.save(connection, self.number, state, since=self.state)
         seconds = monotonic() - started
         self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
-        self.passes_over = left > 0
+        self.passes_over = outcome.locked > 0
         self.pace.record(self.work, looked_at=cut.rows or deleted, deleted=deleted)
         if self.throttle is not None:
             self.throttle.record_batch(self.work, deleted)
-        logger.debug("batch: rows=%d seconds=%.6f", deleted, seconds)
-        self._weigh(cut, deleted + left)
+        share = self.throttle.share if self.throttle else 1.0
+        logger.debug("batch: rows=%d seconds=%.6f share=%.2f", deleted, seconds, share)
+        self._weigh(cut, deleted + outcome.locked + outcome.held)
+
+    async def _begin_at_the_end(self, connection: AsyncConnection, cut: Cut) -> None:
+        """Cut up a stretch of rows that refer to each other: of two of them, the one that refers mostly came later."""
+        batches = [cut.batch]
+        rest = list(cut.rest)
+        while rest:
+            cut = await self._advance(connection, rest.pop(0), self.pace.rows)
+            batches.append(cut.batch)
+            rest = [*cut.rest, *rest]
+        self.state = self.state.past(tuple(reversed(batches)))
+
+    async def _delete(self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None) -> Outcome:
+        return await delete_batch(
+            connection,
+            self.policy,
+            self.relation,
+            where,
+            limit=limit,
+            passes_over=self.passes_over,
+            measures=is_measured(self.state.batches),
+        )
 
     async def _look(self, connection: AsyncConnection, *, after: bool) -> None:
         if self.throttle is None or self.throttle.looks_after is not after:
@@ -161,9 +196,9 @@ class Stepper:
         try:
             async with transaction(self.sessions, self._limits(interval)) as connection:
                 cut = await self._advance(connection, interval, self.pace.sifted)
-                sifted = await sift(connection, self.policy, self._where(cut.batch), limit=limit)
+                sifted, held = await self._sift_batch(connection, self._where(cut.batch), limit)
                 await self._check_lines(connection, cut.batch)
-                await self._save_sifted(connection, cut, sifted, monotonic() - started)
+                await self._save_sifted(connection, cut, sifted, monotonic() - started, held)
         except _RewrittenError as moved:
             self._look_anew(moved.size)
         except DBAPIError as error:
@@ -173,6 +208,48 @@ class Stepper:
             self.pace.rows = min(self.pace.rows, self.pace.sifted)
             self.pace.record_sifting(monotonic() - started)
         return True
+
+    async def _sift_batch(
+        self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None
+    ) -> tuple[Sifted, int]:
+        references = self.relation.own_references
+        if not references:
+            return await sift(connection, self.policy, where, limit=limit), 0
+        free = Batch(self.policy, references, where, passes_over=True).is_free
+        sifted = await sift(connection, self.policy, where & free, limit=limit)
+        left = await count_rows(connection, self.policy, where)
+        return sifted, max(0, left - sifted.locked - len(sifted.refused))
+
+    async def finish_held(self, limit: int | None) -> None:
+        """Delete held rows that hold each other, in a circle, and report the others, or leave them to the next run."""
+        try:
+            await self._finish_held(limit, deletes=sum(one.rows for one in self.state.held) <= self.settings.batch_rows)
+        except DBAPIError as error:
+            if fault_of(error) not in {Fault.SLOW, Fault.LOCKED, Fault.OF_A_ROW}:
+                raise
+            await self._finish_held(limit, deletes=False)
+
+    async def _finish_held(self, limit: int | None, *, deletes: bool) -> None:
+        started, held = monotonic(), self.state.held
+        deleted, left, state = 0, sum(one.rows for one in held), replace(self.state, held=())
+        stretches = [one.interval for one in held] if len(held) <= _FEW_STRETCHES else self.state.share
+        limits = replace(self._limits(None), statement=_SECONDS_FOR_CIRCLES)
+        async with transaction(self.sessions, limits) as connection:
+            where = or_(*(self._where(one) for one in stretches))
+            if deletes:
+                deleted, left = await prune(
+                    connection, self.policy, self.relation.own_references, where, limit=limit, passes_over=True
+                )
+                await self.walk.check_basis(connection)
+            if self.state.skipped:
+                # What refers to them may have been locked.
+                state = replace(state, given_up=state.given_up + left)
+            elif left:
+                key = await any_key(connection, self.policy, where)
+                state = state.with_failures((FailureGroup({}, key, _HELD, left),))
+            state = state.with_batch(deleted, monotonic() - started)
+            await self.journal.save(connection, self.number, state, since=self.state)
+        self.state = state
 
     async def _sift_less(self, interval: Interval, error: DBAPIError) -> bool:
         fault = fault_of(error)
@@ -198,10 +275,12 @@ class Stepper:
                 raise PredicateTooSlowError(self.policy.name, first_line(slow)) from slow
             raise
 
-    async def _save_sifted(self, connection: AsyncConnection, cut: Cut, sifted: Sifted, seconds: float) -> None:
+    async def _save_sifted(
+        self, connection: AsyncConnection, cut: Cut, sifted: Sifted, seconds: float, held: int = 0
+    ) -> None:
         state = self.state.with_batch(sifted.deleted, seconds)
         if sifted.is_complete:
-            state = state.past(cut.rest).with_locked(cut.batch, sifted.locked)
+            state = state.past(cut.rest).with_locked(cut.batch, sifted.locked).with_held(cut.batch, held)
             if state.locked == self.state.locked or self.is_last_round:
                 # Else they are met again when the run comes back for the locked ones.
                 state = state.with_failures(tuple(one.failure for one in sifted.refused))

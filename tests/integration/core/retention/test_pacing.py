@@ -1,14 +1,18 @@
 import asyncio
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 
 import pytest
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.integration.core.engines import EngineFactory, ExplicitSettings
 from tests.integration.core.retention.database import Database
 from tests.integration.core.retention.policies import WALKS, completed_todos
 
 from kiqstart.core.retention.load import PostgresLoad
-from kiqstart.core.retention.policy import WalkKind
+from kiqstart.core.retention.others import look_at_others
+from kiqstart.core.retention.policy import PaceKind, WalkKind
 from kiqstart.core.retention.progress import RetentionProgress
 from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.run import RunLimits
@@ -165,3 +169,52 @@ async def test_a_role_that_may_not_look_does_not_wait(database: Database) -> Non
     async with database.engine.begin() as connection:
         await connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
         assert await check.reason_to_wait(connection) is None
+
+
+@asynccontextmanager
+async def somebody_busy(database: Database) -> AsyncGenerator[None]:
+    """Another session that waits for an answer all the time."""
+    async with database.engine.connect() as other:
+        pid = (await other.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
+        busy = asyncio.create_task(other.exec_driver_sql("SELECT pg_sleep(60)"))
+        try:
+            yield
+        finally:
+            await database.execute(f"SELECT pg_cancel_backend({pid})")
+            with suppress(DBAPIError):
+                await busy
+
+
+async def test_a_gentle_run_rests_beside_others_and_one_at_full_pace_does_not(
+    make_retention: EngineFactory, database: Database
+) -> None:
+    await database.before_delete("todos", "PERFORM pg_sleep(0.002);")
+    policy, limits = completed_todos(WalkKind.PAGES), RunLimits(rows=100)
+    async with somebody_busy(database):
+        full = await make_retention(pace="full", batch_rows=20).run(policy, limits=limits)
+        gentle = await make_retention(batch_rows=20).run(policy, limits=limits)
+        # The policy's own word comes before the settings'.
+        own = await make_retention(batch_rows=20).run(replace(policy, pace=PaceKind.FULL), limits=limits)
+    assert (full.deleted, gentle.deleted, own.deleted) == (100, 100, 100)
+    # It worked 200 ms and more, and rests for twice that; but not after the last batch.
+    assert gentle.seconds > full.seconds + 0.2
+    assert gentle.seconds > own.seconds + 0.1
+
+
+async def test_others_are_seen_as_far_as_the_role_may_see_them(database: Database) -> None:
+    role = str(await database.value("SELECT 'kiqstart_' || md5(current_database())"))
+    database.drop_after.extend([f"DROP OWNED BY {role}", f"DROP ROLE {role}"])
+    await database.execute(f"CREATE ROLE {role}", f"GRANT SELECT ON retention_runs TO {role}")
+    async with somebody_busy(database), database.engine.connect() as connection:
+
+        async def is_seen() -> bool:
+            await connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
+            return (await look_at_others(connection, 15)).in_flight >= 1
+
+        await eventually(is_seen)
+        await connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
+        hidden = await look_at_others(connection, 15)
+        # Somebody is there, and may be doing something.
+        assert (hidden.in_flight, hidden.deleters) == (0, 0)
+        assert hidden.recent >= 1
+        await connection.rollback()
