@@ -133,7 +133,7 @@ class Stepper:
         seconds = monotonic() - started
         self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
         self.passes_over = outcome.locked > 0
-        self.pace.record(self.work if self.throttle else seconds, looked_at=cut.rows or deleted, deleted=deleted)
+        self.pace.record(self.work, looked_at=cut.rows or deleted, deleted=deleted)
         if self.throttle is not None:
             self.throttle.record_batch(self.work, deleted)
         share = self.throttle.share if self.throttle else 1.0
