@@ -1,5 +1,6 @@
 """What is done to the policy's rows: a DELETE, a DELETE that archives them, or an UPDATE."""
 
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Delete, Select, delete, func, literal_column, select
@@ -7,9 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.archive import archive_statement, check_archive
 from kiqstart.core.retention.conjuncts import opaque
+from kiqstart.core.retention.cost import BatchCost, measure
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.policy import RetentionPolicy
-from kiqstart.core.retention.row_update import not_done
+from kiqstart.core.retention.row_update import ACTED, DONE, not_done
 
 
 def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[*tuple[Any, ...]]:
@@ -43,6 +45,25 @@ async def act(connection: AsyncConnection, policy: RetentionPolicy, where: Colum
         return (await connection.execute(statement)).rowcount
     rows, done = (await connection.execute(statement)).one()
     return confirm(policy, rows, done)
+
+
+async def act_measured(
+    connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]
+) -> tuple[int, BatchCost]:
+    """Do it, and return what it cost, too; it takes half as long again.
+
+    Raises:
+        PolicyError: as above.
+    """
+    statement = action_statement(policy, where)
+    if isinstance(statement, Delete):
+        # Rows that a trigger keeps are not among those returned.
+        measured = await measure(connection, statement.returning(literal_column("1")))
+        rows = measured.rows_of[""]
+    else:
+        measured = await measure(connection, statement)
+        rows = confirm(policy, measured.rows_of[ACTED], measured.rows_of[DONE])
+    return rows, replace(measured.cost, rows=rows)
 
 
 def confirm(policy: RetentionPolicy, rows: int, done: int) -> int:

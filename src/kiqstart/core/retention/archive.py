@@ -8,6 +8,7 @@ from sqlalchemy import ColumnElement, Select, Table, delete, func, insert, liter
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.row_update import ACTED, DONE
 from kiqstart.core.retention.table import FAMILY, qualified_name
 
 _COLUMNS: Final = text("""
@@ -39,11 +40,11 @@ class _Shape:
 
 def archive_statement(table: Table[Any], archive: Table[Any], *where: ColumnElement[bool]) -> Select[*tuple[Any, ...]]:
     """Build the statement that moves rows, and says how many were deleted, and how many archived."""
-    gone = delete(table).where(*where).returning(*table.columns).cte("gone")
+    gone = delete(table).where(*where).returning(*table.columns).cte(ACTED)
     names = [column.name for column in archive.columns if column.name in gone.c and column.computed is None]
     rows = select(*(gone.c[name] for name in names))
     kept = insert(archive).from_select(names, rows, include_defaults=False)
-    archived = kept.returning(literal_column("1").label("one")).cte("archived")
+    archived = kept.returning(literal_column("1").label("one")).cte(DONE)
     counts = (select(func.count()).select_from(cte).scalar_subquery() for cte in (gone, archived))
     return select(*counts)
 

@@ -1,12 +1,14 @@
 """What becomes of the rows of a batch: those that go, and why others stay."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.core.retention.action import act_measured
 from kiqstart.core.retention.conjuncts import opaque
+from kiqstart.core.retention.cost import BatchCost
 from kiqstart.core.retention.deletion import count_rows, delete_range, delete_unlocked
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.relation import Relation
@@ -22,6 +24,7 @@ class Outcome:
     locked: int = 0
     held: int = 0
     failures: tuple[FailureGroup, ...] = ()
+    cost: BatchCost = field(default_factory=BatchCost)
 
 
 async def delete_batch(
@@ -32,9 +35,10 @@ async def delete_batch(
     *,
     limit: int | None,
     passes_over: bool,
+    measures: bool = False,
 ) -> Outcome:
     """Delete the policy's rows of a stretch; passing over locked rows, at most so many."""
-    held = 0
+    held, cost = 0, BatchCost()
     if relation.own_references:
         most = limit if passes_over else None
         deleted, held = await prune(
@@ -42,16 +46,19 @@ async def delete_batch(
         )
     elif passes_over:
         deleted = await delete_unlocked(connection, policy, where, limit=limit)
+    elif measures:
+        deleted, cost = await act_measured(connection, policy, where)
     else:
         deleted = await delete_range(connection, policy, where)
     if (passes_over and deleted == limit) or not (passes_over or relation.keeper):
-        return Outcome(deleted, held=held)
+        return Outcome(deleted, held=held, cost=cost)
     locked = max(0, await count_rows(connection, policy, where) - held)
     if not locked or relation.keeper is None:
-        return Outcome(deleted, locked, held)
+        return Outcome(deleted, locked, held, cost=cost)
     # Nobody has a lock on what a trigger keeps.
     kept = max(0, await _count_unlocked(connection, policy, where) - held)
-    return Outcome(deleted, locked - kept, held, await kept_rows(connection, policy, where, kept, relation.keeper))
+    failures = await kept_rows(connection, policy, where, kept, relation.keeper)
+    return Outcome(deleted, locked - kept, held, failures, cost)
 
 
 async def kept_rows(

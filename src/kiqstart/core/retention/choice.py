@@ -8,11 +8,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import check_action
 from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.expired_partitions import check_partitions
 from kiqstart.core.retention.faults import refused_by_server
 from kiqstart.core.retention.index import CursorIndex, find_index
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
-from kiqstart.core.retention.partitions import check_partitions
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.relation import Relation, read_relation
 from kiqstart.core.retention.table import (

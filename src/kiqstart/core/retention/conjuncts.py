@@ -21,20 +21,21 @@ _RANGES: Final = frozenset(
 
 def opaque(condition: ColumnElement[bool]) -> ColumnElement[bool]:
     """Return the same condition in a form that no index answers; subqueries stay as they are, so as to be joined."""
-    return and_(*(one if _has_subquery(one) else one.is_(true()) for one in _conjuncts(condition)))
+    return and_(*(one if _has_subquery(one) else one.is_(true()) for one in conjuncts(condition)))
 
 
 def bounds_of(condition: ColumnElement[bool], column: Column[Any]) -> list[ColumnElement[bool]]:
     """Return those comparisons of the condition that bound a column by constants."""
-    return [one for one in _conjuncts(condition) if _is_bound(one, column)]
+    return [one for one in conjuncts(condition) if _is_bound(one, column)]
 
 
-def _conjuncts(condition: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
+def conjuncts(condition: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
+    """Go through what a condition joins by AND."""
     inner = condition.element if isinstance(condition, Grouping) else condition
     # Of text nobody knows whether it has an OR in it.
     if isinstance(inner, BooleanClauseList) and inner.operator is operators.and_ and not has_text(inner):
         for one in cast("list[ColumnElement[bool]]", list(inner.clauses)):
-            yield from _conjuncts(one)
+            yield from conjuncts(one)
     else:
         yield condition
 

@@ -9,7 +9,10 @@ from uuid import uuid4
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.bloat import describe_bloat
+from kiqstart.core.retention.ceilings import lower
 from kiqstart.core.retention.choice import WalkChoice, choose_walk
+from kiqstart.core.retention.cost import BatchCost
+from kiqstart.core.retention.dry_run import DryRun, dry_run
 from kiqstart.core.retention.errors import InvalidRunOptionError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadCheck, LoadGate
@@ -131,6 +134,15 @@ class RetentionEngine:
         async with self._sessions() as session:
             return await preview(await session.connection(), policy)
 
+    async def dry_run(self, policy: RetentionPolicy, *, sample: int = 5) -> DryRun:
+        """Say what a run's first batch would be, by which plan, and some of the rows; nothing can be written.
+
+        Raises:
+            PolicyError: the policy cannot be run as it is written.
+        """
+        async with self._sessions() as session:
+            return await dry_run(await session.connection(), policy, sample=sample)
+
     async def check(self, policies: Sequence[RetentionPolicy]) -> list[WalkChoice]:
         """Return which way each policy's run would go.
 
@@ -149,15 +161,16 @@ class RetentionEngine:
         meter: ProgressMeter,
         stop: asyncio.Event | None,
     ) -> Run:
+        ceilings = policy.ceilings
         return Run(
             sessions=self._sessions,
             policy=policy,
             journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
-            settings=self._settings,
+            settings=self._settings.for_policy(policy),
             # A run that waits must show life more often than it is looked for.
             load=LoadGate(check=self._load, seconds_between=min(1.0, self._settings.takeover_after / 3)),
             stop=stop or asyncio.Event(),
-            limits=limits,
+            limits=RunLimits(rows=lower(limits.rows, ceilings.rows), seconds=lower(limits.seconds, ceilings.seconds)),
             meter=meter,
         )
 
@@ -186,6 +199,7 @@ class RetentionEngine:
             resumed=any(piece.resumed for piece in pieces),
             notes=describe_run(states, failures, left_alone),
             bloat=bloat,
+            per_row=sum((state.cost for state in states), BatchCost()).per_row,
             partitions=tuple(one for state in states for one in state.partitions),
         )
 
@@ -194,7 +208,7 @@ def _why(pieces: Sequence[Piece], left_alone: int) -> StopReason:
     reasons = {piece.stopped for piece in pieces}
     if not all(piece.is_done for piece in pieces):
         return StopReason.STOPPED
-    early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
+    early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.WINDOW, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
     deleted, failed = (
         sum(counts) for counts in zip(*((one.state.deleted, one.state.failed) for one in pieces), strict=True)
     )

@@ -1,13 +1,14 @@
 """The index that a walk along a key goes by."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import Boolean, ColumnElement, and_, literal, literal_column, select, text, true
+from sqlalchemy import Boolean, ColumnElement, and_, literal_column, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.conjuncts import bounds_of
+from kiqstart.core.retention.heap import ctid
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.table import FAMILY, PlanNode, explain, qualified_name
 
@@ -32,13 +33,13 @@ WHERE i.indrelid IN (SELECT oid FROM family) AND c.relname = ANY(CAST(:names AS 
 class CursorIndex:
     """An index that leads to the policy's rows in the order of the cursor's first column.
 
-    `scope` is true of the rows that a walk along it comes by, the policy's and others between them; `leads_by_key` says
-    that rows equal in that column come in the order of the whole key; `cost` is the planner's, of reading them all, and
-    `rows` how many it thinks they are.
+    `scope` is true of the rows that a walk along it comes by, the policy's and others between them; `by_key` names the
+    index (of each partition) in which rows equal in that column come in the order of the whole key, if there is one;
+    `cost` is the planner's, of reading them all, and `rows` how many it thinks they are.
     """
 
     scope: ColumnElement[bool]
-    leads_by_key: bool
+    by_key: frozenset[str]
     cost: float
     rows: int
 
@@ -55,16 +56,17 @@ async def find_index(connection: AsyncConnection, policy: RetentionPolicy) -> Cu
     plan = await _explain_in_order(connection, policy, policy.rows, policy.key[:1])
     found = None
     if not _sorts(plan):
-        scope = await _scope(connection, policy, [node.index for node in plan.nodes() if node.index is not None])
+        scope = await _scope(connection, policy, plan.indexes())
         along = await _explain_in_order(connection, policy, scope, policy.key[:1])
         is_one = len(policy.key) == 1
         by_key = along if is_one else await _explain_in_order(connection, policy, scope, policy.key)
-        found = CursorIndex(and_(scope, first.is_not(None)), not _sorts(by_key), along.cost, along.rows)
+        names = frozenset[str]() if _sorts(by_key) else by_key.indexes()
+        found = CursorIndex(and_(scope, first.is_not(None)), names, along.cost, along.rows)
     await connection.execute(_ANY_PLAN)
     return found
 
 
-async def _scope(connection: AsyncConnection, policy: RetentionPolicy, names: Sequence[str]) -> ColumnElement[bool]:
+async def _scope(connection: AsyncConnection, policy: RetentionPolicy, names: Iterable[str]) -> ColumnElement[bool]:
     parameters = {"table": qualified_name(connection, policy.table), "names": list(names)}
     conditions = list(await connection.scalars(_CONDITIONS, parameters))
     if len(conditions) != 1:
@@ -81,8 +83,8 @@ async def _explain_in_order(
     where: ColumnElement[bool],
     order: Sequence[ColumnElement[object]],
 ) -> PlanNode:
-    # A constant: SQLAlchemy would read the plan as it reads the column's values.
-    rows = select(literal(1)).select_from(policy.table).where(where, policy.key[0].is_not(None))
+    # The row's place: what is deleted is read from the heap, so the index alone must not do.
+    rows = select(ctid).select_from(policy.table).where(where, policy.key[0].is_not(None))
     return (await explain(connection, rows.order_by(*order).limit(1))).inside_limit()
 
 

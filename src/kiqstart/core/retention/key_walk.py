@@ -26,7 +26,7 @@ from sqlalchemy.sql.operators import OperatorType
 from kiqstart.core.retention.heap import Heap
 from kiqstart.core.retention.index import CursorIndex
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.core.retention.table import TableSize
+from kiqstart.core.retention.table import TableSize, explain
 from kiqstart.core.retention.ties import Ties, find_ties
 from kiqstart.core.retention.walk import Cut, Interval, Lines, Position
 
@@ -102,8 +102,10 @@ class KeyWalk:
         assert self.index is not None  # noqa: S101 - as `advance` has seen
         first = self.policy.key[0]
         inside = self.where(interval)
-        if self.index.leads_by_key:
-            return await self._cut_by_key(connection, interval, rows)
+        if self.index.by_key:
+            cut = await self._cut_by_key(connection, interval, rows)
+            if await self._goes_by_key(connection, cut, self.index):
+                return cut
         before = select(cast(first, Text)).where(inside, first < _value(value, first)).order_by(first.desc()).limit(1)
         last_before = await connection.scalar(before)
         if last_before is not None:
@@ -124,6 +126,16 @@ class KeyWalk:
         # None: somebody else has deleted rows since.
         found = (await connection.execute(nth)).one_or_none()
         return interval.cut_at(tuple(found), rows) if found else Cut(interval)
+
+    async def _goes_by_key(self, connection: AsyncConnection, cut: Cut, index: CursorIndex) -> bool:
+        """Whether the planner takes the index that has the whole key, not one that leads by all equal rows again."""
+        rows, first = select(literal(1)).select_from(self.policy.table), self.policy.key[0]
+        batch = await explain(connection, rows.where(self.where(cut.batch)))
+        next_ones = [
+            await explain(connection, rows.where(self.where(one)).order_by(first).limit(1)) for one in cut.rest
+        ]
+        used = batch.indexes().union(*(one.indexes() for one in next_ones))
+        return bool(used) and used <= index.by_key
 
     def _lines_of(self, ties: Ties) -> Lines | None:
         """Return where equal rows lie in the heap; None if the whole heap is the shorter way, for the others as well.
@@ -163,11 +175,11 @@ class KeyWalk:
 
     def where(self, interval: Interval) -> ColumnElement[bool]:
         """Compare the key with both ends."""
-        after = true() if interval.after is None else self._compare(operators.gt, operators.ge, interval.after)
-        inside = and_(after, self._compare(operators.le, operators.le, interval.upto))
+        after = true() if interval.after is None else self._compare(operators.gt, interval.after)
+        inside = and_(after, self._compare(operators.le, interval.upto))
         if interval.lines is None:
-            # The bounds and the index's own condition: what it is searched by.
-            return and_(self._scope(), inside)
+            # First its bounds, where an index begins; then what it has of its own.
+            return and_(inside, self._scope())
         # Not by the index, which would come by all equal rows again, those that are gone included.
         return and_(inside.is_(true()), Heap(self.size).between(interval.lines.first, interval.lines.last))
 
@@ -179,15 +191,13 @@ class KeyWalk:
     def _scope(self) -> ColumnElement[bool]:
         return self.policy.rows if self.index is None else self.index.scope
 
-    def _compare(self, operator: OperatorType, on_first: OperatorType, position: Position) -> ColumnElement[bool]:
+    def _compare(self, operator: OperatorType, position: Position) -> ColumnElement[bool]:
         columns = self.policy.key[: len(position)]
         values = [_value(text, column) for text, column in zip(position, columns, strict=True)]
         if len(position) == 1:
             return _condition(operator, columns[0], values[0])
-        # The comparison of the first columns follows from that of the keys, and is what an index is searched by.
-        return and_(
-            _condition(on_first, columns[0], values[0]), _condition(operator, tuple_(*columns), tuple_(*values))
-        )
+        # No more: an index would begin where a comparison of the first column alone does, and come by all equal rows.
+        return _condition(operator, tuple_(*columns), tuple_(*values))
 
     async def _histogram(self, connection: AsyncConnection, interval: Interval) -> list[str]:
         first = self.policy.key[0]

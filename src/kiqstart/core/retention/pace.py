@@ -4,13 +4,14 @@ from typing import Final
 
 from kiqstart.core.retention.settings import RetentionSettings
 
-_FIRST_ROWS: Final = 5_000
+FIRST_ROWS: Final = 5_000
 _FEWEST_ROWS: Final = 100
 _FASTEST_GROWTH: Final = 4.0
 _LONGEST_TIMEOUT: Final = 10.0
 # Rows to look at in a batch, however few of them go.
 _MOST_LOOKED_AT: Final = 10_000_000
 _SIFTED_AT_FIRST: Final = 256
+_FEWEST_SIFTED: Final = 64
 _MOST_SIFTED: Final = 4096
 
 
@@ -30,7 +31,7 @@ class Pace:
         self._floor = min(_FEWEST_ROWS, self.most)
         self._first_timeout = settings.statement_timeout
         self.timeout = self._first_timeout
-        self.rows = min(_FIRST_ROWS, self.most)
+        self.rows = min(FIRST_ROWS, self.most)
         self.sifted = _SIFTED_AT_FIRST
 
     def record(self, seconds: float, *, looked_at: int, deleted: int) -> None:
@@ -45,7 +46,8 @@ class Pace:
 
     def record_sifting(self, seconds: float) -> None:
         """Take the time in which rows were tried one by one."""
-        self.sifted = max(1, min(_MOST_SIFTED, round(self.sifted * self._factor(seconds))))
+        floor = _FEWEST_SIFTED if self.sifted >= _FEWEST_SIFTED else 1
+        self.sifted = max(floor, min(_MOST_SIFTED, round(self.sifted * self._factor(seconds))))
 
     def reset_looking(self) -> None:
         """Look at no more rows than may go, since more of them went than before."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from logging import getLogger
 from time import monotonic
 from typing import Final
@@ -10,6 +11,7 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
+from kiqstart.core.retention.ceilings import DailyWindow
 from kiqstart.core.retention.faults import Fault, fault_of
 from kiqstart.core.retention.journal import Journal
 from kiqstart.core.retention.load import LoadGate
@@ -42,6 +44,7 @@ class PieceRunner:
     rows_per_second: float | None
     # On the clock of `monotonic`.
     deadline: float
+    window: DailyWindow | None
     settings: RetentionSettings
     load: LoadGate
     stop: asyncio.Event
@@ -104,17 +107,16 @@ class PieceRunner:
         return None
 
     def _reason_to_end(self) -> StopReason | None:
-        if self.stop.is_set():
-            return StopReason.STOPPED
-        if self._remaining() == 0:
-            return StopReason.ROW_LIMIT
-        if monotonic() >= self.deadline:
-            return StopReason.TIME_BUDGET
-        if self.state.failed >= self.settings.max_failures:
-            return StopReason.UNDELETABLE
-        if self._waits_since is not None and monotonic() - self._waits_since >= self.settings.max_wait:
-            return StopReason.LOAD
-        return None
+        now = monotonic()
+        reasons = {
+            StopReason.STOPPED: self.stop.is_set(),
+            StopReason.ROW_LIMIT: self._remaining() == 0,
+            StopReason.TIME_BUDGET: now >= self.deadline,
+            StopReason.WINDOW: self.window is not None and not self.window.is_open(datetime.now(UTC)),
+            StopReason.UNDELETABLE: self.state.failed >= self.settings.max_failures,
+            StopReason.LOAD: self._waits_since is not None and now - self._waits_since >= self.settings.max_wait,
+        }
+        return next((reason for reason, is_so in reasons.items() if is_so), None)
 
     async def _come_back(self) -> bool:
         """Go to the stretches with locked or held rows again; False if there is none, or if it was often enough."""

@@ -1,6 +1,6 @@
 """What a run deletes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, cast
 
@@ -8,6 +8,7 @@ from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElemen
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 from sqlalchemy.sql import operators
 
+from kiqstart.core.retention.ceilings import Ceilings, DailyWindow
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.row_update import RowUpdate
 from kiqstart.core.retention.target import TargetError, check_rows, column_of, mapper_of, rows_of, table_of
@@ -65,6 +66,9 @@ class RetentionPolicy:
         update: what becomes of the rows instead of their deletion; the policy then names those not done yet.
         partitions: what becomes of whole partitions that have expired, of a table that is partitioned by range on the
             cursor's first column; None to delete their rows like others.
+        pace: how considerate its runs are; None for what the settings say.
+        window: the time of day in which it may run: outside it a run stops, and the next one goes on.
+        ceilings: what its runs may do at most.
     """
 
     name: str
@@ -77,6 +81,9 @@ class RetentionPolicy:
     archive: type[DeclarativeBase] | None = None
     update: RowUpdate | None = None
     partitions: PartitionAction | None = None
+    pace: PaceKind | None = None
+    window: DailyWindow | None = None
+    ceilings: Ceilings = field(default_factory=Ceilings)
 
     @property
     def table(self) -> Table[Any]:
@@ -113,6 +120,11 @@ class RetentionPolicy:
         return cursor + tuple(column for column in self.primary_key if column not in set(cursor))
 
     @property
+    def action(self) -> str:
+        """What becomes of the rows, as a verb."""
+        return "update" if self.update is not None else "archive and delete" if self.archive is not None else "delete"
+
+    @property
     def archive_table(self) -> Table[Any] | None:
         """The table that takes the deleted rows, if any."""
         return None if self.archive is None else table_of(self.archive)
@@ -131,6 +143,9 @@ class RetentionPolicy:
             check_rows(self.model, self.predicate)
             self.columns((*self.cursor, *self.error_key))
             self._check_action()
+            self.ceilings.check()
+            if self.window is not None:
+                self.window.check()
         except TargetError as error:
             raise PolicyError(self.name, str(error)) from None
         if self.walk is WalkKind.KEY and not self.cursor:

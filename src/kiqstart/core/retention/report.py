@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kiqstart.core.retention.cost import RowCost
 from kiqstart.core.retention.policy import WalkKind
 
 # A key's columns as a JSON object.
@@ -19,6 +20,8 @@ class StopReason(StrEnum):
     """All of the table was gone through."""
     ROW_LIMIT = "row limit"
     TIME_BUDGET = "time budget"
+    WINDOW = "window"
+    """The time of day in which the policy may run was over; the next run goes on."""
     UNDELETABLE = "undeletable rows"
     """No row could be deleted, or too many could not."""
     LOAD = "load"
@@ -62,6 +65,7 @@ class RetentionReport:
         resumed: whether it went on with what an interrupted or limited run had left.
         notes: what held the run up, a sentence each: why rows could not be deleted, and what it waited for.
         bloat: what becomes of the dead rows, a sentence each.
+        per_row: what reading and writing each row cost, measured in some of the batches; None if in none.
         partitions: those that were detached or dropped whole, with about how many rows, which `deleted` does not count.
     """
 
@@ -82,6 +86,7 @@ class RetentionReport:
     resumed: bool = False
     notes: tuple[str, ...] = ()
     bloat: tuple[str, ...] = ()
+    per_row: RowCost | None = None
     partitions: tuple[str, ...] = ()
 
 

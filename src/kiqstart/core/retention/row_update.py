@@ -15,6 +15,10 @@ from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.faults import Fault, fault_of
 from kiqstart.core.retention.target import TargetError, check_rows, column_of, outer_elements, table_of
 
+# CTEs of an action: the rows that it was done to, and those of them to which it was done wholly.
+ACTED: Final = "acted"
+DONE: Final = "done"
+
 _SAMPLE: Final = 100
 
 
@@ -54,8 +58,9 @@ class RowUpdate:
     def statement(self, model: type[DeclarativeBase], *where: ColumnElement[bool]) -> Select[int, int]:
         """Build the UPDATE of these rows, which says how many they were, and how many of them are done."""
         changed = update(table_of(model)).where(*where).values(self.assignments(model))
-        rows = changed.returning(self.done.is_(True).label("is_done")).cte("changed")
-        return select(func.count(), func.count().filter(rows.c.is_done)).select_from(rows)
+        acted = changed.returning(self.done.is_(True).label("is_done")).cte(ACTED)
+        done = select(literal(1).label("one")).where(acted.c.is_done).cte(DONE).prefix_with("MATERIALIZED")
+        return select(*(select(func.count()).select_from(cte).scalar_subquery() for cte in (acted, done)))
 
     async def check_done(
         self, connection: AsyncConnection, policy: str, model: type[DeclarativeBase], predicate: ColumnElement[bool]

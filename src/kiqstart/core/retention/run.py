@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from logging import getLogger
 from math import inf
 from time import monotonic
@@ -88,7 +89,6 @@ class Run:
         Raises:
             PolicyError: the policy cannot be run.
         """
-
         await self._sweep()
         pieces = await self._find_or_make(shards)
         self.meter.begin(_deleted(pieces))
@@ -96,7 +96,6 @@ class Run:
 
     async def take_part(self) -> bool:
         """Work through pieces until there is none that nobody has, and return whether there was one."""
-
         has_worked = False
         while not self.stop.is_set():
             try:
@@ -141,7 +140,10 @@ class Run:
 
     async def _sweep(self) -> None:
         """Let whole partitions go, unless the run has begun or has a row limit, which these would not keep."""
+        window = self.policy.window
         if self.policy.partitions is None or self.limits.rows is not None:
+            return
+        if window is not None and not window.is_open(datetime.now(UTC)):
             return
 
         async def is_new(connection: AsyncConnection) -> bool:
@@ -264,6 +266,7 @@ class Run:
             row_limit=piece.row_limit,
             rows_per_second=rate_of_piece,
             deadline=monotonic() + budget,
+            window=self.policy.window,
             settings=self.settings,
             load=self.load,
             stop=self.stop,

@@ -5,7 +5,8 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from kiqstart.core.retention.policy import PaceKind
+from kiqstart.core.retention.ceilings import lower
+from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
 from kiqstart.core.retention.throttle import WORK
 
 
@@ -77,6 +78,17 @@ class RetentionSettings(BaseSettings):
         if self.pause >= self.takeover_after:
             raise ValueError("RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER, or a resting run is taken over")
         return self
+
+    def for_policy(self, policy: RetentionPolicy) -> "RetentionSettings":
+        """Return the settings for a policy's runs: its own pace, and the lower of the ceilings."""
+        ceilings = policy.ceilings
+        own = {
+            "pace": policy.pace or self.pace,
+            "batch_seconds": lower(self.batch_seconds, ceilings.batch_seconds),
+            "batch_rows": lower(self.batch_rows, ceilings.batch_rows),
+            "rows_per_second": lower(self.rows_per_second, ceilings.rows_per_second),
+        }
+        return self.model_copy(update=own)
 
     @property
     def batch_target(self) -> float:

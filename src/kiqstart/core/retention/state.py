@@ -1,10 +1,11 @@
 """Where a piece of a run stands."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from pydantic import TypeAdapter
 
+from kiqstart.core.retention.cost import BatchCost
 from kiqstart.core.retention.report import FailureGroup, merge_failures
 from kiqstart.core.retention.walk import Interval
 
@@ -26,10 +27,11 @@ class LockedInterval:
 class PieceState:
     """What is left of a piece and what was done; a new one takes its place with each batch.
 
-    `share` has the stretches that the piece was given, `covers` tells of which rows (`coverage.fingerprint`); `todo` has
-    those that are left, `locked` those to come back to, `given_up` counts locked rows that nobody comes back to in this
-    run, `held` has those of rows that rows of their own table refer to (`tree`), and `time_limit` says after how many seconds from the run's beginning whoever has the piece stops. `partitions` of
-    the first piece went before the rows; `waited_for` is the last reason to wait.
+    `share` has the stretches that the piece was given, `covers` tells of which rows (`coverage.fingerprint`); `todo`
+    has those that are left, `locked` those to come back to, `given_up` counts locked rows that nobody comes back to in
+    this run, `held` has those of rows that rows of their own table refer to (`tree`), and `time_limit` says after how
+    many seconds from the run's beginning whoever has the piece stops. `partitions` of the first piece went before the
+    rows; `cost` is what the batches cost that were measured; `waited_for` is the last reason to wait.
     """
 
     todo: tuple[Interval, ...]
@@ -47,18 +49,20 @@ class PieceState:
     failed: int = 0
     failures: tuple[FailureGroup, ...] = ()
     partitions: tuple[str, ...] = ()
+    cost: BatchCost = field(default_factory=BatchCost)
 
     @property
     def skipped(self) -> int:
         """Rows that were passed over and not deleted since."""
         return self.given_up + sum(one.rows for one in self.locked)
 
-    def with_batch(self, deleted: int, seconds: float) -> "PieceState":
+    def with_batch(self, deleted: int, seconds: float, cost: BatchCost | None = None) -> "PieceState":
         """Count a batch."""
         return replace(
             self,
             deleted=self.deleted + deleted,
             batches=self.batches + 1,
+            cost=self.cost + cost if cost else self.cost,
             longest_batch=max(self.longest_batch, seconds),
         )
 
@@ -99,7 +103,9 @@ class PieceState:
 
     def restarted(self, share: tuple[Interval, ...], covers: str) -> "PieceState":
         """Go through these stretches, of whatever was gone through before, and keep the counts of what is gone."""
-        return replace(self, todo=share, share=share, covers=covers, locked=(), held=(), given_up=0, failed=0, failures=())
+        return replace(
+            self, todo=share, share=share, covers=covers, locked=(), held=(), given_up=0, failed=0, failures=()
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON values."""

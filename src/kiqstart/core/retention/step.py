@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.batch import Outcome, any_key, delete_batch
+from kiqstart.core.retention.cost import is_measured
 from kiqstart.core.retention.deletion import count_rows, delete_nothing
 from kiqstart.core.retention.errors import PredicateTooSlowError
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
@@ -37,7 +38,9 @@ _ROW_BY_ROW: Final = 8
 # Stretches that one statement can look at together.
 _FEW_STRETCHES: Final = 50
 _SECONDS_FOR_CIRCLES: Final = 10.0
-_HELD: Final = "rows of its own table refer to it that do not go, or it refers to itself by a circle larger than a batch"
+_HELD: Final = (
+    "rows of its own table refer to it that do not go, or it refers to itself by a circle larger than a batch"
+)
 
 
 class _TooManyRowsError(Exception):
@@ -121,7 +124,7 @@ class Stepper:
             self.work = monotonic() - began
             await self._look(connection, after=True)
             await self._check_lines(connection, cut.batch)
-            state = self.state.with_batch(deleted, monotonic() - started)
+            state = self.state.with_batch(deleted, monotonic() - started, outcome.cost)
             if not (self.passes_over and deleted == limit):
                 state = state.past(cut.rest).with_locked(cut.batch, outcome.locked).with_held(cut.batch, outcome.held)
                 if not outcome.locked or self.is_last_round:
@@ -130,10 +133,11 @@ class Stepper:
         seconds = monotonic() - started
         self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
         self.passes_over = outcome.locked > 0
-        self.pace.record(self.work if self.throttle else seconds, looked_at=cut.rows or deleted, deleted=deleted)
+        self.pace.record(self.work, looked_at=cut.rows or deleted, deleted=deleted)
         if self.throttle is not None:
             self.throttle.record_batch(self.work, deleted)
-        logger.debug("batch: rows=%d seconds=%.6f", deleted, seconds)
+        share = self.throttle.share if self.throttle else 1.0
+        logger.debug("batch: rows=%d seconds=%.6f share=%.2f", deleted, seconds, share)
         self._weigh(cut, deleted + outcome.locked + outcome.held)
 
     async def _begin_at_the_end(self, connection: AsyncConnection, cut: Cut) -> None:
@@ -148,7 +152,13 @@ class Stepper:
 
     async def _delete(self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None) -> Outcome:
         return await delete_batch(
-            connection, self.policy, self.relation, where, limit=limit, passes_over=self.passes_over
+            connection,
+            self.policy,
+            self.relation,
+            where,
+            limit=limit,
+            passes_over=self.passes_over,
+            measures=is_measured(self.state.batches),
         )
 
     async def _look(self, connection: AsyncConnection, *, after: bool) -> None:

@@ -101,6 +101,10 @@ class PlanNode(BaseModel):
         """Return what a LIMIT at the top cuts off."""
         return self.children[0] if self.node_type == "Limit" and self.children else self
 
+    def indexes(self) -> frozenset[str]:
+        """Return the names of the indexes that it uses."""
+        return frozenset(node.index for node in self.nodes() if node.index is not None)
+
     def nodes(self) -> Iterator["PlanNode"]:
         """Go through this node and all below it."""
         yield self

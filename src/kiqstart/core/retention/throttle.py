@@ -15,7 +15,7 @@ _STEP_UP: Final = 0.02
 _STEP_DOWN: Final = 0.7
 
 # Batches in a median of late, and before.
-_LATEST: Final = 9
+_LATEST: Final = 15
 _USUAL: Final = 64
 _SLOW: Final = 2.0
 # Looks before and as many after, and how much more may be in flight after: as a factor, and by chance.
@@ -55,6 +55,7 @@ class Usual:
         if len(self._before) < _LATEST or median(self._latest) <= _SLOW * median(self._before):
             return False
         # The next ones show whether giving way has helped.
+        self._before.extend(self._latest)
         self._latest.clear()
         return True
 

@@ -64,6 +64,9 @@ async def test_rows_are_archived_as_they_are_deleted(
     assert (await database.count("tokens"), await database.count("kept_tokens")) == (350, 50)
     report = await retention.run(archived(walk))
     assert (report.deleted, report.stopped, report.resumed) == (TOKENS.doomed - 50, StopReason.END, True)
+    assert report.per_row is not None
+    # A record of the row that goes, one of the row that is written, and one for each of the archive's indexes.
+    assert 150 < report.per_row.wal_bytes < 20_000
     assert await database.value(f"{count} kept_tokens") == doomed
     assert await database.count("tokens") == 400 - TOKENS.doomed
     assert await database.count("kept_tokens WHERE length IS DISTINCT FROM length(note)") == 0
@@ -143,6 +146,8 @@ async def test_rows_are_updated_once(make_retention: EngineFactory, database: Da
     assert (await retention.preview(redacted(walk))).rows == TOKENS.doomed
     report = await retention.run(redacted(walk))
     assert (report.deleted, report.stopped) == (TOKENS.doomed, StopReason.END)
+    assert report.per_row is not None
+    assert report.per_row.wal_bytes > 50
     assert await database.count("tokens") == 400
     assert await database.count("tokens WHERE note = 'gone' AND expires_at < '2026-01-11 00:00+00'") == TOKENS.doomed
     assert len(await database.rows(Token) & before) == 400 - TOKENS.doomed

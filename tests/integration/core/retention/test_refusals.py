@@ -121,9 +121,7 @@ CURSORS: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("name", CURSORS)
-async def test_a_cursor_that_is_no_column_is_refused(
-    retention: RetentionEngine, parcels: Database, name: str
-) -> None:
+async def test_a_cursor_that_is_no_column_is_refused(retention: RetentionEngine, parcels: Database, name: str) -> None:
     assert "is not a column of 'parcels'" in await refusal(retention, policy(cursor=(CURSORS[name](),)))
     assert await parcels.count("parcels") == 2000
 

@@ -47,9 +47,7 @@ class Forest:
         going = {row for row, is_old in enumerate(self.old, 1) if is_old}
         if self.on_delete == "SET NULL":
             return going
-        while held := {
-            target for row, target in enumerate(self.answers, 1) if target in going and row not in going
-        }:
+        while held := {target for row, target in enumerate(self.answers, 1) if target in going and row not in going}:
             going -= held
         return going
 

@@ -113,9 +113,7 @@ async def test_a_resumed_run_goes_the_way_that_the_policy_asks_for(
     assert (report.walk, report.resumed, report.deleted) == (WalkKind.PAGES, False, 800)
 
 
-async def test_a_worker_with_another_predicate_does_not_help(
-    make_retention: EngineFactory, database: Database
-) -> None:
+async def test_a_worker_with_another_predicate_does_not_help(make_retention: EngineFactory, database: Database) -> None:
     retention, invited = make_retention(batch_rows=30), list[int]()
 
     async def invite(others: int) -> None:

@@ -45,6 +45,7 @@ REPORT = CleanupReport(
     stopped="end",
     resumed=False,
     bloat=[],
+    per_row=None,
     partitions=[],
 )
 PREVIEW = CleanupPreview(
