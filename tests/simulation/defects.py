@@ -171,11 +171,8 @@ class _AtOnce(FailureDetector):
     look = _orphans_at_once
 
 
-_CARELESS_ADD: Final = Edit(
-    script="",
-    old="    check_removal(stream, group)\n    local flat = {}",
-    new="    local flat = {}",
-)
+_MOVE: Final = "local function move_entry(keys, stream, group, id, target, fields)\n"
+_CARELESS_ADD: Final = Edit(script="", old=f"{_MOVE}    check_removal(stream, group)\n", new=_MOVE)
 
 Change = Edit | Replaced
 DEFECTS: Final[dict[str, tuple[Change, ...]]] = {

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final
 
-from tests.simulation.model import Behaviour, Sent, unexpected
+from tests.invariants.facts import Behaviour, Sent
+from tests.invariants.leftovers import unexpected
 from tests.simulation.network import FaultKind, NetworkFault
 from tests.simulation.patches import simulated
 from tests.simulation.producer import Producer
@@ -125,7 +126,7 @@ def _finish_schedules(world: World) -> None:
     until = world.kernel.now + _SECONDS_TO_SCHEDULE
     world.kernel.run(until, world.is_over)
     if not (world.network.is_down or world.model.broken):
-        world.model.check_schedules(TABLE)
+        world.model.occurrences.check_going_on(TABLE)
     for slot in world.schedulers:
         world.kill_scheduler(slot)
 

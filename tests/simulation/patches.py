@@ -109,6 +109,16 @@ class _Event:
         return self._is_set
 
 
+class _SignalSafeEvent(_Event):
+    """Stands in for the event that a signal's handler may set."""
+
+    def wait(self, timeout: float) -> bool:
+        """Block until it is set, or the time is over; take what was set."""
+        is_set = super().wait(timeout)
+        self.clear()
+        return is_set
+
+
 class _Thread:
     """Stands in for `threading.Thread`."""
 
@@ -141,7 +151,6 @@ class _Thread:
 class _Threading:
     """Stands in for the module `threading`."""
 
-    Event = _Event
     Thread = _Thread
 
 
@@ -180,6 +189,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (sender, "uuid", names),
             (registrar, "uuid4", names.uuid4),
             (heartbeat, "threading", _Threading),
+            (heartbeat, "SignalSafeEvent", _SignalSafeEvent),
             (receiver_shutdown, "on_shutdown_signals", _ask_for_no_signals),
             (ScriptClock, "now", _PLACEHOLDER),
         ):

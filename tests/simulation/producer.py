@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
+from tests.invariants.facts import Sent
+from tests.invariants.model import Model
 from tests.simulation.kernel import Process
-from tests.simulation.model import Model, Sent
 from tests.simulation.network import Network
 from tests.simulation.product import SimulatedBroker
 
@@ -113,6 +114,8 @@ class Producer:
             return
         if outcome in _GONE:
             self._model.cancelled(task_id, asked)
+        elif outcome is CancelOutcome.UNKNOWN:
+            self._model.cancelled_unknown(task_id)
 
     async def retry_letters(self) -> None:
         """Send all dead letters anew."""

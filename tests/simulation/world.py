@@ -2,21 +2,23 @@
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
 
 from taskiq import TaskiqResult
+from tests.invariants.facts import Found, Left, Run
+from tests.invariants.model import Model
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.model import Found, Left, Model, Run
 from tests.simulation.network import Command, Network
+from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgram
 from tests.simulation.producer import Producer
 from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, Value, packed
+from tests.simulation.trust import Trust
 from tests.simulation.version_n.worker import OldWorker
 from tests.simulation.worker import Worker
 
@@ -25,7 +27,7 @@ from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
 from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.results import decode_result, encode_failure, encode_result
+from kiqstart.infrastructure.taskiq.streams.results import decode_result
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
 _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
@@ -39,14 +41,12 @@ _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
 _FIELDS_OF_A_STEP: Final = 11
 _SECONDS_OF_A_WARD: Final = 3.0
+# Marks of cancelled tasks are there for longer, from when cancelling began.
+_SECONDS_OF_A_MARK: Final = OPTIONS.cancel_age - 10.0
 # The rights of a user who may do all, but hear and tell nothing.
 NO_CHANNELS: Final = ("~*", "+@all")
 # Of a delayed message that no worker can read.
 _UNREADABLE: Final = "unreadable"
-
-
-class JobError(Exception):
-    """What a task raises; its argument names the run."""
 
 
 class World:
@@ -62,7 +62,12 @@ class World:
         self.server: Final = server
         self.seed: Final = seed
         self._latest_clock_ms = start_ms
-        self.model: Final = Model(self.kernel)
+        self.trust: Final = Trust(self.kernel)
+        self.model: Final = Model(
+            now=lambda: self.kernel.now,
+            may_rely=lambda run, process: run.process is process or self.trust.is_trusted(run.process),
+            mark_seconds=_SECONDS_OF_A_MARK,
+        )
         self.network: Final = Network(self.kernel, server, self, start_ms=start_ms)
         self.keys: Final = QueueKeys(QUEUE)
         self.workers: dict[str, Worker] = {}
@@ -70,7 +75,7 @@ class World:
         self.producers: dict[str, Producer] = {}
         self.schedulers: dict[str, Scheduler] = {}
         self.operator: Operator | None = None
-        self.old_workers: dict[str, OldWorker] = {}
+        self.old_workers: dict[str, Process] = {}
         self.is_healing = False
         # Whether nothing happens for which a living worker could lose its lease.
         self.is_gentle = False
@@ -139,7 +144,7 @@ class World:
 
     def _check_trusted(self, process: Process) -> None:
         """A lease is trusted for as long as a beat now and then succeeds."""
-        if process in self.model.trusts and not (process.is_dead or self.model.is_trusted(process)):
+        if process in self.trust.leases and not (process.is_dead or self.trust.is_trusted(process)):
             self.model.lose_lease(process.name)
 
     def _line(self, command: Command, answer: object) -> str:
@@ -169,24 +174,32 @@ class World:
 
     def start_old_worker(self, slot: str) -> None:
         """A worker of the version before, beside the others."""
-        if self.is_healing or (slot in self.old_workers and not self.old_workers[slot].process.is_dead):
+        if self.is_healing or (slot in self.old_workers and not self.old_workers[slot].is_dead):
             return
         self.model.has_old_version = True
-        self.old_workers[slot] = OldWorker(
-            self.network,
-            self.process(slot),
+        process = self.process(slot)
+        host = SimulatedHost(self.network, process)
+        program = SimulatedProgram(
             self.model,
-            self.keys,
-            task_of=_task_of,
-            encode=_encode,
+            process,
+            host.sleep,
             on_kill=lambda: self.kernel.after(0.0, lambda: self.kill_old_worker(slot)),
         )
+        OldWorker(
+            host,
+            program,
+            self.keys,
+            weights=WEIGHTS,
+            options=OPTIONS,
+            on_lease=lambda lease: self._on_lease(process, lease),
+        )
+        self.old_workers[slot] = process
 
     def kill_old_worker(self, slot: str) -> None:
         """The old version goes."""
         if slot in self.old_workers:
-            self.old_workers[slot].process.kill()
-            self.network.break_all(of=self.old_workers[slot].process)
+            self.old_workers[slot].kill()
+            self.network.break_all(of=self.old_workers[slot])
 
     def kill_scheduler(self, slot: str) -> None:
         """A scheduler dies."""
@@ -198,7 +211,7 @@ class World:
         """Somebody changes a schedule."""
         if self.operator is None:
             self.operator = Operator(self.network, self.process("op"), self._tick)
-        self.model.changed_schedules.add(name)
+        self.model.occurrences.changed.add(name)
         self.operator.do(what, name)
 
     def kill(self, slot: str, *, restart: float | None) -> None:
@@ -260,14 +273,14 @@ class World:
                 self.kill(slot, restart=0.7)
 
     def _on_lease(self, process: Process, lease: Lease) -> None:
-        self.model.trusts[process] = lease
+        self.trust.leases[process] = lease
 
     @property
     def _tick(self) -> Callable[[], Any]:
         async def tick() -> None:
             delivery = current_delivery.get()
             if delivery is not None:
-                self.model.tick(delivery.task_id)
+                self.model.occurrences.run(delivery.task_id)
 
         return tick
 
@@ -337,7 +350,7 @@ class World:
         self.network.clock_offset_ms += int(seconds * 1000)
         if seconds < _SECONDS_WAITED_FOR:
             # Times that come again are sent again.
-            self.model.repeat_times()
+            self.model.occurrences.repeat()
         if seconds > OPTIONS.cancel_age:
             self.model.forget_marks()
         self._latest_clock_ms = max(self._latest_clock_ms, self.network.clock_offset_ms)
@@ -370,7 +383,7 @@ class World:
         self._fired.add(script)
         for place, outcome in enumerate(cast("list[bytes]", answer)[::2]):
             if outcome == b"sent":
-                self.model.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
+                self.model.occurrences.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
 
     def _note_cancelled(self, command: Command, found: Sequence[Found]) -> None:
         """An entry was marked for the worker that has it."""
@@ -381,8 +394,8 @@ class World:
                 self.model.cancel_at(one.uid, self.network.taker(stream, entry))
 
     def _check_fenced(self, worker: str) -> None:
-        for process, lease in self.model.trusts.items():
-            if not process.is_dead and cast("Lease", lease).worker == worker:
+        for process, lease in self.trust.leases.items():
+            if not process.is_dead and lease.worker == worker:
                 self.model.lose_lease(worker)
 
     def plant_unreadable(self, value: bytes) -> None:
@@ -445,18 +458,6 @@ class World:
         """All processes are gone."""
         for process in self.processes:
             process.kill()
-
-
-def _task_of(data: bytes) -> tuple[str, int | None]:
-    message = json.loads(data)
-    return message["task_id"], message["args"][0] if message["args"] else None
-
-
-def _encode(word: str) -> bytes:
-    kind, _, detail = word.partition(":")
-    if kind == "ok":
-        return encode_result(detail, TaskiqResult(is_err=False, return_value=detail, execution_time=0.0))
-    return encode_failure(JobError(detail))
 
 
 def outcome_of(result: TaskiqResult[Any]) -> str:

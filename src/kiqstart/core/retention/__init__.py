@@ -47,7 +47,16 @@ So nothing is counted twice or lost: a row is deleted and counted in the same tr
 all, and the counts are absolute numbers in a state that one owner writes. A row that two runs meet is deleted by one of
 them, since a DELETE counts the rows that it has deleted itself. The report (`report`) is the sum over a run's pieces.
 
+What is done to a batch's rows (`action`) is a DELETE, one that writes them to an archive in the same statement
+(`archive`), or an UPDATE after which the policy does not name them any more (`row_update`); each says how many rows it
+met and to how many it was done, and where these differ the batch is rolled back. Partitions that have expired go whole
+before a run is opened (`partitions`), each in a transaction of its own: what a crash leaves of them, the next run finds.
+
+A gentle run works for a share of the time and rests between its batches (`throttle`), by what it sees of others
+(`others`) and what its own statements cost; at full pace it does not.
+
 Beside that, `pace` sizes batches by the time they take, `faults` tells by SQLSTATE whether to wait, pass over locks,
-make batches smaller or give up, `load` says when others come first, `bloat` what becomes of dead rows, `preview` what a
-run would do, `progress` how far it is. `engine` is the way in.
+make batches smaller or give up, `load` says when others come first, `bloat` what becomes of dead rows, `preview` and
+`dry_run` what a run would do, `cost` what it reads and writes, `ceilings` what a policy allows it, `progress` how far
+it is. `engine` is the way in.
 """

@@ -12,6 +12,8 @@ from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import ClauseElement, Grouping
 from sqlalchemy.sql.selectable import SelectBase
 
+from kiqstart.core.retention.target import has_text
+
 _RANGES: Final = frozenset(
     {operators.lt, operators.le, operators.gt, operators.ge, operators.eq, operators.is_not, operators.between_op}
 )
@@ -30,7 +32,8 @@ def bounds_of(condition: ColumnElement[bool], column: Column[Any]) -> list[Colum
 def conjuncts(condition: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
     """Go through what a condition joins by AND."""
     inner = condition.element if isinstance(condition, Grouping) else condition
-    if isinstance(inner, BooleanClauseList) and inner.operator is operators.and_:
+    # Of text nobody knows whether it has an OR in it.
+    if isinstance(inner, BooleanClauseList) and inner.operator is operators.and_ and not has_text(inner):
         for one in cast("list[ColumnElement[bool]]", list(inner.clauses)):
             yield from conjuncts(one)
     else:

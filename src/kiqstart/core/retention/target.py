@@ -71,11 +71,8 @@ def rows_of(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> Col
     A class that shares its table with others has a condition of its own, which SQLAlchemy adds to a SELECT of the class
     but not to a DELETE of its table.
     """
-    mapper, condition = mapper_of(model), _in_brackets(predicate)
-    if not (mapper.single and mapper.inherits) or mapper.polymorphic_on is None:
-        return and_(condition)
-    kinds = [one.polymorphic_identity for one in mapper.self_and_descendants if not one.polymorphic_abstract]
-    return and_(condition, mapper.polymorphic_on.in_(kinds))
+    condition, kinds = _in_brackets(model, predicate), _kinds_of(model)
+    return and_(condition) if kinds is None else and_(condition, kinds)
 
 
 def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> None:
@@ -89,7 +86,7 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
     if not isinstance(cast("object", predicate), ClauseElement) and not hasattr(predicate, "__clause_element__"):
         raise TargetError(f"its predicate must be a condition of SQLAlchemy's, not {predicate!r}")
     # As SQLAlchemy reads the class, by all that a mapper can be: this is what a caller means.
-    truth: Select[Any] = select(literal_column("1")).select_from(model).where(_in_brackets(predicate))
+    truth: Select[Any] = select(literal_column("1")).select_from(model).where(_in_brackets(model, predicate))
     others = [str(one) for one in truth.get_final_froms() if one not in {table}]
     if others:
         names = ", ".join(repr(name) for name in others)
@@ -119,6 +116,14 @@ def outer_elements(predicate: ColumnElement[bool]) -> Iterator[ClauseElement]:
     yield from cast("Iterator[ClauseElement]", visitors.iterate(_element(predicate)))
 
 
+def has_text(condition: ColumnElement[bool]) -> bool:
+    """Whether a part of a condition is text."""
+    return any(
+        isinstance(one, TextClause) or (isinstance(one, ColumnClause) and one.is_literal)
+        for one in outer_elements(condition)
+    )
+
+
 def _where(statement: Select[Any] | Delete, table: Table[Any]) -> tuple[str, dict[str, Any]] | None:
     """Return the condition of a statement on one table; None where it names more than that table."""
     compiled = statement.compile(dialect=_DIALECT)
@@ -128,13 +133,20 @@ def _where(statement: Select[Any] | Delete, table: Table[Any]) -> tuple[str, dic
     return (text.removeprefix(begin), dict(compiled.params)) if text.startswith(begin) else None
 
 
-def _in_brackets(predicate: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Put text into brackets, of which nobody knows whether it has an OR in it."""
-    has_text = any(
-        isinstance(one, TextClause) or (isinstance(one, ColumnClause) and one.is_literal)
-        for one in outer_elements(predicate)
-    )
-    return Grouping(cast("ColumnElement[bool]", _element(predicate))) if has_text else predicate
+def _kinds_of(model: type[DeclarativeBase]) -> ColumnElement[bool] | None:
+    """Return what tells the rows of a class from those of others in its table; None if all are the class's."""
+    mapper = mapper_of(model)
+    if not (mapper.single and mapper.inherits) or mapper.polymorphic_on is None:
+        return None
+    kinds = [one.polymorphic_identity for one in mapper.self_and_descendants if not one.polymorphic_abstract]
+    return mapper.polymorphic_on.in_(kinds)
+
+
+def _in_brackets(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Keep a predicate apart from what is added to it, as text, of which nobody knows whether it has an OR in it."""
+    if not has_text(predicate) and _kinds_of(model) is None:
+        return predicate
+    return Grouping(cast("ColumnElement[bool]", _element(predicate)))
 
 
 def _element(predicate: ColumnElement[bool]) -> ClauseElement:

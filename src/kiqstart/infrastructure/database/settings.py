@@ -10,6 +10,7 @@ _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "v
 # What a URL's query may hold: asyncpg answers any other name with a TypeError.
 _OPTIONS = frozenset({"host", "port", "ssl", "sslmode", "passfile", "target_session_attrs"})
 _FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
+_PORTS = 65_536
 
 
 class DatabaseSettings(BaseSettings):
@@ -63,6 +64,12 @@ def _parse(text: str) -> URL:
         raise ValueError("has an '@' in its password: write it as %40")
     if url.drivername not in _SCHEMES:
         raise ValueError(f"must name PostgreSQL: write {_FORM}")
+    if url.port is not None and not 0 < url.port < _PORTS:
+        raise ValueError(f"names port {url.port}: write one from 1 to {_PORTS - 1}")
+    try:
+        (url.host or "").encode("idna")
+    except UnicodeError:
+        raise ValueError(f"names a host that there cannot be: write {_FORM}") from None
     if unknown := sorted(url.query.keys() - _OPTIONS):
         raise ValueError(f"has an unknown option {unknown[0]!r} after '?': known are {', '.join(sorted(_OPTIONS))}")
     mode = url.query.get("sslmode", url.query.get("ssl"))

@@ -164,6 +164,11 @@ class StreamConsumer:
         await self._clients.reader.aclose()
         await asyncio.to_thread(self._heartbeat.stop)
 
+    @property
+    def hook_timeout(self) -> float:
+        """Seconds that a middleware's hook may take."""
+        return self._options.hook_timeout
+
     def start_reading(self) -> None:
         """Read, also where another receiver has ended its reading before."""
         self._fetcher.resume()
@@ -339,5 +344,4 @@ def _at_once(deliveries: list[Delivery], rule: SuspectRule) -> list[Delivery]:
 
 def _cancel_runners(deliveries: Sequence[Delivery]) -> None:
     for delivery in deliveries:
-        if delivery.runner is not None and not delivery.runner.done():
-            delivery.runner.cancel()
+        delivery.interrupt()

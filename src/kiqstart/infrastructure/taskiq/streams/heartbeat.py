@@ -19,6 +19,7 @@ from kiqstart.infrastructure.taskiq.streams.outage import reason
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
 from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
+from kiqstart.infrastructure.taskiq.streams.signal_safe_event import SignalSafeEvent
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -89,7 +90,7 @@ class Heartbeat:
         self._events = events
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
-        self._wake = threading.Event()
+        self._wake = SignalSafeEvent()
         self._is_stopping = False
         self._is_out = False
         self._is_draining = False
@@ -178,7 +179,6 @@ class Heartbeat:
             except Exception:
                 logger.exception("The lease's thread goes on after an error")
             self._wake.wait(max(sleep, _SHORTEST_SLEEP))
-            self._wake.clear()
 
     def _beat(self) -> float:
         began_at = local_time()
