@@ -18,6 +18,14 @@ class TargetError(Exception):
     """What is wrong with a policy's model, columns or predicate, and what to do about it."""
 
 
+class _Apart(Grouping[bool]):
+    """Brackets that SQLAlchemy does not leave out where it joins conditions by AND."""
+
+    inherit_cache = True
+    # Else that of what is inside.
+    operator = None
+
+
 def mapper_of(model: type[DeclarativeBase]) -> Mapper[DeclarativeBase]:
     """Return the mapper of a class whose rows all lie in one table.
 
@@ -146,7 +154,7 @@ def _in_brackets(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -
     """Keep a predicate apart from what is added to it, as text, of which nobody knows whether it has an OR in it."""
     if not has_text(predicate) and _kinds_of(model) is None:
         return predicate
-    return Grouping(cast("ColumnElement[bool]", _element(predicate)))
+    return _Apart(cast("ColumnElement[bool]", _element(predicate)))
 
 
 def _element(predicate: ColumnElement[bool]) -> ClauseElement:
