@@ -90,7 +90,7 @@ async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int
         everything, going = set(range(1, len(rows) + 1)), forest.going
         assert everything - left == going
         assert limited.deleted + report.deleted == len(going)
-        assert limited.deleted <= batch_rows + 1
+        assert limited.deleted == min(batch_rows + 1, len(going))
         held = sum(forest.old) - len(going)
         ended = StopReason.UNDELETABLE if held and not report.deleted else StopReason.END
         assert (report.stopped, report.failed, report.skipped) == (ended, held, 0)
