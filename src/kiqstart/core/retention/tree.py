@@ -4,8 +4,8 @@ A batch ends somewhere, and what refers to one of its rows may lie past its end.
 rows that no row refers to which stays: it finds those, then those of the batch that they refer to, and so on. What it
 holds back is come back to from the other end, by which time what referred to it is gone.
 
-A row that is referred to by one that the policy does not name stays for good: the database would refuse to delete it, or
-(ON DELETE CASCADE) delete the other one along with it.
+A row that is referred to by one that the policy does not name stays for good: the database would refuse to delete it,
+or (ON DELETE CASCADE) delete the other one along with it.
 """
 
 from collections.abc import Sequence
