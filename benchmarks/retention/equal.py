@@ -48,32 +48,26 @@ class _Table:
     def statements(self) -> list[str]:
         """Make the table anew, and fill it."""
         values, parts = self.shape.values, " PARTITION BY RANGE (at)" if self.shape.is_partitioned else ""
-        group = f"n % {values}" if self.shape.is_scattered else f"n * {values} / {self.rows}"
+        group = f"n % {values}" if self.shape.is_scattered else f"(n - 1) * {values} / {self.rows}"
         made = [
             "DROP TABLE IF EXISTS moments",
             f"CREATE TABLE moments (id bigint, at timestamptz NOT NULL, note text, PRIMARY KEY (id, at)){parts}",
             "CREATE INDEX ON moments (at)",
         ]
         if self.shape.is_partitioned:
+            of = "PARTITION OF moments FOR VALUES"
             made += [
-                f"CREATE TABLE moments_{year} PARTITION OF moments FOR VALUES FROM ('{year}-01-01') TO ('{year + 1}-01-01')"
+                f"CREATE TABLE moments_{year} {of} FROM ('{year}-01-01') TO ('{year + 1}-01-01')"
                 for year in (2024, 2025, 2026)
             ]
-        return [
-            *made,
-            "SET synchronous_commit = off",
-            (
-                f"INSERT INTO moments SELECT n, timestamptz '2025-11-01' + {group} * interval '1 hour', 'a note of some words'"
-                f" FROM generate_series(0, {self.rows} - 1) AS n"
-            ),
-            (
-                "INSERT INTO moments SELECT n, timestamptz '2026-02-01' + n * interval '1 ms', 'a note of some words'"
-                f" FROM generate_series(1, {self.rows}) AS n"
-            ),
-            *(["VACUUM ANALYZE moments"] if self.shape.is_analysed else []),
-            "SELECT count(moments) FROM moments",
-            "CHECKPOINT",
+        expired = f"timestamptz '2025-11-01' + {group} * interval '1 hour'"
+        kept = "timestamptz '2026-02-01' + n * interval '1 ms'"
+        made += [
+            f"INSERT INTO moments SELECT n, {at}, 'a note of some words' FROM generate_series(1, {self.rows}) AS n"
+            for at in (expired, kept)
         ]
+        known = ["VACUUM ANALYZE moments"] if self.shape.is_analysed else []
+        return ["SET synchronous_commit = off", *made, *known, "SELECT count(moments) FROM moments", "CHECKPOINT"]
 
 
 async def measure_equal(plan: Plan) -> EqualPart:

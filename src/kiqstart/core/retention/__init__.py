@@ -18,19 +18,19 @@ the owner writes the state, and every such UPDATE has `owner = me` in its WHERE.
 claim it, take it on, or begin again with a table that was rewritten.
 
 A batch is one transaction (`step`): set its limits (`transaction`), find where it ends, DELETE with the policy's
-predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the transaction
-is rolled back with all that it deleted. The object in memory is replaced only after the commit.
+predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the
+transaction is rolled back with all that it deleted. The object in memory is replaced only after the commit.
 
-What a batch reads is bounded by what it is told to look at, never by how many rows the predicate is true of, or how many
-are equal: so each comes forward, and writes that down. Along the key it looks at the next n rows of the index, between
-two values of the cursor; a value of more rows is cut by the whole key where the planner takes an index that has it, else
-its interval is gone through in the order of the disk: an `Interval` with `lines` (`ties`, `heap`). The predicate itself
-chooses no plan (`conjuncts`). A walk along the key that turns out dearer than the pages, or does not find its next row in
-time, turns what is left of its interval into one with the lines of the whole heap. Lines name the files that they are of;
-when these are no more, what is left of the interval is its keys. When a batch fails, `step` learns: too long, it looks at
-fewer rows, at last at one for up to 10 s; locked, it passes over; refused, `sifting` tries each of some hundred rows and
-takes it back, `quarantine` keeps those that cannot go for the runs that follow; and what also fails a DELETE of no row is
-no row's fault, and ends the run.
+What a batch reads is bounded by what it is told to look at, never by how many rows the predicate is true of, or how
+many are equal: so each comes forward, and writes that down. Along the key it looks at the next n rows of the index,
+between two values of the cursor; a value of more rows is cut by the whole key where the planner takes an index that has
+it, else its interval is gone through in the order of the disk: an `Interval` with `lines` (`ties`, `heap`). The
+predicate itself chooses no plan (`conjuncts`). A walk along the key that turns out dearer than the pages, or does not
+find its next row in time, turns what is left of its interval into one with the lines of the whole heap. Lines name the
+files that they are of; when these are no more, what is left of the interval is its keys. When a batch fails, `step`
+learns: too long, it looks at fewer rows, at last at one for up to 10 s; locked, it passes over; refused, `sifting`
+tries each of some hundred rows and takes it back, `quarantine` keeps those that cannot go for the runs that follow; and
+what also fails a DELETE of no row is no row's fault, and ends the run.
 
 What each crash leaves:
 

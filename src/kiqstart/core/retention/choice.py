@@ -36,7 +36,7 @@ SELECT has_table_privilege(CAST(:table AS regclass), 'DELETE') AS may_delete,
 class WalkChoice:
     """The way through the table, why, and about how many rows there are to delete.
 
-    `index` is the one that leads along the cursor, if it was looked for and found; `price` is the planner's of the pages.
+    `index` is the one that leads along the cursor, if it was looked for and found; `price` the planner's of the pages.
     """
 
     kind: WalkKind

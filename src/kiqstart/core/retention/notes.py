@@ -13,7 +13,7 @@ _WORTH_A_WORD: Final = 1.0
 
 def describe_run(states: Sequence[PieceState], failures: Sequence[FailureGroup], left_alone: int) -> tuple[str, ...]:
     """Say why rows could not be deleted, a line for each cause, how many are left alone, and what was waited for."""
-    return tuple([*_causes(failures), *_left_alone(left_alone), *_waits(states)])
+    return (*_causes(failures), *_left_alone(left_alone), *_waits(states))
 
 
 def _causes(failures: Sequence[FailureGroup]) -> list[str]:
@@ -30,10 +30,8 @@ def _causes(failures: Sequence[FailureGroup]) -> list[str]:
 def _left_alone(rows: int) -> list[str]:
     if not rows:
         return []
-    return [
-        f"{rows:,} {_rows(rows)} could not be deleted of late and are not tried again before RETENTION_RETRY_FAILED_AFTER "
-        "has passed (see the table retention_undeletable)"
-    ]
+    until = "are not tried again before RETENTION_RETRY_FAILED_AFTER has passed (see the table retention_undeletable)"
+    return [f"{rows:,} {_rows(rows)} could not be deleted of late and {until}"]
 
 
 def _waits(states: Sequence[PieceState]) -> list[str]:

@@ -35,7 +35,7 @@ class Pace:
         self.sifted = _SIFTED_AT_FIRST
 
     def record(self, seconds: float, *, looked_at: int, deleted: int) -> None:
-        """Take the time that a batch took, and how many of the rows that it looked at went; of none, nothing is known."""
+        """Take the time that a batch took, and how many of the rows that it looked at (0: unknown) went."""
         if not looked_at:
             return
         # Below the floor are only batches that had to shrink; they grow step by step.

@@ -18,6 +18,14 @@ class TargetError(Exception):
     """What is wrong with a policy's model, columns or predicate, and what to do about it."""
 
 
+class _Apart(Grouping[bool]):
+    """Brackets that SQLAlchemy does not leave out where it joins conditions by AND."""
+
+    inherit_cache = True
+    # Else that of what is inside.
+    operator = None
+
+
 def mapper_of(model: type[DeclarativeBase]) -> Mapper[DeclarativeBase]:
     """Return the mapper of a class whose rows all lie in one table.
 
@@ -87,7 +95,8 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
         raise TargetError(f"its predicate must be a condition of SQLAlchemy's, not {predicate!r}")
     # As SQLAlchemy reads the class, by all that a mapper can be: this is what a caller means.
     truth: Select[Any] = select(literal_column("1")).select_from(model).where(_in_brackets(model, predicate))
-    others = [str(one) for one in truth.get_final_froms() if one not in {table}]
+    only = {table}
+    others = [str(one) for one in truth.get_final_froms() if one not in only]
     if others:
         names = ", ".join(repr(name) for name in others)
         raise TargetError(
@@ -128,7 +137,8 @@ def _where(statement: Select[Any] | Delete, table: Table[Any]) -> tuple[str, dic
     """Return the condition of a statement on one table; None where it names more than that table."""
     compiled = statement.compile(dialect=_DIALECT)
     name = compiled.preparer.format_table(table)
-    begin = f"DELETE FROM {name} WHERE " if isinstance(statement, Delete) else f"SELECT 1 \nFROM {name} \nWHERE "
+    begin, where = ("DELETE FROM ", " WHERE ") if isinstance(statement, Delete) else ("SELECT 1 \nFROM ", " \nWHERE ")
+    begin += name + where
     text = compiled.string
     return (text.removeprefix(begin), dict(compiled.params)) if text.startswith(begin) else None
 
@@ -146,7 +156,7 @@ def _in_brackets(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -
     """Keep a predicate apart from what is added to it, as text, of which nobody knows whether it has an OR in it."""
     if not has_text(predicate) and _kinds_of(model) is None:
         return predicate
-    return Grouping(cast("ColumnElement[bool]", _element(predicate)))
+    return _Apart(cast("ColumnElement[bool]", _element(predicate)))
 
 
 def _element(predicate: ColumnElement[bool]) -> ClauseElement:

@@ -30,7 +30,7 @@ _HAS_TRANSACTION_TIMEOUT: Final[tuple[int | str, ...]] = (17,)
 
 # After so long without an answer to what the server was to end by itself, the network is gone, or the server hangs.
 _SECONDS_TO_ANSWER: Final = 10.0
-# What a cancellation waits for: a batch that is about to be done; then the server, to be told; in all no more than this.
+# What a cancellation waits for: a batch that is about to be done; then the server, to be told; in all no more than so.
 _SECONDS_TO_FINISH: Final = 0.6
 _SECONDS_TO_CANCEL: Final = 0.2
 _SECONDS_TO_END: Final = 0.95

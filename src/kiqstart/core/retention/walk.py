@@ -49,7 +49,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A batch, and what is left of the interval that it begins; `rows` is how many it looks at, None if less than asked."""
+    """A batch, and what is left of the interval that it begins.
+
+    `rows` is how many it looks at, None if they are fewer than were asked for.
+    """
 
     batch: Interval
     rest: tuple[Interval, ...] = ()

@@ -9,8 +9,8 @@ from kiqstart.infrastructure.database.settings import DatabaseSettings
 def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     """Make a pool that connects when it is first used; whoever makes it disposes of it.
 
-    Its sessions speak UTC, and PostgreSQL lists them under the name `kiqstart`. A connection whose network is silent fails by
-    itself.
+    Its sessions speak UTC, and PostgreSQL lists them under the name `kiqstart`. A connection whose network is silent
+    fails by itself.
     """
     engine = create_async_engine(
         settings.sqlalchemy_url(),
