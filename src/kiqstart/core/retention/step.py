@@ -107,7 +107,7 @@ class Stepper:
         return True
 
     async def _batch(self, interval: Interval, limit: int | None) -> None:
-        started, rows = monotonic(), self.pace.rows if limit is None else min(self.pace.rows, limit)
+        started, rows = monotonic(), self.pace.rows_for(limit)
         async with transaction(self.sessions, self._limits(interval)) as connection:
             await self._look(connection, after=False)
             began = monotonic()
