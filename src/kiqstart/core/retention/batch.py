@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import act_measured
@@ -82,7 +82,7 @@ async def any_key(
 
 
 async def _count_unlocked(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
-    rows: Select[Any] = select(literal_column("1")).select_from(policy.table).where(where, opaque(policy.rows))
+    rows = select(literal(1)).select_from(policy.table).where(where, opaque(policy.rows))
     free = rows.with_for_update(skip_locked=True, of=policy.table).correlate(None).subquery()
     return (await connection.execute(select(func.count()).select_from(free))).scalar_one()
 
