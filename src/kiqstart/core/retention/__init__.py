@@ -18,11 +18,11 @@ the owner writes the state, and every such UPDATE has `owner = me` in its WHERE.
 claim it, take it on, or give it other stretches.
 
 Which rows. A policy's rows are those that SQLAlchemy selects for its class and predicate (`target`): all that counts,
-finds or deletes rows has that one condition in its WHERE, and one table in its FROM. `relation` looks at what PostgreSQL
-has behind that table, and says what of it a DELETE would not do as it is written; both refuse such a policy at start.
+finds or deletes rows has that one condition in its WHERE, and one table in its FROM. `relation` looks at what
+PostgreSQL has behind that table, and whether a DELETE of it does what it says; both refuse a policy at start.
 
-What is covered. Each piece's state has the stretches that it was given, and what tells whether another policy names the
-same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that one has
+What is covered. Each piece's state has the stretches that it was given, and what tells whether another policy names
+the same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that one has
 passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also in the
 middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them. Rows that
 refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come back to.
