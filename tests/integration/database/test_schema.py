@@ -106,7 +106,7 @@ async def test_a_schema_of_a_later_version_is_told_apart(own_engine: AsyncEngine
         await connection.execute(text("UPDATE alembic_version SET version_num = 'fromthefuture'"))
     with pytest.raises(SchemaOutOfDateError, match="is at fromthefuture, which this version does not know"):
         await check_schema(own_engine)
-    with pytest.raises(MigrationError, match="fromthefuture.*DATABASE_VERSION_TABLE"):
+    with pytest.raises(MigrationError, match=r"fromthefuture.*DATABASE_VERSION_TABLE"):
         await upgrade(own_engine)
     with pytest.raises(MigrationError, match=r"identified by 'nowhere' \("):
         await upgrade(own_engine, "nowhere")
@@ -128,12 +128,15 @@ async def test_another_programs_alembic_may_live_in_the_database(
         assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == "9f3c1d2e4a5b"
 
 
+_DRIVER_ERROR: Callable[[str, BaseException], BaseException] = AsyncAdapt_asyncpg_dbapi.ProgrammingError
+
+
 async def test_a_pooler_that_mixes_prepared_statements_up_is_named(
     own_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def mixed_up(_: AsyncConnection) -> None:
         cause = DuplicatePreparedStatementError('prepared statement "__asyncpg_stmt_1__" already exists')
-        raise DBAPIError("SELECT 1", None, AsyncAdapt_asyncpg_dbapi.ProgrammingError(str(cause), cause))
+        raise DBAPIError("SELECT 1", None, _DRIVER_ERROR(str(cause), cause))
 
     # PgBouncer before 1.21 in transaction mode: another client has prepared a statement on the server's connection.
     monkeypatch.setattr(AsyncConnection, "start", mixed_up)

@@ -50,7 +50,7 @@ them, since a DELETE counts the rows that it has deleted itself. The report (`re
 What is done to a batch's rows (`action`) is a DELETE, one that writes them to an archive in the same statement
 (`archive`), or an UPDATE after which the policy does not name them any more (`row_update`); each says how many rows it
 met and to how many it was done, and where these differ the batch is rolled back. Partitions that have expired go whole
-before a run is opened (`partitions`), each in a transaction of its own: what a crash leaves of them, the next run finds.
+before a run is opened (`partitions`), each in a transaction of its own: what a crash leaves of them the next run finds.
 
 A gentle run works for a share of the time and rests between its batches (`throttle`), by what it sees of others
 (`others`) and what its own statements cost; at full pace it does not.

@@ -40,7 +40,8 @@ async def delete_batch(
     """Delete the policy's rows of a stretch; passing over locked rows, at most so many."""
     held, cost = 0, BatchCost()
     if relation.own_references:
-        most = limit if passes_over else None
+        is_cut = passes_over and limit is not None and await count_rows(connection, policy, where) > limit
+        most = limit if is_cut else None
         deleted, held = await prune(
             connection, policy, relation.own_references, where, limit=most, passes_over=passes_over
         )

@@ -185,5 +185,10 @@ def _excludes_null(predicate: ColumnElement[bool], column: Column[Any]) -> bool:
     left, right = cast("tuple[ColumnElement[Any], ...]", (predicate.left, predicate.right))
     if predicate.operator is operators.is_not:
         # `flag IS NOT TRUE` is true of NULL.
-        return left in {column} and isinstance(right, Null)
-    return predicate.operator in _COMPARISONS and (left in {column} or right in {column})
+        return _is(left, column) and isinstance(right, Null)
+    return predicate.operator in _COMPARISONS and (_is(left, column) or _is(right, column))
+
+
+def _is(element: ColumnElement[Any], column: Column[Any]) -> bool:
+    # A mapped attribute's column is another object, which its table knows all the same.
+    return isinstance(element, Column) and element.name == column.name and column.table.columns.contains_column(element)

@@ -117,16 +117,16 @@ def _kind_problem(table: str, kind: str, foreign_member: str | None) -> str | No
 def _hidden_problem(policy: RetentionPolicy, table: str, found: Any) -> str | None:  # noqa: ANN401 - a row
     if found.hides_rows:
         return (
-            f"row-level security hides rows of {table} from role {found.role!r}, and so would keep them without a word: "
+            f"row-level security hides rows of {table} from role {found.role!r}, and would keep them without a word: "
             "run the clean-up as a role with BYPASSRLS, or as the table's owner"
         )
     if found.rule is not None:
         what = "a DELETE from" if policy.deletes else "an UPDATE of"
-        return f"rule {found.rule!r} does something else instead of {what} {table}: drop it, or do what it does by `update`"
+        return f"rule {found.rule!r} does something else instead of {what} {table}: drop it, or do the same by `update`"
     if found.without_identity is not None:
         return (
-            f"a publication publishes what happens to {table}, and {found.without_identity} has no replica identity to do "
-            f"so: give it a primary key, or run `ALTER TABLE {found.without_identity} REPLICA IDENTITY FULL`"
+            f"a publication publishes what is done to {table}, and {found.without_identity} has no replica identity "
+            f"for that: give it a primary key, or run `ALTER TABLE {found.without_identity} REPLICA IDENTITY FULL`"
         )
     return None
 
@@ -146,8 +146,8 @@ def _time_zone_problem(policy: RetentionPolicy, aware: Sequence[str], naive: Seq
         if isinstance(column.type, DateTime) and column.name in (naive if column.type.timezone else aware):
             has = "no time zone" if column.type.timezone else "a time zone"
             return (
-                f"column {column.name!r} has {has} in PostgreSQL, and the model says otherwise: the session's time zone "
-                f"would decide which rows go; write `DateTime(timezone={not column.type.timezone})` in the model"
+                f"column {column.name!r} has {has} in PostgreSQL, and the model says otherwise: the session's time "
+                f"zone would decide which rows go; write `DateTime(timezone={not column.type.timezone})` in the model"
             )
     for element in outer_elements(policy.predicate):
         if isinstance(element, BinaryExpression):
@@ -168,8 +168,8 @@ def _moment_problem(value: ClauseElement, other: ClauseElement) -> str | None:
     for moment in value.value if isinstance(value.value, (list, tuple)) else (value.value,):
         if isinstance(moment, datetime) and (moment.tzinfo is not None) is not other.type.timezone:
             return (
-                f"its predicate compares {other} with {moment!r}: the column has a time zone, so give the moment one, as "
-                "in `datetime.now(UTC)`"
+                f"its predicate compares {other} with {moment!r}: the column has a time zone, so give the moment one, "
+                "as in `datetime.now(UTC)`"
                 if other.type.timezone
                 else f"its predicate compares {other} with {moment!r}: the column has no time zone, so give a moment "
                 "without one (`.replace(tzinfo=None)`, in the time zone of the rows), or make the column `timestamptz`"

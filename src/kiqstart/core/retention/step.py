@@ -107,12 +107,13 @@ class Stepper:
         return True
 
     async def _batch(self, interval: Interval, limit: int | None) -> None:
-        started, rows = monotonic(), self.pace.rows_for(limit)
+        is_tree = bool(self.relation.own_references)
+        started, rows = monotonic(), self.pace.rows_for(None if is_tree else limit)
         async with transaction(self.sessions, self._limits(interval)) as connection:
             await self._look(connection, after=False)
             began = monotonic()
             cut = await self._advance(connection, interval, rows)
-            if cut.rest and self.relation.own_references:
+            if cut.rest and is_tree:
                 await self._begin_at_the_end(connection, cut)
                 return
             outcome = await self._delete(connection, self._where(cut.batch), limit)
@@ -232,13 +233,14 @@ class Stepper:
     async def _finish_held(self, limit: int | None, *, deletes: bool) -> None:
         started, held = monotonic(), self.state.held
         deleted, left, state = 0, sum(one.rows for one in held), replace(self.state, held=())
+        most = None if limit is None or left <= limit else limit
         stretches = [one.interval for one in held] if len(held) <= _FEW_STRETCHES else self.state.share
         limits = replace(self._limits(None), statement=_SECONDS_FOR_CIRCLES)
         async with transaction(self.sessions, limits) as connection:
             where = or_(*(self._where(one) for one in stretches))
             if deletes:
                 deleted, left = await prune(
-                    connection, self.policy, self.relation.own_references, where, limit=limit, passes_over=True
+                    connection, self.policy, self.relation.own_references, where, limit=most, passes_over=True
                 )
                 await self.walk.check_basis(connection)
             if self.state.skipped:

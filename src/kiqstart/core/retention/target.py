@@ -95,7 +95,8 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
         raise TargetError(f"its predicate must be a condition of SQLAlchemy's, not {predicate!r}")
     # As SQLAlchemy reads the class, by all that a mapper can be: this is what a caller means.
     truth: Select[Any] = select(literal_column("1")).select_from(model).where(_in_brackets(model, predicate))
-    others = [str(one) for one in truth.get_final_froms() if one not in {table}]
+    only = {table}
+    others = [str(one) for one in truth.get_final_froms() if one not in only]
     if others:
         names = ", ".join(repr(name) for name in others)
         raise TargetError(
@@ -136,7 +137,8 @@ def _where(statement: Select[Any] | Delete, table: Table[Any]) -> tuple[str, dic
     """Return the condition of a statement on one table; None where it names more than that table."""
     compiled = statement.compile(dialect=_DIALECT)
     name = compiled.preparer.format_table(table)
-    begin = f"DELETE FROM {name} WHERE " if isinstance(statement, Delete) else f"SELECT 1 \nFROM {name} \nWHERE "
+    begin, where = ("DELETE FROM ", " WHERE ") if isinstance(statement, Delete) else ("SELECT 1 \nFROM ", " \nWHERE ")
+    begin += name + where
     text = compiled.string
     return (text.removeprefix(begin), dict(compiled.params)) if text.startswith(begin) else None
 

@@ -4,8 +4,8 @@ A batch ends somewhere, and what refers to one of its rows may lie past its end.
 rows that no row refers to which stays: it finds those, then those of the batch that they refer to, and so on. What it
 holds back is come back to from the other end, by which time what referred to it is gone.
 
-A row that is referred to by one that the policy does not name stays for good: the database would refuse to delete it, or
-(ON DELETE CASCADE) delete the other one along with it.
+A row that is referred to by one that the policy does not name stays for good: the database would refuse to delete it,
+or (ON DELETE CASCADE) delete the other one along with it.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,10 @@ async def prune(
 
 
 class Batch:
-    """Rows of which some may be held back. All of a statement sees the table as it was before the statement."""
+    """Rows of which some may be held back. All of a statement sees the table as it was before the statement.
+
+    With a limit, all are held back that any other row refers to, so that whichever are taken of the rest can go.
+    """
 
     def __init__(
         self,
@@ -87,7 +90,7 @@ class Batch:
         limit: int | None = None,
         passes_over: bool = False,
     ) -> None:
-        self._policy, self._references = policy, references
+        self._policy, self._references, self._limit = policy, references, limit
         ends: list[Label[Any]] = [
             column(name).label(f"kq_{side}_{number}_{place}")
             for number, reference in enumerate(references)
@@ -98,7 +101,6 @@ class Batch:
             select(tableoid.label("kq_table"), ctid.label("kq_place"), *ends)
             .select_from(policy.table)
             .where(where, opaque(policy.rows))
-            .limit(limit)
             .with_for_update(skip_locked=passes_over, of=policy.table)
             .correlate(None)
         )
@@ -108,7 +110,7 @@ class Batch:
     @property
     def is_free(self) -> ColumnElement[bool]:
         """True for the batch's rows that nothing holds back."""
-        free = select(self._batch.c.kq_table, self._batch.c.kq_place)
+        free = select(self._batch.c.kq_table, self._batch.c.kq_place).limit(self._limit)
         return tuple_(tableoid, ctid).in_(free.where(~exists().where(_same_row(self._stays, self._batch))))
 
     @property
@@ -135,8 +137,11 @@ class Batch:
         rows = select(*place, *ends).select_from(self._policy.table).correlate(None)
         other = (rows if reference.holds_all else rows.where(opaque(self._policy.rows))).subquery(f"kq_other_{number}")
         refers = (other.c[f"kq_{at}"] == target.c[f"kq_to_{number}_{at}"] for at in range(len(reference.columns)))
-        joined = other.join(target, and_(*refers)).outerjoin(inside, _same_row(inside, other))
-        return select(target.c.kq_table, target.c.kq_place).select_from(joined).where(inside.c.kq_place.is_(None))
+        held = select(target.c.kq_table, target.c.kq_place)
+        joined = other.join(target, and_(*refers))
+        if self._limit is not None:
+            return held.select_from(joined).where(~_same_row(other, target))
+        return held.select_from(joined.outerjoin(inside, _same_row(inside, other))).where(inside.c.kq_place.is_(None))
 
     def _inside(self, number: int, reference: SelfReference) -> Select[Any]:
         """Return the batch's rows that another of its rows refers to, and that one."""

@@ -56,8 +56,10 @@ class Letter(Odd):
 TABLE = (
     "CREATE TABLE parcels (id int PRIMARY KEY, sent_at timestamptz NOT NULL, seen_at timestamp NOT NULL, is_lost bool)",
     "CREATE INDEX ON parcels (sent_at)",
-    "INSERT INTO parcels SELECT n, timestamptz '2025-12-31' + n * interval '1 minute', timestamp '2025-12-31', "
-    "CASE n % 3 WHEN 0 THEN true WHEN 1 THEN false END FROM generate_series(1, 2000) n",
+    """
+    INSERT INTO parcels SELECT n, timestamptz '2025-12-31' + n * interval '1 minute', timestamp '2025-12-31',
+        CASE n % 3 WHEN 0 THEN true WHEN 1 THEN false END FROM generate_series(1, 2000) n
+    """,
 )
 
 
@@ -79,7 +81,7 @@ async def refusal(retention: RetentionEngine, refused: RetentionPolicy) -> str:
     """Return the line with which a policy is refused, by whatever is asked of it."""
     lines: set[str] = set()
     for ask in (lambda: retention.check([refused]), lambda: retention.preview(refused), lambda: retention.run(refused)):
-        with pytest.raises(PolicyError, match="^retention policy 'odd': ") as caught:
+        with pytest.raises(PolicyError, match=r"^retention policy 'odd': ") as caught:
             await ask()
         lines.add(str(caught.value))
     (line,) = lines
@@ -186,7 +188,7 @@ NULLS: dict[str, tuple[tuple[str, ...], Callable[[], RetentionPolicy], str]] = {
             "CREATE FOREIGN DATA WRAPPER nobodys",
             "CREATE SERVER nobodys FOREIGN DATA WRAPPER nobodys",
             "ALTER TABLE parcels RENAME TO letters",
-            "CREATE FOREIGN TABLE parcels (id int, sent_at timestamptz, seen_at timestamp, is_lost bool) SERVER nobodys",
+            "CREATE FOREIGN TABLE parcels (id int, sent_at timestamptz, seen_at timestamp) SERVER nobodys",
         ),
         policy,
         "parcels is a foreign table",

@@ -100,12 +100,12 @@ async def test_more_days_or_fewer_are_another_run(
     assert limited.stopped is StopReason.ROW_LIMIT
     for last in (900, 400):
         assert (await retention.run(up_to(last, walk))).stopped is StopReason.END
-        assert await database.count(f"todos WHERE id <= {last}") == 0  # noqa: S608 - the test's own
+        assert await database.count(f"todos WHERE id <= {last}") == 0
     assert await database.count("todos") == 100
 
 
 async def test_a_resumed_run_goes_the_way_that_the_policy_asks_for(
-    make_retention: EngineFactory, database: Database
+    make_retention: EngineFactory,
 ) -> None:
     retention = make_retention(batch_rows=30)
     await retention.run(up_to(900, WalkKind.KEY), limits=RunLimits(rows=100))
