@@ -75,9 +75,9 @@ async def any_key(
     connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]
 ) -> dict[str, str | int]:
     """Return the key of one of the policy's rows of a stretch, if there is one."""
-    row = (
-        await connection.execute(select(*policy.primary_key).where(where, opaque(policy.rows)).limit(1))
-    ).one_or_none()
+    rows = select(*policy.primary_key).where(where, opaque(policy.rows)).limit(1)
+    # Of rows that are locked nobody knows yet.
+    row = (await connection.execute(rows.with_for_update(skip_locked=True, of=policy.table))).one_or_none()
     return {column.name: _plain(value) for column, value in zip(policy.primary_key, row or (), strict=False)}
 
 
