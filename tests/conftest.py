@@ -1,1 +1,1 @@
-pytest_plugins = ["kiqstart.testing.plugin"]
+pytest_plugins = ["kiqstart.testing.plugin", "tests.printable_reports"]

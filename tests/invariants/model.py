@@ -214,6 +214,23 @@ class Model:
         if any(one.kind == "dead" and one.entry == letter for one in found):
             self._break(f"dead letter {letter} was sent again and is still there")
 
+    def check_gone(self, known: Iterable[str]) -> None:
+        """What Redis knows of workers that are gone, when all has ended and the janitor has had its turns."""
+        for one in known:
+            self._break(f"{one} is known for ever")
+
+    def wait_in_vain(self, task_id: str) -> None:
+        """A caller was not told of a result that was there in time."""
+        self._break(f"the caller of task {task_id} has waited in vain for a result that was there")
+
+    def fail(self, error: str) -> None:
+        """Something raised an error that nobody expects."""
+        self._break(error)
+
+    def hand_to_nobody(self, worker: str) -> None:
+        """Tasks were handed to a worker that is not registered."""
+        self._break(f"worker {worker} is handed tasks, and has no lease")
+
     def lose_lease(self, worker: str) -> None:
         """A worker is taken for dead that lives, and to which nothing has happened."""
         self._break(f"worker {worker} lives and has lost its lease")
@@ -245,7 +262,8 @@ class Model:
         sent.is_buried = True
         if self.has_old_version:
             self.let_go(sent)
-        elif letter.where == "worker-lost" and "kill" not in sent.behaviour.ends:
+        elif letter.where == "worker-lost" and "kill" not in sent.behaviour.ends and not sent.is_touched:
+            # Older data may have it as alone in a process that runs another one by now, and dies of that.
             self._break(f"{name_of(sent)} never hurt its worker, and is a dead letter of a lost worker", sent.task_id)
 
     def _check_alone(self, sent: Sent, process: Process) -> None:

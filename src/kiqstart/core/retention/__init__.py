@@ -22,8 +22,8 @@ finds or deletes rows has that one condition in its WHERE, and one table in its 
 PostgreSQL has behind that table, and whether a DELETE of it does what it says; both refuse a policy at start.
 
 What is covered. Each piece's state has the stretches that it was given, and what tells whether another policy names
-the same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that one has
-passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also in the
+the same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that
+one has passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also in the
 middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them. Rows that
 refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come back to.
 
@@ -60,7 +60,7 @@ them, since a DELETE counts the rows that it has deleted itself. The report (`re
 What is done to a batch's rows (`action`) is a DELETE, one that writes them to an archive in the same statement
 (`archive`), or an UPDATE after which the policy does not name them any more (`row_update`); each says how many rows it
 met and to how many it was done, and where these differ the batch is rolled back. Partitions that have expired go whole
-before a run is opened (`partitions`), each in a transaction of its own: what a crash leaves, the next run finds.
+before a run is opened (`partitions`), each in a transaction of its own: what a crash leaves of them the next run finds.
 
 A gentle run works for a share of the time and rests between its batches (`throttle`), by what it sees of others
 (`others`) and what its own statements cost; at full pace it does not.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from logging import getLogger
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.bloat import describe_bloat
 from kiqstart.core.retention.ceilings import lower
@@ -20,6 +20,7 @@ from kiqstart.core.retention.notes import describe_run
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.preview import RetentionPreview, preview
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
+from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
 from kiqstart.core.retention.run import Run, RunLimits
 from kiqstart.core.retention.settings import RetentionSettings
@@ -177,9 +178,12 @@ class RetentionEngine:
     async def _report(self, run: Run, pieces: Sequence[Piece]) -> RetentionReport:
         states = [piece.state for piece in pieces]
         deleted, seconds = sum(state.deleted for state in states), max(piece.age for piece in pieces)
-        async with transaction(self._sessions) as connection:
+
+        async def look(connection: AsyncConnection) -> tuple[tuple[str, ...], int]:
             bloat = await describe_bloat(connection, run.policy.table, deleted, seconds)
-            left_alone = await run.quarantine.count(connection)
+            return bloat, await run.quarantine.count(connection)
+
+        bloat, left_alone = await transact(self._sessions, look, wait=self._settings.reconnect_wait, stop=run.stop)
         failures = merge_failures(failure for state in states for failure in state.failures)
         return RetentionReport(
             policy=run.policy.name,

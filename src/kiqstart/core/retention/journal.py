@@ -137,7 +137,7 @@ class Journal:
     async def restart(
         self, connection: AsyncConnection, kind: WalkKind, basis: str, states: Sequence[tuple[Piece, PieceState]]
     ) -> None:
-        """Give pieces other stretches, since positions or the policy mean something else now; who has one loses it."""
+        """Give pieces other stretches, since positions or the policy mean something else; whoever has one loses it."""
         for piece, state in states:
             await connection.execute(
                 update(RetentionRun)

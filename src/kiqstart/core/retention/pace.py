@@ -33,16 +33,24 @@ class Pace:
         self.timeout = self._first_timeout
         self.rows = min(FIRST_ROWS, self.most)
         self.sifted = _SIFTED_AT_FIRST
+        self._share = 1.0
 
     def record(self, seconds: float, *, looked_at: int, deleted: int) -> None:
         """Take the time that a batch took, and how many of the rows that it looked at (0: unknown) went."""
         if not looked_at:
             return
+        self._share = deleted / looked_at
         # Below the floor are only batches that had to shrink; they grow step by step.
         floor = self._floor if self.rows >= self._floor else 1
         most = min(_MOST_LOOKED_AT, round(self.most * looked_at / deleted)) if deleted else _MOST_LOOKED_AT
         self.rows = max(floor, min(max(self.most, most), round(self.rows * self._factor(seconds))))
         self.timeout = max(self._first_timeout, self.timeout / 2)
+
+    def rows_for(self, limit: int | None) -> int:
+        """Return how many rows to look at where no more than `limit` may go, by how many of the last ones went."""
+        if limit is None:
+            return self.rows
+        return min(self.rows, round(limit / self._share) if 0 < self._share < 1 else limit)
 
     def record_sifting(self, seconds: float) -> None:
         """Take the time in which rows were tried one by one."""

@@ -108,7 +108,7 @@ class Stepper:
 
     async def _batch(self, interval: Interval, limit: int | None) -> None:
         is_tree = bool(self.relation.own_references)
-        started, rows = monotonic(), self.pace.rows if limit is None or is_tree else min(self.pace.rows, limit)
+        started, rows = monotonic(), self.pace.rows_for(None if is_tree else limit)
         async with transaction(self.sessions, self._limits(interval)) as connection:
             await self._look(connection, after=False)
             began = monotonic()

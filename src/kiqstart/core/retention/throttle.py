@@ -6,7 +6,7 @@ from statistics import median
 from typing import Final
 
 # Seconds of work in a gentle batch: what others commit waits for its WAL, and so must not meet much of it.
-WORK: Final = 0.025
+WORK: Final = 0.05
 
 _FIRST_SHARE: Final = 0.3
 _LARGEST_SHARE: Final = 0.36

@@ -22,7 +22,8 @@ SELECT set_config('statement_timeout', :statement_timeout, true), set_config('lo
     set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
     set_config('DateStyle', 'ISO', true), set_config('synchronous_commit', 'off', true),
     set_config('idle_in_transaction_session_timeout', :idle_timeout, true), set_config('row_security', 'off', true),
-    set_config('enable_seqscan', :seqscan, true)
+    set_config('enable_seqscan', :other, true), set_config('enable_bitmapscan', :other, true),
+    set_config('enable_sort', :other, true)
 """
 _CONFIGURE_17: Final = text(f"{_CONFIGURE}, set_config('transaction_timeout', '0', true)")
 _CONFIGURE_BEFORE: Final = text(_CONFIGURE)
@@ -49,8 +50,8 @@ _open_connections: ContextVar[set[_DriverConnection] | None] = ContextVar("open_
 class Limits:
     """What a transaction may take, in seconds: each of its statements, each wait for a lock, each rest between them.
 
-    The last ends what a frozen process has begun. With `by_index`, the planner takes an index where there is one,
-    whatever old statistics say of how little would be left of the table.
+    The last ends what a frozen process has begun. With `by_index`, the planner goes along an index where there
+    is one, whatever statistics, old ones or none, say of how few rows a scan and a sort would have to do with.
     """
 
     statement: float = 30.0
@@ -106,7 +107,7 @@ async def _configure(connection: AsyncConnection, limits: Limits) -> None:
         "statement_timeout": _milliseconds(limits.statement),
         "lock_timeout": _milliseconds(limits.lock),
         "idle_timeout": _milliseconds(limits.idle),
-        "seqscan": "off" if limits.by_index else "on",
+        "other": "off" if limits.by_index else "on",
     }
     await connection.execute(
         _CONFIGURE_17 if version[:1] >= _HAS_TRANSACTION_TIMEOUT else _CONFIGURE_BEFORE, parameters

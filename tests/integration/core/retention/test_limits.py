@@ -154,7 +154,7 @@ async def test_a_run_that_is_gone_on_with_keeps_its_limit(make_retention: Engine
     retention, policy, limits = make_retention(batch_rows=40), completed_todos(WalkKind.KEY), RunLimits(rows=60)
     with pytest.raises(ConnectionRefusedError):
         await retention.run(policy, run_id="one", limits=limits, progress=fail)
-    assert await database.count("todos") == 960
+    assert await database.count("todos") == 980
     report = await retention.run(policy, run_id="one", limits=limits)
     assert (report.deleted, await database.count("todos")) == (60, 940)
 

@@ -65,7 +65,8 @@ async def test_a_resting_run_stops_at_once(make_retention: EngineFactory) -> Non
 
     retention = make_retention(batch_rows=100, pause=60, takeover_after=61)
     report = await asyncio.wait_for(retention.run(completed_todos(WalkKind.KEY), stop=stop, progress=tell), 30)
-    assert (report.deleted, report.stopped) == (100, StopReason.STOPPED)
+    # Of a hundred that it looked at.
+    assert (report.deleted, report.stopped) == (50, StopReason.STOPPED)
 
 
 class Busy:
