@@ -24,7 +24,7 @@ class Pace:
     """
 
     def __init__(self, settings: RetentionSettings, rows_per_second: float | None = None) -> None:
-        self._target = settings.batch_target
+        self._target = settings.batch_seconds
         # A ceiling of rows per second is kept batch by batch, so that rests stay as short as the batches.
         per_batch = round(rows_per_second * settings.batch_seconds) if rows_per_second else settings.batch_rows
         self.most = max(1, min(settings.batch_rows, per_batch))

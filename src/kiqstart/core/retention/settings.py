@@ -7,7 +7,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kiqstart.core.retention.ceilings import lower
 from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
-from kiqstart.core.retention.throttle import WORK
 
 
 class RetentionSettings(BaseSettings):
@@ -23,7 +22,7 @@ class RetentionSettings(BaseSettings):
         default=0.1,
         gt=0,
         le=10,
-        description="Seconds that a batch, one transaction, should take at full pace; its size follows.",
+        description="Seconds that a batch, one transaction, should take; its size follows.",
     )
     batch_rows: int = Field(
         default=200_000,
@@ -89,11 +88,6 @@ class RetentionSettings(BaseSettings):
             "rows_per_second": lower(self.rows_per_second, ceilings.rows_per_second),
         }
         return self.model_copy(update=own)
-
-    @property
-    def batch_target(self) -> float:
-        """Seconds that a batch should take at this pace."""
-        return self.batch_seconds if self.pace is PaceKind.FULL else min(self.batch_seconds, WORK)
 
     @property
     def statement_timeout(self) -> float:

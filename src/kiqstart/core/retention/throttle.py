@@ -5,11 +5,8 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Final
 
-# Seconds of work in a gentle batch: what others commit waits for its WAL, and so must not meet much of it.
-WORK: Final = 0.05
-
-_FIRST_SHARE: Final = 0.3
-_LARGEST_SHARE: Final = 0.36
+_FIRST_SHARE: Final = 0.25
+_LARGEST_SHARE: Final = 0.3
 _SMALLEST_SHARE: Final = 0.05
 _STEP_UP: Final = 0.02
 _STEP_DOWN: Final = 0.7

@@ -202,8 +202,8 @@ async def test_a_gentle_run_rests_beside_others_and_one_at_full_pace_does_not(
 
     async with somebody_busy(database):
         seconds, share = await shares(make_retention(batch_rows=20), policy)
-        # It worked for 200 ms and more, and rested for twice that, but not after the last batch.
-        assert share <= {"0.30", "0.32"}
+        # It worked for 200 ms and more, and rested for three times that, but not after the last batch.
+        assert share <= {"0.25", "0.27"}
         assert seconds > 0.5
         # The policy's own word comes before the settings'.
         for retention, own in (

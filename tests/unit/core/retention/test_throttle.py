@@ -35,7 +35,7 @@ def test_it_works_for_a_part_of_the_time_whatever_a_batch_takes() -> None:
     throttle = Throttle()
     throttle.record_look(BUSY, 0.001)
     for work, overhead in ((0.001, 0.0005), (0.025, 0.005), (0.2, 0.1)):
-        assert worked(throttle, work, work + overhead) == pytest.approx(0.3)
+        assert worked(throttle, work, work + overhead) == pytest.approx(0.25)
     # A batch that was mostly waiting has rested.
     assert throttle.rest(0.01, 0.5) == 0
 
@@ -51,13 +51,13 @@ def test_it_does_not_rest_where_nobody_else_is() -> None:
 def test_those_who_delete_side_by_side_share_the_part_of_one() -> None:
     throttle = Throttle()
     throttle.record_look(Others(in_flight=0, recent=8, deleters=4), 0.001)
-    assert 4 * worked(throttle, 0.025, 0.03) == pytest.approx(0.3)
+    assert 4 * worked(throttle, 0.025, 0.03) == pytest.approx(0.25)
 
 
 def test_while_nothing_changes_it_takes_a_little_more_up_to_a_ceiling() -> None:
     shares = run(Throttle(), 200)
     assert shares == sorted(shares)
-    assert (shares[0], shares[-1]) == (0.3, pytest.approx(0.36))
+    assert (shares[0], shares[-1]) == (0.25, pytest.approx(0.3))
 
 
 @pytest.mark.parametrize("slow", ["row", "look"])
@@ -67,13 +67,13 @@ def test_it_gives_way_when_something_takes_longer_until_that_is_usual(slow: str)
     costs: dict[str, Cost] = {slow: lambda: 0.004}
     shares = run(throttle, 40, **costs)  # type: ignore[arg-type]  # the names are those of costs
     assert min(shares) < 0.2
-    assert run(throttle, 400, **costs)[-1] == pytest.approx(0.36)  # type: ignore[arg-type]  # as above
+    assert run(throttle, 400, **costs)[-1] == pytest.approx(0.3)  # type: ignore[arg-type]  # as above
 
 
 def test_it_gives_way_while_others_queue_up_behind_its_batches_and_never_stops() -> None:
     throttle = Throttle()
     assert run(throttle, 1000, queue=3)[-1] == pytest.approx(0.05)
-    assert run(throttle, 400)[-1] == pytest.approx(0.36)
+    assert run(throttle, 400)[-1] == pytest.approx(0.3)
 
 
 def test_noise_is_no_reason_to_give_way() -> None:
@@ -84,7 +84,7 @@ def test_noise_is_no_reason_to_give_way() -> None:
         def cost(noise: Random = noise) -> float:
             return 0.001 * noise.lognormvariate(0, 0.8)
 
-        assert mean(run(Throttle(), 1000, row=cost, look=cost)) > 0.25
+        assert mean(run(Throttle(), 1000, row=cost, look=cost)) > 0.2
 
 
 def test_a_glance_of_others_at_work_is_no_reason_to_give_way() -> None:
@@ -94,4 +94,4 @@ def test_a_glance_of_others_at_work_is_no_reason_to_give_way() -> None:
         throttle.record_batch(0.02, 100)
         if number == 300:
             break
-    assert throttle.share == pytest.approx(0.36)
+    assert throttle.share == pytest.approx(0.3)
