@@ -15,7 +15,17 @@ Who may write what. Runs of a policy are opened one at a time, under an advisory
 whoever opens a run writes its pieces, and may mark those of the policy's last run as taken on if nobody alive has one.
 A claim locks the piece's row and writes a new owner, a uuid that each participant draws for itself. From then on only
 the owner writes the state, and every such UPDATE has `owner = me` in its WHERE. Nobody else writes to a piece but to
-claim it, take it on, or begin again with a table that was rewritten.
+claim it, take it on, or give it other stretches.
+
+Which rows. A policy's rows are those that SQLAlchemy selects for its class and predicate (`target`): all that counts,
+finds or deletes rows has that one condition in its WHERE, and one table in its FROM. `relation` looks at what
+PostgreSQL has behind that table, and whether a DELETE of it does what it says; both refuse a policy at start.
+
+What is covered. Each piece's state has the stretches that it was given, and what tells whether another policy names
+the same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that
+one has passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also in the
+middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them. Rows that
+refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come back to.
 
 A batch is one transaction (`step`): set its limits (`transaction`), find where it ends, DELETE with the policy's
 predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the

@@ -1,9 +1,9 @@
 """What is done to the policy's rows: a DELETE, a DELETE that archives them, or an UPDATE."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Delete, Select, delete, func, literal_column, select
+from sqlalchemy import ColumnElement, Delete, Integer, Select, delete, func, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.archive import archive_statement, check_archive
@@ -12,6 +12,8 @@ from kiqstart.core.retention.cost import BatchCost, measure
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.row_update import ACTED, DONE, not_done
+
+_ONE: Final[ColumnElement[int]] = literal_column("1", Integer)
 
 
 def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[*tuple[Any, ...]]:
@@ -29,7 +31,7 @@ def counted_action(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Sele
     statement = action_statement(policy, *where)
     if isinstance(statement, Select):
         return statement
-    gone = statement.returning(literal_column("1").label("one")).cte("gone")
+    gone = statement.returning(_ONE.label("one")).cte("gone")
     count = select(func.count()).select_from(gone).scalar_subquery()
     return select(count, count)
 
@@ -58,7 +60,7 @@ async def act_measured(
     statement = action_statement(policy, where)
     if isinstance(statement, Delete):
         # Rows that a trigger keeps are not among those returned.
-        measured = await measure(connection, statement.returning(literal_column("1")))
+        measured = await measure(connection, statement.returning(_ONE))
         rows = measured.rows_of[""]
     else:
         measured = await measure(connection, statement)

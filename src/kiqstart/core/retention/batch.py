@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import act_measured
@@ -75,14 +75,14 @@ async def any_key(
     connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]
 ) -> dict[str, str | int]:
     """Return the key of one of the policy's rows of a stretch, if there is one."""
-    row = (
-        await connection.execute(select(*policy.primary_key).where(where, opaque(policy.rows)).limit(1))
-    ).one_or_none()
+    rows = select(*policy.primary_key).where(where, opaque(policy.rows)).limit(1)
+    # Of rows that are locked nobody knows yet.
+    row = (await connection.execute(rows.with_for_update(skip_locked=True, of=policy.table))).one_or_none()
     return {column.name: _plain(value) for column, value in zip(policy.primary_key, row or (), strict=False)}
 
 
 async def _count_unlocked(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
-    rows: Select[Any] = select(literal_column("1")).select_from(policy.table).where(where, opaque(policy.rows))
+    rows = select(literal(1)).select_from(policy.table).where(where, opaque(policy.rows))
     free = rows.with_for_update(skip_locked=True, of=policy.table).correlate(None).subquery()
     return (await connection.execute(select(func.count()).select_from(free))).scalar_one()
 

@@ -1,6 +1,6 @@
 """What a failed statement means for a run."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Final
@@ -69,7 +69,7 @@ def first_line(error: DBAPIError) -> str:
 
 
 @contextmanager
-def refused_by_server(policy: str) -> Iterator[None]:
+def refused_by_server(policy: str) -> Generator[None]:
     """Say of which policy a statement is that cannot be sent, or that PostgreSQL does not understand.
 
     Raises:

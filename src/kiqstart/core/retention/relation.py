@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from sqlalchemy import BinaryExpression, BindParameter, Column, ColumnElement, DateTime, text
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -165,7 +165,8 @@ def _moment_problem(value: ClauseElement, other: ClauseElement) -> str | None:
         return None
     if not isinstance(other.type, DateTime):
         return None
-    for moment in value.value if isinstance(value.value, (list, tuple)) else (value.value,):
+    values = cast("Sequence[object]", value.value if isinstance(value.value, (list, tuple)) else (value.value,))
+    for moment in values:
         if isinstance(moment, datetime) and (moment.tzinfo is not None) is not other.type.timezone:
             return (
                 f"its predicate compares {other} with {moment!r}: the column has a time zone, so give the moment one, "

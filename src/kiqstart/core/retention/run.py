@@ -161,8 +161,7 @@ class Run:
             if pieces and all(piece.is_done for piece in pieces):
                 return pieces
             choice = self._choice = await choose_walk(connection, self.policy)
-            with refused_by_server(self.policy.name):
-                await (self._go_on(connection, pieces, choice) if pieces else self._begin(connection, choice, shards))
+            await (self._go_on(connection, pieces, choice) if pieces else self._begin(connection, choice, shards))
             return await self.journal.pieces(connection)
 
         return await self._transact(find_or_make)
@@ -177,7 +176,7 @@ class Run:
         except _NoEndError:
             left, choice = [], replace(choice, kind=WalkKind.PAGES, reason="the index's end is not found in time")
             walk = choice.walk(self.policy, choice.kind, choice.size)
-            whole = await walk.whole(connection)
+            whole = await self._whole(connection, walk)
         if left:
             await self.journal.take_on(connection, left[0].run_id)
         await self.quarantine.forget(connection)
@@ -191,6 +190,10 @@ class Run:
         states[0] = replace(states[0], partitions=self._partitions)
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
+
+    async def _whole(self, connection: AsyncConnection, walk: Walk) -> Interval | None:
+        with refused_by_server(self.policy.name):
+            return await walk.whole(connection)
 
     async def _interrupted(self, connection: AsyncConnection, choice: WalkChoice) -> list[Piece]:
         """Return the last run's pieces if their positions mean something for this one."""
@@ -206,7 +209,7 @@ class Run:
         if fits and all(piece.state.covers == covers for piece in pieces):
             return
         walk = choice.walk(self.policy, kind if fits else choice.kind, choice.size)
-        whole = await walk.whole(connection)
+        whole = await self._whole(connection, walk)
         coverage = coverage_of([piece.state for piece in pieces], whole) if fits else all_of(whole)
         open_pieces = [piece for piece in pieces if not piece.is_limited]
         shares = await coverage.share_out(connection, walk, len(open_pieces))

@@ -166,7 +166,8 @@ async def read_column_statistics(connection: AsyncConnection, column: Column[Any
 def qualified_name(connection: AsyncConnection, table: FromClause) -> str:
     """Return a table's name as SQL writes it, in the schema that the connection has put in the place of its own."""
     named, quote = cast("Table[Any]", table), connection.dialect.identifier_preparer
-    options = connection.sync_connection.get_execution_options() if connection.sync_connection else {}
-    schemas: dict[str | None, str | None] = options.get("schema_translate_map") or {}
+    sync = connection.sync_connection
+    options: dict[str, Any] = dict(sync.get_execution_options()) if sync else {}
+    schemas = cast("dict[str | None, str | None]", options.get("schema_translate_map") or {})
     schema = schemas.get(named.schema, named.schema)
     return f"{quote.quote_schema(schema)}.{quote.quote(named.name)}" if schema else quote.quote(named.name)

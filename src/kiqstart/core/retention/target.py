@@ -3,7 +3,19 @@
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from sqlalchemy import ColumnElement, Delete, Select, Table, TextClause, and_, delete, inspect, literal_column, select
+from sqlalchemy import (
+    ColumnElement,
+    Delete,
+    Integer,
+    Select,
+    Table,
+    TextClause,
+    and_,
+    delete,
+    inspect,
+    literal_column,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import CompileError, NoInspectionAvailable
 from sqlalchemy.orm import ColumnProperty, DeclarativeBase, Mapper
@@ -11,6 +23,8 @@ from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement, ColumnClause, Grouping
 from sqlalchemy.sql.schema import Column
 
+# No parameter, which would number those of a condition otherwise than a DELETE does.
+_ONE: Final[ColumnElement[int]] = literal_column("1", Integer)
 _DIALECT: Final = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's has no annotations
 
 
@@ -94,7 +108,7 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
     if not isinstance(cast("object", predicate), ClauseElement) and not hasattr(predicate, "__clause_element__"):
         raise TargetError(f"its predicate must be a condition of SQLAlchemy's, not {predicate!r}")
     # As SQLAlchemy reads the class, by all that a mapper can be: this is what a caller means.
-    truth: Select[Any] = select(literal_column("1")).select_from(model).where(_in_brackets(model, predicate))
+    truth = select(_ONE).select_from(model).where(_in_brackets(model, predicate))
     only = {table}
     others = [str(one) for one in truth.get_final_froms() if one not in only]
     if others:

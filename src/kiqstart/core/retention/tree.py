@@ -129,7 +129,7 @@ class Batch:
             )
         )
 
-    def _from_outside(self, number: int, reference: SelfReference) -> Select[Any]:
+    def _from_outside(self, number: int, reference: SelfReference) -> Select[Any, Any]:
         """Return the batch's rows that a row refers to which is not in the batch."""
         target, inside = (self._batch.alias(f"kq_{name}_{number}") for name in ("target", "member"))
         ends: list[Label[Any]] = [column(name).label(f"kq_{at}") for at, name in enumerate(reference.columns)]
@@ -143,7 +143,7 @@ class Batch:
             return held.select_from(joined).where(~_same_row(other, target))
         return held.select_from(joined.outerjoin(inside, _same_row(inside, other))).where(inside.c.kq_place.is_(None))
 
-    def _inside(self, number: int, reference: SelfReference) -> Select[Any]:
+    def _inside(self, number: int, reference: SelfReference) -> Select[Any, Any, Any, Any]:
         """Return the batch's rows that another of its rows refers to, and that one."""
         target, by = (self._batch.alias(f"kq_{name}_{number}") for name in ("referred", "by"))
         places = range(len(reference.columns))

@@ -115,7 +115,7 @@ def models(draw: st.DrawFn) -> Made:
     # Anonymous constraint names would be made of the odd ones, and be the same for two tables.
     base: Model = type("Generated", (DeclarativeBase,), {"metadata": metadata})
     attributes = draw(st.permutations(NAMES))
-    called = dict(zip(("id", "at", "number", "note", "kind"), attributes, strict=False))
+    called: dict[str, str] = dict(zip(("id", "at", "number", "note", "kind"), attributes, strict=False))
     table, second = draw(st.lists(names, min_size=2, max_size=2, unique=True))
     build = draw(st.sampled_from(list(KINDS.values())))
     made = build(base, table, second, called, draw)
@@ -208,7 +208,7 @@ def _concrete(base: Model, table: str, second: str, called: dict[str, str], draw
 
 def _view(base: Model, table: str, second: str, called: dict[str, str], draw: st.DrawFn) -> Made:
     type("Behind", (base,), {"__tablename__": table, **_columns(called)})
-    columns = {name: one for name, one in _columns(called).items() if isinstance(one, Column)}
+    columns: dict[str, Any] = {name: one for name, one in _columns(called).items() if isinstance(one, Column)}
     apart = type("Apart", (DeclarativeBase,), {"metadata": MetaData(schema=base.metadata.schema)})
     model = type("Shown", (apart,), {"__tablename__": second, **columns})
     schema, word = base.metadata.schema, draw(st.sampled_from(["VIEW", "MATERIALIZED VIEW"]))

@@ -38,7 +38,7 @@ def policies(draw: st.DrawFn) -> tuple[Made, RetentionPolicy, bool]:
         drawn = draw(predicates(made))
         named, may_be_refused = drawn.predicate, drawn.may_be_refused
         cursor = draw(st.sampled_from([(), (model.at,), (model.when,), (model.moment,), (model.at, model.number)]))
-    walk = draw(st.sampled_from([None, WalkKind.PAGES, *([WalkKind.KEY] if cursor else [])]))
+    walk: WalkKind | None = draw(st.sampled_from([None, WalkKind.PAGES, *([WalkKind.KEY] if cursor else [])]))
     return (
         made,
         RetentionPolicy(name="generated", model=model, predicate=named, cursor=cursor, walk=walk),

@@ -71,10 +71,8 @@ async def parcels(database: Database) -> Database:
 
 
 def policy(predicate: object = None, **more: Any) -> RetentionPolicy:  # noqa: ANN401 - fields of the policy
-    condition = Parcel.sent < NOW if predicate is None else predicate
-    return RetentionPolicy(
-        **{"name": "odd", "model": Parcel, "predicate": cast("ColumnElement[bool]", condition), **more}
-    )
+    condition = cast("ColumnElement[bool]", Parcel.sent < NOW if predicate is None else predicate)
+    return RetentionPolicy(name="odd", model=Parcel, predicate=condition, **more)
 
 
 async def refusal(retention: RetentionEngine, refused: RetentionPolicy) -> str:
@@ -93,7 +91,7 @@ PREDICATES: dict[str, tuple[Callable[[], object], str]] = {
     "a forgotten EXISTS": (lambda: Letter.name == "x", "names more than the table 'parcels': 'letters'; look there by"),
     "a forgotten join": (lambda: (Letter.parcel == Parcel.id) & (Letter.name == "x"), "'letters'"),
     "an alias": (lambda: aliased(Parcel, name="other").id > 3, "names more than the table"),
-    "Python's and": (lambda: Parcel.id is None, "must be a condition of SQLAlchemy's, not False"),
+    "Python's and": (lambda: False, "must be a condition of SQLAlchemy's, not False"),
     "no condition": (lambda: Parcel.id, "argument of WHERE must be type boolean"),
     "another type": (lambda: Parcel.id == "x", "cannot run its statement: operator does not exist"),
     "no such function": (lambda: func.nothing(Parcel.id) == 1, r"function nothing\(integer\) does not exist"),
