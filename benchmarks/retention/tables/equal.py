@@ -5,7 +5,7 @@ from typing import Final
 
 from benchmarks.retention.results import Contestant, EqualPart
 from benchmarks.retention.tables.where import where
-from benchmarks.tables.figure_table import FigureTable
+from benchmarks.tables.figure_table import FigureTable, Target
 from benchmarks.tables.section import Section
 from benchmarks.tables.wording import at_least, grouped, per_second, ratio, spread
 
@@ -19,7 +19,7 @@ _LEAST: Final = 0.6
 
 def equal_section(part: EqualPart) -> Section:
     """A row for each shape."""
-    rows, targets = list[list[str]](), []
+    rows, targets = list[list[str]](), list[Target]()
     for runs in grouped(part.runs, key=lambda run: run.shape):
         limits = [run.rows_per_second for run in runs if run.contestant is Contestant.UNBOUNDED]
         own = [run for run in runs if run.contestant is Contestant.KIQSTART]

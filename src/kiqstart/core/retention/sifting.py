@@ -5,7 +5,8 @@ hundred rows; then those that can go do so in one statement. A row that others o
 """
 
 import json
-from collections.abc import Sequence
+import typing
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -130,7 +131,8 @@ async def lock_rows(
         select(*place, *named).where(where, opaque(policy.rows)).with_for_update(skip_locked=True, of=policy.table)
     )
     found: list[LockedRow] = []
-    for row in rows:
+    # As many columns as the key has.
+    for row in typing.cast("Iterable[tuple[Any, ...]]", rows):
         key = {one.name: _plain(value) for one, value in zip(named, row[len(place) :], strict=True)}
         found.append(LockedRow(row[0], row[1], row[2], {one.name: key[one.name] for one in group} or key, key))
     return found

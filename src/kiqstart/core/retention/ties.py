@@ -12,8 +12,9 @@ from kiqstart.core.retention.heap import ctid
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.transaction import limit_statements
 
-# Up to so many batches, to sort them for each costs less than to look where they lie.
+# Up to so many batches or rows, to sort them for each costs less than to look where they lie.
 _FEW_BATCHES: Final = 2
+_FEW_ROWS: Final = 1_000
 _SECONDS_TO_LOOK: Final = 1.0
 
 
@@ -31,7 +32,7 @@ async def find_ties(
     connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool], batch: int
 ) -> Ties | None:
     """Look once at all of them; None if there are too many for that."""
-    most = _FEW_BATCHES * batch
+    most = max(_FEW_BATCHES * batch, _FEW_ROWS)
     few = select(ctid.label("place")).select_from(policy.table).where(where).limit(most + 1).subquery()
     rows = (await connection.execute(select(func.count()).select_from(few))).scalar_one()
     if rows <= most:

@@ -104,7 +104,7 @@ distributions = st.builds(
 )
 
 
-# More than one batch has, of which the planner knows nothing: it would sort all that is left to find where a batch ends.
+# The planner knows nothing of them: it would sort all that is left to find where a batch ends.
 MANY_VALUES: Final = Distribution(
     groups=(600,) * 20,
     kept=0,
