@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, Table, delete, func, insert, literal_column, select, text
+from sqlalchemy import ColumnElement, Integer, Select, Table, delete, func, insert, literal_column, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.errors import PolicyError
@@ -42,11 +42,13 @@ def archive_statement(table: Table[Any], archive: Table[Any], *where: ColumnElem
     """Build the statement that moves rows, and says how many were deleted, and how many archived."""
     gone = delete(table).where(*where).returning(*table.columns).cte(ACTED)
     names = [column.name for column in archive.columns if column.name in gone.c and column.computed is None]
-    rows = select(*(gone.c[name] for name in names))
+    columns: list[ColumnElement[Any]] = [gone.c[name] for name in names]
+    rows: Select[*tuple[Any, ...]] = select(*columns)
+    one: ColumnElement[int] = literal_column("1", Integer)
     kept = insert(archive).from_select(names, rows, include_defaults=False)
-    archived = kept.returning(literal_column("1").label("one")).cte(DONE)
-    counts = (select(func.count()).select_from(cte).scalar_subquery() for cte in (gone, archived))
-    return select(*counts)
+    archived = kept.returning(one.label("one")).cte(DONE)
+    met, counted = (select(func.count()).select_from(cte).scalar_subquery() for cte in (gone, archived))
+    return select(met, counted)
 
 
 async def check_archive(connection: AsyncConnection, policy: str, table: Table[Any], archive: Table[Any]) -> None:

@@ -1,9 +1,10 @@
 """What a run would do, in PostgreSQL's words: the statement of its first batch, its plan, and some of the rows."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Column, Executable, Text, cast, select, text
+from sqlalchemy import Column, Executable, Text, select, text
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.exc import CompileError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
@@ -69,11 +70,13 @@ async def _sample(
     connection: AsyncConnection, policy: RetentionPolicy, rows: int
 ) -> tuple[dict[str, str | None], ...] | None:
     own = policy.table.columns
-    named = (one for one in outer_elements(policy.condition) if isinstance(one, Column) and own.contains_column(one))
+    named: list[Column[Any]] = [
+        one for one in outer_elements(policy.condition) if isinstance(one, Column) and own.contains_column(one)
+    ]
     # Not all of a row, which may have secrets.
     names = dict.fromkeys(column.name for column in (*policy.primary_key, *policy.key, *named))
     await limit_statements(connection, _SECONDS_TO_LOOK)
-    found = select(*(cast(own[name], Text).label(name) for name in names)).where(policy.rows).limit(rows)
+    found = select(*(sql_cast(own[name], Text).label(name) for name in names)).where(policy.rows).limit(rows)
     try:
         return tuple(dict(row._mapping) for row in await connection.execute(found))  # noqa: SLF001 - SQLAlchemy's API
     except DBAPIError as error:
@@ -88,7 +91,7 @@ def _written(statement: ClauseElement, connection: AsyncConnection) -> str:
     except (CompileError, NotImplementedError):
         # A value of a type that SQLAlchemy does not write into SQL.
         compiled = statement.compile(dialect=connection.dialect)
-        values = ", ".join(f"{name} = {value!r}" for name, value in compiled.params.items())
+        values = ", ".join(f"{name} = {value!r}" for name, value in (compiled.params or {}).items())
         return f"{compiled} -- {values}"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from sqlalchemy import Column, ColumnElement, Select, func, literal, select, update
 from sqlalchemy import cast as sql_cast
@@ -60,7 +60,8 @@ class RowUpdate:
         changed = update(table_of(model)).where(*where).values(self.assignments(model))
         acted = changed.returning(self.done.is_(True).label("is_done")).cte(ACTED)
         done = select(literal(1).label("one")).where(acted.c.is_done).cte(DONE).prefix_with("MATERIALIZED")
-        return select(*(select(func.count()).select_from(cte).scalar_subquery() for cte in (acted, done)))
+        met, counted = (select(func.count()).select_from(cte).scalar_subquery() for cte in (acted, done))
+        return select(met, counted)
 
     async def check_done(
         self, connection: AsyncConnection, policy: str, model: type[DeclarativeBase], predicate: ColumnElement[bool]
@@ -97,17 +98,23 @@ class RowUpdate:
 
     def _after(self, model: type[DeclarativeBase]) -> ColumnElement[bool]:
         """Return `done` as it is of a row after the update, in terms of the row before."""
-        new = {column: sql_cast(value, column.type) for column, value in self.assignments(model).items()}
+        new: dict[object, ColumnElement[Any]] = {
+            column: sql_cast(value, column.type) for column, value in self.assignments(model).items()
+        }
 
         def replace(element: ExternallyTraversible, **kw: object) -> ExternallyTraversible | None:
             del kw
-            return new.get(element) if isinstance(element, Column) else None
+            return new.get(element)
 
         return replacement_traverse(self.done, {}, replace)
 
 
+def _is_expression(value: object) -> TypeGuard[ColumnElement[Any]]:
+    return isinstance(value, ColumnElement)
+
+
 def _expression(value: object, column: Column[Any]) -> ColumnElement[Any]:
-    if isinstance(value, ColumnElement):
+    if _is_expression(value):
         return value
     # A mapped attribute is the expression of its column.
     clause = getattr(value, "__clause_element__", None)
