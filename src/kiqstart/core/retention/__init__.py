@@ -23,9 +23,10 @@ PostgreSQL has behind that table, and whether a DELETE of it does what it says; 
 
 What is covered. Each piece's state has the stretches that it was given, and what tells whether another policy names
 the same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that
-one has passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also in the
-middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them. Rows that
-refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come back to.
+one has passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also
+in the middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them.
+Rows that refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come
+back to.
 
 A batch is one transaction (`step`): set its limits (`transaction`), find where it ends, DELETE with the policy's
 predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the
