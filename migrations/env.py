@@ -5,12 +5,13 @@ import importlib
 import pkgutil
 
 from alembic import context
+from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from sqlalchemy import Connection, text
 
 import kiqstart.core
 from kiqstart.infrastructure.database.base import Base
 from kiqstart.infrastructure.database.engine import create_engine
-from kiqstart.infrastructure.database.settings import DatabaseSettings
+from kiqstart.infrastructure.database.settings import DatabaseSettings, SchemaSettings
 from kiqstart.infrastructure.settings import load_settings
 
 # Mapped classes add their tables to the metadata when their module is imported.
@@ -24,8 +25,24 @@ target_metadata = Base.metadata
 LOCK = 7_461_236_910
 
 
+version_table = load_settings(SchemaSettings).database_version_table
+
+
+def is_ours(name: str | None, kind: NameFilterType, parents: NameFilterParentNames) -> bool:
+    """Whether a new migration may touch what the database has: partitions and other programs' tables are not ours."""
+    if kind == "schema":
+        return name is None or name in {table.schema for table in target_metadata.tables.values()}
+    return kind != "table" or parents["schema_qualified_table_name"] in target_metadata.tables
+
+
 def migrate(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=target_metadata)
+    context.configure(
+        connection=connection,
+        target_metadata=target_metadata,
+        include_schemas=True,
+        include_name=is_ours,
+        version_table=version_table,
+    )
     with context.begin_transaction():
         # A second process that migrates at the same time waits here, and then finds nothing left to do.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
@@ -33,7 +50,9 @@ def migrate(connection: Connection) -> None:
 
 
 def write_sql() -> None:
-    context.configure(dialect_name="postgresql", target_metadata=target_metadata, literal_binds=True)
+    context.configure(
+        dialect_name="postgresql", target_metadata=target_metadata, literal_binds=True, version_table=version_table
+    )
     with context.begin_transaction():
         context.run_migrations()
 

@@ -7,11 +7,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from benchmarks.progress import Progress
 from benchmarks.retention.dataset import Datasets
 from benchmarks.retention.drawing import draw
+from benchmarks.retention.equal import measure_equal
 from benchmarks.retention.flatness import measure_flatness
 from benchmarks.retention.indexes import measure_indexes
 from benchmarks.retention.latency import measure_foreground
@@ -29,6 +31,7 @@ from kiqstart.testing.servers import running_servers
 # By the names of the fields of Results.
 _PARTS: Final[dict[str, Callable[[Plan], Awaitable[Part]]]] = {
     "speed": measure_speed,
+    "equal": measure_equal,
     "flatness": measure_flatness,
     "foreground": measure_foreground,
     "memory": measure_memory,
@@ -71,10 +74,18 @@ def _absolute(text: str) -> Path:
     return Path(text).absolute()
 
 
+def _kept(file: Path) -> Results:
+    """Return earlier results, unless they are another version's."""
+    try:
+        return Results.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return Results()
+
+
 async def _benchmark(options: _Options, server: Server, folder: Path) -> None:
     file = options.output / "results.json"
     # Parts that are not measured now keep their figures.
-    results = Results.model_validate_json(file.read_bytes()) if file.exists() else Results()
+    results = _kept(file)
     async with server.own_data():
         plan = Plan(
             rows=options.rows,

@@ -1,7 +1,7 @@
 """The ways to delete that are measured."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,7 +9,7 @@ from benchmarks.retention.connection import Connection, affected, connect
 from benchmarks.retention.dataset import DELETABLE
 from benchmarks.retention.results import Contestant, EngineReport, Table
 from benchmarks.retention.tutorial import delete_with_django
-from benchmarks.retention.worker import Workers
+from benchmarks.retention.worker import FULL_PACE, Workers
 
 _SKIP_LOCKED: Final = {
     table: f"DELETE FROM {table} WHERE id IN "
@@ -47,8 +47,8 @@ class Contestants:
     async def run(self, contestant: Contestant, url: str, table: Table) -> Measured:
         """Delete the rows of a table in a database, in that way."""
         match contestant:
-            case Contestant.KIQSTART:
-                return await self._kiqstart(url, table)
+            case Contestant.KIQSTART | Contestant.GENTLE:
+                return await self._kiqstart(url, table, {} if contestant is Contestant.GENTLE else FULL_PACE)
             case Contestant.DJANGO:
                 peer = await delete_with_django(url, table, most_seconds=self.most_seconds)
                 return Measured(seconds=peer.seconds, finished=peer.finished, versions=peer.versions)
@@ -63,8 +63,8 @@ class Contestants:
             case Contestant.PER_USER:
                 return await self._statements(url, _per_user)
 
-    async def _kiqstart(self, url: str, table: Table) -> Measured:
-        async with self.workers.start(url) as worker:
+    async def _kiqstart(self, url: str, table: Table, settings: Mapping[str, str]) -> Measured:
+        async with self.workers.start(url, settings) as worker:
             deletion = await worker.delete(table)
         return Measured(seconds=deletion.ended - deletion.started, report=deletion.report)
 

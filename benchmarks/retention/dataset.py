@@ -101,7 +101,7 @@ class Dataset:
 class Datasets:
     """Gives databases with a data set in them."""
 
-    _server: Server
+    server: Server
     _templates: dict[Dataset, str] = field(default_factory=dict)
 
     @asynccontextmanager
@@ -112,9 +112,9 @@ class Datasets:
         where that is asked for.
         """
         template = await self._template(dataset)
-        name = f"{self._server.prefix}_run"
-        await self._server.create(name, template=template)
-        url = self._server.url(name)
+        name = f"{self.server.prefix}_run"
+        await self.server.create(name, template=template)
+        url = self.server.url(name)
         try:
             async with AsyncExitStack() as stack:
                 if beside_old_transaction:
@@ -125,13 +125,13 @@ class Datasets:
                     await connection.execute("CHECKPOINT")
                 yield url
         finally:
-            await self._server.drop(name)
+            await self.server.drop(name)
 
     async def _template(self, dataset: Dataset) -> str:
         if dataset not in self._templates:
-            name = f"{self._server.prefix}_template_{len(self._templates)}"
-            await self._server.create(name)
-            await self._make(dataset, self._server.url(name))
+            name = f"{self.server.prefix}_template_{len(self._templates)}"
+            await self.server.create(name)
+            await self._make(dataset, self.server.url(name))
             self._templates[dataset] = name
         return self._templates[dataset]
 

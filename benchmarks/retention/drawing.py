@@ -77,7 +77,7 @@ def _speed_panel(part: SpeedPart, table: Table) -> SpeedPanel:
 def _foreground_panel(part: ForegroundPart, table: Table) -> ForegroundPanel:
     runs = [run for run in part.runs if run.table is table]
     lines = [
-        _line(_typical([run for run in runs if run.traffic is one])) for one in (Traffic.UNBOUNDED, Traffic.KIQSTART)
+        _line(_typical([run for run in runs if run.traffic is one])) for one in (Traffic.UNBOUNDED, Traffic.GENTLE)
     ]
     return ForegroundPanel(title=table, lines=lines)
 
@@ -90,7 +90,7 @@ def _typical(runs: list[ForegroundRun]) -> ForegroundRun:
 def _line(run: ForegroundRun) -> Line:
     return Line(
         label=run.traffic,
-        is_own=run.traffic is Traffic.KIQSTART,
+        is_own=run.traffic is Traffic.GENTLE,
         deleted=[(0.0, 0.0), *((point.at, point.value) for point in run.deleted)],
         latency_ms=[(point.at, point.value * 1000) for point in run.latency],
     )

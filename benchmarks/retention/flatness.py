@@ -8,7 +8,7 @@ from typing import Final
 from benchmarks.retention.dataset import Dataset
 from benchmarks.retention.plan import Plan
 from benchmarks.retention.results import FlatnessPart, FlatnessRun, Layout, Table, Tenth
-from benchmarks.retention.worker import BATCH_LOG, Batch
+from benchmarks.retention.worker import BATCH_LOG, FULL_PACE, Batch
 
 # While the pace is finding its size.
 _WARM_UP: Final = 5
@@ -25,7 +25,7 @@ async def _run(plan: Plan, table: Table, *, beside_old: bool) -> FlatnessRun:
     dataset = Dataset(table=table, layout=Layout.ORDERED, rows=plan.rows)
     async with (
         plan.datasets.fresh_copy(dataset, beside_old_transaction=beside_old) as url,
-        plan.workers.start(url, BATCH_LOG) as worker,
+        plan.workers.start(url, {**BATCH_LOG, **FULL_PACE}) as worker,
     ):
         deletion = await worker.delete(table)
         batches = worker.batches()

@@ -21,12 +21,11 @@ from benchmarks.retention.contestants import delete_all
 from benchmarks.retention.dataset import Dataset
 from benchmarks.retention.plan import Plan
 from benchmarks.retention.results import ForegroundPart, ForegroundRun, Layout, Point, Table, Traffic
-from benchmarks.retention.worker import BATCH_LOG
+from benchmarks.retention.worker import BATCH_LOG, FULL_PACE
 
 _SETTINGS: Final[dict[Traffic, dict[str, str]]] = {
-    Traffic.KIQSTART: {},
-    Traffic.PAUSE: {"RETENTION_PAUSE": "0.05"},
-    Traffic.RATE: {"RETENTION_ROWS_PER_SECOND": "50000"},
+    Traffic.FULL: FULL_PACE,
+    Traffic.GENTLE: {},
 }
 _MOST_SECONDS_IDLE: Final = 10.0
 _LEAST_SECONDS_IDLE: Final = 2.0

@@ -23,7 +23,8 @@ class Contestant(StrEnum):
     """A way to delete."""
 
     UNBOUNDED = "one unbounded DELETE"
-    KIQSTART = "kiqstart"
+    KIQSTART = "kiqstart, full pace"
+    GENTLE = "kiqstart, gentle"
     SKIP_LOCKED = "id IN (… LIMIT 5000 FOR UPDATE SKIP LOCKED)"
     CTID = "ctid = ANY (ARRAY(… LIMIT 5000))"
     PER_USER = "one DELETE per user"
@@ -35,9 +36,8 @@ class Traffic(StrEnum):
 
     IDLE = "idle"
     UNBOUNDED = "one unbounded DELETE"
-    KIQSTART = "kiqstart"
-    PAUSE = "kiqstart, RETENTION_PAUSE=0.05"
-    RATE = "kiqstart, RETENTION_ROWS_PER_SECOND=50000"
+    FULL = "kiqstart, full pace"
+    GENTLE = "kiqstart, gentle"
 
 
 class Way(StrEnum):
@@ -45,6 +45,37 @@ class Way(StrEnum):
 
     SINGLE = "one by one"
     BATCHES = "1,000 at a time"
+
+
+class Shape(StrEnum):
+    """How rows that are equal in the cursor lie in a table, and whether PostgreSQL knows of them."""
+
+    ONE = "one value, never analysed"
+    ONE_KNOWN = "one value, analysed"
+    FOUR = "4 values, analysed"
+    FOUR_SCATTERED = "4 values, in turns"
+    MANY = "30 values, never analysed"
+    PARTITIONED = "one value, a partition of three, never analysed"
+
+    @property
+    def values(self) -> int:
+        """How many values there are."""
+        return {"o": 1, "4": 4, "3": 30}[self[0]]
+
+    @property
+    def is_analysed(self) -> bool:
+        """Whether there are statistics."""
+        return "never" not in self
+
+    @property
+    def is_scattered(self) -> bool:
+        """Whether each value is everywhere."""
+        return self is Shape.FOUR_SCATTERED
+
+    @property
+    def is_partitioned(self) -> bool:
+        """Whether the table is partitioned."""
+        return self is Shape.PARTITIONED
 
 
 class Record(BaseModel):
@@ -86,6 +117,22 @@ class SpeedRun(Record):
     finished: bool
     versions: str | None = None
     report: EngineReport | None = None
+
+    @property
+    def rows_per_second(self) -> float:
+        """Rows that were deleted in a second."""
+        return self.deleted / self.seconds
+
+
+class EqualRun(Record):
+    """One deletion of rows that are equal in the cursor."""
+
+    shape: Shape
+    contestant: Contestant
+    deleted: int
+    seconds: float
+    longest_batch: float | None = None
+    batches: int | None = None
 
     @property
     def rows_per_second(self) -> float:
@@ -172,6 +219,12 @@ class SpeedPart(Part):
     runs: list[SpeedRun]
 
 
+class EqualPart(Part):
+    """Rows per second where rows are equal in the cursor."""
+
+    runs: list[EqualRun]
+
+
 class FlatnessPart(Part):
     """Whether the last batches are as quick as the first."""
 
@@ -200,6 +253,7 @@ class Results(BaseModel):
     """All parts that were measured so far."""
 
     speed: SpeedPart | None = None
+    equal: EqualPart | None = None
     flatness: FlatnessPart | None = None
     foreground: ForegroundPart | None = None
     memory: MemoryPart | None = None

@@ -27,6 +27,9 @@ from kiqstart.testing.processes import ProcessFactory, ServiceProcess, taskiq_co
 BATCH_LOG: Final = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
 """The settings with which a worker logs each batch."""
 
+FULL_PACE: Final = {"RETENTION_PACE": "full"}
+"""The settings with which a clean-up does not rest."""
+
 _BATCH: Final = compile_pattern(r"batch: rows=(\d+) seconds=([0-9.]+)")
 # taskiq asks every 0.2 s by default, which would be most of a small run.
 _SECONDS_BETWEEN_ASKING: Final = 0.01

@@ -1,3 +1,4 @@
+import re
 from asyncio import to_thread
 
 from sqlalchemy import text
@@ -35,6 +36,21 @@ async def test_it_tells_what_would_go_and_deletes_nothing(kiqstart: CommandLine,
     assert len(lines) == 4
     async with engine.connect() as connection:
         assert tuple((await connection.execute(text(COUNTS))).one()) == (10, 2000, 0)
+    dry_run = kiqstart.run("retention", "expired_sessions", "--dry-run", "--sample", "2")
+    assert dry_run.returncode == 0, dry_run.stderr
+    shown = dry_run.stdout.splitlines()
+    assert shown[:2] == lines[:2]
+    assert shown[2] == "  its first batch:"
+    assert shown[3].startswith("    DELETE FROM refresh_sessions WHERE ")
+    plan = shown.index("  by the plan:")
+    assert shown[plan + 1].startswith("    Delete on refresh_sessions ")
+    assert shown[-3] == "  some of the rows:"
+    assert all(re.fullmatch(r"    id=[0-9a-f-]{36} expires_at=2.*", line) for line in shown[-2:])
+    unknown = kiqstart.run("retention", "expired_session")
+    assert (unknown.returncode, unknown.stdout) == (1, "")
+    assert unknown.stderr == (
+        "kiqstart: there is no retention policy 'expired_session'; there are expired_sessions, completed_todos\n"
+    )
 
 
 async def test_an_unmigrated_database_is_one_line(kiqstart_on_database: Kiqstart, engine: AsyncEngine) -> None:
@@ -48,4 +64,4 @@ async def test_an_unmigrated_database_is_one_line(kiqstart_on_database: Kiqstart
     assert done.err.startswith("kiqstart: the database's schema is at nothing")
     assert done.err.count("\n") == 1
     assert check.code == 1
-    assert "FAILED  retention   cannot be checked without PostgreSQL and its schema\n" in check.err
+    assert "FAILED  retention   retention policy 'expired_sessions': PostgreSQL has no table" in check.err

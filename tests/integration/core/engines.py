@@ -27,7 +27,7 @@ class ExplicitSettings(RetentionSettings):
         return (init_settings,)
 
     @classmethod
-    def of(cls, **values: float) -> Self:
+    def of(cls, **values: float | str) -> Self:
         return cls.model_validate(values)
 
 
@@ -37,6 +37,6 @@ class EngineFactory:
 
     sessions: async_sessionmaker[AsyncSession]
 
-    def __call__(self, *, load: LoadCheck | None = None, **settings: float) -> RetentionEngine:
+    def __call__(self, *, load: LoadCheck | None = None, **settings: float | str) -> RetentionEngine:
         values = ExplicitSettings.of(**settings)
         return RetentionEngine(_sessions=self.sessions, _settings=values, _load=load or PostgresLoad(_settings=values))

@@ -10,8 +10,11 @@ import pytest
 import pytest_asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from asyncpg.exceptions import DuplicatePreparedStatementError
 from sqlalchemy import URL, CheckConstraint, Connection, inspect, make_url, text
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kiqstart.core.retention import models as retention_models
 from kiqstart.core.session import models as session_models
@@ -28,6 +31,7 @@ from kiqstart.infrastructure.database.schema import (
     upgrade,
     write_migration,
 )
+from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.testing.servers import Servers, database_settings, migrated_database
 
 CHECKOUT = Path(schema.__file__).parents[4]
@@ -35,6 +39,7 @@ TABLES = {
     session_models.RefreshSession.__tablename__,
     todo_models.Todo.__tablename__,
     retention_models.RetentionRun.__tablename__,
+    retention_models.UndeletableRow.__tablename__,
     "users",
 }
 
@@ -102,8 +107,42 @@ async def test_a_schema_of_a_later_version_is_told_apart(own_engine: AsyncEngine
         await connection.execute(text("UPDATE alembic_version SET version_num = 'fromthefuture'"))
     with pytest.raises(SchemaOutOfDateError, match="is at fromthefuture, which this version does not know"):
         await check_schema(own_engine)
-    with pytest.raises(MigrationError, match="fromthefuture"):
+    with pytest.raises(MigrationError, match=r"fromthefuture.*DATABASE_VERSION_TABLE"):
         await upgrade(own_engine)
+    with pytest.raises(MigrationError, match=r"identified by 'nowhere' \("):
+        await upgrade(own_engine, "nowhere")
+
+
+async def test_another_programs_alembic_may_live_in_the_database(
+    own_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await downgrade(own_engine, "base")
+    async with own_engine.begin() as connection:
+        await connection.execute(text("INSERT INTO alembic_version VALUES ('9f3c1d2e4a5b')"))
+    for call in (check_schema, upgrade):
+        with pytest.raises(OperatorError, match=r"9f3c1d2e4a5b.*set DATABASE_VERSION_TABLE to another name"):
+            await call(own_engine)
+    monkeypatch.setenv("DATABASE_VERSION_TABLE", 'our "50%" Version')
+    await upgrade(own_engine)
+    await check_schema(own_engine)
+    async with own_engine.connect() as connection:
+        assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == "9f3c1d2e4a5b"
+
+
+_DRIVER_ERROR: Callable[[str, BaseException], BaseException] = AsyncAdapt_asyncpg_dbapi.ProgrammingError
+
+
+async def test_a_pooler_that_mixes_prepared_statements_up_is_named(
+    own_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def mixed_up(_: AsyncConnection) -> None:
+        cause = DuplicatePreparedStatementError('prepared statement "__asyncpg_stmt_1__" already exists')
+        raise DBAPIError("SELECT 1", None, _DRIVER_ERROR(str(cause), cause))
+
+    # PgBouncer before 1.21 in transaction mode: another client has prepared a statement on the server's connection.
+    monkeypatch.setattr(AsyncConnection, "start", mixed_up)
+    with pytest.raises(DatabaseUnavailableError, match=r"already exists.*PgBouncer.*max_prepared_statements"):
+        await check_schema(own_engine)
 
 
 async def test_upgrades_in_one_process_wait_for_each_other(own_engine: AsyncEngine) -> None:
@@ -153,6 +192,16 @@ async def test_a_migration_is_written_from_what_the_models_have_more(
     shutil.copy(CHECKOUT / "pyproject.toml", checkout)
     monkeypatch.setattr(schema, "_CHECKOUT", checkout)
 
+    # What the models do not have is another program's, or a partition that was made by SQL.
+    async with own_engine.begin() as connection:
+        for statement in (
+            "CREATE TABLE orders (id int PRIMARY KEY, user_id bigint REFERENCES users)",
+            "CREATE TABLE events (id int, at date) PARTITION BY RANGE (at)",
+            "CREATE TABLE events_2026 PARTITION OF events FOR VALUES FROM ('2026-01-01') TO ('2027-01-01')",
+            "CREATE SCHEMA theirs",
+            "CREATE TABLE theirs.users (id int PRIMARY KEY)",
+        ):
+            await connection.execute(text(statement))
     with pytest.raises(MigrationError, match="nothing to migrate"):
         await write_migration(own_engine, "add nothing")
     async with own_engine.begin() as connection:
@@ -161,6 +210,7 @@ async def test_a_migration_is_written_from_what_the_models_have_more(
 
     assert path.parent == checkout / "migrations" / "versions"
     assert path.name.endswith("_add_an_email.py")
+    assert "drop_table" not in path.read_text().partition("def downgrade")[0]
     with pytest.raises(SchemaOutOfDateError, match="run `kiqstart migrate`"):
         await check_schema(own_engine)
     await upgrade(own_engine)

@@ -15,11 +15,33 @@ Who may write what. Runs of a policy are opened one at a time, under an advisory
 whoever opens a run writes its pieces, and may mark those of the policy's last run as taken on if nobody alive has one.
 A claim locks the piece's row and writes a new owner, a uuid that each participant draws for itself. From then on only
 the owner writes the state, and every such UPDATE has `owner = me` in its WHERE. Nobody else writes to a piece but to
-claim it, take it on, or begin again with a table that was rewritten.
+claim it, take it on, or give it other stretches.
 
-A batch is one transaction (`piece_runner`): set its timeouts, find where it ends, DELETE with the policy's predicate,
-write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the transaction is
-rolled back with all that it deleted. The object in memory is replaced only after the commit.
+Which rows. A policy's rows are those that SQLAlchemy selects for its class and predicate (`target`): all that counts,
+finds or deletes rows has that one condition in its WHERE, and one table in its FROM. `relation` looks at what
+PostgreSQL has behind that table, and whether a DELETE of it does what it says; both refuse a policy at start.
+
+What is covered. Each piece's state has the stretches that it was given, and what tells whether another policy names
+the same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that
+one has passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also
+in the middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them.
+Rows that refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come
+back to.
+
+A batch is one transaction (`step`): set its limits (`transaction`), find where it ends, DELETE with the policy's
+predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the
+transaction is rolled back with all that it deleted. The object in memory is replaced only after the commit.
+
+What a batch reads is bounded by what it is told to look at, never by how many rows the predicate is true of, or how
+many are equal: so each comes forward, and writes that down. Along the key it looks at the next n rows of the index,
+between two values of the cursor; a value of more rows is cut by the whole key where the planner takes an index that has
+it, else its interval is gone through in the order of the disk: an `Interval` with `lines` (`ties`, `heap`). The
+predicate itself chooses no plan (`conjuncts`). A walk along the key that turns out dearer than the pages, or does not
+find its next row in time, turns what is left of its interval into one with the lines of the whole heap. Lines name the
+files that they are of; when these are no more, what is left of the interval is its keys. When a batch fails, `step`
+learns: too long, it looks at fewer rows, at last at one for up to 10 s; locked, it passes over; refused, `sifting`
+tries each of some hundred rows and takes it back, `quarantine` keeps those that cannot go for the runs that follow; and
+what also fails a DELETE of no row is no row's fault, and ends the run.
 
 What each crash leaves:
 
@@ -29,13 +51,23 @@ What each crash leaves:
 - a process that freezes in a batch: PostgreSQL ends its transaction after `takeover_after` seconds of silence; if it
   comes back when another has its piece, its next write finds no row, as above;
 - PostgreSQL itself: as its transactions are, all or nothing. The run waits (`reconnect`) and reads the state;
-- between two batches, on SIGTERM or a cancellation: the piece is let go, so the next owner need not wait for silence.
+- between two batches, on SIGTERM or a cancellation: the piece is let go, so the next owner need not wait for silence;
+- a network that goes silent: the connection is dropped once an answer is overdue, and a cancellation waits a second.
 
 So nothing is counted twice or lost: a row is deleted and counted in the same transaction, which commits once or not at
 all, and the counts are absolute numbers in a state that one owner writes. A row that two runs meet is deleted by one of
 them, since a DELETE counts the rows that it has deleted itself. The report (`report`) is the sum over a run's pieces.
 
+What is done to a batch's rows (`action`) is a DELETE, one that writes them to an archive in the same statement
+(`archive`), or an UPDATE after which the policy does not name them any more (`row_update`); each says how many rows it
+met and to how many it was done, and where these differ the batch is rolled back. Partitions that have expired go whole
+before a run is opened (`partitions`), each in a transaction of its own: what a crash leaves of them the next run finds.
+
+A gentle run works for a share of the time and rests between its batches (`throttle`), by what it sees of others
+(`others`) and what its own statements cost; at full pace it does not.
+
 Beside that, `pace` sizes batches by the time they take, `faults` tells by SQLSTATE whether to wait, pass over locks,
-make batches smaller or give up, `load` says when others come first, `bloat` what becomes of dead rows, `preview` what a
-run would do, `progress` how far it is. `engine` is the way in.
+make batches smaller or give up, `load` says when others come first, `bloat` what becomes of dead rows, `preview` and
+`dry_run` what a run would do, `cost` what it reads and writes, `ceilings` what a policy allows it, `progress` how far
+it is. `engine` is the way in.
 """

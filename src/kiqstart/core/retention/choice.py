@@ -6,23 +6,24 @@ from typing import Any, Final
 from sqlalchemy import Float, cast, func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.core.retention.action import check_action
 from kiqstart.core.retention.errors import PolicyError
+from kiqstart.core.retention.expired_partitions import check_partitions
+from kiqstart.core.retention.faults import refused_by_server
+from kiqstart.core.retention.index import CursorIndex, find_index
 from kiqstart.core.retention.key_walk import KeyWalk
 from kiqstart.core.retention.page_walk import PageWalk
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.relation import Relation, read_relation
 from kiqstart.core.retention.table import (
-    ColumnStatistics,
     TableSize,
     explain,
-    has_index,
     qualified_name,
     read_column_statistics,
     read_table_size,
 )
 from kiqstart.core.retention.walk import Walk
 
-# Cutting more rows of one value than this into batches would sort them again and again.
-_MOST_EQUAL_ROWS: Final = 200_000
 _IS_PARTITIONED: Final = text("SELECT relkind = 'p' FROM pg_class WHERE oid = CAST(:table AS regclass)")
 # To lock rows, which passing over locked ones begins with, takes the right to update one of their columns.
 _RIGHTS: Final = text("""
@@ -33,12 +34,24 @@ SELECT has_table_privilege(CAST(:table AS regclass), 'DELETE') AS may_delete,
 
 @dataclass(frozen=True, slots=True)
 class WalkChoice:
-    """The way through the table, why, and about how many rows there are to delete."""
+    """The way through the table, why, and about how many rows there are to delete.
+
+    `index` is the one that leads along the cursor, if it was looked for and found; `price` the planner's of the pages.
+    """
 
     kind: WalkKind
     reason: str
     rows: int
     size: TableSize
+    relation: Relation
+    index: CursorIndex | None
+    price: float
+
+    def walk(self, policy: RetentionPolicy, kind: WalkKind, size: TableSize) -> Walk:
+        """Build the walk of a kind, through a table of that size."""
+        if kind is WalkKind.PAGES:
+            return PageWalk(policy=policy, size=size)
+        return KeyWalk(policy=policy, size=size, index=self.index, cost_of_pages=self.price)
 
 
 async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> WalkChoice:
@@ -48,27 +61,48 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
         PolicyError: the policy asks for a walk that it cannot have; the text has the index to create.
     """
     policy.check()
+    relation = await read_relation(connection, policy)
     await _check_rights(connection, policy)
+    await check_action(connection, policy)
+    await check_partitions(connection, policy)
     size = await read_table_size(connection, policy.table)
-    rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.predicate))).rows
-    kind, reason = await _decide(connection, policy, size, rows)
-    return WalkChoice(kind=kind, reason=reason, rows=min(rows, size.rows) if size.pages else 0, size=size)
+    with refused_by_server(policy.name):
+        rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
+    index = None if policy.walk is WalkKind.PAGES or not policy.cursor else await find_index(connection, policy)
+    price = await _price_of_pages(connection, size)
+    kind, reason = await _decide(connection, policy, size, rows, index, price)
+    rows = min(rows, size.rows) if size.pages else 0
+    return WalkChoice(kind=kind, reason=reason, rows=rows, size=size, relation=relation, index=index, price=price)
+
+
+def may_go_on(policy: RetentionPolicy, choice: WalkChoice, kind: WalkKind) -> bool:
+    """Whether a run can go on the way that it went before, whatever would be chosen now."""
+    if kind is choice.kind:
+        return True
+    if policy.walk is not None:
+        return False
+    return kind is WalkKind.PAGES or choice.index is not None
 
 
 def make_walk(policy: RetentionPolicy, kind: WalkKind, size: TableSize) -> Walk:
-    """Build the walk of that kind."""
-    return KeyWalk(policy=policy) if kind is WalkKind.KEY else PageWalk(policy=policy, size=size)
+    """Build the walk of that kind, to compare with."""
+    return KeyWalk(policy=policy, size=size) if kind is WalkKind.KEY else PageWalk(policy=policy, size=size)
 
 
 async def _decide(
-    connection: AsyncConnection, policy: RetentionPolicy, size: TableSize, rows: int
+    connection: AsyncConnection,
+    policy: RetentionPolicy,
+    size: TableSize,
+    rows: int,
+    index: CursorIndex | None,
+    price: float,
 ) -> tuple[WalkKind, str]:
     if policy.walk is WalkKind.PAGES:
         return WalkKind.PAGES, "the policy asks for it"
     if not policy.cursor:
         return WalkKind.PAGES, "the policy has no cursor"
     first = policy.key[0]
-    if not await has_index(connection, policy):
+    if index is None:
         missing = f"no index leads to its rows in the order of {first.name!r}"
         if policy.walk is WalkKind.KEY:
             raise PolicyError(
@@ -81,45 +115,34 @@ async def _decide(
     statistics = await read_column_statistics(connection, first)
     if statistics is None:
         return WalkKind.KEY, f"an index leads along {first.name!r}, and the table was never analysed"
-    return await _compare_costs(connection, first.name, size, rows, statistics)
-
-
-async def _compare_costs(
-    connection: AsyncConnection, column: str, size: TableSize, rows: int, statistics: ColumnStatistics
-) -> tuple[WalkKind, str]:
-    if statistics.commonest * size.rows > _MOST_EQUAL_ROWS:
-        return WalkKind.PAGES, f"{statistics.commonest:.0%} of the rows are equal in {column!r}"
-    random, sequential = await _page_costs(connection)
-    # As the planner reckons an index scan (`cost_index` in costsize.c): between the pages in their order and a page of
-    # its own for each row, by the square of the correlation.
-    in_order = statistics.correlation**2
     share = rows / size.rows if size.rows else 0.0
-    along_key = in_order * share * size.pages * sequential + (1 - in_order) * rows * random
-    kind = WalkKind.KEY if along_key <= size.pages * sequential else WalkKind.PAGES
-    return kind, (
-        f"about {rows:,} of {size.rows:,} rows go, {min(share, 1):.0%}; the heap follows {column!r} by "
-        f"{statistics.correlation:.2f}; cost {along_key:,.0f} by the index, {size.pages * sequential:,.0f} by the pages"
+    return WalkKind.KEY if index.cost <= price else WalkKind.PAGES, (
+        f"about {rows:,} of {size.rows:,} rows go, {min(share, 1):.0%}; about {index.rows:,} lie before its end in the "
+        f"index, and the heap follows {first.name!r} by {statistics.correlation:.2f}; cost {index.cost:,.0f} by the "
+        f"index, {price:,.0f} by the pages"
     )
+
+
+async def _price_of_pages(connection: AsyncConnection, size: TableSize) -> float:
+    """Return what the planner reckons for reading all pages and looking at each row (`cost_seqscan` in costsize.c)."""
+    names = ("seq_page_cost", "cpu_tuple_cost", "cpu_operator_cost")
+    row = (await connection.execute(select(*(cast(func.current_setting(name), Float) for name in names)))).one()
+    costs: tuple[Any, Any, Any] = (row[0], row[1], row[2])
+    page, line, operator = (float(cost) for cost in costs)
+    return size.pages * page + size.rows * (line + operator)
 
 
 async def _check_rights(connection: AsyncConnection, policy: RetentionPolicy) -> None:
     table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
     rights = (await connection.execute(_RIGHTS, {"table": table})).one()
-    if not (rights.may_delete and rights.may_lock):
+    if not ((rights.may_delete or policy.update) and rights.may_lock):
         grant = f"GRANT DELETE, UPDATE ({quote(policy.primary_key[0].name)}) ON {table} TO {quote(rights.role)}"
         raise PolicyError(policy.name, f"the role may not delete and lock rows: run `{grant}`")
 
 
-async def _page_costs(connection: AsyncConnection) -> tuple[float, float]:
-    names = ("random_page_cost", "seq_page_cost")
-    row = (await connection.execute(select(*(cast(func.current_setting(name), Float) for name in names)))).one()
-    costs: tuple[Any, Any] = (row[0], row[1])
-    return float(costs[0]), float(costs[1])
-
-
 async def _index_to_create(connection: AsyncConnection, policy: RetentionPolicy) -> str:
     table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
-    index = f"ON {table} ({', '.join(quote(column.name) for column in policy.key[: len(policy.cursor)])})"
+    index = f"ON {table} ({', '.join(quote(column.name) for column in policy.columns(policy.cursor))})"
     if not await connection.scalar(_IS_PARTITIONED, {"table": table}):
         return f"run `CREATE INDEX CONCURRENTLY {index}`"
     # PostgreSQL refuses to index a partitioned table concurrently, but adopts what it finds on the partitions.

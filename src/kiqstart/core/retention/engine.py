@@ -6,20 +6,25 @@ from dataclasses import dataclass
 from logging import getLogger
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.bloat import describe_bloat
+from kiqstart.core.retention.ceilings import lower
 from kiqstart.core.retention.choice import WalkChoice, choose_walk
+from kiqstart.core.retention.cost import BatchCost
+from kiqstart.core.retention.dry_run import DryRun, dry_run
 from kiqstart.core.retention.errors import InvalidRunOptionError
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadCheck, LoadGate
+from kiqstart.core.retention.notes import describe_run
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.preview import RetentionPreview, preview
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
+from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
 from kiqstart.core.retention.run import Run, RunLimits
 from kiqstart.core.retention.settings import RetentionSettings
-from kiqstart.core.retention.transaction import to_its_end, transaction
+from kiqstart.core.retention.transaction import promptly, to_its_end, transaction
 
 logger = getLogger(__name__)
 
@@ -71,6 +76,12 @@ class RetentionEngine:
         _check_options(limits, shards)
         meter = ProgressMeter(progress)
         run = self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop)
+        return await promptly(self._run_to_end(run, shards, invite))
+
+    async def _run_to_end(
+        self, run: Run, shards: int, invite: Callable[[int], Awaitable[None]] | None
+    ) -> RetentionReport:
+        policy = run.policy.name
         try:
             to_do = await run.open(shards)
             if invite is not None and to_do > 1:
@@ -78,15 +89,17 @@ class RetentionEngine:
             await run.take_part()
             pieces = await run.wait_for_others()
         except asyncio.CancelledError:
-            logger.warning("%s: cancelled; run %s can be gone on with", policy.name, run.journal.run_id)
+            logger.warning("%s: cancelled; run %s can be gone on with", policy, run.journal.run_id)
             raise
         finally:
             await to_its_end(run.release())
         report = await self._report(run, pieces)
-        await meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
+        await run.meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
         logger.info(
-            "%s: %d rows deleted in %.1f s, stopped at: %s", policy.name, report.deleted, report.seconds, report.stopped
+            "%s: %d rows deleted in %.1f s, stopped at: %s", policy, report.deleted, report.seconds, report.stopped
         )
+        for note in report.notes:
+            logger.warning("%s: %s", policy, note)
         return report
 
     async def join(self, policy: RetentionPolicy, run_id: str, *, stop: asyncio.Event | None = None) -> None:
@@ -97,10 +110,14 @@ class RetentionEngine:
             OSError: the server did not come back in time.
         """
         run = self._run(policy, run_id, limits=RunLimits(), meter=ProgressMeter(None), stop=stop)
-        try:
-            await run.take_part()
-        finally:
-            await to_its_end(run.release())
+
+        async def take_part() -> None:
+            try:
+                await run.take_part()
+            finally:
+                await to_its_end(run.release())
+
+        await promptly(take_part())
 
     async def report(self, policy: RetentionPolicy, run_id: str) -> RetentionReport | None:
         """Say what a run has done so far, also one that was cancelled or killed; None if there is no such run."""
@@ -117,6 +134,15 @@ class RetentionEngine:
         """
         async with self._sessions() as session:
             return await preview(await session.connection(), policy)
+
+    async def dry_run(self, policy: RetentionPolicy, *, sample: int = 5) -> DryRun:
+        """Say what a run's first batch would be, by which plan, and some of the rows; nothing can be written.
+
+        Raises:
+            PolicyError: the policy cannot be run as it is written.
+        """
+        async with self._sessions() as session:
+            return await dry_run(await session.connection(), policy, sample=sample)
 
     async def check(self, policies: Sequence[RetentionPolicy]) -> list[WalkChoice]:
         """Return which way each policy's run would go.
@@ -136,23 +162,28 @@ class RetentionEngine:
         meter: ProgressMeter,
         stop: asyncio.Event | None,
     ) -> Run:
+        ceilings = policy.ceilings
         return Run(
             sessions=self._sessions,
             policy=policy,
             journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
-            settings=self._settings,
+            settings=self._settings.for_policy(policy),
             # A run that waits must show life more often than it is looked for.
             load=LoadGate(check=self._load, seconds_between=min(1.0, self._settings.takeover_after / 3)),
             stop=stop or asyncio.Event(),
-            limits=limits,
+            limits=RunLimits(rows=lower(limits.rows, ceilings.rows), seconds=lower(limits.seconds, ceilings.seconds)),
             meter=meter,
         )
 
     async def _report(self, run: Run, pieces: Sequence[Piece]) -> RetentionReport:
         states = [piece.state for piece in pieces]
         deleted, seconds = sum(state.deleted for state in states), max(piece.age for piece in pieces)
-        async with transaction(self._sessions) as connection:
+
+        async def look(connection: AsyncConnection) -> tuple[tuple[str, ...], int]:
             bloat = await describe_bloat(connection, run.policy.table, deleted, seconds)
+            return bloat, await run.quarantine.count(connection)
+
+        bloat, left_alone = await transact(self._sessions, look, wait=self._settings.reconnect_wait, stop=run.stop)
         failures = merge_failures(failure for state in states for failure in state.failures)
         return RetentionReport(
             policy=run.policy.name,
@@ -166,18 +197,28 @@ class RetentionEngine:
             skipped=sum(state.skipped for state in states),
             failed=sum(state.failed for state in states),
             errors=tuple(RetentionFailure(key=one.key, error=one.error, rows=one.rows) for one in failures),
+            left_alone=left_alone,
             waited=sum(state.waited for state in states),
-            stopped=_why(pieces),
+            stopped=_why(pieces, left_alone),
             resumed=any(piece.resumed for piece in pieces),
+            notes=describe_run(states, failures, left_alone),
             bloat=bloat,
+            per_row=sum((state.cost for state in states), BatchCost()).per_row,
+            partitions=tuple(one for state in states for one in state.partitions),
         )
 
 
-def _why(pieces: Sequence[Piece]) -> StopReason:
+def _why(pieces: Sequence[Piece], left_alone: int) -> StopReason:
     reasons = {piece.stopped for piece in pieces}
     if not all(piece.is_done for piece in pieces):
         return StopReason.STOPPED
-    return next((one for one in (StopReason.TIME_BUDGET, StopReason.ROW_LIMIT) if one in reasons), StopReason.END)
+    early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.WINDOW, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
+    deleted, failed = (
+        sum(counts) for counts in zip(*((one.state.deleted, one.state.failed) for one in pieces), strict=True)
+    )
+    if not deleted and (failed or left_alone):
+        return StopReason.UNDELETABLE
+    return next((one for one in early if one in reasons), StopReason.END)
 
 
 def _check_options(limits: RunLimits, shards: int) -> None:

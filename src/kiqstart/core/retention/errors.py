@@ -24,5 +24,20 @@ class PieceLostError(RetentionError):
         self.run_id = run_id
 
 
+class PredicateTooSlowError(RetentionError):
+    """PostgreSQL cannot tell in ten seconds whether a single row is the policy's."""
+
+    def __init__(self, policy: str, error: str) -> None:
+        super().__init__(
+            f"retention policy {policy!r}: whether a single row is to go cannot be told in 10 s: {error}; "
+            "run `kiqstart retention`, and give the predicate's subqueries the indexes that they need"
+        )
+        self.policy = policy
+
+
+class TableRewrittenError(RetentionError):
+    """Rows lie elsewhere than when the walk began: the table was rewritten, emptied, or got a partition."""
+
+
 class InvalidRunOptionError(RetentionError, ValueError):
     """An option of a run is out of its range."""

@@ -20,7 +20,6 @@ from kiqstart.core.retention.models import RetentionRun
 from kiqstart.core.retention.policy import WalkKind
 from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.state import PieceState
-from kiqstart.core.retention.walk import Interval
 
 _KEPT_FOR: Final = timedelta(days=30)
 
@@ -49,6 +48,11 @@ class Piece:
         """Whether this run has nothing more to do with it."""
         return self.stopped is not None or self.taken_on
 
+    @property
+    def is_limited(self) -> bool:
+        """Whether it came to a limit, or another run has the rest."""
+        return self.taken_on or (self.stopped is not None and self.stopped is not StopReason.END)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Journal:
@@ -75,7 +79,7 @@ class Journal:
         return await self._read(connection, *self._run())
 
     async def interrupted(self, connection: AsyncConnection) -> list[Piece]:
-        """Return what the policy's last run has left, if nobody alive has any of it."""
+        """Return the pieces of the policy's last run if it has left any, and nobody alive has one."""
         last = (
             select(RetentionRun.run_id)
             .where(RetentionRun.policy == self.policy, RetentionRun.run_id != self.run_id)
@@ -90,7 +94,7 @@ class Journal:
         )
         if any(piece.is_alive for piece in pieces):
             return []
-        return [piece for piece in pieces if piece.stopped is not StopReason.END]
+        return pieces if any(piece.stopped is not StopReason.END for piece in pieces) else []
 
     async def open(
         self,
@@ -130,14 +134,15 @@ class Journal:
         of_it = (RetentionRun.policy == self.policy, RetentionRun.run_id == run_id)
         await connection.execute(update(RetentionRun).where(*of_it).values(taken_on=True))
 
-    async def restart(self, connection: AsyncConnection, basis: str, intervals: Sequence[Interval]) -> None:
-        """Begin at the beginning, since positions mean something else now; what was counted stays."""
-        for piece in await self.pieces(connection):
-            todo = tuple(intervals) if piece.number == 0 else ()
+    async def restart(
+        self, connection: AsyncConnection, kind: WalkKind, basis: str, states: Sequence[tuple[Piece, PieceState]]
+    ) -> None:
+        """Give pieces other stretches, since positions or the policy mean something else; whoever has one loses it."""
+        for piece, state in states:
             await connection.execute(
                 update(RetentionRun)
                 .where(*self._run(), RetentionRun.piece == piece.number)
-                .values(basis=basis, state=piece.state.restarted(todo).to_json(), owner=None)
+                .values(walk=kind, basis=basis, state=state.to_json(), owner=None, stopped=None)
             )
 
     async def claim(self, connection: AsyncConnection) -> Piece | None:
@@ -227,11 +232,13 @@ class Journal:
         return (*self._run(), RetentionRun.piece == number, RetentionRun.owner == self.owner)
 
     def _is_recent(self) -> ColumnElement[bool]:
-        return RetentionRun.heartbeat_at > func.clock_timestamp() - literal(timedelta(seconds=self.takeover_after))
+        # A clock that was set back leaves signs of life of a time that is yet to come.
+        silence, now = literal(timedelta(seconds=self.takeover_after)), func.clock_timestamp()
+        return RetentionRun.heartbeat_at.between(now - silence, now + silence)
 
     async def _read(self, connection: AsyncConnection, *where: ColumnElement[bool]) -> list[Piece]:
         now_or_end = case((RetentionRun.stopped.is_(None), func.clock_timestamp()), else_=RetentionRun.heartbeat_at)
-        age = func.extract("epoch", now_or_end - RetentionRun.started_at)
+        age = func.greatest(0, func.extract("epoch", now_or_end - RetentionRun.started_at))
         alive = RetentionRun.stopped.is_(None) & RetentionRun.owner.is_not(None) & self._is_recent()
         columns = (*RetentionRun.__table__.columns, age.label("age"), alive.label("is_alive"))
         rows = await connection.execute(select(*columns).where(*where).order_by(RetentionRun.piece))

@@ -17,7 +17,7 @@ logger = getLogger(__name__)
 _LOAD: Final = text("""
 SELECT
     (SELECT extract(epoch FROM max(greatest(replay_lag, clock_timestamp() - reply_time - interval '10 s')))::float
-     FROM pg_stat_replication) AS replica_lag,
+     FROM pg_stat_replication WHERE application_name <> ALL(CAST(:ignored AS text[]))) AS replica_lag,
     (SELECT count(*) FROM pg_stat_activity
      WHERE datname = current_database() AND wait_event_type = 'Lock' AND pid <> pg_backend_pid()) AS lock_waiters
 """)
@@ -39,7 +39,7 @@ class PostgresLoad:
 
     async def reason_to_wait(self, connection: AsyncConnection) -> str | None:
         """Look at `pg_stat_replication` and `pg_stat_activity`, as far as the role may see them."""
-        load = (await connection.execute(_LOAD)).one()
+        load = (await connection.execute(_LOAD, {"ignored": self._settings.ignored_replicas})).one()
         if load.replica_lag is not None and load.replica_lag > self._settings.max_replica_lag:
             return f"a replica that is {load.replica_lag:.1f} s behind"
         if load.lock_waiters > self._settings.max_lock_waiters:

@@ -1,4 +1,4 @@
-"""The mapped class of retention runs: where each stands, so that a killed one is gone on with."""
+"""The mapped classes of retention: where each run stands, so that a killed one is gone on with, and what cannot go."""
 
 from datetime import datetime
 from typing import Any
@@ -39,3 +39,14 @@ class RetentionRun(Base):
     heartbeat_at: Mapped[datetime] = mapped_column(server_default=func.now())
     stopped: Mapped[str | None]
     taken_on: Mapped[bool] = mapped_column(server_default=false())
+
+
+class UndeletableRow(Base):
+    """A row that could not be deleted, which runs of its policy leave alone for a while. `key` is its primary key."""
+
+    __tablename__ = "retention_undeletable"
+
+    policy: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    error: Mapped[str]
+    tried_at: Mapped[datetime] = mapped_column(server_default=func.now())

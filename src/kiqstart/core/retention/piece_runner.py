@@ -1,8 +1,9 @@
-"""Works through one piece of a run, batch by batch."""
+"""Works through one piece of a run, step by step, as long as nobody and nothing says otherwise."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from logging import getLogger
 from time import monotonic
 from typing import Final
@@ -10,34 +11,20 @@ from typing import Final
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.deletion import (
-    count_rows,
-    delete_range,
-    delete_unlocked,
-    limit_transaction,
-    list_rows,
-)
-from kiqstart.core.retention.faults import Fault, fault_of, first_line
+from kiqstart.core.retention.ceilings import DailyWindow
+from kiqstart.core.retention.faults import Fault, fault_of
 from kiqstart.core.retention.journal import Journal
 from kiqstart.core.retention.load import LoadGate
-from kiqstart.core.retention.pace import Pace
-from kiqstart.core.retention.policy import RetentionPolicy
-from kiqstart.core.retention.reconnect import transact
-from kiqstart.core.retention.report import FailureGroup, StopReason
+from kiqstart.core.retention.reconnect import LossStreak, transact
+from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
+from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.transaction import rest, to_its_end, transaction
-from kiqstart.core.retention.walk import Interval, Walk
 
 logger = getLogger(__name__)
 
-_ROW_BY_ROW: Final = 8
 _SECONDS_BETWEEN_ROUNDS: Final = 0.2
-
-
-class _OverRowLimitError(Exception):
-    """A stretch held more rows than expected, and more than the run may still delete."""
-
 
 Observer = Callable[[PieceState, float | None, str | None], Awaitable[None]]
 
@@ -46,40 +33,39 @@ Observer = Callable[[PieceState, float | None, str | None], Awaitable[None]]
 class PieceRunner:
     """Deletes the policy's rows of one piece, which the journal says is ours.
 
-    A batch that meets a lock is tried again passing over locked rows; one that takes too long or that the database
-    refuses is made smaller, down to single rows. A stretch with locked rows is come back to at the end.
+    A stretch with locked rows is come back to at the end. A connection that is lost is replaced, and a batch that
+    always loses it made smaller.
     """
 
     sessions: async_sessionmaker[AsyncSession]
-    policy: RetentionPolicy
-    walk: Walk
     journal: Journal
-    number: int
-    state: PieceState
+    stepper: Stepper
     row_limit: int | None
     rows_per_second: float | None
     # On the clock of `monotonic`.
     deadline: float
+    window: DailyWindow | None
     settings: RetentionSettings
     load: LoadGate
     stop: asyncio.Event
     observe: Observer
-    _pace: Pace = field(init=False)
-    _pass_over: bool = False
+    _losses: LossStreak = field(init=False)
     _first_return: float | None = None
-    _is_last_round: bool = False
+    _deleted_before_round: int | None = None
+    _waits_since: float | None = None
     _watchers_error: OSError | None = None
 
     def __post_init__(self) -> None:
-        self._pace = Pace(self.settings, self.rows_per_second)
+        self._losses = LossStreak(longest=self.settings.reconnect_wait, most_between=self.settings.takeover_after / 3)
 
     async def run(self) -> StopReason:
         """Work until the piece is done, a limit is reached, or the event says to stop.
 
         Raises:
             PieceLostError: another worker has the piece now.
+            PredicateTooSlowError: the predicate takes too long for a single row.
             sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
-            OSError: the server did not come back in time.
+            OSError: the server did not come back in time, or always ends the connection.
         """
         while True:
             try:
@@ -87,125 +73,73 @@ class PieceRunner:
             except (DBAPIError, OSError) as error:
                 if error is self._watchers_error or fault_of(error) is not Fault.LOST:
                     raise
-                logger.warning("%s: the connection was lost: %s", self.policy.name, error.__cause__ or error)
-                await self._wait_for_server()
+                logger.warning("%s: the connection was lost: %s", self.journal.policy, error.__cause__ or error)
+                pause = self._losses.add(self.state.batches)
+                if pause is None:
+                    raise
+                await self._wait_for_server(pause)
             else:
                 if reason is not None:
                     return reason
 
+    @property
+    def state(self) -> PieceState:
+        """Where the piece stands."""
+        return self.stepper.state
+
     async def _go_on(self) -> StopReason | None:
-        if self.stop.is_set():
-            return StopReason.STOPPED
-        if self._remaining() == 0:
-            return await self._finish(StopReason.ROW_LIMIT)
-        if monotonic() >= self.deadline:
-            return await self._finish(StopReason.TIME_BUDGET)
+        reason = self._reason_to_end()
+        if reason is StopReason.STOPPED:
+            return reason
+        if reason is not None:
+            return await self._finish(reason)
         if not self.state.todo:
             return None if await self._come_back() else await self._finish(StopReason.END)
         if await self._must_wait():
             return None
         before, started = self.state.deleted, monotonic()
-        await to_its_end(self._step(self.state.todo[0]))
-        await self._report()
-        await self._slow_down(self.state.deleted - before, monotonic() - started)
+        if await to_its_end(self.stepper.step(self._remaining())):
+            self._waits_since = None
+            await self._report()
+            await self._slow_down(self.state.deleted - before, monotonic() - started)
+        else:
+            await self._wait("a lock on the whole table")
         return None
 
-    async def _step(self, interval: Interval) -> None:
-        try:
-            await self._batch(interval)
-        except DBAPIError as error:
-            await self._make_smaller(interval, fault_of(error), error)
-        except _OverRowLimitError:
-            # Rolled back. Passing over locked rows, a batch picks its rows, and so can count them.
-            self._pass_over = True
-
-    async def _batch(self, interval: Interval) -> None:
-        limit, started = self._remaining(), monotonic()
-        async with transaction(self.sessions) as connection:
-            await self._limit(connection)
-            rows = self._pace.rows if limit is None else min(self._pace.rows, limit)
-            batch = Interval(interval.after, await self.walk.advance(connection, interval, rows))
-            where, left = self.walk.where(batch), 0
-            if self._pass_over:
-                deleted = await delete_unlocked(connection, self.policy, where, limit=limit)
-                left = 0 if deleted == limit else await count_rows(connection, self.policy, where)
-            else:
-                deleted = await delete_range(connection, self.policy, where)
-            if limit is not None and deleted > limit:
-                raise _OverRowLimitError
-            state = self.state.with_batch(deleted, monotonic() - started)
-            if not (self._pass_over and deleted == limit):
-                state = state.past(batch).with_locked(batch, left)
-            await self.journal.save(connection, self.number, state, since=self.state)
-        seconds = monotonic() - started
-        self.state = replace(state, longest_batch=max(state.longest_batch, seconds))
-        self._pass_over = left > 0
-        self._pace.record(seconds)
-        logger.debug("batch: rows=%d seconds=%.6f", deleted, seconds)
-
-    async def _make_smaller(self, interval: Interval, fault: Fault, error: DBAPIError) -> None:
-        if fault not in {Fault.LOCKED, Fault.SLOW, Fault.OF_A_ROW}:
-            raise error
-        if fault is Fault.LOCKED and not self._pass_over:
-            self._pass_over = True
-        elif fault is Fault.SLOW and self._pace.relax():
-            logger.debug("a batch took too long: next %d rows in %g s", self._pace.rows, self._pace.timeout)
-        elif fault is not Fault.SLOW and self._pace.rows > _ROW_BY_ROW:
-            self._pace.shrink()
-        else:
-            await self._row_by_row(interval)
-
-    async def _row_by_row(self, interval: Interval) -> None:
-        try:
-            async with transaction(self.sessions) as connection:
-                await self._limit(connection)
-                batch = Interval(interval.after, await self.walk.advance(connection, interval, self._pace.rows))
-                where = self.walk.where(batch)
-                rows = await list_rows(connection, self.policy, where)
-        except DBAPIError as error:
-            if fault_of(error) is not Fault.LOCKED:
-                raise
-            await self._wait("a lock on the whole table")
-            return
-        locked, failures = 0, list[FailureGroup]()
-        for is_it, group, key in rows:
-            if self._remaining() == 0:
-                return
-            try:
-                started = monotonic()
-                async with transaction(self.sessions) as connection:
-                    await self._limit(connection)
-                    deleted = await delete_range(connection, self.policy, where & is_it)
-                    state = self.state.with_batch(deleted, monotonic() - started)
-                    await self.journal.save(connection, self.number, state, since=self.state)
-                self.state = state
-            except DBAPIError as error:
-                fault = fault_of(error)
-                if fault is Fault.LOCKED:
-                    locked += 1
-                elif fault in {Fault.OF_A_ROW, Fault.SLOW}:
-                    failures.append(FailureGroup(group, key, first_line(error), 1))
-                else:
-                    raise
-        state = self.state.past(batch).with_locked(batch, locked)
-        if state.locked == self.state.locked or self._is_last_round:
-            # Else they are met again when the run comes back for the locked ones.
-            state = state.with_failures(tuple(failures))
-        async with transaction(self.sessions) as connection:
-            await self.journal.save(connection, self.number, state, since=self.state)
-        self.state = state
+    def _reason_to_end(self) -> StopReason | None:
+        now = monotonic()
+        reasons = {
+            StopReason.STOPPED: self.stop.is_set(),
+            StopReason.ROW_LIMIT: self._remaining() == 0,
+            StopReason.TIME_BUDGET: now >= self.deadline,
+            StopReason.WINDOW: self.window is not None and not self.window.is_open(datetime.now(UTC)),
+            StopReason.UNDELETABLE: self.state.failed >= self.settings.max_failures,
+            StopReason.LOAD: self._waits_since is not None and now - self._waits_since >= self.settings.max_wait,
+        }
+        return next((reason for reason, is_so in reasons.items() if is_so), None)
 
     async def _come_back(self) -> bool:
-        """Go to the stretches with locked rows again; False if there is none, or if it was often enough."""
-        if not self.state.locked or self._is_last_round:
-            return False
+        """Go to the stretches with locked or held rows again; False if there is none, or if it was often enough."""
+        stepper = self.stepper
+        if not self.state.locked or stepper.is_last_round:
+            return await self._go_back()
         if self._first_return is None:
             self._first_return = monotonic()
-            logger.info("%s: comes back for %d locked rows", self.policy.name, self.state.skipped)
-        self._is_last_round = monotonic() - self._first_return >= self.settings.locked_wait
+            logger.info("%s: comes back for %d locked rows", self.journal.policy, self.state.skipped)
+        stepper.is_last_round = monotonic() - self._first_return >= self.settings.locked_wait
         await rest(_SECONDS_BETWEEN_ROUNDS, self.stop)
-        self.state = self.state.coming_back()
-        self._pass_over = True
+        stepper.state, stepper.passes_over = self.state.coming_back(), True
+        return True
+
+    async def _go_back(self) -> bool:
+        """Go to the stretches again whose rows others held back, as long as rows go there."""
+        if not self.state.held:
+            return False
+        if self._deleted_before_round == self.state.deleted:
+            await to_its_end(self.stepper.finish_held(self._remaining()))
+            return True
+        self._deleted_before_round = self.state.deleted
+        self.stepper.state = self.state.going_back()
         return True
 
     async def _must_wait(self) -> bool:
@@ -213,7 +147,7 @@ class PieceRunner:
         if not self.load.is_due:
             return False
         async with transaction(self.sessions) as connection:
-            waits_for = await self.load.ask(connection, self.policy.name)
+            waits_for = await self.load.ask(connection, self.journal.policy)
         if waits_for is None:
             return False
         await self._wait(waits_for)
@@ -221,44 +155,48 @@ class PieceRunner:
 
     async def _wait(self, reason: str) -> None:
         started = monotonic()
+        self._waits_since = self._waits_since or started
         async with transaction(self.sessions) as connection:
             await self.journal.heartbeat(connection)
         await self._report(reason)
         await rest(self.load.seconds_between, self.stop)
-        self.state = replace(self.state, waited=self.state.waited + monotonic() - started)
+        self._count_waiting(monotonic() - started, reason)
 
     async def _slow_down(self, deleted: int, seconds: float) -> None:
         rate = self.rows_per_second
         pause = max(self.settings.pause, deleted / rate - seconds if rate else 0.0)
+        throttle = self.stepper.throttle
+        if throttle is not None and self.state.todo:
+            # A run that rests must show life more often than it is looked for.
+            longest = self.settings.takeover_after / 3
+            pause = max(pause, min(longest, throttle.rest(self.stepper.work, seconds)))
         if pause > 0:
             await rest(pause, self.stop)
 
     async def _finish(self, reason: StopReason) -> StopReason:
         async with transaction(self.sessions) as connection:
-            await self.journal.save(connection, self.number, self.state, since=self.state, stopped=reason)
+            await self.journal.save(connection, self.stepper.number, self.state, since=self.state, stopped=reason)
         return reason
 
-    async def _wait_for_server(self) -> None:
+    async def _wait_for_server(self, pause: float) -> None:
         """Wait until the server is back, and learn from it which batch was the last to be committed."""
         started = monotonic()
+        if pause:
+            self.stepper.pace.shrink()
+            await rest(pause, self.stop)
 
         async def load(connection: AsyncConnection) -> PieceState:
             await self.journal.heartbeat(connection)
-            return await self.journal.load(connection, self.number)
+            return await self.journal.load(connection, self.stepper.number)
 
-        state = await transact(self.sessions, load, wait=self.settings.reconnect_wait, stop=self.stop)
-        self.state = replace(state, waited=state.waited + monotonic() - started)
+        self.stepper.state = await transact(self.sessions, load, wait=self.settings.reconnect_wait, stop=self.stop)
+        self._count_waiting(monotonic() - started, "the server")
 
-    async def _limit(self, connection: AsyncConnection) -> None:
-        await limit_transaction(
-            connection,
-            statement_timeout=self._pace.timeout,
-            lock_timeout=self.settings.lock_timeout,
-            idle_timeout=self.settings.takeover_after,
-        )
+    def _count_waiting(self, seconds: float, reason: str) -> None:
+        self.stepper.state = replace(self.state, waited=self.state.waited + seconds, waited_for=reason)
 
     async def _report(self, waiting: str | None = None) -> None:
-        fraction = self.walk.fraction(self.state.todo[0]) if self.state.todo else None
+        fraction = self.stepper.walk.fraction(self.state.todo[0]) if self.state.todo else None
         try:
             await self.observe(self.state, fraction, waiting)
         except OSError as error:

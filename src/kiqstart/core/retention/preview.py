@@ -8,9 +8,10 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.choice import choose_walk
-from kiqstart.core.retention.deletion import count_rows, limit_statement
+from kiqstart.core.retention.deletion import count_rows
 from kiqstart.core.retention.faults import Fault, fault_of
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.transaction import limit_statements
 
 _SECONDS_TO_COUNT: Final = 2.0
 
@@ -38,7 +39,7 @@ async def preview(connection: AsyncConnection, policy: RetentionPolicy) -> Reten
     """
     choice = await choose_walk(connection, policy)
     rows, is_estimate = choice.rows, False
-    await limit_statement(connection, _SECONDS_TO_COUNT)
+    await limit_statements(connection, _SECONDS_TO_COUNT)
     try:
         rows = await count_rows(connection, policy, true())
     except DBAPIError as error:

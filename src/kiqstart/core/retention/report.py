@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from kiqstart.core.retention.cost import RowCost
 from kiqstart.core.retention.policy import WalkKind
 
 # A key's columns as a JSON object.
@@ -19,6 +20,12 @@ class StopReason(StrEnum):
     """All of the table was gone through."""
     ROW_LIMIT = "row limit"
     TIME_BUDGET = "time budget"
+    WINDOW = "window"
+    """The time of day in which the policy may run was over; the next run goes on."""
+    UNDELETABLE = "undeletable rows"
+    """No row could be deleted, or too many could not."""
+    LOAD = "load"
+    """Others came first for too long; the next run goes on."""
     STOPPED = "stopped"
     """It was asked to stop; the same run can be gone on with."""
 
@@ -52,10 +59,14 @@ class RetentionReport:
         skipped: rows that others held locks on to the end; the next run takes them.
         failed: rows that could not be deleted.
         errors: the first `MAX_FAILURES` kinds of them.
+        left_alone: rows that runs could not delete of late, and which are not tried again for a while.
         waited: seconds spent waiting for replicas, for lock queues, or for the server to come back.
         stopped: why the run ended.
         resumed: whether it went on with what an interrupted or limited run had left.
+        notes: what held the run up, a sentence each: why rows could not be deleted, and what it waited for.
         bloat: what becomes of the dead rows, a sentence each.
+        per_row: what reading and writing each row cost, measured in some of the batches; None if in none.
+        partitions: those that were detached or dropped whole, with about how many rows, which `deleted` does not count.
     """
 
     policy: str
@@ -69,10 +80,14 @@ class RetentionReport:
     skipped: int = 0
     failed: int = 0
     errors: tuple[RetentionFailure, ...] = ()
+    left_alone: int = 0
     waited: float = 0.0
     stopped: StopReason = StopReason.END
     resumed: bool = False
+    notes: tuple[str, ...] = ()
     bloat: tuple[str, ...] = ()
+    per_row: RowCost | None = None
+    partitions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,26 +4,36 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from logging import getLogger
 from math import inf
 from time import monotonic
 from typing import Final, TypedDict, TypeVar
 
+from sqlalchemy import false
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
 
-from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk
-from kiqstart.core.retention.errors import PieceLostError
+from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on
+from kiqstart.core.retention.coverage import all_of, coverage_of, fingerprint, is_same_statement
+from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
+from kiqstart.core.retention.faults import Fault, fault_of, refused_by_server
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
-from kiqstart.core.retention.piece_runner import PieceRunner
-from kiqstart.core.retention.policy import RetentionPolicy
+from kiqstart.core.retention.pace import Pace
+from kiqstart.core.retention.partitions import PartitionSweep
+from kiqstart.core.retention.piece_runner import Observer, PieceRunner
+from kiqstart.core.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
+from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
+from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
+from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.table import TableSize, read_table_size
-from kiqstart.core.retention.transaction import rest, transaction
+from kiqstart.core.retention.throttle import Throttle
+from kiqstart.core.retention.transaction import limit_statements, rest, transaction
 from kiqstart.core.retention.walk import Interval, Walk
 
 T = TypeVar("T")
@@ -31,6 +41,12 @@ T = TypeVar("T")
 logger = getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
+_SECONDS_TO_RELEASE: Final = 5.0
+_SECONDS_TO_FIND_END: Final = 10.0
+
+
+class _NoEndError(Exception):
+    """An index's last row is not found in time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +80,8 @@ class Run:
     stop: asyncio.Event
     limits: RunLimits = RunLimits()
     meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
+    _partitions: tuple[str, ...] = ()
+    _choice: WalkChoice | None = None
 
     async def open(self, shards: int) -> int:
         """Find the run's pieces, or make them, and return how many there are to do.
@@ -71,41 +89,26 @@ class Run:
         Raises:
             PolicyError: the policy cannot be run.
         """
-
-        async def find_or_make(connection: AsyncConnection) -> list[Piece]:
-            await self.journal.lock(connection)
-            pieces = await self.journal.pieces(connection)
-            if not pieces:
-                await self._begin(connection, shards)
-            elif not self._fits(pieces[0], size := await read_table_size(connection, self.policy.table)):
-                logger.info("%s: the table or the cursor has changed, so all is gone through again", self.policy.name)
-                walk = make_walk(self.policy, pieces[0].walk, size)
-                whole = await walk.whole(connection)
-                await self.journal.restart(connection, walk.basis, [whole] if whole else [])
-            return await self.journal.pieces(connection)
-
-        pieces = await self._transact(find_or_make)
+        await self._sweep()
+        pieces = await self._find_or_make(shards)
         self.meter.begin(_deleted(pieces))
         return sum(not piece.is_done for piece in pieces)
 
     async def take_part(self) -> bool:
         """Work through pieces until there is none that nobody has, and return whether there was one."""
-
-        async def claim(connection: AsyncConnection) -> PieceRunner | None:
-            piece = await self.journal.claim(connection)
-            return self._runner(piece, await read_table_size(connection, self.policy.table)) if piece else None
-
         has_worked = False
         while not self.stop.is_set():
-            runner = await self._transact(claim)
-            if runner is None:
-                break
-            has_worked = True
             try:
+                runner = await self._transact(self._claim)
+                if runner is None:
+                    break
+                has_worked = True
                 await runner.run()
             except PieceLostError as error:
                 # Whoever has it now counts what this worker has done, too.
                 logger.warning("%s", error)
+            except TableRewrittenError:
+                await self._find_or_make(shards=1)
         return has_worked
 
     async def wait_for_others(self) -> list[Piece]:
@@ -130,24 +133,109 @@ class Run:
 
     async def release(self) -> None:
         """Let another worker go on at once, as far as the server can be reached."""
+        # What cannot be told to the server soon, it learns by the worker's silence.
         with suppress(DBAPIError, OSError):
-            async with transaction(self.sessions) as connection:
+            async with asyncio.timeout(_SECONDS_TO_RELEASE), transaction(self.sessions) as connection:
                 await self.journal.release(connection)
 
-    async def _begin(self, connection: AsyncConnection, shards: int) -> None:
-        choice = await choose_walk(connection, self.policy)
-        left = [piece for piece in await self.journal.interrupted(connection) if self._fits(piece, choice.size)]
+    async def _sweep(self) -> None:
+        """Let whole partitions go, unless the run has begun or has a row limit, which these would not keep."""
+        window = self.policy.window
+        if self.policy.partitions is None or self.limits.rows is not None:
+            return
+        if window is not None and not window.is_open(datetime.now(UTC)):
+            return
+
+        async def is_new(connection: AsyncConnection) -> bool:
+            await choose_walk(connection, self.policy)
+            return not await self.journal.pieces(connection)
+
+        if await self._transact(is_new):
+            sweep = PartitionSweep(sessions=self.sessions, policy=self.policy, settings=self.settings, stop=self.stop)
+            self._partitions = await sweep.run()
+
+    async def _find_or_make(self, shards: int) -> list[Piece]:
+        async def find_or_make(connection: AsyncConnection) -> list[Piece]:
+            await self.journal.lock(connection)
+            pieces = await self.journal.pieces(connection)
+            if pieces and all(piece.is_done for piece in pieces):
+                return pieces
+            choice = self._choice = await choose_walk(connection, self.policy)
+            await (self._go_on(connection, pieces, choice) if pieces else self._begin(connection, choice, shards))
+            return await self.journal.pieces(connection)
+
+        return await self._transact(find_or_make)
+
+    async def _begin(self, connection: AsyncConnection, choice: WalkChoice, shards: int) -> None:
+        left = await self._interrupted(connection, choice)
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
+        walk = choice.walk(self.policy, choice.kind, choice.size)
+        try:
+            whole = await _find_end(connection, walk)
+        except _NoEndError:
+            left, choice = [], replace(choice, kind=WalkKind.PAGES, reason="the index's end is not found in time")
+            walk = choice.walk(self.policy, choice.kind, choice.size)
+            whole = await self._whole(connection, walk)
+        if left:
             await self.journal.take_on(connection, left[0].run_id)
-        walk = make_walk(self.policy, choice.kind, choice.size)
-        whole = await walk.whole(connection)
-        intervals = _stretches(left, whole)
-        parts = await _share_out(connection, walk, intervals, shards)
-        end, time_limit = whole.upto if whole else None, self.limits.seconds
-        states = [PieceState(todo=part, end=end, time_limit=time_limit) for part in parts]
+        await self.quarantine.forget(connection)
+        coverage = coverage_of([piece.state for piece in left], whole) if left else all_of(whole)
+        covers, time_limit = fingerprint(self.policy), self.limits.seconds
+        if choice.relation.own_references:
+            shares = await coverage.from_the_end(connection, walk, choice.rows)
+        else:
+            shares = await coverage.share_out(connection, walk, shards)
+        states = [PieceState(todo=share, share=share, covers=covers, time_limit=time_limit) for share in shares]
+        states[0] = replace(states[0], partitions=self._partitions)
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
+
+    async def _whole(self, connection: AsyncConnection, walk: Walk) -> Interval | None:
+        with refused_by_server(self.policy.name):
+            return await walk.whole(connection)
+
+    async def _interrupted(self, connection: AsyncConnection, choice: WalkChoice) -> list[Piece]:
+        """Return the last run's pieces if their positions mean something for this one."""
+        left = await self.journal.interrupted(connection)
+        if not left or not self._fits(left[0], choice.size):
+            return []
+        return left if may_go_on(self.policy, choice, left[0].walk) else []
+
+    async def _go_on(self, connection: AsyncConnection, pieces: Sequence[Piece], choice: WalkChoice) -> None:
+        """See to it that the run's own pieces cover what the policy names now, in the table as it is now."""
+        kind, covers = pieces[0].walk, fingerprint(self.policy)
+        fits = self._fits(pieces[0], choice.size) and may_go_on(self.policy, choice, kind)
+        if fits and all(piece.state.covers == covers for piece in pieces):
+            return
+        walk = choice.walk(self.policy, kind if fits else choice.kind, choice.size)
+        whole = await self._whole(connection, walk)
+        coverage = coverage_of([piece.state for piece in pieces], whole) if fits else all_of(whole)
+        open_pieces = [piece for piece in pieces if not piece.is_limited]
+        shares = await coverage.share_out(connection, walk, len(open_pieces))
+        shares += [()] * (len(open_pieces) - len(shares))
+        states = [
+            (piece, piece.state.restarted(share, covers)) for piece, share in zip(open_pieces, shares, strict=True)
+        ]
+        await self.journal.restart(connection, walk.kind, walk.basis, states)
+        what = "the policy's rows" if fits else "the table or the way through it"
+        logger.info(
+            "%s: %s changed since run %s began, so it comes to all of it", self.policy.name, what, self.journal.run_id
+        )
+
+    async def _claim(self, connection: AsyncConnection) -> PieceRunner | None:
+        piece = await self.journal.claim(connection)
+        if piece is None:
+            return None
+        size = await read_table_size(connection, self.policy.table)
+        if not self._fits(piece, size):
+            raise TableRewrittenError(self.policy.name)
+        if not is_same_statement(piece.state.covers, fingerprint(self.policy)):
+            await self.journal.release(connection)
+            logger.warning("%s: run %s is of another predicate than this worker's", self.policy.name, piece.run_id)
+            return None
+        choice = self._choice = self._choice or await choose_walk(connection, self.policy)
+        return await self._runner(connection, piece, choice.walk(self.policy, piece.walk, size))
 
     def _fits(self, piece: Piece, size: TableSize) -> bool:
         return piece.basis == make_walk(self.policy, piece.walk, size).basis
@@ -155,10 +243,40 @@ class Run:
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
-    def _runner(self, piece: Piece, size: TableSize) -> PieceRunner:
+    async def _runner(self, connection: AsyncConnection, piece: Piece, walk: Walk) -> PieceRunner:
         rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
+        rate_of_piece = rate / piece.pieces if rate else None
         budget = inf if time_limit is None else time_limit - piece.age
+        quarantine = self.quarantine
+        stepper = Stepper(
+            sessions=self.sessions,
+            policy=self.policy,
+            walk=walk,
+            journal=self.journal,
+            number=piece.number,
+            state=piece.state,
+            settings=self.settings,
+            pace=Pace(self.settings, rate_of_piece),
+            quarantine=quarantine,
+            relation=await read_relation(connection, self.policy),
+            throttle=Throttle() if self.settings.pace is PaceKind.GENTLE else None,
+            left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
+        )
+        return PieceRunner(
+            sessions=self.sessions,
+            journal=self.journal,
+            stepper=stepper,
+            row_limit=piece.row_limit,
+            rows_per_second=rate_of_piece,
+            deadline=monotonic() + budget,
+            window=self.policy.window,
+            settings=self.settings,
+            load=self.load,
+            stop=self.stop,
+            observe=self._observer(piece),
+        )
 
+    def _observer(self, piece: Piece) -> Observer:
         async def observe(state: PieceState, fraction: float | None, waiting: str | None) -> None:
             if not self.meter.is_due:
                 return
@@ -168,42 +286,24 @@ class Run:
                 deleted, total, fraction = _deleted(pieces), _total(pieces), None
             await self.meter.report(deleted, total, fraction, waiting=waiting)
 
-        return PieceRunner(
-            sessions=self.sessions,
-            policy=self.policy,
-            walk=make_walk(self.policy, piece.walk, size),
-            journal=self.journal,
-            number=piece.number,
-            state=piece.state,
-            row_limit=piece.row_limit,
-            rows_per_second=rate / piece.pieces if rate else None,
-            deadline=monotonic() + budget,
-            settings=self.settings,
-            load=self.load,
-            stop=self.stop,
-            observe=observe,
-        )
+        return observe
+
+    @property
+    def quarantine(self) -> Quarantine:
+        """The policy's rows that are left alone."""
+        return Quarantine(policy=self.policy, seconds=self.settings.retry_failed_after)
 
 
-def _stretches(left: Sequence[Piece], whole: Interval | None) -> list[Interval]:
-    """What an interrupted run has left, and what lies past its end now; or all."""
-    if whole is None:
-        return []
-    if not left:
-        return [whole]
-    ends = [piece.state.end for piece in left if piece.state.end is not None]
-    return [
-        *(interval for piece in left for interval in piece.state.left()),
-        *(Interval(end, whole.upto) for end in ends[:1]),
-    ]
-
-
-async def _share_out(
-    connection: AsyncConnection, walk: Walk, intervals: Sequence[Interval], shards: int
-) -> list[tuple[Interval, ...]]:
-    parts = [part for interval in intervals for part in await walk.split(connection, interval, shards)]
-    pieces = max(1, min(shards, len(parts)))
-    return [tuple(parts[number::pieces]) for number in range(pieces)]
+async def _find_end(connection: AsyncConnection, walk: Walk) -> Interval | None:
+    """Look for the end of a walk, for as long as may be: an index can be full of rows that are no more."""
+    try:
+        async with connection.begin_nested():
+            await limit_statements(connection, _SECONDS_TO_FIND_END)
+            return await walk.whole(connection)
+    except DBAPIError as error:
+        if fault_of(error) is Fault.SLOW and walk.kind is WalkKind.KEY:
+            raise _NoEndError from None
+        raise
 
 
 def _deleted(pieces: Sequence[Piece]) -> int:

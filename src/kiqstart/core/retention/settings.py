@@ -5,14 +5,24 @@ from typing import Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kiqstart.core.retention.ceilings import lower
+from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
+
 
 class RetentionSettings(BaseSettings):
     """Environment variables of the retention engine, for all policies. Times are seconds."""
 
     model_config = SettingsConfigDict(env_file=".env", env_prefix="RETENTION_", extra="ignore", frozen=True)
 
+    pace: PaceKind = Field(
+        default=PaceKind.GENTLE,
+        description="`gentle`: a run rests so that others do not notice it; `full`: as fast as it can.",
+    )
     batch_seconds: float = Field(
-        default=0.1, gt=0, le=10, description="Seconds that a batch, one transaction, should take; its size follows."
+        default=0.1,
+        gt=0,
+        le=10,
+        description="Seconds that a batch, one transaction, should take; its size follows.",
     )
     batch_rows: int = Field(
         default=200_000,
@@ -44,11 +54,40 @@ class RetentionSettings(BaseSettings):
         default=20, ge=1, description="Other connections that may wait for locks in this database before a run waits."
     )
 
+    ignored_replicas: list[str] = Field(
+        default=[],
+        description="Replicas that no run waits for, by their `application_name`, as a JSON list: delayed ones, say.",
+    )
+    max_wait: float = Field(
+        default=3600,
+        ge=0,
+        description="Seconds that a run waits in one go for replicas, lock queues or a locked table before it ends.",
+    )
+    max_failures: int = Field(
+        default=10_000, ge=1, description="Rows that a run finds undeletable before it ends; of a shard, each."
+    )
+    retry_failed_after: float = Field(
+        default=259_200,
+        ge=0,
+        description="Seconds for which rows that could not be deleted are left alone by the runs that follow.",
+    )
+
     @model_validator(mode="after")
     def _shows_life_while_it_rests(self) -> Self:
         if self.pause >= self.takeover_after:
             raise ValueError("RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER, or a resting run is taken over")
         return self
+
+    def for_policy(self, policy: RetentionPolicy) -> "RetentionSettings":
+        """Return the settings for a policy's runs: its own pace, and the lower of the ceilings."""
+        ceilings = policy.ceilings
+        own = {
+            "pace": policy.pace or self.pace,
+            "batch_seconds": lower(self.batch_seconds, ceilings.batch_seconds),
+            "batch_rows": lower(self.batch_rows, ceilings.batch_rows),
+            "rows_per_second": lower(self.rows_per_second, ceilings.rows_per_second),
+        }
+        return self.model_copy(update=own)
 
     @property
     def statement_timeout(self) -> float:

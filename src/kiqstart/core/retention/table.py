@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, Field, TypeAdapter
-from sqlalchemy import Column, Executable, FromClause, Select, Table, literal, select, text
+from sqlalchemy import Column, Executable, FromClause, Select, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
-
-from kiqstart.core.retention.policy import RetentionPolicy
 
 # A table with its partitions, and with what inherits from it, which a DELETE takes in as well.
 FAMILY: Final = """
@@ -20,6 +18,12 @@ family AS (
     UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.oid
 )
 """
+# Read past the transaction's snapshot, which may be older than what it meets.
+_STORAGE_OF: Final = "md5(string_agg(pg_relation_filenode(c.oid)::text, ',' ORDER BY c.oid))"
+_STORAGE: Final = text(f"""
+WITH RECURSIVE {FAMILY}
+SELECT coalesce({_STORAGE_OF}, '') FROM pg_class c WHERE c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
+""")  # noqa: S608 - made of constants
 _SIZE: Final = text(f"""
 WITH RECURSIVE {FAMILY}, block AS (SELECT current_setting('block_size')::bigint AS size)
 SELECT
@@ -27,26 +31,18 @@ SELECT
     coalesce(sum(pg_relation_size(c.oid) / block.size), 0)::bigint AS pages,
     coalesce(sum(greatest(c.relpages, 0)), 0)::bigint AS known_pages,
     coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS known_rows,
-    coalesce(md5(string_agg(c.relfilenode::text, ',' ORDER BY c.oid)), '') AS storage,
+    coalesce({_STORAGE_OF}, '') AS storage,
     block.size AS block_size
 FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
 GROUP BY block.size
 """)  # noqa: S608 - made of constants
 _COLUMN: Final = text("""
-SELECT s.correlation, s.most_common_freqs[1] AS commonest
+SELECT s.correlation
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = :column
     AND s.inherited = (c.relkind = 'p')
 WHERE c.oid = CAST(:table AS regclass)
-""")
-_ONLY_INDEXES: Final = text("""
-SELECT set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),
-    set_config('enable_bitmapscan', 'off', true)
-""")
-_ANY_PLAN: Final = text("""
-SELECT set_config('enable_seqscan', 'on', true), set_config('enable_sort', 'on', true),
-    set_config('enable_bitmapscan', 'on', true)
 """)
 _PAGE_HEADER: Final = 24
 _SMALLEST_ROW: Final = 28  # a header of 24 bytes and a line pointer of 4
@@ -87,10 +83,9 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class ColumnStatistics:
-    """How far the heap's order follows a column's (-1 to 1), and which part of the rows has its commonest value."""
+    """How far the heap's order follows a column's (-1 to 1)."""
 
     correlation: float
-    commonest: float
 
 
 class PlanNode(BaseModel):
@@ -98,7 +93,17 @@ class PlanNode(BaseModel):
 
     node_type: str = Field(alias="Node Type")
     rows: int = Field(alias="Plan Rows")
+    cost: float = Field(alias="Total Cost")
+    index: str | None = Field(alias="Index Name", default=None)
     children: list["PlanNode"] = Field(alias="Plans", default=[])
+
+    def inside_limit(self) -> "PlanNode":
+        """Return what a LIMIT at the top cuts off."""
+        return self.children[0] if self.node_type == "Limit" and self.children else self
+
+    def indexes(self) -> frozenset[str]:
+        """Return the names of the indexes that it uses."""
+        return frozenset(node.index for node in self.nodes() if node.index is not None)
 
     def nodes(self) -> Iterator["PlanNode"]:
         """Go through this node and all below it."""
@@ -144,29 +149,25 @@ async def read_table_size(connection: AsyncConnection, table: FromClause) -> Tab
     )
 
 
+async def read_storage(connection: AsyncConnection, table: FromClause) -> str:
+    """Read which files a table and its partitions are in."""
+    return str(await connection.scalar(_STORAGE, {"table": qualified_name(connection, table)}))
+
+
 async def read_column_statistics(connection: AsyncConnection, column: Column[Any]) -> ColumnStatistics | None:
     """Read what the last ANALYZE found out about a column; None if there was none."""
     parameters = {"table": qualified_name(connection, column.table), "column": column.name}
     row = (await connection.execute(_COLUMN, parameters)).one_or_none()
     if row is None or row.correlation is None:
         return None
-    return ColumnStatistics(correlation=row.correlation, commonest=row.commonest or 0.0)
-
-
-async def has_index(connection: AsyncConnection, policy: RetentionPolicy) -> bool:
-    """Whether an index leads to the policy's rows in the order of the cursor's first column.
-
-    PostgreSQL's planner is asked, since it alone knows whether a partial index covers the predicate.
-    """
-    first = policy.key[0]
-    await connection.execute(_ONLY_INDEXES)
-    # A constant: SQLAlchemy would read the plan as it reads the column's values.
-    rows = select(literal(1)).select_from(policy.table).where(policy.predicate, first.is_not(None))
-    plan = await explain(connection, rows.order_by(first).limit(1))
-    await connection.execute(_ANY_PLAN)
-    return not any("Sort" in node.node_type for node in plan.nodes())
+    return ColumnStatistics(correlation=row.correlation)
 
 
 def qualified_name(connection: AsyncConnection, table: FromClause) -> str:
-    """Return a table's name as SQL writes it."""
-    return connection.dialect.identifier_preparer.format_table(cast("Table[Any]", table))
+    """Return a table's name as SQL writes it, in the schema that the connection has put in the place of its own."""
+    named, quote = cast("Table[Any]", table), connection.dialect.identifier_preparer
+    sync = connection.sync_connection
+    options: dict[str, Any] = dict(sync.get_execution_options()) if sync else {}
+    schemas = cast("dict[str | None, str | None]", options.get("schema_translate_map") or {})
+    schema = schemas.get(named.schema, named.schema)
+    return f"{quote.quote_schema(schema)}.{quote.quote(named.name)}" if schema else quote.quote(named.name)

@@ -13,11 +13,24 @@ Position = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
+class Lines:
+    """A stretch of the heap's lines, the last included, in the files that `storage` names; see `heap`."""
+
+    first: int
+    last: int
+    storage: str
+
+
+@dataclass(frozen=True, slots=True)
 class Interval:
-    """A stretch of the table: what comes after `after` (None: from the beginning), up to and with `upto`."""
+    """A stretch of the table: what comes after `after` (None: from the beginning), up to and with `upto`.
+
+    With `lines`, only what lies there in the heap: an index's stretch that is gone through in the order of the disk.
+    """
 
     after: Position | None
     upto: Position
+    lines: Lines | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -27,6 +40,23 @@ class Interval:
     def beginning_after(self, position: Position) -> "Interval":
         """Return what is left of it past a position."""
         return Interval(position, self.upto)
+
+    def cut_at(self, position: Position, rows: int | None = None) -> "Cut":
+        """Cut it in two at a position, behind which so many rows were looked at."""
+        rest = self.beginning_after(position)
+        return Cut(Interval(self.after, position), () if rest.is_empty else (rest,), rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A batch, and what is left of the interval that it begins.
+
+    `rows` is how many it looks at, None if they are fewer than were asked for.
+    """
+
+    batch: Interval
+    rest: tuple[Interval, ...] = ()
+    rows: int | None = None
 
 
 class Walk(Protocol):
@@ -50,12 +80,35 @@ class Walk(Protocol):
         """Cut an interval into at most so many parts of about the same number of rows."""
         ...
 
-    async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Position:
-        """Return where a batch of about so many rows from the interval's beginning ends; at 1, of a single row."""
+    async def check_basis(self, connection: AsyncConnection) -> None:
+        """Return if positions still mean what they did; asked in a batch's transaction, whose locks keep it so.
+
+        Raises:
+            TableRewrittenError: they do not.
+        """
+        ...
+
+    async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
+        """Cut off a batch that looks at about so many rows of the interval's beginning; at 1, at a single one."""
         ...
 
     def where(self, interval: Interval) -> ColumnElement[bool]:
         """Return the condition that a row lies in the interval."""
+        ...
+
+    def along_pages(self, interval: Interval) -> Interval | None:
+        """Return the same stretch in the order of the disk, where looking for the next row takes too long.
+
+        None if it goes that way already.
+        """
+        ...
+
+    def as_it_is(self, interval: Interval) -> Interval:
+        """Return the interval without lines of files that are no more: the table was rewritten, and its rows moved."""
+        ...
+
+    def is_dearer(self, fruitless: int) -> bool:
+        """Whether so many rows that were looked at and stayed have cost more than the pages would."""
         ...
 
     def fraction(self, interval: Interval) -> float | None:

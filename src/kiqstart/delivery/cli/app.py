@@ -149,14 +149,21 @@ def tasks() -> None:
 
 
 @app.command()
-def retention() -> None:
+def retention(
+    policies: Annotated[list[str] | None, typer.Argument(metavar="POLICY", help="These only, by their names.")] = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the first batch's SQL and plan, and some of the rows.")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=0, max=1000, help="Rows to show with --dry-run.")] = 5,
+) -> None:
     """Show what the clean-ups would delete now.
 
-    And which way they would go through their tables. Nothing is deleted.
+    And which way they would go through their tables. Nothing is deleted, with or without --dry-run.
     """
     from kiqstart.delivery.cli.retention import run_retention
 
-    run_retention()
+    run_retention(policies or [], sample=sample if dry_run else None)
 
 
 @app.command()

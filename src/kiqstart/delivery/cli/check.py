@@ -20,7 +20,7 @@ from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.delivery.tasks.schedules import SCHEDULES
 from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.database.engine import create_engine
-from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_schema
+from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_schema, current_revisions
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.observability.logging import LogSettings
@@ -116,7 +116,7 @@ async def _schema() -> str:
     async def revision(engine: AsyncEngine) -> str:
         await check_schema(engine)
         async with engine.connect() as connection:
-            return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
+            return ", ".join(sorted(await current_revisions(connection)))
 
     return await _on_database(revision)
 

@@ -9,6 +9,7 @@ from taskiq import Context
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
+from kiqstart.core.retention.cost import RowCost
 from kiqstart.core.retention.engine import MAX_SHARDS, RetentionEngine
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.report import RetentionReport, StopReason
@@ -41,6 +42,15 @@ class CleanupFailure(TypedDict):
     rows: int
 
 
+class CleanupRowCost(TypedDict):
+    """What a row cost: blocks found in shared buffers, read from outside them, made dirty; bytes of WAL."""
+
+    blocks_hit: float
+    blocks_read: float
+    blocks_dirtied: float
+    wal_bytes: float
+
+
 class CleanupReport(TypedDict):
     """What a clean-up did; see `RetentionReport` for each field."""
 
@@ -59,6 +69,8 @@ class CleanupReport(TypedDict):
     stopped: str
     resumed: bool
     bloat: list[str]
+    per_row: CleanupRowCost | None
+    partitions: list[str]
 
 
 class CleanupPreview(TypedDict):
@@ -179,4 +191,17 @@ def _as_json(report: RetentionReport) -> CleanupReport:
         stopped=report.stopped,
         resumed=report.resumed,
         bloat=list(report.bloat),
+        per_row=_row_cost(report.per_row),
+        partitions=list(report.partitions),
+    )
+
+
+def _row_cost(cost: RowCost | None) -> CleanupRowCost | None:
+    if cost is None:
+        return None
+    return CleanupRowCost(
+        blocks_hit=cost.blocks_hit,
+        blocks_read=cost.blocks_read,
+        blocks_dirtied=cost.blocks_dirtied,
+        wal_bytes=cost.wal_bytes,
     )

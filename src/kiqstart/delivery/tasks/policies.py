@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from logging import getLogger
 
+from kiqstart.core.retention.dry_run import DryRun
 from kiqstart.core.retention.engine import RetentionEngine
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.policy import RetentionPolicy
@@ -44,13 +45,24 @@ class RetentionPolicies:
         for policy, choice in zip(policies, choices, strict=True):
             logger.info("%s: would go along the %s: %s", policy.name, choice.kind.described, choice.reason)
 
-    async def previews(self) -> list[RetentionPreview]:
-        """Say what each would delete now.
+    async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
+        """Say how many rows one would delete now, and which way.
 
         Raises:
-            OperatorError: one cannot be run; the text has the index to create.
+            OperatorError: it cannot be run; the text has the index to create.
         """
         try:
-            return [await self._retention.preview(policy) for policy in self.all()]
+            return await self._retention.preview(policy)
+        except PolicyError as error:
+            raise OperatorError(str(error)) from None
+
+    async def dry_run(self, policy: RetentionPolicy, *, sample: int) -> DryRun:
+        """Say by which statement and plan, and show so many of the rows.
+
+        Raises:
+            OperatorError: it cannot be run; the text has the index to create.
+        """
+        try:
+            return await self._retention.dry_run(policy, sample=sample)
         except PolicyError as error:
             raise OperatorError(str(error)) from None

@@ -2,15 +2,17 @@
 
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from kiqstart.infrastructure.database.keepalive import keep_alive
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 
 
 def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     """Make a pool that connects when it is first used; whoever makes it disposes of it.
 
-    Its sessions speak UTC, and PostgreSQL lists them under the name `kiqstart`.
+    Its sessions speak UTC, and PostgreSQL lists them under the name `kiqstart`. A connection whose network is silent
+    fails by itself.
     """
-    return create_async_engine(
+    engine = create_async_engine(
         settings.sqlalchemy_url(),
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
@@ -21,6 +23,8 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
             "server_settings": {"timezone": "UTC", "application_name": "kiqstart"},
         },
     )
+    keep_alive(engine)
+    return engine
 
 
 def create_session_factory(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:

@@ -5,19 +5,23 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, String, column, func, select, table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from kiqstart.infrastructure.database.settings import SchemaSettings
 from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.settings import load_settings
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
 _PACKAGE = Path(__file__).parents[2]
 _CHECKOUT = _PACKAGE.parents[1]
+# Duplicate prepared statement, and one that is not there: two clients have one connection of the server in turn.
+_MIXED_UP: Final = frozenset({"42P05", "26000"})
 # Alembic keeps its context in module globals; env.py's lock in the database is only between processes.
 _one_at_a_time = asyncio.Lock()
 
@@ -43,7 +47,7 @@ async def upgrade(engine: AsyncEngine, revision: str = "head") -> None:
     """
     from alembic import command
 
-    await _run(engine, lambda config: command.upgrade(config, revision))
+    await _run(engine, lambda config: command.upgrade(config, revision), asked_for=revision)
 
 
 async def downgrade(engine: AsyncEngine, revision: str) -> None:
@@ -55,7 +59,7 @@ async def downgrade(engine: AsyncEngine, revision: str) -> None:
     """
     from alembic import command
 
-    await _run(engine, lambda config: command.downgrade(config, revision))
+    await _run(engine, lambda config: command.downgrade(config, revision), asked_for=revision)
 
 
 async def write_migration(engine: AsyncEngine, name: str) -> Path:
@@ -98,24 +102,27 @@ async def check_schema(engine: AsyncEngine) -> None:
     known = _revisions()
     heads = known.keys() - set().union(*known.values())
     async with _connect(engine) as connection:
-        current = await _current_revisions(connection)
+        current = await current_revisions(connection)
     if current == heads:
         return
     at, needed = ", ".join(sorted(current)) or "nothing", ", ".join(sorted(heads))
     if unknown := current - known.keys():
         raise SchemaOutOfDateError(
             f"the database's schema is at {', '.join(sorted(unknown))}, which this version does not know "
-            f"(it knows up to {needed}): install the version that migrated {_place(engine)}"
+            f"(it knows up to {needed}): {_whose(engine)}"
         )
     raise SchemaOutOfDateError(
         f"the database's schema is at {at}, this version needs {needed}: run `kiqstart migrate` ({_place(engine)})"
     )
 
 
-async def _current_revisions(connection: AsyncConnection) -> set[str]:
-    if await connection.scalar(text("SELECT to_regclass('alembic_version') IS NULL")):
+async def current_revisions(connection: AsyncConnection) -> set[str]:
+    """Return what the database says of its schema's version; nothing where there is no schema."""
+    versions = table(load_settings(SchemaSettings).database_version_table, column("version_num", String))
+    name = connection.dialect.identifier_preparer.quote(versions.name)
+    if await connection.scalar(select(func.to_regclass(name).is_(None))):
         return set()
-    return set(await connection.scalars(text("SELECT version_num FROM alembic_version")))
+    return set(await connection.scalars(select(versions.c.version_num)))
 
 
 def _revisions() -> dict[str, set[str]]:
@@ -137,8 +144,9 @@ def _migrations_folder() -> Path:
     return installed if installed.is_dir() else _CHECKOUT / "migrations"
 
 
-async def _run(engine: AsyncEngine, command: Callable[["Config"], object]) -> None:
+async def _run(engine: AsyncEngine, command: Callable[["Config"], object], *, asked_for: str = "head") -> None:
     from alembic.config import Config
+    from alembic.script.revision import ResolutionError
     from alembic.util import CommandError
 
     config = Config(toml_file=_CHECKOUT / "pyproject.toml")
@@ -153,6 +161,8 @@ async def _run(engine: AsyncEngine, command: Callable[["Config"], object]) -> No
         async with _one_at_a_time, _connect(engine) as connection:
             await connection.run_sync(run)
     except CommandError as error:
+        if isinstance(error.__cause__, ResolutionError) and error.__cause__.argument != asked_for:
+            raise MigrationError(f"migrations: {error}: {_whose(engine)}") from None
         raise MigrationError(f"migrations: {error} ({_place(engine)})") from None
 
 
@@ -162,6 +172,11 @@ async def _connect(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
     try:
         await connection.start()
     except (OSError, DBAPIError) as error:
+        if isinstance(error, DBAPIError) and getattr(error.driver_exception, "sqlstate", None) in _MIXED_UP:
+            raise DatabaseUnavailableError(
+                f"the pooler at {_place(engine)} (DATABASE_URL) mixes up prepared statements: {_reason(error)}; "
+                "PgBouncer must be 1.21 or newer with max_prepared_statements above 0, or pool by sessions"
+            ) from None
         raise DatabaseUnavailableError(
             f"cannot reach PostgreSQL at {_place(engine)} (DATABASE_URL): {_reason(error)}; "
             "check the address and that the server runs"
@@ -179,6 +194,15 @@ def _reason(error: OSError | DBAPIError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     return error.strerror or str(error) or "no answer in time"
+
+
+def _whose(engine: AsyncEngine) -> str:
+    """Say what to do about a revision that is none of this project's."""
+    return (
+        f"install the version that migrated {_place(engine)}; if another program's Alembic keeps its own migrations in "
+        f"that database, set DATABASE_VERSION_TABLE to another name than "
+        f"{load_settings(SchemaSettings).database_version_table!r}"
+    )
 
 
 def _place(engine: AsyncEngine) -> str:

@@ -40,6 +40,20 @@ class DatabaseSettings(BaseSettings):
         return _parse(self.database_url.get_secret_value())
 
 
+class SchemaSettings(BaseSettings):
+    """Settings of the migrations; named like those of the database."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    database_version_table: str = Field(
+        default="alembic_version",
+        min_length=1,
+        max_length=63,
+        description="Table in which migrations keep the schema's version; another where another program's Alembic has "
+        "`alembic_version`. Change it before the first `kiqstart migrate`.",
+    )
+
+
 def _parse(text: str) -> URL:
     # No message repeats the text: it may hold a password, and in a malformed one nobody knows where.
     try:

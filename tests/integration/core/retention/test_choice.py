@@ -21,6 +21,7 @@ FILL = """
     FROM generate_series(1, 2000) n ORDER BY
 """
 HALF = datetime(2026, 1, 1, 16, 40, tzinfo=UTC)
+END = datetime(2026, 2, 1, tzinfo=UTC)
 FEW = datetime(2026, 1, 1, 0, 20, tzinfo=UTC)
 
 
@@ -66,16 +67,19 @@ async def test_the_price_of_a_page_read_is_the_servers(retention: RetentionEngin
     assert (await choice(retention, old_tokens())).kind is WalkKind.KEY
 
 
-async def test_many_equal_values_are_gone_through_by_pages(
-    retention: RetentionEngine, database: Database, monkeypatch: pytest.MonkeyPatch
+async def test_rows_that_are_looked_at_and_stay_have_their_price(
+    retention: RetentionEngine, database: Database
 ) -> None:
-    await database.create(Token, f"{FILL} n".replace("n * interval", "greatest(n, 700) * interval"), "ANALYZE tokens")
-    monkeypatch.setattr("kiqstart.core.retention.choice._MOST_EQUAL_ROWS", 900)
-    assert (await choice(retention, old_tokens())).kind is WalkKind.KEY
-    monkeypatch.setattr("kiqstart.core.retention.choice._MOST_EQUAL_ROWS", 500)
-    made = await choice(retention, old_tokens())
+    await database.create(Token, f"{FILL} n", "ANALYZE tokens")
+    few = RetentionPolicy(
+        name="tokens",
+        model=Token,
+        predicate=(Token.expires_at < END) & (Token.id % 1000 == 0),
+        cursor=(Token.expires_at,),
+    )
+    made = await choice(retention, few)
     assert made.kind is WalkKind.PAGES
-    assert "equal in 'expires_at'" in made.reason
+    assert "about 2,000 lie before its end in the index" in made.reason
 
 
 async def test_a_table_that_was_never_analysed_is_gone_through_by_its_index(

@@ -1,4 +1,6 @@
 import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.integration.core.engines import EngineFactory
@@ -6,9 +8,10 @@ from tests.integration.core.retention.database import Database
 from tests.integration.core.retention.policies import WALKS, completed_todos
 from tests.integration.core.retention.shapes import SHAPES
 
+from kiqstart.core.retention.ceilings import Ceilings, DailyWindow
 from kiqstart.core.retention.engine import RetentionEngine
 from kiqstart.core.retention.errors import InvalidRunOptionError
-from kiqstart.core.retention.policy import WalkKind
+from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.run import RunLimits
 from kiqstart.core.todo.models import Todo
@@ -102,13 +105,10 @@ async def test_the_next_run_begins_where_the_limited_one_stopped(
     some = await retention.run(completed_todos(walk), limits=RunLimits(rows=200))
     assert (some.deleted, some.resumed) == (200, True)
     assert await database.count("todos WHERE is_completed AND title LIKE 'todo%'") <= 50
-    rest = await retention.run(completed_todos(walk))
-    assert (rest.resumed, rest.stopped) == (True, StopReason.END)
-    assert some.deleted + rest.deleted >= 200 + 250
-    assert await database.count("todos WHERE is_completed AND title <> 'early'") <= 50
+    # Behind it are those that came meanwhile: they are the last.
     assert await database.count(first_pages) == 20
-    # What came behind is the next run's.
-    await retention.run(completed_todos(walk))
+    rest = await retention.run(completed_todos(walk))
+    assert (rest.resumed, rest.stopped, rest.deleted) == (True, StopReason.END, 320 + 200 - 200)
     assert await database.count("todos WHERE is_completed") == 0
 
 
@@ -154,7 +154,7 @@ async def test_a_run_that_is_gone_on_with_keeps_its_limit(make_retention: Engine
     retention, policy, limits = make_retention(batch_rows=40), completed_todos(WalkKind.KEY), RunLimits(rows=60)
     with pytest.raises(ConnectionRefusedError):
         await retention.run(policy, run_id="one", limits=limits, progress=fail)
-    assert await database.count("todos") == 960
+    assert await database.count("todos") == 980
     report = await retention.run(policy, run_id="one", limits=limits)
     assert (report.deleted, await database.count("todos")) == (60, 940)
 
@@ -169,3 +169,31 @@ async def test_limits_out_of_range_are_refused(retention: RetentionEngine, limit
 async def test_shards_out_of_range_are_refused(retention: RetentionEngine, shards: int) -> None:
     with pytest.raises(InvalidRunOptionError, match="shards must be from 1 to 64"):
         await retention.run(completed_todos(None), shards=shards)
+
+
+@pytest.mark.usefixtures("completed")
+async def test_a_policys_own_ceilings_hold_beside_the_callers(make_retention: EngineFactory) -> None:
+    policy = replace(completed_todos(None), ceilings=Ceilings(rows=300, rows_per_second=1000))
+    retention = make_retention(pace="full")
+    report = await retention.run(policy)
+    assert (report.deleted, report.stopped) == (300, StopReason.ROW_LIMIT)
+    assert report.seconds >= 0.2
+    assert (await retention.run(policy, limits=RunLimits(rows=50))).deleted == 50
+
+
+@pytest.mark.usefixtures("completed")
+async def test_a_run_stops_outside_its_window_and_the_next_goes_on(make_retention: EngineFactory) -> None:
+    def window(begin: float, end: float) -> RetentionPolicy:
+        now = datetime.now(UTC)
+        times = ((now + timedelta(seconds=seconds)).time() for seconds in (begin, end))
+        begins, ends = times
+        return replace(completed_todos(None), window=DailyWindow(begin=begins, end=ends))
+
+    retention = make_retention(batch_rows=10, pause=0.05)
+    closed = await retention.run(window(3600, 7200))
+    assert (closed.deleted, closed.stopped) == (0, StopReason.WINDOW)
+    cut = await retention.run(window(-3600, 0.6))
+    assert 0 < cut.deleted < 500
+    assert cut.stopped is StopReason.WINDOW
+    rest = await make_retention().run(window(-3600, 3600))
+    assert (rest.deleted, rest.stopped, rest.resumed) == (500 - cut.deleted, StopReason.END, True)

@@ -156,7 +156,7 @@ async def test_the_next_run_goes_on_with_locked_rows_that_time_did_not_suffice_f
     make_retention: EngineFactory, database: Database, walk: WalkKind
 ) -> None:
     async with locked(database, rows_locked(FOUR)):
-        report = await make_retention(locked_wait=60).run(completed_todos(walk), limits=RunLimits(seconds=0.3))
+        report = await make_retention(locked_wait=60).run(completed_todos(walk), limits=RunLimits(seconds=2))
         assert (report.deleted, report.stopped) == (496, StopReason.TIME_BUDGET)
     rest = await make_retention().run(completed_todos(walk))
     assert (rest.deleted, rest.resumed) == (4, True)

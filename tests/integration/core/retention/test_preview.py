@@ -60,3 +60,38 @@ async def test_a_preview_leaves_no_trace_in_the_journal(retention: RetentionEngi
     rest = await retention.run(policy)
     assert (limited.stopped, rest.deleted, rest.resumed) == (StopReason.ROW_LIMIT, 400, True)
     assert await database.rows(Todo, Todo.is_completed.is_(True)) == set()
+
+
+@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in SHAPES.items()])
+async def test_a_dry_run_prints_the_statement_that_would_be_run(
+    retention: RetentionEngine, database: Database, shape: Shape, walk: WalkKind
+) -> None:
+    if walk is WalkKind.KEY and not shape.cursor:
+        return
+    await database.fill(shape)
+    before = await database.rows(shape.model)
+    dry_run = await retention.dry_run(shape.policy(walk), sample=3)
+    assert await database.rows(shape.model) == before
+    assert dry_run.sample is not None
+    assert len(dry_run.sample) == 3
+    assert dry_run.plan[0].startswith("Delete on ")
+    assert dry_run.statement is not None
+    # The first batch of so small a table is all of it.
+    async with database.engine.connect() as connection:
+        assert (await connection.exec_driver_sql(dry_run.statement)).rowcount == shape.doomed
+        await connection.rollback()
+
+
+async def test_a_dry_run_shows_no_more_of_a_row_than_tells_it_apart(
+    retention: RetentionEngine, database: Database
+) -> None:
+    await database.fill(SHAPES["integer key"])
+    dry_run = await retention.dry_run(SHAPES["integer key"].policy(None), sample=1)
+    assert dry_run.sample is not None
+    assert [set(row) for row in dry_run.sample] == [{"id", "expires_at"}]
+
+
+async def test_a_dry_run_of_an_empty_table_says_so(retention: RetentionEngine) -> None:
+    dry_run = await retention.dry_run(completed_todos(WalkKind.KEY))
+    assert (dry_run.statement, dry_run.plan, dry_run.sample) == (None, (), ())

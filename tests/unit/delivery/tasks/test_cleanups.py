@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from taskiq import AsyncTaskiqDecoratedTask, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
+from kiqstart.core.retention.cost import RowCost
 from kiqstart.core.retention.engine import RetentionEngine
 from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.progress import RetentionProgress
@@ -40,6 +41,8 @@ REPORT = RetentionReport(
     waited=0.125,
     resumed=True,
     bloat=("todos: autovacuum will clean up 5 dead rows",),
+    per_row=RowCost(blocks_hit=2.1, blocks_read=0.5, blocks_dirtied=0.02, wal_bytes=61.5),
+    partitions=("todos_2020 (about 7 rows)",),
 )
 PROGRESS = RetentionProgress(deleted=5, total=8, fraction=0.625, seconds=1.0, rate=5.0, eta=0.6, waiting="a replica")
 
@@ -147,6 +150,8 @@ async def test_the_result_is_the_whole_report(clean: Task) -> None:
         "stopped": "end",
         "resumed": True,
         "bloat": ["todos: autovacuum will clean up 5 dead rows"],
+        "per_row": {"blocks_hit": 2.1, "blocks_read": 0.5, "blocks_dirtied": 0.02, "wal_bytes": 61.5},
+        "partitions": ["todos_2020 (about 7 rows)"],
     }
 
 

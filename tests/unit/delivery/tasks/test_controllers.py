@@ -45,6 +45,8 @@ REPORT = CleanupReport(
     stopped="end",
     resumed=False,
     bloat=[],
+    per_row=None,
+    partitions=[],
 )
 PREVIEW = CleanupPreview(
     policy="test", walk="pages", reason="the policy asks for it", rows=11, is_estimate=False, table_rows=40

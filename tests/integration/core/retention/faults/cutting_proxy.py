@@ -42,7 +42,7 @@ class CuttingProxy(Relay):
 
     def on_request(self, data: bytes) -> tuple[bytes, Then]:
         """Count a COMMIT, and lose what shall be lost of it."""
-        if b"COMMIT" not in data:
+        if b"COMMIT;" not in data:
             return data, Then.GO_ON
         self.commits += 1
         cut = self._what_is_lost(self.commits)

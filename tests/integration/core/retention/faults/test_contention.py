@@ -69,14 +69,14 @@ async def test_the_run_gives_way_in_a_deadlock(filled: AsyncEngine, url: URL) ->
     async with filled.connect() as writer:
         # The run looks for deadlocks long before this writer does, and so it is the one to be rolled back.
         await writer.execute(text("SET LOCAL deadlock_timeout = '60s'"))
-        await writer.execute(LOCK, {"ids": [ids[9]]})
+        await writer.execute(LOCK, {"ids": [ids[5]]})
         patient = {"lock_timeout": 10.0, "batch_seconds": 10.0, "locked_wait": 10.0}
         task = asyncio.create_task(run(url, server={"deadlock_timeout": "500ms"}, **patient))
         await wait_until_run_is_blocked(filled)
         async with asyncio.timeout(5):
             await writer.execute(LOCK, {"ids": [ids[0]]})
             await wait_until_counted(filled, 298)
-        assert await expired_ids(filled) == [ids[0], ids[9]]
+        assert await expired_ids(filled) == [ids[0], ids[5]]
         await writer.commit()
 
     report = await task

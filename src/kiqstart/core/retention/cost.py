@@ -1,0 +1,112 @@
+"""What a batch's statement reads and writes, as PostgreSQL itself counts it (EXPLAIN ANALYZE)."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from pydantic import BaseModel, Field, TypeAdapter
+from sqlalchemy import Executable
+from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.sql.elements import ClauseElement
+
+# To count costs half as much again, so few batches do it: the first, small ones, and then one of so many.
+_FIRST: Final = 2
+_EACH: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class RowCost:
+    """What a row's deletion cost: blocks found in shared buffers, read from outside them, made dirty; bytes of WAL."""
+
+    blocks_hit: float
+    blocks_read: float
+    blocks_dirtied: float
+    wal_bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class BatchCost:
+    """What so many rows of the batches that were measured cost."""
+
+    rows: int = 0
+    blocks_hit: int = 0
+    blocks_read: int = 0
+    blocks_dirtied: int = 0
+    wal_bytes: int = 0
+
+    def __add__(self, other: "BatchCost") -> "BatchCost":
+        """Return the sum of two."""
+        return BatchCost(
+            self.rows + other.rows,
+            self.blocks_hit + other.blocks_hit,
+            self.blocks_read + other.blocks_read,
+            self.blocks_dirtied + other.blocks_dirtied,
+            self.wal_bytes + other.wal_bytes,
+        )
+
+    @property
+    def per_row(self) -> RowCost | None:
+        """What each row cost on average; None if none was measured."""
+        if not self.rows:
+            return None
+        sums = (self.blocks_hit, self.blocks_read, self.blocks_dirtied, self.wal_bytes)
+        return RowCost(*(round(one / self.rows, 3) for one in sums))
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A statement that was run: what it cost, and the rows that it and each of its CTEs came to."""
+
+    cost: BatchCost
+    rows_of: dict[str, int]
+
+
+def is_measured(batches: int) -> bool:
+    """Whether the batch after so many others is measured."""
+    return batches < _FIRST or batches % _EACH == 0
+
+
+async def measure(connection: AsyncConnection, statement: ClauseElement) -> Measured:
+    """Run a statement, and count what it reads and writes; triggers after it and cascades are not counted."""
+    plan = _RUN.validate_python(await connection.scalar(_Measure(statement)))[0].plan
+    rows = {node.name.removeprefix("CTE "): round(node.rows * node.loops) for node in plan.nodes() if node.name}
+    cost = BatchCost(0, plan.blocks_hit, plan.blocks_read, plan.blocks_dirtied, plan.wal_bytes)
+    return Measured(cost, {"": round(plan.rows), **rows})
+
+
+class _Node(BaseModel):
+    name: str | None = Field(alias="Subplan Name", default=None)
+    rows: float = Field(alias="Actual Rows")
+    loops: float = Field(alias="Actual Loops")
+    blocks_hit: int = Field(alias="Shared Hit Blocks")
+    blocks_read: int = Field(alias="Shared Read Blocks")
+    blocks_dirtied: int = Field(alias="Shared Dirtied Blocks")
+    wal_bytes: int = Field(alias="WAL Bytes")
+    children: list["_Node"] = Field(alias="Plans", default=[])
+
+    def nodes(self) -> Iterator["_Node"]:
+        yield self
+        for child in self.children:
+            yield from child.nodes()
+
+
+class _Run(BaseModel):
+    plan: _Node = Field(alias="Plan")
+
+
+_RUN: Final = TypeAdapter(list[_Run])
+
+
+class _Measure(Executable, ClauseElement):
+    inherit_cache = False
+
+    def __init__(self, statement: ClauseElement) -> None:
+        self.statement = statement
+
+
+@compiles(_Measure, "postgresql")
+def _compile_measure(element: _Measure, compiler: SQLCompiler, **kw: object) -> str:
+    options = "ANALYZE, BUFFERS, WAL, TIMING OFF, SUMMARY OFF, FORMAT JSON"
+    return f"EXPLAIN ({options}) {compiler.process(element.statement, **kw)}"
