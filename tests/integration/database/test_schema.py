@@ -39,6 +39,7 @@ TABLES = {
     session_models.RefreshSession.__tablename__,
     todo_models.Todo.__tablename__,
     retention_models.RetentionRun.__tablename__,
+    retention_models.UndeletableRow.__tablename__,
     "users",
 }
 
