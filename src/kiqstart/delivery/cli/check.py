@@ -5,7 +5,6 @@ from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Final
 
-import typer
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -15,6 +14,7 @@ from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.delivery.cli.broker import stream_broker
 from kiqstart.delivery.cli.schedules.schedulers import missing_scheduler
 from kiqstart.delivery.cli.schedules.wording import shown_seconds
+from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.delivery.tasks.schedules import SCHEDULES
@@ -63,9 +63,9 @@ async def _run_one(name: str, check: Callable[[], Awaitable[str]], *, is_needed:
     try:
         found = await check()
     except OperatorError as error:
-        typer.echo(f"{'FAILED' if is_needed else 'note':6}  {name:10}  {error}", err=is_needed)
+        echo(f"{'FAILED' if is_needed else 'note':6}  {name:10}  {shown(str(error))}", err=is_needed)
         return not is_needed
-    typer.echo(f"ok      {name:10}  {found}")
+    echo(f"ok      {name:10}  {shown(found)}")
     return True
 
 

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kiqstart.delivery.cli.terminal import echo
 from kiqstart.infrastructure.database import schema
 from kiqstart.infrastructure.database.engine import create_engine
 from kiqstart.infrastructure.database.settings import DatabaseSettings
@@ -19,16 +19,16 @@ def run_migrate(*, to: str, down: str | None) -> None:
     """Upgrade the schema to `to`, or downgrade it to `down` where that is given."""
     if down is None:
         asyncio.run(_with_engine(lambda engine: schema.upgrade(engine, to)))
-        typer.echo(f"The schema is at {to}." if to != "head" else "The schema is up to date.")
+        echo(f"The schema is at {to}." if to != "head" else "The schema is up to date.")
     else:
         asyncio.run(_with_engine(lambda engine: schema.downgrade(engine, down)))
-        typer.echo(f"The schema has gone down to {down}.")
+        echo(f"The schema has gone down to {down}.")
 
 
 def run_migration(name: str) -> None:
     """Write a migration, and say where it is."""
     path = asyncio.run(_with_engine(lambda engine: schema.write_migration(engine, name)))
-    typer.echo(f"{path}: read it, complete it, then run `make migrate`")
+    echo(f"{path}: read it, complete it, then run `make migrate`")
 
 
 async def _with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:

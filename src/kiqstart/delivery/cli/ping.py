@@ -4,11 +4,11 @@ import asyncio
 import time
 from contextlib import suppress
 
-import typer
 from redis.exceptions import RedisError
 from taskiq import TaskiqResultTimeoutError
 from taskiq.exceptions import SendTaskError
 
+from kiqstart.delivery.cli.terminal import echo
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
@@ -32,7 +32,7 @@ def run_ping(*, timeout: float) -> None:
         NotSentError: Redis refuses the task, or is away.
         MissingRightsError: Redis refuses it for want of rights.
     """
-    typer.echo(f"pong in {asyncio.run(_round_trip(timeout)) * 1000:.1f} ms")
+    echo(f"pong in {asyncio.run(_round_trip(timeout)) * 1000:.1f} ms")
 
 
 async def _round_trip(timeout: float) -> float:  # noqa: ASYNC109  # it is taskiq's own

@@ -2,10 +2,10 @@
 
 import asyncio
 
-import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kiqstart.core.retention.preview import RetentionPreview
+from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.infrastructure.database.schema import check_schema
 from kiqstart.ioc.container import ContainerFactory
@@ -15,8 +15,8 @@ def run_retention() -> None:
     """Print for each policy what it would delete now, which way, and why; nothing is deleted."""
     for preview in asyncio.run(_previews()):
         number = f"about {preview.rows:,} (an estimate)" if preview.is_estimate else f"{preview.rows:,}"
-        typer.echo(f"{preview.policy}: would delete {number} of about {preview.table_rows:,} rows")
-        typer.echo(f"  along the {preview.walk.described}: {preview.reason}")
+        echo(f"{preview.policy}: would delete {number} of about {preview.table_rows:,} rows")
+        echo(f"  along the {preview.walk.described}: {shown(preview.reason)}")
 
 
 async def _previews() -> list[RetentionPreview]:

@@ -16,6 +16,8 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
         max_overflow=settings.database_pool_size,
         # Connections that a restarted server closed are replaced before they are handed out.
         pool_pre_ping=True,
+        # An error would quote them, and rows are nobody's business who reads a log.
+        hide_parameters=True,
         connect_args={
             "timeout": settings.database_connect_timeout,
             "server_settings": {"timezone": "UTC", "application_name": "kiqstart"},

@@ -5,6 +5,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
+from kiqstart.infrastructure.redaction import conceal
+
 _SCHEMES = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
 _SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
 # What a URL's query may hold: asyncpg answers any other name with a TypeError.
@@ -31,7 +33,8 @@ class DatabaseSettings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _names_postgresql(cls, value: SecretStr) -> SecretStr:
-        _parse(value.get_secret_value())
+        url = _parse(value.get_secret_value())
+        conceal(url.password or "", beside=url.set(password=None).render_as_string())
         return value
 
     def sqlalchemy_url(self) -> URL:

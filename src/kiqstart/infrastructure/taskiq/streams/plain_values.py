@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final, cast
 
+from kiqstart.infrastructure.redaction import redact
+
 # What JSON can hold.
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
@@ -90,7 +92,7 @@ class Budget:
 
     def text(self, text: str) -> str:
         """A text within what is left."""
-        clipped = clip(text, min(max(self.left, 0), MAX_TEXT))
+        clipped = clip(redact(text), min(max(self.left, 0), MAX_TEXT))
         self.spend(len(clipped.encode()))
         return clipped
 
