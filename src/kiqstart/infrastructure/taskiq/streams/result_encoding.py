@@ -12,6 +12,7 @@ from kiqstart.infrastructure.taskiq.exact_json import dump, dump_exactly, place_
 from kiqstart.infrastructure.taskiq.streams.error_decoding import decode_error
 from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error
 from kiqstart.infrastructure.taskiq.streams.errors import ResultTooLargeError, UnserializableResultError
+from kiqstart.infrastructure.taskiq.streams.raisable import raisable
 
 logger = getLogger(__name__)
 
@@ -117,7 +118,7 @@ def _result(fields: dict[str, Any]) -> TaskiqResult[Any]:
     if error is None:
         fields.pop("error", None)
     else:
-        fields["error"] = decode_error(error)
+        fields["error"] = raisable(decode_error(error))
     try:
         return _validate(fields)
     except pydantic_core.ValidationError as problem:
