@@ -33,8 +33,8 @@ _QUOTED: Final = rf"\g<1>\g<quote>{STAND_IN}"
 _BARE: Final = rf"\g<1>{STAND_IN}"
 # Each with what stands in its place.
 _PATTERNS: Final = (
-    # scheme://user:PASSWORD@host
-    (re.compile(r"(://[^\s/?#@:\"'<>]*:)[^\s/?#\"'<>]+(?=@)"), _BARE),
+    # scheme://user:SECRET@host; a PASSWORD there is how our own messages say what to write
+    (re.compile(r"(://[^\s/?#@:\"'<>]*:)(?!(?i:password)@)[^\s/?#\"'<>]+(?=@)"), _BARE),
     # 'password': 'VALUE', "token"="VALUE", also where the quotes are escaped
     (
         re.compile(

@@ -92,11 +92,15 @@ def migrate(
         str | None,
         typer.Option(metavar="REVISION", help="Downgrade instead: to a revision, -1 for one step, base for nothing."),
     ] = None,
+    worker_role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="Then grant this role the least that a worker needs of PostgreSQL."),
+    ] = None,
 ) -> None:
     """Bring the database's schema up to date."""
     from kiqstart.delivery.cli.migrations import run_migrate
 
-    run_migrate(to=to, down=down)
+    run_migrate(to=to, down=down, worker_role=worker_role)
 
 
 @app.command()

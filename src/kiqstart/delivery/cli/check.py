@@ -17,9 +17,11 @@ from kiqstart.delivery.cli.schedules.wording import shown_seconds
 from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
 from kiqstart.delivery.tasks.schedules import SCHEDULES
 from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.database.engine import create_engine
+from kiqstart.infrastructure.database.rights import MissingDatabaseRightsError
 from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_schema
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.errors import OperatorError
@@ -104,7 +106,7 @@ async def _redis() -> str:
 
 async def _postgresql() -> str:
     async def version(engine: AsyncEngine) -> str:
-        with suppress(SchemaOutOfDateError):  # which is the next check's line
+        with suppress(SchemaOutOfDateError, MissingDatabaseRightsError):  # which are the next check's line
             await check_schema(engine)
         async with engine.connect() as connection:
             return str(await connection.scalar(text("SHOW server_version")))
@@ -114,7 +116,7 @@ async def _postgresql() -> str:
 
 async def _schema() -> str:
     async def revision(engine: AsyncEngine) -> str:
-        await check_schema(engine)
+        await check_schema(engine, WORKER_RIGHTS)
         async with engine.connect() as connection:
             return str(await connection.scalar(text("SELECT version_num FROM alembic_version")))
 

@@ -6,7 +6,8 @@ from typing import TypeVar
 
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kiqstart.delivery.cli.terminal import echo
+from kiqstart.delivery.cli.terminal import echo, shown
+from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
 from kiqstart.infrastructure.database import schema
 from kiqstart.infrastructure.database.engine import create_engine
 from kiqstart.infrastructure.database.settings import DatabaseSettings
@@ -15,11 +16,20 @@ from kiqstart.infrastructure.settings import load_settings
 T = TypeVar("T")
 
 
-def run_migrate(*, to: str, down: str | None) -> None:
-    """Upgrade the schema to `to`, or downgrade it to `down` where that is given."""
+def run_migrate(*, to: str, down: str | None, worker_role: str | None = None) -> None:
+    """Upgrade the schema to `to`, or downgrade it to `down` where that is given.
+
+    Args:
+        to: a revision.
+        down: a revision.
+        worker_role: gets the least rights that a worker needs, after an upgrade.
+    """
     if down is None:
         asyncio.run(_with_engine(lambda engine: schema.upgrade(engine, to)))
         echo(f"The schema is at {to}." if to != "head" else "The schema is up to date.")
+        if worker_role is not None:
+            asyncio.run(_with_engine(lambda engine: schema.grant(engine, worker_role, WORKER_RIGHTS)))
+            echo(f"The role {shown(worker_role)} may do what a worker needs.")
     else:
         asyncio.run(_with_engine(lambda engine: schema.downgrade(engine, down)))
         echo(f"The schema has gone down to {down}.")

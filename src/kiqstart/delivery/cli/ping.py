@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from redis.exceptions import RedisError
 from taskiq import TaskiqResultTimeoutError
-from taskiq.exceptions import SendTaskError
+from taskiq.exceptions import ResultGetError, SendTaskError
 
 from kiqstart.delivery.cli.terminal import echo
 from kiqstart.delivery.tasks.registry import TasksRegistry
@@ -17,7 +17,7 @@ from kiqstart.ioc.container import ContainerFactory
 
 
 class NoAnswerError(OperatorError):
-    """No worker ran the task in time."""
+    """No worker ran the task in time, or none could."""
 
 
 class NotSentError(OperatorError):
@@ -28,7 +28,7 @@ def run_ping(*, timeout: float) -> None:
     """Send `ping` and print how long the answer took, in milliseconds.
 
     Raises:
-        NoAnswerError: there was none within `timeout` seconds.
+        NoAnswerError: there was none within `timeout` seconds, or it is an error.
         NotSentError: Redis refuses the task, or is away.
         MissingRightsError: Redis refuses it for want of rights.
     """
@@ -49,8 +49,11 @@ async def _round_trip(timeout: float) -> float:  # noqa: ASYNC109  # it is taski
             raise NoAnswerError(
                 f"no worker has answered within {timeout:g} s: start one (`make worker-dev`), or look at its log"
             ) from None
+        except ResultGetError as error:
+            raise NoAnswerError(f"the answer cannot be read: {error.__cause__ or error}") from None
         seconds = time.perf_counter() - start
-        result.raise_for_error()
+        if result.is_err:
+            raise NoAnswerError(f"a worker has failed to answer: {type(result.error).__name__}: {result.error}")
         return seconds
 
 

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kiqstart.core.retention.preview import RetentionPreview
 from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.delivery.tasks.policies import RetentionPolicies
+from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
 from kiqstart.infrastructure.database.schema import check_schema
 from kiqstart.ioc.container import ContainerFactory
 
@@ -23,7 +24,7 @@ async def _previews() -> list[RetentionPreview]:
     container = ContainerFactory()()
     engine = container.resolve(AsyncEngine)
     try:
-        await check_schema(engine)
+        await check_schema(engine, WORKER_RIGHTS)
         return await container.resolve(RetentionPolicies).previews()
     finally:
         await engine.dispose()

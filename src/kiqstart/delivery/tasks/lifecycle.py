@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import AsyncBroker, TaskiqEvents, TaskiqState
 
 from kiqstart.delivery.tasks.policies import RetentionPolicies
+from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
 from kiqstart.infrastructure.database.schema import check_schema
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.redis.client import check_redis
@@ -48,7 +49,7 @@ class StreamLifecycle:
     async def _start_worker(self, _: TaskiqState) -> None:
         try:
             await check_redis(self.redis, self.redis_settings)
-            await check_schema(self.engine)
+            await check_schema(self.engine, WORKER_RIGHTS)
             await self.policies.check()
         except OperatorError as error:
             _fail_to_start(self.broker, error)
@@ -74,7 +75,7 @@ class InMemoryLifecycle:
 
     async def _start(self, _: TaskiqState) -> None:
         logger.warning("REDIS_URL=memory:// runs tasks in this process; what it has not run when it ends is lost")
-        await check_schema(self.engine)
+        await check_schema(self.engine, WORKER_RIGHTS)
         await self.policies.check()
 
     async def _stop(self, _: TaskiqState) -> None:

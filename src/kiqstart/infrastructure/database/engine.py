@@ -10,8 +10,9 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
 
     Its sessions speak UTC, and PostgreSQL lists them under the name `kiqstart`.
     """
+    parsed = settings.parsed_url()
     return create_async_engine(
-        settings.sqlalchemy_url(),
+        parsed.url,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
         # Connections that a restarted server closed are replaced before they are handed out.
@@ -19,6 +20,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
         # An error would quote them, and rows are nobody's business who reads a log.
         hide_parameters=True,
         connect_args={
+            **parsed.connect_arguments,
             "timeout": settings.database_connect_timeout,
             "server_settings": {"timezone": "UTC", "application_name": "kiqstart"},
         },

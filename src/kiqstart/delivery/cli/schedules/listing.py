@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from taskiq import AsyncResultBackend
+from taskiq.exceptions import ResultGetError
 
 from kiqstart.delivery.cli.broker import stream_broker
 from kiqstart.delivery.cli.schedules.schedulers import missing_scheduler
@@ -82,12 +83,18 @@ def shown_counts(found: Overview) -> str:
 async def shown_result(
     backend: AsyncResultBackend[Any], last: LastStep | None, *, now: datetime, result_ttl: timedelta
 ) -> str:
-    """What became of the last task: `ok` or `error`; `waiting` while it waits or runs; `expired`: nobody knows now."""
+    """What became of the last task: `ok` or `error`; `waiting` while it waits or runs; `expired`: nobody knows now.
+
+    It is `unreadable` if what is kept of it is no result.
+    """
     if last is None or last.outcome is not Outcome.SENT:
         return "-"
     if not await backend.is_result_ready(last.task_id):
         return "expired" if now - from_ms(last.done_ms) > result_ttl else "waiting"
-    return "error" if (await backend.get_result(last.task_id)).is_err else "ok"
+    try:
+        return "error" if (await backend.get_result(last.task_id)).is_err else "ok"
+    except ResultGetError:
+        return "unreadable"
 
 
 def _shown_last(last: LastStep | None, now: datetime) -> str:
