@@ -8,7 +8,6 @@ import asyncio
 import pytest
 from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
-from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.in_process import Kiqstart
 from tests.end_to_end.conftest import execute
 
@@ -76,10 +75,7 @@ def test_too_few_rights_are_one_line_with_what_to_grant(
     assert "does not exist" in nobody.err
 
 
-async def test_a_worker_with_too_few_rights_does_not_start(
-    worker: ProcessFactory, poor_url: str, engine: AsyncEngine
-) -> None:
-    assert engine
+def test_a_worker_with_too_few_rights_does_not_start(worker: ProcessFactory, poor_url: str) -> None:
     process = worker.start(environment={"DATABASE_URL": poor_url})
     assert process.wait(60) != 0
     lines = [line for line in process.log.splitlines() if line.startswith("kiqstart: ")]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 from redis.exceptions import RedisError
@@ -32,6 +33,7 @@ from kiqstart.infrastructure.settings import SettingsError, load_settings
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
 from kiqstart.infrastructure.taskiq.streams.outage import reason
 from kiqstart.infrastructure.taskiq.streams.rights import check_rights
+from kiqstart.infrastructure.taskiq.streams.roles import Role
 from kiqstart.ioc.container import ContainerFactory
 
 
@@ -39,24 +41,37 @@ class RetentionCheckError(OperatorError):
     """The retention policies cannot be checked."""
 
 
+class UnknownRoleError(OperatorError):
+    """There is no such role."""
+
+
 class NoSchedulerError(OperatorError):
     """No scheduler sends what is due."""
 
 
-def run_check(*, needs_scheduler: bool) -> int:
+def run_check(*, needs_scheduler: bool, role: str | None = None) -> int:
     """Print a line for each check, failures on standard error, and return 0 if all went well, else 1.
 
     Args:
         needs_scheduler: whether it is a failure that no scheduler lives.
+        role: whose rights the user of Redis is to have; None: those of each role. That of a monitor uses Redis only.
+
+    Raises:
+        UnknownRoleError: there is no such role.
     """
-    return asyncio.run(_run_all(needs_scheduler=needs_scheduler))
+    if role is not None and role not in list(Role):
+        raise UnknownRoleError(f"--role {role!r} is none of {', '.join(Role)}")
+    return asyncio.run(_run_all(needs_scheduler=needs_scheduler, role=None if role is None else Role(role)))
 
 
-async def _run_all(*, needs_scheduler: bool) -> int:
+async def _run_all(*, needs_scheduler: bool, role: Role | None) -> int:
     if not await _run_one("settings", _settings):
         return 1
     # Each of the others is made whatever the rest says, so that one run shows all there is to mend.
-    results = [await _run_one(name, check) for name, check in _CHECKS.items()]
+    checks: dict[str, Callable[[], Awaitable[str]]] = {"wiring": _wiring, "Redis": partial(_redis, role)}
+    if role not in _WITHOUT_DATABASE:
+        checks |= _OF_DATABASE
+    results = [await _run_one(name, check) for name, check in checks.items()]
     results.append(await _run_one("scheduler", _scheduler, is_needed=needs_scheduler))
     return 0 if all(results) else 1
 
@@ -88,14 +103,14 @@ async def _wiring() -> str:
     return f"{len(tasks)} tasks, {len(SCHEDULES)} schedules"
 
 
-async def _redis() -> str:
+async def _redis(role: Role | None) -> str:
     settings = load_settings(RedisSettings)
     if settings.is_in_memory:
         return "memory:// (tasks run in the program that sends them)"
     redis = create_redis(settings)
     try:
         version = await check_redis(redis, settings)
-        await check_rights(redis, load_settings(TasksSettings).keys, address=settings.address)
+        await check_rights(redis, load_settings(TasksSettings).keys, address=settings.address, role=role)
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(f"Redis (REDIS_URL) went away while it was looked at: {reason(error)}") from None
     else:
@@ -152,9 +167,9 @@ async def _on_database(question: Callable[[AsyncEngine], Coroutine[Any, Any, str
         await engine.dispose()
 
 
-_CHECKS: Final[dict[str, Callable[[], Awaitable[str]]]] = {
-    "wiring": _wiring,
-    "Redis": _redis,
+# These know nothing of PostgreSQL.
+_WITHOUT_DATABASE: Final = frozenset({Role.PRODUCER, Role.SCHEDULER, Role.OPERATOR, Role.MONITOR})
+_OF_DATABASE: Final[dict[str, Callable[[], Awaitable[str]]]] = {
     "PostgreSQL": _postgresql,
     "schema": _schema,
     "retention": _retention,

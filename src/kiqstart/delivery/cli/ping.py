@@ -13,6 +13,7 @@ from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.rights import check_rights
+from kiqstart.infrastructure.taskiq.streams.roles import Role
 from kiqstart.ioc.container import ContainerFactory
 
 
@@ -61,4 +62,6 @@ async def _complain_of_rights(registry: TasksRegistry) -> None:
     broker = registry.broker
     if isinstance(broker, StreamBroker):
         with suppress(RedisError, OSError):
-            await check_rights(broker.connection.redis, broker.keys, address=broker.connections.address)
+            await check_rights(
+                broker.connection.redis, broker.keys, address=broker.connections.address, role=Role.PRODUCER
+            )
