@@ -65,11 +65,13 @@ def run_check(*, needs_scheduler: bool, role: str | None = None) -> int:
 
 
 async def _run_all(*, needs_scheduler: bool, role: Role | None) -> int:
-    if not await _run_one("settings", _settings):
+    if not await _run_one("settings", partial(_settings, role)):
         return 1
     # Each of the others is made whatever the rest says, so that one run shows all there is to mend.
-    checks: dict[str, Callable[[], Awaitable[str]]] = {"wiring": _wiring, "Redis": partial(_redis, role)}
-    if role not in _WITHOUT_DATABASE:
+    checks: dict[str, Callable[[], Awaitable[str]]] = {"Redis": partial(_redis, role)}
+    if role not in _AT_A_TERMINAL:
+        checks = {"wiring": _wiring, **checks}
+    if role in (None, Role.WORKER):
         checks |= _OF_DATABASE
     results = [await _run_one(name, check) for name, check in checks.items()]
     results.append(await _run_one("scheduler", _scheduler, is_needed=needs_scheduler))
@@ -86,9 +88,10 @@ async def _run_one(name: str, check: Callable[[], Awaitable[str]], *, is_needed:
     return True
 
 
-async def _settings() -> str:
+async def _settings(role: Role | None) -> str:
     wrong: list[str] = []
-    for settings in (DatabaseSettings, RedisSettings, LogSettings, TasksSettings, RetentionSettings):
+    of_database = () if role in _AT_A_TERMINAL else (DatabaseSettings, RetentionSettings)
+    for settings in (RedisSettings, LogSettings, TasksSettings, *of_database):
         try:
             load_settings(settings)
         except SettingsError as error:
@@ -167,8 +170,8 @@ async def _on_database(question: Callable[[AsyncEngine], Coroutine[Any, Any, str
         await engine.dispose()
 
 
-# These know nothing of PostgreSQL.
-_WITHOUT_DATABASE: Final = frozenset({Role.PRODUCER, Role.SCHEDULER, Role.OPERATOR, Role.MONITOR})
+# Their commands run none of the service's code, and need no DATABASE_URL.
+_AT_A_TERMINAL: Final = frozenset({Role.OPERATOR, Role.MONITOR})
 _OF_DATABASE: Final[dict[str, Callable[[], Awaitable[str]]]] = {
     "PostgreSQL": _postgresql,
     "schema": _schema,

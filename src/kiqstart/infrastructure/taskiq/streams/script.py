@@ -14,7 +14,8 @@ _LIBRARY: Final = (_PARENT / "streams" / "lua" / "library.lua").read_text()
 # A definition of the library, with the comment above it; blank lines stand between definitions only.
 _DEFINITION: Final = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 # Every script is given its time, also one that does not look at it.
-_COMMAND: Final = re.compile(r"redis\.p?call\('([A-Z]+)'(?:, '(CREATE|DELCONSUMER|CONSUMERS|USAGE)')?")
+# Of `redis.call` and of a script's own functions around it.
+_COMMAND: Final = re.compile(r"\b\w+\('([A-Z]{3,})'(?:, '(CREATE|DELCONSUMER|CONSUMERS|USAGE)')?")
 _TAKE_TIME: Final = "table.remove(ARGV)"
 
 Value = str | bytes | int | float
