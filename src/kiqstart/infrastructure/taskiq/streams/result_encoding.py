@@ -13,6 +13,7 @@ from kiqstart.infrastructure.taskiq.streams.error_decoding import decode_error
 from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error
 from kiqstart.infrastructure.taskiq.streams.errors import ResultTooLargeError, UnserializableResultError
 from kiqstart.infrastructure.taskiq.streams.raisable import raisable
+from kiqstart.infrastructure.taskiq.written import lost_secret
 
 logger = getLogger(__name__)
 
@@ -47,9 +48,14 @@ def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int 
             f"the task's result ({kind}) cannot be sent as JSON{place}: {error}"
         )
     else:
-        if len(data) <= limit:
+        lost = lost_secret(result.return_value, data)
+        if lost is None and len(data) <= limit:
             return data
-        problem = ResultTooLargeError(len(data), limit)
+        problem = (
+            ResultTooLargeError(len(data), limit)
+            if lost is None
+            else UnserializableResultError(f"the task's result holds a {lost} and cannot be sent as JSON")
+        )
     logger.error("Task with id %s: %s", task_id, problem)
     return encode_failure(problem, execution_time=result.execution_time)
 
