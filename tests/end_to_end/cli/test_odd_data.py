@@ -1,10 +1,10 @@
-"""Whatever lies in Redis under our names, commands end with their own lines, and print nothing that harms a terminal."""
+"""Whatever lies in Redis under our names, commands end with lines of their own that harm no terminal."""
 
 import asyncio
 from itertools import count
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from tests.end_to_end.cli.in_process import Kiqstart
@@ -55,7 +55,9 @@ async def put(url: str, keys: QueueKeys, found: Plant, letters: list[dict[str, b
 
 
 @settings(
-    max_examples=12,
+    max_examples=8,
+    # Each takes a second, so an example is shown as it was found.
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
 )
