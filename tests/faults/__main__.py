@@ -10,10 +10,11 @@ from typing import Final
 
 from tests.faults import table
 from tests.faults.guardian import Guardian, guardian
+from tests.faults.programs import ReceiverKind, WorkerCommand
+from tests.faults.promises import HistoryError, check, read_history
 from tests.faults.random_schedule import run_random_schedule
 from tests.faults.scenario import Outcome, Scenario, run_scenario
 from tests.faults.scenarios import SCENARIOS
-from tests.faults.world import ReceiverKind, WorkerCommand
 
 from kiqstart.delivery.cli.project import project_folder
 from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
@@ -28,6 +29,7 @@ class _Options(argparse.Namespace):
     only: str
     at_once: int
     command: WorkerCommand
+    check: list[Path]
 
 
 def _options() -> _Options:
@@ -38,6 +40,9 @@ def _options() -> _Options:
     parser.add_argument("--at-once", type=int, default=_AT_ONCE, help=f"scenarios side by side ({_AT_ONCE})")
     parser.add_argument(
         "--command", type=WorkerCommand, choices=WorkerCommand, default=WorkerCommand.TASKIQ, help="what starts workers"
+    )
+    parser.add_argument(
+        "--check", type=Path, nargs="+", metavar="FILE", default=[], help="play nothing; check histories that were kept"
     )
     return parser.parse_args(namespace=_Options())
 
@@ -80,9 +85,25 @@ async def _play(options: _Options, home: Path, guard: Guardian) -> bool:
     return not failed
 
 
+def _check(file: Path) -> int:
+    """Check a history again; the exit code is 1 where something was not kept, and 2 where it is no history."""
+    try:
+        records = read_history(file)
+    except HistoryError as error:
+        print(error, file=sys.stderr)
+        return 2
+    breaches = check(records)
+    for breach in breaches:
+        print(breach)
+    print(f"{file}: {len(records.events)} events of {len(records.sent)} accepted tries: {len(breaches)} breaches")
+    return 1 if breaches else 0
+
+
 def _main() -> None:
     home = project_folder() / ".local" / "faults"
     options = _options()
+    if options.check:
+        sys.exit(max(map(_check, options.check)))
     with exit_on_signal(), guardian() as guard:
         kept = run_until_signal(_play(options, home, guard))
     sys.exit(0 if kept else 1)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Final
 
-from tests.faults.fault import Fault, Faults, Kind
+from tests.faults.fault import Fault, Kind
 from tests.faults.records import Records, Run
 
 # An end is recorded before the task is acknowledged. So many seconds later it must have been, if Redis was there.
@@ -12,6 +12,7 @@ _SECONDS_TO_ACKNOWLEDGE: Final = 5.0
 # A lease may have been renewed some time before its worker froze, and a grace be counted a little differently.
 _SHARE_OF_LEASE: Final = 0.5
 _GRACE_TOLERANCE: Final = 0.5
+_NOBODY: Final = 0
 _TROUBLES: Final = {Kind.REDIS, Kind.WIPE, Kind.CUT}
 
 
@@ -35,22 +36,20 @@ class Checker:
         slack: seconds after its end by which a task must have been acknowledged.
     """
 
-    def __init__(
-        self, records: Records, faults: Faults, *, lease: float, slack: float = _SECONDS_TO_ACKNOWLEDGE
-    ) -> None:
+    def __init__(self, records: Records, *, lease: float, slack: float = _SECONDS_TO_ACKNOWLEDGE) -> None:
         self._records = records
         self._lease = lease
         self._slack = slack
-        self._troubles = [fault for fault in faults.all if fault.kind in _TROUBLES]
+        self._troubles = [fault for fault in records.faults if fault.kind in _TROUBLES]
         deaths = [Fault(kind=Kind.KILL, began=time, ended=time, pid=pid) for pid, time in records.deaths]
         self._repeated = [runs for runs in records.runs.values() if len(runs) > 1]
-        self._hits = [fault for fault in faults.all + deaths if fault.pid is not None]
+        hits = records.faults + records.standstills + deaths
+        self._hits = [fault for fault in hits if fault.pid is not None]
 
-    def verdict(self, *, may_vanish: frozenset[str] = frozenset()) -> Verdict:
-        """Judge all tasks; those that `may_vanish` count as lost in no case."""
+    def verdict(self) -> Verdict:
+        """Judge all tasks."""
         verdict = Verdict(
-            accepted=len(self._records.sent),
-            lost=sorted(name for name in self._records.sent if self._is_lost(name, may_vanish)),
+            accepted=len(self._records.sent), lost=sorted(name for name in self._records.sent if self._is_lost(name))
         )
         for name, runs in self._records.runs.items():
             unexcused = len(runs) - self._excused(runs) - max(1, self._records.sendings[name])
@@ -64,6 +63,10 @@ class Checker:
         """The fault that is the reason why a run was followed by another."""
         return next((fault for fault in self._hits if self._explains(fault, run, following)), None)
 
+    def may_be_another_s(self, run: Run, at: float) -> bool:
+        """Whether some fault may have given a run's task to another worker by then."""
+        return self.excuse(run, Run(pid=_NOBODY, start=at)) is not None
+
     def restarts(self, fault: Fault) -> list[float]:
         """When the tasks that a fault took from their workers were begun again, in seconds since it could be."""
         # What outlasts its grace can be given back only then.
@@ -76,8 +79,8 @@ class Checker:
             if (run.end is None or fault.kind is Kind.FREEZE) and self._explains(fault, run, following)
         ]
 
-    def _is_lost(self, name: str, may_vanish: frozenset[str]) -> bool:
-        return name not in may_vanish and not self._records.has_ended(name)
+    def _is_lost(self, name: str) -> bool:
+        return not self._records.may_vanish(name) and not self._records.has_ended(name)
 
     def _excused(self, runs: list[Run]) -> int:
         """How many runs can be explained, each by another one before it."""
@@ -99,7 +102,7 @@ class Checker:
         match fault.kind:
             case Kind.KILL:
                 return run.start <= fault.began <= min(following.start, settled)
-            case Kind.FREEZE:
+            case Kind.FREEZE | Kind.STARVED:
                 past_lease = fault.began + self._lease * _SHARE_OF_LEASE
                 is_hit = run.start <= fault.ended and fault.began <= settled
                 return is_hit and min(fault.ended, following.start) >= past_lease and following.pid != run.pid

@@ -1,10 +1,14 @@
 """What was done to processes and to Redis, and when."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from tests.faults.recorder import Mark
+
+Write = Callable[..., None]
 
 
 class Kind(StrEnum):
@@ -12,6 +16,7 @@ class Kind(StrEnum):
 
     KILL = "kill -9"
     FREEZE = "freeze"
+    STARVED = "no core"
     TERM = "SIGTERM"
     REDIS = "Redis away"
     WIPE = "Redis wiped"
@@ -46,17 +51,27 @@ class Fault:
         return f"{self.kind} {self.note}:{hit} from {self.began:.3f} to {self.ended:.3f}{grace}"
 
 
+def _write_nothing(_: Mark, __: str, **___: object) -> None:
+    """Keep no history."""
+
+
 @dataclass(kw_only=True)
 class Faults:
-    """All faults of a scenario, in the order in which they began."""
+    """All faults of a scenario, in the order in which they began.
+
+    Args:
+        write: records an event.
+    """
 
     all: list[Fault] = field(default_factory=list)
+    write: Write = _write_nothing
 
     def add(self, kind: Kind, pid: int | None = None, *, grace: float = 0.0, note: str = "") -> Fault:
         """Record a fault that happens now. Call it before doing the harm."""
         now = time.monotonic()
         fault = Fault(kind=kind, began=now, ended=now, pid=pid, grace=grace, note=note)
         self.all.append(fault)
+        self.write(Mark.FAULT, str(len(self.all) - 1), kind=kind, hit=pid, grace=grace, note=note)
         return fault
 
     @contextmanager
@@ -67,4 +82,17 @@ class Faults:
         try:
             yield fault
         finally:
-            fault.ended = time.monotonic()
+            self.end(fault)
+
+    def end(self, fault: Fault) -> None:
+        """Record that a fault is over."""
+        fault.ended = time.monotonic()
+        self.write(Mark.OVER, str(self._number(fault)))
+
+    def relieve(self, fault: Fault) -> None:
+        """Record that somebody is there now for what a fault has left to nobody."""
+        fault.alone_until = time.monotonic()
+        self.write(Mark.RELIEVED, str(self._number(fault)))
+
+    def _number(self, fault: Fault) -> int:
+        return next(number for number, one in enumerate(self.all) if one is fault)

@@ -37,6 +37,13 @@ class Producer:
         else:
             self._recorder.write(Mark.SENT, name)
 
+    async def send_unknown(self, name: str) -> None:
+        """Send a task that no worker has."""
+        self._recorder.write(Mark.SENDING, name)
+        task = self.broker.register_task(_nobody, task_name="nobody")
+        await task.kicker().with_task_id(name).kiq()
+        self._recorder.write(Mark.SENT, name)
+
     async def send_naps(self, prefix: str, count: int, seconds: float) -> list[str]:
         """Send so many naps at once, and give their ids."""
         names = [f"{prefix}-{number}" for number in range(count)]
@@ -73,3 +80,7 @@ class Producer:
             self.begin(self.tasks.nap, f"{prefix}-{number}", seconds)
             number += 1
             await asyncio.sleep(max(0.0, began + number / rate - loop.time()))
+
+
+async def _nobody() -> None:
+    """Run by nobody."""

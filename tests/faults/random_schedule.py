@@ -9,15 +9,15 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
-from tests.faults.brokers import RESULT_SECONDS
 from tests.faults.fault import Kind
 from tests.faults.guardian import Guardian
 from tests.faults.load import MixedLoad
+from tests.faults.programs import ReceiverKind, WorkerCommand
 from tests.faults.proxy import CuttingProxy, Storm, cutting_proxy
 from tests.faults.redis_server import Size
 from tests.faults.scenario import Outcome, Scenario, judge
 from tests.faults.slots import Slot
-from tests.faults.world import ReceiverKind, WorkerCommand, World, running_world
+from tests.faults.world import World, running_world
 
 _RATE: Final = 75.0
 _MEAN_SECONDS_BETWEEN_FAULTS: Final = 7.0
@@ -25,6 +25,9 @@ _SECONDS_TO_DRAIN: Final = 90.0
 _SECONDS_TO_TIDY_UP: Final = 30.0
 _ANY_NUMBER: Final = 1_000_000
 _KEYS_MORE: Final = 30
+RESULT_SECONDS: Final = 30.0
+"""For so long results are kept: longer than any caller looks for them, short enough to see that they go."""
+_CALLS: Final = 10.0
 
 _Fault = Callable[[], Awaitable[None]]
 
@@ -122,9 +125,11 @@ async def run_random_schedule(
         receiver=ReceiverKind.OWN,
         command=command,
         max_deliveries=_ANY_NUMBER,
+        result_ttl=RESULT_SECONDS,
         long=True,
     )
     async with running_world(world), cutting_proxy(world.redis.port, seed=seed) as proxy:
+        world.begin(scenario.name)
         try:
             await _play(world, proxy, seconds=minutes * 60.0, seed=seed)
         except Exception:  # noqa: BLE001  # what was recorded until then is judged
@@ -144,14 +149,13 @@ async def _play(world: World, proxy: CuttingProxy, *, seconds: float, seed: int)
     stop = asyncio.Event()
     load = MixedLoad(producers, rate=_RATE, dice=random.Random(seed))  # noqa: S311  # no secret
     sending = asyncio.create_task(load.send(stop))
-    await schedule.play(seconds)
+    async with world.traffic(_CALLS, seed=seed):
+        await schedule.play(seconds)
     stop.set()
     await sending
-    if not await world.drain(within=_SECONDS_TO_DRAIN):
-        return
+    await world.finish(_SECONDS_TO_DRAIN, _SECONDS_TO_TIDY_UP)
     left = await world.leftovers(within=_SECONDS_TO_TIDY_UP)
     live = sum(len(slot.group.workers()) for slot in schedule.slots)
-    world.expect(not left.entries + left.pending, f"left in the streams: {left}")
     world.expect(left.consumers <= live, f"{left.consumers} consumers are left, and {live} workers live")
     after = await _size_without_results(world, before)
     print(f"Redis: {before} before; {after} after; {left.consumers} consumers, {live} live workers")

@@ -6,7 +6,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -119,7 +118,7 @@ class PrivateRedis:
             await redis.client_kill_filter(_type="normal", skipme=True)
             # A client that only listens is of another type.
             await redis.client_kill_filter(_type="pubsub")
-            fault.ended = time.monotonic()
+            self._faults.end(fault)
 
     @asynccontextmanager
     async def client(self) -> AsyncGenerator[Redis]:

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from tests.faults.jobs import Edition
 
 PREFIX: Final = "FAULTS_"
 
@@ -19,6 +20,11 @@ class WorkerSettings(BaseSettings):
     lease: float = 5.0
     """Seconds after which an entry that nobody renewed is given to another worker."""
     max_deliveries: int = 3
+    misfit_grace: float = 60.0
+    """Seconds for which a task that does not fit is left to others."""
+    result_ttl: float = 600.0
+    """Seconds for which results are kept: longer than any scenario takes, where nothing else is said."""
+    edition: Edition = Edition.NEW
 
     def environment(self) -> dict[str, str]:
         """Give the variables that make a worker read these very settings."""

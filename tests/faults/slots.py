@@ -5,8 +5,9 @@ import random
 from dataclasses import dataclass, field
 from typing import Final
 
+from tests.faults.programs import ReceiverKind
 from tests.faults.workers import WorkerGroup, wait_until_exited
-from tests.faults.world import ReceiverKind, World
+from tests.faults.world import World
 
 _PROCESSES: Final = 2
 _GRACE: Final = 5.0

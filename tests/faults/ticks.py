@@ -23,8 +23,8 @@ TABLE: Final = ScheduleTable(
 def register_tick(broker: AsyncBroker, recorder: Recorder) -> None:
     """Register a task that records itself under its id, which is that of the schedule's due time."""
 
-    async def tick(context: Context = TaskiqDepends()) -> None:
-        with recorder.run(context.message.task_id):
-            pass
+    async def tick(context: Context = TaskiqDepends()) -> str:
+        with recorder.run(context.message.task_id) as running:
+            return running.token
 
     broker.register_task(tick, task_name=_TICK)

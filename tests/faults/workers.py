@@ -63,11 +63,15 @@ class WorkerGroup:
 
         await eventually(are_up, within=_SECONDS_TO_START)
 
-    async def wait_until_running(self, tasks: int, *, within: float = _SECONDS_TO_START) -> None:
-        """Wait until its workers run at least so many tasks at once."""
+    async def wait_for_log(self, text: str) -> None:
+        """Wait until it has written that."""
+        await asyncio.to_thread(self._process.wait_for_log, text)
+
+    async def wait_until_running(self, tasks: int, *, of: str = "", within: float = _SECONDS_TO_START) -> None:
+        """Wait until its workers run at least so many tasks at once, whose names begin with `of`."""
 
         async def are_running() -> bool:
-            return len(self.running()) >= tasks
+            return sum(name.startswith(of) for name in self.running()) >= tasks
 
         await eventually(are_running, within=within)
 

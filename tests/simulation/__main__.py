@@ -15,10 +15,11 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
-from tests.simulation.campaign import Broken, Played, add, play_some
+from tests.simulation.campaign import Broken, Played, add, play_some, take_core
 from tests.simulation.defects import DEFECTS, Search, find_defect
-from tests.simulation.history import Plan, play
+from tests.simulation.history import play
 from tests.simulation.kept import as_json, load
+from tests.simulation.plan import Plan
 from tests.simulation.plans import plan_of
 from tests.simulation.server import Server
 
@@ -61,7 +62,7 @@ def _simulate(histories: int, seed: int, processes: int, minutes: float | None) 
     left = deque(range(seed, seed + histories, _AT_ONCE))
     total = Played(histories=0, commands=0, runs=0, virtual=0.0, broken=[])
     under_way: deque[Future[Played]] = deque()
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with _pool(processes) as pool:
         while left or under_way:
             is_over = minutes is not None and time.monotonic() - began > minutes * 60
             while left and not is_over and len(under_way) < processes * 2:
@@ -81,6 +82,12 @@ def _simulate(histories: int, seed: int, processes: int, minutes: float | None) 
     return 1 if total.broken else 0
 
 
+def _pool(processes: int) -> ProcessPoolExecutor:
+    context = get_context("spawn")
+    taken = context.Value("i", 0)
+    return ProcessPoolExecutor(processes, mp_context=context, initializer=take_core, initargs=(taken,))
+
+
 def _report(one: Broken) -> None:
     print(f"seed {one.seed}: {one.broken}")
     for step in one.plan.steps:
@@ -97,7 +104,7 @@ def _show(plan: Plan) -> int:
 
 def _find_defects(search: Search, processes: int) -> int:
     missed = 0
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with _pool(processes) as pool:
         searches = {name: pool.submit(find_defect, name, search) for name in DEFECTS}
         for name, under_way in searches.items():
             try:

@@ -1,9 +1,12 @@
 """Many histories, one after the other."""
 
+import os
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.sharedctypes import Synchronized
 
-from tests.simulation.history import Plan, play
+from tests.simulation.history import play
+from tests.simulation.plan import Plan
 from tests.simulation.plans import plan_of
 from tests.simulation.server import Server
 from tests.simulation.shrinking import same_promise, shrink
@@ -27,6 +30,19 @@ class Played:
     runs: int
     virtual: float
     broken: list[Broken]
+
+
+def take_core(taken: "Synchronized[int]") -> None:
+    """Let this process and the redis-server that it starts share one core, where the system knows of cores.
+
+    They take turns, and never run at once: to wake each other across cores would take three times as long as a command.
+    """
+    with taken.get_lock():
+        number = taken.value
+        taken.value += 1
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[number % len(cores)]})
 
 
 def play_some(start: int, number: int) -> Played:

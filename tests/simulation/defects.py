@@ -15,7 +15,7 @@ from tests.simulation.plans import plan_of
 from tests.simulation.scripts import scripts
 from tests.simulation.server import Server
 
-from kiqstart.infrastructure.taskiq.streams import reclaimer
+from kiqstart.infrastructure.taskiq.streams import quarantine, reclaimer
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher
@@ -171,11 +171,8 @@ class _AtOnce(FailureDetector):
     look = _orphans_at_once
 
 
-_CARELESS_ADD: Final = Edit(
-    script="",
-    old="    check_removal(stream, group)\n    local flat = {}",
-    new="    local flat = {}",
-)
+_MOVE: Final = "local function move_entry(keys, stream, group, id, target, fields)\n"
+_CARELESS_ADD: Final = Edit(script="", old=f"{_MOVE}    check_removal(stream, group)\n", new=_MOVE)
 
 Change = Edit | Replaced
 DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
@@ -320,6 +317,8 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "a fetch asks nobody whether it may": (
         Edit(script="fetch", old="if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then", new="if false then"),
     ),
+    "a worker testifies at once": (Replaced(where=quarantine, name="_SECONDS_TO_TESTIFY", value=0.0),),
+    "the first of several suspects is guilty": (Edit(script="testify", old="#held == 1", new="#held >= 1"),),
     "a step of a schedule is taken by all who ask": (
         Edit(
             script="fire",

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from tests.simulation.history import Plan, Step
+from tests.simulation.plan import Plan, Step
 
 FOLDER: Final = Path(__file__).parent / "kept"
 

@@ -20,6 +20,8 @@ class Kernel:
     def __init__(self) -> None:
         self.now = 0.0
         self.current: Process | None = None
+        # An error that the product did not expect.
+        self.error = ""
         self._events: list[tuple[float, int, Call]] = []
         self._count = 0
 
@@ -60,9 +62,12 @@ class Process:
         self.random: Final = random
         self._offset = offset
         self._rate = rate
-        self.is_frozen = False
+        self.is_frozen = self.was_frozen = False
         self.is_dead = False
         self.loop: Final = SimulatedLoop(self)
+        # What the process does on SIGTERM; and what comes of it when it exits.
+        self.on_signal: Final[list[Call]] = []
+        self.on_exit: Call = self.kill
         self._held: list[Call] = []
         self._threads: list[Thread] = []
         self._wake_at = float("inf")
@@ -92,7 +97,7 @@ class Process:
 
     def freeze(self) -> None:
         """Stand still; all clocks go on."""
-        self.is_frozen = True
+        self.is_frozen = self.was_frozen = True
 
     def thaw(self) -> None:
         """Go on, with all that was to happen meanwhile."""
@@ -114,6 +119,14 @@ class Process:
             self.loop.abandon()
         finally:
             self.kernel.current = before
+
+    def signal(self) -> None:
+        """SIGTERM: it is asked to end."""
+        self.soon(lambda: [handle() for handle in self.on_signal])
+
+    def exit(self) -> None:
+        """It ends by itself, without a word to its own threads."""
+        self.kernel.after(0.0, self.on_exit)
 
     def start_thread(self, target: Call) -> "Thread":
         """Start a thread, which may block."""
@@ -151,6 +164,8 @@ class Thread:
     def resume(self, value: object = None) -> None:
         """Go on, with what `block` gives. Only the kernel's events may do this, in the process."""
         if not self.is_over:
+            # It may have been started by another thread, which is not the one that goes on when this one blocks.
+            self._greenlet.parent = getcurrent()
             self._greenlet.switch(value)
 
     def block(self) -> object:
@@ -167,6 +182,7 @@ class Thread:
         """Its process is killed."""
         if not self.is_over:
             self.is_over = True
+            self._greenlet.parent = getcurrent()
             with suppress(GreenletExit):
                 self._greenlet.throw(GreenletExit)
 

@@ -27,7 +27,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._process = process
         self._selector = _NothingToSelect()
         self._is_turning = False
-        self.set_exception_handler(lambda _, __: None)
+        self.set_exception_handler(self._note_error)
 
     def time(self) -> float:
         """The process' clock."""
@@ -79,6 +79,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             with suppress(BaseException):
                 cast("Any", task.get_coro()).close()
         self.close()
+
+    def _note_error(self, _: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # What nobody asks for is noticed when garbage is collected, and may be what a dead process had begun.
+        message, kernel = context["message"], self._process.kernel
+        if message.startswith("Exception in callback") and not self._process.is_dead:
+            kernel.error = kernel.error or f"{message} in {self._process.name}: {context.get('exception')!r}"
 
     def _has_work(self) -> bool:
         if cast("Any", self)._ready:

@@ -18,9 +18,11 @@ from tests.simulation.server import Server, Value
 _SHORTEST: Final = 0.0005
 _LONGEST: Final = 200.0
 _IN_ORDER: Final = 1e-7
+# No history takes so long in real time.
+_LONG_MS: Final = 3_600_000
 # After these scripts a read that waits may find something, and somebody may have been told something.
 _ADDING: Final = frozenset({"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify"})
-_TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
+TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
 
 
 class FaultKind(StrEnum):
@@ -28,6 +30,7 @@ class FaultKind(StrEnum):
 
     REQUEST_LOST = "request-lost"
     ANSWER_LOST = "answer-lost"
+    ANSWER_LATE = "answer-late"
     LATE = "late"
 
 
@@ -63,6 +66,7 @@ class Command:
     session: "Session"
     on_answer: Callable[[object], None]
     fault: FaultKind | None = None
+    seconds: float = 0.0
     is_dropped: bool = False
     is_executed: bool = False
     is_answered: bool = False
@@ -136,6 +140,14 @@ class Subscription:
         """Hear it no more."""
         self.channels.discard(channel)
 
+    def hears(self, channel: str) -> bool:
+        """Whether it hears a channel now."""
+        return channel in self.channels
+
+    def reconnect(self) -> None:
+        """Have a new connection."""
+        self.lose()
+
     async def aclose(self) -> None:
         """Hear nothing more."""
         self.channels.clear()
@@ -170,6 +182,8 @@ class Network:
         self._parked: list[Command] = []
         self._subscriptions: list[Subscription] = []
         self._is_anything_said = False
+        self._expiring: dict[str, float] = {}
+        self._expires_at: dict[str, float] = {}
         self._taken_at: dict[tuple[bytes, bytes], float] = {}
         self._takers: dict[tuple[bytes, bytes], Process] = {}
         self.clock_offset_ms = start_ms
@@ -179,6 +193,8 @@ class Network:
         self.faults: dict[str, list[NetworkFault]] = {}
         self.rights: dict[str, tuple[str, ...]] = {}
         self.executed = 0
+        # Until when something may be on its way that a fault makes late.
+        self.late_until = 0.0
         # A packed command with which a look is taken after each of some scripts, and what it has found.
         self.look = b""
         self.look_now: Callable[[], list[bytes]] = list
@@ -212,8 +228,10 @@ class Network:
         fault = self._fault(process, command.name)
         arrival = max(self.kernel.now + latency(process.random), session.last_arrival + _IN_ORDER)
         if fault is not None:
-            command.fault = fault.kind
-            arrival += fault.seconds
+            command.fault, command.seconds = fault.kind, fault.seconds
+            if fault.kind is not FaultKind.ANSWER_LATE:
+                arrival += fault.seconds
+            self.late_until = max(self.late_until, arrival + fault.seconds)
         session.last_arrival = arrival
         session.in_flight.append(command)
         self.kernel.at(arrival, lambda: self._arrive(command))
@@ -284,6 +302,8 @@ class Network:
         self.executed += 1
         command.is_executed = True
         self._note_taken(command, answer)
+        if command.name == "SET" and answer == b"OK":
+            self._note_expiry(command.arguments)
         fresh = self._fresh_streams() if command.name in _ADDING and self._parked else frozenset[str]()
         self._observer.on_executed(command, answer)
         if command.fault is FaultKind.ANSWER_LOST:
@@ -292,16 +312,35 @@ class Network:
             self.kernel.after(latency(command.process.random), lambda: self._break(session, lost))
         else:
             session = command.session
-            session.last_answer = max(
-                self.kernel.now + latency(command.process.random), session.last_answer + _IN_ORDER
-            )
+            after = latency(command.process.random) + (command.seconds if command.fault is FaultKind.ANSWER_LATE else 0)
+            session.last_answer = max(self.kernel.now + after, session.last_answer + _IN_ORDER)
             self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
-        if command.name in _TELLING:
+        if command.name in TELLING:
             self._tell()
         for parked in [one for one in self._parked if not fresh.isdisjoint(one.arguments)] if fresh else ():
             found = self._read(parked)
             if found is not None:
                 self._unpark(parked, found)
+
+    def let_expire(self) -> None:
+        """Keys that were set for some seconds go by the simulated time; here no script waits for one to go.
+
+        Where Redis has come back with older data, they may be there again, and go after as long as the first time.
+        """
+        for key, seconds in self._expiring.items():
+            self._expires_at[key] = self.kernel.now + seconds
+            self.kernel.after(seconds, partial(self._expire, key))
+
+    def _note_expiry(self, arguments: list[Value]) -> None:
+        if "PX" in arguments:
+            key, seconds = str(arguments[1]), cast("int", arguments[arguments.index("PX") + 1]) / 1000
+            self._server.wire.ask("PEXPIRE", key, _LONG_MS)
+            self._expiring[key], self._expires_at[key] = seconds, self.kernel.now + seconds
+            self.kernel.after(seconds, partial(self._expire, key))
+
+    def _expire(self, key: str) -> None:
+        if self.kernel.now >= self._expires_at[key]:
+            self._server.wire.ask("DEL", key)
 
     def _answer(self, command: Command, answer: object) -> None:
         if not command.is_answered:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from redis.exceptions import RedisError
 from taskiq.exceptions import SendTaskError
+from tests.invariants.facts import Sent
+from tests.invariants.model import Model
 from tests.simulation.kernel import Process
-from tests.simulation.model import Model, Sent
 from tests.simulation.network import Network
 from tests.simulation.product import SimulatedBroker
 
@@ -16,6 +17,7 @@ from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetterError
 
 if TYPE_CHECKING:
+    from kiqstart.infrastructure.taskiq.sent_task import SentTask
     from kiqstart.infrastructure.taskiq.task import Task
 
 _GONE: Final = frozenset({CancelOutcome.DELAYED, CancelOutcome.WAITING, CancelOutcome.RUNNING})
@@ -26,13 +28,23 @@ class Producer:
 
     Args:
         outcome_of: puts a result in a word.
+        on_nothing: is told of each task for which a caller has waited in vain.
     """
 
-    def __init__(self, network: Network, process: Process, model: Model, outcome_of: Callable[[Any], str]) -> None:
+    def __init__(
+        self,
+        network: Network,
+        process: Process,
+        model: Model,
+        *,
+        outcome_of: Callable[[Any], str],
+        on_nothing: Callable[[str], None],
+    ) -> None:
         self.process: Final = process
         self.broker: Final = SimulatedBroker(network, process)
         self._model = model
         self._outcome_of = outcome_of
+        self._on_nothing = on_nothing
         self._open: set[asyncio.Task[None]] = set()
         self._job = cast("Task[[int], str]", self.broker.register_task(_nothing, task_name="job"))
 
@@ -81,27 +93,29 @@ class Producer:
         except (SendTaskError, RedisError, OSError):
             self._model.tell(sent, "failed")
             return
-        # Of one id and one key, only one is sent; its sender cannot tell which.
-        is_twin = sent.unique and sent.arrived is None and len(self._model.of_task[sent.task_id]) > 1
-        self._model.tell(sent, "sent" if task.task_id == sent.task_id and not is_twin else task.task_id)
+        self._tell(sent, task.task_id)
         if wait is not None:
             await self._wait(sent.task_id, wait)
 
-    async def send_many(self, several: list[Sent]) -> None:
-        """Send messages in one step."""
-        calls = [self._job.call(one.uid) for one in several]
+    async def send_many(self, several: list[Sent], *, delay: float) -> None:
+        """Send messages in one step; of those with one key, one is sent."""
+        labels: dict[str, str | float] = {"delay": delay} if delay else {}
+        if several[0].unique:
+            labels["unique"] = several[0].unique
         ids = iter([one.task_id for one in several])
         self.broker.id_generator = lambda: next(ids)
         for one in several:
             self._model.ask(one)
+        calls = [self._job.call(one.uid) for one in several]
         try:
-            await self._job.kiq_many(calls)
+            tasks: Sequence[SentTask[str] | None] = await self._job.kicker().with_labels(**labels).kiq_many(calls)
         except BulkSendFailedError as error:
-            for one, task in zip(several, error.tasks, strict=False):
-                self._model.tell(one, "failed" if task is None else "sent")
-        else:
-            for one in several:
-                self._model.tell(one, "sent")
+            tasks = [*error.tasks, *[None] * (len(several) - len(error.tasks))]
+        for one, task in zip(several, tasks, strict=True):
+            if task is None:
+                self._model.tell(one, "failed")
+            else:
+                self._tell(one, task.task_id)
 
     async def cancel(self, task_id: str) -> None:
         """Cancel a task."""
@@ -113,6 +127,8 @@ class Producer:
             return
         if outcome in _GONE:
             self._model.cancelled(task_id, asked)
+        elif outcome is CancelOutcome.UNKNOWN:
+            self._model.cancelled_unknown(task_id)
 
     async def retry_letters(self) -> None:
         """Send all dead letters anew."""
@@ -134,6 +150,11 @@ class Producer:
         except (RedisError, OSError):
             return
 
+    def _tell(self, sent: Sent, task_id: str) -> None:
+        # Of one id and one key, only one is sent; its sender cannot tell which.
+        is_twin = sent.unique and sent.arrived is None and len(self._model.of_task[sent.task_id]) > 1
+        self._model.tell(sent, "sent" if task_id == sent.task_id and not is_twin else task_id)
+
     async def _wait(self, task_id: str, seconds: float) -> None:
         backend = cast("Any", self.broker.result_backend)
         waiting: Awaitable[Any] = backend.wait(task_id, seconds)
@@ -143,6 +164,8 @@ class Producer:
             return
         if result is not None:
             self._model.hear(task_id, self._outcome_of(result))
+        elif not self.process.was_frozen:
+            self._on_nothing(task_id)
 
 
 async def _nothing(uid: int) -> str:

@@ -1,6 +1,6 @@
 """The product as it runs in a simulated process."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
@@ -14,13 +14,16 @@ from kiqstart.infrastructure.redis.loop_local import LoopLocal
 from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
-from kiqstart.infrastructure.taskiq.streams.consumer import WAIT_SECONDS, ConsumerClients
+from kiqstart.infrastructure.taskiq.streams.consumer import WAIT_SECONDS, ConsumerClients, StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.sender import Sender
 from kiqstart.infrastructure.taskiq.streams.waiting import ResultWaiter
 
 if TYPE_CHECKING:
+    from tests.simulation.ward import Orders
+
     from kiqstart.infrastructure.redis.connections import RedisConnections
 
 QUEUE: Final = "{s}"
@@ -91,9 +94,25 @@ class _OneLoop(LoopLocal[Connection]):
 
 
 class SimulatedBroker(StreamBroker):
-    """A broker whose connection is simulated."""
+    """A broker whose connection is simulated.
+
+    Attributes:
+        orders: what a process for suspects is told, where one can be started.
+        on_lease: is told of this process' lease.
+    """
+
+    orders: "Callable[[], Orders] | None" = None
+    on_lease: Callable[[Process, Lease], None] | None = None
 
     def __init__(self, network: Network, process: Process, *, queues: Mapping[str, int] = WEIGHTS) -> None:
         super().__init__("redis://simulated", QUEUE, queues=queues, options=OPTIONS)
+        self._process = process
         self._per_loop = _OneLoop(SimulatedConnection(network, process, self.keys))
         self.with_serializer(ORJSONSerializer()).with_middlewares(RetryMiddleware(self))
+
+    async def consume(self) -> StreamConsumer:
+        """Register, and say by which lease tasks run here."""
+        consumer = await super().consume()
+        if self.on_lease is not None:
+            self.on_lease(self._process, consumer.lease)
+        return consumer

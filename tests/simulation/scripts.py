@@ -6,13 +6,13 @@ from importlib import import_module
 from importlib.resources import files
 from typing import Final
 
+from tests.simulation.version_n.worker import SCRIPT_NAMES as OLD_NAMES
+
 from kiqstart.infrastructure.taskiq.streams.script import Script
 
 # All scripts are there when these are imported.
 _MODULES: Final = ("scheduling.redis_store", "streams.broker", "streams.receiver", "streams.unique_key_audit")
 _FOLDERS: Final = ("streams", "scheduling")
-# More names, of scripts that are not the product's: by their SHA-1.
-MORE_NAMES: Final[dict[str, str]] = {}
 
 
 @cache
@@ -37,7 +37,7 @@ def scripts() -> dict[str, list[Script]]:
 
 def script_names() -> dict[str, str]:
     """The name of each script by its SHA-1, and by the hash of its text, as they are now."""
-    found = dict(MORE_NAMES)
+    found = dict(OLD_NAMES)
     for name, some in scripts().items():
         for one in some:
             found[one._sha] = found[str(hash(one._text))] = name

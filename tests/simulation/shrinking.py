@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from tests.simulation.history import Plan, Step, play
+from tests.simulation.history import play
+from tests.simulation.plan import Plan, Step
 from tests.simulation.server import Server
 
 

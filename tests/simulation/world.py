@@ -2,22 +2,25 @@
 
 import asyncio
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
 
 from taskiq import TaskiqResult
+from tests.invariants.facts import Found, Left, Run
+from tests.invariants.model import Model
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.model import Found, Left, Model, Run
-from tests.simulation.network import Command, Network
+from tests.simulation.network import TELLING, Command, Network
+from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgram
 from tests.simulation.producer import Producer
-from tests.simulation.product import OPTIONS, QUEUE, WEIGHTS
+from tests.simulation.product import GROUP, OPTIONS, QUEUE, WEIGHTS, SimulatedBroker
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, Value, packed
+from tests.simulation.trust import Trust
 from tests.simulation.version_n.worker import OldWorker
+from tests.simulation.ward import Orders, WardChild
 from tests.simulation.worker import Worker
 
 from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
@@ -25,7 +28,7 @@ from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
 from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.results import decode_result, encode_failure, encode_result
+from kiqstart.infrastructure.taskiq.streams.results import decode_result
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
 _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
@@ -34,19 +37,18 @@ _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
     | {"bury", "free_keys", "forget_queue"}
 )
+# What a result takes to reach who waits for it: two on their way, one after the other.
+_SECONDS_TO_HEAR: Final = 0.5
 # By so much the clock may be set back, and the schedulers wait until it is as late.
 _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
 _FIELDS_OF_A_STEP: Final = 11
-_SECONDS_OF_A_WARD: Final = 3.0
+# Marks of cancelled tasks are there for longer, from when cancelling began.
+_SECONDS_OF_A_MARK: Final = OPTIONS.cancel_age - 10.0
 # The rights of a user who may do all, but hear and tell nothing.
 NO_CHANNELS: Final = ("~*", "+@all")
 # Of a delayed message that no worker can read.
 _UNREADABLE: Final = "unreadable"
-
-
-class JobError(Exception):
-    """What a task raises; its argument names the run."""
 
 
 class World:
@@ -62,15 +64,20 @@ class World:
         self.server: Final = server
         self.seed: Final = seed
         self._latest_clock_ms = start_ms
-        self.model: Final = Model(self.kernel)
+        self.trust: Final = Trust(self.kernel)
+        self.model: Final = Model(
+            now=lambda: self.kernel.now,
+            may_rely=lambda run, process: run.process is process or self.trust.is_trusted(run.process),
+            mark_seconds=_SECONDS_OF_A_MARK,
+        )
         self.network: Final = Network(self.kernel, server, self, start_ms=start_ms)
         self.keys: Final = QueueKeys(QUEUE)
         self.workers: dict[str, Worker] = {}
-        self.wards: list[Worker] = []
+        self.wards: list[WardChild] = []
         self.producers: dict[str, Producer] = {}
         self.schedulers: dict[str, Scheduler] = {}
         self.operator: Operator | None = None
-        self.old_workers: dict[str, OldWorker] = {}
+        self.old_workers: dict[str, Process] = {}
         self.is_healing = False
         # Whether nothing happens for which a living worker could lose its lease.
         self.is_gentle = False
@@ -80,6 +87,7 @@ class World:
         # Is told of each command, to see how a promise came to be broken.
         self.trace: Callable[[str], None] | None = None
         self._births = 0
+        self._told_at: dict[str, float] = {}
         self._fired: set[tuple[str, int]] = set()
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
@@ -132,14 +140,37 @@ class World:
             if answer == b"running":
                 self._note_cancelled(command, found)
             self.model.check(found)
-        elif command.name == "fence" and answer == 1 and self.is_gentle:
+        if command.name == "fence" and answer == 1 and self.is_gentle:
             self._check_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
+        if self.is_gentle and command.name in TELLING:
+            self._note_told(command)
+        if command.name == "fetch" and isinstance(answer, list) and len(cast("list[object]", answer)) > 1:
+            self._check_reader(str(command.arguments[4 + cast("int", command.arguments[2])]))
         elif command.name == "ZADD" and self.is_gentle:
             self._check_trusted(command.process)
 
+    def _note_told(self, command: Command) -> None:
+        """A task has a result by now, if it has one at all."""
+        prefix = self.keys.result_prefix
+        for key in command.arguments[3 : 3 + cast("int", command.arguments[2])]:
+            if str(key).startswith(prefix):
+                self._told_at[str(key)] = self.kernel.now
+
+    def on_nothing(self, task_id: str) -> None:
+        """A caller has waited in vain; where nothing goes wrong, it hears of a result that is there."""
+        key = self.keys.result(task_id)
+        since = self._told_at.get(key, self.kernel.now)
+        if self.kernel.now - since > _SECONDS_TO_HEAR and self.server.wire.ask("EXISTS", key):
+            self.model.wait_in_vain(task_id)
+
+    def _check_reader(self, worker: str) -> None:
+        """Tasks that are handed to a name which nobody has would wait there for as long as a lease."""
+        if self.server.wire.ask("ZSCORE", self.keys.workers, worker) is None:
+            self.model.hand_to_nobody(worker)
+
     def _check_trusted(self, process: Process) -> None:
         """A lease is trusted for as long as a beat now and then succeeds."""
-        if process in self.model.trusts and not (process.is_dead or self.model.is_trusted(process)):
+        if process in self.trust.leases and not (process.is_dead or self.trust.is_trusted(process)):
             self.model.lose_lease(process.name)
 
     def _line(self, command: Command, answer: object) -> str:
@@ -157,8 +188,15 @@ class World:
         if slot not in self.settings or (old is not None and not old.process.is_dead):
             return
         settings = self.settings[slot]
-        rule = SuspectRule(settings["rule"])
-        self.workers[slot] = self._worker(slot, rule, at_once=settings["at_once"], grace=settings["grace"])
+        process = self.process(slot)
+        process.on_exit = lambda: self._die_of(process)
+        broker = self._broker(process)
+        if settings["rule"] == "none":
+            broker.suspect_rule = SuspectRule.NONE
+            ward = settings.get("ward", "")
+            if ward != "unknown":
+                broker.orders = lambda: self._orders(broker, ward)
+        self.workers[slot] = Worker(process, broker, at_once=settings["at_once"], grace=settings["grace"])
 
     def start_scheduler(self, slot: str, missed: str = "latest") -> None:
         """A scheduler, where there is none."""
@@ -169,24 +207,32 @@ class World:
 
     def start_old_worker(self, slot: str) -> None:
         """A worker of the version before, beside the others."""
-        if self.is_healing or (slot in self.old_workers and not self.old_workers[slot].process.is_dead):
+        if self.is_healing or (slot in self.old_workers and not self.old_workers[slot].is_dead):
             return
         self.model.has_old_version = True
-        self.old_workers[slot] = OldWorker(
-            self.network,
-            self.process(slot),
+        process = self.process(slot)
+        host = SimulatedHost(self.network, process)
+        program = SimulatedProgram(
             self.model,
-            self.keys,
-            task_of=_task_of,
-            encode=_encode,
+            process,
+            host.sleep,
             on_kill=lambda: self.kernel.after(0.0, lambda: self.kill_old_worker(slot)),
         )
+        OldWorker(
+            host,
+            program,
+            self.keys,
+            weights=WEIGHTS,
+            options=OPTIONS,
+            on_lease=lambda lease: self._on_lease(process, lease),
+        )
+        self.old_workers[slot] = process
 
     def kill_old_worker(self, slot: str) -> None:
         """The old version goes."""
         if slot in self.old_workers:
-            self.old_workers[slot].process.kill()
-            self.network.break_all(of=self.old_workers[slot].process)
+            self.old_workers[slot].kill()
+            self.network.break_all(of=self.old_workers[slot])
 
     def kill_scheduler(self, slot: str) -> None:
         """A scheduler dies."""
@@ -198,7 +244,7 @@ class World:
         """Somebody changes a schedule."""
         if self.operator is None:
             self.operator = Operator(self.network, self.process("op"), self._tick)
-        self.model.changed_schedules.add(name)
+        self.model.occurrences.changed.add(name)
         self.operator.do(what, name)
 
     def kill(self, slot: str, *, restart: float | None) -> None:
@@ -207,67 +253,67 @@ class World:
         if worker is not None:
             worker.process.kill()
             self.network.break_all(of=worker.process)
-            if worker.ward is not None:
-                # It notices that its parent is gone.
-                worker.ward.ask_to_end()
         if restart is not None:
             self.kernel.after(restart, lambda: self.start_worker(slot))
 
-    def _worker(self, name: str, rule: SuspectRule, *, at_once: int, grace: float) -> Worker:
-        process = self.process(name)
-        return Worker(
-            self.network,
-            process,
-            job=self._job(process),
-            tick=self._tick,
-            at_once=at_once,
-            grace=grace,
-            rule=rule,
-            start_ward=self._start_ward if rule is SuspectRule.NONE else None,
-            on_lease=self._on_lease,
-            on_refused=self._die_of,
+    def _broker(self, process: Process) -> SimulatedBroker:
+        broker = SimulatedBroker(self.network, process)
+        broker.register_task(self._job(process), task_name="job", types_of_exceptions=(Exception,))
+        broker.register_task(self._tick, task_name="tick")
+        broker.on_lease = self._on_lease
+        return broker
+
+    def _orders(self, broker: SimulatedBroker, what: str) -> Orders:
+        """What a ward is told; `what` says whether it starts."""
+
+        def start(orders: Orders, host: Process) -> WardChild:
+            if what == "refused":
+                raise OSError("no room for another process")
+            process = self.process(f"{host.name}w")
+            seconds = process.random.uniform(0.2, 1.0)
+            ward = WardChild(host, process, self._broker(process), orders, seconds=seconds)
+            self.wards.append(ward)
+            return ward
+
+        return Orders(
+            place="simulated",
+            queue=QUEUE,
+            path=[],
+            modules=[],
+            tasks=["job", "tick"],
+            receiver=broker.receiver_options,
+            name="ward",
+            log_level=0,
+            log_format=None,
+            start=start,
         )
 
-    def _start_ward(self, host: Worker) -> Worker:
-        ward = self._worker(f"{host.process.name}w", SuspectRule.WARD, at_once=16, grace=2.0)
-        self.wards.append(ward)
-        self._watch(ward, self.kernel.now)
-        return ward
-
-    def _watch(self, ward: Worker, busy_at: float) -> None:
-        """End a ward that has nothing for some time."""
-        if ward.process.is_dead:
-            for worker in self.workers.values():
-                if worker.ward is ward:
-                    worker.ward = None
-            return
-        busy_at = self.kernel.now if ward.has_anything else busy_at
-        if self.kernel.now - busy_at > _SECONDS_OF_A_WARD:
-            ward.ask_to_end()
-        self.kernel.after(0.5, lambda: self._watch(ward, busy_at))
+    def kill_ward(self, slot: str) -> None:
+        """Somebody kills the process that a worker has for suspects."""
+        for ward in self.wards:
+            if ward.process.name == f"{slot}w" and not ward.process.is_dead:
+                ward.is_killed(-9)
+                self.network.break_all(of=ward.process)
 
     def _die_of(self, process: Process) -> None:
         """A process ends by itself, or a task has taken it down; its supervisor starts another."""
         for ward in self.wards:
             if ward.process is process:
-                process.kill()
+                ward.is_killed(-9)
                 self.network.break_all(of=process)
-                for host in self.workers.values():
-                    if host.ward is ward:
-                        host.on_ward_dead(ward)
         for slot, worker in list(self.workers.items()):
             if worker.process is process:
                 self.kill(slot, restart=0.7)
 
     def _on_lease(self, process: Process, lease: Lease) -> None:
-        self.model.trusts[process] = lease
+        self.trust.leases[process] = lease
 
     @property
     def _tick(self) -> Callable[[], Any]:
         async def tick() -> None:
             delivery = current_delivery.get()
             if delivery is not None:
-                self.model.tick(delivery.task_id)
+                self.model.occurrences.run(delivery.task_id)
 
         return tick
 
@@ -311,6 +357,7 @@ class World:
         self.free_memory()
         if data is not None:
             self.server.restore(data)
+            self.network.let_expire()
         self.server.forget_scripts()
         self.kernel.after(seconds, self._redis_is_back)
 
@@ -337,7 +384,7 @@ class World:
         self.network.clock_offset_ms += int(seconds * 1000)
         if seconds < _SECONDS_WAITED_FOR:
             # Times that come again are sent again.
-            self.model.repeat_times()
+            self.model.occurrences.repeat()
         if seconds > OPTIONS.cancel_age:
             self.model.forget_marks()
         self._latest_clock_ms = max(self._latest_clock_ms, self.network.clock_offset_ms)
@@ -370,7 +417,7 @@ class World:
         self._fired.add(script)
         for place, outcome in enumerate(cast("list[bytes]", answer)[::2]):
             if outcome == b"sent":
-                self.model.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
+                self.model.occurrences.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
 
     def _note_cancelled(self, command: Command, found: Sequence[Found]) -> None:
         """An entry was marked for the worker that has it."""
@@ -381,8 +428,8 @@ class World:
                 self.model.cancel_at(one.uid, self.network.taker(stream, entry))
 
     def _check_fenced(self, worker: str) -> None:
-        for process, lease in self.model.trusts.items():
-            if not process.is_dead and cast("Lease", lease).worker == worker:
+        for process, lease in self.trust.leases.items():
+            if not process.is_dead and lease.worker == worker:
                 self.model.lose_lease(worker)
 
     def plant_unreadable(self, value: bytes) -> None:
@@ -414,6 +461,8 @@ class World:
 
     def is_over(self) -> bool:
         """Whether a promise is broken: what comes after that says nothing."""
+        if self.kernel.error:
+            self.model.fail(self.kernel.error)
         return bool(self.model.broken)
 
     def is_calm(self) -> bool:
@@ -433,6 +482,26 @@ class World:
         expected = kept if self._has_unreadable else set[str]()
         return [Left(name=name.removeprefix(QUEUE), expires=expires) for name, expires in found if name not in expected]
 
+    def gone_but_known(self) -> list[str]:
+        """What Redis still knows of workers that are gone."""
+        living = {lease.worker for process, lease in self.trust.leases.items() if not process.is_dead}
+        wire, names = self.server.wire, self.keys
+        found = {
+            "a worker": wire.demand("ZRANGE", names.workers, 0, -1),
+            "what is known of worker": wire.demand("HKEYS", names.worker_info),
+            "draining worker": wire.demand("SMEMBERS", names.draining),
+        }
+        for stream in self._streams:
+            consumers = wire.ask("XINFO", "CONSUMERS", stream, GROUP)
+            if isinstance(consumers, list):
+                found[f"a consumer of {stream}"] = [one[1] for one in cast("list[list[bytes]]", consumers)]
+        return [
+            f"{what} {name.decode()}"
+            for what, some in found.items()
+            for name in sorted(cast("list[bytes]", some))
+            if name.decode() not in living
+        ]
+
     def results(self) -> dict[str, str]:
         """What became of each task, as Redis says."""
         tasks = list(self.model.of_task)
@@ -445,18 +514,6 @@ class World:
         """All processes are gone."""
         for process in self.processes:
             process.kill()
-
-
-def _task_of(data: bytes) -> tuple[str, int | None]:
-    message = json.loads(data)
-    return message["task_id"], message["args"][0] if message["args"] else None
-
-
-def _encode(word: str) -> bytes:
-    kind, _, detail = word.partition(":")
-    if kind == "ok":
-        return encode_result(detail, TaskiqResult(is_err=False, return_value=detail, execution_time=0.0))
-    return encode_failure(JobError(detail))
 
 
 def outcome_of(result: TaskiqResult[Any]) -> str:

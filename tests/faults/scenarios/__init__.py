@@ -12,6 +12,7 @@ from tests.faults.scenarios import (
     poison,
     schedules,
     storms,
+    versions,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "poison",
     "schedules",
     "storms",
+    "versions",
 ]

@@ -4,7 +4,7 @@ import asyncio
 
 from tests.faults.fault import Kind
 from tests.faults.proxy import CuttingProxy, Storm, cutting_proxy
-from tests.faults.scenario import scenario
+from tests.faults.scenario import CALLS, scenario
 from tests.faults.world import World
 
 from kiqstart.testing import eventually
@@ -23,12 +23,12 @@ async def cut_all(world: World) -> None:
             await world.redis.cut_connections()
 
 
-@scenario("a network that cuts at any byte", both_receivers=True)
+@scenario("a network that cuts at any byte", both_receivers=True, calls=0.0)
 async def cut_anywhere(world: World) -> None:
     await _storm(world, Storm(mean_bytes=1500.0))
 
 
-@scenario("a network that loses answers", both_receivers=True)
+@scenario("a network that loses answers", both_receivers=True, calls=0.0)
 async def lose_answers(world: World) -> None:
     await _storm(world, Storm(lost_answers=0.1))
 
@@ -38,15 +38,14 @@ async def _storm(world: World, storm: Storm) -> None:
         await world.workers(url=proxy.url)
         await world.workers(url=proxy.url)
         producer = await world.producer(url=proxy.url)
-        async with producer.load(rate=40.0):
+        async with producer.load(rate=40.0), world.traffic(CALLS, seed=storm, url=proxy.url):
             with world.faults.lasting(Kind.CUT):
                 proxy.storm = storm
                 await asyncio.sleep(6.0)
                 await eventually(lambda: _has_cut(proxy), within=20.0)
                 proxy.storm = None
         # The workers would miss the proxy. What they have run they have to settle through it, too.
-        await world.drain()
-        await world.leftovers()
+        await world.finish()
         await world.close()
 
 

@@ -2,9 +2,10 @@
 
 import asyncio
 
+from tests.faults.programs import ReceiverKind
 from tests.faults.scenario import scenario
 from tests.faults.workers import SECONDS_TO_EXIT, WorkerGroup, wait_until_exited
-from tests.faults.world import QUEUE, ReceiverKind, World
+from tests.faults.world import QUEUE, World
 
 from kiqstart.testing import eventually
 
@@ -23,7 +24,7 @@ async def deploy(world: World) -> None:
     old = await world.workers(grace=15.0, prefetch=60 if is_own else 0)
     producer = await world.producer()
     await producer.send_naps("task", count, seconds)
-    await old.wait_until_running(20 if is_own else 1)
+    await old.wait_until_running(14 if is_own else 1, of="task")
     old.terminate()
     took, _ = await asyncio.gather(old.wait_until_gone(within=30.0), world.workers())
     if is_own:
@@ -36,7 +37,7 @@ async def outlast_the_grace(world: World) -> None:
     producer = await world.producer()
     await producer.send_naps("long", 5, 8.0)
     await producer.send_naps("short", 35, 1.0)
-    await old.wait_until_running(10)
+    await old.wait_until_running(5, of="long")
     fault = old.terminate()
     took, _ = await asyncio.gather(old.wait_until_gone(within=20.0), world.take_over(fault))
     _expect_end_after(world, old, took, at_most=_SECONDS_OF_MANAGER + 2.0 + SECONDS_TO_EXIT)
@@ -51,7 +52,7 @@ async def come_back_later(world: World) -> None:
     old = await world.workers(grace=1.0)
     producer = await world.producer()
     await producer.send_naps("task", 30, 3.0)
-    await old.wait_until_running(20)
+    await old.wait_until_running(14, of="task")
     fault = old.terminate()
     await old.wait_until_gone(within=20.0)
     await world.take_over(fault)
@@ -70,7 +71,7 @@ async def roll(world: World) -> None:
 
 
 # For taskiq's receiver this is not promised, but holds.
-@scenario("SIGTERM of idle workers", both_receivers=True)
+@scenario("SIGTERM of idle workers", both_receivers=True, calls=0.0)
 async def end_when_idle(world: World) -> None:
     group = await world.workers(processes=_READERS)
     producer = await world.producer()

@@ -14,9 +14,9 @@ async def freeze_past_the_lease(world: World) -> None:
     frozen = await world.workers()
     producer = await world.producer()
     long = await producer.send_naps("long", 5, 8.0)
-    await frozen.wait_until_running(5)
+    await frozen.wait_until_running(5, of="long")
     await producer.send_naps("short", 30, 1.0)
-    await frozen.wait_until_running(15)
+    await frozen.wait_until_running(10, of="short")
     with frozen.frozen() as fault:
         other = await world.take_over(fault)
         await eventually(lambda: _run_in(long, other), within=20.0)
@@ -48,7 +48,7 @@ async def freeze_shortly(world: World) -> None:
     await world.workers()
     producer = await world.producer()
     async with producer.load(rate=30.0, seconds=1.0):
-        await frozen.wait_until_running(5)
+        await frozen.wait_until_running(5, of="load")
         for _ in range(3):
             with frozen.frozen():
                 await asyncio.sleep(3.0)

@@ -12,7 +12,7 @@ async def kill_a_worker_process(world: World) -> None:
     group = await world.workers(processes=2)
     producer = await world.producer()
     await producer.send_naps("task", 80, 1.5)
-    await group.wait_until_running(30)
+    await group.wait_until_running(25, of="task")
     group.kill_worker()
 
 
@@ -22,7 +22,7 @@ async def kill_a_group(world: World) -> None:
     await world.workers()
     producer = await world.producer()
     await producer.send_naps("task", 60, 2.0)
-    await victim.wait_until_running(10)
+    await victim.wait_until_running(8, of="task")
     victim.kill()
 
 
@@ -32,7 +32,7 @@ async def kill_all(world: World) -> None:
     producer = await world.producer()
     await producer.send_naps("task", 60, 2.0)
     for group in groups:
-        await group.wait_until_running(10)
+        await group.wait_until_running(10, of="task")
     kills = [group.kill() for group in groups]
     await asyncio.sleep(0.5)
     await producer.send_naps("later", 20, 0.0)
@@ -45,7 +45,7 @@ async def kill_a_manager(world: World) -> None:
     group = await world.workers(grace=15.0)
     producer = await world.producer()
     await producer.send_naps("task", 40, 1.5)
-    await group.wait_until_running(20)
+    await group.wait_until_running(14, of="task")
     (worker,) = group.workers()
     group.kill_manager()
     took, _ = await asyncio.gather(wait_until_exited(worker, within=20.0), world.workers())

@@ -3,7 +3,7 @@
 import asyncio
 import signal
 
-from tests.faults.scenario import scenario
+from tests.faults.scenario import CALLS, scenario
 from tests.faults.world import World
 
 
@@ -47,7 +47,7 @@ async def freeze(world: World) -> None:
         await asyncio.sleep(1.0)
 
 
-@scenario("Redis comes back empty")
+@scenario("Redis comes back empty", calls=0.0)
 async def wipe(world: World) -> None:
     group = await world.workers()
     producer = await world.producer()
@@ -57,7 +57,9 @@ async def wipe(world: World) -> None:
         await asyncio.sleep(1.0)
     await producer.send_naps("later", 40, 0.1)
     await world.workers()
-    await producer.send_naps("latest", 40, 0.1)
+    async with world.traffic(CALLS, seed="wipe"):
+        await producer.send_naps("latest", 40, 0.1)
+        await asyncio.sleep(2.0)
     for name in running:
         cut = world.records.runs[name][0].cut
         world.expect(cut is None, f"{name} was running when Redis was wiped, and was cut")

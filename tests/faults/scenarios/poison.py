@@ -26,8 +26,16 @@ async def poison(world: World) -> None:
         await producer.send(producer.tasks.deadly, name, 0.5 + number)
     await producer.send_naps("neighbour", 8, 1.0)
 
+    async def lost() -> list[tuple[str | None, str, int]]:
+        letters = await dead_letters.list()
+        return sorted(
+            (letter.task_id, letter.reason, letter.deliveries)
+            for letter in letters
+            if letter.reason == DeadReason.WORKER_LOST
+        )
+
     async def are_buried() -> bool:
-        return await dead_letters.count() >= len(_POISONS)
+        return len(await lost()) >= len(_POISONS)
 
     await eventually(are_buried, within=60.0)
     await producer.send_naps("later", 20, 0.0)
@@ -41,6 +49,6 @@ async def poison(world: World) -> None:
     for name in _POISONS:
         error = (await producer.broker.result_backend.get_result(name)).error
         world.expect(isinstance(error, WorkerLostError), f"the caller of {name} got {error!r}")
-    letters = sorted((letter.task_id, letter.reason, letter.deliveries) for letter in await dead_letters.list())
+    letters = await lost()
     expected = [(name, DeadReason.WORKER_LOST, _DELIVERIES) for name in _POISONS]
     world.expect(letters == expected, f"the dead letters are {letters}")

@@ -31,28 +31,20 @@ async def storm(world: World) -> None:
             group.kill_worker()
             await asyncio.sleep(_SECONDS_BETWEEN_KILLS)
     await world.drain(within=600.0)
-    await _expect_no_letters(world)
 
 
 @scenario("deploys whose workers are killed in the end", lease=2.0, recovers_within=float("inf"), ends_within=300.0)
 async def hard_deploys(world: World) -> None:
-    count, seconds, until_killed = (300, 15.0, 10.0) if world.long else (60, 6.0, 2.5)
+    count, seconds, until_killed = (300, 15.0, 10.0) if world.long else (60, 7.0, 2.5)
     producer = await world.producer()
     await producer.send_naps("task", count, seconds)
     for _ in range(_DEPLOYS):
         group = await world.workers(processes=_PROCESSES, grace=60.0)
-        await group.wait_until_running(20)
+        await group.wait_until_running(20, of="task")
         group.terminate()
         await asyncio.sleep(until_killed)
         world.expect(len(group.running()) > 0, "no task was killed: this shows little")
         group.kill()
     last = await world.workers(processes=_PROCESSES)
     await world.drain(within=200.0)
-    await _expect_no_letters(world)
     world.expect("died repeatedly" not in last.log, "deaths of workers that were asked to end were counted")
-
-
-async def _expect_no_letters(world: World) -> None:
-    (producer,) = world.producers
-    letters = [letter.task_id for letter in await producer.broker.dead_letters.list()]
-    world.expect(not letters, f"innocent, and dead letters: {letters}")

@@ -3,12 +3,27 @@ from pathlib import Path
 
 import pytest
 from tests.faults.checker import Checker, Verdict
-from tests.faults.fault import Fault, Faults, Kind
+from tests.faults.fault import Fault, Kind
 from tests.faults.records import Records
+from tests.unit.faults.histories import event, write
 
 LEASE = 5.0
 MANAGER, ONE, OTHER = 100, 101, 201
 JUDGE = Callable[..., Verdict]
+READY = [event("ready", str(MANAGER), 0.0, ONE), event("ready", "200", 0.0, OTHER)]
+
+
+def verdict_of(file: Path, lines: tuple[str, ...], *faults: Fault, sent: bool = True) -> Verdict:
+    sends = [event("sending", "task", 1.0), *([event("sent", "task", 1.1)] if sent else [])]
+    runs = [_run(*line.split()) for line in lines]
+    records = Records(file=write(file, [*READY, *sends, *runs]))
+    records.refresh()
+    records.faults.extend(faults)
+    return Checker(records, lease=LEASE).verdict()
+
+
+def _run(mark: str, pid: str, at: str) -> dict[str, object]:
+    return event(mark, "task", float(at), int(pid), run=f"{pid}", tried=0, how="ok", again=False)
 
 
 @pytest.fixture
@@ -16,14 +31,7 @@ def judge(tmp_path: Path) -> JUDGE:
     """Judges lines such as `start 101 2.5`, all about one task, which was sent at 1.0."""
 
     def judge(*lines: str, fault: Fault | None = None, sent: bool = True) -> Verdict:
-        file = tmp_path / "records"
-        ready = [f"ready {MANAGER} {ONE} 0", "ready 200 201 0"]
-        sends = ["sending task 1 1000000000", *(["sent task 1 1100000000"] if sent else [])]
-        runs = [f"{mark} task {pid} {round(float(time) * 1e9)}" for mark, pid, time in map(str.split, lines)]
-        file.write_text("\n".join([*ready, *sends, *runs, ""]))
-        records = Records(file=file)
-        records.refresh()
-        return Checker(records, Faults(all=[fault] if fault else []), lease=LEASE).verdict()
+        return verdict_of(tmp_path / "history", lines, *([fault] if fault else []), sent=sent)
 
     return judge
 
@@ -67,7 +75,7 @@ def test_a_kill_long_after_the_end_is_no_leave(judge: JUDGE) -> None:
 
 
 def test_one_kill_explains_one_more_run_only(judge: JUDGE) -> None:
-    lines = ("start 101 2", "start 201 4", "end 201 5", "start 201 6", "end 201 7")
+    lines = ("start 101 2", "start 201 4", "end 201 5", "start 202 6", "end 202 7")
     assert judge(*lines, fault=kill(3.0)).twice == ["task"]
 
 
@@ -96,17 +104,6 @@ def test_a_task_that_ended_within_the_grace_may_not_run_again(judge: JUDGE) -> N
 
 
 def test_an_end_that_could_not_be_acknowledged_since_redis_was_away_is_settled_after_its_return(tmp_path: Path) -> None:
-    file = tmp_path / "records"
-    lines = [
-        "sending task 1 0",
-        "sent task 1 0",
-        "start task 101 2",
-        "end task 101 3",
-        "start task 201 24",
-        "end task 201 25",
-    ]
-    file.write_text("".join(f"{line}000000000\n" for line in lines))
-    records = Records(file=file)
-    records.refresh()
     away = Fault(kind=Kind.REDIS, began=2.5, ended=19.0)
-    assert Checker(records, Faults(all=[away, kill(20.0)]), lease=LEASE).verdict().allowed == ["task"]
+    lines = ("start 101 2", "end 101 3", "start 201 24", "end 201 25")
+    assert verdict_of(tmp_path / "history", lines, away, kill(20.0)).allowed == ["task"]

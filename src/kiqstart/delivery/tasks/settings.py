@@ -63,6 +63,12 @@ class TasksSettings(BaseSettings):
         description="Seconds for which a task that a worker does not know, or whose arguments do not fit, is left to "
         "other workers before it is a dead letter.",
     )
+    hook_timeout: float = Field(
+        default=60.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds that one hook of a middleware may take when a task runs; then it is cut off.",
+    )
     overrun_grace: float = Field(
         default=10.0,
         gt=0,
@@ -112,6 +118,7 @@ class TasksSettings(BaseSettings):
             dead_letter_limit=self.dead_letter_limit,
             dead_letter_bytes=self.dead_letter_bytes,
             misfit_grace=self.misfit_grace,
+            hook_timeout=self.hook_timeout,
             overrun_grace=self.overrun_grace,
             replace_overrun=self.replace_overrun,
         )

@@ -80,17 +80,20 @@ def _parse(text: str) -> URL:
 def _check_places(url: URL) -> None:
     try:
         _, found = url.get_dialect()().create_connect_args(url)
-        hosts, ports = _listed(found.get("host")), [int(cast("int", port)) for port in _listed(found.get("port"))]
-        for host in hosts:
+        ports = [int(cast("int", port)) for port in _listed(found.get("port"))]
+    except (ArgumentError, ValueError):
+        several = "?host=A:5432&host=B:5432"
+        raise ValueError(f"has hosts or ports that cannot be: write HOST:PORT, or several as {several}") from None
+    for port in ports:
+        if not 0 < port <= _LAST_PORT:
+            raise ValueError(f"names port {port}: write one from 1 to {_LAST_PORT}")
+    try:
+        for host in _listed(found.get("host")):
             if not host.startswith("/"):
                 # As Python does before it looks a name up.
                 host.encode("idna")
-    except (ArgumentError, ValueError):
-        raise ValueError(
-            "has hosts or ports that cannot be: write HOST:PORT, or several as ?host=A:5432&host=B:5432"
-        ) from None
-    if any(not 0 < port <= _LAST_PORT for port in ports):
-        raise ValueError(f"has a port that cannot be: write one from 1 to {_LAST_PORT}")
+    except UnicodeError:
+        raise ValueError(f"names a host that there cannot be: write {FORM}") from None
 
 
 def _with_ssl(url: URL) -> DatabaseUrl:

@@ -12,6 +12,9 @@ from kiqstart.infrastructure.redis.settings import RedisSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+# A map, in RESP2 as a list.
+_Hello = dict[bytes, object] | list[object]
+
 _OLDEST: Final = (6, 2)
 _ANSWER_SECONDS: Final = 5.0
 _KEYS_AT_ONCE: Final = 1000
@@ -56,19 +59,20 @@ async def check_redis(redis: Redis | RedisCluster, settings: RedisSettings) -> s
 
 async def _versions(redis: Redis | RedisCluster) -> list[str]:
     try:
-        return [str(answer["redis_version"]) for answer in await server_information(redis, "server")]
+        # Valkey says beside its own version that of the Redis it behaves like.
+        facts = await server_information(redis, "server")
+        return [str(answer.get("valkey_version") or answer["redis_version"]) for answer in facts]
     except NoPermissionError:
-        # To ACLs, INFO is a dangerous command; HELLO every user may run. 2 is the protocol that is spoken already.
+        # To ACLs, INFO is a dangerous command; HELLO every user may run. Alone it leaves the protocol as it is.
         if isinstance(redis, RedisCluster):
-            by_node: dict[str, list[object]] = await redis.execute_command(
-                "HELLO", 2, target_nodes=RedisCluster.PRIMARIES
-            )
+            by_node: dict[str, _Hello] = await redis.execute_command("HELLO", target_nodes=RedisCluster.PRIMARIES)
             return [_version_in_hello(answer) for answer in by_node.values()]
-        return [_version_in_hello(cast("list[object]", await redis.execute_command("HELLO", 2)))]
+        return [_version_in_hello(cast("_Hello", await redis.execute_command("HELLO")))]
 
 
-def _version_in_hello(answer: list[object]) -> str:
-    return cast("bytes", answer[answer.index(b"version") + 1]).decode()
+def _version_in_hello(answer: _Hello) -> str:
+    facts = answer if isinstance(answer, dict) else dict(zip(answer[::2], answer[1::2], strict=True))
+    return cast("bytes", facts[b"version"]).decode()
 
 
 async def delete_keys(redis: Redis | RedisCluster, name: str) -> None:

@@ -64,7 +64,7 @@ class RedisConnections:
     """How to reach one Redis, as its URL says: a server, the master behind Sentinels, or a cluster.
 
     Nothing below a client's caller retries: a command is sent once, and again only where a cluster's node has answered
-    that it did not run it. Replies are RESP2's, as bytes, and the same from every kind of client.
+    that it did not run it. Replies are bytes, and the same from every kind of client.
 
     Args:
         url: redis://, rediss://, unix://, sentinel://, sentinels://, cluster:// or clusters://.
@@ -73,7 +73,8 @@ class RedisConnections:
             redis-py's MaxConnectionsError.
         options: further arguments of redis-py's connections: `client_name`, `username`, `password`,
             `credential_provider`, `driver_info`, `health_check_interval` (seconds without a command after which a
-            connection is tried with a PING; 0: never) and `ssl_…`; those in the URL win.
+            connection is tried with a PING; 0: never), `protocol` (2, the default, or 3) and `ssl_…`; those in the URL
+            win.
 
     Raises:
         InvalidRedisOptionError: one line: an argument is not known, or does not fit.

@@ -80,8 +80,8 @@ def _one_of(choices: Mapping[str, object]) -> Check:
 _OPTIONS: Final[dict[str, Check]] = {
     "client_name": _client_name,
     "health_check_interval": _seconds,
-    # Answers have one shape everywhere: RESP2's, as bytes.
-    "protocol": _only("2", 2),
+    "protocol": _one_of({"2": 2, "3": 3}),
+    # Answers are bytes everywhere.
     "decode_responses": _only("false", False),
 }
 # Those that redis-py's clients for a server, for Sentinels and for a cluster have in common.

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Final
 
+import hiredis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -65,7 +66,9 @@ class AnswerProtocol(TakenOverProtocol):
             self._loop.call_soon(self._flush)
 
     def on_reply(self, reply: object) -> None:
-        """Hand an answer to the caller whose turn it is."""
+        """Hand an answer to the caller whose turn it is; what RESP3 pushes in between is nobody's."""
+        if type(reply) is hiredis.PushNotification:
+            return
         answer = self._waiting.popleft()
         if isinstance(reply, Exception) and not self._is_demoted and is_demotion(reply):
             self._is_demoted = True

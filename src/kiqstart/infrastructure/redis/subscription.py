@@ -50,6 +50,8 @@ class _MessageProtocol(TakenOverProtocol):
         if isinstance(reply, Exception):
             self._owner.on_refused(reply)
             return
+        if not isinstance(reply, list):  # RESP3's answer to PING
+            return
         kind, *rest = cast("list[bytes]", reply)
         if kind == b"message":
             self._owner.listener.on_message(rest[0].decode(), rest[1])

@@ -164,7 +164,7 @@ def _path(parts: SplitResult, query: dict[str, str], *, kind: Kind) -> tuple[str
     if kind == "sentinel" and not service:
         raise InvalidRedisUrlError("names no service: write sentinel://host1:26379,host2:26379/service/0")
     number = query.pop("db", None) or (pieces.pop(0) if pieces else "0")
-    if pieces or not number.isdecimal():
+    if pieces or not number.isdecimal() or len(number) > _MOST_DIGITS:
         raise InvalidRedisUrlError(_UNESCAPED.format("no number of a database behind its last '/'"))
     if kind == "cluster" and int(number):
         raise InvalidRedisUrlError("names a database: a cluster has number 0 only")
@@ -191,6 +191,8 @@ _WITH_TLS: Final[dict[Kind, str]] = {"server": "rediss", "sentinel": "sentinels"
 # Objects and secrets, which are no part of a URL or have a place of their own there.
 _KEYWORDS: Final = ("username", "password", "credential_provider", "driver_info")
 _UNKNOWN: Final = "an option that is not known here"
+# Of a database's number.
+_MOST_DIGITS: Final = 9
 _LAST_PORT: Final = 65535
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s:/?#\[\]@]*))(?::(?P<port>\d{1,5}))?")
 _UNESCAPED: Final = "has {}; in a password, write @ as %40, / as %2F, : as %3A, # as %23, ? as %3F and % as %25"

@@ -122,7 +122,15 @@ def attach_arguments(function: Callable[..., object], arguments: TaskArguments) 
 
 
 class ArgumentsMiddleware(TaskiqMiddleware):
-    """Refuses a bad call at the caller, before anything is sent."""
+    """Refuses a bad call at the caller, before anything is sent.
+
+    Args:
+        every_task: whether it looks at all tasks of the broker, and not only at those of `register_task`.
+    """
+
+    def __init__(self, *, every_task: bool = True) -> None:
+        super().__init__()
+        self._every_task = every_task
 
     def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
         """Check the arguments of a known task.
@@ -131,7 +139,7 @@ class ArgumentsMiddleware(TaskiqMiddleware):
             InvalidTaskArgumentsError: out of `kiq()`; nothing was sent.
         """
         task = self.broker.find_task(message.task_name)
-        if task is not None:
+        if task is not None and (self._every_task or hasattr(task.original_func, _ATTRIBUTE)):
             task_arguments(task.original_func).validate(message.task_name, message.args, message.kwargs)
         return message
 

@@ -12,6 +12,8 @@ from typing import Any, Final, cast
 import pydantic_core
 from pydantic import BaseModel, TypeAdapter
 
+from kiqstart.infrastructure.taskiq.long_numbers import refuse_long_numbers
+
 _MAX_PLACE: Final = 500
 _NULL: Final = b"null"
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any)
@@ -26,8 +28,18 @@ def dump(value: object) -> bytes:
 
     Raises:
         PydanticSerializationError: a value that is no JSON, or text that is no UTF-8.
+        ValueError: an integer of more digits than Python reads.
     """
-    return pydantic_core.to_json(value, inf_nan_mode="constants", by_alias=False)
+    return refuse_long_numbers(pydantic_core.to_json(value, inf_nan_mode="constants", by_alias=False))
+
+
+def as_plain(value: object) -> object:
+    """What JSON has of a value, as plain values.
+
+    Raises:
+        PydanticSerializationError: a value that is no JSON.
+    """
+    return pydantic_core.to_jsonable_python(value, inf_nan_mode="constants", by_alias=False)
 
 
 def dump_exactly(value: object, *, nulls: int = 0) -> bytes:
@@ -45,7 +57,7 @@ def dump_exactly(value: object, *, nulls: int = 0) -> bytes:
     if data.count(_NULL) <= nulls or not _hides_numbers(value, data):
         return data
     # Of fields that are floats, it keeps the numbers.
-    plain = pydantic_core.to_jsonable_python(value, inf_nan_mode="constants", by_alias=False)
+    plain = as_plain(value)
     if sum(1 for _ in _odd_numbers(plain)) < sum(1 for _ in _odd_numbers(value)):
         place = next(_odd_numbers(value)).removeprefix(".")
         raise NotExactError(f"{place} is not a finite number, and the type of its field in the model is not float")

@@ -10,8 +10,12 @@ import pydantic_core
 from taskiq import BrokerMessage, TaskiqMessage
 from taskiq.abc.serializer import TaskiqSerializer
 from taskiq.formatters.proxy_formatter import ProxyFormatter
+from taskiq.labels import LabelType
 from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
+from kiqstart.infrastructure.taskiq.long_numbers import refuse_long_numbers
+
+_OTHER: Final = LabelType.ANY.value
 _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
 
 
@@ -24,8 +28,10 @@ def to_json(value: object, *, inf_nan_mode: Literal["null", "constants"] = "null
 
     Raises:
         PydanticSerializationError: a value that is no JSON, or text that is no UTF-8.
+        ValueError: an integer of more digits than Python reads.
     """
-    return pydantic_core.to_json(value, inf_nan_mode=inf_nan_mode, by_alias=False, fallback=_by_its_own_rules)
+    data = pydantic_core.to_json(value, inf_nan_mode=inf_nan_mode, by_alias=False, fallback=_by_its_own_rules)
+    return refuse_long_numbers(data)
 
 
 def as_json(value: object) -> object:
@@ -123,6 +129,7 @@ class JsonFormatter(ProxyFormatter):
         """A message as its broker sends it."""
         if not _is_plain_json(self.broker.serializer):
             return super().dumps(message)
+        message = _without_unset_labels(message)
         # Its fields one by one, since middlewares may lay their own things beside them.
         fields = {
             "task_id": message.task_id,
@@ -151,6 +158,20 @@ class JsonFormatter(ProxyFormatter):
             except ValueError:
                 return super().loads(message)
         return super().loads(message)
+
+
+def _without_unset_labels(message: TaskiqMessage) -> TaskiqMessage:
+    """The message without labels of None, which taskiq's own kicker makes text of a type of their own."""
+    labels, types = message.labels, message.labels_types or {}
+    unset = [name for name, text in labels.items() if text is None or (text == "None" and types.get(name) == _OTHER)]
+    if not unset:
+        return message
+    return message.model_copy(
+        update={
+            "labels": {name: text for name, text in labels.items() if name not in unset},
+            "labels_types": {name: kind for name, kind in types.items() if name not in unset},
+        }
+    )
 
 
 def _is_plain_json(serializer: TaskiqSerializer) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 from time import time as now
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
-from taskiq import AsyncBroker, BrokerMessage
+from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.exceptions import SendTaskError
 from taskiq.kicker import AsyncKicker
 
@@ -31,9 +31,9 @@ held_by: ContextVar[str | None] = ContextVar("held_by", default=None)
 class Kicker(AsyncKicker[P, R]):
     """Sends a task with options of this one call."""
 
-    def with_labels(self, **labels: str | float) -> Self:
-        """Set labels beside, or in place of, those of the task."""
-        super().with_labels(**labels)
+    def with_labels(self, **labels: str | float | None) -> Self:
+        """Set labels beside, or in place of, those of the task; None takes one away."""
+        super().with_labels(**cast("dict[str, str | float]", labels))
         return self
 
     def with_task_id(self, task_id: str | None) -> Self:
@@ -136,6 +136,11 @@ class Kicker(AsyncKicker[P, R]):
             return_type=self.return_type,
         )
         return await sending.send(cast("Iterable[Call[...]]", calls))
+
+    def _prepare_message(self, *args: object, **kwargs: object) -> TaskiqMessage:
+        # A label of None is one that is not set; taskiq would send the text "None".
+        self.labels = {name: value for name, value in self.labels.items() if value is not None}
+        return super()._prepare_message(*args, **kwargs)
 
 
 async def _kick(broker: AsyncBroker, message: BrokerMessage) -> None:

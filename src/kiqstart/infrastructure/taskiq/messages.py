@@ -8,7 +8,9 @@ from taskiq.labels import prepare_label
 
 def with_labels(message: TaskiqMessage, labels: Mapping[str, str | float | bool]) -> TaskiqMessage:
     """A copy of a received message with further labels, ready for the formatter."""
-    prepared = {name: prepare_label(value) for name, value in (message.labels | dict(labels)).items()}
+    prepared = {
+        name: prepare_label(value) for name, value in (message.labels | dict(labels)).items() if value is not None
+    }
     return message.model_copy(
         update={
             "labels": {name: text for name, (text, _) in prepared.items()},

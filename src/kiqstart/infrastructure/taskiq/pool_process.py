@@ -10,7 +10,16 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
+
+from kiqstart.infrastructure.taskiq.exact_json import as_plain
+from kiqstart.infrastructure.taskiq.streams.error_decoding import decode_error
+from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error, text_of
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
+from kiqstart.infrastructure.taskiq.streams.errors import UnserializableResultError
+from kiqstart.infrastructure.taskiq.streams.plain_values import class_name, is_a
+from kiqstart.infrastructure.taskiq.streams.result_encoding import unserializable
 
 if TYPE_CHECKING:
     from multiprocessing.process import BaseProcess
@@ -25,8 +34,21 @@ class RemoteTracebackError(Exception):
         return f"\n{self.args[0]}"
 
 
-class UnpicklableError(Exception):
-    """A task's error that cannot be brought out of the pool's process: its class and text."""
+@dataclass(frozen=True, kw_only=True)
+class Reply:
+    """What a function has come to.
+
+    Args:
+        value: what it has returned or raised, pickled.
+        kind: the class of what it has returned.
+        error: what it has raised, for where `value` cannot be unpickled.
+        traceback: of that error.
+    """
+
+    value: bytes
+    kind: str = ""
+    error: Mapping[str, object] | None = None
+    traceback: str = ""
 
 
 def prepare(further: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
@@ -52,38 +74,62 @@ def end_with_worker() -> None:
 
 
 def run_pickled(target: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
-    """Call a function: its pickled result, or the error that it has raised. What this returns can be unpickled.
+    """Call a function; gives a `Reply`, pickled, which can always be unpickled.
 
     An error whose class cannot be unpickled would take the whole pool for dead, were it left to `concurrent.futures`.
     """
     try:
-        return pickle.dumps((True, target(*args, **kwargs)))
+        returned: object = target(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001  # it is the task's result
-        return _pickled_error(error)
+        return _reply_of_error(error)
+    try:
+        return pickle.dumps(Reply(value=pickle.dumps(returned), kind=class_name(type(returned))))
+    except BaseException:  # noqa: BLE001  # whatever a class raises
+        return _reply_of_plain_value(returned)
 
 
 def unpickled(reply: bytes) -> object:
     """The result of a function, from what `run_pickled` has returned.
 
     Raises:
-        BaseException: what the function has raised.
+        UnserializableResultError: it has returned what cannot be brought out of its process.
+        BaseException: what the function has raised, or a stand-in by its name.
     """
-    is_result, value = cast("tuple[bool, object]", pickle.loads(reply))  # noqa: S301  # from a process of our own
-    if is_result:
-        return value
-    error, text = cast("tuple[BaseException, str]", value)
-    raise error from RemoteTracebackError(text)
-
-
-def _pickled_error(error: BaseException) -> bytes:
-    text = "".join(traceback.format_exception(error))
+    known = cast("Reply", pickle.loads(reply))  # noqa: S301  # from a process of our own
+    if known.error is not None:
+        raise _error_of(known) from RemoteTracebackError(known.traceback)
     try:
-        pickled = pickle.dumps((False, (error, text)))
-        pickle.loads(pickled)  # noqa: S301  # made in the line above
-    except Exception:  # noqa: BLE001  # whatever a class raises
-        kind = f"{type(error).__module__}.{type(error).__qualname__}"
-        return pickle.dumps((False, (UnpicklableError(f"{kind}: {error}"), text)))
-    return pickled
+        return pickle.loads(known.value)  # noqa: S301  # as above
+    except BaseException as problem:  # noqa: BLE001  # whatever a class raises
+        text = f"the task's result ({known.kind}) cannot be brought out of the pool's process: {text_of(problem)}"
+        raise UnserializableResultError(text) from None
+
+
+def _reply_of_error(error: BaseException) -> bytes:
+    error = tamed(error)
+    try:
+        value = pickle.dumps(error)
+        pickle.loads(value)  # noqa: S301  # made in the line above
+    except BaseException:  # noqa: BLE001  # whatever a class raises
+        value = b""
+    text = "".join(traceback.format_exception(error))
+    return pickle.dumps(Reply(value=value, error=encode_error(error), traceback=text))
+
+
+def _error_of(reply: "Reply") -> BaseException:
+    with suppress(BaseException):  # its class is not known here, or raises here only
+        error: object = pickle.loads(reply.value)  # noqa: S301  # from a process of our own
+        if is_a(error, BaseException):
+            return cast("BaseException", error)
+    return decode_error(reply.error)
+
+
+def _reply_of_plain_value(returned: object) -> bytes:
+    """What becomes of a value that pickle refuses: its JSON, as is stored of any result."""
+    try:
+        return pickle.dumps(Reply(value=pickle.dumps(as_plain(returned)), kind=class_name(type(returned))))
+    except BaseException as problem:  # noqa: BLE001  # code of the value's own
+        return _reply_of_error(unserializable(returned, problem))
 
 
 def _stay(_number: int, _frame: object) -> None:

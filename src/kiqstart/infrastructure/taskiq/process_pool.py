@@ -42,8 +42,9 @@ class _Processes:
 
     def close(self) -> None:
         """Let them go; what they still run is cut off."""
-        if self.calls:
-            self.kill()
+        # Also those that have nothing to do: one that died while it waited has the lock for which the others wait. They
+        # take no notice of SIGTERM, and the executor's thread waits for them, also when this process is to end.
+        self.kill()
         self.executor.shutdown(wait=False, cancel_futures=True)
 
 

@@ -4,7 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 from taskiq import AsyncBroker
 from taskiq.acks import AcknowledgeType
@@ -12,12 +12,22 @@ from taskiq.acks import AcknowledgeType
 from kiqstart.infrastructure.taskiq.arguments import TaskArguments, attach_arguments
 from kiqstart.infrastructure.taskiq.errors import UnsupportedTaskError, WiringError, source_file
 from kiqstart.infrastructure.taskiq.labels import MAX_DELAY_SECONDS, QUEUE_LABEL
+from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 from kiqstart.infrastructure.taskiq.signatures import check_callable
 from kiqstart.infrastructure.taskiq.task import Task
 from kiqstart.infrastructure.taskiq.unique_keys import UNIQUE_TEMPLATE_LABEL, KeyTemplate
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+@runtime_checkable
+class PromisingBroker(Protocol):
+    """A broker that can do by itself what the options of a task say."""
+
+    def keep_promises(self) -> None:
+        """A task with such options is registered."""
+        ...
 
 
 def register_task(
@@ -68,6 +78,8 @@ def register_task(
     _check_numbers(where, max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout)
     if str(name) in broker.local_task_registry:
         raise WiringError(f"{where}: the name is taken already")
+    if queue is not None and (problem := queue_name_problem(queue)):
+        raise WiringError(f"{where}: queue={queue!r}: {problem}")
     if unique is not None and not acks_late:
         raise WiringError(
             f"{where}: unique needs acks_late=True, since the key is held until the message is acknowledged"
@@ -89,6 +101,8 @@ def register_task(
         ack_type=(AcknowledgeType.WHEN_SAVED if acks_late else AcknowledgeType.WHEN_RECEIVED).value,
         **labels,
     )
+    if isinstance(broker, PromisingBroker):
+        broker.keep_promises()
     return cast("Task[P, Coroutine[Any, Any, R]]", task)
 
 

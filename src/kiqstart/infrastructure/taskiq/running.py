@@ -19,6 +19,7 @@ from kiqstart.infrastructure.taskiq.hooks import admitted, hooks_of, notified
 from kiqstart.infrastructure.taskiq.label_values import TIMEOUT_LABEL, timeout_of
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.process_pool import ProcessPool
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 from kiqstart.infrastructure.taskiq.task_plan import TaskPlan, end_dependencies
 
 
@@ -61,8 +62,9 @@ class RunningReceiver(Receiver):
         try:
             parsed = self.broker.formatter.loads(message=data)
             parsed.parse_labels()
-        except Exception as error:  # noqa: BLE001  # whatever a serializer raises
-            logger.warning("Cannot parse message: %s. Skipping execution.\n %s", data, error, exc_info=True)
+        except Exception as caught:  # noqa: BLE001  # whatever a serializer raises
+            error = tamed(caught)
+            logger.warning("Cannot parse message: %s. Skipping execution.\n %s", data, error, exc_info=error)
         else:
             task = self.broker.find_task(parsed.task_name)
             if task is not None:
@@ -82,7 +84,7 @@ class RunningReceiver(Receiver):
     ) -> None:
         """Run a task, with all hooks of the middlewares, and store its result."""
         hooks = hooks_of(self.broker)
-        message, refusal = await admitted(hooks.pre_execute, message)
+        message, refusal = await admitted(hooks.pre_execute, message, self.hook_limit)
         if refusal is None:
             ack_time = self._get_ack_time(message)
             logger.info("Executing task %s with ID: %s", message.task_name, message.task_id)
@@ -96,13 +98,13 @@ class RunningReceiver(Receiver):
         if ack_time is AcknowledgeType.WHEN_EXECUTED and acks.is_ackable:
             await acks.ack()
         if hooks.post_execute:
-            await notified(hooks.post_execute, message, result)
-        is_saved = await self._save(message, result, raise_err=raise_err)
+            await notified(hooks.post_execute, self.hook_limit, message, result)
+        is_saved = await self.save(message, result, raise_err=raise_err)
         is_acked_now = ack_time is AcknowledgeType.WHEN_SAVED and acks.is_ackable
         if is_saved and hooks.post_save:
             if is_acked_now and self.stores_with_acknowledgement(acks):
                 await acks.ack()
-            errors = await notified(hooks.post_save, message, result)
+            errors = await notified(hooks.post_save, self.hook_limit, message, result)
             if errors and raise_err:
                 raise errors[0]
         if is_acked_now:
@@ -132,7 +134,7 @@ class RunningReceiver(Receiver):
             if returned is not None and isawaitable(returned):
                 returned = await returned
         except BaseException as caught:  # noqa: BLE001  # it is the task's result
-            error = caught
+            error = tamed(caught)
         seconds = time() - began_at
         if dependencies is not None:
             propagates = self.propagate_exceptions
@@ -170,7 +172,11 @@ class RunningReceiver(Receiver):
             logger.warning("Task %s with id %s skipped setting result.", message.task_name, message.task_id)
         else:
             self.log_error(message, error)
-        await notified(hooks_of(self.broker).on_error, message, result, error)
+        await notified(hooks_of(self.broker).on_error, self.hook_limit, message, result, error)
+
+    def hook_limit(self) -> asyncio.Timeout:
+        """What ends a middleware's hook that takes too long; taskiq knows no such limit."""
+        return asyncio.timeout(None)
 
     def stores_with_acknowledgement(self, acks: AckController) -> bool:  # noqa: ARG002  # for those that override it
         """Whether a result is there only when its message is acknowledged; taskiq's order is the other way round."""
@@ -190,9 +196,20 @@ class RunningReceiver(Receiver):
         called = target(*message.args, **kwargs) if is_coroutine else self._in_executor(target, message.args, kwargs)
         if timeout is None:
             return await called
+        raised: BaseException | None = None
+        returned: object = None
         with anyio.fail_after(timeout):
-            returned = await called
-            return await returned if isawaitable(returned) else returned
+            try:
+                returned = await called
+                if isawaitable(returned):
+                    returned = await returned
+            except asyncio.CancelledError:
+                raise
+            except BaseException as error:  # noqa: BLE001  # the block would set its traceback, which not each allows
+                raised = error
+        if raised is not None:
+            raise raised
+        return returned
 
     def is_coroutine(self, task_name: str, target: Callable[..., Any]) -> bool:
         """Whether a task's function is async."""
@@ -215,13 +232,18 @@ class RunningReceiver(Receiver):
         call = functools.partial(_without_stop_iteration, functools.partial(target, *args, **kwargs))
         return asyncio.get_running_loop().run_in_executor(self.executor, copy_context().run, call)
 
-    async def _save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
+    async def save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
+        """Store a result; gives whether it is stored."""
+        if result.error is not None:
+            # A middleware may have put another one there.
+            result.error = tamed(result.error)
         if isinstance(result.error, NoResultError):
             return False
         try:
             await self.broker.result_backend.set_result(message.task_id, result)
-        except BaseException:
-            logger.exception("Can't set result in result backend: task %s, id %s", message.task_name, message.task_id)
+        except BaseException as error:
+            text = "Can't set result in result backend: task %s, id %s"
+            logger.error(text, message.task_name, message.task_id, exc_info=tamed(error))
             if raise_err:
                 raise
             return False

@@ -1,5 +1,6 @@
 """A task that was sent, and waited for without polling."""
 
+from functools import cache
 from logging import getLogger
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
 
@@ -31,6 +32,12 @@ class WaitingResultBackend(Protocol):
     async def forget(self, task_id: str) -> None:
         """Remove the result and the progress."""
         ...
+
+
+@cache
+def _can_wait(backend: type[object]) -> bool:
+    # Python looks through all attributes of a protocol each time.
+    return issubclass(backend, WaitingResultBackend)
 
 
 class SentTask(AsyncTaskiqTask[ReturnType]):
@@ -69,10 +76,10 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
             ResultGetError: the result backend fails otherwise.
         """
         backend = self.result_backend
-        if not isinstance(backend, WaitingResultBackend):
+        if not _can_wait(type(backend)):
             return _raisable(await super().wait_result(check_interval, timeout, with_logs))
         try:
-            result = await backend.wait(self.task_id, timeout if timeout > 0 else None)
+            result = await cast("WaitingResultBackend", backend).wait(self.task_id, timeout if timeout > 0 else None)
         except ResultGetError:
             raise
         except Exception as error:

@@ -12,6 +12,8 @@ from taskiq.receiver.params_parser import parse_params
 from taskiq_dependencies import DependencyGraph
 from taskiq_dependencies.ctx import AsyncResolveContext
 
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
+
 logger = getLogger(__name__)
 
 
@@ -81,8 +83,9 @@ async def end_dependencies(
             await dependencies.close(None, None, None)
     except BaseException as caught:  # it is the task's result
         if error is None:
-            return caught
+            return tamed(caught)
         if caught is not error:
-            name, task_id = message.task_name, message.task_id
-            logger.exception("Task %s with id %s has failed, then a dependency at its end", name, task_id)
+            name, task_id, later = message.task_name, message.task_id, tamed(caught)
+            text = "Task %s with id %s has failed, then a dependency at its end"
+            logger.exception(text, name, task_id, exc_info=later)
     return error

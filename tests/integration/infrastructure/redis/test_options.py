@@ -55,7 +55,9 @@ async def test_what_may_be_said_works_with_every_client(url: str, options: dict[
     await tries_every_client(RedisConnections(url, **options))
 
 
-@pytest.mark.parametrize("query", ["client_name=me", "health_check_interval=5", "protocol=2&decode_responses=false"])
+@pytest.mark.parametrize(
+    "query", ["client_name=me", "health_check_interval=5", "protocol=2&decode_responses=false", "protocol=3"]
+)
 async def test_what_may_stand_in_the_url_works_with_every_client(url: str, query: str) -> None:
     await tries_every_client(RedisConnections(f"{url}{'&' if '?' in url else '?'}{query}"))
 

@@ -56,6 +56,7 @@ def test_the_broker_delivers_as_the_environment_says(monkeypatch: pytest.MonkeyP
         "send_deadline": "3",
         "dead_letter_age": "60",
         "dead_letter_limit": "5",
+        "hook_timeout": "7",
         "overrun_grace": "1",
         "replace_overrun": "true",
     }
@@ -68,6 +69,7 @@ def test_the_broker_delivers_as_the_environment_says(monkeypatch: pytest.MonkeyP
         send_deadline=3,
         dead_letter_age=60,
         dead_letter_limit=5,
+        hook_timeout=7,
         overrun_grace=1,
         replace_overrun=True,
     )

@@ -38,6 +38,8 @@ def test_urls_are_normalised_for_asyncpg(given: str, used: str, monkeypatch: pyt
         ("postgresql+psycopg://u:hunter2@db/app", "must name PostgreSQL"),
         ("hunter2", "is not a URL"),
         ("", "is not a URL"),
+        ("postgresql://u:hunter2@db:99999/app", "names port 99999: write one from 1 to 65535"),
+        ("postgresql://u:hunter2@a..b/app", "names a host that there cannot be"),
         ("postgresql://u:hunter2@db:port/app", "is not a URL"),
         ("postgresql://u:hun@ter2@db/app", "write it as %40"),
         ("postgresql://u:hunter2@db/app?sslmode=maybe", "unknown sslmode"),

@@ -90,10 +90,11 @@ def test_tls_options_become_arguments_of_the_connections(tmp_path: Path) -> None
         ("redis://h/main", "has no number of a database behind its last '/'"),
         ("redis://h?socket_timeout=1", "socket_timeout, which is not for you to set: timeouts and retries are"),
         ("redis://h?max_connections=7", "which is not for you to set: that is max_connection_pool_size; known are"),
-        ("redis://h?protocol=3", "does not fit its option protocol: kiqstart needs 2, which it sets by itself"),
+        ("redis://h?protocol=4", "does not fit its option protocol: write 2 or 3"),
         ("redis://h?decode_responses=True", "its option decode_responses: kiqstart needs false"),
         ("redis://h?client_name=my%20app", "its option client_name: write printable ASCII"),
         ("redis://h?health_check_interval=often", "its option health_check_interval: write a number of seconds"),
+        ("redis://h/" + "9" * 5000, "has no number of a database"),
         ("redis://h?db=-1", "has no number of a database"),
         ("redis://h?ssl_ca_certs=x", "has the option ssl_ca_certs, which is for TLS: write rediss://"),
         ("cluster://h?ssl_ca_certs=x", "has the option ssl_ca_certs, which is for TLS: write clusters://"),
@@ -132,7 +133,7 @@ def test_an_address_names_the_place_and_no_password(url: str, address: str) -> N
 @pytest.mark.parametrize(
     ("url", "options", "complaint"),
     [
-        ("redis://h", {"protocol": 3}, "protocol: kiqstart needs 2"),
+        ("redis://h", {"protocol": "RESP3"}, "protocol: write 2 or 3"),
         ("redis://h", {"decode_responses": True}, "decode_responses: kiqstart needs false"),
         ("redis://h", {"db": 3}, "take no argument db: the number of the database stands in the URL"),
         (

@@ -4,7 +4,13 @@ import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
+
+
+@dataclass
+class Point:
+    x: int
 
 
 class NotToBeUnpickledError(Exception):
@@ -19,6 +25,11 @@ def add(one: int, other: int = 1) -> int:
 
 
 def tell_process() -> int:
+    return os.getpid()
+
+
+def tell_slowly() -> int:
+    time.sleep(0.1)
     return os.getpid()
 
 
@@ -48,4 +59,37 @@ def raise_unreadable() -> None:
 
 
 def give_function() -> object:
-    return lambda: None
+    return {"rows": [1, lambda: None]}
+
+
+def raise_local(name: str) -> None:
+    """Raise an error of a class that nobody can find by name, and that has its own word for something."""
+
+    def word(_: object, *__: object) -> object:
+        raise LookupError("odd")
+
+    raise type("LocalError", (OSError,), {name: word if callable(getattr(OSError, name)) else property(word)})(
+        "no file"
+    )
+
+
+def give_local() -> object:
+    """Return what pickle refuses, and JSON does not."""
+
+    @dataclass
+    class Row:
+        number: int
+        place: Point
+
+    return [Row(1, Point(2))]
+
+
+class OnlyWritten:
+    """Pickle writes it and does not read it."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return int, ("no number",)
+
+
+def give_only_written() -> object:
+    return OnlyWritten()

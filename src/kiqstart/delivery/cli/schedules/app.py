@@ -12,7 +12,9 @@ Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names, as `
 @schedules.command("list")
 def list_(
     *,
-    limit: Annotated[int, typer.Option(min=0, help="How many at most of those that are not in the table.")] = 100,
+    limit: Annotated[
+        int, typer.Option(min=0, max=1_000_000, help="How many at most of those that are not in the table.")
+    ] = 100,
 ) -> None:
     """List schedules with their last and their next run.
 

@@ -66,8 +66,10 @@ def upcoming(timing: Timing, start: datetime, count: int) -> Iterator[str]:
             change = "" if now is None or offset in (None, now) else _shown_change(now - (offset or now))
             yield f"{shown_local(due, timing)}  {due:%Y-%m-%d %H:%M:%S} UTC{change}"
             offset = now
-    except OverflowError:
-        raise StartError(f"--from {start.isoformat()} is too near to the end of the calendar") from None
+    except (OverflowError, ValueError):
+        # Python has either of them for a time before the first or after the last one.
+        end = "beginning" if start.year == 1 else "end"
+        raise StartError(f"--from {start.isoformat()} is too near to the {end} of the calendar") from None
 
 
 def _shown_change(change: timedelta) -> str:

@@ -12,11 +12,11 @@ from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.labels import prepare_label
 
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, hooks_of
-from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, QUEUE_LABEL, UNIQUE_LABEL
+from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line, one_line
 from kiqstart.infrastructure.taskiq.scheduling.store import LARGEST
-from kiqstart.infrastructure.taskiq.streams.dispatching import label_seconds
+from kiqstart.infrastructure.taskiq.streams.dispatching import check_names, label_seconds
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 
 logger = getLogger(__name__)
@@ -128,13 +128,8 @@ def _check(message: BrokerMessage) -> None:
     Raises:
         SendFailedError: this cannot be sent.
     """
-    labels = message.labels
-    if label_seconds(labels, DELAY_LABEL) > _LONGEST_DELAY:
+    if label_seconds(message.labels, DELAY_LABEL) > _LONGEST_DELAY:
         raise SendFailedError(problem=f"the label {DELAY_LABEL} is more than a hundred years")
     if len(message.message) > LARGEST:
         raise SendFailedError(problem=f"its message has {len(message.message)} bytes, of which {LARGEST} can be sent")
-    try:
-        for text in (message.task_id, labels.get(QUEUE_LABEL), labels.get(UNIQUE_LABEL)):
-            str(text).encode()
-    except UnicodeEncodeError as error:
-        raise SendFailedError(problem=f"its queue, key or id is no text: {error}") from None
+    check_names(message)

@@ -21,9 +21,9 @@ States of a message, and who may move it
 
 A message that is moved is a new entry, and the old one is deleted in the same step. So an entry's id stands for one
 delivery to one worker: as long as it is pending, nobody else has ever had it, and once it is not it is somebody else's.
-That is the only proof of ownership there is, and settle.lua does nothing without it. Whatever an end of a delivery
-brings (acknowledgement, deletion, result, next try, dead letter, release of a unique key) happens in that one step or
-not at all. There is no `XCLAIM`.
+That is the only proof of ownership there is, and settle.lua does nothing without it (an entry that it could delete was
+this worker's still). Whatever an end of a delivery brings (acknowledgement, deletion, result, next try, dead letter,
+release of a unique key) happens in that one step or not at all. There is no `XCLAIM`.
 
 A step is atomic against others, not against its own errors: what it did before a command that Redis refuses (a right
 that the user lacks, a key of another type) stands. So each step first looks whether it may, then adds, then removes;
@@ -64,14 +64,19 @@ Tasks that kill their workers
 That a worker died with a task says little: with `kill -9`, a full machine or a deploy it says nothing at all. A worker
 that was asked to end says so first (`draining`), and its death is not counted. Otherwise each task that it had has one
 death more, and after `max_deliveries - 1` of them is a suspect. Nothing waits for suspects, and they hold up nothing: a
-worker that sees some starts a process of its own for them, its quarantine, and watches it (`quarantine`; one worker
-after the other, as long as suspects wait). If that process dies unannounced, and half a second later the worker still
-lives and was not asked to end, the worker is a witness (testify.lua): a task that was alone in it is guilty, and a dead
-letter. Few suspects run one by one from the start; of many, up to 16 run at once, and if the process dies, each of them
-alone. If the worker dies with its quarantine, there is no witness, and nobody is guilty. So no number of workers that
-are killed makes a dead letter of an innocent task (but see `reclaimer._LAST_DEATH`, which bounds a task that kills the
-worker beside it as well); and a guilty one ends after its tries. A worker that cannot start such a process (a broker
-that no module holds) takes one suspect at a time beside its other tasks, and counts.
+worker that sees some starts a process of its own for them, its quarantine, and watches it (`quarantine`; up to three
+more of them while suspects wait still, and one worker after the other). If such a process dies unannounced, and half a
+second later the worker still lives and was not asked to end, the worker is a witness (testify.lua): a task that was
+alone in it is guilty, and a dead letter. Few suspects run one by one in each process; of many, up to 16 run at once,
+and if the process dies, each of them alone. If the worker dies with its quarantine, there is no witness, and nobody is
+guilty. So no number of workers that are killed makes a dead letter of an innocent task (but see
+`reclaimer._LAST_DEATH`, which bounds a task that kills the worker beside it as well); and a guilty one ends after its
+tries. A worker that cannot start such a process (a broker that no module holds or makes) takes one suspect at a time
+beside its other tasks, and counts to two more.
+
+Where a single death is allowed, a task that was alone with a dead worker has had it, and is a dead letter without a
+witness; what of several it was is found out in quarantine. Where quarantine is switched off, deaths are counted, and
+say enough.
 
 Cancelling
 ----------

@@ -9,13 +9,23 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import taskiq.receiver
-from taskiq import AckableMessage, AsyncBroker, AsyncResultBackend, BrokerMessage, TaskiqResult
+from taskiq import (
+    AckableMessage,
+    AsyncBroker,
+    AsyncResultBackend,
+    BrokerMessage,
+    SimpleRetryMiddleware,
+    SmartRetryMiddleware,
+    TaskiqResult,
+)
 
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.redis.forks import tell_of_forks
 from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLocal
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
+from kiqstart.infrastructure.taskiq.hooks import need
+from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 from kiqstart.infrastructure.taskiq.streams.cancellation import Canceller, CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
@@ -126,11 +136,13 @@ class StreamBroker(AsyncBroker):
         self._registering = asyncio.Lock()
         tell_of_forks(self)
         self._is_worker = False
+        self._keeps_promises = False
         self.suspect_rule = SuspectRule.ONE
         self._on_registered: Callable[[str], None] | None = None
         self._quarantine: Quarantine | None = None
         # What this process' receiver was told that a process for suspects has to know.
         self.receiver_options: Mapping[str, Any] = {}
+        self.made_by: str | None = None
         self.decorator_class = Task
         self.formatter = JsonFormatter(self)
         self.id_generator = _random_id
@@ -190,6 +202,24 @@ class StreamBroker(AsyncBroker):
     def dead_letters(self) -> DeadLetters:
         """The messages that will not be run, of all queues, on this event loop's connection."""
         return DeadLetters(self.connection.redis, self.keys, self.formatter)
+
+    def keep_promises(self) -> None:
+        """Do what the options of `register_task` say, also where nobody has added the middlewares for that."""
+        from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
+        from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
+        from kiqstart.infrastructure.taskiq.uniqueness import UniquenessMiddleware
+
+        if self._keeps_promises:
+            return
+        self._keeps_promises = True
+        need(
+            self,
+            {
+                (ArgumentsMiddleware,): ArgumentsMiddleware(every_task=False),
+                (UniquenessMiddleware,): UniquenessMiddleware(),
+                (RetryMiddleware, SimpleRetryMiddleware, SmartRetryMiddleware): RetryMiddleware(self),
+            },
+        )
 
     async def shutdown(self) -> None:
         """Give back what a worker still has, and let all connections go."""
@@ -375,7 +405,6 @@ def _check_queues(queues: Mapping[str, int]) -> None:
     if not queues:
         raise WiringError("a worker needs at least one queue")
     for queue, weight in queues.items():
-        if weight < 1 or any(character.isspace() or character in "{}" for character in queue):
-            raise WiringError(
-                f"queue {queue!r} with weight {weight}: a name has no space or brace, a weight is at least 1"
-            )
+        problem = "a weight is at least 1" if weight < 1 else queue_name_problem(queue)
+        if problem is not None:
+            raise WiringError(f"queue {queue!r} with weight {weight}: {problem}")

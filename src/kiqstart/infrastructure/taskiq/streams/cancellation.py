@@ -88,6 +88,8 @@ class Canceller:
         Raises:
             RedisError: Redis is away.
         """
+        if not _is_text(task_id):
+            return CancelOutcome.UNKNOWN
         group = await self._group_of_workers()
         result = encode_failure(TaskCancelledError(task_id))
         of_result: list[Value] = [result, self._result_ms, self._keys.channel_suffix]
@@ -124,7 +126,7 @@ class Canceller:
         self, task_id: str, queues: Iterable[str], until: float, findings: _Findings
     ) -> AsyncGenerator[tuple[str, bytes]]:
         known = {queue.decode() for queue in cast("set[bytes]", await self._redis.smembers(self._keys.queues))}
-        needle = task_id.encode(errors="replace")
+        needle = task_id.encode()
         is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
         # What moves from one to another does so in this order, and is met again.
         for stream in reversed(self._keys.all_streams(sorted({*queues, *known}, reverse=True))):
@@ -146,6 +148,15 @@ class Canceller:
         except ResponseError:  # the key holds something else
             return []
         return cast("list[RawEntry]", found)
+
+
+def _is_text(task_id: str) -> bool:
+    """Whether UTF-8 can hold an id; no task is sent with any other."""
+    try:
+        task_id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _outcome(findings: _Findings) -> CancelOutcome:

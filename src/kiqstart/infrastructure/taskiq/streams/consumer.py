@@ -37,6 +37,8 @@ WAIT_SECONDS: Final = 5.0
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 _SECONDS_UNTIL_AGAIN: Final = 60.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
+# How long tasks that are cancelled as their worker ends may take to notice it.
+_SECONDS_TO_CANCEL: Final = 1.0
 
 
 class Closable(Protocol):
@@ -158,11 +160,16 @@ class StreamConsumer:
 
     async def stop(self) -> None:
         """Give back what is still in hand, wait for Redis to take what has ended, and leave."""
-        await self.give_back([one for one in self._held() if one.settling_since is None])
+        await self.interrupt([one for one in self._held() if one.settling_since is None])
         await self.wait_for_settling()
         # A read that is still waiting could be handed something after the last look for strays.
         await self._clients.reader.aclose()
         await asyncio.to_thread(self._heartbeat.stop)
+
+    @property
+    def hook_timeout(self) -> float:
+        """Seconds that a middleware's hook may take."""
+        return self._options.hook_timeout
 
     def start_reading(self) -> None:
         """Read, also where another receiver has ended its reading before."""
@@ -245,6 +252,16 @@ class StreamConsumer:
             logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
         delivery.is_settled = True
         self.in_hand.let_go(delivery)
+
+    async def interrupt(self, deliveries: Sequence[Delivery]) -> None:
+        """Cancel what runs of deliveries, and then let others have them."""
+        for delivery in deliveries:
+            delivery.is_lost = True
+        _cancel_runners(deliveries)
+        runners = [one.runner for one in deliveries if one.runner is not None]
+        if runners:
+            await asyncio.wait(runners, timeout=_SECONDS_TO_CANCEL)
+        await self.give_back(deliveries)
 
     async def give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Let others have deliveries at once. Without Redis they get them when this worker's lease has ended."""
@@ -339,5 +356,4 @@ def _at_once(deliveries: list[Delivery], rule: SuspectRule) -> list[Delivery]:
 
 def _cancel_runners(deliveries: Sequence[Delivery]) -> None:
     for delivery in deliveries:
-        if delivery.runner is not None and not delivery.runner.done():
-            delivery.runner.cancel()
+        delivery.interrupt()

@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -81,7 +82,7 @@ class Delivery:
 
     `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another worker's
     by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its worker's
-    capacity, until it `has_run` and is to be settled.
+    capacity, until it `has_run` and is to be settled. `is_cut` says that a hook after its run was cut off.
     """
 
     queue: str
@@ -100,12 +101,23 @@ class Delivery:
     is_cancelled: bool = False
     is_occupying: bool = True
     has_run: bool = False
+    is_cut: bool = False
     message: TaskiqMessage | None = None
     outcome: Outcome = DONE
     result: bytes = b""
     runner: asyncio.Task[None] | None = None
+    hook: asyncio.Timeout | None = None
     settling_since: float | None = None
     taken_at: float = field(default_factory=local_time)
+
+    def interrupt(self) -> None:
+        """Cut off what runs of it here: its function, or the middleware's hook after that."""
+        if self.runner is not None and not self.runner.done():
+            self.runner.cancel()
+        elif self.hook is not None and not self.is_settled:
+            with suppress(RuntimeError):  # the hook has ended
+                self.hook.reschedule(asyncio.get_running_loop().time())
+                self.is_cut = True
 
     @property
     def mark(self) -> str:

@@ -19,6 +19,7 @@ from kiqstart.infrastructure.taskiq.labels import (
     UNIQUE_LABEL,
     bounded_delay,
 )
+from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadReason, Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
@@ -29,6 +30,8 @@ from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError, Sendi
 logger = getLogger(__name__)
 
 _BURY: Final = Script("bury")
+# Bytes of a unique key, and of an id.
+_LONGEST_NAME: Final = 8192
 
 
 class Dispatcher:
@@ -114,21 +117,14 @@ class Dispatcher:
         labels = message.labels
         if not labels:
             return Sending(stream=self._keys.name, task_id=message.task_id, message=message.message)
-        stream, unique = self._stream(message), str(labels.get(UNIQUE_LABEL, ""))
-        try:
-            f"{stream}{unique}{message.task_id}".encode()
-        except UnicodeEncodeError as error:
-            # Of a whole batch, only this message cannot be sent.
-            raise SendFailedError(
-                problem=f"task {message.task_id!r}: its queue, key or id is no text: {error}"
-            ) from None
+        check_names(message)
         return Sending(
-            stream=stream,
+            stream=self._stream(message),
             task_id=message.task_id,
             message=message.message,
             delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
             due=label_seconds(labels, DUE_LABEL, since=time.time()) or None,
-            unique=unique,
+            unique=str(labels.get(UNIQUE_LABEL, "")),
         )
 
     def _stream(self, message: Outgoing) -> str:
@@ -140,6 +136,26 @@ async def _with_failures(
 ) -> Sequence[str | BaseException]:
     answers = iter(await sent)
     return [one if isinstance(one, SendFailedError) else next(answers) for one in sendings]
+
+
+def check_names(message: Outgoing) -> None:
+    """Refuse what would become a key that nobody reads, or that Redis refuses together with all of the same step.
+
+    Raises:
+        SendFailedError: its queue, unique key or id is none.
+    """
+    queue, unique = str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)), str(message.labels.get(UNIQUE_LABEL, ""))
+    problem = queue_name_problem(queue)
+    if problem is not None:
+        raise SendFailedError(problem=f"task {message.task_id!r} has the label {QUEUE_LABEL}={queue[:50]!r}: {problem}")
+    try:
+        size = max(len(unique.encode()), len(message.task_id.encode()))
+    except UnicodeEncodeError as error:
+        raise SendFailedError(problem=f"task {message.task_id!r}: its key or id is no text: {error}") from None
+    if size > _LONGEST_NAME:
+        raise SendFailedError(
+            problem=f"task {message.task_id[:50]!r}: its unique key or id has {size} bytes, {_LONGEST_NAME} at most"
+        )
 
 
 def label_seconds(labels: Mapping[str, object], name: str, *, since: float = 0.0) -> float:

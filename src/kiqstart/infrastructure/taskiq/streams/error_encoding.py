@@ -17,10 +17,19 @@ import builtins
 from collections import deque
 from collections.abc import Iterator
 from itertools import islice
-from types import MemberDescriptorType, WrapperDescriptorType
+from types import MappingProxyType, MemberDescriptorType, WrapperDescriptorType
 from typing import Any, Final, cast
 
-from kiqstart.infrastructure.taskiq.streams.plain_values import MAX_TEXT, Budget, Plain, clip, is_small
+from kiqstart.infrastructure.taskiq.streams.plain_values import (
+    MAX_TEXT,
+    Budget,
+    Plain,
+    class_name,
+    clip,
+    is_a,
+    is_small,
+    members_of,
+)
 
 FORMAT: Final = 1
 # An error's cause has depth 1, that one's cause depth 2; groups count alike.
@@ -96,15 +105,15 @@ def has_long_chain(error: BaseException, *, max_depth: int) -> bool:
 
 def text_of(error: BaseException) -> str:
     """`str(error)` as UTF-8 can hold it, and bounded; a stand-in if it has none."""
-    maker = type(error).__str__
+    maker = next(space["__str__"] for space in namespaces_of(type(error)) if "__str__" in space)
     # It writes all arguments out, and each as often as it is referred to.
-    writes_args = isinstance(maker, WrapperDescriptorType) and maker is not BaseExceptionGroup.__str__
-    if not writes_args or is_small(own(error, "args")):
-        try:
+    writes_args = is_a(maker, WrapperDescriptorType) and maker is not BaseExceptionGroup.__str__
+    try:
+        if not writes_args or is_small(own(error, "args")):
             return clip(str(error), MAX_TEXT)
-        except BaseException as problem:  # noqa: BLE001  # the error's own code, whatever it raises
-            if not writes_args:
-                return f"{NO_TEXT}: its __str__ raises {type(problem).__name__}>"
+    except BaseException as problem:  # noqa: BLE001  # the error's own code, whatever it raises
+        if not writes_args:
+            return f"{NO_TEXT}: its __str__ raises {class_name(type(problem))}>"
     budget = Budget(MAX_TEXT)
     args = tuple(budget.plain(arg) for arg in own(error, "args")[:MAX_ATTRIBUTES])
     return clip(str(args[0] if len(args) == 1 else args), MAX_TEXT)
@@ -115,48 +124,66 @@ def own(error: BaseException, name: str) -> Any:  # noqa: ANN401  # as the attri
     return BaseException.__dict__[name].__get__(error)
 
 
+def bases_of(cls: type) -> tuple[type, ...]:
+    """A class and what it derives from, whatever its metaclass says."""
+    return cast("tuple[type, ...]", type.__dict__["__mro__"].__get__(cls))
+
+
+def namespace_of(cls: type) -> MappingProxyType[str, object]:
+    """What a class itself defines, whatever its metaclass says."""
+    return cast("MappingProxyType[str, object]", type.__dict__["__dict__"].__get__(cls))
+
+
+def namespaces_of(cls: type) -> Iterator[MappingProxyType[str, object]]:
+    """What a class and those that it derives from define, in the order in which Python looks."""
+    return map(namespace_of, bases_of(cls))
+
+
 def slots_of(cls: type[BaseException]) -> Iterator[tuple[str, MemberDescriptorType]]:
     """The attributes of a class that are not in `__dict__` and may be set, with what sets them."""
-    for base in cls.__mro__:
-        names = BUILTIN_ATTRIBUTES.get(base, tuple(vars(base)) if "__slots__" in vars(base) else ())
-        for name in names:
-            member = vars(base).get(name)
-            if isinstance(member, MemberDescriptorType):
-                yield name, member
+    for base in bases_of(cls):
+        space = namespace_of(base)
+        known = BUILTIN_ATTRIBUTES.get(base) if is_builtin(base) else None
+        for name in known or (tuple(space) if "__slots__" in space else ()):
+            member = space.get(name)
+            if is_a(member, MemberDescriptorType):
+                yield name, cast("MemberDescriptorType", member)
 
 
 def is_builtin(cls: type) -> bool:
     """Whether a class is one of Python's own, and not only named like it."""
-    return vars(builtins).get(cls.__name__) is cls
+    return vars(builtins).get(class_name(cls)) is cls
 
 
 def is_attribute(name: object) -> bool:
     """Whether a name may be that of an attribute that is carried along."""
-    return isinstance(name, str) and name.isidentifier() and not name.startswith("__") and len(name) <= MAX_NAME
+    return type(name) is str and name.isidentifier() and not name.startswith("__") and len(name) <= MAX_NAME
 
 
-def members_of(error: BaseException) -> tuple[BaseException, ...]:
-    """The members of an exception group; none of any other error."""
-    if not isinstance(error, BaseExceptionGroup):
-        return ()
-    return cast("tuple[BaseException, ...]", BaseExceptionGroup.__dict__["exceptions"].__get__(error))
+def full_name_of(cls: type) -> tuple[str, str]:
+    """A class's module and qualified name; those of what it stands for, where it is a stand-in."""
+    space = namespace_of(cls)
+    if is_a(origin := space.get(ORIGIN), tuple):
+        return cast("tuple[str, str]", origin)
+    module: object = type.__dict__["__module__"].__get__(cls)
+    return module if type(module) is str else "", class_name(cls, "__qualname__")
 
 
 def _describe(error: BaseException, encoded: Encoded, budget: Budget) -> None:
     cls = type(error)
-    module, name = vars(cls).get(ORIGIN, (cls.__module__, cls.__qualname__))
+    module, name = full_name_of(cls)
     text = budget.text(text_of(error))
     args: list[Plain] = [budget.plain(arg) for arg in own(error, "args")[:MAX_ATTRIBUTES]]
     encoded |= {
-        "exc_type": clip(str(name), MAX_NAME),
-        "exc_module": clip(str(module), MAX_NAME),
+        "exc_type": clip(name, MAX_NAME),
+        "exc_module": clip(module, MAX_NAME),
         # Readers that know nothing of "text" show this.
         "exc_message": args or ([text] if text else []),
         "exc_cause": None,
         "exc_context": None,
         "exc_suppress_context": own(error, "__suppress_context__"),
         "text": text,
-        "base": next(base.__name__ for base in cls.__mro__ if is_builtin(base)),
+        "base": next(base.__name__ for base in bases_of(cls) if is_builtin(base)),
     }
     if not args:
         encoded["args"] = []
@@ -181,7 +208,8 @@ def _state(error: BaseException, text: str, budget: Budget) -> dict[str, Plain]:
     for name, value in _attributes(error):
         if len(state) == MAX_ATTRIBUTES or budget.is_spent:
             break
-        if value is None or type(value) in (bool, int, float) or (isinstance(value, str) and value in text):
+        is_number = value is None or any(type(value) is kind for kind in (bool, int, float))
+        if is_number or (is_a(value, str) and str.__str__(cast("str", value)) in text):
             state[budget.text(name)] = budget.plain(value)
     return state
 
@@ -192,7 +220,7 @@ def _attributes(error: BaseException) -> Iterator[tuple[str, object]]:
             value = member.__get__(error, type(error))
         except AttributeError:
             continue
-        if value is not None or member.__objclass__ not in BUILTIN_ATTRIBUTES:
+        if value is not None or not is_builtin(member.__objclass__):
             yield name, value
     for name, value in list(own(error, "__dict__").items()):
         if is_attribute(name):
@@ -200,7 +228,8 @@ def _attributes(error: BaseException) -> Iterator[tuple[str, object]]:
 
 
 def _notes(error: BaseException, budget: Budget) -> list[Plain]:
-    notes = own(error, "__dict__").get("__notes__")
-    if not isinstance(notes, list):
+    notes: object = own(error, "__dict__").get("__notes__")
+    if not is_a(notes, list):
         return []
-    return [budget.text(note) for note in cast("list[object]", notes)[:MAX_NOTES] if isinstance(note, str)]
+    first = islice(list[object].__iter__(cast("list[object]", notes)), MAX_NOTES)
+    return [budget.text(cast("str", note)) for note in first if is_a(note, str)]

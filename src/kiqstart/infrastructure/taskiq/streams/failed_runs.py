@@ -13,6 +13,7 @@ from taskiq.abc.formatter import TaskiqFormatter
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, ProcessLostError
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery, Outcome
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.own_labels import MISFIT_LABEL, POOL_CRASHES_LABEL, OwnLabels
@@ -46,6 +47,7 @@ class Verdict:
     def applied(self, delivery: Delivery, error: BaseException | None) -> BaseException | None:
         """Give the delivery its outcome; returns the result's error, which was `error` after the middlewares."""
         is_retried = isinstance(delivery.outcome, Again)
+        error = None if error is None else tamed(error)
         if self.outcome is not None and not (self.is_retriable and is_retried):
             delivery.outcome = self.outcome
             error = self.error
@@ -111,7 +113,7 @@ class FailedRuns:
 
     def buried(self, delivery: Delivery, reason: DeadReason, why: BaseException | str) -> Dead:
         """Make a dead letter of the message as it came."""
-        detail = why if isinstance(why, str) else "".join(traceback.format_exception(why))
+        detail = why if isinstance(why, str) else "".join(traceback.format_exception(tamed(why)))
         return Dead(reason=reason, detail=detail, message=self._labels.without(delivery.data))
 
     def _refused(self, delivery: Delivery, error: BaseException) -> Verdict:

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
@@ -28,11 +28,13 @@ _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "tas
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 # So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
 _BLOCKED_AT_ONCE: Final = 64
-_NAP: Final = 2.0
+_NAP: Final = 3.0
 _BLOCK_MS_BESIDE_A_SUSPECT: Final = 250
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
+# Of each stream, by a read that waits: one more than mostly comes shows that there is no more.
+_WAITED_FOR: Final = 2
 
 # Its id and fields as Redis gives them, or as redis-py makes of them.
 RawEntry = tuple[bytes, Sequence[bytes] | Mapping[bytes, bytes]]
@@ -149,9 +151,7 @@ class Fetcher:
             await self._nap()
         if self.is_interrupted:
             return []
-        deliveries = await self._wait_for_one(rule, may_block=may_block)
-        self._is_backlog = bool(deliveries)
-        return deliveries
+        return await self._wait_for_some(rule, room, may_block=may_block)
 
     def _rule_now(self) -> SuspectRule:
         if self.rule is SuspectRule.ONE and any(one.is_suspect for one in self._in_hand.all()):
@@ -173,20 +173,22 @@ class Fetcher:
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
         return self._take(deliveries, taken)
 
-    async def _wait_for_one(self, rule: SuspectRule, *, may_block: bool) -> list[Delivery]:
+    async def _wait_for_some(self, rule: SuspectRule, room: int, *, may_block: bool) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
         if rule is SuspectRule.WARD:
             streams = [stream for stream in streams if stream in self._suspects]
         elif rule is SuspectRule.NONE:
             streams = [stream for stream in streams if stream not in self._suspects]
-        # One of each stream: the rest is then read at once, with the rules of fetch.lua.
-        options = ("COUNT", 1, "BLOCK", self._block_ms(rule)) if may_block else ("COUNT", 1)
+        # Few of each stream: what is left is then read at once, with the rules of fetch.lua.
+        is_plain = rule is not SuspectRule.WARD and self._usual_bytes <= _LARGE
+        count = _WAITED_FOR if is_plain and room >= _WAITED_FOR * len(streams) else 1
+        options = ("COUNT", count, "BLOCK", self._block_ms(rule)) if may_block else ("COUNT", count)
         reading = self._begin_read(self._reader, streams, taken, *options)
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
         # was cancelled before its task was sent is known with the task.
-        marks = None if self._is_pooled else self._count_marks()
+        marks = self._count_marks() if may_block and not self._is_pooled else None
         try:
             deliveries = self._deliveries(await waiting, taken)
         except asyncio.CancelledError:
@@ -198,6 +200,7 @@ class Fetcher:
             self._waiting = None
             if marks is not None:
                 marks.add_done_callback(_note_error)
+        self._is_backlog = len(deliveries) >= count
         if deliveries:
             await self._note_marks(marks or self._count_marks())
         return deliveries
@@ -262,10 +265,12 @@ class Fetcher:
         )
 
     def _deliveries(self, answer: object, taken: "_Taken") -> list[Delivery]:
+        # A map where RESP3 is spoken.
+        found: object = cast("dict[object, object]", answer).items() if isinstance(answer, dict) else answer or ()
         deliveries = [
             self._delivery(stream.decode(), entry, taken)
-            for stream, entries in cast("Sequence[tuple[bytes, Sequence[RawEntry]]]", answer or ())
-            for entry in entries
+            for stream, entries in cast("Iterable[tuple[bytes, Sequence[RawEntry] | Sequence[list[RawEntry]]]]", found)
+            for entry in _unwrapped(entries)
         ]
         return self._take(deliveries, taken)
 
@@ -306,6 +311,12 @@ def _is_to_end() -> bool:
     """Whether the caller itself is to end, not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
+
+
+def _unwrapped(entries: "Sequence[RawEntry] | Sequence[list[RawEntry]]") -> Sequence[RawEntry]:
+    """Entries as they are; redis-py puts them into one more list where RESP3 is spoken."""
+    is_wrapped = len(entries) == 1 and not isinstance(entries[0][0], bytes)
+    return cast("Sequence[RawEntry]", entries[0] if is_wrapped else entries)
 
 
 def _parse(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mapping[str, str], bool]:

@@ -11,6 +11,7 @@ from kiqstart.infrastructure.taskiq.label_values import count_of
 from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery
+from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.failed_runs import FailedRuns
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
@@ -85,10 +86,11 @@ class Intake:
             message = self._broker.formatter.loads(delivery.data)
             self._consumer.in_hand.name(delivery, message)
             message.parse_labels()
-        except Exception as error:  # noqa: BLE001  # whatever a serializer raises
+        except Exception as caught:  # noqa: BLE001  # whatever a serializer raises
+            error = tamed(caught)
             if message is not None:
                 await self._fail(delivery, error)
-            await self._bury_malformed(delivery, traceback.format_exc())
+            await self._bury_malformed(delivery, "".join(traceback.format_exception(error)))
             return None
         return message
 
@@ -112,7 +114,7 @@ class Intake:
         delivery.outcome = outcome
         await self._consumer.settle(delivery)
 
-    async def _fail(self, delivery: Delivery, error: Exception) -> None:
+    async def _fail(self, delivery: Delivery, error: BaseException) -> None:
         """Let a task's caller have an error, wherever results are kept."""
         result: TaskiqResult[Any] = TaskiqResult(is_err=True, return_value=None, execution_time=0.0, error=error)
         try:

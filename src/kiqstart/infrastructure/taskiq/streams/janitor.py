@@ -97,6 +97,7 @@ class Janitor:
         self._is_janitor = False
         self._is_alarmed = False
         self._look_at = float("-inf")
+        self._role_seen: bytes | None = None
         self._tidy_at = self._audit_at = local_time() + options.beat * _BEATS_BETWEEN_TIDYING
         self._dropped: int | None = None
 
@@ -116,7 +117,10 @@ class Janitor:
 
     def _look(self, now: float, now_ms: int) -> tuple[QueueState, bool]:
         """What the janitor says, and whether its role may be free."""
-        name, self.workers, suspects = _parse_role(cast("bytes | None", self._redis.get(self._keys.janitor)))
+        role = cast("bytes | None", self._redis.get(self._keys.janitor))
+        name, self.workers, suspects = _parse_role(role)
+        # One that has tended since the last look is registered.
+        has_tended, self._role_seen = self._role_seen not in (None, role), role
         beats = min(max(self.workers // _WORKERS_PER_BEAT, 1), _LONGEST_BEATS_BETWEEN_LOOKS)
         self._look_at = now + self._options.beat * (beats - 0.5)
         late = cast(
@@ -131,7 +135,7 @@ class Janitor:
             ),
         )
         has_fenced = self._watch({worker.decode(): f"{beat:.0f}" for worker, beat in late})
-        is_free = not name or self._redis.zscore(self._keys.workers, name) is None
+        is_free = not name or (not has_tended and self._redis.zscore(self._keys.workers, name) is None)
         may_claim = has_fenced or is_free or name == self._lease.worker
         return QueueState(suspects=suspects), may_claim and not is_ward(self._lease.worker)
 
@@ -229,8 +233,7 @@ def _pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
 
 def _parse_role(value: bytes | None) -> tuple[str, int, int]:
     """The janitor's name, how many workers there are, and how many suspects wait."""
-    name, _, rest = (value or b"").decode().partition("|")
-    workers, _, suspects = rest.partition("|")
+    name, workers, suspects, *_ = [*(value or b"").decode().split("|"), "", "", ""]
     return name, int(workers) if workers.isdecimal() else 0, int(suspects) if suspects.isdecimal() else 0
 
 

@@ -14,15 +14,18 @@ class StreamOptions:
         lease: seconds without a sign of life after which a worker's tasks are given to others. It renews five times in
             that span, from a thread of its own.
         max_deliveries: worker crashes a task may be involved in before it is dead-lettered. The last of them counts
-            only in quarantine: see `quarantine`.
+            only in quarantine: see `quarantine`. With 1, a task that was its worker's only one is dead-lettered.
         send_deadline: seconds for which a send, and a result that cannot be stored, is tried through an outage.
         dead_letter_age: seconds for which a dead letter is kept.
         dead_letter_limit: how many dead letters are kept; beyond it the oldest are dropped.
         dead_letter_bytes: how many bytes of Redis' memory they may take, about.
         cancel_age: seconds for which an id stays cancelled of which no task is known yet.
         cancel_limit: how many of these ids are kept.
-        quarantine: whether a worker starts a process of its own for tasks whose workers have died repeatedly.
+        quarantine: whether a worker starts processes of their own for tasks whose workers have died repeatedly.
+            Without, crashes are simply counted, also those that a task has nothing to do with.
         overrun_grace: seconds beyond its timeout after which a task that cannot be interrupted is reported.
+        hook_timeout: seconds that one hook of a middleware may take when a task runs. Then it is cut off: before the
+            task as if it had raised `TimeoutError`; after it, the task keeps its outcome.
         misfit_grace: seconds for which a task that a worker does not know, or whose arguments do not fit, is left to
             other workers before it is a dead letter.
         replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
@@ -41,6 +44,7 @@ class StreamOptions:
     cancel_limit: int = 10_000
     quarantine: bool = True
     overrun_grace: float = 10.0
+    hook_timeout: float = 60.0
     misfit_grace: float = 60.0
     replace_overrun: bool = False
 

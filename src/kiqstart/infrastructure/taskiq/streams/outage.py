@@ -22,6 +22,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+from kiqstart.infrastructure.taskiq.streams.error_encoding import text_of
+from kiqstart.infrastructure.taskiq.streams.plain_values import class_name
 
 Answer = TypeVar("Answer")
 
@@ -51,9 +53,16 @@ _PASSING_ANSWERS: Final = (
     "TRYAGAIN",
 )
 # A password that is being changed, or a right that is missing, for a command or inside a script.
-_UNAUTHORIZED: Final = ("NOAUTH", "WRONGPASS", "NOPERM", "user executing the script can't", "unauthenticated")
-# What a command with many or long arguments is told in the place of NOAUTH.
-_NOT_LOGGED_IN: Final = "Protocol error: unauthenticated"
+_UNAUTHORIZED: Final = (
+    "NOAUTH",
+    "WRONGPASS",
+    "NOPERM",
+    "user executing the script can't",
+    "ACL failure in script",
+    "unauthenticated",
+)
+# The second is what a command with many or long arguments is told in the place of NOAUTH.
+_NOT_LOGGED_IN: Final = ("Authentication required", "Protocol error: unauthenticated")
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
@@ -105,8 +114,8 @@ async def through_outage(call: Callable[[], Awaitable[Answer]], deadline: float)
 
 def reason(error: BaseException) -> str:
     """An error's first line, for a log."""
-    text = str(error) or type(error).__name__
-    if _NOT_LOGGED_IN in text:
+    text = text_of(error) or class_name(type(error))
+    if any(words in text for words in _NOT_LOGGED_IN):
         return "Redis asks for a password"
     return text.splitlines()[0].rstrip(".")
 

@@ -5,8 +5,7 @@ import math
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
 from typing import Any, Final
@@ -27,6 +26,20 @@ class TimedRun:
     task_id: str
     timeout: float
     started_at: float
+
+
+class _Watching:
+    """Not made by `contextmanager`, which sets the traceback of each error: not all allow that."""
+
+    def __init__(self, overruns: "Overruns", run: TimedRun) -> None:
+        self._overruns = overruns
+        self._run = run
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        self._overruns.end(self._run)
 
 
 class Overruns:
@@ -79,14 +92,9 @@ class Overruns:
 
         return run
 
-    @contextmanager
-    def watching(self, task_name: str, task_id: str, timeout: float | None) -> Generator[None]:
+    def watching(self, task_name: str, task_id: str, timeout: float | None) -> "_Watching":
         """Watch what happens in the block; None: it has no time-out."""
-        run = self.begin(task_name, task_id, math.inf if timeout is None else timeout)
-        try:
-            yield
-        finally:
-            self.end(run)
+        return _Watching(self, self.begin(task_name, task_id, math.inf if timeout is None else timeout))
 
     def _count_threads(self, change: int) -> None:
         with self._lock:

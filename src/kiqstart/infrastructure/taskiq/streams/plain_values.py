@@ -22,11 +22,19 @@ _SEQUENCES: Final = (list, tuple, set, frozenset, deque)
 
 def clip(text: str, limit: int) -> str:
     """A text of at most `limit` bytes of UTF-8, and a few that say that it was cut; lone surrogates are escaped."""
+    text = str.__str__(text)
     data = text[:limit].encode("utf-8", "backslashreplace")
     if len(text) <= limit and len(data) <= limit:
         return data.decode()
     kept = data[:limit].decode("utf-8", "ignore")
     return f"{kept}{_LEFT_OUT} ({len(text)} characters in all)"
+
+
+def members_of(error: BaseException) -> tuple[BaseException, ...]:
+    """The members of an exception group; none of any other error."""
+    if not is_a(error, BaseExceptionGroup):
+        return ()
+    return cast("tuple[BaseException, ...]", BaseExceptionGroup.__dict__["exceptions"].__get__(error))
 
 
 def is_small(values: Iterable[object]) -> bool:
@@ -40,19 +48,24 @@ def is_small(values: Iterable[object]) -> bool:
     return True
 
 
-def _is_a(value: object, *kinds: type) -> bool:
-    # isinstance asks an object for its class, and a proxy without a target raises then.
+def is_a(value: object, *kinds: type) -> bool:
+    """`isinstance`, but for what an object says of its class itself: a proxy without a target raises then."""
     return issubclass(type(value), kinds)
 
 
+def class_name(cls: type, attribute: str = "__name__") -> str:
+    """The name of a class, also where its metaclass has another word for it."""
+    return str.__str__(cast("str", type.__dict__[attribute].__get__(cls)))
+
+
 def _parts(value: object) -> Iterable[object]:
-    if _is_a(value, BaseException):
+    if is_a(value, BaseException):
         error = cast("BaseException", value)
-        members = cast("tuple[object, ...]", error.exceptions) if isinstance(error, BaseExceptionGroup) else ()
-        return (*error.args, *members)
-    if _is_a(value, dict):
+        args = cast("tuple[object, ...]", BaseException.__dict__["args"].__get__(error))
+        return (*args, *members_of(error))
+    if is_a(value, dict):
         return (part for pair in cast("dict[object, object]", value).items() for part in pair)
-    return cast("Iterable[object]", value) if _is_a(value, *_SEQUENCES) else ()
+    return cast("Iterable[object]", value) if is_a(value, *_SEQUENCES) else ()
 
 
 class Budget:
@@ -88,11 +101,13 @@ class Budget:
         try:
             return self._plain(value, 0)
         except BaseException:  # noqa: BLE001  # code of the value's own class, whatever it raises
-            return f"<{type(value).__name__}>"
+            return f"<{class_name(type(value))}>"
 
     def text(self, text: str) -> str:
         """A text within what is left."""
-        clipped = clip(redact(text), min(max(self.left, 0), MAX_TEXT))
+        # What is cut off needs no look, however much it is.
+        kept = redact(text[: 2 * MAX_TEXT]) + text[2 * MAX_TEXT :]
+        clipped = clip(kept, min(max(self.left, 0), MAX_TEXT))
         self.spend(len(clipped.encode()))
         return clipped
 
@@ -100,10 +115,10 @@ class Budget:
         self._values -= 1
         if self.is_spent or depth > _MAX_DEPTH:
             return _LEFT_OUT
-        if _is_a(value, dict):
+        if is_a(value, dict):
             pairs = islice(cast("dict[object, object]", value).items(), self._values)
             return {self._key(key): self._plain(item, depth + 1) for key, item in pairs}
-        if _is_a(value, *_SEQUENCES):
+        if is_a(value, *_SEQUENCES):
             return [self._plain(item, depth + 1) for item in islice(cast("Iterable[object]", value), self._values)]
         return self._scalar(value)
 
@@ -111,12 +126,12 @@ class Budget:
         if value is None or value is True or value is False:
             self.spend(_SCALAR)
             return value
-        if _is_a(value, str):
+        if is_a(value, str):
             return self.text(str.__str__(cast("str", value)))
-        if _is_a(value, float):
+        if is_a(value, float):
             self.spend(_SCALAR)
             return float.__pos__(cast("float", value))
-        if _is_a(value, int):
+        if is_a(value, int):
             return self._number(cast("int", value))
         return self._repr(value)
 
@@ -126,8 +141,8 @@ class Budget:
         return int.__pos__(value) if bits <= _MAX_BITS else f"<int of {bits} bits>"
 
     def _key(self, key: object) -> str:
-        return self.text(str.__str__(cast("str", key))) if _is_a(key, str) else self._repr(key)
+        return self.text(str.__str__(cast("str", key))) if is_a(key, str) else self._repr(key)
 
     def _repr(self, value: object) -> str:
         # An error writes out what it refers to, each as often as it does.
-        return self.text(repr(value) if is_small((value,)) else f"<{type(value).__name__}>")
+        return self.text(repr(value) if is_small((value,)) else f"<{class_name(type(value))}>")

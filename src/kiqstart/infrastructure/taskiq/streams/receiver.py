@@ -20,6 +20,7 @@ from kiqstart.infrastructure.taskiq.streams.acknowledging import DeliveryAcks
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, DeadReason, Delivery, current_delivery
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.failed_runs import is_expected
 from kiqstart.infrastructure.taskiq.streams.function_end import is_being_cancelled, leave_function
 from kiqstart.infrastructure.taskiq.streams.intake import Intake
@@ -30,6 +31,8 @@ logger = getLogger(__name__)
 
 # So many times its capacity a worker has in hand at most, where Redis is slow to take what has ended.
 _MOST_IN_HAND: Final = 4
+# What a hook may take once its task was cancelled while another one hung.
+_SECONDS_WHEN_CANCELLED: Final = 1.0
 # What is read at most where the number of tasks has no limit.
 _UNLIMITED: Final = 1000
 
@@ -143,6 +146,25 @@ class StreamReceiver(RunningReceiver):
         if verdict.is_failure:
             await super().handle_error(message, result, verdict.error, call)
         result.error = verdict.applied(delivery, result.error)
+
+    def hook_limit(self) -> asyncio.Timeout:
+        """What ends a middleware's hook that takes too long, or whose task is cancelled or lost meanwhile."""
+        delivery = current_delivery.get()
+        if delivery is None or self._consumer is None:
+            return super().hook_limit()
+        seconds = self._consumer.hook_timeout
+        if delivery.has_run and delivery.is_cancelled:
+            seconds = min(seconds, _SECONDS_WHEN_CANCELLED)
+        delivery.hook = asyncio.timeout(seconds)
+        return delivery.hook
+
+    async def save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
+        """Store a result; that of a task that was cancelled while a hook hung is that."""
+        delivery = current_delivery.get()
+        if delivery is not None and delivery.is_cut and delivery.is_cancelled and not delivery.is_settled:
+            delivery.outcome = DONE
+            result.is_err, result.return_value, result.error = True, None, TaskCancelledError(delivery.task_id)
+        return await super().save(message, result, raise_err=raise_err)
 
     def stores_with_acknowledgement(self, acks: AckController) -> bool:
         """Whether the broker's own result backend has laid a result by."""

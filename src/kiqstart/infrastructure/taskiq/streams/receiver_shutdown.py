@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from logging import getLogger
 from typing import Final
 
@@ -15,8 +15,6 @@ from kiqstart.infrastructure.taskiq.streams.delivery import Delivery, local_time
 
 logger = getLogger(__name__)
 
-# How long tasks that are cancelled at the end of the grace period may take to notice it.
-_SECONDS_TO_CANCEL: Final = 1.0
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
 
 
@@ -58,7 +56,8 @@ class ReceiverShutdown:
         await asyncio.gather(self._wait_for_running(), self._broker.end_quarantine(self._seconds))
         interrupted = [one for one in consumer.in_hand.all() if not one.is_lost and one.settling_since is None]
         if interrupted:
-            await self._interrupt(interrupted)
+            logger.warning("%d tasks did not end in time and are given back", len(interrupted))
+            await consumer.interrupt(interrupted)
             if consumer.overruns.threads:
                 await self._leave_threads()
         # Not left to the broker's shutdown, for which taskiq allows five seconds.
@@ -80,17 +79,6 @@ class ReceiverShutdown:
         while self._running and local_time() < deadline and not self._consumer.gives_up_settling():
             timeout = min(deadline - local_time(), _SECONDS_BETWEEN_LOOKS)
             await asyncio.wait([*self._running.values()], timeout=timeout)
-
-    async def _interrupt(self, deliveries: Sequence[Delivery]) -> None:
-        logger.warning("%d tasks did not end in time and are given back", len(deliveries))
-        for delivery in deliveries:
-            delivery.is_lost = True
-        runners = [self._running[one] for one in deliveries if one in self._running]
-        for runner in runners:
-            runner.cancel()
-        if runners:
-            await asyncio.wait(runners, timeout=_SECONDS_TO_CANCEL)
-        await self._consumer.give_back(deliveries)
 
     async def _leave_threads(self) -> None:
         # Threads cannot be stopped, and Python would wait for them: they end with the process.

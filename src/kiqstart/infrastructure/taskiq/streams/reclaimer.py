@@ -27,10 +27,10 @@ _TESTIFY: Final = Script("testify")
 _AT_ONCE: Final = 100
 # A consumer that is none of ours is one of plain taskiq-redis, which takes over after ten minutes itself.
 _FOREIGN_IDLE_MS: Final = 600_000
-# Deaths without a witness that are the last ones, whatever they say against the task: those of all workers, and (a part
-# of `max_deliveries`) those of workers that can start no quarantine.
-_LAST_DEATH: Final = 100
-_TRIES_WITHOUT_QUARANTINE: Final = 3
+# Deaths without a witness that are the last ones, whatever they say against the task: those of all workers, and (beyond
+# `max_deliveries`) those of workers that can start no quarantine.
+_LAST_DEATH: Final = 101
+_TRIES_WITHOUT_QUARANTINE: Final = 2
 # Between two looks for orphans, which are a few beats apart.
 _LONGEST_GAP_BEATS: Final = 15
 _FIRST_OF_TESTIMONY: Final = 9
@@ -68,7 +68,10 @@ class Reclaimer:
         """End the lease of a dead worker, unless it has beaten since, and give its tasks back."""
         if not _FENCE.in_thread(self._redis, [self._keys.workers, self._keys.worker_info], [worker, beat]):
             return False
-        count = sum(self._reclaim(queue, stream, worker, idle_ms=0) for queue, stream in self._streams())
+        streams = self._streams()
+        # Before the first one is given back.
+        last_death = 1 if self._options.max_deliveries == 1 and self._had_one(worker, streams) else None
+        count = sum(self._reclaim(queue, stream, worker, idle_ms=0, last_death=last_death) for queue, stream in streams)
         self._redis.srem(self._keys.draining, worker)
         logger.warning("Worker %s is gone; the tasks it had are given to others: %d", worker, count)
         return True
@@ -151,9 +154,24 @@ class Reclaimer:
                 return total
 
     def _last_death(self, queue: str, stream: str, consumer: str) -> int:
-        if stream in self._keys.quarantine(queue) and not is_ward(consumer):
-            return self._options.max_deliveries * _TRIES_WITHOUT_QUARANTINE
+        if is_ward(consumer):
+            return _LAST_DEATH
+        if not self._options.quarantine:
+            return self._options.max_deliveries
+        if stream in self._keys.quarantine(queue):
+            return self._options.max_deliveries + _TRIES_WITHOUT_QUARANTINE
         return _LAST_DEATH
+
+    def _had_one(self, worker: str, streams: Iterable[tuple[str, str]]) -> bool:
+        """Whether a dead worker had a single task, so that no other one can be to blame; a ward has its own witness."""
+        return not is_ward(worker) and sum(len(self._first_pending(stream, worker)) for _, stream in streams) == 1
+
+    def _first_pending(self, stream: str, worker: str) -> "list[object]":
+        try:
+            found = self._redis.xpending_range(stream, self._group, min="-", max="+", count=2, consumername=worker)
+        except ResponseError:  # no such key or no such group
+            return []
+        return cast("list[object]", found)
 
     def _streams(self) -> list[tuple[str, str]]:
         queues = [name.decode() for name in cast("set[bytes]", self._redis.smembers(self._keys.queues))]

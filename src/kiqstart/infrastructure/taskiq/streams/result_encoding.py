@@ -10,8 +10,9 @@ from taskiq import TaskiqResult
 
 from kiqstart.infrastructure.taskiq.exact_json import dump, dump_exactly, place_of_fault
 from kiqstart.infrastructure.taskiq.streams.error_decoding import decode_error
-from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error
+from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error, text_of
 from kiqstart.infrastructure.taskiq.streams.errors import ResultTooLargeError, UnserializableResultError
+from kiqstart.infrastructure.taskiq.streams.plain_values import class_name
 from kiqstart.infrastructure.taskiq.streams.raisable import raisable
 from kiqstart.infrastructure.taskiq.written import lost_secret
 
@@ -42,11 +43,7 @@ def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int 
     try:
         data = dump_exactly(fields, nulls=_NULLS + (result.return_value is None))
     except (TypeError, ValueError, RecursionError) as error:
-        place = place_of_fault(fields)
-        kind, place = type(result.return_value).__name__, f" at {place}" if place else ""
-        problem: Exception = UnserializableResultError(
-            f"the task's result ({kind}) cannot be sent as JSON{place}: {error}"
-        )
+        problem: Exception = unserializable(result.return_value, error)
     else:
         lost = lost_secret(result.return_value, data)
         if lost is None and len(data) <= limit:
@@ -58,6 +55,20 @@ def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int 
         )
     logger.error("Task with id %s: %s", task_id, problem)
     return encode_failure(problem, execution_time=result.execution_time)
+
+
+def unserializable(returned: object, problem: BaseException) -> UnserializableResultError:
+    """The error of a task that has returned what is no JSON.
+
+    Args:
+        returned: the task's result.
+        problem: why it could not be written.
+    """
+    place = place_of_fault({"return_value": returned})
+    where = f" at {place}" if place else ""
+    return UnserializableResultError(
+        f"the task's result ({class_name(type(returned))}) cannot be sent as JSON{where}: {text_of(problem)}"
+    )
 
 
 def encode_failure(error: BaseException, *, execution_time: float = 0.0) -> bytes:

@@ -81,7 +81,8 @@ while place <= #ARGV do
     place, number = place + ARGV[place] + 1, number + 1
     local answer = redis.pcall(unpack(words))
     local text = type(answer) == 'table' and answer['err'] or ''
-    if string.find(text, 'NOPERM') or string.find(text, "user executing the script can't", 1, true) then
+    if string.find(text, 'NOPERM') or string.find(text, 'ACL failure in script', 1, true)
+        or string.find(text, "user executing the script can't", 1, true) then
         table.insert(refused, number)
         if number == 1 then
             -- Without the key, the others would do what they say.

@@ -35,28 +35,31 @@ class Settlement:
 
         Gives False where another worker has the task by now, or the `RedisError` with which Redis refuses any end.
         """
-        answer = await self._settled(delivery)
+        # Nearly all end here.
+        answer = (await self._settler.settle(delivery))[0]
+        if not isinstance(answer, RedisError):
+            return answer
+        answer = await self._for_good(delivery, answer)
         if not isinstance(answer, RedisError):
             return answer
         logger.error("What became of task %s is refused by Redis: %s", delivery.task_id, reason(answer))
         for outcome, result in _lesser_ends(delivery, reason(answer)):
             delivery.outcome, delivery.result = outcome, result
-            answer = await self._settled(delivery)
+            answer = await self._for_good(delivery, (await self._settler.settle(delivery))[0])
             if not isinstance(answer, RedisError):
                 return True
         return answer
 
-    async def _settled(self, delivery: Delivery) -> bool | BaseException:
+    async def _for_good(self, delivery: Delivery, answer: bool | BaseException) -> bool | BaseException:
         """What Redis says for good: a script may have met an outage for this delivery alone, such as a full memory."""
         until, tries = local_time() + self._deadline, 0
-        while True:
-            answer = (await self._settler.settle(delivery))[0]
-            if not isinstance(answer, RedisError) or not may_pass(answer):
-                return answer
+        while isinstance(answer, RedisError) and may_pass(answer):
             if not is_outage(answer) and local_time() > until:
-                return answer
+                break
             tries += 1
             await asyncio.sleep(pause(tries))
+            answer = (await self._settler.settle(delivery))[0]
+        return answer
 
 
 def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, bytes]]:

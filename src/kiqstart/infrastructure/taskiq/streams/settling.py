@@ -170,7 +170,7 @@ def _outcome(delivery: Delivery) -> list[Value]:
             return ["again", message, round(bounded_delay(delay) * 1000), cancelled, "", ""]
         case Dead(reason=why, detail=detail, message=message):
             # Python's errors may hold what UTF-8 cannot: a file's name, for one.
-            text = redact(detail).encode(errors="backslashreplace")[-_LONGEST_DETAIL:]
+            text = redact(detail[-2 * _LONGEST_DETAIL :]).encode(errors="backslashreplace")[-_LONGEST_DETAIL:]
             return ["dead", message, why.value, text, delivery.deliveries + 1, delivery.first]
         case _:
             return ["done", "", "", "", "", ""]

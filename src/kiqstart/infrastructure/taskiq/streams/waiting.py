@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _SECONDS_BETWEEN_LOOKS: Final = 1.0
 _MOST_SECONDS_BETWEEN_LOOKS: Final = 30.0
 _LOOKS_A_SECOND: Final = 10_000
+# How often within the shortest time between two looks it is seen what is due.
+_TURNS_BETWEEN_LOOKS: Final = 4
 # Results may be large.
 _LOOKS_AT_ONCE: Final = 64
 _SECONDS_FOR_THE_LAST_LOOK: Final = 0.25
@@ -27,11 +29,11 @@ _SECONDS_FOR_THE_LAST_LOOK: Final = 0.25
 
 @dataclass(slots=True, eq=False)
 class _Awaited:
-    """A result that somebody waits for, and the time of the next look at it."""
+    """A result that somebody waits for, and the time of the next look at it, by the event loop's clock."""
 
     futures: list["asyncio.Future[bytes]"]
     delay: float
-    timer: asyncio.TimerHandle | None = None
+    look_at: float
 
 
 class ResultWaiter:
@@ -59,6 +61,8 @@ class ResultWaiter:
         self._doubtful: dict[str, None] = {}
         self._looking: asyncio.Task[None] | None = None
         self._fetching: dict[str, asyncio.Task[None]] = {}
+        # One for all: most results are announced long before.
+        self._timer: asyncio.TimerHandle | None = None
 
     async def wait(self, task_id: str, timeout: float | None) -> bytes | None:  # noqa: ASYNC109  # None waits for ever
         """Wait for the task's result; None where `timeout` seconds have passed without one.
@@ -93,8 +97,8 @@ class ResultWaiter:
 
     def on_lost(self) -> None:
         """Until channels are heard again, results are looked for."""
-        for key, awaited in self._awaited.items():
-            self._look_later(key, awaited, _SECONDS_BETWEEN_LOOKS)
+        for awaited in self._awaited.values():
+            self._look_later(awaited, _SECONDS_BETWEEN_LOOKS)
 
     def reconnect(self) -> None:
         """Leave a server that is no master now; it might announce nothing any more."""
@@ -102,8 +106,8 @@ class ResultWaiter:
 
     async def close(self) -> None:
         """Let the connection go."""
-        for awaited in self._awaited.values():
-            _cancel_timer(awaited)
+        if self._timer is not None:
+            self._timer.cancel()
         tasks = set(self._fetching.values())
         if self._looking is not None:
             tasks.add(self._looking)
@@ -118,17 +122,18 @@ class ResultWaiter:
             self._awaited[key].futures.append(result)
             self._look_for(key)
             return
-        self._awaited[key] = awaited = _Awaited([result], _SECONDS_BETWEEN_LOOKS)
+        self._awaited[key] = awaited = _Awaited([result], 0.0, 0.0)
+        self._look_later(awaited, _SECONDS_BETWEEN_LOOKS)
         self._subscription.join(key + self._suffix)
         if self._subscription.is_refused:
             self._look_for(key)
-        self._look_later(key, awaited, _SECONDS_BETWEEN_LOOKS)
+        if self._timer is None:
+            self._arm()
 
     def _leave(self, key: str, result: "asyncio.Future[bytes]") -> None:
         awaited = self._awaited[key]
         awaited.futures.remove(result)
         if not awaited.futures:
-            _cancel_timer(awaited)
             del self._awaited[key]
             self._subscription.leave(key + self._suffix)
 
@@ -145,16 +150,25 @@ class ResultWaiter:
         if self._looking is None:
             self._looking = asyncio.create_task(self._look(), name="results")
 
-    def _look_later(self, key: str, awaited: _Awaited, delay: float) -> None:
-        _cancel_timer(awaited)
+    def _look_later(self, awaited: _Awaited, delay: float) -> None:
         awaited.delay = max(delay, len(self._awaited) / _LOOKS_A_SECOND)
-        awaited.timer = asyncio.get_running_loop().call_later(awaited.delay, self._look_again, key, awaited)
+        awaited.look_at = asyncio.get_running_loop().time() + awaited.delay
 
-    def _look_again(self, key: str, awaited: _Awaited) -> None:
-        self._look_for(key)
-        is_heard = self._subscription.hears(key + self._suffix)
-        delay = min(awaited.delay * 2, _MOST_SECONDS_BETWEEN_LOOKS) if is_heard else _SECONDS_BETWEEN_LOOKS
-        self._look_later(key, awaited, delay)
+    def _arm(self) -> None:
+        seconds = max(_SECONDS_BETWEEN_LOOKS / _TURNS_BETWEEN_LOOKS, len(self._awaited) / _LOOKS_A_SECOND)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        for key, awaited in self._awaited.items():
+            if awaited.look_at <= now:
+                self._look_for(key)
+                is_heard = self._subscription.hears(key + self._suffix)
+                delay = min(awaited.delay * 2, _MOST_SECONDS_BETWEEN_LOOKS) if is_heard else _SECONDS_BETWEEN_LOOKS
+                self._look_later(awaited, delay)
+        if self._awaited:
+            self._arm()
 
     async def _look(self) -> None:
         try:
@@ -190,8 +204,3 @@ class ResultWaiter:
         for key in keys:
             for result in self._unfinished(key):
                 result.set_exception(error)
-
-
-def _cancel_timer(awaited: _Awaited) -> None:
-    if awaited.timer is not None:
-        awaited.timer.cancel()

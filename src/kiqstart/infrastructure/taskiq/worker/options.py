@@ -1,6 +1,7 @@
 """The arguments of a worker: taskiq's, with their names and meanings."""
 
 import argparse
+import logging
 from collections.abc import Sequence
 from typing import Final, NoReturn
 
@@ -10,6 +11,9 @@ _LOG_FORMAT: Final = "[%(asctime)s][%(name)s][%(levelname)-7s][%(processName)s] 
 # As in taskiq, which is not imported here: in the parent of several workers there is no need of it.
 ACK_TYPES: Final = ("when_received", "when_executed", "when_saved", "manual")
 LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
+# What an event loop and Redis can count.
+_MOST_DIGITS: Final = 9
+_MOST_SECONDS: Final = 1e9
 _RELOADING: Final = "use `taskiq worker --reload`, which starts anew when a file changes"
 _REFUSED: Final = {
     "--reload": _RELOADING,
@@ -109,7 +113,12 @@ def _add_what_to_run(parser: argparse.ArgumentParser, default_broker: str | None
         "--fs-discover", "-fsd", action="store_true", help="import modules with tasks by their files' names"
     )
     group.add_argument(
-        "--tasks-pattern", "-tp", metavar="GLOB", action="append", help="such a name; may be repeated (**/tasks.py)"
+        "--tasks-pattern",
+        "-tp",
+        metavar="GLOB",
+        action="append",
+        type=_pattern,
+        help="such a name; may be repeated (**/tasks.py)",
     )
     group.add_argument("--receiver", metavar="MODULE:CLASS", help="another receiver than the broker's own")
     group.add_argument(
@@ -124,14 +133,22 @@ def _add_how_many(parser: argparse.ArgumentParser) -> None:
         "--max-tasks-per-child", metavar="N", type=_positive, help="start a process anew after so many tasks"
     )
     group.add_argument(
-        "--max-fails", metavar="N", type=int, default=-1, help="end all after so many ends of a process (no limit)"
+        "--max-fails",
+        metavar="N",
+        type=_any_number,
+        default=-1,
+        help="end all after so many ends of a process (no limit)",
     )
 
 
 def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("how tasks are run")
     group.add_argument(
-        "--max-async-tasks", metavar="N", type=int, default=100, help="at once in a process (%(default)s); 0: no limit"
+        "--max-async-tasks",
+        metavar="N",
+        type=_any_number,
+        default=100,
+        help="at once in a process (%(default)s); 0: no limit",
     )
     group.add_argument(
         "--max-async-tasks-jitter", metavar="N", type=_natural, default=0, help="up to so many more, by chance"
@@ -158,7 +175,9 @@ def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
 def _add_logging(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("log")
     group.add_argument("--log-level", choices=LOG_LEVELS, default="INFO", help="(%(default)s)")
-    group.add_argument("--log-format", metavar="FORMAT", default=_LOG_FORMAT, help="as Python's logging has it")
+    group.add_argument(
+        "--log-format", metavar="FORMAT", type=_log_format, default=_LOG_FORMAT, help="as Python's logging has it"
+    )
     group.add_argument(
         "--no-configure-logging", dest="configure_logging", action="store_false", help="leave all that to the module"
     )
@@ -180,9 +199,29 @@ def _positive(text: str) -> int:
 
 
 def _number(text: str, *, at_least: int) -> int:
-    if not text.isdecimal() or int(text) < at_least:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {at_least} on")
+    if not text.isdecimal() or len(text) > _MOST_DIGITS or int(text) < at_least:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no whole number from {at_least} on, of up to {_MOST_DIGITS} digits"
+        )
     return int(text)
+
+
+def _any_number(text: str) -> int:
+    return -_natural(text[1:]) if text.startswith("-") else _natural(text)
+
+
+def _pattern(text: str) -> str:
+    if not text or text.startswith("/"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no pattern of files below this folder, such as **/tasks.py")
+    return text
+
+
+def _log_format(text: str) -> str:
+    try:
+        logging.Formatter(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no format of Python's logging: {error}") from None
+    return text
 
 
 def _seconds(text: str) -> float:
@@ -190,6 +229,6 @@ def _seconds(text: str) -> float:
         seconds = float(text)
     except ValueError:
         seconds = -1.0
-    if not 0 <= seconds < float("inf"):
+    if not 0 <= seconds <= _MOST_SECONDS:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds")
     return seconds

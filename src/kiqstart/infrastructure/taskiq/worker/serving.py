@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
-from typing import Any
 
 import uvloop
 from taskiq import AcknowledgeType, AsyncBroker
@@ -16,7 +15,7 @@ from taskiq.receiver.receiver import Receiver
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.log_formatter import configure_plain_logging
 from kiqstart.infrastructure.taskiq.worker.ending import Ending
-from kiqstart.infrastructure.taskiq.worker.loading import extend_path, load_broker, load_receiver
+from kiqstart.infrastructure.taskiq.worker.loading import extend_path, load_broker, make_receiver
 from kiqstart.infrastructure.taskiq.worker.options import WorkerOptions
 
 logger = logging.getLogger(__name__)
@@ -101,8 +100,8 @@ def _executor(options: WorkerOptions) -> Executor:
 
 
 def _receiver(broker: AsyncBroker, executor: Executor, options: WorkerOptions) -> Receiver:
-    further: dict[str, Any] = dict(options.receiver_arg)
-    return load_receiver(options)(
+    return make_receiver(
+        options,
         broker=broker,
         executor=executor,
         validate_params=not options.no_parse,
@@ -113,7 +112,6 @@ def _receiver(broker: AsyncBroker, executor: Executor, options: WorkerOptions) -
         ack_type=AcknowledgeType(options.ack_type),
         max_tasks_to_execute=options.max_tasks_per_child,
         wait_tasks_timeout=options.wait_tasks_timeout,
-        **further,
     )
 
 

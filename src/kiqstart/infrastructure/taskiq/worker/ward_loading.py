@@ -1,5 +1,6 @@
 """Loads, in the process for suspects, what its worker has."""
 
+import inspect
 import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,8 @@ def load_ward_broker(orders: WardOrders) -> "StreamBroker":
     found: object = _import(module)
     for name in names.split("."):
         found = getattr(found, name, None)
+    if inspect.isfunction(found):
+        found = found()
     from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 
     if not isinstance(found, StreamBroker) or found.keys.name != orders.queue:

@@ -1,5 +1,6 @@
 """What a worker tells the process that runs its suspects: which broker that has to load, and how tasks are run."""
 
+import inspect
 import json
 import logging
 import multiprocessing
@@ -21,7 +22,7 @@ class WardOrders:
     """All that a ward is told; it travels as one line of JSON.
 
     Args:
-        place: where the broker is: `module:name`, or `module:name.attribute`.
+        place: where the broker is: `module:name`, `module:name.attribute`, or the function that makes it.
         queue: the queue's name, by which the ward sees that it is the same broker.
         path: where modules are imported from.
         modules: those whose functions are tasks, in the order in which they were imported.
@@ -58,8 +59,8 @@ class WardOrders:
 
 
 def orders_for(broker: "StreamBroker") -> WardOrders | None:
-    """What another process needs to run this broker's tasks; None where no module holds the broker."""
-    place = find_place(broker)
+    """What another process needs to run this broker's tasks; None where no module holds the broker, or makes it."""
+    place = find_place(broker) or broker.made_by or _named_to_taskiq()
     if place is None:
         return None
     root = logging.getLogger()
@@ -94,6 +95,16 @@ def find_place(broker: object) -> str | None:
                 if inner is broker:
                     return f"{module}:{name}.{attribute}"
     return None
+
+
+def _named_to_taskiq() -> str | None:
+    """The function that the command line of `taskiq worker` names; its process manager hands that line on."""
+    arguments = vars(multiprocessing.current_process()).get("_kwargs", {}).get("args")
+    place = getattr(arguments, "broker", None)
+    if not isinstance(place, str):
+        return None
+    module, _, name = place.partition(":")
+    return place if inspect.isfunction(getattr(sys.modules.get(module), name, None)) else None
 
 
 def _namespaces() -> Iterator[tuple[str, dict[str, object]]]:

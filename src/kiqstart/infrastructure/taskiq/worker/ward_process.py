@@ -60,6 +60,14 @@ class WardProcess:
         """The process."""
         return self._process.pid
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it takes suspects by now."""
+        try:
+            return NAME in self._connection.recv(_MOST_BYTES, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError:  # it has said nothing yet, or has ended
+            return False
+
     def ask_to_end(self) -> None:
         """Let it end once its tasks have."""
         with suppress(OSError):

@@ -343,3 +343,8 @@ async def test_a_task_that_ends_while_it_is_looked_for_has_ended_and_its_id_is_f
             assert result.return_value == number * 2 or is_cancelled(result.error, "mine")
             await sent.forget()
         assert await redis.zscore(broker.keys.cancelled, "mine") is None
+
+
+async def test_an_id_that_no_task_can_have_is_unknown(broker: StreamBroker, redis: Redis) -> None:
+    assert await broker.cancel("\udc80") == CancelOutcome.UNKNOWN
+    assert not await redis.exists(broker.keys.cancelled)

@@ -13,6 +13,9 @@ from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, let
 from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
 from kiqstart.testing import eventually
 
@@ -238,3 +241,73 @@ async def test_a_dependency_that_fails_at_its_end_fails_the_task(broker: StreamB
         sent = await register_task(broker, pay, name="pay", max_retries=1, retry_delay=0).kiq()
         assert (await sent.wait_result(timeout=5)).return_value == "open"
     assert runs.count == 2
+
+
+# -- Hooks that hang
+
+
+class Hanging(TaskiqMiddleware):
+    """Never comes back out of one hook."""
+
+    def __init__(self, hook: str) -> None:
+        super().__init__()
+        self.hangs = asyncio.Event()
+        self._hook = hook
+
+    async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
+        await self._hang("pre_execute")
+        return message
+
+    async def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:  # noqa: ARG002
+        await self._hang("on_error")
+
+    async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:  # noqa: ARG002
+        await self._hang("post_execute")
+
+    async def post_save(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:  # noqa: ARG002
+        await self._hang("post_save")
+
+    async def _hang(self, hook: str) -> None:
+        if hook == self._hook:
+            self.hangs.set()
+            await asyncio.Event().wait()
+
+
+HOOKS = ["pre_execute", "on_error", "post_execute", "post_save"]
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_a_hook_that_hangs_is_cut_off_and_the_task_has_its_end(
+    brokers: Brokers, redis: Redis, caplog: pytest.LogCaptureFixture, hook: str
+) -> None:
+    broker, runs = brokers(options=StreamOptions(lease=1.0, hook_timeout=0.2)), Runs()
+    broker.add_middlewares(Hanging(hook))
+    async with working(broker):
+        sent = await register_task(broker, runs.fail if hook == "on_error" else runs.pay, name="pay").kiq()
+        result = await sent.wait_result(timeout=5)
+        await eventually(lambda: is_empty(redis, broker), within=5)
+    wanted = {"pre_execute": TimeoutError, "on_error": LookupError}.get(hook, type(None))
+    assert isinstance(result.error, wanted)
+    assert f"Hanging.{hook} of a middleware was cut off after 0.2 s" in caplog.text
+    letters = await letters_of(redis, broker)
+    assert [letter["reason"] for letter in letters] == ["middleware-failed"] * (hook == "pre_execute")
+
+
+@pytest.mark.parametrize("hook", HOOKS)
+async def test_a_task_whose_hook_hangs_can_be_cancelled(brokers: Brokers, redis: Redis, hook: str) -> None:
+    broker = brokers(options=StreamOptions(lease=1.0, hook_timeout=1.0 if hook == "post_save" else 60.0))
+    hanging, runs = Hanging(hook), Runs()
+    broker.add_middlewares(hanging)
+    function = runs.fail if hook == "on_error" else runs.pay
+    async with working(broker):
+        sent = await register_task(broker, function, name="pay", max_retries=3, retry_delay=0).kiq()
+        await hanging.hangs.wait()
+        is_stored = hook == "post_save"
+        assert await broker.cancel(sent.task_id) == (CancelOutcome.ENDED if is_stored else CancelOutcome.RUNNING)
+        result = await sent.wait_result(timeout=5)
+        assert (result.return_value, type(result.error)) == (
+            ("paid", type(None)) if is_stored else (None, TaskCancelledError)
+        )
+        await eventually(lambda: is_empty(redis, broker), within=5)
+        assert not await redis.exists(broker.keys.cancelled, broker.keys.delayed)
+    assert runs.count == (0 if hook == "pre_execute" else 1)

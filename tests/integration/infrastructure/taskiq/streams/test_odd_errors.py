@@ -1,13 +1,17 @@
 """Whatever class of error a task lets out: it is that task's error, and its worker goes on."""
 
 import asyncio
-from collections.abc import Callable
+import itertools
+import random
+import traceback
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.exceptions import TaskRejectedError
-from tests.integration.infrastructure.taskiq.streams.brokers import working
+from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, letters_of, working
 
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
@@ -93,3 +97,92 @@ async def test_a_task_that_cancels_itself_too_late_keeps_its_result(broker: Stre
         sent = await register_task(broker, run, name="run").kiq()
         assert (await sent.wait_result(timeout=5)).return_value == "done"
     assert await redis.xlen(broker.keys.stream("default")) == 0
+
+
+# -- Classes that have their own word for what Python gives to every error
+
+WORDS = [
+    "__class__",
+    "__traceback__",
+    "__cause__",
+    "__context__",
+    "__suppress_context__",
+    "__dict__",
+    "__notes__",
+    "args",
+]
+CODE = ["__str__", "__repr__", "__reduce__", "__reduce_ex__", "__getattribute__", "__getattr__", "__setattr__"]
+MORE_CODE = ["__eq__", "__hash__", "__bool__", "__len__", "with_traceback", "__instancecheck__"]
+OF_METACLASSES = ["__name__", "__module__", "__mro__", "__dict__", "__getattribute__", "__hash__", "__eq__"]
+ODD_VALUES: list[Any] = [None, 5, "\udc80", ValueError]
+
+
+def odd_word(outcome: object) -> Callable[..., Any]:
+    """Code that raises an error, or gives a value."""
+
+    def word(*_: object) -> object:
+        if isinstance(outcome, BaseException):
+            raise type(outcome)("odd")
+        return outcome
+
+    return word
+
+
+def odd_classes(chance: random.Random) -> Iterator[type[BaseException]]:
+    """Each word alone with each outcome, then several at once."""
+    outcomes = [*ODD_VALUES, LookupError(), KeyboardInterrupt(), asyncio.CancelledError()]
+    for name, outcome in itertools.product([*WORDS, *CODE, *MORE_CODE], outcomes):
+        word = odd_word(outcome)
+        yield type("OddError", (ValueError,), {name: property(word) if name in WORDS else word})
+    for name, outcome in itertools.product(OF_METACLASSES, outcomes[-3:]):
+        word = odd_word(outcome)
+        is_code = name in [*CODE, *MORE_CODE]
+        yield type("OddMeta", (type,), {name: word if is_code else property(word)})("OddError", (ValueError,), {})
+    for _ in range(40):
+        names = chance.sample([*WORDS, *CODE, *MORE_CODE], k=4)
+        words = {name: odd_word(chance.choice(outcomes)) for name in names}
+        yield type("OddError", (LookupError,), {n: property(w) if n in WORDS else w for n, w in words.items()})
+
+
+async def test_an_error_that_says_odd_things_of_itself_is_its_tasks_error_and_has_its_name(
+    brokers: Brokers, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    broker, heard = brokers(), list[str]()
+    errors = [cls("what is wrong") for cls in odd_classes(random.Random(1))]  # noqa: S311  # not a secret
+    for number, error in enumerate(errors[::7]):
+        # An error of which only the cause is odd; and a group of such.
+        errors.append(ValueError(number))
+        BaseException.__dict__["__cause__"].__set__(errors[-1], error)
+        errors.append(BaseExceptionGroup("several", [error, KeyError(number)]))
+
+    class Hearing(TaskiqMiddleware):
+        async def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:  # noqa: ARG002
+            assert isinstance(exception, BaseException)
+            heard.append(f"{exception} {exception!r} {exception.__class__} {exception.args} {exception.__cause__}")
+
+    async def run(number: int) -> None:
+        raise errors[number]
+
+    def run_in_thread(number: int) -> None:
+        raise errors[number]
+
+    broker.add_middlewares(Hearing())
+    tasks: list[Any] = [register_task(broker, run, name="run", max_retries=1, retry_delay=0, retry_on=(LookupError,))]
+    tasks.append(register_task(broker, run, name="timed", timeout=30))
+    tasks.append(broker.register_task(run_in_thread, task_name="thread"))
+    tasks.append(broker.register_task(run_in_thread, task_name="timed_thread", timeout=30))
+    async with working(broker):
+        turns = itertools.cycle(tasks)
+        sent = [(number, await next(turns).kiq(number)) for number in [*range(len(errors)), *range(len(errors) // 2)]]
+        for number, one in sent:
+            result = await one.wait_result(timeout=20)
+            assert result.is_err
+            assert result.error is not None
+            name = type.__dict__["__name__"].__get__(type(errors[number]))
+            assert (type(result.error).__name__, isinstance(result.error, OSError)) == (name, False)
+            assert "".join(traceback.format_exception(result.error))
+    spent = {letter["reason"] for letter in await letters_of(redis, broker)}
+    assert spent <= {"retries-exhausted"}
+    assert len(heard) >= len(sent)
+    assert "could not be ended" not in caplog.text
+    assert "of a middleware failed" not in caplog.text

@@ -53,8 +53,16 @@ async def test_a_delayed_message_that_nobody_can_read_delays_no_other_and_become
     assert {letter["data"] for letter in letters} == {'{"v": 2}', "", "text"}
 
 
-@pytest.mark.parametrize("label", [{"delay": 1e306}, {"due": 1e306}, {"delay": "soon"}, {"due": "nan"}])
-async def test_a_delay_that_no_clock_holds_fails_its_own_send_only(
+@pytest.mark.parametrize(
+    "label",
+    [
+        *({"delay": 1e306}, {"due": 1e306}, {"delay": "soon"}, {"due": "nan"}),
+        *({"queue_name": name} for name in ("low:suspects", "low\n", "lo\x00w", "", "l" * 201)),
+        {"unique": "k" * 8193},
+    ],
+    ids=lambda label: repr(label)[:30],
+)
+async def test_a_label_that_cannot_be_fails_its_own_send_only(
     broker: StreamBroker, label: dict[str, str | float]
 ) -> None:
     task = register_task(broker, double, name="double")
@@ -63,6 +71,33 @@ async def test_a_delay_that_no_clock_holds_fails_its_own_send_only(
     assert [one for one in answers if isinstance(one, BaseException)] == answers[20:]
     assert isinstance(answers[20], SendFailedError)
     assert next(iter(label)) in str(answers[20])
+    assert len(str(answers[20])) < 200
+
+
+@pytest.mark.parametrize("has_message", [True, False])
+async def test_an_entry_of_very_many_fields_is_reclaimed_as_any_other(
+    broker: StreamBroker, redis: Redis, has_message: bool
+) -> None:
+    task = register_task(broker, double, name="double")
+    first = await task.kiq(1)
+    ((entry, fields),) = await entries_of(redis, broker.keys.name)
+    many = {f"field-{number}": "x" for number in range(20_000)} | (fields if has_message else {})
+    await move_entry(redis, entry, many, broker.keys.name, broker.keys.name)
+    second = await task.kiq(2)
+    await redis.xgroup_create(broker.keys.name, broker.consumer_group_name, "0")
+    await redis.xreadgroup(broker.consumer_group_name, "kiq-gone", {broker.keys.name: ">"})
+    async with working(broker):
+        assert (await second.wait_result(timeout=10)).return_value == 4
+        if has_message:
+            assert (await first.wait_result(timeout=5)).return_value == 2
+        else:
+
+            async def is_buried() -> bool:
+                return bool(await redis.exists(broker.keys.dead))
+
+            await eventually(is_buried, within=5)
+    letters = await letters_of(redis, broker)
+    assert ["field-19999" in letter["data"] for letter in letters] == ([] if has_message else [True])
 
 
 async def test_a_result_that_redis_refuses_ends_its_task_with_that_error_and_no_other_runs_again(

@@ -20,6 +20,7 @@ from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import ServiceProcess, kiqstart_command, taskiq_command
 
 APP = "tests.integration.infrastructure.taskiq.streams.apps.quarantine:broker"
+MADE = "tests.integration.infrastructure.taskiq.streams.apps.quarantine:made"
 MORE_TASKS = "tests.integration.infrastructure.taskiq.streams.apps.more_tasks"
 WARD = re.compile(r"run in a process of their own: (\d+)")
 SECONDS_AFTER_A_KILL = 2.0
@@ -59,9 +60,9 @@ def worker(environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     [
         pytest.param(kiqstart_command("worker", APP), "kill", id="kiqstart-kill"),
         pytest.param(
-            taskiq_command("worker", APP, "--receiver", "taskiq.receiver.receiver:Receiver"),
+            taskiq_command("worker", MADE, "--receiver", "taskiq.receiver.receiver:Receiver"),
             "segfault",
-            id="taskiqs-receiver-segfault",
+            id="taskiqs-receiver-segfault-made-by-a-function",
         ),
     ],
 )
@@ -166,12 +167,25 @@ async def test_a_suspect_may_end_while_its_worker_waits_for_it(
     assert await broker.result_backend.is_result_ready(suspect.task_id)
 
 
-async def test_a_process_for_suspects_ends_when_there_are_none(
+async def test_few_suspects_run_in_several_processes_alone_in_each(
     worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
-    suspect = await tasks.nap.kiq(0.0)
+    sent = [await tasks.nap.kiq(6.0) for _ in range(3)]
     await make_suspects(redis, broker)
     with worker() as process:
+        ran_in = [(await one.wait_result(timeout=SECONDS)).return_value for one in sent]
+        assert len(WARD.findall(process.log)) > 1, process.log
+    assert len(set(ran_in)) > 1
+
+
+async def test_a_process_for_suspects_ends_when_there_are_none(
+    environment: dict[str, str], tmp_path: Path, tasks: Tasks, redis: Redis, broker: StreamBroker
+) -> None:
+    worker = kiqstart_command("worker", MADE)
+    factory = ProcessFactory(command=worker, environment=environment, ready="Listening", log_folder=tmp_path)
+    suspect = await tasks.nap.kiq(0.0)
+    await make_suspects(redis, broker)
+    with factory() as process:
         await suspect.wait_result(timeout=SECONDS)
         await until_gone(await ward_of(process), within=SECONDS)
         assert "No tasks are left whose workers died repeatedly; this process ends" in process.log
@@ -183,7 +197,7 @@ async def test_the_janitor_counts_suspects_of_queues_that_it_does_not_take(broke
     janitor, other = brokers(queues={"default": 1}), brokers(queues={"low": 1})
 
     async def is_told() -> bool:
-        return str(await redis.get(janitor.keys.janitor)).endswith("|1")
+        return str(await redis.get(janitor.keys.janitor)).split("|")[2:3] == ["1"]
 
     await janitor.consume()
     await other.consume()

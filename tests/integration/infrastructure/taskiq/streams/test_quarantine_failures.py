@@ -167,11 +167,10 @@ async def test_a_process_that_says_good_bye_has_not_died(dying: Callable[[str], 
 
     async def has_ended() -> bool:
         # Then it is started anew, since suspects wait still.
-        return guarded._ward is not None
+        return bool(guarded._wards)
 
     await eventually(has_ended)
-    first = guarded._ward
-    assert first is not None
+    (first,) = guarded._wards
     assert (await first.end).worker == "first"
     await guarded.stop()
     assert not worker.testimonies
@@ -184,11 +183,10 @@ async def test_a_worker_that_ends_itself_is_no_witness(dying: Callable[[str], No
     guarded.on_suspects()
 
     async def has_started() -> bool:
-        return guarded._ward is not None
+        return bool(guarded._wards)
 
     await eventually(has_started)
-    ward = guarded._ward
-    assert ward is not None
+    (ward,) = guarded._wards
     waiting = asyncio.create_task(guarded.wait(30.0))
     await asyncio.sleep(0)
     os.kill(ward.pid, signal.SIGKILL)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 from pydantic import SecretStr
@@ -36,7 +37,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
 def set_user(server: Server, name: str, *rules: str) -> str:
     """Make a user anew, and give the URL with which it comes."""
     server.ask("ACL", "LOG", "RESET")
-    server.ask("ACL", "SETUSER", name, "reset", "on", ">pw", *rules)
+    # As Redis 7 has it; a new user of Redis 6.2 may use all channels.
+    server.ask("ACL", "SETUSER", name, "reset", "resetchannels", "on", ">pw", *rules)
     return f"redis://{name}:pw@127.0.0.1:{server.port}/0"
 
 
@@ -132,7 +134,7 @@ async def missing_to(server: Server, rules: str, keys: QueueKeys = KEYS) -> list
         ("~* +@all", ["&{kiqstart}*"]),
         ("~kiqstart:* &kiqstart:* +@all -@dangerous +info", ["~{kiqstart}*", "&{kiqstart}*"]),
         (f"~* &* -@all {CATEGORIES}", ["+time"]),
-        ("~* &* +@all -publish -xgroup|create -zadd", ["+xgroup|create", "+zadd", "+publish"]),
+        ("~* &* +@all -publish -xgroup -zadd", ["+xgroup|create", "+xgroup|delconsumer", "+zadd", "+publish"]),
         ("~* &* +@all -subscribe", ["+subscribe"]),
         ("~* &* +@all -eval", ["+eval"]),
         ("~* &* +@all -evalsha", ["+evalsha"]),
@@ -193,8 +195,9 @@ async def test_the_documented_rights_are_enough(server: Server, way: str) -> Non
         assert [(await one.wait_result(timeout=10)).return_value for one in sent] == [2, 4]
         await broker.cancel((await task.kicker().after(60).kiq(number=3)).task_id)
     await brokers.close()
-    refused = server.ask("ACL", "LOG")
-    assert refused == []
+    # redis-py says who it is where Redis has a command for that.
+    refused = cast("list[object]", server.ask("ACL", "LOG"))
+    assert [one for one in refused if "b'object': b'client" not in str(one)] == []
 
 
 async def test_the_version_is_found_without_info(server: Server) -> None:
@@ -202,6 +205,7 @@ async def test_the_version_is_found_without_info(server: Server) -> None:
     redis = create_redis(settings)
     try:
         with server.client() as observer:
-            assert await check_redis(redis, settings) == observer.info("server")["redis_version"]
+            facts = observer.info("server")
+            assert await check_redis(redis, settings) == facts.get("valkey_version", facts["redis_version"])
     finally:
         await redis.aclose()

@@ -44,7 +44,7 @@ def _hardly_a_look(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=["redis", "unix", "sentinel", "cluster", "rediss", "sentinels", "clusters"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
-    """The URL of a Redis, of each kind in turn; those without TLS ask for a password."""
+    """The URL of a Redis, of each kind in turn; those without TLS ask for a password, and some speak RESP3."""
     kind: Literal["redis", "unix", "sentinel", "cluster"] | TlsKind = request.param
     with ExitStack() as stack:
         match kind:
@@ -55,7 +55,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
                 # A socket's path has no more than some hundred characters.
                 socket = Path(stack.enter_context(TemporaryDirectory(prefix="kiqstart-")), "redis.sock")
                 stack.enter_context(running(make_server(tmp_path, "--unixsocket", str(socket), password=PASSWORD)))
-                yield f"unix://:{ESCAPED_PASSWORD}@{socket}?db=3"
+                yield f"unix://:{ESCAPED_PASSWORD}@{socket}?db=3&protocol=3"
             case "sentinel":
                 yield stack.enter_context(sentinel_group(tmp_path)).url
             case "cluster":
@@ -65,7 +65,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Generator[str]:
                 require_tls(tmp_path / "built")
                 certificate = make_certificate(tmp_path)
                 found = stack.enter_context(running_with_tls(kind, tmp_path, certificate))
-                yield f"{found}?ssl_ca_certs={certificate.certificate}"
+                yield f"{found}?protocol=3&ssl_ca_certs={certificate.certificate}"
 
 
 async def announced(sent: AsyncTaskiqTask[Any]) -> TaskiqResult[Any]:

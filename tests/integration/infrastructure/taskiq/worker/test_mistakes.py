@@ -47,6 +47,18 @@ def test_a_broker_that_is_not_there_is_one_line(
         (["--workers", "0"], "kiqstart worker: argument --workers/-w: '0' is no whole number from 1 on "),
         (["--wait-tasks-timeout", "soon"], "argument --wait-tasks-timeout: 'soon' is no number of seconds "),
         (["--speed", "9"], "kiqstart worker: unrecognized arguments: --speed "),
+        (["--log-format", "%"], "argument --log-format: '%' is no format of Python's logging: "),
+        (["--max-async-tasks", "9" * 30], "argument --max-async-tasks: '999999999999999999999999999999' is no whole "),
+        (["--wait-tasks-timeout", "1e300"], "argument --wait-tasks-timeout: '1e300' is no number of seconds "),
+        (["--tasks-pattern", "/x/*.py"], "argument --tasks-pattern/-tp: '/x/*.py' is no pattern of files below "),
+        (["..x:y"], "'..x:y' names no module: write its whole name"),
+        ([f"{APP}:broker", "nosuchmodule"], "nosuchmodule: there is no module 'nosuchmodule' in "),
+        ([f"{APP}:broker", f"{APP}.nosuch"], f"{APP}.nosuch: there is no module '{APP}.nosuch' in "),
+        (
+            [f"{APP}:broker", "--receiver_arg", "nosuch=1"],
+            "--receiver_arg nosuch=1: StreamReceiver does not take that: ",
+        ),
+        ([f"{APP}:broker", "--receiver_arg", "max_prefetch=1"], "--receiver_arg max_prefetch=…: there is an option "),
         ([f"{APP}:broker", "--receiver", f"{APP}:broker"], f"{APP}:broker is no receiver: name a class "),
     ],
 )

@@ -37,6 +37,13 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         parse_start(text)
 
 
+@pytest.mark.parametrize("timing", [NIGHTLY, Cron(expression="0 2 * * *"), Interval(every=timedelta(days=30))])
+@pytest.mark.parametrize("text", ["0001-01-01", "0001-01-01T00:00Z", "0001-01-01T00:00+14:00"])
+def test_the_beginning_of_the_calendar_is_told(timing: Cron | Interval, text: str) -> None:
+    with pytest.raises(StartError, match="too near to the beginning of the calendar"):
+        list(upcoming(timing, parse_start(text), 5))
+
+
 @pytest.mark.parametrize("timing", [NIGHTLY, Interval(every=timedelta(days=30))])
 def test_the_end_of_the_calendar_is_told(timing: Cron | Interval) -> None:
     with pytest.raises(StartError, match="too near to the end of the calendar"):

@@ -7,9 +7,3 @@ from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 def test_an_argument_that_only_taskiq_redis_has_is_refused_in_one_line() -> None:
     with pytest.raises(WiringError, match=r"^StreamBroker has no argument 'maxlen': see StreamOptions"):
         StreamBroker("redis://localhost", maxlen=1000)
-
-
-@pytest.mark.parametrize("queues", [{}, {"two words": 1}, {"low": 0}, {"{tag}": 1}])
-def test_a_queue_needs_a_name_and_a_weight(queues: dict[str, int]) -> None:
-    with pytest.raises(WiringError):
-        StreamBroker("redis://localhost", queues=queues)

@@ -333,6 +333,19 @@ def test_an_error_that_cannot_say_what_it_is_arrives() -> None:
     assert "ZeroDivisionError" in str(arrived)
 
 
+def no_class(_: object) -> type:
+    raise ZeroDivisionError
+
+
+OddError = type("OddError", (Exception,), {"__class__": property(no_class), "__module__": __name__})
+
+
+def test_an_error_that_raises_where_it_is_asked_for_its_class_arrives_as_one_that_does_not() -> None:
+    arrived = sent(OddError("odd"))
+    assert issubclass(type(arrived), OddError)
+    assert (arrived.__class__.__name__, str(arrived)) == ("OddError", "odd")
+
+
 # -- Older and other readers and writers
 
 

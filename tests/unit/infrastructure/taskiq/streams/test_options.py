@@ -17,6 +17,7 @@ from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
         {"dead_letter_limit": 0},
         {"cancel_age": 0.0},
         {"overrun_grace": 0.0},
+        {"hook_timeout": 0.0},
     ],
 )
 def test_an_option_out_of_its_range_is_named_in_one_line(options: dict[str, float]) -> None:
@@ -37,8 +38,12 @@ def test_a_late_worker_is_dead_within_its_lease_and_has_several_beats_until_then
     ("queues", "problem"),
     [
         ({}, "a worker needs at least one queue"),
-        ({"low": 0}, "queue 'low' with weight 0: a name has no space or brace, a weight is at least 1"),
-        ({"{low}": 1}, "queue '{low}' with weight 1: a name has no space or brace, a weight is at least 1"),
+        ({"low": 0}, "queue 'low' with weight 0: a weight is at least 1"),
+        ({"lo w": 1}, "queue 'lo w' with weight 1: a queue's name has no space and no control character"),
+        (
+            {"low:suspects": 1},
+            "queue 'low:suspects' with weight 1: a queue's name does not end with :returned, :suspects, :isolated",
+        ),
     ],
 )
 def test_queues_that_cannot_be_are_named_in_one_line(queues: dict[str, int], problem: str) -> None:

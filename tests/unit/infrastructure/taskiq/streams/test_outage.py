@@ -64,6 +64,7 @@ def test_what_does_not_pass_by_itself_is_none(error: Exception) -> None:
             "The user executing the script can't run this command or subcommand script: 1, on @user_script:1."
         ),
         ResponseError("NOPERM ACL failure in script: User app has no permissions to run the 'xadd' command"),
+        ResponseError("ERR ACL failure in script: User app has no permissions to run the 'xadd' command"),
         ResponseError("Protocol error: unauthenticated multibulk length"),
         ConnectionError("Connection closed by server."),
     ],

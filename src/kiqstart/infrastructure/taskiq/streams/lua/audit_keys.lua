@@ -7,7 +7,8 @@ local page = redis.call('HSCAN', keys.places, ARGV[1], 'COUNT', ARGV[2])
 local answer = {page[1]}
 
 local function is_there(place)
-    local stream, id = string.match(place, '^(.*)\n(.*)$')
+    -- An id may have line breaks, the name of a queue has none.
+    local stream, id = string.match(place, '^([^\n]*)\n(.*)$')
     if stream == '' then
         return redis.call('HEXISTS', keys.messages, id) == 1
     end

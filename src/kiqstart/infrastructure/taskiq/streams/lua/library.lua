@@ -197,10 +197,14 @@ end
 -- leaves it where it is. Gives an error, or nil.
 local function move_entry(keys, stream, group, id, target, fields)
     check_removal(stream, group)
+    -- Of what a stranger has put there, beside what we know or instead, only so much is carried as unpack can hand over.
+    fields['data'] = fields['data'] or cjson.encode(fields)
     local flat = {}
-    for name, value in pairs(fields) do
-        flat[#flat + 1] = name
-        flat[#flat + 1] = value
+    for _, name in ipairs({'data', 'deliveries', 'worker', 'first', 'unique', 'task'}) do
+        if fields[name] then
+            flat[#flat + 1] = name
+            flat[#flat + 1] = fields[name]
+        end
     end
     local added = redis.pcall('XADD', target, '*', unpack(flat))
     if is_error(added) then

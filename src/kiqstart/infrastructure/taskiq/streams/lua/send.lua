@@ -14,7 +14,6 @@ if remembered then
     end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-local now = now_ms()
 local answer = {}
 
 local function report(place, kind, text)
@@ -25,6 +24,7 @@ end
 
 local function send_one(place, stream, at)
     local time, unique, task = string.match(ARGV[at], '^@(.*)'), ARGV[at + 1], ARGV[at + 2]
+    local now = now_ms()
     local delay = time and time - now or tonumber(ARGV[at])
     local holder = unique ~= '' and acquire(keys, unique, task)
     if holder then

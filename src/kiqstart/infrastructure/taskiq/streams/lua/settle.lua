@@ -12,7 +12,6 @@
 local group, limit, keep, suffix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keys = shared_keys(2)
 local epoch = redis.call('GET', KEYS[1])
-local now = now_ms()
 local lost, refused, place, key, at = {}, {}, 0, 2 + SHARED, 5
 local has_marks = redis.call('ZCARD', keys.cancelled) > 0
 
@@ -27,25 +26,32 @@ local function unmark(stream, entry)
     end
 end
 
-local function settle_plain(stream, is_known, ended)
-    local entry, result = ARGV[at], ARGV[at + 1]
-    place, at = place + 1, at + 2
-    local result_key = KEYS[key]
-    if result ~= '' then
-        key = key + 1
+-- An entry that was here is still this worker's: what another one is given has a new id.
+local function settle_plain(stream, is_known, count)
+    local entries = {}
+    for offset = 0, count - 1 do
+        entries[#entries + 1] = ARGV[at + 2 * offset]
     end
-    local is_owned = redis.call('XACK', stream, group, entry) == 1
-    if not is_owned and is_known then
-        lost[#lost + 1] = place
-        return
+    -- Comes first: it raises where this user may not delete, before anything is acknowledged. A Redis that is full lets a
+    -- script go on whose first command that writes frees memory.
+    local are_all_here = redis.call('XDEL', stream, unpack(entries)) == count
+    if are_all_here then
+        redis.call('XACK', stream, group, unpack(entries))
     end
-    if is_owned then
-        ended[#ended + 1] = entry
-        unmark(stream, entry)
-    end
-    local problem = result ~= '' and store_result(result_key, result, keep, suffix)
-    if problem then
-        refuse(problem)
+    for _, entry in ipairs(entries) do
+        local result, result_key = ARGV[at + 1], KEYS[key]
+        place, at = place + 1, at + 2
+        key = result ~= '' and key + 1 or key
+        local is_owned = are_all_here or redis.call('XACK', stream, group, entry) == 1
+        if is_owned then
+            unmark(stream, entry)
+        elseif is_known then
+            lost[#lost + 1] = place
+        end
+        local problem = (is_owned or not is_known) and result ~= '' and store_result(result_key, result, keep, suffix)
+        if problem then
+            refuse(problem)
+        end
     end
 end
 
@@ -61,12 +67,12 @@ local function finish(target, result_key, details, stream, entry, result)
     end
     local problem = nil
     if outcome == 'again' then
-        problem = enqueue(keys, target, now, tonumber(ARGV[details + 4]), unique, task, ARGV[details + 3])
+        problem = enqueue(keys, target, now_ms(), tonumber(ARGV[details + 4]), unique, task, ARGV[details + 3])
         problem = is_error(problem) and problem or nil
     elseif outcome == 'dead' then
         problem = bury(keys, limit, {
             'data', ARGV[details + 3], 'queue', target, 'reason', ARGV[details + 4], 'detail', ARGV[details + 5],
-            'deliveries', ARGV[details + 6], 'first', ARGV[details + 7], 'last', now})
+            'deliveries', ARGV[details + 6], 'first', ARGV[details + 7], 'last', now_ms()})
     end
     if not problem and result ~= '' then
         problem = store_result(result_key, result, keep, suffix)
@@ -99,20 +105,13 @@ local function settle_single(stream, is_known)
 end
 
 while at < #ARGV do
-    local count, is_known, stream, ended = tonumber(ARGV[at]), ARGV[at + 1] == epoch, KEYS[key], {}
+    local count, is_known, stream = tonumber(ARGV[at]), ARGV[at + 1] == epoch, KEYS[key]
     at, key = at + 2, key + 1
     if count == 0 then
         check_removal(stream, group)
         settle_single(stream, is_known)
     else
-        -- Raises where this user may not delete what is acknowledged.
-        redis.call('XDEL', stream, '0-0')
-    end
-    for _ = 1, count do
-        settle_plain(stream, is_known, ended)
-    end
-    if #ended > 0 then
-        redis.call('XDEL', stream, unpack(ended))
+        settle_plain(stream, is_known, count)
     end
 end
 return {lost, refused}

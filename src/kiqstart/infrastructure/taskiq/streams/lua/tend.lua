@@ -23,7 +23,8 @@ for place = 3 + SHARED, #KEYS do
         suspects = suspects + entries - (is_error(pending) and 0 or pending[1])
     end
 end
-redis.call('SET', KEYS[1], ARGV[1] .. '|' .. redis.call('ZCARD', KEYS[2]) .. '|' .. suspects)
+-- The last part only changes, by which others see that the janitor lives.
+redis.call('SET', KEYS[1], table.concat({ARGV[1], redis.call('ZCARD', KEYS[2]), suspects, now}, '|'))
 
 -- Whatever is wrong with the dead letters, the tasks of dead workers are given to others.
 local function bound_dead_letters()

@@ -50,6 +50,12 @@ async def nap(seconds: float) -> int:
     return os.getpid()
 
 
+def made() -> StreamBroker:
+    """A broker that no module holds."""
+    new = StreamBroker(os.environ["REDIS_URL"], queue_name=os.environ["QUEUE_NAME"], options=QUICK)
+    Tasks(new)
+    return new
+
+
 if "QUEUE_NAME" in os.environ:
-    broker = StreamBroker(os.environ["REDIS_URL"], queue_name=os.environ["QUEUE_NAME"], options=QUICK)
-    tasks = Tasks(broker)
+    broker = made()

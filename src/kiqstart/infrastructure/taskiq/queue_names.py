@@ -1,0 +1,18 @@
+"""Which names a queue may have: they become part of keys in Redis, and are printed."""
+
+from typing import Final
+
+_LONGEST: Final = 200
+# What the keys of a queue's other streams end with: `low:suspects` would be a stream of the queue `low`.
+_RESERVED: Final = (":returned", ":suspects", ":isolated")
+
+
+def queue_name_problem(name: str) -> str | None:
+    """Why a queue cannot have this name; None where it can."""
+    if not 0 < len(name) <= _LONGEST:
+        return f"a queue's name has 1 to {_LONGEST} characters"
+    if any(not one.isprintable() or one.isspace() for one in name):
+        return "a queue's name has no space and no control character"
+    if name.endswith(_RESERVED):
+        return f"a queue's name does not end with {', '.join(_RESERVED)}"
+    return None

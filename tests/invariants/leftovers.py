@@ -1,0 +1,18 @@
+"""Which keys there may be when all has ended."""
+
+import re
+from collections.abc import Iterable
+
+from tests.invariants.facts import Left
+
+# What docs/delivery.md has in its table of keys and is there when all has ended: what all agree on, and what expires.
+_LASTING = re.compile(
+    r"((:queue:\w+)?(:returned|:suspects|:isolated)?|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
+    r"|:epoch|:layout|:group|:janitor|:schedules.*)"
+)
+_EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:schedules.*")
+
+
+def unexpected(left: Iterable[Left]) -> list[Left]:
+    """Keys that are not to be there when all has ended."""
+    return [one for one in left if not (_EXPIRING if one.expires else _LASTING).fullmatch(one.name)]

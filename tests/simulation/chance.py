@@ -1,0 +1,141 @@
+"""Makes plans by chance: the parts of which histories are made."""
+
+# ruff: noqa: ANN401, S311  # a plan's arguments are JSON; its chance is no secret
+
+from random import Random
+from typing import Any, Final
+
+from tests.simulation.plan import Arguments, Plan, Step
+
+SLOTS: Final = ("w0", "w1", "w2")
+FAULTS: Final = ("request-lost", "answer-lost", "answer-late", "late")
+_PRODUCERS: Final = 2
+
+
+class Chance:
+    """Makes one plan, step by step.
+
+    Attributes:
+        slots: of the workers.
+        is_gentle: whether nothing happens for which a living worker could lose its lease.
+        settings: of the worker in each slot, where they are not left to chance.
+        seconds: from when on all is well.
+        uid: of the last message.
+        tasks: all that are sent.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.random = random = Random(f"plan:{seed}")
+        self._seed = seed
+        self.uid = 0
+        self.tasks: list[str] = []
+        self.seconds = random.uniform(5.0, 12.0)
+        self.steps: list[Step] = []
+        self.slots = SLOTS[: random.choice((1, 2, 2, 3))]
+        self.is_gentle = False
+        self.settings: dict[str, Arguments] = {}
+
+    def plan(self) -> Plan:
+        """A plan."""
+        workers = {slot: self._settings() | self.settings.get(slot, {}) for slot in self.slots}
+        self.steps.sort(key=lambda step: step.at)
+        return Plan(seed=self._seed, workers=workers, producers=_PRODUCERS, seconds=self.seconds, steps=self.steps)
+
+    def _settings(self) -> Arguments:
+        random = self.random
+        ward = random.choice(("refused", "unknown")) if random.random() < 0.05 else ""
+        return {
+            "rule": random.choice(("one", "none", "none")),
+            "at_once": random.choice((1, 2, 4)),
+            "grace": random.choice((0.5, 2.0)),
+            "ward": ward,
+        }
+
+    def at(self) -> float:
+        """A time, before all is well."""
+        return round(self.random.uniform(0.0, self.seconds - 1.0), 3)
+
+    def add(self, do: str, at: float | None = None, **args: Any) -> None:
+        """Let something happen, at that time or some time."""
+        self.steps.append(Step(at=self.at() if at is None else at, do=do, args=args))
+
+    def producer(self) -> str:
+        """One of them."""
+        return f"p{self.random.randrange(_PRODUCERS)}"
+
+    def slot(self) -> str:
+        """That of some worker."""
+        return self.random.choice(self.slots)
+
+    def anyone(self) -> str:
+        """Some worker or producer."""
+        return self.random.choice((*self.slots, "p0", "p1"))
+
+    def last(self, at: float) -> None:
+        """See that not all is well before that time."""
+        self.seconds = max(self.seconds, at)
+
+    def job(self, at: float, **args: Any) -> int:
+        """Somebody sends a message; its uid."""
+        self.uid += 1
+        self.tasks.append(args.get("task_id", f"t{self.uid}"))
+        self.add("send", max(at, 0.0), by=self.producer(), uid=self.uid, **args)
+        return self.uid
+
+    def send(self) -> None:
+        """Some message, or several, are sent."""
+        random = self.random
+        args: Arguments = {"seconds": random.choice((0.0, 0.05, 0.3, 1.0, 2.5))}
+        self.uid += 1
+        uid = self.uid
+        if random.random() < 0.3:
+            args["delay"] = random.choice((0.2, 1.0, 3.0))
+        if random.random() < 0.4:
+            args["unique"] = random.choice(("k", "l"))
+        if random.random() < 0.2:
+            args["queue"] = "other"
+        if random.random() < 0.3:
+            args["wait"] = random.choice((5.0, 30.0))
+        if random.random() < 0.3:
+            args["retries"] = random.choice((1, 2))
+            args["ends"] = random.choice((["error", "ok"], ["error"], ["error", "error", "ok"]))
+        elif random.random() < 0.1:
+            args["ends"] = ["error"]
+        if random.random() < 0.1:
+            args["stubborn"] = True
+        if random.random() < 0.2 and self.tasks:
+            args["task_id"] = random.choice(self.tasks)
+        task_id = args.get("task_id", f"t{uid}")
+        self.tasks.append(task_id)
+        at = self.at()
+        if random.random() < 0.1:
+            more = [uid, *range(uid + 1, uid + random.randint(2, 5))]
+            self.uid = more[-1]
+            self.tasks += [f"t{one}" for one in more]
+            shared = {name: args[name] for name in ("seconds", "unique", "delay") if name in args}
+            self.add("send_many", at, by=self.producer(), uids=more, **shared)
+            return
+        self.add("send", at, by=self.producer(), uid=uid, **args)
+
+    def schedule(self) -> None:
+        """Schedulers, and what may happen to them."""
+        random = self.random
+        slots = ("s0", "s1")[: random.randint(1, 2)]
+        for slot in slots:
+            missed = random.choice(("latest", "latest", "all"))
+            self.add("scheduler", random.choice((0.0, 0.0, self.at())), slot=slot, missed=missed)
+        for _ in range(random.randint(0, 4)):
+            slot = random.choice(slots)
+            match random.choice(("kill", "freeze", "fault", "fault", "operate", "operate")):
+                case "kill":
+                    at = self.at()
+                    self.add("kill_scheduler", at, slot=slot)
+                    self.add("scheduler", at + 1.0, slot=slot)
+                case "freeze":
+                    self.add("freeze_scheduler", slot=slot, seconds=random.choice((1.0, 4.0)))
+                case "fault":
+                    kind = random.choice(FAULTS)
+                    self.add("fault", of=slot, kind=kind, script=random.choice(("fire", "look", "")), seconds=2.0)
+                case _:
+                    what = random.choice(("add", "add", "remove", "pause", "resume", "run"))
+                    self.add("operate", what=what, name=random.choice(("quick", "slow", "added")))
