@@ -35,7 +35,7 @@ from kiqstart.testing import eventually
 PREFIX = "roles"
 KEYS = QueueKeys(f"{{{PREFIX}}}:tasks", results=f"{{{PREFIX}}}:result")
 DEPLOYMENT = Path(__file__).parents[3] / "docs" / "deployment.md"
-QUICK = StreamOptions(lease=1.0, misfit_grace=0.1, max_deliveries=1, quarantine=False)
+QUICK = StreamOptions(lease=1.0, misfit_grace=0.1, max_deliveries=3, quarantine=False)
 
 
 @pytest.fixture(scope="module")

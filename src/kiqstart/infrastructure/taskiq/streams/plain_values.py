@@ -105,6 +105,7 @@ class Budget:
 
     def text(self, text: str) -> str:
         """A text within what is left."""
+        text = str.__str__(text)
         # What is cut off needs no look, however much it is.
         kept = redact(text[: 2 * MAX_TEXT]) + text[2 * MAX_TEXT :]
         clipped = clip(kept, min(max(self.left, 0), MAX_TEXT))
