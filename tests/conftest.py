@@ -2,4 +2,4 @@ from tests.planted_secrets import pytest_runtest_makereport, pytest_runtest_tear
 
 __all__ = ["pytest_runtest_makereport", "pytest_runtest_teardown", "servers"]
 
-pytest_plugins = ["kiqstart.testing.plugin"]
+pytest_plugins = ["kiqstart.testing.plugin", "tests.printable_reports"]

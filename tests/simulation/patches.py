@@ -88,6 +88,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (heartbeat, "logger", Logger(kernel)),
             (quarantine, "logger", Logger(kernel)),
             (quarantine, "WardProcess", _start_ward),
+            (quarantine, "has_room_for_another", lambda: True),
             (ward_orders, "orders_for", _orders_for),
             (ScriptClock, "now", _PLACEHOLDER),
         ):

@@ -81,6 +81,11 @@ class WardChild:
         process.on_signal.append(self._on_signal)
         process.kernel.after(seconds, lambda: process.do(self._begin))
 
+    @property
+    def has_begun(self) -> bool:
+        """Whether it takes suspects by now."""
+        return self._parent.name is not None
+
     def ask_to_end(self) -> None:
         """SIGTERM."""
         self.process.signal()
