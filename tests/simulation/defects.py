@@ -115,6 +115,11 @@ async def _settled_at_once(self: Settlement, delivery: Any) -> Any:
     return (await self._settler.settle(delivery))[0]
 
 
+async def _taken_as_it_is(self: Settlement, delivery: object, answer: bool | BaseException) -> bool | BaseException:
+    del self, delivery
+    return answer
+
+
 async def _find_tasks_only(self: StreamConsumer, deliveries: Any) -> None:
     tasks = [self._task_id_of(one.data) or "" for one in deliveries]
     scripts: Any = self._clients.scripts
@@ -231,13 +236,13 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         ),
         Edit(
             script="settle",
-            old="local is_owned = redis.call('XACK', stream, group, entry) == 1",
-            new="redis.call('XACK', stream, group, entry)\n    local is_owned = true",
+            old="local is_owned = are_all_here or redis.call('XACK', stream, group, entry) == 1",
+            new="redis.call('XACK', stream, group, entry)\n        local is_owned = true",
         ),
     ),
     "a full Redis refuses a result for good": (
         Edit(script="settle", old="    check_removal(stream, group)\n", new=""),
-        Replaced(where=Settlement, name="_settled", value=_settled_at_once),
+        Replaced(where=Settlement, name="_for_good", value=_taken_as_it_is),
     ),
     "a refused result lets its task run again": (
         Edit(script="settle", old="    check_removal(stream, group)\n", new=""),

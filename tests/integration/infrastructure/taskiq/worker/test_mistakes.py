@@ -44,7 +44,10 @@ def test_a_broker_that_is_not_there_is_one_line(
     [
         (["broker"], "'broker' names nothing to import: write module:name"),
         (["--reload"], "kiqstart worker has no --reload: use `taskiq worker --reload`, "),
-        (["--workers", "0"], "kiqstart worker: argument --workers/-w: '0' is no whole number from 1 on "),
+        (
+            ["--workers", "0"],
+            "kiqstart worker: argument --workers/-w: '0' is no whole number from 1 on, of up to 9 digits ",
+        ),
         (["--wait-tasks-timeout", "soon"], "argument --wait-tasks-timeout: 'soon' is no number of seconds "),
         (["--speed", "9"], "kiqstart worker: unrecognized arguments: --speed "),
         (["--log-format", "%"], "argument --log-format: '%' is no format of Python's logging: "),
