@@ -194,8 +194,10 @@ async def test_schedulers_operators_and_monitors_work_with_their_rights(
     no_refusals(server)
 
 
-OTHERS = [["FLUSHALL"], ["KEYS", "*"], ["GET", "other"], ["CONFIG", "GET", "requirepass"], ["ACL", "LIST"], ["MONITOR"]]
-OTHERS += [["EVAL", "return redis.call('GET','other')", "0"], ["EVAL", "return redis.call('FLUSHALL')", "0"]]
+OTHERS = [
+    *(["FLUSHALL"], ["KEYS", "*"], ["GET", "other"], ["CONFIG", "GET", "requirepass"], ["ACL", "LIST"], ["MONITOR"]),
+    *(["EVAL", f"return redis.call({call})", "0"] for call in ("'GET','other'", "'FLUSHALL'")),
+]
 FETCH = ["XREADGROUP", "GROUP", "workers", "me", "STREAMS", KEYS.name, ">"]
 PURGE = ["XTRIM", KEYS.dead, "MAXLEN", "0"]
 SET, RESULT = ["SET", f"{KEYS.name}:x", "1"], ["GET", KEYS.result("x")]

@@ -166,7 +166,7 @@ async def _missing_reads(client: AsyncClient, keys: QueueKeys, needed: AbstractS
 
 
 def _probes(needed: AbstractSet[str] | None) -> list[list[str]]:
-    probes = [probe.split() for probe in PROBES]
+    probes: list[list[str]] = [list(probe.split()) for probe in PROBES]
     return probes if needed is None else [probe for probe in probes if _right(probe).removeprefix("+") in needed]
 
 
