@@ -47,29 +47,19 @@ class Kicker(AsyncKicker[P, R]):
         return self
 
     def after(self, seconds: float) -> "Kicker[P, R]":
-        """Let it be due in a number of seconds; until then it waits in Redis. Zero or less is now.
-
-        Raises:
-            ValueError: it is no number, or more than ten years.
-        """
-        delay = float(seconds)
-        if not delay <= MAX_DELAY_SECONDS:
-            raise ValueError(f"after({seconds}): a task can be due in at most 3650 days ({MAX_DELAY_SECONDS:.0f} s)")
-        self.labels[DELAY_LABEL] = max(delay, 0.0)
+        """Let it be due in a number of seconds, up to ten years; until then it waits in Redis. Zero or less is now."""
+        self.labels[DELAY_LABEL] = max(float(seconds), 0.0)
         return self
 
     def at(self, time: datetime) -> "Kicker[P, R]":
-        """Let it be due at a time; Redis' clock says when that is. A time that has passed is now.
+        """Let it be due at a time, up to ten years ahead, by Redis' clock. A time that has passed is now.
 
         Raises:
-            ValueError: the time has no time zone, or is more than ten years ahead.
+            ValueError: the time has no time zone.
         """
         if time.utcoffset() is None:
             raise ValueError(f"{time} has no time zone: write datetime(…, tzinfo=UTC)")
-        due = time.timestamp()
-        if due - now() > MAX_DELAY_SECONDS:
-            raise ValueError(f"at({time}): a task can be due in at most 3650 days")
-        self.labels[DUE_LABEL] = max(due, 0.0)
+        self.labels[DUE_LABEL] = max(time.timestamp(), 0.0)
         return self
 
     @overload
@@ -93,6 +83,7 @@ class Kicker(AsyncKicker[P, R]):
         Raises:
             SendTaskError: it could not be sent; `SendFailedError` where the broker says why.
             InvalidTaskArgumentsError: it does not take these arguments, or they are no JSON; nothing was sent.
+            ValueError: it would be due in more than ten years; nothing was sent.
         """
         broker = self.broker
         message = await before_send(broker, self._prepare_message(*args, **kwargs))
@@ -124,7 +115,7 @@ class Kicker(AsyncKicker[P, R]):
 
         Raises:
             BulkSendFailedError: one was not sent, and so were none after its step; it has the tasks of those that were.
-            ValueError: a task id of one's own, which only one task can have.
+            ValueError: a task id of one's own, which only one task can have; or due in more than ten years.
         """
         if self.custom_task_id is not None:
             raise ValueError("kiq_many sends several tasks: they cannot share a task id")
@@ -138,9 +129,18 @@ class Kicker(AsyncKicker[P, R]):
         return await sending.send(cast("Iterable[Call[...]]", calls))
 
     def _prepare_message(self, *args: object, **kwargs: object) -> TaskiqMessage:
+        self._check_due()
         # A label of None is one that is not set; taskiq would send the text "None".
         self.labels = {name: value for name, value in self.labels.items() if value is not None}
         return super()._prepare_message(*args, **kwargs)
+
+    def _check_due(self) -> None:
+        # Here, and not where it is set: only this call is to fail, and not the statement that makes several.
+        delay, due = self.labels.get(DELAY_LABEL), self.labels.get(DUE_LABEL)
+        if isinstance(delay, float) and not delay <= MAX_DELAY_SECONDS:
+            raise ValueError(f"after({delay}): a task can be due in at most 3650 days ({MAX_DELAY_SECONDS:.0f} s)")
+        if isinstance(due, float) and not due - now() <= MAX_DELAY_SECONDS:
+            raise ValueError(f"at({due:.0f} s since 1970): a task can be due in at most 3650 days")
 
 
 async def _kick(broker: AsyncBroker, message: BrokerMessage) -> None:

@@ -56,7 +56,7 @@ async def test_a_delayed_message_that_nobody_can_read_delays_no_other_and_become
 @pytest.mark.parametrize(
     "label",
     [
-        *({"delay": 1e306}, {"due": 1e306}, {"delay": "soon"}, {"due": "nan"}),
+        *({"delay": "1e306"}, {"due": "1e306"}, {"delay": "soon"}, {"due": "nan"}),
         *({"queue_name": name} for name in ("low:suspects", "low\n", "lo\x00w", "", "l" * 201)),
         {"unique": "k" * 8193},
     ],
