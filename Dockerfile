@@ -1,20 +1,27 @@
 # syntax=docker/dockerfile:1
 
-FROM python:3.13-slim AS build
-RUN pip install --no-cache-dir uv
-ENV UV_PROJECT_ENVIRONMENT=/app/.venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
+# A tag may be given to another image any day; a digest cannot: --build-arg PYTHON_IMAGE=python:3.13-slim@sha256:...
+ARG PYTHON_IMAGE=python:3.13-slim
+
+FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build
+COPY build.lock ./
+# uv and what builds the package, by their hashes.
+RUN pip install --no-cache-dir --require-hashes --no-deps --requirement build.lock
+ENV UV_PROJECT_ENVIRONMENT=/app/.venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1
 RUN uv venv /app/.venv
 # The dependencies change less often than the code, so they come first. requirements.lock holds those of development too;
 # as constraints its versions and hashes bind only what the service itself asks for.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 RUN mkdir -p src/kiqstart migrations && touch src/kiqstart/__init__.py \
-    && uv pip install --python /app/.venv --constraints requirements.lock .
+    && uv build --wheel --build-constraints build.lock --require-hashes --out-dir /dist/empty \
+    && uv pip install --python /app/.venv --constraints requirements.lock /dist/empty/*.whl
 COPY src src
 COPY migrations migrations
-RUN uv pip install --python /app/.venv --no-deps --reinstall-package kiqstart .
+RUN uv build --wheel --build-constraints build.lock --require-hashes --out-dir /dist \
+    && uv pip install --python /app/.venv --no-deps --reinstall-package kiqstart /dist/*.whl
 
-FROM python:3.13-slim
+FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home kiqstart
 COPY --from=build /app/.venv /app/.venv
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 LOG_FORMAT=json

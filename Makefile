@@ -108,14 +108,18 @@ format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 	@$(RUN)ruff check --fix .
 	@$(RUN)ruff format .
 
+PIP_INSTALL := --quiet --disable-pip-version-check --require-hashes --no-deps --requirement build.lock
 LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet
 LOCK := pip compile pyproject.toml --all-extras --group dev $(LOCKING)
+# uv itself, and what builds the package: the first that is installed, so by hash too.
+BUILD_LOCK := pip compile --group pyproject.toml:build $(LOCKING)
 PEERS_LOCK := pip compile --group pyproject.toml:benchmarks $(LOCKING)
 QUEUES_IN := benchmarks/throughput/peers
 QUEUE_LOCK := pip compile $(LOCKING) $(QUEUES_IN)
 
 .PHONY: lock
 lock: $(UV) ## Write requirements.lock from pyproject.toml
+	@$(UV) $(BUILD_LOCK) --upgrade --output-file build.lock
 	@$(UV) $(LOCK) --upgrade --output-file requirements.lock
 	@$(UV) $(PEERS_LOCK) --upgrade --output-file benchmarks/requirements.lock
 	@for queue in $(QUEUES); do \
@@ -123,6 +127,9 @@ lock: $(UV) ## Write requirements.lock from pyproject.toml
 
 .PHONY: lock-check
 lock-check: $(UV) ## Fail where requirements.lock does not fit pyproject.toml
+	@cp build.lock $(LOCAL)/build.lock
+	@$(UV) $(BUILD_LOCK) --output-file $(LOCAL)/build.lock
+	@cmp -s build.lock $(LOCAL)/build.lock || { echo 'build.lock does not fit pyproject.toml: run `make lock`' >&2; exit 1; }
 	@cp requirements.lock $(LOCAL)/requirements.lock
 	@$(UV) $(LOCK) --output-file $(LOCAL)/requirements.lock
 	@cp benchmarks/requirements.lock $(LOCAL)/peers.lock
@@ -135,6 +142,24 @@ lock-check: $(UV) ## Fail where requirements.lock does not fit pyproject.toml
 		cmp -s $(QUEUES_IN)/$$queue/requirements.lock $(LOCAL)/queue.lock || { \
 			echo "$(QUEUES_IN)/$$queue: requirements.lock does not fit requirements.in: run \`make lock\`" >&2; exit 1; }; done
 
+# The packages that a release runs with, at the versions of the lock, as a script that says what it depends on: what uv
+# audits and describes.
+RELEASE := $(LOCAL)/release/kiqstart.py
+BOM := dist/kiqstart.cdx.json
+
+.PHONY: audit
+audit: $(RELEASE) ## Look for known vulnerabilities in what a release runs with; without a network it says so and passes
+	@$(UV) audit --preview-features audit-command --script $(RELEASE) 2>$(LOCAL)/release/problem || { \
+		cat $(LOCAL)/release/problem >&2; \
+		grep -q 'Request failed\|error sending request' $(LOCAL)/release/problem \
+			&& echo 'not audited: the database of vulnerabilities is out of reach' >&2; }
+
+.PHONY: sbom
+sbom: $(RELEASE) $(INSTALLED) ## Write dist/kiqstart.cdx.json: what a release is made of, with hashes (CycloneDX)
+	@mkdir -p $(dir $(BOM))
+	@$(UV) export --quiet --preview-features sbom-export --script $(RELEASE) --format cyclonedx1.5 --output-file $(LOCAL)/release/bom.json
+	@$(RUN)python release/bom.py $(LOCAL)/release/bom.json $(BOM)
+
 .PHONY: clean
 clean: ## Remove what make installed, and the local databases
 	@rm -rf $(VENV) $(LOCAL)
@@ -145,18 +170,24 @@ help: ## Show this list
 		/^##@ / { printf "\n%s\n", substr($$0, 5) } \
 		/^[a-z-]+:.*## / { printf "  make %-19s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-$(UV):
+$(UV): build.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo 'kiqstart needs Python 3.11 or newer; name one: make PYTHON=python3.12 ...' >&2; exit 1; }
 	@mkdir -p $(LOCAL)
 	@rm -rf $(LOCAL)/uv
 	@if $(PYTHON) -m venv $(LOCAL)/uv >/dev/null 2>&1; then \
-		$(LOCAL)/uv/bin/python -m pip install --quiet --disable-pip-version-check uv; \
+		$(LOCAL)/uv/bin/python -m pip install $(PIP_INSTALL); \
 	else \
 		rm -rf $(LOCAL)/uv; \
-		$(PYTHON) -m pip install --quiet --disable-pip-version-check --target $(LOCAL)/uv uv; \
+		$(PYTHON) -m pip install $(PIP_INSTALL) --target $(LOCAL)/uv; \
 	fi || { echo 'kiqstart gets uv with pip, and $(PYTHON) has neither venv nor pip: install python3-venv' >&2; exit 1; }
 	@touch $(UV)
+
+$(RELEASE): $(UV) requirements.lock pyproject.toml
+	@mkdir -p $(@D)
+	@rm -f $@.lock
+	@$(UV) pip compile pyproject.toml --constraints requirements.lock --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --quiet \
+		| awk 'BEGIN { print "# /// script\n# requires-python = \">=3.11\"\n# dependencies = [" } { print "#   \"" $$0 "\"," } END { print "# ]\n# ///" }' >$@
 
 $(INSTALLED): $(UV) requirements.lock pyproject.toml
 	@test -x $(VENV)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)

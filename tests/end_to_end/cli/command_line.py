@@ -7,6 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.planted_secrets import check_output
+
 from kiqstart.testing import ProcessFactory, ServiceProcess
 
 KIQSTART = str(Path(sysconfig.get_path("scripts")) / "kiqstart")
@@ -23,7 +25,7 @@ class CommandLine:
     def run(
         self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [KIQSTART, *arguments],
             env={**os.environ, **self.environment, **(environment or {})},
             cwd=folder or self.folder,
@@ -33,6 +35,11 @@ class CommandLine:
             timeout=60,
             check=False,
         )
+        check_output(done.stderr)
+        # These run what a test gives them, which may print its environment.
+        if arguments[0] not in {"local", "shell"}:
+            check_output(done.stdout)
+        return done
 
     @contextmanager
     def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Generator[ServiceProcess]:

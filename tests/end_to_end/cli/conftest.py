@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Answer, Kiqstart, look_once
+from tests.planted_secrets import check_output
 
 from kiqstart.delivery.cli.main import run_command
 
@@ -43,6 +44,7 @@ def kiqstart_here(
             with pytest.raises(SystemExit) as ended:
                 run_command()
         captured = capsys.readouterr()
+        check_output(captured.out + captured.err)
         return Answer(int(ended.value.code or 0), captured.out, captured.err)
 
     return run

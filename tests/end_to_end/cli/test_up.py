@@ -3,13 +3,15 @@ import signal
 
 from tests.end_to_end.cli.command_line import SECONDS_TO_END, CommandLine, processes_of
 
+from kiqstart.infrastructure.redaction import redact_url
+
 
 def test_it_runs_until_ctrl_c(kiqstart: CommandLine) -> None:
     with kiqstart.start("up") as process:
         process.wait_for_log("Listening started.")
         process.wait_for_log("Startup completed.")
-        assert f"PostgreSQL  {kiqstart.environment['DATABASE_URL'].replace('+asyncpg', '')}" in process.log
-        assert f"Redis       {kiqstart.environment['REDIS_URL']}" in process.log
+        assert f"PostgreSQL  {redact_url(kiqstart.environment['DATABASE_URL'].replace('+asyncpg', ''))}" in process.log
+        assert f"Redis       {redact_url(kiqstart.environment['REDIS_URL'])}" in process.log
         assert "worker    │ " in process.log
         assert "scheduler │ " in process.log
         os.killpg(process.pid, signal.SIGINT)

@@ -111,8 +111,8 @@ NEW_LINES = [
 
 
 @pytest.fixture
-def extended(tmp_path: Path) -> dict[str, str]:
-    """The environment in which the source has a third policy, which insists on its index."""
+def extended(tmp_path: Path, database_url: str) -> dict[str, str]:
+    """The environment in which the source has a third policy, which insists on its index, and the role all rights."""
     for folder in ("src", "migrations"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
     package = tmp_path / "src" / "kiqstart"
@@ -123,7 +123,7 @@ def extended(tmp_path: Path) -> dict[str, str]:
         source, times = re.subn(f"({neighbour})", rf"\g<1>{line}", (package / file).read_text())
         assert times == 1, file
         (package / file).write_text(source)
-    return {"PYTHONPATH": str(tmp_path / "src")}
+    return {"PYTHONPATH": str(tmp_path / "src"), "DATABASE_URL": database_url}
 
 
 @pytest_asyncio.fixture

@@ -14,6 +14,7 @@ from kiqstart.core.session.errors import (
     InvalidIpAddressError,
     InvalidLifetimeError,
     InvalidRetentionAgeError,
+    RefreshTokenReusedError,
     SessionExpiredError,
     SessionNotFoundError,
     SessionRevokedError,
@@ -64,7 +65,8 @@ async def test_only_the_hash_of_the_token_is_stored(
 ) -> None:
     row = await stored(session_factory, issued.session.id)
     assert row.refresh_token_hash == sha256(issued.refresh_token.encode()).digest()
-    assert len(issued.refresh_token) == 43  # 32 bytes in base64
+    assert row.family_hash == sha256(issued.refresh_token.split(".")[1].encode()).digest()
+    assert [len(part) for part in issued.refresh_token.split(".")] == [32, 22, 43]  # 16, 16 and 32 bytes
     assert issued.refresh_token not in repr(issued)
 
 
@@ -114,22 +116,70 @@ async def test_rotation_replaces_the_token(
     assert row.last_used_at > issued.session.last_used_at
     assert row.expires_at == issued.session.expires_at
 
-    with pytest.raises(SessionNotFoundError) as caught:
+    again = await sessions.rotate(rotated.refresh_token)
+    assert again.session.rotation_counter == 2
+
+
+@pytest.mark.parametrize("rotations", [1, 3])
+async def test_a_token_that_comes_again_ends_its_session(
+    sessions: RefreshSessionService, issued: IssuedSession, user: User, rotations: int
+) -> None:
+    other, token = await sessions.create(user_id=user.id), issued.refresh_token
+    for _ in range(rotations):
+        token = (await sessions.rotate(token)).refresh_token
+    with pytest.raises(RefreshTokenReusedError) as caught:
         await sessions.rotate(issued.refresh_token)
-    assert caught.value.session_id is None
+    assert caught.value.session_id == issued.session.id
     assert issued.refresh_token not in str(caught.value)
-    assert (await sessions.rotate(rotated.refresh_token)).session.rotation_counter == 2
+    for refused in (token, issued.refresh_token):
+        with pytest.raises(SessionRevokedError):
+            await sessions.rotate(refused)
+    await sessions.rotate(other.refresh_token)
 
 
-async def test_of_concurrent_rotations_of_a_token_one_wins(
+@pytest.mark.parametrize("part", [0, 1])
+async def test_nobody_ends_a_session_of_which_they_have_had_no_token(
+    sessions: RefreshSessionService, issued: IssuedSession, part: int
+) -> None:
+    forged = issued.refresh_token.split(".")
+    forged[part] = "0" * len(forged[part])
+    for token in (".".join(forged), issued.refresh_token + "x", "", "a.b.c", "\udcff", "x" * 43):
+        with pytest.raises(SessionNotFoundError) as caught:
+            await sessions.rotate(token)
+        assert caught.value.session_id is None
+    await sessions.rotate(issued.refresh_token)
+
+
+async def test_a_token_from_before_there_were_families_rotates_once(
+    sessions: RefreshSessionService, issued: IssuedSession, engine: AsyncEngine
+) -> None:
+    old = "x" * 43
+    async with engine.begin() as connection:
+        await connection.execute(
+            text("UPDATE refresh_sessions SET refresh_token_hash = :hash, family_hash = NULL"),
+            {"hash": sha256(old.encode()).digest()},
+        )
+    new = await sessions.rotate(old)
+    assert new.session.id == issued.session.id
+    newer = await sessions.rotate(new.refresh_token)
+    with pytest.raises(SessionNotFoundError):
+        await sessions.rotate(old)
+    with pytest.raises(RefreshTokenReusedError):
+        await sessions.rotate(new.refresh_token)
+    with pytest.raises(SessionRevokedError):
+        await sessions.rotate(newer.refresh_token)
+
+
+async def test_of_concurrent_rotations_of_a_token_one_wins_and_the_session_ends(
     sessions: RefreshSessionService, issued: IssuedSession, session_factory: async_sessionmaker[AsyncSession]
 ) -> None:
     results = await asyncio.gather(*(sessions.rotate(issued.refresh_token) for _ in range(8)), return_exceptions=True)
     winners = [result for result in results if isinstance(result, IssuedSession)]
     assert len(winners) == 1
-    assert sum(isinstance(result, SessionNotFoundError) for result in results) == 7
+    assert sum(isinstance(result, SessionRevokedError) for result in results) == 7
     assert (await stored(session_factory, issued.session.id)).rotation_counter == 1
-    await sessions.rotate(winners[0].refresh_token)
+    with pytest.raises(SessionRevokedError):
+        await sessions.rotate(winners[0].refresh_token)
 
 
 async def test_a_revoked_session_does_not_rotate(sessions: RefreshSessionService, issued: IssuedSession) -> None:

@@ -192,7 +192,7 @@ async def test_a_killed_supervisor_leaves_what_the_next_user_clears_away(home: P
 
 
 def test_a_server_without_its_supervisor_is_ended(tmp_path: Path) -> None:
-    sockets = tmp_path / "sockets"
+    sockets = tmp_path / "kiqstart-sockets"
     sockets.mkdir()
     with FileLock(tmp_path / "server.lock") as lock:
         assert lock.try_exclusive()

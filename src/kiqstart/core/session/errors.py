@@ -27,9 +27,16 @@ class SessionExpiredError(SessionError):
 class SessionRevokedError(SessionError):
     """The session was revoked."""
 
-    def __init__(self, session_id: UUID) -> None:
-        super().__init__(f"session {session_id} is revoked")
+    def __init__(self, session_id: UUID, why: str = "") -> None:
+        super().__init__(f"session {session_id} is revoked{why}")
         self.session_id = session_id
+
+
+class RefreshTokenReusedError(SessionRevokedError):
+    """A token that was replaced came again, so somebody else may have the present one: the session is revoked now."""
+
+    def __init__(self, session_id: UUID) -> None:
+        super().__init__(session_id, ", since a refresh token that was replaced came again")
 
 
 class InvalidIpAddressError(SessionError, ValueError):

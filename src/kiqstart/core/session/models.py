@@ -18,6 +18,7 @@ class RefreshSession(Base):
     __tablename__ = "refresh_sessions"
     __table_args__ = (
         CheckConstraint("octet_length(refresh_token_hash) = 32", name="refresh_token_hash_is_sha256"),
+        CheckConstraint("octet_length(family_hash) = 32", name="family_hash_is_sha256"),
         CheckConstraint("expires_at > created_at", name="expires_after_creation"),
         CheckConstraint("rotation_counter >= 0", name="rotation_counter_not_negative"),
     )
@@ -26,6 +27,8 @@ class RefreshSession(Base):
     user_id: Mapped[int] = mapped_column(ForeignKey(User.id, ondelete="CASCADE"), index=True)
     # The 32 bytes of SHA-256: half of what their hexadecimal text would take in the row and in the index.
     refresh_token_hash: Mapped[bytes] = mapped_column(LargeBinary, unique=True)
+    # Of the part that all tokens of this session share; null where it was issued before there was one.
+    family_hash: Mapped[bytes | None] = mapped_column(LargeBinary)
     user_agent: Mapped[str | None]
     # INET refuses what is no address, is smaller than text, and can be asked for a network.
     ip_address: Mapped[IPv4Address | IPv6Address | None] = mapped_column(INET)

@@ -25,16 +25,20 @@ class RefreshSessionRepository:
         self,
         session: AsyncSession,
         *,
+        session_id: UUID,
         user_id: int,
         token_hash: bytes,
+        family_hash: bytes,
         user_agent: str | None,
         ip_address: IPv4Address | IPv6Address | None,
         expires_at: datetime,
     ) -> RefreshSession:
         """Insert a session."""
         statement = insert(RefreshSession).values(
+            id=session_id,
             user_id=user_id,
             refresh_token_hash=token_hash,
+            family_hash=family_hash,
             user_agent=user_agent,
             ip_address=ip_address,
             expires_at=expires_at,
@@ -49,7 +53,16 @@ class RefreshSessionRepository:
         """Return the session whose present token has this hash."""
         return await session.scalar(select(RefreshSession).where(RefreshSession.refresh_token_hash == token_hash))
 
-    async def rotate(self, session: AsyncSession, *, old_hash: bytes, new_hash: bytes) -> RefreshSession | None:
+    async def find_family(self, session: AsyncSession, session_id: UUID, family_hash: bytes) -> RefreshSession | None:
+        """Return the session if its tokens share the part with this hash."""
+        statement = select(RefreshSession).where(
+            RefreshSession.id == session_id, RefreshSession.family_hash == family_hash
+        )
+        return await session.scalar(statement)
+
+    async def rotate(
+        self, session: AsyncSession, *, old_hash: bytes, new_hash: bytes, family_hash: bytes
+    ) -> RefreshSession | None:
         """Replace the token of a live session of an active user; None if the token is of no such session.
 
         Of two at once the second waits for the first, and then finds no row with the old hash.
@@ -64,6 +77,7 @@ class RefreshSessionRepository:
             )
             .values(
                 refresh_token_hash=new_hash,
+                family_hash=family_hash,
                 last_used_at=func.now(),
                 rotation_counter=RefreshSession.rotation_counter + 1,
             )

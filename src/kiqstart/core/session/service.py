@@ -2,11 +2,9 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from hashlib import sha256
 from ipaddress import IPv4Address, IPv6Address
 from ipaddress import ip_address as parse_ip_address
-from secrets import token_urlsafe
-from typing import NoReturn, Unpack
+from typing import Unpack
 from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
@@ -19,16 +17,16 @@ from kiqstart.core.session.errors import (
     InvalidIpAddressError,
     InvalidLifetimeError,
     InvalidRetentionAgeError,
+    RefreshTokenReusedError,
     SessionExpiredError,
     SessionNotFoundError,
     SessionRevokedError,
 )
 from kiqstart.core.session.models import RefreshSession
 from kiqstart.core.session.repository import RefreshSessionRepository
+from kiqstart.core.session.token import RefreshToken, hash_of
 from kiqstart.core.user.errors import UserInactiveError, UserNotFoundError
 from kiqstart.core.user.repository import UserRepository
-
-_TOKEN_BYTES = 32
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,34 +63,40 @@ class RefreshSessionService:
             InvalidLifetimeError: the lifetime is not above zero, or too long.
         """
         address = _address(ip_address)
-        token = token_urlsafe(_TOKEN_BYTES)
+        token = RefreshToken.first()
         async with self._sessions.begin() as session:
             await self._require_active(session, user_id)
             issued = await self._refresh_sessions.add(
                 session,
+                session_id=token.session_id,
                 user_id=user_id,
-                token_hash=_hash(token),
+                token_hash=token.hash,
+                family_hash=token.family_hash,
                 user_agent=user_agent,
                 ip_address=address,
                 expires_at=_end(await self._refresh_sessions.now(session), lifetime),
             )
-        return IssuedSession(session=issued, refresh_token=token)
+        return IssuedSession(session=issued, refresh_token=str(token))
 
     async def rotate(self, refresh_token: str) -> IssuedSession:
-        """Exchange a session's token for a new one; of two calls with the same token, one succeeds.
+        """Exchange a session's token for a new one.
+
+        A token works once. If it comes again, its thief or its owner has been here before; nobody knows which, so the
+        session is revoked for both (RFC 9700, section 4.14.2). A client sends one call at a time therefore.
 
         Raises:
-            SessionNotFoundError: no session has the token; it may have had it before a rotation.
+            SessionNotFoundError: no session has or had the token.
+            RefreshTokenReusedError: the session had it before; it is revoked.
             SessionRevokedError: the session was revoked.
             SessionExpiredError: the session's time is over.
             UserInactiveError: its user is deactivated.
         """
-        token = token_urlsafe(_TOKEN_BYTES)
         async with self._sessions.begin() as session:
-            rotated = await self._refresh_sessions.rotate(session, old_hash=_hash(refresh_token), new_hash=_hash(token))
-            if rotated is None:
-                await self._refuse(session, refresh_token)
-        return IssuedSession(session=rotated, refresh_token=token)
+            rotated = await self._rotate(session, refresh_token)
+        # Behind the transaction, which may have revoked the session.
+        if isinstance(rotated, Exception):
+            raise rotated
+        return rotated
 
     async def revoke(self, session_id: UUID) -> RefreshSession:
         """End a session; one that was revoked before keeps its time.
@@ -132,20 +136,46 @@ class RefreshSessionService:
         if not user.is_active:
             raise UserInactiveError(user_id)
 
-    async def _refuse(self, session: AsyncSession, refresh_token: str) -> NoReturn:
-        found = await self._refresh_sessions.find(session, _hash(refresh_token))
+    async def _rotate(self, session: AsyncSession, refresh_token: str) -> IssuedSession | Exception:
+        old_hash = hash_of(refresh_token)
+        new = await self._next(session, refresh_token, old_hash)
+        if new is not None:
+            rotated = await self._refresh_sessions.rotate(
+                session, old_hash=old_hash, new_hash=new.hash, family_hash=new.family_hash
+            )
+            if rotated is not None:
+                return IssuedSession(session=rotated, refresh_token=str(new))
+        return await self._refusal(session, refresh_token, old_hash)
+
+    async def _next(self, session: AsyncSession, refresh_token: str, old_hash: bytes) -> RefreshToken | None:
+        if (parsed := RefreshToken.parse(refresh_token)) is not None:
+            return parsed.next()
+        # It was issued before tokens named their sessions.
+        found = await self._refresh_sessions.find(session, old_hash)
+        return None if found is None else RefreshToken.first(found.id)
+
+    async def _refusal(self, session: AsyncSession, refresh_token: str, old_hash: bytes) -> Exception:
+        found = await self._refresh_sessions.find(session, old_hash)
         if found is None:
-            raise SessionNotFoundError
+            return await self._reuse(session, refresh_token)
         if found.revoked_at is not None:
-            raise SessionRevokedError(found.id)
+            return SessionRevokedError(found.id)
         if found.expires_at < await self._refresh_sessions.now(session):
-            raise SessionExpiredError(found.id)
-        raise UserInactiveError(found.user_id)
+            return SessionExpiredError(found.id)
+        return UserInactiveError(found.user_id)
 
-
-def _hash(token: str) -> bytes:
-    # 32 random bytes cannot be guessed, so a fast hash without salt is enough.
-    return sha256(token.encode()).digest()
+    async def _reuse(self, session: AsyncSession, refresh_token: str) -> Exception:
+        token = RefreshToken.parse(refresh_token)
+        if token is None:
+            return SessionNotFoundError()
+        # Whoever knows the part that all of a session's tokens share has had one of them.
+        found = await self._refresh_sessions.find_family(session, token.session_id, token.family_hash)
+        if found is None:
+            return SessionNotFoundError()
+        if found.revoked_at is not None:
+            return SessionRevokedError(found.id)
+        await self._refresh_sessions.revoke(session, found.id)
+        return RefreshTokenReusedError(found.id)
 
 
 def _address(text: str | None) -> IPv4Address | IPv6Address | None:

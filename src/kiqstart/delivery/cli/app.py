@@ -92,11 +92,15 @@ def migrate(
         str | None,
         typer.Option(metavar="REVISION", help="Downgrade instead: to a revision, -1 for one step, base for nothing."),
     ] = None,
+    worker_role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="Then grant this role the least that a worker needs of PostgreSQL."),
+    ] = None,
 ) -> None:
     """Bring the database's schema up to date."""
     from kiqstart.delivery.cli.migrations import run_migrate
 
-    run_migrate(to=to, down=down)
+    run_migrate(to=to, down=down, worker_role=worker_role)
 
 
 @app.command()
@@ -111,6 +115,13 @@ def migration(name: Annotated[str, typer.Argument(help='What it does: "add a tab
 def check(
     *,
     scheduler: Annotated[bool, typer.Option("--scheduler", help="Fail where no scheduler lives.")] = False,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE",
+            help="Whose rights Redis is to give: producer, worker, scheduler, operator or monitor; else those of all.",
+        ),
+    ] = None,
 ) -> None:
     """Check settings, servers and schema, and look whether a scheduler lives.
 
@@ -118,7 +129,7 @@ def check(
     """
     from kiqstart.delivery.cli.check import run_check
 
-    raise typer.Exit(run_check(needs_scheduler=scheduler))
+    raise typer.Exit(run_check(needs_scheduler=scheduler, role=role))
 
 
 @app.command()

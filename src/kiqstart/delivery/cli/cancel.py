@@ -4,9 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-import typer
-
 from kiqstart.delivery.cli.broker import stream_broker
+from kiqstart.delivery.cli.terminal import echo
 from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
 
 _SAID: Final = {
@@ -30,5 +29,5 @@ async def _cancel(task_ids: Sequence[str]) -> int:
             outcome = await broker.cancel(task_id)
             is_ended = outcome is CancelOutcome.ENDED
             ended += is_ended
-            typer.echo(_SAID[outcome].format(task_id), err=is_ended)
+            echo(_SAID[outcome].format(task_id), err=is_ended)
     return 1 if ended else 0

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
-import typer
 from redis.exceptions import RedisError
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
@@ -15,11 +15,14 @@ from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.delivery.cli.broker import stream_broker
 from kiqstart.delivery.cli.schedules.schedulers import missing_scheduler
 from kiqstart.delivery.cli.schedules.wording import shown_seconds
+from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.delivery.tasks.policies import RetentionPolicies
 from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
 from kiqstart.delivery.tasks.schedules import SCHEDULES
 from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.database.engine import create_engine
+from kiqstart.infrastructure.database.rights import MissingDatabaseRightsError
 from kiqstart.infrastructure.database.schema import SchemaOutOfDateError, check_schema, current_revisions
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.errors import OperatorError
@@ -30,6 +33,7 @@ from kiqstart.infrastructure.settings import SettingsError, load_settings
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
 from kiqstart.infrastructure.taskiq.streams.outage import reason
 from kiqstart.infrastructure.taskiq.streams.rights import check_rights
+from kiqstart.infrastructure.taskiq.streams.roles import Role
 from kiqstart.ioc.container import ContainerFactory
 
 
@@ -37,24 +41,39 @@ class RetentionCheckError(OperatorError):
     """The retention policies cannot be checked."""
 
 
+class UnknownRoleError(OperatorError):
+    """There is no such role."""
+
+
 class NoSchedulerError(OperatorError):
     """No scheduler sends what is due."""
 
 
-def run_check(*, needs_scheduler: bool) -> int:
+def run_check(*, needs_scheduler: bool, role: str | None = None) -> int:
     """Print a line for each check, failures on standard error, and return 0 if all went well, else 1.
 
     Args:
         needs_scheduler: whether it is a failure that no scheduler lives.
+        role: whose rights the user of Redis is to have; None: those of each role. That of a monitor uses Redis only.
+
+    Raises:
+        UnknownRoleError: there is no such role.
     """
-    return asyncio.run(_run_all(needs_scheduler=needs_scheduler))
+    if role is not None and role not in list(Role):
+        raise UnknownRoleError(f"--role {role!r} is none of {', '.join(Role)}")
+    return asyncio.run(_run_all(needs_scheduler=needs_scheduler, role=None if role is None else Role(role)))
 
 
-async def _run_all(*, needs_scheduler: bool) -> int:
-    if not await _run_one("settings", _settings):
+async def _run_all(*, needs_scheduler: bool, role: Role | None) -> int:
+    if not await _run_one("settings", partial(_settings, role)):
         return 1
     # Each of the others is made whatever the rest says, so that one run shows all there is to mend.
-    results = [await _run_one(name, check) for name, check in _CHECKS.items()]
+    checks: dict[str, Callable[[], Awaitable[str]]] = {"Redis": partial(_redis, role)}
+    if role not in _AT_A_TERMINAL:
+        checks = {"wiring": _wiring, **checks}
+    if role in (None, Role.WORKER):
+        checks |= _OF_DATABASE
+    results = [await _run_one(name, check) for name, check in checks.items()]
     results.append(await _run_one("scheduler", _scheduler, is_needed=needs_scheduler))
     return 0 if all(results) else 1
 
@@ -63,15 +82,16 @@ async def _run_one(name: str, check: Callable[[], Awaitable[str]], *, is_needed:
     try:
         found = await check()
     except OperatorError as error:
-        typer.echo(f"{'FAILED' if is_needed else 'note':6}  {name:10}  {error}", err=is_needed)
+        echo(f"{'FAILED' if is_needed else 'note':6}  {name:10}  {shown(str(error))}", err=is_needed)
         return not is_needed
-    typer.echo(f"ok      {name:10}  {found}")
+    echo(f"ok      {name:10}  {shown(found)}")
     return True
 
 
-async def _settings() -> str:
+async def _settings(role: Role | None) -> str:
     wrong: list[str] = []
-    for settings in (DatabaseSettings, RedisSettings, LogSettings, TasksSettings, RetentionSettings):
+    of_database = () if role in _AT_A_TERMINAL else (DatabaseSettings, RetentionSettings)
+    for settings in (RedisSettings, LogSettings, TasksSettings, *of_database):
         try:
             load_settings(settings)
         except SettingsError as error:
@@ -86,14 +106,14 @@ async def _wiring() -> str:
     return f"{len(tasks)} tasks, {len(SCHEDULES)} schedules"
 
 
-async def _redis() -> str:
+async def _redis(role: Role | None) -> str:
     settings = load_settings(RedisSettings)
     if settings.is_in_memory:
         return "memory:// (tasks run in the program that sends them)"
     redis = create_redis(settings)
     try:
         version = await check_redis(redis, settings)
-        await check_rights(redis, load_settings(TasksSettings).keys, address=settings.address)
+        await check_rights(redis, load_settings(TasksSettings).keys, address=settings.address, role=role)
     except (RedisError, OSError) as error:
         raise RedisUnavailableError(f"Redis (REDIS_URL) went away while it was looked at: {reason(error)}") from None
     else:
@@ -104,7 +124,7 @@ async def _redis() -> str:
 
 async def _postgresql() -> str:
     async def version(engine: AsyncEngine) -> str:
-        with suppress(SchemaOutOfDateError):  # which is the next check's line
+        with suppress(SchemaOutOfDateError, MissingDatabaseRightsError):  # which are the next check's line
             await check_schema(engine)
         async with engine.connect() as connection:
             return str(await connection.scalar(text("SHOW server_version")))
@@ -114,7 +134,7 @@ async def _postgresql() -> str:
 
 async def _schema() -> str:
     async def revision(engine: AsyncEngine) -> str:
-        await check_schema(engine)
+        await check_schema(engine, WORKER_RIGHTS)
         async with engine.connect() as connection:
             return ", ".join(sorted(await current_revisions(connection)))
 
@@ -150,9 +170,9 @@ async def _on_database(question: Callable[[AsyncEngine], Coroutine[Any, Any, str
         await engine.dispose()
 
 
-_CHECKS: Final[dict[str, Callable[[], Awaitable[str]]]] = {
-    "wiring": _wiring,
-    "Redis": _redis,
+# Their commands run none of the service's code, and need no DATABASE_URL.
+_AT_A_TERMINAL: Final = frozenset({Role.OPERATOR, Role.MONITOR})
+_OF_DATABASE: Final[dict[str, Callable[[], Awaitable[str]]]] = {
     "PostgreSQL": _postgresql,
     "schema": _schema,
     "retention": _retention,

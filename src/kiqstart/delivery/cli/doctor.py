@@ -2,10 +2,10 @@
 
 import asyncio
 
-import typer
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoPermissionError, RedisError
 
+from kiqstart.delivery.cli.terminal import echo
 from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.redis.client import RedisUnavailableError, check_redis, create_redis
 from kiqstart.infrastructure.redis.diagnosis import Finding, diagnose
@@ -26,7 +26,7 @@ def run_doctor() -> int:
     for place, findings in found.items():
         for finding in findings:
             mark = "warn" if finding.is_warning else "ok"
-            typer.echo(f"{mark:4}  {finding.subject:16}  {finding.text}" + (f" ({place})" if place else ""))
+            echo(f"{mark:4}  {finding.subject:16}  {finding.text}" + (f" ({place})" if place else ""))
     return int(any(finding.may_lose_tasks for findings in found.values() for finding in findings))
 
 

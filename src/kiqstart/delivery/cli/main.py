@@ -7,7 +7,7 @@ import gc
 import sys
 from typing import Final
 
-from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.errors import OperatorError, print_error
 
 _OBJECTS_BETWEEN_LOOKS: Final = 50_000
 
@@ -34,5 +34,5 @@ def run_command() -> None:
 
         app()
     except OperatorError as error:
-        sys.stderr.write(f"kiqstart: {error}\n")
+        print_error(error)
         raise SystemExit(1) from None

@@ -4,9 +4,8 @@ import asyncio
 import math
 from collections.abc import Sequence
 
-import typer
-
 from kiqstart.delivery.cli.broker import stream_broker
+from kiqstart.delivery.cli.terminal import echo
 from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.observability.exposition import Metric, MetricType, Sample, exposition
 from kiqstart.infrastructure.settings import load_settings
@@ -19,7 +18,7 @@ from kiqstart.infrastructure.taskiq.streams.counts import TaskCounts, count_task
 
 def run_metrics() -> None:
     """Print the metrics."""
-    typer.echo(asyncio.run(_metrics()), nl=False)
+    echo(asyncio.run(_metrics()).rstrip("\n"))
 
 
 def task_metrics(counts: TaskCounts) -> list[Metric]:

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kiqstart.delivery.cli.terminal import echo, shown
+from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
 from kiqstart.infrastructure.database import schema
 from kiqstart.infrastructure.database.engine import create_engine
 from kiqstart.infrastructure.database.settings import DatabaseSettings
@@ -15,20 +16,29 @@ from kiqstart.infrastructure.settings import load_settings
 T = TypeVar("T")
 
 
-def run_migrate(*, to: str, down: str | None) -> None:
-    """Upgrade the schema to `to`, or downgrade it to `down` where that is given."""
+def run_migrate(*, to: str, down: str | None, worker_role: str | None = None) -> None:
+    """Upgrade the schema to `to`, or downgrade it to `down` where that is given.
+
+    Args:
+        to: a revision.
+        down: a revision.
+        worker_role: gets the least rights that a worker needs, after an upgrade.
+    """
     if down is None:
         asyncio.run(_with_engine(lambda engine: schema.upgrade(engine, to)))
-        typer.echo(f"The schema is at {to}." if to != "head" else "The schema is up to date.")
+        echo(f"The schema is at {to}." if to != "head" else "The schema is up to date.")
+        if worker_role is not None:
+            asyncio.run(_with_engine(lambda engine: schema.grant(engine, worker_role, WORKER_RIGHTS)))
+            echo(f"The role {shown(worker_role)} may do what a worker needs.")
     else:
         asyncio.run(_with_engine(lambda engine: schema.downgrade(engine, down)))
-        typer.echo(f"The schema has gone down to {down}.")
+        echo(f"The schema has gone down to {down}.")
 
 
 def run_migration(name: str) -> None:
     """Write a migration, and say where it is."""
     path = asyncio.run(_with_engine(lambda engine: schema.write_migration(engine, name)))
-    typer.echo(f"{path}: read it, complete it, then run `make migrate`")
+    echo(f"{path}: read it, complete it, then run `make migrate`")
 
 
 async def _with_engine(work: Callable[[AsyncEngine], Awaitable[T]]) -> T:

@@ -2,9 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable
 
-import typer
-
-from kiqstart.delivery.cli.printable import printable
+from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.infrastructure.errors import OperatorError
 
 
@@ -13,10 +11,10 @@ async def one_by_one(names: Iterable[str], act: Callable[[str], Awaitable[str]],
     done, failed = 0, 0
     for name in dict.fromkeys(names):
         try:
-            typer.echo(printable(await act(name)))
+            echo(shown(await act(name)))
             done += 1
         except OperatorError as error:
-            typer.echo(printable(f"kiqstart: {error}"), err=True)
+            echo(shown(f"kiqstart: {error}"), err=True)
             failed += 1
-    typer.echo(f"{done} {what}" + (f", {failed} not" if failed else ""))
+    echo(f"{done} {what}" + (f", {failed} not" if failed else ""))
     return 1 if failed else 0

@@ -4,20 +4,21 @@ import asyncio
 import time
 from contextlib import suppress
 
-import typer
 from redis.exceptions import RedisError
 from taskiq import TaskiqResultTimeoutError
-from taskiq.exceptions import SendTaskError
+from taskiq.exceptions import ResultGetError, SendTaskError
 
+from kiqstart.delivery.cli.terminal import echo
 from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.rights import check_rights
+from kiqstart.infrastructure.taskiq.streams.roles import Role
 from kiqstart.ioc.container import ContainerFactory
 
 
 class NoAnswerError(OperatorError):
-    """No worker ran the task in time."""
+    """No worker ran the task in time, or none could."""
 
 
 class NotSentError(OperatorError):
@@ -28,11 +29,11 @@ def run_ping(*, timeout: float) -> None:
     """Send `ping` and print how long the answer took, in milliseconds.
 
     Raises:
-        NoAnswerError: there was none within `timeout` seconds.
+        NoAnswerError: there was none within `timeout` seconds, or it is an error.
         NotSentError: Redis refuses the task, or is away.
         MissingRightsError: Redis refuses it for want of rights.
     """
-    typer.echo(f"pong in {asyncio.run(_round_trip(timeout)) * 1000:.1f} ms")
+    echo(f"pong in {asyncio.run(_round_trip(timeout)) * 1000:.1f} ms")
 
 
 async def _round_trip(timeout: float) -> float:  # noqa: ASYNC109  # it is taskiq's own
@@ -49,8 +50,11 @@ async def _round_trip(timeout: float) -> float:  # noqa: ASYNC109  # it is taski
             raise NoAnswerError(
                 f"no worker has answered within {timeout:g} s: start one (`make worker-dev`), or look at its log"
             ) from None
+        except ResultGetError as error:
+            raise NoAnswerError(f"the answer cannot be read: {error.__cause__ or error}") from None
         seconds = time.perf_counter() - start
-        result.raise_for_error()
+        if result.is_err:
+            raise NoAnswerError(f"a worker has failed to answer: {type(result.error).__name__}: {result.error}")
         return seconds
 
 
@@ -58,4 +62,6 @@ async def _complain_of_rights(registry: TasksRegistry) -> None:
     broker = registry.broker
     if isinstance(broker, StreamBroker):
         with suppress(RedisError, OSError):
-            await check_rights(broker.connection.redis, broker.keys, address=broker.connections.address)
+            await check_rights(
+                broker.connection.redis, broker.keys, address=broker.connections.address, role=Role.PRODUCER
+            )

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import typer
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from kiqstart.core.retention.dry_run import DryRun
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.preview import RetentionPreview
-from kiqstart.delivery.cli.printable import printable
+from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.delivery.tasks.policies import RetentionPolicies
+from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
 from kiqstart.infrastructure.database.schema import check_schema
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.ioc.container import ContainerFactory
@@ -37,7 +37,7 @@ def run_retention(names: Sequence[str], *, sample: int | None) -> None:
     """
     for found in asyncio.run(_look(names, sample)):
         for line in _lines(found):
-            typer.echo(line)
+            echo(line)
 
 
 async def _look(names: Sequence[str], sample: int | None) -> list[_Found]:
@@ -46,7 +46,7 @@ async def _look(names: Sequence[str], sample: int | None) -> list[_Found]:
     try:
         policies = container.resolve(RetentionPolicies)
         chosen = _chosen(policies.all(), names)
-        await check_schema(engine)
+        await check_schema(engine, WORKER_RIGHTS)
         return [
             _Found(
                 policy=one,
@@ -71,18 +71,18 @@ def _lines(found: _Found) -> Iterator[str]:
     preview, policy = found.preview, found.policy
     number = f"about {preview.rows:,} (an estimate)" if preview.is_estimate else f"{preview.rows:,}"
     yield f"{preview.policy}: would {policy.action} {number} of about {preview.table_rows:,} rows"
-    yield f"  along the {preview.walk.described}: {preview.reason}"
+    yield f"  along the {preview.walk.described}: {shown(preview.reason)}"
     if policy.window is not None:
         yield f"  from {policy.window}"
     if (dry_run := found.dry_run) is None:
         return
     for partition in dry_run.partitions:
-        yield f"  would first {policy.partitions} {printable(partition)}"
+        yield f"  would first {policy.partitions} {shown(partition)}"
     if dry_run.statement is not None:
         yield "  its first batch:"
-        yield from (f"    {printable(line)}" for line in dry_run.statement.splitlines())
+        yield from (f"    {shown(line)}" for line in dry_run.statement.splitlines())
         yield "  by the plan:"
-        yield from (f"    {printable(line)}" for line in dry_run.plan)
+        yield from (f"    {shown(line)}" for line in dry_run.plan)
     yield from _sample(dry_run)
 
 
@@ -93,4 +93,4 @@ def _sample(dry_run: DryRun) -> Iterator[str]:
         yield "  some of the rows:"
         for row in dry_run.sample:
             values = (f"{name}={'NULL' if value is None else value}" for name, value in row.items())
-            yield f"    {printable(' '.join(values))}"
+            yield f"    {shown(' '.join(values))}"

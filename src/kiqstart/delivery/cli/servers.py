@@ -4,7 +4,6 @@ import os
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -67,12 +66,6 @@ def migrate_local(found: Servers) -> None:
     """Bring the schema of the project's own database up to date; one that was given is never touched."""
     if found.database_is_local:
         run_until_signal(_migrate())
-
-
-def without_password(url: str) -> str:
-    """A server's URL as it may be shown."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", "@", 1) if password is not None else url
 
 
 def _text(secret: SecretStr | None) -> str:

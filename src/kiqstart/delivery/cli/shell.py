@@ -17,6 +17,7 @@ from kiqstart.core.todo.service import TodoService
 from kiqstart.core.user.service import UserService
 from kiqstart.delivery.cli.project import project_folder
 from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.infrastructure.local_stack import LocalStackError, check_trusted
 from kiqstart.ioc.container import ContainerFactory, ServiceContainer
 
 T = TypeVar("T")
@@ -152,20 +153,28 @@ def _history(console: AsyncConsole) -> Generator[None]:
         yield
         return
     file = _history_file()
-    with suppress(OSError):
-        readline.read_history_file(file)
+    if file is not None:
+        with suppress(OSError):
+            readline.read_history_file(file)
     readline.set_completer(rlcompleter.Completer(console.locals).complete)
     readline.parse_and_bind("tab: complete")
     try:
         yield
     finally:
-        with suppress(OSError):
-            file.parent.mkdir(exist_ok=True)
-            readline.write_history_file(file)
+        if file is not None:
+            with suppress(OSError):
+                file.parent.mkdir(exist_ok=True)
+                readline.write_history_file(file)
 
 
-def _history_file() -> Path:
-    return project_folder() / ".local" / "shell_history"
+def _history_file() -> Path | None:
+    """Where lines are kept; None where another user could let them be written elsewhere."""
+    file = project_folder() / ".local" / "shell_history"
+    try:
+        check_trusted(file)
+    except LocalStackError:
+        return None
+    return file
 
 
 async def _cancel_background_tasks() -> None:

@@ -5,10 +5,12 @@ import sys
 from typing import Final
 
 from kiqstart.delivery.cli.processes import ChildProcesses
-from kiqstart.delivery.cli.servers import migrate_local, servers, without_password
+from kiqstart.delivery.cli.servers import migrate_local, servers
 from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
+from kiqstart.delivery.cli.terminal import shown_lines
 from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.redaction import redact_url
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import load_settings
 
@@ -31,8 +33,8 @@ def run_up() -> int:
             )
         database = load_settings(DatabaseSettings).database_url.get_secret_value()
         migrate_local(found)
-        _show(f"PostgreSQL  {without_password(database).replace('+asyncpg', '', 1)}")
-        _show(f"Redis       {without_password(redis.redis_url.get_secret_value())}")
+        _show(f"PostgreSQL  {redact_url(database.replace('+asyncpg', '', 1))}")
+        _show(f"Redis       {redact_url(redis.redis_url.get_secret_value())}")
         _show("`make shell` in another terminal sends tasks. Ctrl-C ends all this.")
         return run_until_signal(_worker_and_scheduler())
 
@@ -52,7 +54,7 @@ def _show_line(name: str, line: str) -> None:
     prefix = f"{name:9} │ "
     if sys.stdout.isatty() and "NO_COLOR" not in os.environ:
         prefix = f"{_COLOURS[name]}{prefix}{_PLAIN}"
-    _show(prefix + line)
+    _show(prefix + shown_lines(line))
 
 
 def _show(line: str) -> None:

@@ -66,6 +66,7 @@ class BrokerFactory:
             broker=broker,
             redis=create_redis(self._redis_settings),
             redis_settings=self._redis_settings,
+            keys=settings.keys,
             engine=self._engine,
             policies=self._policies,
             shutdown=self._shutdown,

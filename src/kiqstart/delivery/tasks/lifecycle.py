@@ -4,16 +4,21 @@ from dataclasses import dataclass
 from logging import getLogger
 
 from redis.asyncio import Redis, RedisCluster
+from redis.exceptions import RedisError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import AsyncBroker, TaskiqEvents, TaskiqState
 
 from kiqstart.delivery.tasks.policies import RetentionPolicies
+from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
 from kiqstart.infrastructure.database.schema import check_schema
 from kiqstart.infrastructure.errors import OperatorError
-from kiqstart.infrastructure.redis.client import check_redis
+from kiqstart.infrastructure.redis.client import RedisUnavailableError, check_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.taskiq.process import exit_with
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.rights import check_rights
+from kiqstart.infrastructure.taskiq.streams.roles import Role
 
 logger = getLogger(__name__)
 
@@ -28,6 +33,7 @@ class StreamLifecycle:
     broker: AsyncBroker
     redis: Redis | RedisCluster
     redis_settings: RedisSettings
+    keys: QueueKeys
     engine: AsyncEngine
     policies: RetentionPolicies
     shutdown: ShutdownSignal
@@ -42,17 +48,26 @@ class StreamLifecycle:
     async def _start_client(self, _: TaskiqState) -> None:
         try:
             await check_redis(self.redis, self.redis_settings)
+            if self.broker.is_scheduler_process:
+                await self._check_rights(Role.SCHEDULER)
         except OperatorError as error:
             _fail_to_start(self.broker, error)
 
     async def _start_worker(self, _: TaskiqState) -> None:
         try:
             await check_redis(self.redis, self.redis_settings)
-            await check_schema(self.engine)
+            await self._check_rights(Role.WORKER)
+            await check_schema(self.engine, WORKER_RIGHTS)
             await self.policies.check()
         except OperatorError as error:
             _fail_to_start(self.broker, error)
         self.shutdown.listen()
+
+    async def _check_rights(self, role: Role) -> None:
+        try:
+            await check_rights(self.redis, self.keys, address=self.redis_settings.address, role=role)
+        except (RedisError, OSError) as error:
+            raise RedisUnavailableError(f"Redis (REDIS_URL) went away while it was looked at: {error}") from None
 
     async def _stop(self, _: TaskiqState) -> None:
         await self.redis.aclose()
@@ -74,7 +89,7 @@ class InMemoryLifecycle:
 
     async def _start(self, _: TaskiqState) -> None:
         logger.warning("REDIS_URL=memory:// runs tasks in this process; what it has not run when it ends is lost")
-        await check_schema(self.engine)
+        await check_schema(self.engine, WORKER_RIGHTS)
         await self.policies.check()
 
     async def _stop(self, _: TaskiqState) -> None:

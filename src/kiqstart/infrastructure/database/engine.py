@@ -12,13 +12,17 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     Its sessions speak UTC, and PostgreSQL lists them under the name `kiqstart`. A connection whose network is silent
     fails by itself.
     """
+    parsed = settings.parsed_url()
     engine = create_async_engine(
-        settings.sqlalchemy_url(),
+        parsed.url,
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
         # Connections that a restarted server closed are replaced before they are handed out.
         pool_pre_ping=True,
+        # An error would quote them, and rows are nobody's business who reads a log.
+        hide_parameters=True,
         connect_args={
+            **parsed.connect_arguments,
             "timeout": settings.database_connect_timeout,
             "server_settings": {"timezone": "UTC", "application_name": "kiqstart"},
         },

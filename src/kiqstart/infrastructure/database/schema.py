@@ -5,12 +5,14 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import Connection, String, column, func, select, table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
+from kiqstart.infrastructure.database.rights import Rights, check_rights, grant_rights
 from kiqstart.infrastructure.database.settings import SchemaSettings
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.settings import load_settings
@@ -24,6 +26,7 @@ _CHECKOUT = _PACKAGE.parents[1]
 _MIXED_UP: Final = frozenset({"42P05", "26000"})
 # Alembic keeps its context in module globals; env.py's lock in the database is only between processes.
 _one_at_a_time = asyncio.Lock()
+_NO_MORE: Rights = MappingProxyType({})
 
 
 class DatabaseUnavailableError(OperatorError):
@@ -92,19 +95,41 @@ async def write_migration(engine: AsyncEngine, name: str) -> Path:
     return written[0]
 
 
-async def check_schema(engine: AsyncEngine) -> None:
-    """Return if PostgreSQL answers and its schema is this version's, without importing Alembic.
+async def grant(engine: AsyncEngine, role: str, rights: Rights) -> None:
+    """Give a role its rights on this database's tables.
 
     Raises:
         DatabaseUnavailableError: PostgreSQL cannot be reached.
+        MigrationError: there is no such role, or it is not for this one to give.
+    """
+    try:
+        async with _connect(engine) as connection:
+            await grant_rights(connection, role, {**_version_rights(), **rights})
+            await connection.commit()
+    except DBAPIError as error:
+        raise MigrationError(f"rights of the role {role!r}: {_reason(error)} ({_place(engine)})") from None
+
+
+async def check_schema(engine: AsyncEngine, rights: Rights = _NO_MORE) -> None:
+    """Return if PostgreSQL answers and its schema is this version's, without importing Alembic.
+
+    Args:
+        engine: connects as the role in question.
+        rights: what else this role is to be allowed.
+
+    Raises:
+        DatabaseUnavailableError: PostgreSQL cannot be reached.
+        MissingDatabaseRightsError: the role lacks rights, if only that to look at the schema's version.
         SchemaOutOfDateError: the schema is behind, ahead, or not there.
     """
     known = _revisions()
     heads = known.keys() - set().union(*known.values())
     async with _connect(engine) as connection:
+        await check_rights(connection, _version_rights())
         current = await current_revisions(connection)
-    if current == heads:
-        return
+        if current == heads:
+            await check_rights(connection, rights)
+            return
     at, needed = ", ".join(sorted(current)) or "nothing", ", ".join(sorted(heads))
     if unknown := current - known.keys():
         raise SchemaOutOfDateError(
@@ -114,6 +139,10 @@ async def check_schema(engine: AsyncEngine) -> None:
     raise SchemaOutOfDateError(
         f"the database's schema is at {at}, this version needs {needed}: run `kiqstart migrate` ({_place(engine)})"
     )
+
+
+def _version_rights() -> Rights:
+    return {load_settings(SchemaSettings).database_version_table: ["SELECT"]}
 
 
 async def current_revisions(connection: AsyncConnection) -> set[str]:
@@ -164,6 +193,8 @@ async def _run(engine: AsyncEngine, command: Callable[["Config"], object], *, as
         if isinstance(error.__cause__, ResolutionError) and error.__cause__.argument != asked_for:
             raise MigrationError(f"migrations: {error}: {_whose(engine)}") from None
         raise MigrationError(f"migrations: {error} ({_place(engine)})") from None
+    except DBAPIError as error:
+        raise MigrationError(f"migrations: {_reason(error)} ({_place(engine)})") from None
 
 
 @asynccontextmanager
@@ -171,7 +202,8 @@ async def _connect(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
     connection = engine.connect()
     try:
         await connection.start()
-    except (OSError, DBAPIError) as error:
+    # asyncpg looks at what it is given when it connects, and complains of it with errors of these kinds.
+    except (OSError, DBAPIError, ValueError, OverflowError) as error:
         if isinstance(error, DBAPIError) and getattr(error.driver_exception, "sqlstate", None) in _MIXED_UP:
             raise DatabaseUnavailableError(
                 f"the pooler at {_place(engine)} (DATABASE_URL) mixes up prepared statements: {_reason(error)}; "
@@ -187,13 +219,13 @@ async def _connect(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
         await connection.close()
 
 
-def _reason(error: OSError | DBAPIError) -> str:
+def _reason(error: OSError | DBAPIError | ValueError | OverflowError) -> str:
     if isinstance(error, DBAPIError):
         # The further lines are DETAIL and HINT.
         return str(error.driver_exception).partition("\n")[0]
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
-    return error.strerror or str(error) or "no answer in time"
+    return getattr(error, "strerror", None) or str(error) or "no answer in time"
 
 
 def _whose(engine: AsyncEngine) -> str:

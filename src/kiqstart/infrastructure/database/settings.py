@@ -2,15 +2,10 @@
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy import URL
 
-_SCHEMES = frozenset({"postgres", "postgresql", "postgresql+asyncpg"})
-_SSL_MODES = frozenset({"disable", "allow", "prefer", "require", "verify-ca", "verify-full"})
-# What a URL's query may hold: asyncpg answers any other name with a TypeError.
-_OPTIONS = frozenset({"host", "port", "ssl", "sslmode", "passfile", "target_session_attrs"})
-_FORM = "postgresql://USER:PASSWORD@HOST:PORT/DATABASE"
-_PORTS = 65_536
+from kiqstart.infrastructure.database.url import FORM, DatabaseUrl, parse_database_url
+from kiqstart.infrastructure.redaction import conceal
 
 
 class DatabaseSettings(BaseSettings):
@@ -19,8 +14,8 @@ class DatabaseSettings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     database_url: SecretStr = Field(
-        description=f"PostgreSQL's address: {_FORM}; without a host, `?host=/directory` names a Unix socket. "
-        "`sslmode` is understood as libpq understands it."
+        description=f"PostgreSQL's address: {FORM}; without a host, `?host=/directory` names a Unix socket. "
+        "`sslmode`, `sslrootcert`, `sslcert`, `sslkey` and `sslcrl` mean what they mean to libpq."
     )
     database_pool_size: int = Field(
         default=10, ge=1, description="Connections that one process keeps open; twice as many at a peak."
@@ -32,12 +27,17 @@ class DatabaseSettings(BaseSettings):
     @field_validator("database_url")
     @classmethod
     def _names_postgresql(cls, value: SecretStr) -> SecretStr:
-        _parse(value.get_secret_value())
+        url = parse_database_url(value.get_secret_value()).url
+        conceal(url.password or "", beside=url.set(password=None).render_as_string())
         return value
 
+    def parsed_url(self) -> DatabaseUrl:
+        """Return the URL taken apart."""
+        return parse_database_url(self.database_url.get_secret_value())
+
     def sqlalchemy_url(self) -> URL:
-        """Return the URL for SQLAlchemy's asyncpg dialect."""
-        return _parse(self.database_url.get_secret_value())
+        """Return the URL for SQLAlchemy's asyncpg dialect, which knows nothing of TLS' files."""
+        return self.parsed_url().url
 
 
 class SchemaSettings(BaseSettings):
@@ -51,32 +51,4 @@ class SchemaSettings(BaseSettings):
         max_length=63,
         description="Table in which migrations keep the schema's version; another where another program's Alembic has "
         "`alembic_version`. Change it before the first `kiqstart migrate`.",
-    )
-
-
-def _parse(text: str) -> URL:
-    # No message repeats the text: it may hold a password, and in a malformed one nobody knows where.
-    try:
-        url = make_url(text.strip())
-    except (ArgumentError, ValueError):
-        raise ValueError(f"is not a URL: write {_FORM}") from None
-    if "@" in (url.host or ""):
-        raise ValueError("has an '@' in its password: write it as %40")
-    if url.drivername not in _SCHEMES:
-        raise ValueError(f"must name PostgreSQL: write {_FORM}")
-    if url.port is not None and not 0 < url.port < _PORTS:
-        raise ValueError(f"names port {url.port}: write one from 1 to {_PORTS - 1}")
-    try:
-        (url.host or "").encode("idna")
-    except UnicodeError:
-        raise ValueError(f"names a host that there cannot be: write {_FORM}") from None
-    if unknown := sorted(url.query.keys() - _OPTIONS):
-        raise ValueError(f"has an unknown option {unknown[0]!r} after '?': known are {', '.join(sorted(_OPTIONS))}")
-    mode = url.query.get("sslmode", url.query.get("ssl"))
-    if mode is None:
-        return url.set(drivername="postgresql+asyncpg")
-    if mode not in _SSL_MODES:
-        raise ValueError(f"has an unknown sslmode: known are {', '.join(sorted(_SSL_MODES))}")
-    return (
-        url.difference_update_query(["sslmode"]).update_query_dict({"ssl": mode}).set(drivername="postgresql+asyncpg")
     )

@@ -3,6 +3,7 @@
 import os
 import pwd
 import re
+import shutil
 import stat
 import tempfile
 from dataclasses import dataclass
@@ -68,6 +69,12 @@ def make_socket_folder(account: Account | None) -> Path:
     if account:
         os.chown(folder, account.uid, account.gid)
     return folder
+
+
+def remove_socket_folder(folder: Path) -> None:
+    """Remove what `make_socket_folder` has made; a folder that it cannot have made stays."""
+    if folder.name.startswith(_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _usable(root: Path, account: Account | None) -> bool:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 from kiqstart.infrastructure.local_stack.errors import LocalStackError
 from kiqstart.infrastructure.local_stack.locks import FileLock
-from kiqstart.infrastructure.local_stack.log import log_path, read_last_line
+from kiqstart.infrastructure.local_stack.log import log_path, open_log, read_last_line
 from kiqstart.infrastructure.local_stack.state import State, recover
+from kiqstart.infrastructure.local_stack.trust import make_trusted_folder
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
@@ -32,10 +33,10 @@ class Lease:
         """Wait for an ending server to end, then start it unless it runs; it may not answer yet.
 
         Raises:
-            LocalStackError: the folder cannot be used, or the old server does not end.
+            LocalStackError: the folder cannot be used, another user can change it, or the old server does not end.
         """
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            make_trusted_folder(self._folder)
             self._users = FileLock(self._folder / "users.lock")
         except OSError as error:
             raise LocalStackError(f"{self._folder}: {error.strerror}: remove it, or use its owner's account") from error
@@ -81,10 +82,11 @@ class Lease:
             if self._starter:
                 raise self._failure(read_last_line(self._folder))
             recover(self._folder)
-            command = [sys.executable, "-m", "kiqstart.infrastructure.local_stack", self._kind, str(self._folder)]
-            with log_path(self._folder).open("wb") as log:
+            # Not from the working directory, which may be anybody's (-P).
+            module = ("-P", "-m", "kiqstart.infrastructure.local_stack")
+            with open_log(self._folder) as log:
                 self._starter = subprocess.Popen(
-                    command,
+                    [sys.executable, *module, self._kind, str(self._folder)],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,

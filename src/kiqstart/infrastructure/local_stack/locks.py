@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from kiqstart.infrastructure.local_stack.trust import open_own
+
 _POLL_SECONDS = 0.02
 
 
@@ -18,7 +20,7 @@ class FileLock:
     """
 
     def __init__(self, path: Path) -> None:
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._descriptor = open_own(path, os.O_RDWR | os.O_CREAT)
 
     def fileno(self) -> int:
         """The descriptor, to pass on to a child process."""

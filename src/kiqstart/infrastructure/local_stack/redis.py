@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from kiqstart.infrastructure.local_stack.errors import LocalStackError
 from kiqstart.infrastructure.local_stack.server import Command
+from kiqstart.infrastructure.local_stack.trust import check_trusted
 
 _OLDEST = (6, 2)
 _VERSION = re.compile(r"v=((\d+)\.(\d+)\S*)")
@@ -32,6 +33,7 @@ class RedisServer:
     def prepare(self, run: Callable[[Command], None]) -> None:  # noqa: ARG002  # Redis makes its own files
         """Make the data folder."""
         self._data().mkdir(mode=0o700, exist_ok=True)
+        check_trusted(self._data())
 
     def command(self, sockets: Path) -> Command:
         """The server with its data in the working directory, so that no odd path has to be quoted."""

@@ -2,15 +2,16 @@
 
 import json
 import os
-import shutil
 import signal
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self
 
+from kiqstart.infrastructure.local_stack.account import remove_socket_folder
 from kiqstart.infrastructure.local_stack.errors import LocalStackError
 from kiqstart.infrastructure.local_stack.locks import FileLock
+from kiqstart.infrastructure.local_stack.trust import open_own
 
 _FILE = "state.json"
 _END_SECONDS = 5.0
@@ -30,19 +31,21 @@ class State:
     def read(cls, folder: Path) -> Self | None:
         """The state in `folder`, None where there is none (or one that another version wrote)."""
         try:
-            return cls(**json.loads((folder / _FILE).read_text(encoding="utf-8")))
+            with os.fdopen(open_own(folder / _FILE, os.O_RDONLY), encoding="utf-8") as file:
+                return cls(**json.load(file))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def write(self, folder: Path) -> None:
         """Replace the state in `folder` in one step."""
         new = folder / f"{_FILE}.new"
-        new.write_text(json.dumps(asdict(self)), encoding="utf-8")
+        with os.fdopen(open_own(new, os.O_WRONLY | os.O_CREAT, empty=True), "w", encoding="utf-8") as file:
+            json.dump(asdict(self), file)
         new.replace(folder / _FILE)
 
     def remove(self, folder: Path) -> None:
         """Remove the sockets, then the state."""
-        shutil.rmtree(self.sockets, ignore_errors=True)
+        remove_socket_folder(Path(self.sockets))
         (folder / _FILE).unlink(missing_ok=True)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from kiqstart.infrastructure.terminal_escape import escape
+
 
 class MetricType(StrEnum):
     """What a value may do from one look to the next."""
@@ -55,10 +57,13 @@ def _written_labels(labels: Mapping[str, str]) -> str:
 
 
 def _escaped(value: str) -> str:
+    value = "\n".join(map(escape, value.split("\n")))
     return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")
 
 
 def _written(value: float) -> str:
+    if math.isnan(value):
+        return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
     return str(int(value)) if value == int(value) else repr(value)

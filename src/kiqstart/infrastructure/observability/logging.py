@@ -3,14 +3,20 @@
 import logging
 import sys
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from io import StringIO
+from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
+from kiqstart.infrastructure.redaction import redact, redacted_beside
+from kiqstart.infrastructure.terminal_escape import escape, escape_lines
+
 if TYPE_CHECKING:
-    from structlog.typing import Processor
+    from structlog.typing import EventDict, ExcInfo, Processor
+
+_OF_SEVERAL_LINES: Final = ("exception", "stack")
 
 # structlog is imported where tasks are run: it imports rich, and commands that only look at a queue write no log.
 
@@ -42,13 +48,7 @@ def configure_logging(settings: LogSettings) -> None:
         structlog.stdlib.PositionalArgumentsFormatter(),
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
-    renderers: list[Processor] = (
-        [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
-        if settings.format is LogFormat.JSON
-        else [
-            structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)
-        ]
-    )
+    renderers: list[Processor] = _json_renderers() if settings.format is LogFormat.JSON else _console_renderers()
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
@@ -57,6 +57,39 @@ def configure_logging(settings: LogSettings) -> None:
         )
     )
     logging.basicConfig(level=settings.level, handlers=[handler], force=True)
+
+
+def _json_renderers() -> "list[Processor]":
+    from structlog.processors import ExceptionRenderer, JSONRenderer
+    from structlog.tracebacks import ExceptionDictTransformer
+
+    # Local variables are left out: they hold whatever the program does, passwords and people's data.
+    tracebacks = ExceptionRenderer(ExceptionDictTransformer(show_locals=False))
+    return [tracebacks, _redact, JSONRenderer()]
+
+
+def _console_renderers() -> "list[Processor]":
+    from structlog.dev import ConsoleRenderer, plain_traceback
+
+    def harmless_traceback(output: TextIO, error: "ExcInfo") -> None:
+        written = StringIO()
+        plain_traceback(written, error)
+        output.write(escape_lines(redact(written.getvalue())))
+
+    renderer = ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=harmless_traceback)
+    return [_redact, _escape, renderer]
+
+
+def _redact(_logger: object, _method: str, event: "EventDict") -> "EventDict":
+    # Not the exception itself, which a renderer makes text of later.
+    return {name: value if name == "exc_info" else redacted_beside(name, value) for name, value in event.items()}
+
+
+def _escape(_logger: object, _method: str, event: "EventDict") -> "EventDict":
+    return {
+        name: value if name == "exc_info" else (escape_lines if name in _OF_SEVERAL_LINES else escape)(str(value))
+        for name, value in event.items()
+    }
 
 
 class TaskLogMiddleware(TaskiqMiddleware):

@@ -10,6 +10,7 @@ from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from kiqstart.infrastructure.redaction import conceal
 from kiqstart.infrastructure.redis.clients import (
     AsyncSentinelPool,
     AsyncSentinels,
@@ -84,6 +85,8 @@ class RedisConnections:
         self, url: str, *, connect_timeout: float = 5.0, max_connections: int | None = None, **options: object
     ) -> None:
         self._url = parse_redis_url(url)
+        for password in (self._url.password, self._url.sentinel_password, options.get("password")):
+            conceal(str(password or ""), beside=f"{self._url.address} {self._url.username}")
         self._connect_timeout = connect_timeout
         self.max_connections = max_connections or _MAX_CONNECTIONS
         self._options: dict[str, Any] = {**check_keywords(options, self._url), **self._url.options}

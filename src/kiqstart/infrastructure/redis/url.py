@@ -82,6 +82,8 @@ def parse_redis_url(url: str) -> RedisUrl:
         raise InvalidRedisUrlError(_UNESCAPED.format("a second '@'"))
     query = _query(parts, kind=kind, tls=tls)
     username, _, password = user.partition(":")
+    # One before the host goes first.
+    given_user, given_password = query.pop("username", None), query.pop("password", None)
     is_socket = parts.scheme == "unix"
     if is_socket and (hosts or not parts.path.strip("/")):
         raise InvalidRedisUrlError("needs the socket's absolute path after two slashes: unix:///path/to/socket")
@@ -94,8 +96,8 @@ def parse_redis_url(url: str) -> RedisUrl:
         service=service,
         db=db,
         tls=tls,
-        username=unquote(username) or query.pop("username", None),
-        password=unquote(password) or query.pop("password", None),
+        username=unquote(username) or given_user,
+        password=unquote(password) or given_password,
         sentinel_username=query.pop("sentinel_username", None),
         sentinel_password=query.pop("sentinel_password", None),
         options=MappingProxyType({name: _option(name, value, tls=tls) for name, value in query.items()}),

@@ -6,14 +6,14 @@ import multiprocessing
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import ClassVar, Final, NoReturn
 
-from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.errors import OperatorError, print_error
+from kiqstart.infrastructure.redaction import redact
 
 _SECONDS_TO_END: Final = 1.0
 _POLL_SECONDS: Final = 0.01
@@ -40,16 +40,16 @@ def exit_with(error: OperatorError) -> NoReturn:
     """
     if _Reports.parent is not None:
         with suppress(OSError):
-            _Reports.parent.sendall(str(error).encode())
+            _Reports.parent.sendall(redact(str(error)).encode(errors="backslashreplace"))
         raise SystemExit(1)
     manager = multiprocessing.parent_process()
     if manager is None or manager.pid is None or not multiprocessing.current_process().name.startswith("worker-"):
-        print_line(error)
+        print_error(error)
     else:
         with Path(__file__).open("rb") as turn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             if os.getppid() == manager.pid:
-                print_line(error)
+                print_error(error)
                 _end_process_manager(manager.pid)
     raise SystemExit(1)
 
@@ -75,12 +75,6 @@ def end_with_process_manager() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
     loop.add_reader(manager.sentinel, end)
-
-
-def print_line(error: OperatorError) -> None:
-    """Print the error's line on standard error."""
-    sys.stderr.write(f"kiqstart: {error}\n")
-    sys.stderr.flush()
 
 
 def _end_process_manager(pid: int) -> None:

@@ -9,6 +9,7 @@ from taskiq.compat import create_type_adapter
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
 
 from kiqstart.infrastructure.taskiq.streams.errors import UnreadableResultError
+from kiqstart.infrastructure.taskiq.streams.raisable import raisable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -50,7 +51,7 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
             ResultGetError: there is none, or no longer; or the result backend fails otherwise.
         """
         try:
-            return await super().get_result(with_logs)
+            return _raisable(await super().get_result(with_logs))
         except ResultGetError as error:
             if isinstance(error.__cause__, UnreadableResultError):
                 raise error.__cause__ from None
@@ -76,7 +77,7 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
         """
         backend = self.result_backend
         if not _can_wait(type(backend)):
-            return await super().wait_result(check_interval, timeout, with_logs)
+            return _raisable(await super().wait_result(check_interval, timeout, with_logs))
         try:
             result = await cast("WaitingResultBackend", backend).wait(self.task_id, timeout if timeout > 0 else None)
         except ResultGetError:
@@ -104,3 +105,10 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
         if not isinstance(self.result_backend, WaitingResultBackend):
             raise NotImplementedError(f"{type(self.result_backend).__name__} cannot remove a result")
         await self.result_backend.forget(self.task_id)
+
+
+def _raisable(result: TaskiqResult[ReturnType]) -> TaskiqResult[ReturnType]:
+    # Of another backend, as it was; with kiqstart's own this is done already.
+    if result.error is not None:
+        result.error = raisable(result.error)
+    return result

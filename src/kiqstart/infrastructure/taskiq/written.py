@@ -44,6 +44,13 @@ def written(
     return made
 
 
+def lost_secret(value: object, data: bytes) -> str | None:
+    """The kind of a secret in a value whose JSON has asterisks in its place; None if there is none."""
+    if _TRACE_OF_SECRETS not in data:
+        return None
+    return next(_lost(value, numbers=False, secrets=True), None)
+
+
 def _named(args: Sequence[object], kwargs: Mapping[str, object]) -> Iterator[tuple[str, object]]:
     yield from ((f"number {place}", value) for place, value in enumerate(args, 1))
     yield from kwargs.items()

@@ -156,3 +156,8 @@ def test_a_wrong_argument_is_answered_in_one_line(url: str, options: dict[str, A
     assert complaint in text
     assert "hunter" not in text
     assert "\n" not in text
+
+
+def test_a_user_before_the_host_goes_before_one_among_the_options() -> None:
+    found = parse_redis_url("redis://me:mine@h?username=other&password=others")
+    assert (found.username, found.password) == ("me", "mine")

@@ -8,6 +8,7 @@ import typer
 from kiqstart.delivery.cli.broker import stream_broker
 from kiqstart.delivery.cli.dead.selection import check_reason, check_selection, parse_age
 from kiqstart.delivery.cli.one_by_one import one_by_one
+from kiqstart.delivery.cli.terminal import echo
 
 
 def run_retry(letters: Sequence[str], *, every: bool, task: str | None, reason: str | None) -> int:
@@ -34,7 +35,7 @@ def run_purge(letters: Sequence[str], *, every: bool, older_than: str | None, is
     if not is_sure:
         which = "all dead letters" if older_than is None else f"all dead letters older than {older_than}"
         typer.confirm(f"Drop {which}?", abort=True)
-    typer.echo(f"{asyncio.run(_purge_all(age))} dropped")
+    echo(f"{asyncio.run(_purge_all(age))} dropped")
     return 0
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -14,7 +13,7 @@ from rich.text import Text
 
 from kiqstart.delivery.cli.broker import stream_broker
 from kiqstart.delivery.cli.dead.selection import check_reason
-from kiqstart.delivery.cli.printable import printable, printable_lines
+from kiqstart.delivery.cli.terminal import echo, shown, shown_lines
 from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetter
 
 # Where the output is no terminal, nobody's window limits it.
@@ -37,7 +36,7 @@ def run_list(*, task: str | None, reason: str | None, limit: int) -> None:
     if letters:
         console.print(letters_table(letters))
     lost = f"; {dropped} were dropped: too old, too many or too large" if dropped else ""
-    typer.echo(f"{len(letters)} of {count} dead letters{lost}")
+    echo(f"{len(letters)} of {count} dead letters{lost}")
 
 
 def run_show(letter: str) -> None:
@@ -46,7 +45,7 @@ def run_show(letter: str) -> None:
     Raises:
         DeadLetterNotFoundError: there is none.
     """
-    typer.echo(shown_letter(asyncio.run(_get(letter))))
+    echo(shown_letter(asyncio.run(_get(letter))))
 
 
 def letters_table(letters: Sequence[DeadLetter]) -> Table:
@@ -61,7 +60,7 @@ def letters_table(letters: Sequence[DeadLetter]) -> Table:
         cells = (
             letter.id,
             f"{letter.last.astimezone():%m-%d %H:%M:%S}",
-            printable(letter.reason),
+            shown(letter.reason),
             str(letter.deliveries),
             f"{_shown_task(letter)[:_LONGEST_CELL]}\n{shown_problem(letter.detail)}",
         )
@@ -76,7 +75,7 @@ def shown_problem(detail: str) -> str:
     frames = [place for place, line in enumerate(lines) if line.startswith('  File "')]
     after = [line for line in lines[frames[-1] :] if not line.startswith(" ")] if frames else []
     line = after[0] if after else lines[0]
-    return printable(line.strip()[:_LONGEST_CELL])
+    return shown(line.strip()[:_LONGEST_CELL])
 
 
 def shown_letter(letter: DeadLetter) -> str:
@@ -91,13 +90,13 @@ def shown_letter(letter: DeadLetter) -> str:
         "first": _shown_time(letter.first),
         "last": _shown_time(letter.last),
     }
-    lines = [f"{name:10}  {printable(value)}" for name, value in facts.items()]
-    message = printable_lines(_indented(letter.data)) if letter.data else "-"
-    return "\n".join([*lines, "", "message", message, "", "detail", printable_lines(letter.detail.rstrip()) or "-"])
+    lines = [f"{name:10}  {shown(value)}" for name, value in facts.items()]
+    message = shown_lines(_indented(letter.data)) if letter.data else "-"
+    return "\n".join([*lines, "", "message", message, "", "detail", shown_lines(letter.detail.rstrip()) or "-"])
 
 
 def _shown_task(letter: DeadLetter) -> str:
-    return printable(letter.task_name) if letter.task_name is not None else "(no task)"
+    return shown(letter.task_name) if letter.task_name is not None else "(no task)"
 
 
 def _indented(data: bytes) -> str:

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-import sys
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -13,6 +12,7 @@ from taskiq.api import run_scheduler_task
 
 from kiqstart.delivery.cli.demo.errors import DemoError
 from kiqstart.delivery.cli.processes import ChildProcesses
+from kiqstart.delivery.cli.terminal import echo
 
 _LAST_LINES: Final = 20
 
@@ -74,7 +74,8 @@ class _ProcessService:
     async def fail(self) -> NoReturn:
         """Wait for the first end, and show the last lines of the logs."""
         name, code = await self._processes.first_end()
-        sys.stderr.writelines(f"{line}\n" for line in self._last_lines)
+        for line in self._last_lines:
+            echo(line, err=True)
         raise DemoError(f"the {name} has ended with exit code {code}; above are the last lines of the logs")
 
 

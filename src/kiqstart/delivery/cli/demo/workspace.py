@@ -32,7 +32,7 @@ async def own_database(settings: DatabaseSettings, name: str) -> AsyncGenerator[
         await _check_reachable(engine)
         try:
             await _to_its_end(_create(engine, name))
-            yield settings.sqlalchemy_url().set(database=name).render_as_string(hide_password=False)
+            yield settings.parsed_url().with_database(name)
         finally:
             await _execute(engine, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
     finally:

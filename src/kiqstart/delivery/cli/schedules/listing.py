@@ -5,17 +5,17 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 from taskiq import AsyncResultBackend
+from taskiq.exceptions import ResultGetError
 
 from kiqstart.delivery.cli.broker import stream_broker
-from kiqstart.delivery.cli.printable import printable
 from kiqstart.delivery.cli.schedules.schedulers import missing_scheduler
 from kiqstart.delivery.cli.schedules.wording import shown_arguments, shown_seconds, shown_timing, zone_of
+from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.delivery.tasks.settings import TasksSettings
 from kiqstart.infrastructure.settings import load_settings
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import from_ms
@@ -37,14 +37,14 @@ def run_list(*, limit: int) -> None:
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH_OF_A_FILE)
-    shown = [*found.table, *found.added]
-    if shown:
-        console.print(schedules_table(shown, results, now=found.now))
-    typer.echo(shown_counts(found))
+    schedules = [*found.table, *found.added]
+    if schedules:
+        console.print(schedules_table(schedules, results, now=found.now))
+    echo(shown_counts(found))
     for name in found.unreadable[:limit]:
-        typer.echo(printable(f"kiqstart: schedule {name!r} cannot be read: add it anew, or remove it"), err=True)
+        echo(f"kiqstart: schedule {name!r} cannot be read: add it anew, or remove it", err=True)
     if (problem := missing_scheduler(found.heartbeats)) is not None:
-        typer.echo(f"kiqstart: {problem}", err=True)
+        echo(f"kiqstart: {problem}", err=True)
 
 
 def schedules_table(schedules: Sequence[KeptSchedule], results: Mapping[str, str], *, now: datetime) -> Table:
@@ -59,9 +59,9 @@ def schedules_table(schedules: Sequence[KeptSchedule], results: Mapping[str, str
         table.add_column(title, no_wrap=True)
     for one in schedules:
         definition = one.definition
-        call = " ".join([printable(definition.task), *shown_arguments(definition.args, definition.kwargs)])
+        call = " ".join([shown(definition.task), *shown_arguments(definition.args, definition.kwargs)])
         cells = (
-            f"{printable(definition.name)[:_LONGEST_CELL]}\n  {call[:_LONGEST_CELL]}",
+            f"{shown(definition.name)[:_LONGEST_CELL]}\n  {call[:_LONGEST_CELL]}",
             "\n  ".join(shown_timing(definition.timing).rsplit(" ", 1))
             if zone_of(definition.timing) is not None
             else shown_timing(definition.timing),
@@ -76,19 +76,25 @@ def schedules_table(schedules: Sequence[KeptSchedule], results: Mapping[str, str
 def shown_counts(found: Overview) -> str:
     """How many schedules are shown, how many there are, and how many of these are paused."""
     total = found.active + found.paused
-    shown = len(found.table) + len(found.added)
-    return f"{shown} of {max(total, shown)} schedules" + (f", {found.paused} paused" if found.paused else "")
+    listed = len(found.table) + len(found.added)
+    return f"{listed} of {max(total, listed)} schedules" + (f", {found.paused} paused" if found.paused else "")
 
 
 async def shown_result(
     backend: AsyncResultBackend[Any], last: LastStep | None, *, now: datetime, result_ttl: timedelta
 ) -> str:
-    """What became of the last task: `ok` or `error`; `waiting` while it waits or runs; `expired`: nobody knows now."""
+    """What became of the last task: `ok` or `error`; `waiting` while it waits or runs; `expired`: nobody knows now.
+
+    It is `unreadable` if what is kept of it is no result.
+    """
     if last is None or last.outcome is not Outcome.SENT:
         return "-"
     if not await backend.is_result_ready(last.task_id):
         return "expired" if now - from_ms(last.done_ms) > result_ttl else "waiting"
-    return "error" if (await backend.get_result(last.task_id)).is_err else "ok"
+    try:
+        return "error" if (await backend.get_result(last.task_id)).is_err else "ok"
+    except ResultGetError:
+        return "unreadable"
 
 
 def _shown_last(last: LastStep | None, now: datetime) -> str:

@@ -5,11 +5,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-import typer
-
 from kiqstart.delivery.cli.broker import stream_broker
-from kiqstart.delivery.cli.printable import printable
 from kiqstart.delivery.cli.schedules.wording import shown_duration, shown_local, shown_timing, zone_of
+from kiqstart.delivery.cli.terminal import echo, shown
 from kiqstart.delivery.tasks.schedules import SCHEDULES
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
@@ -34,9 +32,9 @@ def run_next(names: Sequence[str], *, start: str | None, count: int) -> None:
         timings |= asyncio.run(_kept_timings(kept)) if kept else {}
         timings = {name: timings[name] for name in names}
     for place, (name, timing) in enumerate(timings.items()):
-        typer.echo(("\n" if place else "") + f"{printable(name)}  {shown_timing(timing)}")
+        echo(("\n" if place else "") + f"{shown(name)}  {shown_timing(timing)}")
         for line in upcoming(timing, time, count):
-            typer.echo(f"  {line}")
+            echo(f"  {line}")
 
 
 def parse_start(text: str | None) -> datetime:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
-from kiqstart.delivery.cli.printable import printable
+from kiqstart.delivery.cli.terminal import shown
 from kiqstart.infrastructure.taskiq.scheduling.timing import Cron, Interval, Timing, zone
 
 _UNITS: Final = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
@@ -16,7 +16,7 @@ def shown_timing(timing: Timing) -> str:
         case Interval():
             return f"every {shown_duration(timing.every)}"
         case Cron():
-            return printable(f"{timing.expression} {timing.time_zone}")
+            return shown(f"{timing.expression} {timing.time_zone}")
         case _:
             return "once"
 
@@ -39,7 +39,7 @@ def shown_seconds(seconds: float) -> str:
 
 def shown_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> list[str]:
     """The arguments as a call has them: `days_old=30`."""
-    return [printable(text) for text in (*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items()))]
+    return [shown(text) for text in (*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items()))]
 
 
 def zone_of(timing: Timing) -> tzinfo | None:

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from kiqstart.infrastructure.terminal_escape import escape
+
 _LONGEST: Final = 300
 
 
@@ -12,9 +14,7 @@ def one_line(text: object) -> str:
     except Exception:  # noqa: BLE001  # an exception of a stranger, whose text is only wanted for a log
         shown = f"<{type(text).__name__} without a text>"
     shown = shown if len(shown) <= _LONGEST else f"{shown[:_LONGEST]}…"
-    if shown.isprintable():
-        return shown
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in shown)
+    return escape(shown)
 
 
 def error_line(error: BaseException) -> str:

@@ -80,7 +80,7 @@ class RedisScheduleStore(RedisScheduleReader):
     async def leave(self, scheduler: str) -> None:
         """Remove its heartbeat."""
         await self._redis.zrem(self._names.schedulers, raw(scheduler))
-        await self._redis.unlink(self._names.answers(scheduler))
+        await self._redis.delete(self._names.answers(scheduler))
 
     async def fire(self, script: FireScript) -> list[Answer]:
         """All in one script."""

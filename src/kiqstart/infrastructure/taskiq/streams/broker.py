@@ -42,6 +42,7 @@ from kiqstart.infrastructure.taskiq.streams.outage import is_unauthorized
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
 from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
 from kiqstart.infrastructure.taskiq.streams.rights import check_rights
+from kiqstart.infrastructure.taskiq.streams.roles import Role
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 from kiqstart.infrastructure.taskiq.task import Task
 
@@ -363,7 +364,7 @@ class StreamBroker(AsyncBroker):
         except BaseException as error:
             await consumer.stop()
             if is_unauthorized(error):
-                await check_rights(self.connection.redis, self.keys, address=self.connections.address)
+                await check_rights(self.connection.redis, self.keys, address=self.connections.address, role=Role.WORKER)
             raise
         return consumer
 

@@ -26,6 +26,7 @@ _RESEND: Final = Script("resend")
 _PURGE: Final = Script("purge")
 _READ_AT_ONCE: Final = 100
 _TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL, MISFIT_LABEL, POOL_CRASHES_LABEL})
+_MOST_DIGITS: Final = 19
 _ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 Fields = dict[bytes, bytes]
@@ -218,7 +219,8 @@ class DeadLetters:
 
     async def dropped(self) -> int:
         """How many letters were ever dropped since they were too old or too many."""
-        return int(await self._redis.get(self._keys.dropped) or 0)
+        counted = cast("bytes | None", await self._redis.get(self._keys.dropped))
+        return _number(None if counted is None else counted.decode(errors="replace"), 0)
 
     async def _fields(self, letter: str) -> Fields:
         if _ID.fullmatch(letter):
@@ -248,7 +250,8 @@ class DeadLetters:
 
 
 def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() else default
+    # Redis counts up to 19 digits, and Python reads no text of thousands.
+    return int(text) if text is not None and text.isdecimal() and len(text) <= _MOST_DIGITS else default
 
 
 def _time(milliseconds: int, default: int) -> datetime:

@@ -8,6 +8,7 @@ from typing import Final, cast
 
 from taskiq import BrokerMessage
 
+from kiqstart.infrastructure.redaction import redact
 from kiqstart.infrastructure.taskiq.formatting import Outgoing
 from kiqstart.infrastructure.taskiq.kicker import held_by
 from kiqstart.infrastructure.taskiq.labels import (
@@ -102,7 +103,7 @@ class Dispatcher:
         if delivery is not None:
             delivery.outcome = Dead(reason=reason, detail=detail, message=message.message)
             return
-        limit, text = self._options.dead_letter_limit, detail.encode(errors="backslashreplace")
+        limit, text = self._options.dead_letter_limit, redact(detail).encode(errors="backslashreplace")
         arguments: list[Value] = [limit, self._stream(message), reason.value, text, message.message]
         await _BURY(self._connection().redis, self._keys.shared, arguments)
 

@@ -33,6 +33,13 @@ class WorkerLostError(Exception):
         return f"task {self.task_id} was lost with its worker too often; it is among the dead letters"
 
 
+class TaskExitedError(Exception):
+    """The task raised what is no error but an end: SystemExit, KeyboardInterrupt, CancelledError or the like.
+
+    It is the cause of this one, which takes its place where a result is read: raised there, it would end the caller.
+    """
+
+
 class UnserializableResultError(TypeError):
     """A task returned what JSON cannot hold: the task has failed."""
 

@@ -57,6 +57,12 @@ class QueueKeys:
         return f"{self._results}:"
 
     @property
+    def patterns(self) -> list[str]:
+        """What an ACL calls the queue's own keys; results are kept elsewhere, if the broker's arguments say so."""
+        base = f"{self._base}*"
+        return [base] if self.name.startswith(self._base) else [self.name, base]
+
+    @property
     def share_a_slot(self) -> bool:
         """Whether a cluster keeps all keys on one node, results too, as the scripts need it."""
         keys = (self.name, self.workers, self.result("one"), self.result("another"))

@@ -5,6 +5,8 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final, cast
 
+from kiqstart.infrastructure.redaction import redact
+
 # What JSON can hold.
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
@@ -103,7 +105,10 @@ class Budget:
 
     def text(self, text: str) -> str:
         """A text within what is left."""
-        clipped = clip(text, min(max(self.left, 0), MAX_TEXT))
+        text = str.__str__(text)
+        # What is cut off needs no look, however much it is.
+        kept = redact(text[: 2 * MAX_TEXT]) + text[2 * MAX_TEXT :]
+        clipped = clip(kept, min(max(self.left, 0), MAX_TEXT))
         self.spend(len(clipped.encode()))
         return clipped
 

@@ -13,6 +13,8 @@ from kiqstart.infrastructure.taskiq.streams.error_decoding import decode_error
 from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error, text_of
 from kiqstart.infrastructure.taskiq.streams.errors import ResultTooLargeError, UnserializableResultError
 from kiqstart.infrastructure.taskiq.streams.plain_values import class_name
+from kiqstart.infrastructure.taskiq.streams.raisable import raisable
+from kiqstart.infrastructure.taskiq.written import lost_secret
 
 logger = getLogger(__name__)
 
@@ -43,9 +45,14 @@ def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int 
     except (TypeError, ValueError, RecursionError) as error:
         problem: Exception = unserializable(result.return_value, error)
     else:
-        if len(data) <= limit:
+        lost = lost_secret(result.return_value, data)
+        if lost is None and len(data) <= limit:
             return data
-        problem = ResultTooLargeError(len(data), limit)
+        problem = (
+            ResultTooLargeError(len(data), limit)
+            if lost is None
+            else UnserializableResultError(f"the task's result holds a {lost} and cannot be sent as JSON")
+        )
     logger.error("Task with id %s: %s", task_id, problem)
     return encode_failure(problem, execution_time=result.execution_time)
 
@@ -128,7 +135,7 @@ def _result(fields: dict[str, Any]) -> TaskiqResult[Any]:
     if error is None:
         fields.pop("error", None)
     else:
-        fields["error"] = decode_error(error)
+        fields["error"] = raisable(decode_error(error))
     try:
         return _validate(fields)
     except pydantic_core.ValidationError as problem:

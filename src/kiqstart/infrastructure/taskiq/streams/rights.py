@@ -5,6 +5,7 @@ second, on which commands for streams, hashes and sets fail without changing any
 """
 
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final, cast
 
 from redis.asyncio import Redis
@@ -13,6 +14,7 @@ from redis.exceptions import RedisError
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys, pattern_of
 from kiqstart.infrastructure.taskiq.streams.outage import is_unauthorized, reason
+from kiqstart.infrastructure.taskiq.streams.roles import Role, commands_of
 from kiqstart.infrastructure.taskiq.streams.script import AsyncClient
 
 # What workers, senders, schedulers and commands ask of Redis. SET comes first: it makes the key.
@@ -99,31 +101,41 @@ class MissingRightsError(OperatorError):
     """The user of Redis lacks rights. The message names them as `ACL SETUSER` takes them."""
 
 
-async def check_rights(redis: object, keys: QueueKeys, *, address: str) -> None:
+async def check_rights(redis: object, keys: QueueKeys, *, address: str, role: Role | None = None) -> None:
     """Try all that is ever asked of Redis, without harm.
+
+    Args:
+        redis: an async client of a server or a cluster.
+        keys: the queue's names.
+        address: where Redis is, for the message.
+        role: as which Redis is used; None: as each of them.
 
     Raises:
         MissingRightsError: one line with what to add to the user's rights.
         RedisError: Redis is away, or lets this user in not at all.
     """
-    missing = await missing_rights(redis, keys)
+    missing = await missing_rights(redis, keys, role)
     if missing:
         raise MissingRightsError(
             f"the user of Redis at {address} lacks rights: add {' '.join(missing)} with ACL SETUSER, or in its ACL file"
         )
 
 
-async def missing_rights(redis: object, keys: QueueKeys) -> list[str]:
+async def missing_rights(redis: object, keys: QueueKeys, role: Role | None = None) -> list[str]:
     """What the user lacks: commands as `+xadd`, keys as `~{name}*`, channels as `&{name}*`.
 
     Args:
         redis: an async client of a server or a cluster.
         keys: the queue's names.
+        role: as which Redis is used; None: as each of them.
 
     Raises:
         RedisError: Redis is away, or lets this user in not at all.
     """
     client = cast("AsyncClient", redis)
+    needed = None if role is None else commands_of(role)
+    if needed is not None and "eval" not in needed:
+        return await _missing_reads(client, keys, needed)
     missing = [
         right
         for right, command in (
@@ -135,23 +147,40 @@ async def missing_rights(redis: object, keys: QueueKeys) -> list[str]:
     if "+eval" in missing:
         # All else is tried by a script.
         return missing
-    missing += await _missing_keys(client, keys)
+    uses_results = needed is None or "publish" in needed or "subscribe" in needed
+    missing += await _missing_keys(client, keys, [keys.result("*")] if uses_results else [])
     if f"~{pattern_of(keys.workers)}" not in missing:
-        missing += await _missing_commands(client, keys)
-    return missing + await _missing_channels(client, keys)
+        missing += await _missing_commands(client, keys, needed)
+    return missing + (await _missing_channels(client, keys) if uses_results else [])
 
 
-async def _missing_keys(client: AsyncClient, keys: QueueKeys) -> list[str]:
+async def _missing_reads(client: AsyncClient, keys: QueueKeys, needed: AbstractSet[str]) -> list[str]:
+    """Of a role that changes nothing, so that each command may be sent as it is."""
+    missing: list[str] = []
+    for probe in _probes(needed):
+        words = [keys.probe if word == "KEY" else word for word in probe]
+        text = await _refusal(client, *words)
+        if text:
+            missing.append(_right(probe) if "run the" in text else f"%R~{pattern_of(keys.probe)}")
+    return list(dict.fromkeys(missing))
+
+
+def _probes(needed: AbstractSet[str] | None) -> list[list[str]]:
+    probes: list[list[str]] = [list(probe.split()) for probe in PROBES]
+    return probes if needed is None else [probe for probe in probes if _right(probe).removeprefix("+") in needed]
+
+
+async def _missing_keys(client: AsyncClient, keys: QueueKeys, results: Sequence[str]) -> list[str]:
     refused = [
         pattern_of(key)
-        for key in (keys.name, keys.workers, keys.result("*"))
+        for key in (keys.name, keys.workers, *results)
         if await _refusal(client, "EVAL", _NOTHING, 1, key)
     ]
     return [f"~{pattern}" for pattern in dict.fromkeys(refused)]
 
 
-async def _missing_commands(client: AsyncClient, keys: QueueKeys) -> list[str]:
-    probes = [probe.split() for probe in PROBES]
+async def _missing_commands(client: AsyncClient, keys: QueueKeys, needed: AbstractSet[str] | None) -> list[str]:
+    probes = _probes(needed)
     words: list[str | int] = []
     for probe in probes:
         words += [len(probe), *probe]

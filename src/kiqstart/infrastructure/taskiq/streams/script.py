@@ -14,6 +14,8 @@ _LIBRARY: Final = (_PARENT / "streams" / "lua" / "library.lua").read_text()
 # A definition of the library, with the comment above it; blank lines stand between definitions only.
 _DEFINITION: Final = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 # Every script is given its time, also one that does not look at it.
+# Of `redis.call` and of a script's own functions around it.
+_COMMAND: Final = re.compile(r"\b\w+\('([A-Z]{3,})'(?:, '(CREATE|DELCONSUMER|CONSUMERS|USAGE)')?")
 _TAKE_TIME: Final = "table.remove(ARGV)"
 
 Value = str | bytes | int | float
@@ -64,6 +66,11 @@ class Script:
     def __init__(self, name: str, package: str = "streams") -> None:
         self._text = _with_library((_PARENT / package / "lua" / f"{name}.lua").read_text())
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def commands(self) -> frozenset[str]:
+        """The commands that it may run, as an ACL names them: `xadd`, `xgroup|create`."""
+        return frozenset("|".join(filter(None, found)).lower() for found in _COMMAND.findall(self._text))
 
     async def __call__(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
         """Run it with an async client, and give what it returns."""

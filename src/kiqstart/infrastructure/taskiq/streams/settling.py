@@ -9,6 +9,7 @@ from typing import Final, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
+from kiqstart.infrastructure.redaction import redact
 from kiqstart.infrastructure.taskiq.labels import bounded_delay
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery, Done
@@ -169,7 +170,7 @@ def _outcome(delivery: Delivery) -> list[Value]:
             return ["again", message, round(bounded_delay(delay) * 1000), cancelled, "", ""]
         case Dead(reason=why, detail=detail, message=message):
             # Python's errors may hold what UTF-8 cannot: a file's name, for one.
-            text = detail.encode(errors="backslashreplace")[-_LONGEST_DETAIL:]
+            text = redact(detail[-2 * _LONGEST_DETAIL :]).encode(errors="backslashreplace")[-_LONGEST_DETAIL:]
             return ["dead", message, why.value, text, delivery.deliveries + 1, delivery.first]
         case _:
             return ["done", "", "", "", "", ""]

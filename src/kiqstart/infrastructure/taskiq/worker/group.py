@@ -6,12 +6,12 @@ Imported in a process that stays small and starts quickly: the standard library 
 import os
 import select
 import signal
-import sys
 import time
 from collections.abc import Sequence
 from types import FrameType
 from typing import Final
 
+from kiqstart.infrastructure.errors import print_error
 from kiqstart.infrastructure.taskiq.worker.child import Child, End
 from kiqstart.infrastructure.taskiq.worker.ending import ENDING, SECONDS_OF_ONE_REQUEST
 from kiqstart.infrastructure.taskiq.worker.options import WorkerOptions
@@ -105,10 +105,10 @@ class Group:
     def _replace(self, child: Child, end: End) -> None:
         self._ends += 1
         if end.complaint:
-            _say(end.complaint)
+            print_error(end.complaint)
             self._end(1)
         elif 0 < self._options.max_fails <= self._ends:
-            _say(f"{child.name} {end}, the last end that --max-fails {self._options.max_fails} allows")
+            print_error(f"{child.name} {end}, the last end that --max-fails {self._options.max_fails} allows")
             self._end(1)
         else:
             self._start_later(child, str(end), has_failed=end.code != 0)
@@ -116,7 +116,7 @@ class Group:
     def _start_later(self, child: Child, problem: str, *, has_failed: bool) -> None:
         pause = child.start_later(has_failed=has_failed)
         if has_failed:
-            _say(f"{child.name} {problem}; it is started anew in {pause:g} s")
+            print_error(f"{child.name} {problem}; it is started anew in {pause:g} s")
 
     def _end(self, exit_code: int) -> None:
         if self._exit_code is None:
@@ -140,10 +140,5 @@ class Group:
         self._exit_code = self._exit_code or 1
         for child in self._children:
             if child.is_running:
-                _say(f"{child.name} does not end and is killed")
+                print_error(f"{child.name} does not end and is killed")
                 child.kill()
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"kiqstart: {line}\n")
-    sys.stderr.flush()

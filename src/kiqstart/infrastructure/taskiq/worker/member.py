@@ -3,8 +3,8 @@
 import socket
 import sys
 
-from kiqstart.infrastructure.errors import OperatorError
-from kiqstart.infrastructure.taskiq.process import exit_with, print_line, report_to
+from kiqstart.infrastructure.errors import OperatorError, print_error
+from kiqstart.infrastructure.taskiq.process import exit_with, report_to
 from kiqstart.infrastructure.taskiq.worker.command import run_here
 from kiqstart.infrastructure.taskiq.worker.options import parse_options
 
@@ -24,7 +24,7 @@ def main(descriptor: str, number: str, default_broker: str, *arguments: str) -> 
         if not isinstance(error, QueueAwayError):
             exit_with(error)
         # It may be back when this worker is started anew.
-        print_line(error)
+        print_error(error)
         return 1
 
 

@@ -13,6 +13,7 @@ from taskiq import AcknowledgeType, AsyncBroker
 from taskiq.receiver.receiver import Receiver
 
 from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.log_formatter import configure_plain_logging
 from kiqstart.infrastructure.taskiq.worker.ending import Ending
 from kiqstart.infrastructure.taskiq.worker.loading import extend_path, load_broker, make_receiver
 from kiqstart.infrastructure.taskiq.worker.options import WorkerOptions
@@ -88,7 +89,7 @@ async def _shut_down(broker: AsyncBroker, timeout: float) -> None:  # noqa: ASYN
 
 def _configure_logging(options: WorkerOptions) -> None:
     if options.configure_logging:
-        logging.basicConfig(level=options.log_level, format=options.log_format)
+        configure_plain_logging(options.log_level, options.log_format)
     logging.getLogger("taskiq").setLevel(options.log_level)
 
 

@@ -22,8 +22,7 @@ from typing import TYPE_CHECKING, Final
 import uvloop
 from redis.exceptions import RedisError
 
-from kiqstart.infrastructure.errors import OperatorError
-from kiqstart.infrastructure.taskiq.process import print_line
+from kiqstart.infrastructure.errors import OperatorError, print_error
 from kiqstart.infrastructure.taskiq.worker.ending import ENDING
 from kiqstart.infrastructure.taskiq.worker.ward_loading import (
     check_tasks,
@@ -205,7 +204,7 @@ def main(descriptor: str) -> int:
     try:
         Ward(Parent(connection)).run()
     except OperatorError as error:
-        print_line(error)
+        print_error(error)
         return 1
     # Python waits for threads, of which one may still run what is over its time.
     _exit_later(_SECONDS_TO_EXIT)

@@ -5,6 +5,7 @@ import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from kiqstart.infrastructure.log_formatter import configure_plain_logging
 from kiqstart.infrastructure.taskiq.worker.loading import LoadError
 from kiqstart.infrastructure.taskiq.worker.ward_orders import WardOrders
 
@@ -73,4 +74,4 @@ def receiver_options(orders: WardOrders) -> dict[str, Any]:
 def configure_logging(orders: WardOrders) -> None:
     """Log as the worker does, unless the broker's module has set that up; call it once that is imported."""
     if not logging.getLogger().handlers:
-        logging.basicConfig(level=orders.log_level, format=orders.log_format or logging.BASIC_FORMAT)
+        configure_plain_logging(orders.log_level, orders.log_format or logging.BASIC_FORMAT)

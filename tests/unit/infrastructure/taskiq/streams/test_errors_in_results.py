@@ -22,6 +22,7 @@ from kiqstart.infrastructure.taskiq.streams.errors import (
     ResultRefusedError,
     ResultTooLargeError,
     TaskCancelledError,
+    TaskExitedError,
     WorkerLostError,
 )
 from kiqstart.infrastructure.taskiq.streams.plain_values import is_small
@@ -134,7 +135,6 @@ ERRORS: list[BaseException] = [
     ValueError({1, 2}),
     ValueError("several", (1, 2)),
     StopIteration(3),
-    asyncio.CancelledError(),
     TaskRejectedError(),
     TaskCancelledError("id-1"),
     WorkerLostError("id-1"),
@@ -150,6 +150,32 @@ def test_an_error_arrives_as_an_instance_of_its_class_with_its_text(error: BaseE
     assert isinstance(arrived, type(error))
     assert type(arrived).__name__ == type(error).__name__
     assert str(arrived) == str(error)
+
+
+def raised(arrived: BaseException | None) -> BaseException:
+    """What the task has raised."""
+    assert arrived is not None
+    cause = arrived.__cause__
+    return cause if isinstance(arrived, TaskExitedError) and cause is not None else arrived
+
+
+ENDS = [
+    SystemExit(3),
+    KeyboardInterrupt(),
+    GeneratorExit("x"),
+    asyncio.CancelledError(),
+    BaseException("bare"),
+    BaseExceptionGroup("several", [SystemExit(1), ValueError(2)]),
+]
+
+
+@pytest.mark.parametrize("end", ENDS, ids=lambda end: type(end).__name__)
+def test_what_would_end_the_caller_is_the_cause_of_an_error(end: BaseException) -> None:
+    result = decode_result(encode_failure(end))
+    with pytest.raises(TaskExitedError, match=type(end).__name__) as caught:
+        result.raise_for_error()
+    assert type(caught.value.__cause__).__name__ == type(end).__name__
+    assert str(caught.value.__cause__) == str(end)
 
 
 def test_an_error_that_only_its_own_constructor_can_make_has_a_stand_in_with_its_text() -> None:
@@ -446,7 +472,7 @@ FIELDS_OF_OTHER_TYPES: list[dict[str, object]] = [
 @pytest.mark.parametrize("more", FIELDS_OF_OTHER_TYPES)
 @pytest.mark.parametrize("name", ["OSError", "ExceptionGroup", "UnicodeDecodeError", "SyntaxError", "BaseException"])
 def test_fields_of_other_types_are_passed_over(name: str, more: dict[str, object]) -> None:
-    assert type(planted("builtins", name, **more)).__name__ == name
+    assert type(raised(planted("builtins", name, **more))).__name__ == name
 
 
 # -- Whatever there may be
@@ -502,9 +528,8 @@ def shown(error: BaseException) -> str:
 def test_any_tree_of_errors_arrives_in_time_and_within_a_bound(error: BaseException) -> None:
     began_at = time.process_time()
     data = encode_failure(error)
-    arrived = decode_result(data).error
+    arrived = raised(decode_result(data).error)
     assert time.process_time() - began_at < 1
     assert len(data) < MOST_BYTES
-    assert arrived is not None
     assert type(arrived).__name__ == type(error).__name__
     assert shown(error)[:1000] in str(arrived)

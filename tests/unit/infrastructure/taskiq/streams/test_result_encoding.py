@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import BaseModel, PlainSerializer, TypeAdapter, field_serializer
+from pydantic import BaseModel, PlainSerializer, SecretBytes, SecretStr, TypeAdapter, field_serializer
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from taskiq import TaskiqResult
 
@@ -174,3 +174,27 @@ def test_a_large_result_with_many_nulls_takes_no_time() -> None:
     data = encode_result("id", result_of(rows))
     assert time.process_time() - began_at < 1
     assert len(json.loads(data)["return_value"]) == 20_000
+
+
+class WithSecret(Rate):
+    token: SecretStr
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        SecretStr("s3cret"),
+        {"a": [SecretBytes(b"s3cret")]},
+        {SecretStr("s3cret"): 1},
+        [WithSecret(rate=1, token=SecretStr("s3cret"))],
+        Loose(rate=SecretStr("s3cret")),
+    ],
+)
+def test_a_secret_in_a_result_is_an_error_and_no_asterisks(value: object) -> None:
+    result = sent(value)
+    assert isinstance(result.error, UnserializableResultError)
+    assert "which is written as asterisks, and cannot be sent as JSON" in str(result.error)
+
+
+def test_asterisks_that_are_no_secret_arrive() -> None:
+    assert sent({"a": ["**********"]}).return_value == {"a": ["**********"]}

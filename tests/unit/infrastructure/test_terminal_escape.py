@@ -1,6 +1,6 @@
 import pytest
 
-from kiqstart.delivery.cli.printable import printable, printable_lines
+from kiqstart.infrastructure.terminal_escape import escape, escape_lines
 
 
 @pytest.mark.parametrize(
@@ -14,8 +14,8 @@ from kiqstart.delivery.cli.printable import printable, printable_lines
     ],
 )
 def test_what_would_move_or_hide_is_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
+    assert escape(text) == shown
 
 
 def test_lines_stay_lines() -> None:
-    assert printable_lines("\tone\n  two\x1b\r\n") == "    one\n  two\\x1b\\r\n"
+    assert escape_lines("\tone\n  two\x1b\r\n") == "    one\n  two\\x1b\\r\n"

@@ -1,0 +1,239 @@
+"""Each role does all of its work with the least rights in Redis, and is refused the rest."""
+
+import asyncio
+import re
+from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import cast
+
+import pytest
+from redis.exceptions import ResponseError
+from taskiq.serializers import ORJSONSerializer
+from tests.end_to_end.cli.in_process import Kiqstart
+from tests.integration.infrastructure.redis.servers import Server, make_server, running
+from tests.integration.infrastructure.taskiq.streams.brokers import working
+
+from kiqstart.infrastructure.redis.connections import RedisConnections
+from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
+from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
+from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
+from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
+from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.rights import missing_rights
+from kiqstart.infrastructure.taskiq.streams.roles import Role, acl_rules
+from kiqstart.infrastructure.taskiq.uniqueness import UniquenessMiddleware
+from kiqstart.testing import eventually
+
+PREFIX = "roles"
+KEYS = QueueKeys(f"{{{PREFIX}}}:tasks", results=f"{{{PREFIX}}}:result")
+DEPLOYMENT = Path(__file__).parents[3] / "docs" / "deployment.md"
+QUICK = StreamOptions(lease=1.0, misfit_grace=0.1, max_deliveries=3, quarantine=False)
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[Server]:
+    with running(make_server(tmp_path_factory.mktemp("server"))) as server:
+        with server.client() as client:
+            is_old = int(client.info("server")["redis_version"].split(".")[0]) < 7
+        for role in Role:
+            rules = acl_rules(role, KEYS)
+            if is_old:
+                rules = [rule.replace("%R~", "~") for rule in rules]
+            server.ask("ACL", "SETUSER", role, "reset", "on", f">pw-{role}", *rules)
+        yield server
+
+
+def url_of(server: Server, role: Role) -> str:
+    return f"redis://{role}:pw-{role}@127.0.0.1:{server.port}/0"
+
+
+def broker_of(server: Server, role: Role) -> StreamBroker:
+    broker = StreamBroker(
+        url_of(server, role), queue_name=KEYS.name, result_prefix=KEYS.result_prefix[:-1], options=QUICK
+    )
+    broker.with_serializer(ORJSONSerializer()).with_middlewares(
+        ArgumentsMiddleware(), UniquenessMiddleware(), RetryMiddleware(broker)
+    )
+
+    async def echo(number: int) -> int:
+        return number
+
+    async def once(number: int) -> int:
+        return number
+
+    async def fails() -> None:
+        raise ValueError("no")
+
+    async def sleeps() -> None:
+        await asyncio.sleep(60)
+
+    async def sends() -> int:
+        sent = await broker.find_task("echo").kiq(number=7)  # type: ignore[union-attr]  # it is registered
+        return int((await sent.wait_result(timeout=10)).return_value)
+
+    register_task(broker, echo, name="echo")
+    register_task(broker, once, name="once", unique="once:{number}")
+    register_task(broker, fails, name="fails", max_retries=1, retry_delay=0.1)
+    register_task(broker, sleeps, name="sleeps")
+    register_task(broker, sends, name="sends")
+    return broker
+
+
+def no_refusals(server: Server) -> None:
+    """INFO is asked for and done without."""
+    entries = cast("list[dict[bytes, bytes]]", server.ask("ACL", "LOG"))
+    server.ask("ACL", "LOG", "RESET")
+    assert [entry for entry in entries if entry[b"object"] != b"info"] == []
+
+
+async def test_producers_and_workers_work_with_their_rights(server: Server) -> None:
+    server.ask("FLUSHALL")
+    server.ask("ACL", "LOG", "RESET")
+    producer, worker = broker_of(server, Role.PRODUCER), broker_of(server, Role.WORKER)
+    tasks = {name: producer.find_task(name) for name in ("echo", "once", "fails", "sleeps", "sends")}
+    echo, once, fails, sleeps, sends = tasks.values()
+    assert echo and once and fails and sleeps and sends  # noqa: PT018  # they are registered
+    # What a worker that is gone has left.
+    server.ask("XGROUP", "CREATE", KEYS.name, producer.consumer_group_name, "0", "MKSTREAM")
+    gone = [await echo.kiq(number=1), await echo.kiq(number=2)]
+    server.ask("XREADGROUP", "GROUP", producer.consumer_group_name, "gone", "COUNT", "1", "STREAMS", KEYS.name, ">")
+    server.ask("ZADD", KEYS.workers, "1", "gone")
+    server.ask("XADD", KEYS.name, "*", "x", "y")
+    server.ask("XADD", KEYS.name, "*", "data", "garbage")
+    async with working(worker):
+        assert [(await one.wait_result(timeout=20)).return_value for one in gone] == [1, 2]
+        assert (await (await sends.kiq()).wait_result(timeout=10)).return_value == 7
+        many = await echo.kiq_many([echo.call(number=number) for number in range(300)])  # type: ignore[attr-defined]  # not taskiq's
+        assert (await many[-1].wait_result(timeout=10)).return_value == 299
+        first, second = await once.kicker().with_labels(delay=0.5).kiq(number=1), await once.kiq(number=1)
+        assert first.task_id == second.task_id
+        assert (await first.wait_result(timeout=10)).return_value == 1
+        assert isinstance((await (await fails.kiq()).wait_result(timeout=10)).error, ValueError)
+        later, running_one = await echo.kicker().with_labels(delay=60).kiq(number=1), await sleeps.kiq()
+        for task_id in (later.task_id, running_one.task_id):
+            await producer.cancel(task_id)
+        for cancelled in (later, running_one):
+            assert isinstance((await cancelled.wait_result(timeout=10)).error, TaskCancelledError)
+        assert await first.is_ready()
+        await producer.result_backend.get_progress(first.task_id)
+
+        async def all_is_buried() -> bool:
+            return server.ask("XLEN", KEYS.dead) == 3
+
+        await eventually(all_is_buried, within=10)
+    await producer.shutdown()
+    no_refusals(server)
+
+
+async def test_schedulers_operators_and_monitors_work_with_their_rights(
+    server: Server, kiqstart_here: Kiqstart
+) -> None:
+    server.ask("FLUSHALL")
+    server.ask("ACL", "LOG", "RESET")
+    producer, scheduler = broker_of(server, Role.PRODUCER), broker_of(server, Role.SCHEDULER)
+    added = DurableScheduleSource(producer)
+    echo = producer.find_task("echo")
+    assert echo is not None
+    await echo.kicker().with_schedule_id("added").schedule_by_time(added, datetime.now(UTC) + timedelta(days=1), 1)
+    store = DurableScheduleSource(scheduler).store
+    every = Definition(name="every", task="once", timing=Interval(every=timedelta(seconds=1)), kwargs={"number": 1})
+    ticker = Ticker(scheduler, store, [every], clock=StoreClock(), send_deadline=1.0)
+    for _ in range(3):
+        await ticker.tick()
+        await asyncio.sleep(0.6)
+    assert server.ask("XLEN", KEYS.name) == 1
+    server.ask("XADD", KEYS.dead, "*", "data", "x", "queue", KEYS.name, "reason", "malformed", "detail", "d")
+    no_refusals(server)
+
+    def run(role: Role, *arguments: str) -> str:
+        environment = {"REDIS_URL": url_of(server, role), "TASKS_KEY_PREFIX": PREFIX}
+        done = kiqstart_here(*arguments, environment=environment)
+        no_refusals(server)
+        assert "Traceback" not in done.err
+        return done.out + done.err
+
+    def operate() -> None:
+        listed = run(Role.OPERATOR, "schedules", "list")
+        assert "every" in listed
+        assert "added" in listed
+        for command in ("pause", "resume", "run", "next", "remove"):
+            assert "added" in run(Role.OPERATOR, "schedules", command, "added")
+        assert "1 of 1 dead letters" in run(Role.OPERATOR, "dead", "list")
+        letter = re.findall(r"\d+-\d+", run(Role.OPERATOR, "dead", "list"))[0]
+        assert "malformed" in run(Role.OPERATOR, "dead", "show", letter)
+        assert "cannot be sent again" in run(Role.OPERATOR, "dead", "retry", "--all")
+        assert "0 dropped" in run(Role.OPERATOR, "dead", "purge", "--all", "--yes", "--older-than", "1d")
+        assert "1 dropped" in run(Role.OPERATOR, "dead", "purge", letter)
+        assert "is not known" in run(Role.OPERATOR, "cancel", "x")
+        for role in (Role.OPERATOR, Role.MONITOR):
+            assert "kiqstart_schedulers{" in run(role, "metrics")
+            checked = run(role, "check", "--scheduler", "--role", role)
+            assert "FAILED" not in checked
+            assert "ok      scheduler   looked" in checked
+
+    async def look() -> None:
+        while True:
+            await ticker.tick()
+            await asyncio.sleep(0.5)
+
+    looking = asyncio.create_task(look())
+    await asyncio.to_thread(operate)
+    looking.cancel()
+    await asyncio.wait({looking})
+    await ticker.leave()
+    for broker in (producer, scheduler):
+        await broker.shutdown()
+    no_refusals(server)
+
+
+OTHERS = [
+    *(["FLUSHALL"], ["KEYS", "*"], ["GET", "other"], ["CONFIG", "GET", "requirepass"], ["ACL", "LIST"], ["MONITOR"]),
+    *(["EVAL", f"return redis.call({call})", "0"] for call in ("'GET','other'", "'FLUSHALL'")),
+]
+FETCH = ["XREADGROUP", "GROUP", "workers", "me", "STREAMS", KEYS.name, ">"]
+PURGE = ["XTRIM", KEYS.dead, "MAXLEN", "0"]
+SET, RESULT = ["SET", f"{KEYS.name}:x", "1"], ["GET", KEYS.result("x")]
+REFUSED = {
+    Role.PRODUCER: [FETCH, PURGE, ["XACK", KEYS.name, "workers", "1-1"]],
+    Role.WORKER: [["XREVRANGE", KEYS.dead, "+", "-"]],
+    Role.SCHEDULER: [FETCH, PURGE, RESULT, ["PUBLISH", KEYS.result("x"), ""], ["XRANGE", KEYS.name, "-", "+"]],
+    Role.OPERATOR: [FETCH, ["XACK", KEYS.name, "workers", "1-1"]],
+    Role.MONITOR: [FETCH, PURGE, SET, RESULT, ["EVAL", "return 1", "0"], ["XADD", KEYS.name, "*", "a", "b"]],
+}
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_a_role_is_refused_the_rest(server: Server, role: Role) -> None:
+    client = RedisConnections(url_of(server, role)).async_client(timeout=3.0)
+    assert await missing_rights(client, KEYS, role) == []
+    for command in OTHERS + REFUSED[role]:
+        with pytest.raises(ResponseError, match=r"NOPERM|permission|can't run this command|can't access"):
+            await client.execute_command(*command)
+    await client.aclose()
+
+
+@pytest.mark.parametrize("role", Role)
+async def test_a_right_that_a_role_lacks_is_named(server: Server, role: Role) -> None:
+    rules = [rule for rule in acl_rules(role, KEYS) if rule not in ("+zmscore", f"&{{{PREFIX}}}*")]
+    server.ask("ACL", "SETUSER", "someone", "reset", "on", ">pw", *rules)
+    client = RedisConnections(f"redis://someone:pw@127.0.0.1:{server.port}/0").async_client(timeout=3.0)
+    wanted = ["+zmscore"] if role in (Role.MONITOR, Role.SCHEDULER) else ["+zmscore", f"&{{{PREFIX}}}*"]
+    assert await missing_rights(client, KEYS, role) == wanted
+    await client.aclose()
+
+
+@pytest.mark.parametrize("role", Role)
+def test_the_rights_of_each_role_are_documented(role: Role) -> None:
+    documented = re.findall(
+        rf"^ACL SETUSER {role} on >PASSWORD (.*?)\n```", DEPLOYMENT.read_text(), re.DOTALL | re.MULTILINE
+    )
+    keys = QueueKeys("{kiqstart}:tasks", results="{kiqstart}:result")
+    assert [one.split() for one in documented] == [acl_rules(role, keys)]
