@@ -1,11 +1,13 @@
 """A redis-server of a simulation's own, asked over blocking sockets."""
 
+import gc
 import shutil
 import socket
 import struct
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -25,6 +27,13 @@ _PIECE: Final = 1 << 16
 def packed(command: Sequence[Value]) -> bytes:
     """A command as it is written."""
     return cast("bytes", hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # its stub allows one part
+
+
+def forget_the_killed() -> None:
+    """Let go now of what killed processes had begun: Python warns that it was never awaited."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        gc.collect()
 
 
 class Wire:
@@ -159,6 +168,7 @@ class Server:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        forget_the_killed()
         for wire in (self.wire, self._ears, *self._users.values()):
             wire.close()
         self._process.kill()

@@ -10,7 +10,7 @@ from tests.simulation.defects import DEFECTS, Search, find_defect, put_back
 from tests.simulation.history import play
 from tests.simulation.kept import FOLDER, load
 from tests.simulation.plans import plan_of, race_of
-from tests.simulation.server import Server
+from tests.simulation.server import Server, forget_the_killed
 
 _ROOT = Path(__file__).parents[2]
 # Redis puts its own time into the ids of entries.
@@ -21,6 +21,12 @@ _REAL_TIME = re.compile(r"\d{10,}(-\d+)?")
 def server() -> Iterator[Server]:
     with Server() as server:
         yield server
+
+
+@pytest.fixture(autouse=True)
+def no_leftovers() -> Iterator[None]:
+    yield
+    forget_the_killed()
 
 
 def test_no_history_breaks_a_promise() -> None:

@@ -64,6 +64,7 @@ def test_too_few_rights_are_one_line_with_what_to_grant(
         f"GRANT SELECT, DELETE, UPDATE (id) ON refresh_sessions TO {worker_role}",
         f"GRANT DELETE, UPDATE (id) ON todos TO {worker_role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON retention_runs TO {worker_role}",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON retention_undeletable TO {worker_role}",
     )
     assert done.err == f"kiqstart: the role lacks rights: run `{'; '.join(grants)}` as the tables' owner\n"
     granted = kiqstart_on_database("migrate", "--worker-role", worker_role)

@@ -31,6 +31,9 @@ held_by: ContextVar[str | None] = ContextVar("held_by", default=None)
 class Kicker(AsyncKicker[P, R]):
     """Sends a task with options of this one call."""
 
+    # Why it cannot be sent. Only the send fails of it, and not the statement that makes several of them.
+    _refusal = ""
+
     def with_labels(self, **labels: str | float | None) -> Self:
         """Set labels beside, or in place of, those of the task; None takes one away."""
         super().with_labels(**cast("dict[str, str | float]", labels))
@@ -48,7 +51,9 @@ class Kicker(AsyncKicker[P, R]):
 
     def after(self, seconds: float) -> "Kicker[P, R]":
         """Let it be due in a number of seconds, up to ten years; until then it waits in Redis. Zero or less is now."""
-        self.labels[DELAY_LABEL] = max(float(seconds), 0.0)
+        self.labels[DELAY_LABEL] = delay = max(float(seconds), 0.0)
+        if not delay <= MAX_DELAY_SECONDS:
+            self._refusal = f"after({seconds}): a task can be due in at most 3650 days ({MAX_DELAY_SECONDS:.0f} s)"
         return self
 
     def at(self, time: datetime) -> "Kicker[P, R]":
@@ -59,7 +64,9 @@ class Kicker(AsyncKicker[P, R]):
         """
         if time.utcoffset() is None:
             raise ValueError(f"{time} has no time zone: write datetime(…, tzinfo=UTC)")
-        self.labels[DUE_LABEL] = max(time.timestamp(), 0.0)
+        self.labels[DUE_LABEL] = due = max(time.timestamp(), 0.0)
+        if due - now() > MAX_DELAY_SECONDS:
+            self._refusal = f"at({time}): a task can be due in at most 3650 days"
         return self
 
     @overload
@@ -129,18 +136,11 @@ class Kicker(AsyncKicker[P, R]):
         return await sending.send(cast("Iterable[Call[...]]", calls))
 
     def _prepare_message(self, *args: object, **kwargs: object) -> TaskiqMessage:
-        self._check_due()
+        if self._refusal:
+            raise ValueError(self._refusal)
         # A label of None is one that is not set; taskiq would send the text "None".
         self.labels = {name: value for name, value in self.labels.items() if value is not None}
         return super()._prepare_message(*args, **kwargs)
-
-    def _check_due(self) -> None:
-        # Here, and not where it is set: only this call is to fail, and not the statement that makes several.
-        delay, due = self.labels.get(DELAY_LABEL), self.labels.get(DUE_LABEL)
-        if isinstance(delay, float) and not delay <= MAX_DELAY_SECONDS:
-            raise ValueError(f"after({delay}): a task can be due in at most 3650 days ({MAX_DELAY_SECONDS:.0f} s)")
-        if isinstance(due, float) and not due - now() <= MAX_DELAY_SECONDS:
-            raise ValueError(f"at({due:.0f} s since 1970): a task can be due in at most 3650 days")
 
 
 async def _kick(broker: AsyncBroker, message: BrokerMessage) -> None:

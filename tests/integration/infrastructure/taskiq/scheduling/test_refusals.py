@@ -12,6 +12,7 @@ from redis.exceptions import ConnectionError as LostConnectionError
 from redis.exceptions import RedisError, ResponseError
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware
 from tests.integration.infrastructure.redis.servers import make_server, running
+from tests.integration.infrastructure.redis.users import url_as
 from tests.integration.infrastructure.taskiq.scheduling.laws_world import Faults, faulty
 from tests.integration.infrastructure.taskiq.scheduling.timeline import NOW, Timeline
 
@@ -74,7 +75,7 @@ async def test_a_user_who_may_not_use_a_command_sends_nothing_twice_and_loses_no
     )  # type: ignore[no-untyped-call]
     await timeline.ticker([TICK]).tick()
     await add_all(timeline)
-    async with Redis.from_url(redis_url, username=key_prefix, password="secret") as poor:
+    async with Redis.from_url(url_as(redis_url, key_prefix, "secret")) as poor:
         store, timeline.store = (
             timeline.store,
             RedisScheduleStore(lambda: poor, timeline.keys, clock=lambda: timeline.now),
@@ -222,7 +223,7 @@ async def test_a_change_that_is_refused_changes_nothing(
         await timeline.store.pause("tick")
     before = await timeline.store.get("tick")
     await timeline.redis.execute_command("ACL", "SETUSER", key_prefix, "on", ">secret", "~*", "+@all", f"-{command}")  # type: ignore[no-untyped-call]
-    async with Redis.from_url(redis_url, username=key_prefix, password="secret") as poor:
+    async with Redis.from_url(url_as(redis_url, key_prefix, "secret")) as poor:
         store = RedisScheduleStore(lambda: poor, timeline.keys, clock=lambda: timeline.now)
         with pytest.raises(ResponseError):
             await (store.pause("tick") if change == "pause" else store.resume("tick", NOW, TICK.dump()))

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 from tests.integration.infrastructure.redis.servers import make_server, running
+from tests.integration.infrastructure.redis.users import url_as
 from tests.integration.infrastructure.taskiq.streams.brokers import (
     Brokers,
     entries_of,
@@ -137,8 +138,7 @@ async def test_a_user_who_may_not_publish_runs_each_task_once_and_its_callers_ge
     async def note(number: int) -> None:
         runs[number] += 1
 
-    scheme, _, rest = redis_url.partition("://")
-    broker = brokers(url=f"{scheme}://{user}:pw@{rest.rpartition('@')[2]}")
+    broker = brokers(url=url_as(redis_url, user, "pw"))
     task = register_task(broker, note, name="note")
     try:
         async with working(broker):
