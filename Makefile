@@ -19,8 +19,9 @@ QUEUES_INSTALLED := $(QUEUES:%=$(LOCAL)/benchmarks/%/.installed)
 export UV_CACHE_DIR ?= $(CURDIR)/$(LOCAL)/uv-cache
 # A process that must compile all it imports takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
-# By file, in the order of their names: processes come first and the quick unit tests last, so that no core is idle.
-PYTEST_AT_ONCE := -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# By file, in the order of their names: processes come first and the quick unit tests last, so that no core is idle. Half of
+# the time tests wait for processes and servers: so many at once keep two cores busy.
+PYTEST_AT_ONCE := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 ##@ Start here
 

@@ -17,7 +17,7 @@ from sqlalchemy import (
     select,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import CompileError, NoInspectionAvailable
+from sqlalchemy.exc import CompileError, InvalidRequestError, NoInspectionAvailable
 from sqlalchemy.orm import ColumnProperty, DeclarativeBase, Mapper
 from sqlalchemy.sql import visitors
 from sqlalchemy.sql.elements import ClauseElement, ColumnClause, Grouping
@@ -110,7 +110,16 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
     # As SQLAlchemy reads the class, by all that a mapper can be: this is what a caller means.
     truth = select(_ONE).select_from(model).where(_in_brackets(model, predicate))
     only = {table}
-    others = [str(one) for one in truth.get_final_froms() if one not in only]
+    try:
+        others = [str(one) for one in truth.get_final_froms() if one not in only]
+    except CompileError as error:
+        raise _unwritable(error) from None
+    except InvalidRequestError:
+        # A subquery whose tables are all outside of it as well is left with none.
+        raise TargetError(
+            "its predicate names a table both in a subquery and outside of it: name tables other than "
+            f"{table.name!r} in EXISTS or IN alone"
+        ) from None
     if others:
         names = ", ".join(repr(name) for name in others)
         raise TargetError(
@@ -120,7 +129,7 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
     try:
         same = _where(truth, table) == _where(delete(table).where(rows_of(model, predicate)), table)
     except CompileError as error:
-        raise TargetError(f"its predicate cannot be written as SQL: {error}") from None
+        raise _unwritable(error) from None
     if not same:
         raise TargetError(
             "a DELETE would take other rows than SQLAlchemy selects for its class and predicate: name only columns of "
@@ -145,6 +154,10 @@ def has_text(condition: ColumnElement[bool]) -> bool:
         isinstance(one, TextClause) or (isinstance(one, ColumnClause) and one.is_literal)
         for one in outer_elements(condition)
     )
+
+
+def _unwritable(error: CompileError) -> TargetError:
+    return TargetError(f"its predicate cannot be written as SQL: {error}")
 
 
 def _where(statement: Select[Any] | Delete, table: Table[Any]) -> tuple[str, dict[str, Any]] | None:

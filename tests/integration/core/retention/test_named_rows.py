@@ -9,7 +9,6 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import URL, Connection, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
-from sqlalchemy.pool import NullPool
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.sql.elements import Grouping
 from tests.integration.core.engines import EngineFactory
@@ -78,8 +77,8 @@ async def previewed(retention: RetentionEngine, policy: RetentionPolicy) -> tupl
 
 
 async def check_policy(url: URL, made: Made, policy: RetentionPolicy, *, may_be_refused: bool) -> None:
-    engine = create_async_engine(url, poolclass=NullPool)
-    retention = EngineFactory(async_sessionmaker(engine))(batch_rows=25)
+    engine = create_async_engine(url)
+    retention = EngineFactory(async_sessionmaker(engine))(pace="full", batch_rows=25)
     try:
         async with engine.begin() as connection:
             await connection.run_sync(create, made)

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from sqlalchemy import URL, ForeignKey, MetaData
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.pool import NullPool
 from tests.integration.core.engines import EngineFactory
 from tests.integration.core.retention.database import Database
 
@@ -67,7 +66,7 @@ def forests(draw: st.DrawFn) -> Forest:
 
 
 async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int) -> None:
-    engine = create_async_engine(url, poolclass=NullPool)
+    engine = create_async_engine(url)
     try:
         async with engine.begin() as connection:
             await connection.exec_driver_sql("DROP TABLE IF EXISTS comments")
@@ -84,7 +83,7 @@ async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int
         policy = RetentionPolicy(
             name="trees", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), walk=walk
         )
-        retention = EngineFactory(async_sessionmaker(engine))(batch_rows=batch_rows, retry_failed_after=0)
+        retention = EngineFactory(async_sessionmaker(engine))(pace="full", batch_rows=batch_rows, retry_failed_after=0)
         limited = await retention.run(policy, limits=RunLimits(rows=batch_rows + 1))
         report = await retention.run(policy)
         async with engine.begin() as connection:

@@ -6,9 +6,12 @@ from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from kiqstart.core.retention.engine import RetentionEngine
 from kiqstart.core.retention.load import PostgresLoad
+from kiqstart.core.retention.policy import PaceKind
 from kiqstart.core.retention.settings import RetentionSettings
 
 _QUICK: Final = RetentionSettings.model_construct(
+    # Nobody is to be spared here, and rests would only make the tests slow.
+    pace=PaceKind.FULL,
     # Time enough for a batch on a busy machine.
     batch_seconds=2.0,
     batch_rows=10,
