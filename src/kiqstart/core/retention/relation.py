@@ -54,7 +54,16 @@ SELECT
     ARRAY(SELECT name FROM column_of WHERE type = 'timestamp with time zone')::text[] AS aware,
     ARRAY(SELECT name FROM column_of WHERE type = 'timestamp without time zone')::text[] AS naive
 """)  # noqa: S608 - made of constants
-_EXISTS: Final = text("SELECT to_regclass(:table) IS NOT NULL")
+# Of a schema without USAGE, PostgreSQL says that it has no such table, or refuses to look there if its name is given.
+_PRESENCE: Final = text("""
+SELECT quote_ident(closed.schema) AS closed, quote_ident(current_user) AS role,
+    CASE WHEN closed.schema IS NULL OR cardinality(name) = 1 THEN to_regclass(:table) END IS NOT NULL AS found
+FROM parse_ident(:table) AS name, LATERAL (
+    SELECT min(n.nspname) AS schema FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relname = name[cardinality(name)] AND (cardinality(name) = 1 OR n.nspname = name[1])
+        AND NOT has_schema_privilege(n.oid, 'USAGE')
+) AS closed
+""")
 # `pg_rewrite.ev_type`, and the bits of `pg_trigger.tgtype` that say: for each row, before it, and of which statement.
 _DELETES: Final = {"event": "4", "before_event": 1 | 2 | 8}
 _UPDATES: Final = {"event": "2", "before_event": 1 | 2 | 16}
@@ -80,10 +89,9 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         PolicyError: it is none that rows can be deleted from in batches so that each is counted and none is missed.
     """
     table = qualified_name(connection, policy.table)
-    if not await connection.scalar(_EXISTS, {"table": table}):
-        raise PolicyError(
-            policy.name, f"PostgreSQL has no table {table} (in the role's search_path): run the migration that makes it"
-        )
+    problem = await _absence(connection, table)
+    if problem:
+        raise PolicyError(policy.name, problem)
     used = [*policy.key, *(one for one in _columns(policy) if isinstance(one.type, DateTime))]
     parameters = {"table": table, "columns": [one.name for one in used], **(_DELETES if policy.deletes else _UPDATES)}
     found = (await connection.execute(_RELATION, parameters)).one()
@@ -100,6 +108,18 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         for columns, referred, on_delete in (found.own_references if policy.deletes else ())
     )
     return Relation(keeper=found.keeper, own_references=tuple(references))
+
+
+async def _absence(connection: AsyncConnection, table: str) -> str | None:
+    presence = (await connection.execute(_PRESENCE, {"table": table})).one()
+    if presence.found:
+        return None
+    if presence.closed is not None:
+        return (
+            f"the table {table} lies in schema {presence.closed}, which the role {presence.role} may not use: run "
+            f"`GRANT USAGE ON SCHEMA {presence.closed} TO {presence.role}` as the schema's owner"
+        )
+    return f"PostgreSQL has no table {table} (in the role's search_path): run the migration that makes it"
 
 
 def _kind_problem(table: str, kind: str, foreign_member: str | None) -> str | None:

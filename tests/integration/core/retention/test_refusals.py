@@ -90,6 +90,10 @@ async def refusal(retention: RetentionEngine, refused: RetentionPolicy) -> str:
 PREDICATES: dict[str, tuple[Callable[[], object], str]] = {
     "a forgotten EXISTS": (lambda: Letter.name == "x", "names more than the table 'parcels': 'letters'; look there by"),
     "a forgotten join": (lambda: (Letter.parcel == Parcel.id) & (Letter.name == "x"), "'letters'"),
+    "a forgotten join beside an EXISTS": (
+        lambda: exists().where(Letter.parcel == Parcel.id) & (Letter.name == "x"),
+        "names a table both in a subquery and outside of it",
+    ),
     "an alias": (lambda: aliased(Parcel, name="other").id > 3, "names more than the table"),
     "Python's and": (lambda: False, "must be a condition of SQLAlchemy's, not False"),
     "no condition": (lambda: Parcel.id, "argument of WHERE must be type boolean"),
@@ -222,6 +226,7 @@ async def test_rows_that_the_role_does_not_see_are_an_error(
     parcels.drop_after[:0] = ["DROP OWNED BY gardener", "DROP ROLE gardener"]
     await parcels.execute(
         "CREATE ROLE gardener",
+        "GRANT USAGE ON SCHEMA public TO gardener",
         "GRANT ALL ON ALL TABLES IN SCHEMA public TO gardener",
         "ALTER TABLE parcels ENABLE ROW LEVEL SECURITY",
         "CREATE POLICY visible ON parcels USING (id > 1000)",
@@ -229,6 +234,17 @@ async def test_rows_that_the_role_does_not_see_are_an_error(
     async with parcels.engine.connect() as connection:
         await connection.exec_driver_sql("SET ROLE gardener")
         with pytest.raises(PolicyError, match="row-level security hides rows of parcels from role 'gardener'"):
+            await choose_walk(connection, policy())
+
+
+@pytest.mark.parametrize("schema", [None, "shed"])
+async def test_a_schema_that_the_role_may_not_use_is_named(parcels: Database, schema: str | None) -> None:
+    parcels.drop_after[:0] = ["DROP SCHEMA shed CASCADE", "DROP OWNED BY gardener", "DROP ROLE gardener"]
+    await parcels.execute("CREATE ROLE gardener", "CREATE SCHEMA shed", "ALTER TABLE parcels SET SCHEMA shed")
+    async with parcels.engine.execution_options(schema_translate_map={None: schema}).connect() as connection:
+        await connection.exec_driver_sql("SET search_path = shed")
+        await connection.exec_driver_sql("SET ROLE gardener")
+        with pytest.raises(PolicyError, match="`GRANT USAGE ON SCHEMA shed TO gardener`"):
             await choose_walk(connection, policy())
 
 
