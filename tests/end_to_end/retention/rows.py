@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from kiqstart.testing import eventually
 
 # The environment of a worker whose clean-ups take long enough for something to happen in the middle.
-SLOW: Final = {"RETENTION_BATCH_ROWS": "100", "RETENTION_PAUSE": "0.02"}
+SLOW: Final = {"RETENTION_PACE": "full", "RETENTION_BATCH_ROWS": "100", "RETENTION_PAUSE": "0.02"}
 
 _ADD_USERS: Final = text("""
 INSERT INTO users (username, email) SELECT 'user ' || n, n || '@example.org' FROM generate_series(1, 100) AS n

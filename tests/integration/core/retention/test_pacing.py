@@ -216,7 +216,11 @@ async def test_a_gentle_run_rests_beside_others_and_one_at_full_pace_does_not(
 async def test_others_are_seen_as_far_as_the_role_may_see_them(database: Database) -> None:
     role = str(await database.value("SELECT 'kiqstart_' || md5(current_database())"))
     database.drop_after.extend([f"DROP OWNED BY {role}", f"DROP ROLE {role}"])
-    await database.execute(f"CREATE ROLE {role}", f"GRANT SELECT ON retention_runs TO {role}")
+    await database.execute(
+        f"CREATE ROLE {role}",
+        f"GRANT USAGE ON SCHEMA public TO {role}",
+        f"GRANT SELECT ON retention_runs TO {role}",
+    )
     async with somebody_busy(database), database.engine.connect() as connection:
 
         async def is_seen() -> bool:

@@ -71,6 +71,8 @@ async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int
         async with engine.begin() as connection:
             await connection.exec_driver_sql("DROP TABLE IF EXISTS comments")
             await connection.run_sync(Trees.metadata.create_all)
+            # Four rows a page, so that a walk along the pages has several batches, and none of less than a page.
+            await connection.exec_driver_sql("ALTER TABLE comments ADD body text DEFAULT repeat('x', 1900)")
             rows = [
                 {"id": row, "is_old": is_old, "answers": answers}
                 for row, (answers, is_old) in enumerate(zip(forest.answers, forest.old, strict=True), 1)
@@ -80,6 +82,7 @@ async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int
             await connection.exec_driver_sql(
                 f"ALTER TABLE comments ADD FOREIGN KEY (answers) REFERENCES comments ON DELETE {forest.on_delete}"
             )
+            await connection.exec_driver_sql("ANALYZE comments")
         policy = RetentionPolicy(
             name="trees", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), walk=walk
         )
