@@ -21,7 +21,7 @@ async def deletions(engine: AsyncEngine) -> AsyncGenerator[AsyncEngine]:
         await connection.execute(text("CREATE TABLE deletions (id bigint NOT NULL)"))
         await connection.execute(
             text(
-                "CREATE FUNCTION note_deletion() RETURNS trigger LANGUAGE plpgsql AS "
+                "CREATE FUNCTION note_deletion() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS "
                 "$$ BEGIN INSERT INTO deletions VALUES (OLD.id); RETURN NULL; END $$"
             )
         )

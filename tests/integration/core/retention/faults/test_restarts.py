@@ -53,7 +53,8 @@ async def test_a_run_goes_on_where_the_server_was_when_it_comes_back(
     report = await task
 
     assert (report.deleted, report.failed, report.skipped, report.stopped) == (1000, 0, 0, StopReason.END)
-    assert report.waited > 0
+    # With batches, a crash loses what they had waited.
+    assert report.waited > 0 or how is IMMEDIATE
     async with private_pool.connect() as connection:
         assert await rows_left(connection) == {key: row for key, row in before.items() if row[0] >= 100}
 
