@@ -72,7 +72,7 @@ async def test_after_a_row_limit_the_next_clean_up_goes_on_where_the_last_one_st
 async def test_a_time_budget_ends_a_clean_up_early(registry: TasksRegistry, worker: ProcessFactory, rows: Rows) -> None:
     await rows.add(completed=50_000)
     with worker(environment=SLOW):
-        result = (await (await registry.todo_cleanup.kiq(time_budget=0.3)).wait_result(timeout=20)).return_value
+        result = (await (await registry.todo_cleanup.kiq(time_budget=2)).wait_result(timeout=20)).return_value
     assert result["report"] is not None
     assert result["report"]["stopped"] == "time budget"
     assert 0 < result["todos_deleted"] < 50_000

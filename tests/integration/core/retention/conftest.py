@@ -1,4 +1,5 @@
 from collections.abc import AsyncGenerator
+from time import monotonic
 
 import pytest
 import pytest_asyncio
@@ -8,6 +9,23 @@ from tests.integration.core.retention.tables import Tables
 
 from kiqstart.core.user.models import User
 from kiqstart.core.user.service import UserService
+
+
+class Clock:
+    """What a run's time budget is measured by: it can be put forward, so that no machine is too slow for a test."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return monotonic() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr("kiqstart.core.retention.piece_runner.monotonic", made)
+    return made
 
 
 @pytest_asyncio.fixture

@@ -1,9 +1,10 @@
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.integration.core.engines import EngineFactory
+from tests.integration.core.retention.conftest import Clock
 from tests.integration.core.retention.database import Database
 from tests.integration.core.retention.policies import WALKS, completed_todos
 from tests.integration.core.retention.shapes import SHAPES
@@ -11,7 +12,8 @@ from tests.integration.core.retention.shapes import SHAPES
 from kiqstart.core.retention.ceilings import Ceilings, DailyWindow
 from kiqstart.core.retention.engine import RetentionEngine
 from kiqstart.core.retention.errors import InvalidRunOptionError
-from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.core.retention.policy import WalkKind
+from kiqstart.core.retention.progress import RetentionProgress
 from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.run import RunLimits
 from kiqstart.core.todo.models import Todo
@@ -115,30 +117,44 @@ async def test_the_next_run_begins_where_the_limited_one_stopped(
 @pytest.mark.usefixtures("completed", "every_batch_is_reported")
 @pytest.mark.parametrize("walk", WALKS)
 async def test_a_run_stops_between_batches_when_its_time_is_over(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, clock: Clock, walk: WalkKind
 ) -> None:
-    retention = make_retention(batch_rows=50, pause=0.1)
-    # Ten batches and their pauses take longer, and the first one begins in time even on a busy machine.
-    report = await retention.run(completed_todos(walk), limits=RunLimits(seconds=0.6))
-    assert report.stopped is StopReason.TIME_BUDGET
-    assert report.seconds >= 0.6
+    async def watch(_: RetentionProgress) -> None:
+        clock.ahead += 20
+
+    report = await make_retention(batch_rows=50).run(
+        completed_todos(walk), limits=RunLimits(seconds=60), progress=watch
+    )
+    assert (report.stopped, report.batches) == (StopReason.TIME_BUDGET, 3)
     left = await database.count("todos WHERE is_completed")
     assert (report.deleted, 0 < left < 500) == (500 - left, True)
+    clock.ahead = 0
     rest = await make_retention().run(completed_todos(walk), limits=RunLimits(seconds=60))
     assert (rest.deleted, rest.stopped, rest.resumed) == (left, StopReason.END, True)
     assert await database.count("todos") == 500
 
 
-@pytest.mark.usefixtures("completed")
-async def test_all_who_take_part_keep_to_the_time(make_retention: EngineFactory, database: Database) -> None:
-    retention = make_retention(batch_rows=10, pause=0.05)
+@pytest.mark.usefixtures("completed", "every_batch_is_reported")
+async def test_all_who_take_part_keep_to_the_time(
+    make_retention: EngineFactory, database: Database, clock: Clock
+) -> None:
+    retention = make_retention(pace="full", batch_rows=10, pause=0.05)
     others: list[asyncio.Task[None]] = []
 
     async def invite(count: int) -> None:
         others.extend(asyncio.create_task(retention.join(completed_todos(WalkKind.PAGES), "one")) for _ in range(count))
 
+    async def watch(_: RetentionProgress) -> None:
+        if await database.count("retention_runs WHERE state ->> 'deleted' <> '0'") == 2:
+            clock.ahead = 1000
+
     report = await retention.run(
-        completed_todos(WalkKind.PAGES), run_id="one", limits=RunLimits(seconds=0.2), shards=2, invite=invite
+        completed_todos(WalkKind.PAGES),
+        run_id="one",
+        limits=RunLimits(seconds=1000),
+        shards=2,
+        invite=invite,
+        progress=watch,
     )
     await asyncio.gather(*others)
     assert (report.stopped, len(others)) == (StopReason.TIME_BUDGET, 1)
@@ -181,19 +197,30 @@ async def test_a_policys_own_ceilings_hold_beside_the_callers(make_retention: En
     assert (await retention.run(policy, limits=RunLimits(rows=50))).deleted == 50
 
 
-@pytest.mark.usefixtures("completed")
-async def test_a_run_stops_outside_its_window_and_the_next_goes_on(make_retention: EngineFactory) -> None:
-    def window(begin: float, end: float) -> RetentionPolicy:
-        now = datetime.now(UTC)
-        times = ((now + timedelta(seconds=seconds)).time() for seconds in (begin, end))
-        begins, ends = times
-        return replace(completed_todos(None), window=DailyWindow(begin=begins, end=ends))
+@dataclass(frozen=True)
+class ClosingWindow(DailyWindow):
+    """A window that closes when the test says so."""
 
-    retention = make_retention(batch_rows=10, pause=0.05)
-    closed = await retention.run(window(3600, 7200))
+    is_over: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def is_open(self, moment: datetime) -> bool:
+        del moment
+        return not self.is_over.is_set()
+
+
+@pytest.mark.usefixtures("completed", "every_batch_is_reported")
+async def test_a_run_stops_outside_its_window_and_the_next_goes_on(make_retention: EngineFactory) -> None:
+    begin, end = ((datetime.now(UTC) + timedelta(hours=hours)).time() for hours in (1, 2))
+    shut, closing = DailyWindow(begin=begin, end=end), ClosingWindow(begin=begin, end=end)
+    policy, retention = completed_todos(None), make_retention(batch_rows=10)
+
+    async def close(_: RetentionProgress) -> None:
+        closing.is_over.set()
+
+    closed = await retention.run(replace(policy, window=shut))
     assert (closed.deleted, closed.stopped) == (0, StopReason.WINDOW)
-    cut = await retention.run(window(-3600, 0.6))
+    cut = await retention.run(replace(policy, window=closing), progress=close)
     assert 0 < cut.deleted < 500
     assert cut.stopped is StopReason.WINDOW
-    rest = await make_retention().run(window(-3600, 3600))
+    rest = await make_retention().run(replace(policy, window=DailyWindow(begin=end, end=begin)))
     assert (rest.deleted, rest.stopped, rest.resumed) == (500 - cut.deleted, StopReason.END, True)

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.integration.core.engines import EngineFactory
+from tests.integration.core.retention.conftest import Clock
 from tests.integration.core.retention.database import Database
 from tests.integration.core.retention.policies import WALKS, completed_todos
 
@@ -152,11 +153,18 @@ async def test_a_row_limit_is_exact_though_rows_are_locked(
 
 
 @BOTH_WALKS
+@pytest.mark.usefixtures("every_batch_is_reported")
 async def test_the_next_run_goes_on_with_locked_rows_that_time_did_not_suffice_for(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, clock: Clock, walk: WalkKind
 ) -> None:
+    async def watch(progress: RetentionProgress) -> None:
+        if progress.deleted == 496:
+            clock.ahead = 1000
+
     async with locked(database, rows_locked(FOUR)):
-        report = await make_retention(locked_wait=60).run(completed_todos(walk), limits=RunLimits(seconds=2))
+        report = await make_retention(locked_wait=3000).run(
+            completed_todos(walk), limits=RunLimits(seconds=1000), progress=watch
+        )
         assert (report.deleted, report.stopped) == (496, StopReason.TIME_BUDGET)
     rest = await make_retention().run(completed_todos(walk))
     assert (rest.deleted, rest.resumed) == (4, True)
