@@ -1,5 +1,6 @@
 """What really happened: what each client was told, what ran, and what Redis has. It knows when a promise is broken."""
 
+import math
 from collections.abc import Callable, Iterable
 
 from tests.invariants.facts import Breach, Found, Left, Process, Run, Sent, name_of
@@ -40,6 +41,7 @@ class Model:
         self._letters_seen: set[str] = set()
         # Ids that were unknown when they were cancelled, and when that was.
         self._marked: dict[str, float] = {}
+        self._forgotten_at = -math.inf
         # When a caller heard first what became of a task.
         self._heard: dict[str, float] = {}
 
@@ -123,7 +125,7 @@ class Model:
         """The caller was told that the task is cancelled: what was there before does not begin any more."""
         some = self.of_task.get(task_id, [])
         for sent in some:
-            if sent.arrived is not None and sent.arrived < asked and not sent.is_resent:
+            if sent.arrived is not None and sent.arrived < asked > self._forgotten_at and not sent.is_resent:
                 sent.cancelled_for_good = self._now()
         if len(some) == 1 and self._had_ended(some[0], asked):
             self._break(f"task {task_id} was cancelled after its caller had its outcome", task_id)
@@ -139,7 +141,8 @@ class Model:
         sent.may_begin_at = None if any(run.is_going_on for run in sent.runs) else process
 
     def forget_marks(self) -> None:
-        """Marks may have expired."""
+        """Marks may have expired, also those whose cancelling has not been answered yet."""
+        self._forgotten_at = self._now()
         self._marked.clear()
         for sent in self.sent.values():
             sent.cancelled_for_good = None

@@ -60,7 +60,7 @@ def _impatient(chance: Chance) -> None:
 def _cancel(chance: Chance) -> None:
     """A task is cancelled, near the time at which something happens to it."""
     random = chance.random
-    if random.random() < 0.3:
+    if random.random() < 0.3 or not chance.tasks:
         _cancel_what_fails(chance)
         return
     task_id = random.choice(chance.tasks)

@@ -60,7 +60,7 @@ local function is_first_time(entry)
     return redis.call('SET', KEYS[1] .. ':settled:' .. entry, 1, 'NX', 'PX', 3600000) ~= false
 end
 
-local function finish(target, result_key, details, stream, entry, result)
+local function finish(target, result_key, details, stream, entry, result, is_owned)
     local task, unique, outcome = ARGV[details], ARGV[details + 1], ARGV[details + 2]
     if outcome == 'again' and has_marks and is_marked(keys, task, stream, entry) then
         outcome, result = 'done', ARGV[details + 5]
@@ -77,7 +77,8 @@ local function finish(target, result_key, details, stream, entry, result)
     if not problem and result ~= '' then
         problem = store_result(result_key, result, keep, suffix)
     end
-    if not problem and outcome ~= 'again' then
+    -- In a Redis that has lost its data, the key is that of a later send, also where that has the same id.
+    if not problem and is_owned and outcome ~= 'again' then
         release(keys, unique, task)
     end
     return problem
@@ -93,7 +94,7 @@ local function settle_single(stream, is_known)
         end
         return
     end
-    local is_well, problem = pcall(finish, target, result_key, details, stream, entry, result)
+    local is_well, problem = pcall(finish, target, result_key, details, stream, entry, result, is_owned)
     if not is_well or problem then
         refuse(problem)
         return
