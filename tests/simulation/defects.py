@@ -203,15 +203,15 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "a key is not released": (Edit(script="", old="redis.call('HDEL', keys.uniques, unique)", new=""),),
     "a key is released by a retry": (
-        Edit(script="settle", old="if not problem and outcome ~= 'again' then", new="if not problem then"),
+        Edit(script="settle", old="if not problem and is_owned and outcome ~= 'again' then", new="if not problem then"),
     ),
     "publishing raises in the middle of settling": (
         Edit(script="", old="redis.pcall('PUBLISH'", new="redis.call('PUBLISH'"),
         Edit(
             script="settle",
-            old="    local is_well, problem = pcall(finish, target, result_key, details, stream, entry, result)",
+            old="    local is_well, problem = pcall(finish, target, result_key, details, stream, entry, result, is_owned)",
             new="    forget_entry(stream, group, entry)\n"
-            "    local is_well, problem = true, finish(target, result_key, details, stream, entry, result)",
+            "    local is_well, problem = true, finish(target, result_key, details, stream, entry, result, is_owned)",
         ),
     ),
     "settling removes before it adds": (
