@@ -56,7 +56,7 @@ async def test_rows_with_equal_keys_are_cut_into_batches(
         FROM generate_series(0, 82) n
         """  # noqa: S608 - the test's own
     )
-    report = await make_retention(batch_rows=size).run(expired_sessions(WalkKind.KEY, NOW))
+    report = await make_retention(pace="full", batch_rows=size).run(expired_sessions(WalkKind.KEY, NOW))
     assert report.deleted == 83
     # A batch ends between two values, where it can.
     assert -(-83 // size) <= report.batches <= -(-83 // size) + 4

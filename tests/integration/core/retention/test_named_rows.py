@@ -21,7 +21,7 @@ from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.core.retention.preview import RetentionPreview
 from kiqstart.testing.servers import database_settings
 
-_EXAMPLES = int(os.environ.get("EXAMPLES", "25"))
+_EXAMPLES = int(os.environ.get("EXAMPLES", "20"))
 
 
 @st.composite

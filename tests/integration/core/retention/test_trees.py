@@ -106,7 +106,7 @@ async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int
 
 
 @settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(forest=forests(), walk=st.sampled_from(WALKS), batch_rows=st.integers(3, 15))
 # A chain in either direction, a row that refers to itself, a circle, and replies that stay.
