@@ -1,5 +1,6 @@
 """What the product asks of its machine, answered by the simulation while a history runs."""
 
+import gc
 import logging
 import warnings
 from collections.abc import Generator
@@ -61,9 +62,13 @@ def simulated(kernel: Kernel) -> Generator[None]:
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     with ExitStack() as stack:
-        # What a killed process had begun is never awaited.
+        # What a killed process had begun is never awaited. Much of it is found when there is time for that
+        # (`forget_the_killed`).
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", RuntimeWarning)
+        if gc.isenabled():
+            gc.disable()
+            stack.callback(gc.enable)
         stack.callback(logging.disable, level)
         stack.callback(KERNELS.pop)
         for module, name, value in (
