@@ -133,6 +133,7 @@ class StreamBroker(AsyncBroker):
         self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
         self._consumer: StreamConsumer | None = None
         self._inherited: StreamConsumer | None = None
+        self._past_consumer: StreamConsumer | None = None
         self._registering = asyncio.Lock()
         tell_of_forks(self)
         self._is_worker = False
@@ -150,7 +151,7 @@ class StreamBroker(AsyncBroker):
         self.middlewares[0].set_broker(self)
         self.result_backend: AsyncResultBackend[Any] = StreamResultBackend[Any](
             connection=lambda: self.connection.redis,
-            deliveries=self.delivery_of,
+            deliveries=self._delivery_of_result,
             waiting=lambda: self.connection.waiter,
             reads=lambda: self.connection.reads,
             keys=self.keys,
@@ -228,7 +229,7 @@ class StreamBroker(AsyncBroker):
             self._quarantine = None
         if self._consumer is not None:
             await self._consumer.stop()
-            self._consumer = None
+            self._past_consumer, self._consumer = self._consumer, None
         await super().shutdown()
         connection = self._per_loop.peek()
         if connection is not None:
@@ -304,6 +305,13 @@ class StreamBroker(AsyncBroker):
             # Another receiver than kiqstart's does not say whose delivery this is.
             running = self._consumer.in_hand.of_task(task_id)
         return running if running is not None and running.task_id == task_id and not running.is_settled else None
+
+    def _delivery_of_result(self, task_id: str) -> Delivery | None:
+        delivery, consumer = self.delivery_of(task_id), self._consumer or self._past_consumer
+        if delivery is None and consumer is not None and current_delivery.get() is None:
+            # taskiq's receiver runs tasks on that were given back, also after the broker was shut down.
+            return consumer.in_hand.lost_of_task(task_id)
+        return delivery
 
     async def consume(self) -> StreamConsumer:
         """Register this process as a worker, and give what a receiver needs.

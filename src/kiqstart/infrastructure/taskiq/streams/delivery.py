@@ -13,6 +13,8 @@ from typing import Final
 from taskiq import TaskiqMessage
 
 # CLOCK_BOOTTIME goes on while the machine sleeps; where there is none, the monotonic clock has to do.
+# Of which it is known that they were given to others while a receiver still ran them.
+_MOST_LOST: Final = 1000
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -143,6 +145,7 @@ class DeliveriesInHand:
         self._lock = threading.Lock()
         self._by_entry: dict[tuple[str, str], Delivery] = {}
         self._by_task: dict[str, Delivery] = {}
+        self._lost_by_task: dict[str, Delivery] = {}
         self._refused: set[tuple[str, str]] = set()
 
     def __len__(self) -> int:
@@ -160,6 +163,7 @@ class DeliveriesInHand:
         delivery.message = message
         with self._lock:
             self._by_task[message.task_id] = delivery
+            self._lost_by_task.pop(message.task_id, None)
 
     def begin(self, delivery: Delivery) -> bool:
         """Claim a delivery for its run; False where the lease's thread has given it back, or it was lost."""
@@ -173,6 +177,10 @@ class DeliveriesInHand:
         """The delivery of a task that this worker has."""
         return self._by_task.get(task_id)
 
+    def lost_of_task(self, task_id: str) -> Delivery | None:
+        """The delivery of a task that this worker had, and others have by now; a receiver may still run it here."""
+        return self._lost_by_task.get(task_id)
+
     def let_go(self, *deliveries: Delivery) -> None:
         """Forget deliveries that are settled, given back or lost."""
         with self._lock:
@@ -181,6 +189,10 @@ class DeliveriesInHand:
                 task_id = delivery.task_id
                 if self._by_task.get(task_id) is delivery:
                     del self._by_task[task_id]
+                    if delivery.is_lost and not delivery.is_settled:
+                        self._lost_by_task[task_id] = delivery
+            while len(self._lost_by_task) > _MOST_LOST:
+                del self._lost_by_task[next(iter(self._lost_by_task))]
 
     def withdraw_waiting(self) -> list[Delivery]:
         """Claim all that has not begun, to be given back; from now on it counts as lost here."""

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 from redis.asyncio import Redis
-from taskiq import AsyncTaskiqTask, TaskiqMessage, TaskiqMiddleware
+from taskiq import AsyncTaskiqTask, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, keys_of, letters_of, working
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
@@ -281,3 +281,19 @@ async def test_large_messages_are_run_once_each_and_a_cancelled_one_not_at_all(
     assert [result.return_value for result in results[:20]] == [100_000] * 20
     assert isinstance(results[20].error, TaskCancelledError)
     assert sorted(runs) == [number for number in range(30) if number != 20]
+
+
+async def test_what_another_receiver_stores_of_a_task_that_was_given_back_is_dropped(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    task = register_task(broker, double, name="double")
+    sent = await task.kiq(2)
+    consumer = await broker.consume()
+    (delivery,) = await consumer.fetch(1)
+    consumer.in_hand.name(delivery, broker.formatter.loads(delivery.data))
+    late: TaskiqResult[int] = TaskiqResult(is_err=False, return_value=5, execution_time=0.0)
+    await consumer.give_back([delivery])
+    await broker.result_backend.set_result(sent.task_id, late)
+    await broker.shutdown()
+    await broker.result_backend.set_result(sent.task_id, late)
+    assert not await redis.exists(broker.keys.result(sent.task_id))
