@@ -1,7 +1,6 @@
 """What becomes of the rows of a batch: those that go, and why others stay."""
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -12,7 +11,7 @@ from kiqstart.core.retention.cost import BatchCost
 from kiqstart.core.retention.deletion import count_rows, delete_range, delete_unlocked
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.relation import Relation
-from kiqstart.core.retention.report import FailureGroup
+from kiqstart.core.retention.report import FailureGroup, plain_key
 from kiqstart.core.retention.tree import prune
 
 
@@ -78,14 +77,10 @@ async def any_key(
     rows = select(*policy.primary_key).where(where, opaque(policy.rows)).limit(1)
     # Of rows that are locked nobody knows yet.
     row = (await connection.execute(rows.with_for_update(skip_locked=True, of=policy.table))).one_or_none()
-    return {column.name: _plain(value) for column, value in zip(policy.primary_key, row or (), strict=False)}
+    return {column.name: plain_key(value) for column, value in zip(policy.primary_key, row or (), strict=False)}
 
 
 async def _count_unlocked(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
     rows = select(literal(1)).select_from(policy.table).where(where, opaque(policy.rows))
     free = rows.with_for_update(skip_locked=True, of=policy.table).correlate(None).subquery()
     return (await connection.execute(select(func.count()).select_from(free))).scalar_one()
-
-
-def _plain(value: Any) -> str | int:  # noqa: ANN401 - a key column may have any type
-    return value if isinstance(value, int) else str(value)

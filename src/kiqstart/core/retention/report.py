@@ -110,3 +110,8 @@ def merge_failures(groups: Iterable[FailureGroup]) -> tuple[FailureGroup, ...]:
         elif len(merged) < MAX_FAILURES:
             merged[entry] = one
     return tuple(merged.values())
+
+
+def plain_key(value: object) -> str | int:
+    """A value of a row's key as a report has it: a number stays one, the rest is text."""
+    return value if isinstance(value, int) else str(value)

@@ -21,7 +21,7 @@ from kiqstart.core.retention.deletion import count_rows
 from kiqstart.core.retention.faults import NOT_OF_A_ROW, Fault, fault_of, fault_of_state, first_line
 from kiqstart.core.retention.heap import TupleId, ctid, tableoid
 from kiqstart.core.retention.policy import RetentionPolicy
-from kiqstart.core.retention.report import FailureGroup, FailureKey
+from kiqstart.core.retention.report import FailureGroup, FailureKey, plain_key
 from kiqstart.core.retention.table import qualified_name
 
 # An error of no row's, as that of a missing right, is raised again.
@@ -133,7 +133,7 @@ async def lock_rows(
     found: list[LockedRow] = []
     # As many columns as the key has.
     for row in typing.cast("Iterable[tuple[Any, ...]]", rows):
-        key = {one.name: _plain(value) for one, value in zip(named, row[len(place) :], strict=True)}
+        key = {one.name: plain_key(value) for one, value in zip(named, row[len(place) :], strict=True)}
         found.append(LockedRow(row[0], row[1], row[2], {one.name: key[one.name] for one in group} or key, key))
     return found
 
@@ -187,7 +187,3 @@ async def _delete(connection: AsyncConnection, policy: RetentionPolicy, rows: Se
     return await act(
         connection, policy, (ctid == func.any(places)) & tuple_(cast(tableoid, BigInteger), ctid).in_(chosen)
     )
-
-
-def _plain(value: Any) -> str | int:  # noqa: ANN401 - a key column may have any type
-    return value if isinstance(value, int) else str(value)
