@@ -182,10 +182,10 @@ async def test_a_worker_that_ends_itself_is_no_witness(dying: Callable[[str], No
     guarded = Quarantine(worker, orders)
     guarded.on_suspects()
 
-    async def has_started() -> bool:
-        return bool(guarded._wards)
+    async def has_begun() -> bool:
+        return any(ward.has_begun for ward in guarded._wards)
 
-    await eventually(has_started)
+    await eventually(has_begun)
     (ward,) = guarded._wards
     waiting = asyncio.create_task(guarded.wait(30.0))
     await asyncio.sleep(0)

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
 connection = socket.socket(fileno=int(sys.argv[1]))
 what = os.environ["DYING_WARD"]
 connection.sendall(b"name first\n")
@@ -17,5 +18,4 @@ match what:
         connection.sendall(b"bye\n")
         os._exit(7)
     case _:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         time.sleep(60)
