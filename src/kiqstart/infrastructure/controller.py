@@ -1,17 +1,15 @@
 """The one-method contract of everything that delivers work to the core."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
 
 from taskiq import AsyncBroker
 
 
-@dataclass(frozen=True, kw_only=True)
 class Controller(ABC):
     """Registers its methods as tasks.
 
-    A controller with dependencies is itself a `@dataclass(frozen=True, kw_only=True)` that names them as fields; the
-    container fills them in. One without dependencies needs no decorator.
+    A controller with dependencies is a `@dataclass(frozen=True, kw_only=True)` that names them as fields; the container
+    fills them in. One without dependencies needs no decorator.
     """
 
     @abstractmethod

@@ -46,8 +46,10 @@ from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.observability.logging import LogSettings
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import load_settings
+from kiqstart.infrastructure.taskiq.errors import source_file
 from kiqstart.infrastructure.taskiq.scheduling.table import ScheduleTable
 from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
+from kiqstart.ioc.wiring import Line, check_lines, interface_of
 
 T = TypeVar("T")
 
@@ -77,27 +79,28 @@ class ContainerFactory:
         overrides: providers that take the place of those with the same interface.
     """
 
-    def __init__(self, overrides: Sequence[Singleton[Any] | Object[Any]] = ()) -> None:
+    def __init__(self, overrides: Sequence[Line] = ()) -> None:
         self._overrides = overrides
 
     def __call__(self) -> ServiceContainer:
-        """Build it; settings are read when a part that needs them is resolved."""
+        """Build it; settings are read when a part that needs them is resolved.
+
+        Raises:
+            WiringError: a part that stands there twice, or depends on one that does not.
+        """
+        replaced = {interface_of(line) for line in self._overrides}
+        lines = [*(line for line in _lines() if interface_of(line) not in replaced), *self._overrides]
+        check_lines(lines, source_file(_lines))
         container = ServiceContainer()
-        replaced = {_interface(provider) for provider in self._overrides}
-        container.register(*(provider for provider in _providers() if _interface(provider) not in replaced))
-        container.register(*self._overrides)
+        container.register(*lines)
         return container
-
-
-def _interface(provider: Singleton[Any] | Object[Any]) -> object:
-    return provider.interface or provider.implementation
 
 
 def _settings(settings: type[BaseSettings]) -> Singleton[Any]:
     return Singleton(partial(load_settings, settings), interface=settings)
 
 
-def _providers() -> list[Singleton[Any] | Object[Any]]:
+def _lines() -> list[Line]:
     return [
         _settings(DatabaseSettings),
         _settings(RedisSettings),

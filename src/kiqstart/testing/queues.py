@@ -9,7 +9,8 @@ from taskiq import TaskiqMessage
 
 from kiqstart.infrastructure.redis.client import create_redis
 from kiqstart.infrastructure.redis.settings import RedisSettings
-from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
+from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 
 # A delayed message is stored with its stream, unique key, task and layout.
 _DELAYED: Final = """

@@ -1,5 +1,7 @@
+from typing import Any
+
 import pytest
-from aioinject import Object
+from aioinject import Object, Singleton
 from pydantic import SecretStr
 
 from kiqstart.core.todo.service import TodoService
@@ -9,6 +11,7 @@ from kiqstart.infrastructure.database.settings import DatabaseSettings
 from kiqstart.infrastructure.redis.client import RedisUnavailableError
 from kiqstart.infrastructure.redis.settings import RedisSettings
 from kiqstart.infrastructure.settings import SettingsError
+from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.ioc.container import ContainerFactory, ServiceContainer
 
 
@@ -40,6 +43,48 @@ def test_a_test_puts_its_own_part_in_place(container: ServiceContainer) -> None:
     todos = container.resolve(TodoService)
     replaced = ContainerFactory(overrides=[Object(todos, interface=TodoService)])()
     assert replaced.resolve(TodoService) is todos
+
+
+class Letters:
+    """A part without a line."""
+
+
+class Post:
+    def __init__(self, letters: Letters, others: list[Letters], size: int = 3) -> None:
+        self.parts = letters, others, size
+
+
+class Sorting:
+    def __init__(self, post: "Delivery") -> None:
+        self.post = post
+
+
+class Delivery:
+    def __init__(self, sorting: Sorting) -> None:
+        self.sorting = sorting
+
+
+class Lost:
+    def __init__(self, letters: "Unheard") -> None:  # type: ignore[name-defined]  # noqa: F821  # the point
+        self.letters = letters
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        ([Singleton(Letters), Singleton(Letters)], r"ioc/container\.py: Letters stands there twice: remove one of the"),
+        (
+            [Singleton(Post)],
+            r"test_container\.py: Post depends on Letters, which has no line in .*ioc/container\.py: add",
+        ),
+        ([Singleton(Sorting), Singleton(Delivery)], r"depend on each other in a circle: (Sorting|Delivery) → "),
+        ([Singleton(Lost)], r"Lost depends on Unheard, which is not known: import it at run time"),
+    ],
+)
+def test_lines_that_do_not_fit_stop_the_start_with_one_line(lines: list[Singleton[Any]], problem: str) -> None:
+    with pytest.raises(WiringError, match=problem) as caught:
+        ContainerFactory(overrides=lines)()
+    assert "\n" not in str(caught.value)
 
 
 async def test_an_embedding_program_gets_an_exception_for_a_missing_redis(database_url: str) -> None:

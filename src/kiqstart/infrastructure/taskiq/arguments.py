@@ -121,6 +121,11 @@ def attach_arguments(function: Callable[..., object], arguments: TaskArguments) 
     setattr(function, _ATTRIBUTE, arguments)
 
 
+def has_arguments(function: Callable[..., object]) -> bool:
+    """Whether a function stands before a task, and so is of `register_task`."""
+    return hasattr(function, _ATTRIBUTE)
+
+
 class ArgumentsMiddleware(TaskiqMiddleware):
     """Refuses a bad call at the caller, before anything is sent.
 
@@ -139,7 +144,7 @@ class ArgumentsMiddleware(TaskiqMiddleware):
             InvalidTaskArgumentsError: out of `kiq()`; nothing was sent.
         """
         task = self.broker.find_task(message.task_name)
-        if task is not None and (self._every_task or hasattr(task.original_func, _ATTRIBUTE)):
+        if task is not None and (self._every_task or has_arguments(task.original_func)):
             task_arguments(task.original_func).validate(message.task_name, message.args, message.kwargs)
         return message
 

@@ -12,7 +12,7 @@ from taskiq.exceptions import SendTaskError
 
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, MessageTemplate, Outgoing
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, hooks_of
-from kiqstart.infrastructure.taskiq.sent_task import SentTask
+from kiqstart.infrastructure.taskiq.sent_task import Origin, SentTask
 from kiqstart.infrastructure.taskiq.written import written
 
 P = ParamSpec("P")
@@ -74,6 +74,7 @@ class BulkSending:
         prepare: makes a message of a call's arguments.
         prepare_argument: what it makes of one of them.
         return_type: of the task; results are parsed to it.
+        origin: what they are sent as.
     """
 
     def __init__(
@@ -84,12 +85,14 @@ class BulkSending:
         prepare: Callable[..., TaskiqMessage],
         prepare_argument: Callable[[object], object],
         return_type: type[Any] | None,
+        origin: Origin,
     ) -> None:
         self._broker = broker
         self._task_name = task_name
         self._prepare = prepare
         self._prepare_argument = prepare_argument
         self._return_type = return_type
+        self._origin = origin
         hooks = hooks_of(broker)
         self._is_watched = bool(hooks.pre_send or hooks.post_send)
         self._is_told = bool(hooks.post_send)
@@ -173,7 +176,7 @@ class BulkSending:
                 self._note_failure(number, answer)
                 is_well = False
             else:
-                self._tasks.append(SentTask(answer, self._broker.result_backend, self._return_type))
+                self._tasks.append(SentTask(answer, self._broker.result_backend, self._return_type, self._origin))
         for number, (task, (message, context)) in enumerate(
             zip(self._tasks[first - 1 :], step.seen, strict=False), first
         ):

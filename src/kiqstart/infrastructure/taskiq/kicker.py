@@ -12,8 +12,8 @@ from taskiq.kicker import AsyncKicker
 
 from kiqstart.infrastructure.taskiq.bulk import BulkSending, Call
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send
-from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS
-from kiqstart.infrastructure.taskiq.sent_task import SentTask
+from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE, DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS, QUEUE_LABEL
+from kiqstart.infrastructure.taskiq.sent_task import Origin, SentTask
 from kiqstart.infrastructure.taskiq.written import written
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Kicker(AsyncKicker[P, R]):
         held_by.set(None)
         await _kick(broker, written(self.task_name, args, kwargs, lambda: broker.formatter.dumps(message)))
         await after_send(broker, message)
-        return SentTask[Any](held_by.get() or message.task_id, broker.result_backend, self.return_type)
+        return self.sent(held_by.get() or message.task_id)
 
     @overload
     async def kiq_many(
@@ -132,8 +132,17 @@ class Kicker(AsyncKicker[P, R]):
             prepare=self._prepare_message,
             prepare_argument=self._prepare_arg,
             return_type=self.return_type,
+            origin=self._origin(),
         )
         return await sending.send(cast("Iterable[Call[...]]", calls))
+
+    def sent(self, task_id: str) -> SentTask[Any]:
+        """A task that was sent, by its id."""
+        return SentTask[Any](task_id, self.broker.result_backend, self.return_type, self._origin())
+
+    def _origin(self) -> Origin:
+        queue = str(self.labels.get(QUEUE_LABEL) or DEFAULT_QUEUE)
+        return Origin(broker=self.broker, task_name=self.task_name, queue=queue)
 
     def _prepare_message(self, *args: object, **kwargs: object) -> TaskiqMessage:
         if self._refusal:

@@ -11,6 +11,8 @@ MAX_DELAY_SECONDS: Final = 3650 * 24 * 3600.0
 # A key of which one task waits or runs at a time; '' for none.
 UNIQUE_LABEL: Final = "unique"
 QUEUE_LABEL: Final = "queue_name"
+# The queue of tasks that name none.
+DEFAULT_QUEUE: Final = "default"
 
 
 def bounded_delay(seconds: float) -> float:

@@ -3,18 +3,19 @@
 import functools
 import math
 import sys
-from collections.abc import Callable, Coroutine
-from typing import Any, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
+from collections.abc import Callable, Mapping
+from typing import Any, Never, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
-from taskiq import AsyncBroker
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
 from taskiq.acks import AcknowledgeType
 
 from kiqstart.infrastructure.taskiq.arguments import TaskArguments, attach_arguments
 from kiqstart.infrastructure.taskiq.errors import UnsupportedTaskError, WiringError, source_file
 from kiqstart.infrastructure.taskiq.labels import MAX_DELAY_SECONDS, QUEUE_LABEL
 from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
-from kiqstart.infrastructure.taskiq.signatures import check_callable
+from kiqstart.infrastructure.taskiq.signatures import check_callable, is_async
 from kiqstart.infrastructure.taskiq.task import Task
+from kiqstart.infrastructure.taskiq.task_options import option_problem
 from kiqstart.infrastructure.taskiq.unique_keys import UNIQUE_TEMPLATE_LABEL, KeyTemplate
 
 P = ParamSpec("P")
@@ -32,7 +33,7 @@ class PromisingBroker(Protocol):
 
 def register_task(
     broker: AsyncBroker,
-    method: Callable[P, Coroutine[Any, Any, R]],
+    method: Callable[P, R],
     *,
     name: str,
     queue: str | None = None,
@@ -45,9 +46,13 @@ def register_task(
     acks_late: bool = True,
     timeout: float | None = None,
     unique: str | None = None,
-    **labels: str | float | bool,
-) -> Task[P, Coroutine[Any, Any, R]]:
-    """Register an async method (bound or plain function) under a name.
+    labels: Mapping[str, str | float | bool] | None = None,
+    **unknown: Never,
+) -> Task[P, R]:
+    """Register a method (bound or plain function) under a name.
+
+    An async method runs on the worker's event loop, any other one in a thread of its own, where a timeout can report
+    but not stop it.
 
     Its arguments are validated before it runs; a call that does not fit fails with `InvalidTaskArgumentsError` and is
     never retried. To reach the message, the broker or the number of this try, the method takes a parameter
@@ -68,13 +73,16 @@ def register_task(
         timeout: seconds after which a run is cancelled and counts as failed; None for no limit.
         unique: of the calls that have this key, one waits or runs at a time; another one is not sent, and its caller
             gets the task that is there. Arguments stand in braces: `"report:{user_id}"`; see `KeyTemplate`.
-        labels: further taskiq labels.
+        labels: taskiq labels of one's own, for middlewares.
+        unknown: there are no other options.
 
     Raises:
-        WiringError: a name that is taken, an option out of its range, a method that is not async or not bound, or a
-            type of a parameter or of the result that does not arrive as it was sent.
+        WiringError: a name that is taken, an option that is unknown or out of its range, a method that is not bound or
+            yields, or a type of a parameter or of the result that does not arrive as it was sent.
     """
     where = f"{source_file(method)}: task {str(name)!r}"
+    if problem := option_problem(unknown, labels or {}):
+        raise WiringError(f"{where}: {problem}")
     _check_numbers(where, max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout)
     if str(name) in broker.local_task_registry:
         raise WiringError(f"{where}: the name is taken already")
@@ -89,9 +97,12 @@ def register_task(
         _check_template(where, unique, arguments)
     function = _plain_function(method, str(name), arguments)
     optional = {"timeout": timeout, QUEUE_LABEL: queue, UNIQUE_TEMPLATE_LABEL: unique}
-    labels |= {label: value for label, value in optional.items() if value is not None}
+    all_labels = {**(labels or {}), **{label: value for label, value in optional.items() if value is not None}}
     if max_retries:
-        labels |= {"retry_backoff": retry_backoff, "retry_max_delay": retry_max_delay, "retry_jitter": retry_jitter}
+        all_labels |= {"retry_backoff": retry_backoff, "retry_max_delay": retry_max_delay, "retry_jitter": retry_jitter}
+    if broker.decorator_class is AsyncTaskiqDecoratedTask:
+        # Of any broker, such as taskiq's own in tests: its tasks are sent and waited for alike.
+        broker.decorator_class = Task
     task = broker.register_task(
         function,
         task_name=str(name),
@@ -99,11 +110,11 @@ def register_task(
         retry_delay=retry_delay,
         types_of_exceptions=retry_on,
         ack_type=(AcknowledgeType.WHEN_SAVED if acks_late else AcknowledgeType.WHEN_RECEIVED).value,
-        **labels,
+        **all_labels,
     )
     if isinstance(broker, PromisingBroker):
         broker.keep_promises()
-    return cast("Task[P, Coroutine[Any, Any, R]]", task)
+    return cast("Task[P, R]", task)
 
 
 def _check_numbers(
@@ -145,27 +156,33 @@ def _check_template(where: str, template: str, arguments: TaskArguments) -> None
         raise WiringError(f"{where}: unique={template!r}: {error}") from None
 
 
-def _plain_function(
-    method: Callable[P, Coroutine[Any, Any, R]], name: str, arguments: TaskArguments
-) -> Callable[P, Coroutine[Any, Any, R]]:
+def _plain_function(method: Callable[P, R], name: str, arguments: TaskArguments) -> Callable[P, R]:
     # taskiq renames the function that it registers, which a bound method does not allow.
-    call: Callable[..., Coroutine[Any, Any, R]] = method
+    call: Callable[..., Any] = method
 
-    @functools.wraps(method)
-    async def run(*args: P.args, **kwargs: P.kwargs) -> R:
+    def prepared(args: tuple[object, ...], kwargs: dict[str, object]) -> functools.partial[Any]:
         injected = arguments.injection.split(kwargs)
         valid_args, valid_kwargs = arguments.validate(name, args, kwargs)
-        return await call(*valid_args, **valid_kwargs, **injected)
+        return functools.partial(call, *valid_args, **valid_kwargs, **injected)
 
-    attach_arguments(run, arguments)
+    @functools.wraps(method)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> object:
+        return await prepared(args, kwargs)()
+
+    @functools.wraps(method)
+    def run_in_thread(*args: P.args, **kwargs: P.kwargs) -> object:
+        return prepared(args, kwargs)()
+
+    function = run if is_async(method) else run_in_thread
+    attach_arguments(function, arguments)
     # taskiq puts it into its module, which there is none of where code was made by exec.
-    if run.__module__ not in sys.modules:
-        run.__module__ = __name__
+    if function.__module__ not in sys.modules:
+        function.__module__ = __name__
     # The receiver casts by annotation and merely warns where it cannot; with only the injected parameters annotated, it
     # leaves the message's own arguments to the validation above.
-    run.__annotations__ = dict(arguments.injection.hints)
+    function.__annotations__ = dict(arguments.injection.hints)
     if arguments.return_type is not None:
-        run.__annotations__["return"] = arguments.return_type
+        function.__annotations__["return"] = arguments.return_type
     # A decorated method would show the signature of its function, with self.
-    vars(run)["__signature__"] = arguments.injection.signature()
-    return run
+    vars(function)["__signature__"] = arguments.injection.signature()
+    return cast("Callable[P, R]", function)

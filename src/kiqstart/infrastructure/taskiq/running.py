@@ -15,6 +15,7 @@ from taskiq import AckableMessage, AsyncTaskiqDecoratedTask, NoResultError, Task
 from taskiq.acks import AckController, AcknowledgeType
 from taskiq.receiver.receiver import Receiver, logger
 
+from kiqstart.infrastructure.taskiq.arguments import has_arguments
 from kiqstart.infrastructure.taskiq.hooks import admitted, hooks_of, notified
 from kiqstart.infrastructure.taskiq.label_values import TIMEOUT_LABEL, timeout_of
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
@@ -227,10 +228,14 @@ class RunningReceiver(Receiver):
         )
 
     def _in_executor(self, target: Callable[..., Any], args: list[Any], kwargs: Mapping[str, Any]) -> Awaitable[object]:
+        executor = self.executor
         if self.pool is not None:
-            return self.pool.run(target, args, kwargs)
+            if not has_arguments(target):
+                return self.pool.run(target, args, kwargs)
+            # The method of an instance, with all that this depends on: it stays in this process.
+            executor = None
         call = functools.partial(_without_stop_iteration, functools.partial(target, *args, **kwargs))
-        return asyncio.get_running_loop().run_in_executor(self.executor, copy_context().run, call)
+        return asyncio.get_running_loop().run_in_executor(executor, copy_context().run, call)
 
     async def save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
         """Store a result; gives whether it is stored."""

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from types import FunctionType
 from typing import Any, Final, cast, get_args, get_origin, get_type_hints
 
 from kiqstart.infrastructure.taskiq.call_chain import call_chain, innermost
@@ -51,7 +52,7 @@ def read_signature(function: Callable[..., object]) -> TaskSignature:
 
 
 def check_callable(function: object) -> Callable[..., object]:
-    """Return a callable whose calls can be awaited for one result.
+    """Return a callable that can be a task: async, or plain Python code that returns its result.
 
     Raises:
         UnsupportedTaskError: it cannot.
@@ -60,15 +61,17 @@ def check_callable(function: object) -> Callable[..., object]:
         function.close()
         raise UnsupportedTaskError("it is a coroutine: register the method itself, without calling it")
     if not callable(function):
-        raise UnsupportedTaskError(f"{_kind(function)} cannot be called: register an async method")
-    for link in call_chain(function):
-        if inspect.iscoroutinefunction(link):
-            return function
-        if inspect.isasyncgenfunction(link) or inspect.isgeneratorfunction(link):
-            raise UnsupportedTaskError("it yields, and a task has one result: return it")
-    if not _gives_awaitable(function):
-        raise UnsupportedTaskError(f"{_kind(function)} is not async: write it with `async def`")
+        raise UnsupportedTaskError(f"{_kind(function)} cannot be called: register a method")
+    if any(inspect.isasyncgenfunction(link) or inspect.isgeneratorfunction(link) for link in call_chain(function)):
+        raise UnsupportedTaskError("it yields, and a task has one result: return it")
+    if not (is_async(function) or isinstance(innermost(function), FunctionType)):
+        raise UnsupportedTaskError(f"{_kind(function)} is not a Python function: call it in one of your own")
     return function
+
+
+def is_async(function: object) -> bool:
+    """Whether a call gives what can be awaited; what is not async runs in a thread."""
+    return any(inspect.iscoroutinefunction(link) for link in call_chain(function)) or _gives_awaitable(function)
 
 
 def _gives_awaitable(function: object) -> bool:

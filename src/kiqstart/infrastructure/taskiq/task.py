@@ -22,6 +22,9 @@ ReturnType = TypeVar("ReturnType")
 class Task(AsyncTaskiqDecoratedTask[P, R]):
     """A registered task."""
 
+    def __repr__(self) -> str:
+        return f"<Task {self.task_name}>"
+
     @overload
     async def kiq(
         self: "Task[P, CoroutineType[Any, Any, ReturnType]]", *args: P.args, **kwargs: P.kwargs
@@ -55,6 +58,19 @@ class Task(AsyncTaskiqDecoratedTask[P, R]):
     async def kiq_many(self, calls: Iterable[Call[P]]) -> Any:
         """Send it once for each call: `await task.kiq_many(task.call(user) for user in users)`."""
         return await self.kicker().kiq_many(calls)
+
+    @overload
+    def task(self: "Task[P, CoroutineType[Any, Any, ReturnType]]", task_id: str) -> SentTask[ReturnType]: ...
+
+    @overload
+    def task(self: "Task[P, Coroutine[Any, Any, ReturnType]]", task_id: str) -> SentTask[ReturnType]: ...
+
+    @overload
+    def task(self: "Task[P, ReturnType]", task_id: str) -> SentTask[ReturnType]: ...
+
+    def task(self, task_id: str) -> Any:
+        """One that was sent earlier, by its id: to wait for it, or to ask for its result and progress."""
+        return self.kicker().sent(task_id)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[P]:
         """Arguments of one of many calls, for `kiq_many`."""

@@ -1,9 +1,13 @@
 """Calls that the type checkers must accept, and calls that they must reject (marked `# error`)."""
 
+from taskiq import AsyncBroker
+
 from kiqstart.delivery.tasks.controllers.ping import PingResult
 from kiqstart.delivery.tasks.controllers.session_cleanup import SessionCleanupResult
 from kiqstart.delivery.tasks.controllers.todo_cleanup import TodoCleanupResult
 from kiqstart.delivery.tasks.registry import TasksRegistry
+from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.sync_runner import SyncRunner
 
 
 async def right_calls(registry: TasksRegistry) -> None:
@@ -44,6 +48,32 @@ async def right_results(registry: TasksRegistry) -> None:
         print(share)
 
 
+async def right_values(registry: TasksRegistry) -> None:
+    sent = await registry.session_cleanup.kiq()
+    deleted: int = (await sent.result(timeout=1))["deleted_count"]
+    text: str = (await registry.ping.task(sent.task_id).result())["result"]
+    print(deleted, text)
+
+
+def right_calls_of_code_that_is_not_async(registry: TasksRegistry, run: SyncRunner) -> None:
+    deleted: int = run(run(registry.session_cleanup.kiq()).result())["deleted_count"]
+    print(deleted)
+
+
+def add(left: int, right: int = 1) -> int:
+    return left + right
+
+
+async def options_and_functions_that_are_not_async(broker: AsyncBroker) -> None:
+    task = register_task(broker, add, name="add", max_retries=3, labels={"tenant": "acme"})
+    total: int = await (await task.kiq(1, right=2)).result()
+    print(total)
+    await task.kiq("1")  # error
+    register_task(broker, add, name="more", max_retry=3)  # error
+    text: str = await (await task.kiq(1)).result()  # error
+    print(text)
+
+
 async def wrong_calls(registry: TasksRegistry) -> None:
     await registry.session_cleanup.kiq(days_old="7")  # error
     await registry.session_cleanup.kiq(days=7)  # error
@@ -77,6 +107,7 @@ async def wrong_results(registry: TasksRegistry) -> None:
     result = (await (await registry.session_cleanup.kiq()).wait_result()).return_value
     print(result["todos_deleted"])  # error
     print(result["report"]["deleted"])  # error
+    print((await registry.ping.task("one").result())["deleted_count"])  # error
     count: str = result["deleted_count"]  # error
     print(count)
     pong: TodoCleanupResult = (await (await registry.ping.kiq()).wait_result()).return_value  # error

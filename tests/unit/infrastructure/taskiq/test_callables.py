@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Unpack
@@ -65,6 +66,20 @@ def handed_on(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, **kwargs)
 
     return wrapped
+
+
+class Threaded:
+    """Methods that are not async."""
+
+    def plain(self, owner: UUID, pages: int = 1) -> str:
+        assert threading.current_thread() is not threading.main_thread()
+        return f"{type(owner).__name__} {pages}"
+
+    def in_context(self, context: Annotated[Context, TaskiqDepends()], owner: UUID, pages: int = 1) -> str:
+        assert context.message.task_name == "work"
+        return self.plain(owner, pages)
+
+    __call__ = plain
 
 
 class Options(typing_extensions.TypedDict, total=False):
@@ -135,6 +150,10 @@ CALLABLES: list[Callable[..., Any]] = [
     Decorated().of_class,
     Decorated().promised,
     Decorated(),
+    Threaded().plain,
+    Threaded().in_context,
+    Threaded(),
+    functools.partial(Threaded().plain),
     functools.partial(Decorated().plain),
     functools.partial(Decorated().plain, pages=7),
 ]
@@ -198,9 +217,6 @@ def generating(number: int) -> Iterator[int]:
     yield number
 
 
-nameless: Callable[[int], int] = lambda number: number  # noqa: E731  # the point
-
-
 async def unknown(amount: "Decimal") -> None: ...
 
 
@@ -257,15 +273,13 @@ UNSUITABLE: list[tuple[Any, str]] = [
     (misleading, ""),
     (circular, ""),
     (Hostile(), ""),
-    (len, "len is not async"),
-    (print, "print is not async"),
-    (dict, "dict is not async"),
-    (Reports, "Reports is not async"),
-    (nameless, "<lambda> is not async: write it with `async def`"),
-    (functools.partial(int, base=2), "a partial is not async"),
-    (str.upper, "is not async"),
-    ("".join, "is not async"),
-    (MagicMock(), ""),
+    (len, "len is not a Python function"),
+    (print, "print is not a Python function"),
+    (dict, "dict is not a Python function"),
+    (Reports, "Reports is not a Python function"),
+    (functools.partial(int, base=2), "a partial is not a Python function"),
+    (str.upper, "is not a Python function"),
+    ("".join, "is not a Python function"),
     (classmethod(Decorated.of_class.__func__), "a classmethod cannot be called"),  # type: ignore[attr-defined]  # of methods
     (property(len), "a property cannot be called"),
     (None, "a NoneType cannot be called"),
@@ -296,8 +310,8 @@ def executed() -> Callable[..., Any]:
     return made
 
 
-@pytest.mark.parametrize("method", [Unhashable(), AsyncMock(), executed()])
-def test_odd_callables_that_can_be_awaited_are_taken(broker: AsyncBroker, method: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("method", [Unhashable(), AsyncMock(), MagicMock(), executed()])
+def test_odd_callables_are_taken(broker: AsyncBroker, method: Callable[..., Any]) -> None:
     register_task(broker, method, name="work")
 
 

@@ -6,12 +6,15 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
+from taskiq import InMemoryBroker, TaskiqMessage
 from tests.process_table import is_gone
 from tests.unit.infrastructure.taskiq import pooled
 
 from kiqstart.infrastructure.taskiq.errors import ProcessLostError
 from kiqstart.infrastructure.taskiq.pool_process import RemoteTracebackError
 from kiqstart.infrastructure.taskiq.process_pool import ProcessPool
+from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.running import RunningReceiver
 from kiqstart.infrastructure.taskiq.streams.errors import UnserializableResultError
 from kiqstart.testing import eventually
 
@@ -143,3 +146,17 @@ async def test_a_result_that_pickle_refuses_comes_back_as_json_has_it_or_is_refu
         await pool.run(pooled.give_function, [], {})
     with pytest.raises(UnserializableResultError, match=r"\(OnlyWritten\) cannot be brought out .* 'no number'"):
         await pool.run(pooled.give_only_written, [], {})
+
+
+class Part:
+    def tell_process(self) -> int:
+        return os.getpid()
+
+
+async def test_the_method_of_an_instance_stays_in_the_workers_process() -> None:
+    broker = InMemoryBroker()
+    task = register_task(broker, Part().tell_process, name="tell")
+    message = TaskiqMessage(task_id="one", task_name="tell", labels={}, args=[], kwargs={})
+    with ProcessPoolExecutor(1) as executor:
+        receiver = RunningReceiver(broker, executor=executor)
+        assert (await receiver.run_task(task.original_func, message)).return_value == os.getpid()

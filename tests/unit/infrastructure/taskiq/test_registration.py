@@ -1,3 +1,5 @@
+import inspect
+import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -9,6 +11,7 @@ from taskiq import AsyncBroker, Context, InMemoryBroker, TaskiqDepends
 from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, WiringError
 from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.task_options import OPTIONS
 
 
 class Reports:
@@ -95,7 +98,7 @@ async def test_options_become_labels(broker: AsyncBroker) -> None:
         retry_on=(OSError,),
         acks_late=False,
         timeout=2.5,
-        queue_name="slow",
+        queue="slow",
     )
     assert task.task_name == "red"
     assert task.labels == {
@@ -147,3 +150,39 @@ def test_options_that_are_no_numbers_stop_the_start(broker: AsyncBroker, options
     with pytest.raises(WiringError, match=r"test_registration\.py: task 'work': ") as caught:
         register_task(broker, Reports().total, name="work", **options)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"max_retry": 3}, "max_retry is not an option here: did you mean `max_retries`?"),
+        ({"time_out": 3}, "time_out is not an option here: did you mean `timeout`?"),
+        ({"colour": "red"}, "colour is not an option here: labels of your own go into labels={'colour': …}"),
+        (
+            {"bind": True},
+            "bind is not an option here: give the method a parameter `context: Context = TaskiqDepends()`",
+        ),
+        ({"autoretry_for": (OSError,)}, "autoretry_for is not an option here: write retry_on=(SomeError,)"),
+        ({"default_retry_delay": 3}, "default_retry_delay is not an option here: write retry_delay"),
+        ({"soft_time_limit": 3}, "soft_time_limit is not an option here: write timeout"),
+        ({"rate_limit": "10/m"}, "rate_limit is not an option here: give the task a queue of its own"),
+        ({"ignore_result": True}, "ignore_result is not an option here: leave it out"),
+        ({"labels": {"max_retries": 3}}, "labels={'max_retries': …} would set an option: write max_retries=…"),
+        ({"labels": {"queue_name": "a"}}, "labels={'queue_name': …} would set an option: write queue"),
+    ],
+)
+def test_an_option_that_does_not_exist_says_what_to_write(
+    broker: AsyncBroker, options: dict[str, Any], problem: str
+) -> None:
+    with pytest.raises(WiringError, match=rf"test_registration\.py: task 'work': {re.escape(problem)}"):
+        register_task(broker, Reports().total, name="work", **options)
+
+
+async def test_labels_of_ones_own_travel_with_the_message(broker: AsyncBroker) -> None:
+    task = register_task(broker, Reports().which, name="work", labels={"tenant": "acme", "weight": 2})
+    assert {name: task.labels[name] for name in ("tenant", "weight")} == {"tenant": "acme", "weight": 2}
+
+
+def test_the_options_that_are_suggested_are_those_that_there_are() -> None:
+    parameters = list(inspect.signature(register_task).parameters.values())
+    assert tuple(one.name for one in parameters if one.kind is one.KEYWORD_ONLY) == OPTIONS

@@ -115,3 +115,51 @@ def test_a_registry_inherits_the_lines_of_its_parent(broker: InMemoryBroker) -> 
     registry = Larger(broker)
     registry.register([AddController(), DoubleController()], Name)
     assert registry.add.task_name == "sum.add"
+
+
+def test_two_lines_for_one_name(broker: InMemoryBroker) -> None:
+    class Doubled(Registry):
+        again = TaskReference(Name.ADD, AddController.add)
+
+    with pytest.raises(WiringError, match=r"Doubled has two lines for 'sum\.add': remove add or again"):
+        Doubled(broker).register([AddController(), DoubleController()], Name)
+
+
+def test_a_controller_whose_fields_nothing_fills_in(broker: InMemoryBroker) -> None:
+    class Undecorated(DoubleController):
+        _offset: int
+
+    with pytest.raises(
+        WiringError, match=r"test_registry\.py: Undecorated has no value for its field _offset: write @da"
+    ):
+        Registry(broker).register([AddController(), Undecorated()], Name)
+
+
+async def test_a_dataclass_that_is_not_frozen_works(broker: InMemoryBroker) -> None:
+    @dataclass
+    class Thrice(Controller):
+        _factor: int
+
+        def register(self, registry: AsyncBroker) -> None:
+            register_task(registry, self.multiply, name=Name.ADD)
+
+        async def multiply(self, number: int) -> int:
+            return self._factor * number
+
+    class Multiplied(BaseTasksRegistry):
+        add = TaskReference(Name.ADD, Thrice.multiply)
+        double = TaskReference(Name.DOUBLE, DoubleController.double)
+
+    registry = Multiplied(broker)
+    registry.register([Thrice(_factor=3), DoubleController()], Name)
+    assert await (await registry.add.kiq(2)).result(timeout=5) == 6
+
+
+async def test_all_of_it_says_what_it_is(broker: InMemoryBroker) -> None:
+    registry = Registry(broker)
+    registry.register([AddController(), DoubleController()], Name)
+    assert repr(registry) == "Registry(add='sum.add', double='sum.double')"
+    assert repr(Registry.add) == "TaskReference('sum.add', AddController.add)"
+    sent = await registry.add.kicker().with_task_id("one").kiq(1)
+    assert repr(sent) == "<SentTask sum.add one>"
+    assert repr(registry.add) == "<Task sum.add>"

@@ -170,12 +170,12 @@ class Attempts:
         return firings
 
     def _come_to(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
-        attempt.is_awaited = not attempt.work.done()
+        attempt.is_awaited, is_over = not attempt.work.done(), self._is_over(attempt)
         if attempt.work.done():
             # A middleware may raise a CancelledError of its own.
             error = CancelledError() if attempt.work.cancelled() else attempt.work.exception()
             if error is None:
-                if not self._is_over(attempt) or not attempt.has_failed:
+                if not is_over or not attempt.has_failed:
                     attempt.is_offered = True
                     return attempt.work.result()
             elif isinstance(error, UnreadableScheduleError):
@@ -183,10 +183,10 @@ class Attempts:
                 return []
             else:
                 self._report(attempt, error_line(error))
-        elif self._is_over(attempt):
+        elif is_over:
             attempt.work.cancel()
             self._report(attempt, "a middleware hangs")
-        return self._give_up(attempt, now_ms) if self._is_over(attempt) else []
+        return self._give_up(attempt, now_ms) if is_over else []
 
     def _is_over(self, attempt: _Attempt) -> bool:
         return attempt.began is not None and local_time() - attempt.began > self._deadline

@@ -5,7 +5,7 @@ from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.infrastructure.taskiq.labels import QUEUE_LABEL
+from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE, QUEUE_LABEL
 from kiqstart.infrastructure.taskiq.scheduling.due import DueMark, DuePage, Look
 from kiqstart.infrastructure.taskiq.scheduling.firing import Answer, FireScript, Firing
 from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import (
@@ -26,7 +26,6 @@ from kiqstart.infrastructure.taskiq.scheduling.store import (
     Entry,
     Sooner,
 )
-from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
 _LOOK: Final = Script("look", "scheduling")

@@ -25,6 +25,7 @@ from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLoc
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
 from kiqstart.infrastructure.taskiq.hooks import need
+from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
 from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 from kiqstart.infrastructure.taskiq.streams.cancellation import Canceller, CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
@@ -35,7 +36,7 @@ from kiqstart.infrastructure.taskiq.streams.dispatching import Dispatcher
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
 from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
 from kiqstart.infrastructure.taskiq.streams.intake import Intake
-from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import is_unauthorized
@@ -44,6 +45,7 @@ from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
 from kiqstart.infrastructure.taskiq.streams.rights import check_rights
 from kiqstart.infrastructure.taskiq.streams.roles import Role
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
+from kiqstart.infrastructure.taskiq.streams.served_queues import served_queues
 from kiqstart.infrastructure.taskiq.task import Task
 
 if TYPE_CHECKING:
@@ -292,6 +294,14 @@ class StreamBroker(AsyncBroker):
         if outcome in _CANCELLED_HERE and not isinstance(self.result_backend, StreamResultBackend):
             await self.result_backend.set_result(task_id, _failed(TaskCancelledError(task_id)))
         return outcome
+
+    async def is_served(self, queue: str) -> bool:
+        """Whether a worker that lives takes a queue.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        return queue in await served_queues(self.connection.redis, self.keys, lease=self.options.lease)
 
     async def may_run(self, task_id: str) -> bool:
         """Wait until this worker's lease is certain; False where the task is another worker's by then."""

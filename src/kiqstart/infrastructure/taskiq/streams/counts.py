@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import ResponseError
 
+from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis

@@ -12,6 +12,7 @@ from kiqstart.infrastructure.redaction import redact
 from kiqstart.infrastructure.taskiq.formatting import Outgoing
 from kiqstart.infrastructure.taskiq.kicker import held_by
 from kiqstart.infrastructure.taskiq.labels import (
+    DEFAULT_QUEUE,
     DELAY_LABEL,
     DUE_LABEL,
     MAX_DELAY_SECONDS,
@@ -22,7 +23,7 @@ from kiqstart.infrastructure.taskiq.labels import (
 from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadReason, Delivery
-from kiqstart.infrastructure.taskiq.streams.keys import DEFAULT_QUEUE, QueueKeys
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError, Sending

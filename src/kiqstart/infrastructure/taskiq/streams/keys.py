@@ -6,8 +6,8 @@ from typing import Final
 
 from redis.crc import key_slot
 
-# The queue of tasks that name none.
-DEFAULT_QUEUE: Final = "default"
+from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
+
 _HASH_TAG: Final = re.compile(r"\{[^}]+\}")
 
 

@@ -36,8 +36,8 @@ async def brokers(redis_url: str, key_prefix: str) -> AsyncGenerator[Callable[[]
     def make() -> StreamBroker:
         broker = made()
         register_task(broker, work, name="work")
-        register_task(broker, work, name="picky", retry_on_error=False, timeout=5)
-        register_task(broker, work, name="aside", queue_name="other")
+        register_task(broker, work, name="picky", labels={"is_picky": False}, timeout=5)
+        register_task(broker, work, name="aside", queue="other")
         register_task(broker, work, name="alone", unique="one")
         return broker
 
@@ -145,7 +145,7 @@ async def test_labels_keep_their_types(
     await task(broker, "picky").schedule_by_time(source, datetime.now(UTC), 1)
     async with scheduling():
         (message,) = await wait_for(broker, 1)
-    assert message.labels["retry_on_error"] is False
+    assert message.labels["is_picky"] is False
     assert message.labels["timeout"] == 5
 
 

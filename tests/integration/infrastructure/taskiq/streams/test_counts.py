@@ -1,7 +1,9 @@
+import pytest
 from redis.asyncio import Redis
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers
 
 from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.sent_task import ResultTimeoutError
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.counts import QueueCount, TaskCounts, count_tasks
 
@@ -34,3 +36,17 @@ async def test_a_worker_that_stopped_renewing_its_lease_does_not_count(brokers: 
     seconds, _ = await redis.time()
     await redis.zadd(broker.keys.workers, {"dead": (seconds - 2) * 1000, "alive": seconds * 1000})
     assert (await count_tasks(broker, [])).workers == 1
+
+
+async def test_who_waits_in_vain_learns_whether_any_worker_takes_the_queue(broker: StreamBroker) -> None:
+    task = register_task(broker, work, name="work")
+    sent = await task.kicker().with_task_id("one").kiq()
+    with pytest.raises(
+        ResultTimeoutError, match=r"^work one had no result within 0\.05 s: no worker takes the queue 'default'$"
+    ):
+        await sent.result(timeout=0.05)
+    await broker.consume()
+    for queue, reason in (("default", "$"), ("slow", ": no worker takes the queue 'slow'$")):
+        sent = await task.kicker().with_task_id("two").with_labels(queue_name=queue).kiq()
+        with pytest.raises(ResultTimeoutError, match=rf"^work two had no result within 0\.05 s{reason}"):
+            await sent.result(timeout=0.05)

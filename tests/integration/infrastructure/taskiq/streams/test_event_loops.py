@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -13,10 +14,15 @@ import pytest
 import redis
 import uvloop
 from asgiref.sync import async_to_sync
+from taskiq import TaskiqEvents, TaskiqState
+from taskiq.exceptions import TaskiqResultTimeoutError
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers
 
+from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
+from kiqstart.infrastructure.taskiq.sync_runner import SyncRunner
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Send = Callable[[], Coroutine[Any, Any, object]]
@@ -146,3 +152,61 @@ def test_schedules_that_are_added_from_one_loop_after_the_other_leave_nothing_op
     for _ in range(TIMES):
         run(add, asyncio.new_event_loop)
     assert open_files() <= before
+
+
+def test_code_that_is_not_async_sends_through_one_loop_and_leaves_nothing(
+    sync_broker: StreamBroker, redis_url: str
+) -> None:
+    task = sync_broker.register_task(note, "note")
+    threads = [threading.Thread(target=lambda: run_sync(task.kiq())) for _ in range(5)]
+    names = {thread.name for thread in threading.enumerate()}
+    before = open_files()
+    with SyncRunner(sync_broker) as run_sync:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        connections = open_files()
+        for _ in range(TIMES - 1):
+            run_sync(task.kiq())
+        sent = run_sync(task.kiq())
+        assert open_files() <= connections
+        with pytest.raises(TaskiqResultTimeoutError):
+            run_sync(sent.wait_result(timeout=0.01))
+        assert run_sync(sync_broker.cancel(sent.task_id)) is CancelOutcome.WAITING
+    assert open_files() <= before
+    assert {thread.name for thread in threading.enumerate()} <= names
+    with redis.Redis.from_url(redis_url) as observer:
+        assert observer.xlen(sync_broker.keys.name) == TIMES + 4
+    # It starts anew where it is called again.
+    run_sync(task.kiq())
+    run_sync.close()
+
+
+async def test_where_an_event_loop_runs_the_call_is_awaited(sync_broker: StreamBroker) -> None:
+    with SyncRunner(sync_broker) as run_sync, pytest.raises(RuntimeError, match="await the call there"):
+        run_sync(note())
+
+
+def test_a_fork_sends_through_a_loop_of_its_own(sync_broker: StreamBroker, redis_url: str) -> None:
+    task = sync_broker.register_task(note, "note")
+    with SyncRunner(sync_broker) as run_sync:
+        run_sync(task.kiq())
+        child = multiprocessing.get_context("fork").Process(target=lambda: run_sync(task.kiq()))
+        child.start()
+        child.join(20)
+        assert child.exitcode == 0
+        run_sync(task.kiq())
+    with redis.Redis.from_url(redis_url) as observer:
+        assert observer.xlen(sync_broker.keys.name) == 3
+
+
+def test_a_broker_that_cannot_start_says_so_to_each_caller(sync_broker: StreamBroker) -> None:
+    async def refuse(_: TaskiqState) -> None:
+        raise WiringError("no")
+
+    sync_broker.add_event_handler(TaskiqEvents.CLIENT_STARTUP, refuse)
+    with SyncRunner(sync_broker) as run_sync:
+        for _ in range(2):
+            with pytest.raises(WiringError, match="no"):
+                run_sync(note())

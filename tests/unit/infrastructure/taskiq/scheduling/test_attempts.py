@@ -2,11 +2,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from datetime import timedelta
+from itertools import count
 
 import pytest
 import pytest_asyncio
 from taskiq import InMemoryBroker, TaskiqMessage, TaskiqMiddleware
 
+from kiqstart.infrastructure.taskiq.scheduling import attempts as module
 from kiqstart.infrastructure.taskiq.scheduling.attempts import Attempts
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
 from kiqstart.infrastructure.taskiq.scheduling.due import DueSchedule
@@ -42,6 +44,13 @@ ILL, SOUND = due("ill"), due("sound")
 @pytest.fixture
 def middleware() -> Hooked:
     return Hooked()
+
+
+@pytest.fixture(autouse=True)
+def _steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deadline passes by looks, and not while a busy machine does something else."""
+    looks = count()
+    monkeypatch.setattr(module, "local_time", lambda: next(looks) / 50)
 
 
 @pytest_asyncio.fixture
