@@ -25,6 +25,7 @@ class Forkable(Protocol):
         ...
 
 
+_is_forked = False
 _tracked: Final[WeakSet[Forkable]] = WeakSet()
 # Collecting what a parent still uses would close it by way of the event loop.
 _inherited: Final[list[Forkable]] = []
@@ -76,7 +77,14 @@ def _silent_socket() -> socket.socket:
     return _silent[0]
 
 
+def is_forked() -> bool:
+    """Whether this process is a copy of another one, which had imported this module."""
+    return _is_forked
+
+
 def _after_fork() -> None:
+    global _is_forked  # noqa: PLW0603  # a process has one life
+    _is_forked = True
     for one in list(_tracked):
         _inherited.append(one)
         try:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from kiqstart.infrastructure.redis.forks import close_sockets_of, tell_of_forks
+from kiqstart.infrastructure.redis.forks import close_sockets_of, is_forked, tell_of_forks
 
 Resource = TypeVar("Resource")
 
@@ -24,6 +24,26 @@ async def _close_nothing(_: object) -> None:
 
 class InheritedLoopError(RuntimeError):
     """A forked child goes on with its parent's event loop, which cannot be shared."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "this process was forked, its event loop is its parent's: begin one of its own, as asyncio.run() does"
+        )
+
+
+def running_loop() -> asyncio.AbstractEventLoop:
+    """The running event loop.
+
+    Raises:
+        InheritedLoopError: a coroutine has forked this process: asyncio lets no loop run on in the child.
+        RuntimeError: no event loop is running.
+    """
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        if is_forked():
+            raise InheritedLoopError from None
+        raise
 
 
 class LoopLocal(Generic[Resource]):
@@ -55,20 +75,20 @@ class LoopLocal(Generic[Resource]):
 
         Raises:
             RuntimeError: no event loop is running.
-            InheritedLoopError: this is a forked child in its parent's loop, which is uvloop's.
+            InheritedLoopError: this is a forked child in its parent's loop, which is uvloop's or was running.
         """
-        loop = asyncio.get_running_loop()
+        loop = running_loop()
         held = self._held.get(loop)
         return held.resource if held is not None else self._make_for(loop)
 
     def peek(self) -> Resource | None:
         """What the running event loop has, if it has asked."""
-        held = self._held.get(asyncio.get_running_loop())
+        held = self._held.get(running_loop())
         return None if held is None else held.resource
 
     async def close(self) -> None:
         """Let go what the running event loop has; it may ask for another one."""
-        held = self._held.pop(asyncio.get_running_loop(), None)
+        held = self._held.pop(running_loop(), None)
         if held is not None:
             await held.ending.aclose()
 
@@ -82,9 +102,7 @@ class LoopLocal(Generic[Resource]):
             if self._held.pop(other, None) is not None:
                 close_sockets_of(other)
         if loop in self._inherited and not isinstance(loop, asyncio.BaseEventLoop):
-            raise InheritedLoopError(
-                "this process was forked, its event loop is its parent's: begin one of its own, as asyncio.run() does"
-            )
+            raise InheritedLoopError
         resource = self._make()
         ending = self._until_the_loop_ends(loop, resource)
         # The loop learns of a generator when it begins, and ends it at its own end.

@@ -10,6 +10,7 @@ from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, runtime_ch
 from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.exceptions import SendTaskError
 
+from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, running_loop
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, MessageTemplate, Outgoing
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, hooks_of
 from kiqstart.infrastructure.taskiq.sent_task import Origin, SentTask
@@ -107,6 +108,10 @@ class BulkSending:
         Raises:
             BulkSendFailedError: at least one was not sent.
         """
+        try:
+            running_loop()
+        except InheritedLoopError as error:
+            raise BulkSendFailedError(reason=str(error), number=1, sent=0, tasks=[]) from None
         left = iter(calls)
         under_way: asyncio.Task[bool] | None = None
         while True:

@@ -86,6 +86,22 @@ async def test_a_child_in_its_parents_uvloop_is_told_that_it_cannot_send_there(r
     )
 
 
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop"])
+async def test_the_child_of_a_coroutine_that_forks_is_told_that_it_cannot_send_there(
+    redis_url: str, queue_name: str, loop: str
+) -> None:
+    command = [sys.executable, "-m", f"{APPS}.forking_coroutine", redis_url, queue_name, loop]
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    why = "this process was forked, its event loop is its parent's: begin one of its own, as asyncio.run() does"
+    assert done.stdout.splitlines() == [
+        f"SendFailedError: {why}",
+        f"BulkSendFailedError: call 1: {why} (0 calls were sent)",
+    ]
+    names = [message.kwargs["name"] for message in await waiting_messages(redis_url, queue_name)]
+    assert names == ["before", "after"]
+
+
 async def test_a_redis_that_is_away_until_the_deadline_fails_the_send_with_one_clear_line(brokers: Brokers) -> None:
     away = brokers(url="redis://:hunter2@127.0.0.1:1/0", options=StreamOptions(send_deadline=0.2))
     task = register_task(away, double, name="double")
