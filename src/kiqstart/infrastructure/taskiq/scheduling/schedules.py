@@ -1,9 +1,10 @@
 """Schedules as those who ask for them see them: added, removed, paused, sent now, and looked at."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Self
+from functools import partial
+from typing import Self, TypeVar
 from uuid import uuid4
 
 from redis.exceptions import ResponseError
@@ -26,7 +27,10 @@ from kiqstart.infrastructure.taskiq.scheduling.occurrence import (
 from kiqstart.infrastructure.taskiq.scheduling.store import Entry, LastStep, ScheduleStore, StoredSchedule
 from kiqstart.infrastructure.taskiq.scheduling.timing import Once
 from kiqstart.infrastructure.taskiq.streams.batching import Batches, SimpleWork
+from kiqstart.infrastructure.taskiq.streams.operator_acts import Done, do
 from kiqstart.infrastructure.taskiq.streams.outage import through_outage
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,12 +89,13 @@ class Schedules:
 
         Raises:
             ScheduleError: there is none, or it is the service's table that has it.
-            RedisError: Redis is away.
+            UnansweredError: Redis does not answer any more; it may be removed.
+            RedisError: Redis is away, and it stays.
         """
-        removed = await self._store.remove(name)
-        if removed is None:
+        done = await self._do(lambda: self._store.remove(name), f"schedule {name!r} may be removed")
+        if done.answer is None:
             raise ScheduleError(f"schedule {name!r} is in the service's table: remove it there, or pause it")
-        if not removed:
+        if not (done.answer or done.is_repeated):
             raise ScheduleError(f"there is no schedule {name!r}")
 
     async def pause(self, name: str) -> None:
@@ -98,8 +103,10 @@ class Schedules:
 
         Raises:
             ScheduleError: there is none.
+            UnansweredError: Redis does not answer any more; it may be paused.
+            RedisError: Redis is away, and nothing was done.
         """
-        if not await self._store.pause(name):
+        if not (await self._do(lambda: self._store.pause(name), f"schedule {name!r} may be paused")).answer:
             raise ScheduleError(f"there is no schedule {name!r}")
 
     async def resume(self, name: str) -> datetime:
@@ -107,12 +114,15 @@ class Schedules:
 
         Raises:
             ScheduleError: there is none, or it has no next time.
+            UnansweredError: Redis does not answer any more; it may go on.
+            RedisError: Redis is away, and nothing was done.
         """
         while True:
             stored, kept = await self._get(name)
             following = self._next(kept, from_ms(await self._store.now_ms()))
+            resume = partial(self._store.resume, name, to_ms(following), stored.data)
             # Else it was changed since it was read.
-            if await self._store.resume(name, to_ms(following), stored.data):
+            if (await self._do(resume, f"schedule {name!r} may go on")).answer:
                 return kept.due or following
 
     async def run(self, name: str) -> str:
@@ -162,6 +172,11 @@ class Schedules:
             return stored, KeptSchedule.read(stored)
         except UnreadableScheduleError as error:
             raise ScheduleError(f"schedule {name!r} cannot be read: {error}") from None
+
+    async def _do(self, call: Callable[[], Awaitable[Answer]], otherwise: str) -> Done[Answer]:
+        # A Redis that is away already is not waited for: nothing has begun.
+        await self._store.now_ms()
+        return await do(call, deadline=send_deadline(self._broker), otherwise=otherwise)
 
     def _next(self, kept: KeptSchedule, now: datetime) -> datetime:
         name = kept.definition.name

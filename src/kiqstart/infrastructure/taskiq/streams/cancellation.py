@@ -1,16 +1,19 @@
 """Cancels tasks by their id, and says what was found."""
 
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, cast
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, cast
 
-from redis.exceptions import ResponseError
+from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.operator_acts import Done, UnansweredError, do
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.outage import reason
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
@@ -22,6 +25,7 @@ _CANCEL_ENTRY: Final = Script("cancel_entry")
 _ENTRIES_AT_ONCE: Final = 500
 _SECONDS_TO_LOOK: Final = 5.0
 
+Answer = TypeVar("Answer")
 RawEntry = tuple[bytes, dict[bytes, bytes]]
 
 
@@ -81,37 +85,76 @@ class Canceller:
         self._options = options
         self._task_id_of = task_id_of
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
+        # Seconds of outages, which are not those in which it looks.
+        self._waited = 0.0
 
     async def cancel(self, task_id: str, queues: Iterable[str]) -> CancelOutcome:
-        """Cancel a task, in these queues and in all that workers take.
+        """Cancel a task, in these queues and in all that workers take. Once it has begun, it goes through an outage.
 
         Raises:
-            RedisError: Redis is away.
+            UnansweredError: Redis does not answer any more; the text says whether the task is cancelled.
+            RedisError: Redis is away, and nothing was done.
         """
         if not _is_text(task_id):
             return CancelOutcome.UNKNOWN
         group = await self._group_of_workers()
-        result = encode_failure(TaskCancelledError(task_id))
-        of_result: list[Value] = [result, self._result_ms, self._keys.channel_suffix]
+        result_key, result = self._keys.result(task_id), encode_failure(TaskCancelledError(task_id))
+        had_result = bool(await self._redis.exists(result_key))
+        findings = await self._mark(task_id, result, had_result=had_result)
+        try:
+            await self._look(task_id, group, queues, result, findings)
+            outcome = _outcome(findings)
+            if findings.is_complete and not findings.has_missed and outcome is not CancelOutcome.UNKNOWN:
+                await self._do(lambda: self._redis.zrem(self._keys.cancelled, task_id), "")
+        except RedisError as error:
+            raise UnansweredError(
+                f"task {task_id!r} is marked as cancelled, but what was found of it is not known: {reason(error)}; "
+                "cancel it again"
+            ) from error
+        return outcome
+
+    async def _mark(self, task_id: str, result: bytes, *, had_result: bool) -> _Findings:
+        """Mark the id, and take out what is delayed."""
         keys = [self._keys.result(task_id), *self._keys.shared]
-        arguments: list[Value] = [task_id, self._mark_ms, self._options.cancel_limit, *of_result]
-        delayed, has_result = cast("list[int]", await _CANCEL(self._redis, keys, arguments))
+        arguments: list[Value] = [task_id, self._mark_ms, self._options.cancel_limit, *self._of_result(result)]
+        done = await self._do(
+            lambda: _CANCEL(self._redis, keys, arguments), f"task {task_id!r} may be cancelled or not: cancel it again"
+        )
+        delayed, has_result = cast("list[int]", done.answer)
         findings = _Findings(delayed=delayed, has_result=bool(has_result))
-        until = local_time() + _SECONDS_TO_LOOK
-        async for stream, entry in self._entries_of(task_id, queues, until, findings):
+        if done.is_repeated and not (delayed or had_result) and await self._is_stored(result, task_id):
+            # By the try that had no answer.
+            findings = _Findings(delayed=1)
+        return findings
+
+    async def _look(self, task_id: str, group: str, queues: Iterable[str], result: bytes, findings: _Findings) -> None:
+        """Look through the streams, and cancel what is there."""
+        async for stream, entry in self._entries_of(task_id, queues, findings):
             keys = [stream, self._keys.result(task_id), *self._keys.shared]
-            arguments = [group, entry, task_id, self._mark_ms, *of_result]
-            found = await _CANCEL_ENTRY(self._redis, keys, arguments)
+            arguments: list[Value] = [group, entry, task_id, self._mark_ms, *self._of_result(result)]
+            done = await self._do(partial(_CANCEL_ENTRY, self._redis, keys, arguments), "")
+            found = done.answer
+            if found == b"" and done.is_repeated and await self._is_stored(result, task_id):
+                found = b"waiting"
             findings.waiting += found == b"waiting"
             findings.running += found == b"running"
             findings.has_missed |= found == b""
         if not findings.has_result:
             # It may have ended since, and was then met nowhere.
-            findings.has_result = bool(await self._redis.exists(self._keys.result(task_id)))
-        outcome = _outcome(findings)
-        if findings.is_complete and not findings.has_missed and outcome is not CancelOutcome.UNKNOWN:
-            await self._redis.zrem(self._keys.cancelled, task_id)
-        return outcome
+            done = await self._do(lambda: self._redis.exists(self._keys.result(task_id)), "")
+            findings.has_result = bool(done.answer)
+
+    def _of_result(self, result: bytes) -> list[Value]:
+        return [result, self._result_ms, self._keys.channel_suffix]
+
+    async def _is_stored(self, result: bytes, task_id: str) -> bool:
+        done = await self._do(lambda: self._redis.get(self._keys.result(task_id)), "")
+        return done.answer == result
+
+    async def _do(self, call: Callable[[], Awaitable[Answer]], otherwise: str) -> "Done[Answer]":
+        done = await do(call, deadline=self._options.send_deadline, otherwise=otherwise)
+        self._waited += done.waited
+        return done
 
     async def _group_of_workers(self) -> str:
         """The group whose workers take the queue, whatever this program's own setting is."""
@@ -123,18 +166,20 @@ class Canceller:
         return round(self._options.cancel_age * 1000)
 
     async def _entries_of(
-        self, task_id: str, queues: Iterable[str], until: float, findings: _Findings
+        self, task_id: str, queues: Iterable[str], findings: _Findings
     ) -> AsyncGenerator[tuple[str, bytes]]:
-        known = {queue.decode() for queue in cast("set[bytes]", await self._redis.smembers(self._keys.queues))}
+        named = await self._do(lambda: cast("Awaitable[set[bytes]]", self._redis.smembers(self._keys.queues)), "")
+        known = {queue.decode() for queue in named.answer}
         needle = task_id.encode()
         is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
+        until = local_time() + _SECONDS_TO_LOOK
         # What moves from one to another does so in this order, and is met again.
         for stream in reversed(self._keys.all_streams(sorted({*queues, *known}, reverse=True))):
             start = "-"
             while start:
-                if local_time() > until:
+                if local_time() > until + self._waited:
                     return
-                entries = await self._page(stream, start)
+                entries = (await self._do(partial(self._page, stream, start), "")).answer
                 for entry, fields in entries:
                     data = fields.get(b"data", b"")
                     if (not is_plain or needle in data) and self._task_id_of(data) == task_id:
@@ -145,8 +190,10 @@ class Canceller:
     async def _page(self, stream: str, start: str) -> list[RawEntry]:
         try:
             found = await self._redis.xrange(stream, min=start, max="+", count=_ENTRIES_AT_ONCE)
-        except ResponseError:  # the key holds something else
-            return []
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):  # the key holds something else
+                return []
+            raise
         return cast("list[RawEntry]", found)
 
 

@@ -1,5 +1,6 @@
 """What became of messages that cannot be run: to be looked at, sent again, or dropped."""
 
+import math
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
@@ -11,19 +12,20 @@ from taskiq import TaskiqMessage
 from taskiq.abc.formatter import TaskiqFormatter
 
 from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.infrastructure.taskiq.caller_types import number, text
 from kiqstart.infrastructure.taskiq.labels import UNIQUE_LABEL
 from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.retries import RETRIES_LABEL
 from kiqstart.infrastructure.taskiq.streams.intake import UNACKNOWLEDGED_LABEL
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.operator_acts import do
 from kiqstart.infrastructure.taskiq.streams.own_labels import MISFIT_LABEL, POOL_CRASHES_LABEL
-from kiqstart.infrastructure.taskiq.streams.script import Script
+from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _RESEND: Final = Script("resend")
-_PURGE: Final = Script("purge")
 _READ_AT_ONCE: Final = 100
 _TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL, MISFIT_LABEL, POOL_CRASHES_LABEL})
 _MOST_DIGITS: Final = 19
@@ -115,21 +117,28 @@ class DeadLetters:
         redis: an async client.
         keys: the broker's names.
         formatter: reads and writes the broker's messages.
+        deadline: seconds for which an act that has begun is tried through an outage.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, formatter: TaskiqFormatter) -> None:
+    def __init__(self, redis: object, keys: QueueKeys, formatter: TaskiqFormatter, *, deadline: float) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
         self._formatter = formatter
+        self._deadline = deadline
 
     async def list(
         self, limit: int = 100, *, reason: str | None = None, task_name: str | None = None
     ) -> Sequence[DeadLetter]:
-        """The newest letters, newest first; only those with that reason and task where these are named."""
+        """The newest letters, newest first; only those with that reason and task where these are named.
+
+        Raises:
+            TypeError: the limit is no number.
+        """
+        number(limit, "list(…)", "dead letters")
         found: list[DeadLetter] = []
         async with aclosing(self.walk(reason=reason, task_name=task_name)) as letters:
             async for letter in letters:
-                if len(found) == limit:
+                if len(found) >= limit:
                     break
                 found.append(letter)
         return found
@@ -172,6 +181,8 @@ class DeadLetters:
             UnreadableDeadLetterError: it holds no task; it stays.
             UniqueKeyHeldError: another task has its unique key; it stays.
             DeadLetterError: the queue's key in Redis holds something else; it stays.
+            UnansweredError: Redis does not answer any more; it may have been sent.
+            RedisError: Redis is away, and it stays.
         """
         found = await self.get(letter)
         message = self._message(found.data)
@@ -179,21 +190,19 @@ class DeadLetters:
             raise UnreadableDeadLetterError(letter)
         unique = str(message.labels.get(UNIQUE_LABEL, ""))
         keys = self._keys
-        answer = cast(
-            "list[bytes]",
-            await _RESEND(
-                self._redis,
-                [keys.result(message.task_id), found.queue, *keys.shared],
-                [letter, message.task_id, unique, self._as_new(message, found.data)],
-            ),
+        call: list[Value] = [letter, message.task_id, unique, self._as_new(message, found.data)]
+        done = await do(
+            lambda: _RESEND(self._redis, [keys.result(message.task_id), found.queue, *keys.shared], call),
+            deadline=self._deadline,
+            otherwise=f"dead letter {letter} may have been sent again",
         )
-        outcome, text = (part.decode(errors="replace") for part in answer)
-        if outcome == "unknown":
+        outcome, detail = (part.decode(errors="replace") for part in cast("list[bytes]", done.answer))
+        if outcome == "unknown" and not done.is_repeated:
             raise DeadLetterNotFoundError(letter)
         if outcome == "held":
-            raise UniqueKeyHeldError(letter, unique, text)
+            raise UniqueKeyHeldError(letter, unique, detail)
         if outcome == "error":
-            raise DeadLetterError(f"dead letter {letter} cannot be sent to {found.queue}: {text}")
+            raise DeadLetterError(f"dead letter {letter} cannot be sent to {found.queue}: {detail}")
         return found
 
     async def purge(self, letter: str) -> None:
@@ -201,17 +210,58 @@ class DeadLetters:
 
         Raises:
             DeadLetterNotFoundError: there is none.
+            UnansweredError: Redis does not answer any more; it may have been dropped.
+            RedisError: Redis is away, and it stays.
         """
-        if not _ID.fullmatch(letter) or not await self._redis.xdel(self._keys.dead, letter):
+        await self._fields(letter)
+        done = await do(
+            lambda: self._redis.xdel(self._keys.dead, letter),
+            deadline=self._deadline,
+            otherwise=f"dead letter {letter} may have been dropped",
+        )
+        if not (done.answer or done.is_repeated):
             raise DeadLetterNotFoundError(letter)
 
     async def purge_all(self) -> int:
-        """Drop all letters, and tell how many there were."""
-        return await self._redis.xtrim(self._keys.dead, maxlen=0, approximate=False)
+        """Drop all letters that there are now, and tell how many there were.
+
+        Raises:
+            UnansweredError: Redis does not answer any more; they may have been dropped.
+            RedisError: Redis is away, and all stay.
+        """
+        newest = cast("list[tuple[bytes, Fields]]", await self._redis.xrevrange(self._keys.dead, count=1))
+        if not newest:
+            return 0
+        milliseconds, _, place = newest[0][0].decode().partition("-")
+        return await self._drop_before(f"{milliseconds}-{int(place) + 1}")
 
     async def purge_older_than(self, seconds: float) -> int:
-        """Drop the letters that were buried so many seconds ago or earlier, and tell how many there were."""
-        return cast("int", await _PURGE(self._redis, [self._keys.dead], [round(seconds * 1000)]))
+        """Drop the letters that were buried more than so many seconds ago, and tell how many there were.
+
+        Raises:
+            TypeError: it is no number.
+            ValueError: it is below 0, or NaN.
+            UnansweredError: Redis does not answer any more; they may have been dropped.
+            RedisError: Redis is away, and all stay.
+        """
+        if not number(seconds, "purge_older_than(…)", "seconds") >= 0:
+            raise ValueError(f"purge_older_than({seconds}): write a number of seconds that is not below 0")
+        now, microseconds = await self._redis.time()
+        oldest = now * 1000 + microseconds // 1000 - seconds * 1000
+        return await self._drop_before(str(max(math.floor(oldest), 0))) if math.isfinite(oldest) else 0
+
+    async def _drop_before(self, letter: str) -> int:
+        # By their ids: a try that arrives late drops no letter that came later.
+        before, problem = await self.count(), "dead letters may have been dropped"
+        done = await do(
+            lambda: self._redis.xtrim(self._keys.dead, minid=letter, approximate=False),
+            deadline=self._deadline,
+            otherwise=problem,
+        )
+        if not done.is_repeated:
+            return done.answer
+        left = await do(self.count, deadline=self._deadline, otherwise=problem)
+        return max(before - left.answer, 0)
 
     async def count(self) -> int:
         """How many letters there are."""
@@ -223,7 +273,7 @@ class DeadLetters:
         return _number(None if counted is None else counted.decode(errors="replace"), 0)
 
     async def _fields(self, letter: str) -> Fields:
-        if _ID.fullmatch(letter):
+        if _is_id(letter):
             entries = cast(
                 "list[tuple[bytes, Fields]]", await self._redis.xrange(self._keys.dead, min=letter, max=letter)
             )
@@ -247,6 +297,10 @@ class DeadLetters:
         if not spent:
             return data
         return self._formatter.dumps(with_labels(message, dict.fromkeys(spent, 0))).message
+
+
+def _is_id(letter: str) -> bool:
+    return _ID.fullmatch(text(letter, "a dead letter", "its id")) is not None
 
 
 def _number(text: str | None, default: int) -> int:

@@ -46,7 +46,7 @@ _WORKERS: Final = (
 _SCHEDULERS: Final = tuple(
     f"scheduling/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")
 )
-_OPERATORS: Final = ("resend", "purge", "scheduling/pause", "scheduling/resume")
+_OPERATORS: Final = ("resend", "scheduling/pause", "scheduling/resume")
 
 # By role: its scripts, and the commands that it sends itself.
 _NEEDS: Final[Mapping[Role, tuple[Sequence[str], str]]] = {

@@ -6,6 +6,8 @@ local definition = redis.call('HGET', KEYS[1], ARGV[1])
 if not definition or redis.sha1hex(definition) ~= ARGV[3] then
     return 0
 end
+-- Removes nothing, but a Redis that is full lets a script go on whose first command that writes frees memory.
+redis.call('SREM', KEYS[3], '')
 if redis.call('SISMEMBER', KEYS[3], ARGV[1]) == 1 then
     redis.call('ZADD', KEYS[2], ARGV[2], ARGV[1])
     local removed = redis.pcall('SREM', KEYS[3], ARGV[1])

@@ -1,4 +1,7 @@
-"""A coroutine that forks: `python -m tests.….apps.forking_coroutine URL QUEUE_NAME LOOP`. The child says what it was told."""
+"""A coroutine that forks: `python -m tests.….apps.forking_coroutine URL QUEUE_NAME LOOP`.
+
+The child says what it was told.
+"""
 
 import asyncio
 import os
@@ -35,7 +38,7 @@ async def main() -> int:
         await try_it()
         sys.stdout.flush()
         os._exit(0)
-    _, status = os.waitpid(child, 0)
+    _, status = await asyncio.to_thread(os.waitpid, child, 0)
     await task.kiq(name="after")
     return os.waitstatus_to_exitcode(status)
 
