@@ -70,7 +70,7 @@ def parse_redis_url(url: str) -> RedisUrl:
     """
     try:
         parts = urlsplit(url.strip())
-    except ValueError:
+    except (ValueError, AttributeError):  # not every caller's types are checked
         raise InvalidRedisUrlError(f"is no URL of a Redis: write {FORMS}, or memory://") from None
     if parts.scheme not in _KINDS:
         raise InvalidRedisUrlError(f"is no URL of a Redis: write {FORMS}, or memory://")

@@ -110,8 +110,8 @@ class BulkSending:
         """
         try:
             running_loop()
-        except InheritedLoopError as error:
-            raise BulkSendFailedError(reason=str(error), number=1, sent=0, tasks=[]) from None
+        except InheritedLoopError as inherited:
+            raise BulkSendFailedError(reason=str(inherited), number=1, sent=0, tasks=[]) from None
         left = iter(calls)
         under_way: asyncio.Task[bool] | None = None
         while True:

@@ -11,6 +11,7 @@ from taskiq.exceptions import SendTaskError
 from taskiq.kicker import AsyncKicker
 
 from kiqstart.infrastructure.taskiq.bulk import BulkSending, Call
+from kiqstart.infrastructure.taskiq.caller_types import number, shown, text
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send
 from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE, DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS, QUEUE_LABEL
 from kiqstart.infrastructure.taskiq.sent_task import Origin, SentTask
@@ -35,12 +36,24 @@ class Kicker(AsyncKicker[P, R]):
     _refusal = ""
 
     def with_labels(self, **labels: str | float | None) -> Self:
-        """Set labels beside, or in place of, those of the task; None takes one away."""
+        """Set labels beside, or in place of, those of the task; None takes one away.
+
+        Raises:
+            TypeError: `queue_name` is no text.
+        """
+        if labels.get(QUEUE_LABEL) is not None:
+            text(labels[QUEUE_LABEL], "with_labels(queue_name=…)", "a queue's name")
         super().with_labels(**cast("dict[str, str | float]", labels))
         return self
 
     def with_task_id(self, task_id: str | None) -> Self:
-        """Give it an id of one's own."""
+        """Give it an id of one's own.
+
+        Raises:
+            TypeError: it is no text.
+        """
+        if task_id is not None:
+            text(task_id, "with_task_id(…)", "a task's id")
         super().with_task_id(task_id)
         return self
 
@@ -50,8 +63,12 @@ class Kicker(AsyncKicker[P, R]):
         return self
 
     def after(self, seconds: float) -> "Kicker[P, R]":
-        """Let it be due in a number of seconds, up to ten years; until then it waits in Redis. Zero or less is now."""
-        self.labels[DELAY_LABEL] = delay = max(float(seconds), 0.0)
+        """Let it be due in a number of seconds, up to ten years; until then it waits in Redis. Zero or less is now.
+
+        Raises:
+            TypeError: it is no number.
+        """
+        self.labels[DELAY_LABEL] = delay = max(number(seconds, "after(…)", "seconds"), 0.0)
         if not delay <= MAX_DELAY_SECONDS:
             self._refusal = f"after({seconds}): a task can be due in at most 3650 days ({MAX_DELAY_SECONDS:.0f} s)"
         return self
@@ -60,8 +77,11 @@ class Kicker(AsyncKicker[P, R]):
         """Let it be due at a time, up to ten years ahead, by Redis' clock. A time that has passed is now.
 
         Raises:
+            TypeError: it is no datetime.
             ValueError: the time has no time zone.
         """
+        if not isinstance(time, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller's types are checked
+            raise TypeError(f"at(…) takes a datetime with a time zone, not {shown(time)}")
         if time.utcoffset() is None:
             raise ValueError(f"{time} has no time zone: write datetime(…, tzinfo=UTC)")
         self.labels[DUE_LABEL] = due = max(time.timestamp(), 0.0)
@@ -121,9 +141,12 @@ class Kicker(AsyncKicker[P, R]):
             calls: what `Task.call` gives, as many as there are: `task.call(user) for user in users`.
 
         Raises:
+            TypeError: it is nothing of which there may be several.
             BulkSendFailedError: one was not sent, and so were none after its step; it has the tasks of those that were.
             ValueError: a task id of one's own, which only one task can have; or due in more than ten years.
         """
+        if isinstance(calls, Call) or not isinstance(calls, Iterable):
+            raise TypeError(f"kiq_many(…) takes calls, such as [task.call(7), task.call(8)], not {shown(calls)}")
         if self.custom_task_id is not None:
             raise ValueError("kiq_many sends several tasks: they cannot share a task id")
         sending = BulkSending(

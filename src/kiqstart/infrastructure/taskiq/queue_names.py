@@ -7,8 +7,10 @@ _LONGEST: Final = 200
 _RESERVED: Final = (":returned", ":suspects", ":isolated")
 
 
-def queue_name_problem(name: str) -> str | None:
+def queue_name_problem(name: object) -> str | None:
     """Why a queue cannot have this name; None where it can."""
+    if not isinstance(name, str):
+        return "a queue's name is text"
     if not 0 < len(name) <= _LONGEST:
         return f"a queue's name has 1 to {_LONGEST} characters"
     if any(not one.isprintable() or one.isspace() for one in name):

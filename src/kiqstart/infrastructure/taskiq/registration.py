@@ -10,6 +10,7 @@ from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
 from taskiq.acks import AcknowledgeType
 
 from kiqstart.infrastructure.taskiq.arguments import TaskArguments, attach_arguments
+from kiqstart.infrastructure.taskiq.caller_types import shown
 from kiqstart.infrastructure.taskiq.errors import UnsupportedTaskError, WiringError, source_file
 from kiqstart.infrastructure.taskiq.labels import MAX_DELAY_SECONDS, QUEUE_LABEL
 from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
@@ -83,6 +84,7 @@ def register_task(
     where = f"{source_file(method)}: task {str(name)!r}"
     if problem := option_problem(unknown, labels or {}):
         raise WiringError(f"{where}: {problem}")
+    _check_types(where, name, retry_on)
     _check_numbers(where, max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout)
     if str(name) in broker.local_task_registry:
         raise WiringError(f"{where}: the name is taken already")
@@ -117,6 +119,17 @@ def register_task(
     return cast("Task[P, R]", task)
 
 
+def _check_types(where: str, name: object, retry_on: object) -> None:
+    # Not every caller's types are checked.
+    if not isinstance(name, str) or not name:
+        raise WiringError(f"{where}: name={shown(name)}: write a name, as text")
+    errors = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+    if not all(isinstance(one, type) and issubclass(one, BaseException) for one in errors):
+        raise WiringError(
+            f"{where}: retry_on={shown(retry_on)}: write exception classes, such as (OSError, ValueError)"
+        )
+
+
 def _check_numbers(
     where: str,
     max_retries: int,
@@ -130,6 +143,8 @@ def _check_numbers(
     numbers: list[object] = [max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout or 0]
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
         raise WiringError(f"{where}: retries, delays and timeout must be finite numbers")
+    if not isinstance(max_retries, int):
+        raise WiringError(f"{where}: max_retries={max_retries!r}: write a whole number")
     if max_retries < 0 or retry_delay < 0 or (timeout is not None and timeout <= 0):
         raise WiringError(f"{where}: max_retries and retry_delay must not be negative, timeout must be above 0")
     if retry_backoff < 1 or retry_max_delay <= 0 or not 0 <= retry_jitter <= 1:

@@ -10,6 +10,7 @@ from taskiq import AsyncBroker, AsyncResultBackend, AsyncTaskiqTask, TaskiqResul
 from taskiq.compat import create_type_adapter
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
 
+from kiqstart.infrastructure.taskiq.caller_types import number
 from kiqstart.infrastructure.taskiq.streams.errors import UnreadableResultError
 from kiqstart.infrastructure.taskiq.streams.raisable import raisable
 
@@ -147,9 +148,11 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
 
         Raises:
             ResultTimeoutError: there was no result in time; it says so if no worker takes the task's queue.
+            TypeError: the time-out is no number.
             UnreadableResultError: what is stored is no result, or one of a version that this one cannot read.
             ResultGetError: the result backend fails otherwise.
         """
+        timeout = number(timeout, "wait_result(timeout=…)", "seconds, 0 for ever")
         backend = self.result_backend
         if not _can_wait(type(backend)):
             try:

@@ -1,10 +1,13 @@
 """Delays and times of one call."""
 
-from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
+from typing import Any
+from uuid import UUID
 
 import pytest
 from taskiq import InMemoryBroker
 
+from kiqstart.infrastructure.taskiq.bulk import Call
 from kiqstart.infrastructure.taskiq.kicker import Kicker
 from kiqstart.infrastructure.taskiq.labels import MAX_DELAY_SECONDS
 
@@ -39,6 +42,37 @@ async def test_a_delay_of_more_than_ten_years_is_refused_when_it_is_sent(
 ) -> None:
     with pytest.raises(ValueError, match=r"^after\(.*\): a task can be due in at most 3650 days \(315360000 s\)$"):
         await kicker.after(seconds).kiq()
+
+
+@pytest.mark.parametrize("seconds", [None, "soon", "5", timedelta(seconds=5), True])
+def test_a_delay_that_is_no_number_is_refused_in_one_line(kicker: Kicker[[], None], seconds: object) -> None:
+    with pytest.raises(TypeError) as caught:
+        kicker.after(seconds)  # type: ignore[arg-type]  # the wrong types are the point
+    assert str(caught.value) == f"after(…) takes a number of seconds, not {seconds!r}"
+
+
+@pytest.mark.parametrize("time", [None, "2026-01-01", 5.0, date(2026, 1, 1)])
+def test_a_time_that_is_no_datetime_is_refused_in_one_line(kicker: Kicker[[], None], time: object) -> None:
+    with pytest.raises(TypeError) as caught:
+        kicker.at(time)  # type: ignore[arg-type]  # as above
+    assert str(caught.value) == f"at(…) takes a datetime with a time zone, not {time!r}"
+
+
+@pytest.mark.parametrize("value", [5, b"low", UUID(int=0)])
+def test_an_id_and_a_queue_that_are_no_text_are_refused_in_one_line(kicker: Kicker[[], None], value: object) -> None:
+    with pytest.raises(TypeError) as caught:
+        kicker.with_task_id(value)  # type: ignore[arg-type]  # as above
+    assert str(caught.value) == f"with_task_id(…): a task's id is text, not {value!r}"
+    with pytest.raises(TypeError) as caught:
+        kicker.with_labels(queue_name=value)  # type: ignore[arg-type]  # as above
+    assert str(caught.value) == f"with_labels(queue_name=…): a queue's name is text, not {value!r}"
+
+
+async def test_calls_that_are_not_several_are_refused_in_one_line(kicker: Kicker[[], None]) -> None:
+    wrong: list[Any] = [None, Call((), {})]
+    for calls in wrong:
+        with pytest.raises(TypeError, match=r"^kiq_many\(…\) takes calls, such as \[.*\], not .*$"):
+            await kicker.kiq_many(calls)
 
 
 @pytest.mark.parametrize(

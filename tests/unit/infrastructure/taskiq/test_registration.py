@@ -120,6 +120,28 @@ def test_an_option_out_of_range_names_the_file_and_the_task(broker: AsyncBroker,
         register_task(broker, Reports().which, name="report.which", **options)  # type: ignore[arg-type]  # wrong on purpose
 
 
+@pytest.mark.parametrize(
+    ("option", "value", "wanted"),
+    [
+        ("name", None, "write a name, as text"),
+        ("name", "", "write a name, as text"),
+        ("queue", 5, "a queue's name is text"),
+        ("queue", b"low", "a queue's name is text"),
+        ("max_retries", 1.5, "write a whole number"),
+        *(
+            ("retry_on", value, r"write exception classes, such as \(OSError, ValueError\)")
+            for value in ("OSError", None, [OSError], (OSError, 5))
+        ),
+    ],
+)
+def test_an_option_of_a_wrong_type_stops_the_start(
+    broker: AsyncBroker, option: str, value: object, wanted: str
+) -> None:
+    options: dict[str, Any] = {"name": "report", option: value}
+    with pytest.raises(WiringError, match=rf"test_registration\.py: task '.*': {option}=.*: {wanted}$"):
+        register_task(broker, Reports().total, **options)
+
+
 def test_a_name_is_taken_once(broker: AsyncBroker) -> None:
     register_task(broker, Reports().which, name="report")
     with pytest.raises(WiringError, match=r"task 'report': the name is taken"):

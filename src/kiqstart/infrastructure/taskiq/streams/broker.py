@@ -22,11 +22,12 @@ from taskiq import (
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.redis.forks import tell_of_forks
 from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLocal
+from kiqstart.infrastructure.taskiq.caller_types import text
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
 from kiqstart.infrastructure.taskiq.hooks import need
 from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
-from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
+from kiqstart.infrastructure.taskiq.streams.broker_arguments import BrokerArguments
 from kiqstart.infrastructure.taskiq.streams.cancellation import Canceller, CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
@@ -39,7 +40,7 @@ from kiqstart.infrastructure.taskiq.streams.intake import Intake
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.middleware import DeliveryMiddleware
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import is_unauthorized
+from kiqstart.infrastructure.taskiq.streams.outage import is_unauthorized, reason
 from kiqstart.infrastructure.taskiq.streams.persistence import PersistentResultBackend
 from kiqstart.infrastructure.taskiq.streams.results import StreamResultBackend
 from kiqstart.infrastructure.taskiq.streams.rights import check_rights
@@ -95,8 +96,8 @@ class StreamBroker(AsyncBroker):
 
     Raises:
         InvalidRedisUrlError: the URL is none of a Redis.
-        WiringError: a queue without a name that Redis can have, or with a weight below 1; or an argument that only
-            taskiq-redis' own broker has; or names whose keys a cluster would put on several nodes.
+        WiringError: a queue without a name that Redis can have, or with a weight below 1; an argument that only
+            taskiq-redis' own broker has, or of a wrong type; or names whose keys a cluster would put on several nodes.
     """
 
     def __init__(
@@ -116,7 +117,15 @@ class StreamBroker(AsyncBroker):
         if refused := sorted(_REPLACED & set(connection_options)):
             raise WiringError(f"StreamBroker has no argument {refused[0]!r}: see StreamOptions for what it has instead")
         super().__init__()
-        _check_queues(queues)
+        BrokerArguments(
+            queue_name=queue_name,
+            queues=queues,
+            consumer_group_name=consumer_group_name,
+            options=options,
+            result_prefix=result_prefix,
+            connect_timeout=connect_timeout,
+            max_connection_pool_size=max_connection_pool_size,
+        )
         self.queue_name = queue_name
         self.consumer_group_name = consumer_group_name
         self.options = options
@@ -194,7 +203,7 @@ class StreamBroker(AsyncBroker):
         """What this event loop has of Redis.
 
         Raises:
-            SendFailedError: this is a forked child in its parent's event loop, which is uvloop's.
+            SendFailedError: this is a forked child in its parent's event loop, which is uvloop's or was running.
         """
         try:
             return self._per_loop.get()
@@ -204,7 +213,7 @@ class StreamBroker(AsyncBroker):
     @property
     def dead_letters(self) -> DeadLetters:
         """The messages that will not be run, of all queues, on this event loop's connection."""
-        return DeadLetters(self.connection.redis, self.keys, self.formatter)
+        return DeadLetters(self.connection.redis, self.keys, self.formatter, deadline=self.options.send_deadline)
 
     def keep_promises(self) -> None:
         """Do what the options of `register_task` say, also where nobody has added the middlewares for that."""
@@ -280,8 +289,11 @@ class StreamBroker(AsyncBroker):
         again. The caller of a cancelled task gets `TaskCancelledError` as its error. One that has ended is left alone.
 
         Raises:
-            RedisError: Redis is away.
+            TypeError: the id is no text.
+            UnansweredError: Redis does not answer any more; the text says whether the task is cancelled.
+            RedisError: Redis is away, and nothing was done.
         """
+        text(task_id, "cancel(…)", "a task's id")
         canceller = Canceller(
             self.connection.redis,
             self.keys,
@@ -292,7 +304,10 @@ class StreamBroker(AsyncBroker):
         )
         outcome = await canceller.cancel(task_id, self._weights)
         if outcome in _CANCELLED_HERE and not isinstance(self.result_backend, StreamResultBackend):
-            await self.result_backend.set_result(task_id, _failed(TaskCancelledError(task_id)))
+            try:
+                await self.result_backend.set_result(task_id, _failed(TaskCancelledError(task_id)))
+            except Exception as error:  # noqa: BLE001  # whatever another backend raises; the task is cancelled
+                logger.error("Task %s is cancelled, and its caller cannot be told: %s", task_id, reason(error))  # noqa: TRY400  # one line
         return outcome
 
     async def is_served(self, queue: str) -> bool:
@@ -417,12 +432,3 @@ def _failed(error: Exception) -> TaskiqResult[None]:
 def _random_id() -> str:
     # As random as a UUID, and quicker than Python makes one.
     return os.urandom(16).hex()
-
-
-def _check_queues(queues: Mapping[str, int]) -> None:
-    if not queues:
-        raise WiringError("a worker needs at least one queue")
-    for queue, weight in queues.items():
-        problem = "a weight is at least 1" if weight < 1 else queue_name_problem(queue)
-        if problem is not None:
-            raise WiringError(f"queue {queue!r} with weight {weight}: {problem}")

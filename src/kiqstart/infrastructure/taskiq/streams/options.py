@@ -2,7 +2,9 @@
 
 import math
 from dataclasses import dataclass, fields
+from typing import cast
 
+from kiqstart.infrastructure.taskiq.caller_types import shown
 from kiqstart.infrastructure.taskiq.errors import WiringError
 
 
@@ -51,9 +53,10 @@ class StreamOptions:
     def __post_init__(self) -> None:
         """Check the ranges."""
         for field in fields(self):
-            value = getattr(self, field.name)
-            if not isinstance(value, bool) and not (math.isfinite(value) and value > 0):
-                raise WiringError(f"StreamOptions: {field.name}={value!r} must be above 0")
+            value: object = getattr(self, field.name)
+            problem = _problem(value, cast("type", field.type))
+            if problem is not None:
+                raise WiringError(f"StreamOptions: {field.name}={shown(value)} must be {problem}")
 
     @property
     def beat(self) -> float:
@@ -64,3 +67,14 @@ class StreamOptions:
     def deaths_of_a_suspect(self) -> int:
         """Crashes after which a task is tried in quarantine."""
         return max(self.max_deliveries - 1, 1)
+
+
+def _problem(value: object, kind: type) -> str | None:
+    """What an option has to be, where it is not that."""
+    if kind is bool:
+        return None if isinstance(value, bool) else "True or False"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "a number"
+    if kind is int and not isinstance(value, int):
+        return "a whole number"
+    return None if math.isfinite(value) and value > 0 else "above 0"

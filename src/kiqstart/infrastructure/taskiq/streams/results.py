@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 
+from kiqstart.infrastructure.taskiq.caller_types import shown
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.exact_json import dump_exactly
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery
@@ -175,10 +176,11 @@ def _decoded(task_id: str, value: bytes) -> TaskiqResult[Any]:
         raise UnreadableResultError(task_id=task_id, reason=str(error)) from None
 
 
-def _milliseconds(ttl: float) -> int:
-    if not _SHORTEST_TTL <= ttl <= _LONGEST_TTL:
+def _milliseconds(ttl: object) -> int:
+    # Not every caller's types are checked.
+    if isinstance(ttl, bool) or not isinstance(ttl, int | float) or not _SHORTEST_TTL <= ttl <= _LONGEST_TTL:
         raise WiringError(
-            f"result_ttl={ttl!r}: write seconds, from {_SHORTEST_TTL} to {_LONGEST_TTL:.0f} (10 years), or None to "
-            "keep results until they are forgotten"
+            f"result_ttl={shown(ttl)}: write seconds, from {_SHORTEST_TTL} to {_LONGEST_TTL:.0f} (10 years), or None "
+            "to keep results until they are forgotten"
         )
     return round(ttl * 1000)
