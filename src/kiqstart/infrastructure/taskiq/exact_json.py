@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 import pydantic_core
 from pydantic import BaseModel, TypeAdapter
 
+from kiqstart.infrastructure.taskiq.colliding_keys import refuse_colliding_keys
 from kiqstart.infrastructure.taskiq.long_numbers import refuse_long_numbers
 
 _MAX_PLACE: Final = 500
@@ -28,9 +29,12 @@ def dump(value: object) -> bytes:
 
     Raises:
         PydanticSerializationError: a value that is no JSON, or text that is no UTF-8.
+        CollidingKeysError: a dict whose keys are not all different there.
         ValueError: an integer of more digits than Python reads.
     """
-    return refuse_long_numbers(pydantic_core.to_json(value, inf_nan_mode="constants", by_alias=False))
+    data = pydantic_core.to_json(value, inf_nan_mode="constants", by_alias=False)
+    refuse_colliding_keys(value)
+    return refuse_long_numbers(data)
 
 
 def as_plain(value: object) -> object:
@@ -38,7 +42,9 @@ def as_plain(value: object) -> object:
 
     Raises:
         PydanticSerializationError: a value that is no JSON.
+        CollidingKeysError: a dict whose keys are not all different there.
     """
+    refuse_colliding_keys(value)
     return pydantic_core.to_jsonable_python(value, inf_nan_mode="constants", by_alias=False)
 
 

@@ -13,10 +13,17 @@ from taskiq.formatters.proxy_formatter import ProxyFormatter
 from taskiq.labels import LabelType
 from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
+from kiqstart.infrastructure.taskiq.colliding_keys import refuse_colliding_keys
 from kiqstart.infrastructure.taskiq.long_numbers import refuse_long_numbers
 
 _OTHER: Final = LabelType.ANY.value
+# Characters of a label's name in an error.
+_LONGEST: Final = 100
 _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
+
+
+class UnsendableLabelError(ValueError):
+    """A message has a label that is no JSON; the text names it."""
 
 
 def to_json(value: object, *, inf_nan_mode: Literal["null", "constants"] = "null") -> bytes:
@@ -108,13 +115,14 @@ class MessageTemplate:
         """The message of one call.
 
         Raises:
-            ValueError, TypeError: an argument that is no JSON.
+            ValueError, TypeError: an argument that is no JSON, or of which JSON would lose a part.
         """
         own = {"task_id": task_id, "args": list(args), "kwargs": kwargs}
         try:
             data = self._same + to_json(own, inf_nan_mode="constants")[1:]
         except ValueError:
             return self._long_way(self._first.model_copy(update=own))
+        refuse_colliding_keys((args, kwargs))
         return OutgoingJson(task_id, self._first.task_name, data, self._first.labels)
 
 
@@ -126,9 +134,14 @@ class JsonFormatter(ProxyFormatter):
     """
 
     def dumps(self, message: TaskiqMessage) -> BrokerMessage:
-        """A message as its broker sends it."""
+        """A message as its broker sends it.
+
+        Raises:
+            UnsendableLabelError: a label that is no JSON, as a middleware may set one.
+            ValueError, TypeError: an argument that is no JSON, or of which JSON would lose a part.
+        """
         if not _is_plain_json(self.broker.serializer):
-            return super().dumps(message)
+            return self._dump_the_long_way(message)
         message = _without_unset_labels(message)
         # Its fields one by one, since middlewares may lay their own things beside them.
         fields = {
@@ -143,12 +156,25 @@ class JsonFormatter(ProxyFormatter):
             # What came with a NaN, from a sender that lets it through, is sent again as it came.
             data = to_json(fields, inf_nan_mode="constants")
         except ValueError:
-            return super().dumps(message)
+            return self._dump_the_long_way(message)
+        refuse_colliding_keys((message.args, message.kwargs))
         return BrokerMessage(task_id=message.task_id, task_name=message.task_name, message=data, labels=message.labels)
 
     def template(self, first: TaskiqMessage) -> MessageTemplate | None:
         """What makes messages like this one, or None where they do not go the short way."""
-        return MessageTemplate(first, super().dumps) if _is_plain_json(self.broker.serializer) else None
+        if not _is_plain_json(self.broker.serializer):
+            return None
+        try:
+            return MessageTemplate(first, self._dump_the_long_way)
+        except ValueError:  # a label that is no JSON, which `dumps` names
+            return None
+
+    def _dump_the_long_way(self, message: TaskiqMessage) -> BrokerMessage:
+        if isinstance(self.broker.serializer, JSONSerializer | ORJSONSerializer):
+            refuse_colliding_keys((message.args, message.kwargs))
+            for name, value in message.labels.items():
+                _check_label(name, value)
+        return super().dumps(message)
 
     def loads(self, message: bytes) -> TaskiqMessage:
         """A message as its task gets it."""
@@ -158,6 +184,14 @@ class JsonFormatter(ProxyFormatter):
             except ValueError:
                 return super().loads(message)
         return super().loads(message)
+
+
+def _check_label(name: str, value: object) -> None:
+    try:
+        to_json(value)
+    except (ValueError, RecursionError) as error:
+        problem = str(error).partition("\n")[0].removeprefix("Error serializing to JSON: ")
+        raise UnsendableLabelError(f"the label {ascii(name)[:_LONGEST]} cannot be sent as JSON: {problem}") from None
 
 
 def _without_unset_labels(message: TaskiqMessage) -> TaskiqMessage:

@@ -8,8 +8,9 @@ from typing import Final, TypeVar, cast
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from taskiq import BrokerMessage
 
+from kiqstart.infrastructure.taskiq.colliding_keys import refuse_colliding_keys
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
-from kiqstart.infrastructure.taskiq.formatting import Outgoing, to_json
+from kiqstart.infrastructure.taskiq.formatting import Outgoing, UnsendableLabelError, to_json
 
 # What a message holds if a number or a secret was lost in it: cheap to look for, and few messages have one.
 _TRACES_OF_NUMBERS: Final = (b"null", b"NaN", b"Infinity")
@@ -26,13 +27,19 @@ def written(
     """Return what `write` makes of a call.
 
     Raises:
-        InvalidTaskArgumentsError: an argument is not JSON, or holds a secret, NaN or an infinite number, which JSON
-            does not have.
+        InvalidTaskArgumentsError: an argument or a label is not JSON, or holds a secret, NaN or an infinite number,
+            which JSON does not have, or a dict whose keys are not all different there.
     """
     try:
         made = write()
+        for value in (*args, *kwargs.values()):
+            # The kicker has made a dict of it already.
+            if isinstance(value, BaseModel):
+                refuse_colliding_keys(value)
     except InvalidTaskArgumentsError:
         raise
+    except UnsendableLabelError as error:
+        raise InvalidTaskArgumentsError(task_name, str(error)) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTaskArgumentsError(task_name, _refusal(args, kwargs, error)) from None
     data = made.message
@@ -60,6 +67,7 @@ def _refusal(args: Sequence[object], kwargs: Mapping[str, object], error: Except
     for name, value in _named(args, kwargs):
         try:
             to_json(value)
+            refuse_colliding_keys(value)
         except (ValueError, RecursionError) as refused:
             return f"argument {name} cannot be sent as JSON: {_reason(refused)}"
     return f"its arguments cannot be sent as JSON: {_reason(error)}"

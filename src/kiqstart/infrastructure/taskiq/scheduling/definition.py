@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from kiqstart.infrastructure.taskiq.colliding_keys import refuse_colliding_keys
 from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line
 from kiqstart.infrastructure.taskiq.scheduling.timing import Timing
 
@@ -60,6 +61,7 @@ class Definition(BaseModel):
         Raises:
             ValueError: an argument or a label is nothing that JSON has.
         """
+        refuse_colliding_keys([self.args, self.kwargs, self.labels])
         known = self.model_dump(mode="json", exclude_defaults=True)
         return json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

@@ -11,6 +11,7 @@ from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery, lo
 from kiqstart.infrastructure.taskiq.streams.error_decoding import with_short_chain
 from kiqstart.infrastructure.taskiq.streams.errors import UnserializableResultError
 from kiqstart.infrastructure.taskiq.streams.outage import pause, reason
+from kiqstart.infrastructure.taskiq.streams.result_labels import sendable_labels
 
 logger = getLogger(__name__)
 
@@ -40,8 +41,9 @@ class PersistentResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType
     async def set_result(self, task_id: str, result: TaskiqResult[ReturnType]) -> None:
         """Store a result, unless another worker has the task by now.
 
-        A result that cannot be serialised becomes that error. Of an error with a long chain only the first links are
-        handed over: taskiq's own way to serialise it takes twice the time for each link.
+        A result that cannot be serialised becomes that error, if that is not for a label, which then is left out. Of an
+        error with a long chain only the first links are handed over: taskiq's own way to serialise it takes twice the
+        time for each link.
 
         Raises:
             Exception: what the backend raised last, after the deadline.
@@ -56,6 +58,10 @@ class PersistentResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType
             try:
                 await self.backend.set_result(task_id, result)
             except (TypeError, ValueError) as error:
+                labels = sendable_labels(task_id, result.labels)
+                if labels is not result.labels:
+                    result = result.model_copy(update={"labels": labels})
+                    continue
                 if isinstance(result.error, UnserializableResultError):
                     raise
                 kind = type(result.return_value).__name__

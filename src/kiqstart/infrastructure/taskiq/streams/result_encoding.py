@@ -14,6 +14,7 @@ from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error, 
 from kiqstart.infrastructure.taskiq.streams.errors import ResultTooLargeError, UnserializableResultError
 from kiqstart.infrastructure.taskiq.streams.plain_values import class_name
 from kiqstart.infrastructure.taskiq.streams.raisable import raisable
+from kiqstart.infrastructure.taskiq.streams.result_labels import sendable_labels, size_of
 from kiqstart.infrastructure.taskiq.written import lost_secret
 
 logger = getLogger(__name__)
@@ -32,6 +33,8 @@ _NULLS: Final = 2
 def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int = MAX_RESULT_BYTES) -> bytes:
     """A result as JSON. One that JSON cannot hold, or that is too large, is that of a failed task, with that error.
 
+    Labels that JSON cannot hold, or that make it too large, are left out.
+
     Args:
         task_id: for the log.
         result: what the task returned or raised.
@@ -43,11 +46,17 @@ def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int 
     try:
         data = dump_exactly(fields, nulls=_NULLS + (result.return_value is None))
     except (TypeError, ValueError, RecursionError) as error:
+        labels = sendable_labels(task_id, result.labels)
+        if labels is not result.labels:
+            return encode_result(task_id, result.model_copy(update={"labels": labels}), limit=limit)
         problem: Exception = unserializable(result.return_value, error)
     else:
         lost = lost_secret(result.return_value, data)
         if lost is None and len(data) <= limit:
             return data
+        if lost is None and result.labels and len(data) - size_of(result.labels) < limit:
+            logger.warning("Task with id %s: its labels are left out of its result, which would be too large", task_id)
+            return encode_result(task_id, result.model_copy(update={"labels": {}}), limit=limit)
         problem = (
             ResultTooLargeError(len(data), limit)
             if lost is None
@@ -109,8 +118,11 @@ def _encode_failed(task_id: str, fields: Mapping[str, Any], error: BaseException
     try:
         data = dump({**fields, "error": encode_error(error)})
     except (TypeError, ValueError, RecursionError) as problem:
+        labels = sendable_labels(task_id, fields["labels"])
+        if labels is not fields["labels"]:
+            return _encode_failed(task_id, {**fields, "labels": labels}, error, limit)
         # What a middleware has laid beside the error is worth less than the error.
-        logger.warning("Task with id %s: its error is stored without labels: %s", task_id, problem)
+        logger.warning("Task with id %s: its error is stored without its value and labels: %s", task_id, problem)
     else:
         if len(data) <= limit:
             return data

@@ -7,13 +7,14 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel, Field
 from redis.asyncio import Redis
-from taskiq import AsyncResultBackend, TaskiqResult
+from taskiq import AsyncResultBackend, Context, TaskiqDepends, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
 from tests.integration.infrastructure.taskiq.streams.brokers import QUICK, Brokers, letters_of, working
 from tests.integration.infrastructure.taskiq.streams.wire import Wire
 
-from kiqstart.infrastructure.taskiq.errors import WiringError
+from kiqstart.infrastructure.taskiq.bulk import BulkSendFailedError
+from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, WiringError
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.results import UnserializableResultError
@@ -130,6 +131,63 @@ async def test_a_result_that_is_no_json_fails_its_task_with_an_error_that_says_s
     assert "the task's result (object) cannot be sent as JSON" in str(result.error)
 
 
+class Labelling(TaskiqMiddleware):
+    """Sets a label where it is told to."""
+
+    def __init__(self, hook: str, value: object) -> None:
+        super().__init__()
+        self._hook, self._value = hook, value
+
+    def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:
+        return self._labelled("pre_send", message)
+
+    def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
+        return self._labelled("pre_execute", message)
+
+    def _labelled(self, hook: str, message: TaskiqMessage) -> TaskiqMessage:
+        if hook == self._hook:
+            message.labels["seal"] = self._value
+        return message
+
+
+@pytest.mark.parametrize("where", ["the sender", "pre_execute", "the task"])
+async def test_a_label_that_json_cannot_hold_spoils_no_result(
+    broker: StreamBroker, caplog: pytest.LogCaptureFixture, where: str
+) -> None:
+    seals: list[object] = []
+
+    async def fail_once(context: Context = TaskiqDepends()) -> str:
+        seals.append(context.message.labels.get("seal"))
+        if where == "the task":
+            context.message.labels["seal"] = b"\xff"
+        if len(seals) == 1:
+            raise LookupError
+        return "good"
+
+    broker.add_middlewares(Labelling(where, b"\xff"))
+    task = register_task(broker, fail_once, name="fail_once", max_retries=1, retry_delay=0.0)
+    kicker = task.kicker()
+    if where == "the sender":
+        kicker.labels["seal"] = b"\xff"
+    async with working(broker):
+        result = await (await kicker.kiq()).wait_result(timeout=5)
+    assert (result.is_err, result.return_value) == (False, "good")
+    assert seals[1] == b"\xff"
+    assert caplog.text.count("its label seal is left out of its result: ") == 1
+
+
+async def test_a_label_that_json_cannot_hold_is_refused_by_name_where_it_is_sent(broker: StreamBroker) -> None:
+    broker.add_middlewares(Labelling("pre_send", b"\xff"))
+    task = register_task(broker, double, name="double")
+    with pytest.raises(
+        InvalidTaskArgumentsError, match=r"^double: the label 'seal' cannot be sent as JSON: "
+    ) as caught:
+        await task.kiq()
+    assert "\n" not in str(caught.value)
+    with pytest.raises(BulkSendFailedError, match=r"^call 1: double: the label 'seal' cannot be sent as JSON: "):
+        await task.kiq_many([task.call()])
+
+
 async def test_an_error_comes_back_as_its_class_with_its_arguments(broker: StreamBroker, redis: Redis) -> None:
     async def fail() -> None:
         raise WeatherError("rain", 7)
@@ -210,6 +268,8 @@ class Shelf(AsyncResultBackend[object]):
             raise ConnectionError("no shelf")
         if isinstance(result.return_value, set):
             raise TypeError("sets do not fit on the shelf")
+        if any(isinstance(label, bytes) for label in result.labels.values()):
+            raise TypeError("bytes do not fit on the shelf")
         self.results[task_id] = result
 
     async def is_result_ready(self, task_id: str) -> bool:
@@ -228,7 +288,7 @@ async def test_another_result_backend_is_asked_again_until_it_stores(brokers: Br
     assert shelf.tries == 3
 
 
-async def test_what_another_result_backend_cannot_hold_fails_the_task(brokers: Brokers) -> None:
+async def test_what_another_result_backend_cannot_hold_fails_the_task_but_a_label_does_not(brokers: Brokers) -> None:
     broker = brokers(options=QUICK).with_result_backend(Shelf(failures=0))
 
     async def give() -> set[int]:
@@ -237,7 +297,11 @@ async def test_what_another_result_backend_cannot_hold_fails_the_task(brokers: B
     async with working(broker):
         sent = await register_task(broker, give, name="give").kiq()
         result = await sent.wait_result(check_interval=0.01, timeout=5)
+        kicker = register_task(broker, double, name="double").kicker()
+        kicker.labels["seal"] = b"\xff"
+        good = await (await kicker.kiq(number=2)).wait_result(check_interval=0.01, timeout=5)
     assert str(result.error) == "the task's result (set) cannot be stored: sets do not fit on the shelf"
+    assert (good.is_err, good.return_value) == (False, 4)
 
 
 async def test_another_result_backend_gets_a_long_chain_cut_short(brokers: Brokers) -> None:

@@ -108,6 +108,47 @@ def test_what_json_cannot_hold_is_refused_with_its_place(value: object, place: s
     assert result.execution_time == 0.1
 
 
+def labelled(labels: object, value: object = 7, error: BaseException | None = None) -> TaskiqResult[Any]:
+    result = result_of(value)
+    result.labels, result.error, result.is_err = labels, error, error is not None  # type: ignore[assignment]  # middlewares may
+    return decode_result(encode_result("id", result))
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        b"\xff",
+        object(),
+        "\udc80",
+        {1: 2, "1": 3},
+        Loose(rate=math.nan),
+        pytest.param(10**5000, id="long"),
+        pytest.param("x" * MAX_RESULT_BYTES, id="large"),
+    ],
+)
+def test_a_label_that_cannot_be_sent_is_left_out_of_a_good_result_and_of_an_error(
+    label: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    result = labelled({"good": 1, "bad": label})
+    assert (result.is_err, result.return_value, result.execution_time) == (False, 7, 0.1)
+    is_large = isinstance(label, str) and len(label) > 10
+    assert result.labels == ({} if is_large else {"good": 1})
+    assert len(caplog.records) == 1
+    assert "label" in caplog.text
+    assert ("its label bad is left out of its result: " in caplog.text) is not is_large
+    failed = labelled({"good": 1, "bad": label}, error=LookupError("no such row"))
+    assert repr(failed.error) == "LookupError('no such row')"
+
+
+def test_labels_that_are_no_dict_harm_no_result() -> None:
+    assert labelled(object()).return_value == 7
+
+
+def test_a_bad_result_is_blamed_although_a_label_is_bad_too() -> None:
+    error = labelled({"bad": b"\xff"}, value=object()).error
+    assert str(error).startswith("the task's result (object) cannot be sent as JSON at return_value: ")
+
+
 def test_what_refers_to_itself_is_refused() -> None:
     value: list[object] = []
     value.append(value)
@@ -118,7 +159,11 @@ def test_a_result_that_is_too_large_is_refused() -> None:
     result = sent("x" * MAX_RESULT_BYTES)
     assert isinstance(result.error, ResultTooLargeError)
     assert str(result.error).endswith(f", and {MAX_RESULT_BYTES} are allowed; store it elsewhere and return where")
-    assert decode_result(encode_result("id", result_of("x"), limit=10)).is_err
+    whole, labels = encode_result("id", result_of("x")), b'"queue_name":"low"'
+    assert labels in whole
+    for limit in range(10, len(whole) + 5):
+        is_refused = decode_result(encode_result("id", result_of("x"), limit=limit)).is_err
+        assert is_refused is (limit < len(whole) - len(labels))
 
 
 def test_what_pydantic_writes_is_read_however_deep_it_is() -> None:
