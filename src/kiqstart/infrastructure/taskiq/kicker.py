@@ -27,6 +27,8 @@ ReturnType = TypeVar("ReturnType")
 
 # A broker tells the kicker that a message was not sent, since this task has its unique key.
 held_by: ContextVar[str | None] = ContextVar("held_by", default=None)
+# The kicker tells a broker whether the message's id is one that others may have had; whoever does not say so may have.
+has_own_id: ContextVar[bool] = ContextVar("has_own_id", default=True)
 
 
 class Kicker(AsyncKicker[P, R]):
@@ -47,7 +49,7 @@ class Kicker(AsyncKicker[P, R]):
         return self
 
     def with_task_id(self, task_id: str | None) -> Self:
-        """Give it an id of one's own.
+        """Give it an id of one's own. The result that an earlier task of that id has left is removed when it is sent.
 
         Raises:
             TypeError: it is no text.
@@ -113,9 +115,16 @@ class Kicker(AsyncKicker[P, R]):
             ValueError: it would be due in more than ten years; nothing was sent.
         """
         broker = self.broker
-        message = await before_send(broker, self._prepare_message(*args, **kwargs))
+        message = self._prepare_message(*args, **kwargs)
+        made_id = message.task_id
+        message = await before_send(broker, message)
         held_by.set(None)
-        await _kick(broker, written(self.task_name, args, kwargs, lambda: broker.formatter.dumps(message)))
+        outgoing = written(self.task_name, args, kwargs, lambda: broker.formatter.dumps(message))
+        token = has_own_id.set(self.custom_task_id is not None or message.task_id != made_id)
+        try:
+            await _kick(broker, outgoing)
+        finally:
+            has_own_id.reset(token)
         await after_send(broker, message)
         return self.sent(held_by.get() or message.task_id)
 

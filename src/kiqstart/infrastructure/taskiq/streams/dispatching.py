@@ -10,7 +10,7 @@ from taskiq import BrokerMessage
 
 from kiqstart.infrastructure.redaction import redact
 from kiqstart.infrastructure.taskiq.formatting import Outgoing
-from kiqstart.infrastructure.taskiq.kicker import held_by
+from kiqstart.infrastructure.taskiq.kicker import has_own_id, held_by
 from kiqstart.infrastructure.taskiq.labels import (
     DEFAULT_QUEUE,
     DELAY_LABEL,
@@ -68,7 +68,7 @@ class Dispatcher:
         if delivery is not None:
             delivery.outcome = Again(message=message.message, delay=bounded_delay(delay))
             return
-        sent = await self._connection().sender.send(self._sending(message))
+        sent = await self._connection().sender.send(self._sending(message, is_anew=has_own_id.get()))
         if sent != message.task_id:
             logger.info("Task %s with id %s was not sent: %s holds its key", message.task_name, message.task_id, sent)
             held_by.set(sent)
@@ -114,9 +114,9 @@ class Dispatcher:
         except SendFailedError as error:
             return error
 
-    def _sending(self, message: Outgoing) -> Sending:
+    def _sending(self, message: Outgoing, *, is_anew: bool = False) -> Sending:
         labels = message.labels
-        if not labels:
+        if not labels and not is_anew:
             return Sending(stream=self._keys.name, task_id=message.task_id, message=message.message)
         check_names(message)
         return Sending(
@@ -126,6 +126,7 @@ class Dispatcher:
             delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
             due=label_seconds(labels, DUE_LABEL, since=time.time()) or None,
             unique=str(labels.get(UNIQUE_LABEL, "")),
+            is_anew=is_anew,
         )
 
     def _stream(self, message: Outgoing) -> str:

@@ -44,6 +44,7 @@ class Sending:
         delay: seconds until it is due.
         due: or the time, in seconds since the Unix epoch, at which it is due.
         unique: a key of which one task waits or runs at a time, or ''.
+        is_anew: whether another task may have had its id, whose result is none of this one's.
         deadline: until when it is tried, by this machine's clock; the sender sets it.
         is_given_up: whether nobody waits for it any more: from now on it is not sent.
     """
@@ -54,13 +55,15 @@ class Sending:
     delay: float = 0.0
     due: float | None = None
     unique: str = ""
+    is_anew: bool = False
     deadline: float = 0.0
     is_given_up: bool = False
 
     @property
     def is_plain(self) -> bool:
         """Whether it only has to be added to its stream."""
-        return not self.unique and self.due is None and self.delay <= 0 and not self.is_given_up
+        is_odd = self.is_anew or self.is_given_up or self.due is not None
+        return not self.unique and self.delay <= 0 and not is_odd
 
 
 class Sender:
@@ -162,7 +165,8 @@ class Sender:
 
     def _call(self, batch: Sequence[Sending]) -> tuple[list[str], list[Value]]:
         streams = list(dict.fromkeys(one.stream for one in batch))
-        keys = [self._key, *self._keys.shared, *streams]
+        results = list(dict.fromkeys(self._keys.result(one.task_id) for one in batch if one.is_anew))
+        keys = [self._key, *self._keys.shared, *streams, *results]
         arguments: list[Value] = [self._number, _REMEMBERED_MS]
         for (stream, is_plain), group in groupby(batch, key=lambda one: (one.stream, one.is_plain)):
             place = streams.index(stream) + _FIRST_STREAM
@@ -175,5 +179,7 @@ class Sender:
                     arguments += [0, 1]
                     continue
                 when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
-                arguments += [place, 0, when, one.unique, one.task_id, one.message]
+                first_result = _FIRST_STREAM + len(streams)
+                at = first_result + results.index(self._keys.result(one.task_id)) if one.is_anew else 0
+                arguments += [place, 0, when, one.unique, one.task_id, one.message, at]
         return keys, arguments

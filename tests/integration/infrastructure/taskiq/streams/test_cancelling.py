@@ -169,7 +169,7 @@ async def test_a_task_that_is_cancelled_after_it_has_failed_is_not_retried(broke
     assert await redis.zcard(broker.keys.delayed) == 0
 
 
-async def test_a_task_that_ends_in_spite_of_being_cancelled_keeps_its_result(broker: StreamBroker) -> None:
+async def test_a_task_that_catches_its_cancellation_and_returns_keeps_its_result(broker: StreamBroker) -> None:
     began = asyncio.Event()
 
     async def run() -> str:
@@ -255,6 +255,94 @@ async def test_all_tasks_of_one_id_are_cancelled_and_the_id_is_free_again(broker
         await eventually(new_has_run, within=5)
         assert not (await again.wait_result(timeout=5)).is_err
     assert runs[began_before:] == ["new"]
+
+
+class SlowToEnd:
+    """A task that ends some time after it was cancelled."""
+
+    def __init__(self, ends: str) -> None:
+        self.began, self.is_cancelled, self.may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._ends = ends
+
+    async def run(self, which: str) -> str:
+        if which == "new":
+            return which
+        self.began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.is_cancelled.set()
+            await self.may_end.wait()
+            if self._ends == "is cancelled":
+                raise
+            if self._ends == "fails":
+                raise LookupError from None
+        return which
+
+
+@pytest.mark.parametrize("ends", ["is cancelled", "fails", "returns"])
+@pytest.mark.parametrize("ends_first", ["old", "new"])
+async def test_a_task_whose_id_a_cancelled_one_has_that_still_runs_has_its_own_outcome(
+    brokers: Brokers, redis: Redis, ends: str, ends_first: str
+) -> None:
+    worker, sender, old = brokers(), brokers(), SlowToEnd(ends)
+    register_task(worker, old.run, name="run", max_retries=1)
+    kicker = register_task(sender, old.run, name="run").kicker().with_task_id("mine")
+    async with working(worker):
+        await kicker.kiq("old")
+        await old.began.wait()
+        assert await sender.cancel("mine") is CancelOutcome.RUNNING
+        await old.is_cancelled.wait()
+        sent = await (kicker.after(1) if ends_first == "old" else kicker).kiq("new")
+        waiting = asyncio.create_task(sent.wait_result(timeout=5))
+        if ends_first == "new":
+            assert (await waiting).return_value == "new"
+        old.may_end.set()
+        assert (await waiting).return_value == "new"
+
+        async def is_over() -> bool:
+            return not await redis.exists(sender.keys.cancelled)
+
+        await eventually(is_over, within=5)
+        assert (await sent.get_result()).return_value == "new"
+
+
+@pytest.mark.parametrize("place", ["delayed", "waiting", "ended"])
+async def test_a_task_whose_id_an_ended_one_had_has_its_own_outcome(brokers: Brokers, place: str) -> None:
+    worker, sender = brokers(), brokers()
+    tasks = [register_task(one, double, name="double") for one in (worker, sender)]
+    kicker = tasks[1].kicker().with_task_id("mine")
+    if place != "ended":
+        await (kicker.after(60) if place == "delayed" else kicker).kiq(1)
+        assert await sender.cancel("mine") == place
+    async with working(worker):
+        for number in (2, 3):
+            sent = await tasks[1].kicker().with_task_id("mine").after(0.2).kiq(number)
+            assert not await sent.is_ready()
+            assert (await sent.wait_result(timeout=5)).return_value == number * 2
+
+
+async def test_a_task_that_is_sent_and_cancelled_again_and_again_ends_as_cancelled_each_time(
+    brokers: Brokers, redis: Redis
+) -> None:
+    worker, sender, began = brokers(), brokers(), asyncio.Queue[int]()
+
+    async def run(number: int) -> None:
+        began.put_nowait(number)
+        await asyncio.Event().wait()
+
+    tasks = [register_task(one, run, name="run") for one in (worker, sender)]
+    async with working(worker):
+        for number in range(3):
+            sent = await tasks[1].kicker().with_task_id("mine").kiq(number)
+            assert await began.get() == number
+            assert await sender.cancel("mine") is CancelOutcome.RUNNING
+            assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+
+        async def is_over() -> bool:
+            return not await redis.exists(sender.keys.cancelled)
+
+        await eventually(is_over, within=5)
 
 
 async def test_an_id_that_is_cancelled_before_its_task_is_sent_does_not_run_on_an_idle_worker(

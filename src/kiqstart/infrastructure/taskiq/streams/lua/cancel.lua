@@ -7,6 +7,8 @@ local keys = shared_keys(2)
 local now = now_ms()
 redis.call('ZREMRANGEBYSCORE', keys.cancelled, '-inf', now)
 redis.call('ZADD', keys.cancelled, now + ARGV[2], ARGV[1])
+-- Whatever has this id is cancelled from now on.
+redis.call('ZREM', keys.cancelled, anew_mark(KEYS[1]))
 redis.call('ZREMRANGEBYRANK', keys.cancelled, 0, -(tonumber(ARGV[3]) + 1))
 local count = 0
 while true do

@@ -18,7 +18,8 @@ if problem then
 end
 release(keys, ARGV[11], ARGV[10])
 if ARGV[12] ~= '' then
-    store_result(KEYS[3], ARGV[12], ARGV[13], ARGV[14])
+    local was_marked = redis.call('ZREM', keys.cancelled, mark_of(KEYS[2], ARGV[3])) == 1
+    store_outcome(keys, was_marked, KEYS[3], ARGV[12], ARGV[13], ARGV[14])
 end
 forget_entry(KEYS[2], ARGV[1], ARGV[3])
 return 1

@@ -136,6 +136,20 @@ local function mark_of(stream, entry)
     return entry .. '@' .. stream
 end
 
+-- Of an id that was sent again, by the key of its result: what a run that is being cancelled leaves there is not the new task's.
+local function anew_mark(result)
+    return '\n' .. result
+end
+
+-- A task was sent whose id another one may have had: what is kept under its id is the old one's. It raises no error.
+local function begin_anew(keys, result)
+    redis.pcall('DEL', result, result .. '__progress')
+    local latest = redis.pcall('ZRANGE', keys.cancelled, -1, -1, 'WITHSCORES')[2]
+    if latest then
+        redis.pcall('ZADD', keys.cancelled, latest, anew_mark(result))
+    end
+end
+
 local function is_marked(keys, task, stream, entry)
     return redis.call('ZSCORE', keys.cancelled, task) or redis.call('ZSCORE', keys.cancelled, mark_of(stream, entry))
 end
@@ -234,4 +248,14 @@ local function store_result(key, result, keep, channel_suffix)
     end
     redis.pcall('PUBLISH', key .. channel_suffix, #result <= 4096 and result or '')
     return nil
+end
+
+-- Stores the result of a delivery that ends; that of a cancelled one only where no other task of its id has begun since.
+-- Gives an error where it could not be stored.
+local function store_outcome(keys, was_marked, key, result, keep, channel_suffix)
+    if was_marked and (redis.call('ZSCORE', keys.cancelled, anew_mark(key)) or redis.call('EXISTS', key) == 1) then
+        return nil
+    end
+    redis.call('ZREM', keys.cancelled, anew_mark(key))
+    return store_result(key, result, keep, channel_suffix)
 end

@@ -43,6 +43,7 @@ local function move(id)
     if redis.call('ZSCORE', keys.cancelled, task) then
         release(keys, unique, task)
         local escaped = string.gsub(string.sub(cjson.encode(task), 2, -2), '%%', '%%%%')
+        redis.call('ZREM', keys.cancelled, anew_mark(ARGV[6] .. task))
         store_result(ARGV[6] .. task, (string.gsub(ARGV[7], ARGV[8], escaped)), ARGV[9], ARGV[10])
     else
         local added = add_to_stream(keys, stream, message, unique, task)

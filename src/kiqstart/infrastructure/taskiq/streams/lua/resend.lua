@@ -19,6 +19,6 @@ if is_error(sent) then
     return {'error', sent['err']}
 end
 redis.call('XDEL', keys.dead, ARGV[1])
-redis.call('DEL', KEYS[1])
 redis.call('ZREM', keys.cancelled, ARGV[2])
+begin_anew(keys, KEYS[1])
 return {'sent', ''}

@@ -1,8 +1,9 @@
 -- Adds a batch of messages, once, however often the batch arrives; each time it is answered as it was the first time.
--- KEYS  1 this sender's last batch, 2... shared, then streams
+-- KEYS  1 this sender's last batch, 2... shared, then streams, then keys of results
 -- ARGV  1 number of this batch, 2 milliseconds to remember it, then again and again a stream's place in KEYS and
 --       how many messages follow that are simply added to it; or 0 and a single message with all that it has:
---       milliseconds of delay or '@' and the time, unique key or '', task id, message; or 0 instead of a place, and
+--       milliseconds of delay or '@' and the time, unique key or '', task id, message, and the place in KEYS of its
+--       result, or 0 where no other task can have had its id; or 0 instead of a place, and
 --       how many messages were here when the batch came first and are sent no more, since their callers gave up
 -- Returns what is not simply "sent": place, 'held', id of the task that holds the unique key; or place, 'error', text.
 local keys = shared_keys(2)
@@ -35,6 +36,8 @@ local function send_one(place, stream, at)
     if is_error(sent) then
         release(keys, unique, task)
         report(place, 'error', sent['err'])
+    elseif ARGV[at + 4] ~= '0' then
+        begin_anew(keys, KEYS[tonumber(ARGV[at + 4])])
     end
 end
 
@@ -50,7 +53,7 @@ while at < #ARGV do
         if not is_well then
             report(place, 'error', type(problem) == 'table' and problem['err'] or tostring(problem))
         end
-        at = at + 4
+        at = at + 5
     else
         for message = at, at + count - 1 do
             place = place + 1

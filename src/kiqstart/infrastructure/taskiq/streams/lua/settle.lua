@@ -21,9 +21,14 @@ local function refuse(error)
 end
 
 local function unmark(stream, entry)
-    if has_marks then
-        redis.call('ZREM', keys.cancelled, mark_of(stream, entry))
+    return has_marks and redis.call('ZREM', keys.cancelled, mark_of(stream, entry)) == 1
+end
+
+local function store(was_marked, result_key, result)
+    if not has_marks then
+        return store_result(result_key, result, keep, suffix)
     end
+    return store_outcome(keys, was_marked, result_key, result, keep, suffix)
 end
 
 -- An entry that was here is still this worker's: what another one is given has a new id.
@@ -43,12 +48,11 @@ local function settle_plain(stream, is_known, count)
         place, at = place + 1, at + 2
         key = result ~= '' and key + 1 or key
         local is_owned = are_all_here or redis.call('XACK', stream, group, entry) == 1
-        if is_owned then
-            unmark(stream, entry)
-        elseif is_known then
+        local was_marked = is_owned and unmark(stream, entry)
+        if not is_owned and is_known then
             lost[#lost + 1] = place
         end
-        local problem = (is_owned or not is_known) and result ~= '' and store_result(result_key, result, keep, suffix)
+        local problem = (is_owned or not is_known) and result ~= '' and store(was_marked, result_key, result)
         if problem then
             refuse(problem)
         end
@@ -75,7 +79,7 @@ local function finish(target, result_key, details, stream, entry, result, is_own
             'deliveries', ARGV[details + 6], 'first', ARGV[details + 7], 'last', now_ms()})
     end
     if not problem and result ~= '' then
-        problem = store_result(result_key, result, keep, suffix)
+        problem = store(has_marks and redis.call('ZSCORE', keys.cancelled, mark_of(stream, entry)), result_key, result)
     end
     -- In a Redis that has lost its data, the key is that of a later send, also where that has the same id.
     if not problem and is_owned and outcome ~= 'again' then
