@@ -74,6 +74,8 @@ class Sent:
     """A worker that had it when it was cancelled."""
     is_buried: bool = False
     is_resent: bool = False
+    lost_workers: int = 0
+    """How many workers have lost their lease that were handed it before."""
 
     @property
     def holder(self) -> str:
@@ -91,6 +93,8 @@ class Found:
     unique: str
     where: str
     entry: str
+    deaths: int = 0
+    """With how many workers it has gone down, as is counted against it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -171,6 +171,9 @@ class Model:
             sent = self.sent[one.uid]
             if sent.arrived is None:
                 sent.arrived = self._now()
+            if one.deaths > sent.lost_workers and not sent.is_touched:
+                deaths = f"{one.deaths} deaths are counted against it, and {sent.lost_workers} workers had it that died"
+                self._break(f"{name_of(sent)}: {deaths}", sent.task_id)
             if one.kind == "dead":
                 self._check_letter(one, sent)
             elif one.uid in places and places[one.uid].kind != "dead" and not sent.is_touched:
@@ -233,6 +236,11 @@ class Model:
     def hand_to_nobody(self, worker: str) -> None:
         """Tasks were handed to a worker that is not registered."""
         self._break(f"worker {worker} is handed tasks, and has no lease")
+
+    def lose_worker(self, handed: Iterable[int]) -> None:
+        """A worker has lost its lease that was handed these messages before."""
+        for uid in handed:
+            self.sent[uid].lost_workers += 1
 
     def lose_lease(self, worker: str) -> None:
         """A worker is taken for dead that lives, and to which nothing has happened."""

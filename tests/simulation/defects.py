@@ -17,6 +17,7 @@ from tests.simulation.server import Server
 
 from kiqstart.infrastructure.taskiq.streams import quarantine, reclaimer
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
+from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
@@ -158,6 +159,14 @@ def _always_trusted(_: Lease) -> bool:
     return True
 
 
+def _for_long(_: Lease) -> float:
+    return 5.0
+
+
+def _is_trusted(self: Lease) -> bool:
+    return local_time() < self._trusted_until
+
+
 def _same_beat(self: Registrar, worker: str) -> bool:
     return bool(self._redis.zadd(self._keys.workers, {worker: self.now_ms()}, xx=True, ch=True))
 
@@ -285,10 +294,17 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "deaths of draining workers count": (
         Edit(
             script="reclaim",
-            old="redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or 1",
-            new="1",
+            old="redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or tonumber(ARGV[7])",
+            new="tonumber(ARGV[7])",
         ),
         Replaced(where=Reclaimer, name="_last_death", value=_first_death_is_last),
+    ),
+    "what comes to a name that is gone has a death counted": (
+        Edit(script="reclaim", old="1 and 0 or tonumber(ARGV[7])", new="1 and 0 or 1"),
+    ),
+    "a read waits for longer than its worker's lease": (
+        Replaced(where=Lease, name="remaining", value=property(_for_long)),
+        Replaced(where=Lease, name="is_trusted", value=property(_is_trusted)),
     ),
     "workers are dead when they are late": (Replaced(where=FailureDetector, name="look", value=_by_age_alone),),
     "fencing does not look for a new beat": (

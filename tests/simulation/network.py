@@ -1,5 +1,6 @@
 """What lies between processes and Redis: commands travel, and get lost, late or cut off on the way."""
 
+import re
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,8 +21,11 @@ _LONGEST: Final = 200.0
 _IN_ORDER: Final = 1e-7
 # No history takes so long in real time.
 _LONG_MS: Final = 3_600_000
+# Of a message, in its JSON.
+_UID: Final = re.compile(rb'"args": ?\[(\d+)')
 # After these scripts a read that waits may find something, and somebody may have been told something.
 _ADDING: Final = frozenset({"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify"})
+RawEntry = tuple[bytes, list[bytes]]
 TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
 
 
@@ -67,6 +71,7 @@ class Command:
     on_answer: Callable[[object], None]
     fault: FaultKind | None = None
     seconds: float = 0.0
+    parked_at: float | None = None
     is_dropped: bool = False
     is_executed: bool = False
     is_answered: bool = False
@@ -186,6 +191,8 @@ class Network:
         self._expires_at: dict[str, float] = {}
         self._taken_at: dict[tuple[bytes, bytes], float] = {}
         self._takers: dict[tuple[bytes, bytes], Process] = {}
+        # The messages that each worker was ever handed, by its name.
+        self.handed: dict[str, set[int]] = {}
         self.clock_offset_ms = start_ms
         self.is_down = False
         self.stalled_until = 0.0
@@ -292,6 +299,7 @@ class Network:
         answer = self._ask(command)
         if answer is None and command.name == "XREADGROUP" and "BLOCK" in command.arguments:
             command.session.parked = command
+            command.parked_at = self.kernel.now
             self._parked.append(command)
             wait = cast("int", command.arguments[command.arguments.index("BLOCK") + 1]) / 1000
             self.kernel.after(wait, lambda: self._unpark(command, None))
@@ -434,18 +442,21 @@ class Network:
 
     def _note_taken(self, command: Command, answer: object) -> None:
         """Since when an entry is pending, in virtual time."""
-        found: list[tuple[bytes, list[list[bytes]]]] = []
+        found: list[tuple[bytes, list[RawEntry]]] = []
+        worker = ""
         if command.name == "XREADGROUP" and isinstance(answer, list):
-            found = cast("list[tuple[bytes, list[list[bytes]]]]", answer)
+            found, worker = cast("list[tuple[bytes, list[RawEntry]]]", answer), str(command.arguments[3])
         elif command.name == "fetch" and isinstance(answer, list):
-            keys = command.arguments[3:]
+            keys, worker = command.arguments[3:], str(command.arguments[4 + cast("int", command.arguments[2])])
             places = cast("list[int]", answer[1::2])
-            entries = cast("list[list[list[bytes]]]", answer[2::2])
+            entries = cast("list[list[RawEntry]]", answer[2::2])
             found = [(str(keys[at - 1]).encode(), some) for at, some in zip(places, entries, strict=True)]
         for stream, some in found:
             for entry in some:
                 self._taken_at[stream, entry[0]] = self.kernel.now
                 self._takers[stream, entry[0]] = command.process
+                if named := _UID.search(entry[1][entry[1].index(b"data") + 1] if b"data" in entry[1] else b""):
+                    self.handed.setdefault(worker, set()).add(int(named[1]))
 
     def _tell(self) -> None:
         if not any(one.channels for one in self._subscriptions):

@@ -137,6 +137,19 @@ def _thawed_reader(chance: Chance) -> None:
     chance.last(at + frozen + 3.0)
 
 
+def _frozen_reader(chance: Chance) -> None:
+    """A worker stands still that runs something and waits for more; what it has is given back."""
+    random, at = chance.random, chance.random.uniform(0.5, 3.0)
+    chance.slots = SLOTS[: random.choice((1, 2))]
+    chance.settings |= {slot: {"at_once": 4} for slot in chance.slots}
+    for _ in range(random.randint(1, 3)):
+        chance.job(at - 0.2, seconds=random.choice((6.0, 12.0)))
+    for slot in chance.slots:
+        chance.add("freeze", at, slot=slot, seconds=random.uniform(6.0, 9.0))
+    chance.slots = SLOTS[: len(chance.slots) + 1]
+    chance.last(at + 12.0)
+
+
 def _killed_with_its_ward(chance: Chance) -> None:
     """Whoever kills the process for suspects kills its worker right after: nobody is guilty."""
     random, at = chance.random, chance.random.uniform(0.2, 1.0)
@@ -204,6 +217,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "newcomer": _newcomer,
     "lost_count": _lost_count,
     "thawed_reader": _thawed_reader,
+    "frozen_reader": _frozen_reader,
     "killed_with_its_ward": _killed_with_its_ward,
     "trouble_in_a_ward": _trouble_in_a_ward,
     "crowded_ward": _crowded_ward,

@@ -18,7 +18,7 @@ for place = 6, #KEYS do
     for _, entry in ipairs(redis.call('XRANGE', KEYS[place], '-', '+')) do
         local fields = fields_of(entry)
         local uid, task = read(fields['data'] or '')
-        add('stream', uid, task, fields['unique'] or '', KEYS[place], entry[1])
+        add('stream', uid, task, fields['unique'] or '', KEYS[place], entry[1], fields['deliveries'] or 0)
     end
 end
 local messages = redis.call('HGETALL', KEYS[3])

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -89,6 +90,7 @@ class World:
         self._births = 0
         self._told_at: dict[str, float] = {}
         self._fired: set[tuple[str, int]] = set()
+        self._fenced_at: dict[str, float] = {}
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
         server.begin([*script_texts(), _SNAPSHOT])
@@ -116,9 +118,17 @@ class World:
         seen, self.network.seen = self.network.seen, None
         found: list[Found] = []
         for row in cast("list[bytes]", seen) if isinstance(seen, list) else self._look():
-            kind, uid, task, unique, where, entry = row.decode().split("\t")
+            kind, uid, task, unique, where, entry, *deaths = row.decode().split("\t")
             found.append(
-                Found(kind=kind, uid=int(uid) if uid else None, task_id=task, unique=unique, where=where, entry=entry)
+                Found(
+                    kind=kind,
+                    uid=int(uid) if uid else None,
+                    task_id=task,
+                    unique=unique,
+                    where=where,
+                    entry=entry,
+                    deaths=int(deaths[0]) if deaths else 0,
+                )
             )
         return found
 
@@ -140,8 +150,14 @@ class World:
             if answer == b"running":
                 self._note_cancelled(command, found)
             self.model.check(found)
-        if command.name == "fence" and answer == 1 and self.is_gentle:
-            self._check_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
+        if command.name == "fence" and answer == 1:
+            worker = str(command.arguments[3 + cast("int", command.arguments[2])])
+            self._fenced_at[worker] = self.kernel.now
+            self.model.lose_worker(self.network.handed.pop(worker, ()))
+            if self.is_gentle:
+                self._check_fenced(worker)
+        if command.parked_at is not None and isinstance(answer, list):
+            self._check_waiting_reader(str(command.arguments[3]), command.parked_at)
         if self.is_gentle and command.name in TELLING:
             self._note_told(command)
         if command.name == "fetch" and isinstance(answer, list) and len(cast("list[object]", answer)) > 1:
@@ -166,6 +182,12 @@ class World:
     def _check_reader(self, worker: str) -> None:
         """Tasks that are handed to a name which nobody has would wait there for as long as a lease."""
         if self.server.wire.ask("ZSCORE", self.keys.workers, worker) is None:
+            self.model.hand_to_nobody(worker)
+
+    def _check_waiting_reader(self, worker: str, since: float) -> None:
+        """A read that waits is over before others take over: else it is handed what they give back."""
+        fenced_at = self._fenced_at.get(worker, math.inf)
+        if since < fenced_at < self.kernel.now:
             self.model.hand_to_nobody(worker)
 
     def _check_trusted(self, process: Process) -> None:

@@ -99,8 +99,11 @@ places in turn; a key whose task is not there, nor anywhere else, is freed.
 What each fault leaves
 ----------------------
 - A worker is killed: its entries stay pending under its name, until they are reclaimed. An entry may also be pending
-  under a name that no longer exists (a command of a fenced worker that arrived late): reclaim.lua is used for those as
-  well, every few seconds, by the janitor.
+  under a name that no longer exists (a command of a fenced worker that arrived late, or what a worker could not give
+  back before it left): reclaim.lua is used for those as well, every few seconds, by the janitor; it counts no death
+  then.
+- A worker stands still: a read of its that waits in Redis is over before its lease is, so it is not handed what others
+  give back for it.
 - A connection is cut in the middle of a read: Redis has delivered what never arrived. Each worker compares what is
   pending under its name with what it has, and gives the difference back. Should the answer arrive after all, it is
   refused (`delivery.DeliveriesInHand`).

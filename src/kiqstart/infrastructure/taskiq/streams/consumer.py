@@ -32,7 +32,7 @@ from kiqstart.infrastructure.taskiq.streams.settling import Settler
 logger = getLogger(__name__)
 
 _GIVE_BACK: Final = Script("give_back")
-# How long a read waits for a message. An idle worker costs Redis two commands each time.
+# How long a read waits for a message, where the lease allows for it. An idle worker costs Redis two commands each time.
 WAIT_SECONDS: Final = 5.0
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 _SECONDS_UNTIL_AGAIN: Final = 60.0

@@ -26,6 +26,7 @@ MOST_AT_ONCE: Final = 16
 _FEW_SUSPECTS: Final = 16
 _TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
+_SHORTEST_WAIT: Final = 0.01
 # So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
 _BLOCKED_AT_ONCE: Final = 64
 _NAP: Final = 3.0
@@ -151,7 +152,12 @@ class Fetcher:
             await self._nap()
         if self.is_interrupted:
             return []
-        return await self._wait_for_some(rule, room, may_block=may_block)
+        # A read that waited for longer than the lease would be handed what others give back that have taken over.
+        if (left := self._lease.remaining) <= _SHORTEST_WAIT:
+            self._is_backlog = True
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            return []
+        return await self._wait_for_some(rule, room, block_ms=round(left * 1000) if may_block else 0)
 
     def _rule_now(self) -> SuspectRule:
         if self.rule is SuspectRule.ONE and any(one.is_suspect for one in self._in_hand.all()):
@@ -173,7 +179,7 @@ class Fetcher:
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
         return self._take(deliveries, taken)
 
-    async def _wait_for_some(self, rule: SuspectRule, room: int, *, may_block: bool) -> list[Delivery]:
+    async def _wait_for_some(self, rule: SuspectRule, room: int, *, block_ms: int) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
         if rule is SuspectRule.WARD:
@@ -183,12 +189,12 @@ class Fetcher:
         # Few of each stream: what is left is then read at once, with the rules of fetch.lua.
         is_plain = rule is not SuspectRule.WARD and self._usual_bytes <= _LARGE
         count = _WAITED_FOR if is_plain and room >= _WAITED_FOR * len(streams) else 1
-        options = ("COUNT", count, "BLOCK", self._block_ms(rule)) if may_block else ("COUNT", count)
+        options = ("COUNT", count, "BLOCK", min(block_ms, self._block_ms(rule))) if block_ms else ("COUNT", count)
         reading = self._begin_read(self._reader, streams, taken, *options)
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
         # was cancelled before its task was sent is known with the task.
-        marks = self._count_marks() if may_block and not self._is_pooled else None
+        marks = self._count_marks() if block_ms and not self._is_pooled else None
         try:
             deliveries = self._deliveries(await waiting, taken)
         except asyncio.CancelledError:

@@ -81,4 +81,9 @@ class Lease:
     @property
     def is_trusted(self) -> bool:
         """Whether a task that is in hand may be started now."""
-        return local_time() < self._trusted_until
+        return self.remaining > 0
+
+    @property
+    def remaining(self) -> float:
+        """Seconds for which it can still be trusted; none where they are below 0."""
+        return self._trusted_until - local_time()

@@ -102,6 +102,8 @@ class Reclaimer:
         """Give back what consumers have that have been no workers for as long as a lease, and forget them.
 
         Sooner it could be a living worker's that reads already, but has not noticed yet that Redis has lost its name.
+        Nothing is known to have died of it: it came to a name that was gone, or its worker could not give it back as it
+        left. What a worker had when its lease was ended has its death counted by whoever has ended it.
         """
         registered = {name.decode() for name in cast("list[bytes]", self._redis.zrange(self._keys.workers, 0, -1))}
         orphans = [
@@ -111,8 +113,11 @@ class Reclaimer:
         ]
         gone = dict(self._orphans.look({consumer: "" for consumer, _, _ in orphans}, local_time()))
         for consumer, queue, stream in orphans:
-            idle_ms = 0 if consumer.startswith(WORKER_PREFIX) else _FOREIGN_IDLE_MS
-            count = self._reclaim(queue, stream, consumer, idle_ms=idle_ms) if consumer in gone else 0
+            if consumer not in gone:
+                continue
+            is_ours = consumer.startswith(WORKER_PREFIX)
+            idle_ms, deaths = (0, 0) if is_ours else (_FOREIGN_IDLE_MS, 1)
+            count = self._reclaim(queue, stream, consumer, idle_ms=idle_ms, deaths=deaths)
             if count:
                 logger.warning("Consumer %s is no worker; its tasks are given to others: %d", consumer, count)
 
@@ -136,12 +141,21 @@ class Reclaimer:
         keys, arguments = give_back_call(self._keys, self._group, queue, stream, worker, entries)
         _GIVE_BACK.in_thread(self._redis, keys, arguments)
 
-    def _reclaim(self, queue: str, stream: str, consumer: str, *, idle_ms: int, last_death: int | None = None) -> int:
+    def _reclaim(
+        self,
+        queue: str,
+        stream: str,
+        consumer: str,
+        *,
+        idle_ms: int,
+        deaths: int = 1,
+        last_death: int | None = None,
+    ) -> int:
         names, total = self._keys, 0
         keys = [names.workers, names.draining, stream, names.returned(queue), names.suspects(queue)]
         keys += [names.isolated(queue), *names.shared]
         arguments: list[Value] = [self._group, consumer, idle_ms, _AT_ONCE, self._options.deaths_of_a_suspect]
-        arguments.append(last_death or self._last_death(queue, stream, consumer))
+        arguments += [last_death or self._last_death(queue, stream, consumer), deaths]
         while True:
             answer = cast("list[object]", _RECLAIM.in_thread(self._redis, keys, arguments))
             more, count, *last = answer

@@ -1,7 +1,7 @@
 -- Gives back what a consumer that is no registered worker has of one stream, and forgets the consumer.
 -- KEYS  1 workers, 2 draining workers, 3 stream, 4 returned, 5 suspects, 6 isolated, 7... shared
 -- ARGV  1 group, 2 consumer, 3 milliseconds for which an entry must have been with it, 4 how many, 5 deaths of its workers
---       from which on a message is a suspect, 6 deaths that are the last
+--       from which on a message is a suspect, 6 deaths that are the last, 7 deaths to count now: 1 where the consumer has died
 -- Returns 1 where there may be more, how many were given back, then id, deaths and fields of each entry that has had its
 -- last death: it stays, for condemn.lua.
 if redis.call('ZSCORE', KEYS[1], ARGV[2]) then
@@ -13,7 +13,7 @@ if is_error(pending) then
 end
 local keys = shared_keys(7)
 -- A worker that was asked to end and then killed has not died of its tasks.
-local deaths_of_this = redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or 1
+local deaths_of_this = redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or tonumber(ARGV[7])
 local answer = {#pending == tonumber(ARGV[4]) and 1 or 0, 0}
 
 local function give_back(entry)
