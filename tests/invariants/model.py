@@ -1,12 +1,15 @@
 """What really happened: what each client was told, what ran, and what Redis has. It knows when a promise is broken."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from tests.invariants.facts import Breach, Found, Left, Process, Run, Sent, name_of
 from tests.invariants.leftovers import unexpected
 from tests.invariants.occurrences import Occurrences
 from tests.invariants.unique_keys import breaches_of_answer, breaches_of_holders
+
+# For so long a caller who cancels looks through what waits.
+_SECONDS_TO_LOOK = 4.0
 
 
 class Model:
@@ -44,6 +47,8 @@ class Model:
         self._forgotten_at = -math.inf
         # When a caller heard first what became of a task.
         self._heard: dict[str, float] = {}
+        # Where each message is, and since when.
+        self._places: dict[int, tuple[Found, float]] = {}
 
     @property
     def broken(self) -> str:
@@ -130,8 +135,13 @@ class Model:
         if len(some) == 1 and self._had_ended(some[0], asked):
             self._break(f"task {task_id} was cancelled after its caller had its outcome", task_id)
 
-    def cancelled_unknown(self, task_id: str) -> None:
+    def cancelled_unknown(self, task_id: str, asked: float) -> None:
         """The caller was told that there is no such task: what comes with that id later does not begin."""
+        for sent in self.of_task.get(task_id, ()):
+            found, since = self._places.get(sent.uid, (None, math.inf))
+            is_new = since >= asked or self._now() - asked > _SECONDS_TO_LOOK
+            if found is not None and found.kind == "stream" and not (is_new or sent.is_touched or self.may_refuse):
+                self._break(f"{name_of(sent)} waits in {found.where}, and who cancelled it was told of none", task_id)
         if task_id not in self.of_task and len(self.cancels[task_id]) == 1:
             self._marked[task_id] = self._now()
 
@@ -180,6 +190,7 @@ class Model:
                 where = f"{places[one.uid].where} and {one.where}"
                 self._break(f"{name_of(sent)} is there twice: {where}", sent.task_id)
             places[one.uid] = one
+        self._note_places(places)
         self.breaches += breaches_of_holders(found, self.sent)
         self.occurrences.check({one.task_id for one in found})
         for uid, sent in self._owed.items():
@@ -251,6 +262,13 @@ class Model:
         for one in found:
             if one.kind == "dead" and one.uid is not None:
                 self.let_go(self.sent[one.uid])
+
+    def _note_places(self, places: Mapping[int, Found]) -> None:
+        now, known = self._now(), self._places
+        self._places = {
+            uid: known[uid] if uid in known and known[uid][0].entry == one.entry else (one, now)
+            for uid, one in places.items()
+        }
 
     def _break(self, text: str, task_id: str = "") -> None:
         self.breaches.append(Breach(text=text, task_id=task_id))

@@ -8,6 +8,7 @@ from typing import Any, Final
 from tests.invariants.facts import Behaviour, Sent
 from tests.simulation.network import FaultKind, NetworkFault
 from tests.simulation.plan import Arguments
+from tests.simulation.product import LATE_QUEUE
 from tests.simulation.world import World
 
 
@@ -29,6 +30,7 @@ def _sent(uid: int, args: Arguments) -> Sent:
 def _send(world: World, *, by: str, uid: int, **args: Any) -> None:
     sent = _sent(uid, args)
     producer = world.producers[by]
+    world.uses_late_queue |= args.get("queue") == LATE_QUEUE
     work = producer.send(sent, delay=args.get("delay", 0.0), queue=args.get("queue", ""), wait=args.get("wait"))
     producer.do(work, give_up=args.get("give_up"))
 

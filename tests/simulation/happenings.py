@@ -113,6 +113,19 @@ def _twins(chance: Chance) -> None:
     disturb(chance, at)
 
 
+def _untaken(chance: Chance) -> None:
+    """A task is sent to a queue that no worker takes yet, and cancelled there."""
+    random, at = chance.random, chance.at()
+    args: Arguments = {"unique": random.choice(("k", "l"))} if random.random() < 0.5 else {}
+    if random.random() < 0.4:
+        args["delay"] = random.choice((0.2, 1.0))
+    uid = chance.job(at, queue="late", seconds=0.3, **args)
+    if random.random() < 0.8:
+        chance.add("cancel", at + random.choice((0.05, 0.5, 2.5)), by=chance.producer(), task_id=f"t{uid}")
+    if random.random() < 0.3:
+        chance.job(at + random.choice((0.1, 3.0)), queue="late", seconds=0.3, **args)
+
+
 def _letters(chance: Chance) -> None:
     """Dead letters are sent again, or dropped."""
     at = chance.at()
@@ -293,6 +306,7 @@ HAPPENINGS: Final[dict[str, Callable[[Chance], None]]] = {
     "impatient": _impatient,
     "cancel": _cancel,
     "twins": _twins,
+    "untaken": _untaken,
     "letters": _letters,
     "kill": _kill,
     "massacre": _massacre,
@@ -315,5 +329,6 @@ HAPPENINGS: Final[dict[str, Callable[[Chance], None]]] = {
 
 # For these no living worker loses its lease.
 GENTLE: Final = (
-    *("poison", "impatient", "cancel", "twins", "letters", "kill", "massacre", "deploy", "flush", "full", "unreadable"),
+    *("poison", "impatient", "cancel", "twins", "untaken", "letters", "kill", "massacre", "deploy", "flush", "full"),
+    "unreadable",
 )

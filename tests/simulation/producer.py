@@ -128,7 +128,7 @@ class Producer:
         if outcome in _GONE:
             self._model.cancelled(task_id, asked)
         elif outcome is CancelOutcome.UNKNOWN:
-            self._model.cancelled_unknown(task_id)
+            self._model.cancelled_unknown(task_id, asked)
 
     async def retry_letters(self) -> None:
         """Send all dead letters anew."""

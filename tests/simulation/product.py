@@ -31,6 +31,8 @@ GROUP: Final = "taskiq"
 # Times that a history of some seconds can reach.
 OPTIONS: Final = StreamOptions(lease=5.0, send_deadline=8.0, cancel_age=60.0)
 WEIGHTS: Final[Mapping[str, int]] = {"default": 1, "other": 2}
+# A queue that no worker takes before all is well.
+LATE_QUEUE: Final = "late"
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 
 

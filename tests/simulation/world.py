@@ -3,7 +3,7 @@
 import asyncio
 import hashlib
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
@@ -15,7 +15,7 @@ from tests.simulation.kernel import Kernel, Process
 from tests.simulation.network import TELLING, Command, Network
 from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgram
 from tests.simulation.producer import Producer
-from tests.simulation.product import GROUP, OPTIONS, QUEUE, WEIGHTS, SimulatedBroker
+from tests.simulation.product import GROUP, LATE_QUEUE, OPTIONS, QUEUE, WEIGHTS, SimulatedBroker
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, Value, packed
@@ -38,6 +38,7 @@ _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
     | {"bury", "free_keys", "forget_queue"}
 )
+_READING: Final = frozenset({"fetch", "XREADGROUP"})
 # What a result takes to reach who waits for it: two on their way, one after the other.
 _SECONDS_TO_HEAR: Final = 0.5
 # By so much the clock may be set back, and the schedulers wait until it is as late.
@@ -82,6 +83,8 @@ class World:
         self.is_healing = False
         # Whether nothing happens for which a living worker could lose its lease.
         self.is_gentle = False
+        # Whether something was sent to a queue that no worker takes yet.
+        self.uses_late_queue = False
         self._has_unreadable = False
         self.processes: list[Process] = []
         self.settings: dict[str, dict[str, Any]] = {}
@@ -94,7 +97,7 @@ class World:
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
         server.begin([*script_texts(), _SNAPSHOT])
-        self._streams = self.keys.all_streams(WEIGHTS)
+        self._streams = self.keys.all_streams([*WEIGHTS, LATE_QUEUE])
         shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.cancelled)
         self._snapshot_keys = [*shown, *self._streams]
         look: tuple[Value, ...] = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
@@ -151,17 +154,11 @@ class World:
                 self._note_cancelled(command, found)
             self.model.check(found)
         if command.name == "fence" and answer == 1:
-            worker = str(command.arguments[3 + cast("int", command.arguments[2])])
-            self._fenced_at[worker] = self.kernel.now
-            self.model.lose_worker(self.network.handed.pop(worker, ()))
-            if self.is_gentle:
-                self._check_fenced(worker)
-        if command.parked_at is not None and isinstance(answer, list):
-            self._check_waiting_reader(str(command.arguments[3]), command.parked_at)
+            self._note_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
         if self.is_gentle and command.name in TELLING:
             self._note_told(command)
-        if command.name == "fetch" and isinstance(answer, list) and len(cast("list[object]", answer)) > 1:
-            self._check_reader(str(command.arguments[4 + cast("int", command.arguments[2])]))
+        if command.name in _READING and isinstance(answer, list):
+            self._check_reader(command, cast("list[object]", answer))
         elif command.name == "ZADD" and self.is_gentle:
             self._check_trusted(command.process)
 
@@ -179,15 +176,18 @@ class World:
         if self.kernel.now - since > _SECONDS_TO_HEAR and self.server.wire.ask("EXISTS", key):
             self.model.wait_in_vain(task_id)
 
-    def _check_reader(self, worker: str) -> None:
-        """Tasks that are handed to a name which nobody has would wait there for as long as a lease."""
-        if self.server.wire.ask("ZSCORE", self.keys.workers, worker) is None:
-            self.model.hand_to_nobody(worker)
+    def _check_reader(self, command: Command, answer: list[object]) -> None:
+        """Tasks that are handed to a name which nobody has would wait there for as long as a lease.
 
-    def _check_waiting_reader(self, worker: str, since: float) -> None:
-        """A read that waits is over before others take over: else it is handed what they give back."""
-        fenced_at = self._fenced_at.get(worker, math.inf)
-        if since < fenced_at < self.kernel.now:
+        A read that waits is over before others take over: else it is handed what they give back.
+        """
+        if command.name == "XREADGROUP":
+            worker, since = str(command.arguments[3]), command.parked_at
+            is_gone = since is not None and since < self._fenced_at.get(worker, math.inf) < self.kernel.now
+        else:
+            worker = str(command.arguments[4 + cast("int", command.arguments[2])])
+            is_gone = len(answer) > 1 and self.server.wire.ask("ZSCORE", self.keys.workers, worker) is None
+        if is_gone:
             self.model.hand_to_nobody(worker)
 
     def _check_trusted(self, process: Process) -> None:
@@ -278,8 +278,8 @@ class World:
         if restart is not None:
             self.kernel.after(restart, lambda: self.start_worker(slot))
 
-    def _broker(self, process: Process) -> SimulatedBroker:
-        broker = SimulatedBroker(self.network, process)
+    def _broker(self, process: Process, queues: Mapping[str, int] = WEIGHTS) -> SimulatedBroker:
+        broker = SimulatedBroker(self.network, process, queues=queues)
         broker.register_task(self._job(process), task_name="job", types_of_exceptions=(Exception,))
         broker.register_task(self._tick, task_name="tick")
         broker.on_lease = self._on_lease
@@ -449,9 +449,11 @@ class World:
             if one.uid is not None and (one.where, one.entry) == (stream, entry):
                 self.model.cancel_at(one.uid, self.network.taker(stream, entry))
 
-    def _check_fenced(self, worker: str) -> None:
+    def _note_fenced(self, worker: str) -> None:
+        self._fenced_at[worker] = self.kernel.now
+        self.model.lose_worker(self.network.handed.pop(worker, ()))
         for process, lease in self.trust.leases.items():
-            if not process.is_dead and lease.worker == worker:
+            if self.is_gentle and not process.is_dead and lease.worker == worker:
                 self.model.lose_lease(worker)
 
     def plant_unreadable(self, value: bytes) -> None:
@@ -478,6 +480,9 @@ class World:
             process.thaw()
         for slot in self.settings:
             self.start_worker(slot)
+        if self.uses_late_queue:
+            process = self.process("late")
+            self.workers["late"] = Worker(process, self._broker(process, {LATE_QUEUE: 1}), at_once=2, grace=2.0)
         for slot in self.schedulers:
             self.start_scheduler(slot)
 

@@ -89,7 +89,9 @@ class Canceller:
         self._waited = 0.0
 
     async def cancel(self, task_id: str, queues: Iterable[str]) -> CancelOutcome:
-        """Cancel a task, in these queues and in all that workers take. Once it has begun, it goes through an outage.
+        """Cancel a task, in these queues and in all that workers take or messages were sent to.
+
+        Once it has begun, it goes through an outage.
 
         Raises:
             UnansweredError: Redis does not answer any more; the text says whether the task is cancelled.
@@ -165,11 +167,16 @@ class Canceller:
     def _mark_ms(self) -> int:
         return round(self._options.cancel_age * 1000)
 
+    def _members(self, key: str) -> Awaitable[set[bytes]]:
+        return cast("Awaitable[set[bytes]]", self._redis.smembers(key))
+
     async def _entries_of(
         self, task_id: str, queues: Iterable[str], findings: _Findings
     ) -> AsyncGenerator[tuple[str, bytes]]:
-        named = await self._do(lambda: cast("Awaitable[set[bytes]]", self._redis.smembers(self._keys.queues)), "")
-        known = {queue.decode() for queue in named.answer}
+        known: set[str] = set()
+        for key in (self._keys.queues, self._keys.untaken):
+            named = await self._do(partial(self._members, key), "")
+            known |= {queue.decode() for queue in named.answer}
         needle = task_id.encode()
         is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
         until = local_time() + _SECONDS_TO_LOOK

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import ResponseError
 
@@ -11,6 +11,8 @@ from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+_MOST_UNTAKEN: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +47,15 @@ class TaskCounts:
 
 
 async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> TaskCounts:
-    """Count, in these queues and in all that workers have ever taken.
+    """Count, in these queues, in all that workers have taken, and in up to 1,000 to which messages were sent.
 
     Raises:
         RedisError: Redis is away.
     """
     redis, keys = cast("Redis", broker.connection.redis), broker.keys
-    known = {queue.decode() for queue in cast("set[bytes]", await redis.smembers(keys.queues))}
+    taken = cast("set[bytes]", await redis.smembers(keys.queues))
+    untaken = cast("list[bytes]", await redis.srandmember(keys.untaken, _MOST_UNTAKEN))
+    known = {queue.decode() for queue in (*taken, *untaken)}
     # The key of the default queue's stream is a name of that queue, too.
     names = sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*queues, *known}})
     seconds, microseconds = await redis.time()

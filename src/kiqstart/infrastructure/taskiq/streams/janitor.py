@@ -1,7 +1,7 @@
 """The role that one worker of all has: it finds dead workers, moves what is due, and tidies up."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from logging import getLogger
 from typing import TYPE_CHECKING, Final, cast
@@ -38,6 +38,7 @@ _LONGEST_BEATS_BETWEEN_LOOKS: Final = 5
 _WORKERS_PER_BEAT: Final = 4
 _BEATS_BETWEEN_TIDYING: Final = 5
 _BEATS_BETWEEN_AUDITS: Final = 60
+_FORGOTTEN_AT_ONCE: Final = 500
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,15 +212,22 @@ class Janitor:
         for name in cast("set[bytes]", self._redis.smembers(self._keys.draining)):
             if name.decode() not in workers:
                 self._redis.srem(self._keys.draining, name)
+        untaken = cast("list[bytes]", self._redis.srandmember(self._keys.untaken, _FORGOTTEN_AT_ONCE))
+        self._forget_empty(self._keys.untaken, [name.decode() for name in untaken])
         if set(workers) - known.keys():
             return  # of a version that does not say which queues it takes
         taken = {queue for name in workers for queue in _queues_of(known[name])}
-        for name in cast("set[bytes]", self._redis.smembers(self._keys.queues)):
-            queue = name.decode()
-            if queue not in taken:
-                keys = [self._keys.queues, *self._keys.streams(queue)]
-                if _FORGET_QUEUE.in_thread(self._redis, keys, [queue]):
-                    logger.info("Queue %s is empty, and no worker takes it any more: it is forgotten", queue)
+        queues = {name.decode() for name in cast("set[bytes]", self._redis.smembers(self._keys.queues))}
+        for queue in self._forget_empty(self._keys.queues, queues - taken):
+            logger.info("Queue %s is empty, and no worker takes it any more: it is forgotten", queue)
+
+    def _forget_empty(self, known_by: str, queues: Collection[str]) -> list[str]:
+        """Forget those of some queues that are empty, and say which."""
+        if not queues:
+            return []
+        keys = [known_by, *self._keys.all_streams(queues)]
+        forgotten = cast("list[bytes]", _FORGET_QUEUE.in_thread(self._redis, keys, [*queues]))
+        return [name.decode() for name in forgotten]
 
 
 def _quarantine(keys: QueueKeys, queues: Sequence[str]) -> list[str]:

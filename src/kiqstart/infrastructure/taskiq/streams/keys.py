@@ -27,6 +27,8 @@ class QueueKeys:
         self.workers = f"{self._base}:workers"
         self.epoch = f"{self._base}:epoch"
         self.queues = f"{self._base}:queues"
+        # Those that messages were sent to and no worker takes.
+        self.untaken = f"{self._base}:queues:untaken"
         self.delayed = f"{self._base}:delayed"
         self.delayed_messages = f"{self._base}:delayed:messages"
         self.dead = f"{self._base}:dead"

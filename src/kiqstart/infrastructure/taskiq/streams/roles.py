@@ -33,7 +33,7 @@ _PRODUCING: Final = (
     "del exists get hmget hscan mget set smembers smismember subscribe time unsubscribe xrange zmscore zrem"
 )
 _WORKING: Final = (
-    "hdel hgetall sadd srem xlen xpending xreadgroup zadd zcard zrange zrangebyscore zscore xinfo|consumers"
+    "hdel hgetall sadd srandmember srem xlen xpending xreadgroup zadd zcard zrange zrangebyscore zscore xinfo|consumers"
 )
 _SCHEDULING: Final = "del get hmget hscan set smembers smismember time zmscore zrange zrem"
 _OPERATING: Final = "xdel xrevrange xtrim"

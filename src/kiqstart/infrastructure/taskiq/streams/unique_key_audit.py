@@ -93,7 +93,8 @@ class UniqueKeyAudit:
             logger.warning("%d unique keys were held by tasks that are gone, and are free again", freed)
 
     def _all_places(self) -> list[str]:
-        queues = [name.decode() for name in cast("set[bytes]", self._redis.smembers(self._keys.queues))]
+        known = (self._redis.smembers(self._keys.queues), self._redis.smembers(self._keys.untaken))
+        queues = sorted({name.decode() for some in known for name in cast("set[bytes]", some)})
         places = [self._keys.delayed_messages, *self._keys.all_streams(queues)]
         # Twice: what is moved while it goes on may be where it was before.
         return [*places, *places]

@@ -6,6 +6,7 @@ from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, ent
 
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams import janitor
+from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.testing import eventually
 
@@ -57,3 +58,25 @@ async def test_a_queue_that_no_worker_takes_any_more_is_forgotten_when_it_is_emp
         assert await redis.xlen(old.keys.stream("full")) == 1
         assert await redis.hlen(old.keys.worker_info) == 1
         assert not await redis.exists(old.keys.draining)
+
+
+async def test_queues_that_no_worker_has_ever_taken_are_known_while_something_waits_in_them(
+    brokers: Brokers, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "_BEATS_BETWEEN_AUDITS", 2)
+    monkeypatch.setattr(janitor, "_FORGOTTEN_AT_ONCE", 3)
+    sender, other = brokers(), brokers(queues={"late": 1})
+    task = register_task(sender, nothing, name="nothing")
+    sent = [await task.kicker().with_labels(queue_name=name).kiq() for name in ("late", "kept", "a", "b", "c")]
+    assert await redis.smembers(sender.keys.untaken) == {"late", "kept", "a", "b", "c"}
+    await other.consume()
+    for one in sent[2:]:
+        assert await sender.cancel(one.task_id) is CancelOutcome.WAITING
+
+    async def is_forgotten() -> bool:
+        return await redis.smembers(sender.keys.untaken) == {"kept"}
+
+    async with working(brokers(options=StreamOptions(lease=0.5))):
+        await eventually(is_forgotten, within=10)
+    assert not await redis.exists(*sender.keys.streams("a"))
+    assert [await redis.xlen(sender.keys.stream(name)) for name in ("late", "kept")] == [1, 1]

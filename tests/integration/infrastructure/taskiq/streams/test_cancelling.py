@@ -1,15 +1,21 @@
 import asyncio
 import threading
 from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
-from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, working
+from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, entries_of, working
 
 from kiqstart.infrastructure.taskiq.messages import with_labels
 from kiqstart.infrastructure.taskiq.registration import register_task
+from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
+from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
+from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
+from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
 from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
@@ -48,6 +54,50 @@ async def test_a_waiting_task_that_is_cancelled_is_never_run_and_its_neighbours_
     assert [is_cancelled(result.error, sent[1].task_id) for result in results] == [False, True, False]
     assert sorted(numbers) == [0, 2]
     assert not await redis.exists(broker.keys.cancelled)
+
+
+async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_key_is_free(
+    brokers: Brokers, redis: Redis
+) -> None:
+    sender, canceller = brokers(), brokers()
+    task = register_task(sender, double, name="double", queue="late", unique="double:{number}")
+    stream = sender.keys.stream("late")
+
+    async def is_moved() -> bool:
+        return await redis.xlen(stream) == 1
+
+    async def send_delayed() -> None:
+        await task.kicker().after(0.1).kiq(2)
+        # The queue was forgotten meanwhile.
+        await redis.delete(sender.keys.untaken)
+        async with working(brokers(queues={"other": 1})):
+            await eventually(is_moved, within=5)
+
+    async def send_scheduled() -> None:
+        every, labels = Interval(every=timedelta(seconds=1)), {"queue_name": "late", "unique": "double:3"}
+        often = Definition(name="often", task="double", timing=every, kwargs={"number": 3}, labels=labels)
+        ticker = Ticker(sender, DurableScheduleSource(sender).store, [often], clock=StoreClock(), send_deadline=1.0)
+
+        async def has_sent() -> bool:
+            await ticker.tick()
+            return await is_moved()
+
+        await eventually(has_sent, within=5)
+
+    async def send_letter() -> None:
+        await task.kiq(4)
+        ((_, fields),) = await entries_of(redis, stream)
+        await redis.delete(stream, sender.keys.uniques, sender.keys.untaken)
+        await redis.xadd(sender.keys.dead, {"data": fields["data"], "queue": stream, "reason": "malformed"})
+        (letter,) = await sender.dead_letters.list()
+        await sender.dead_letters.retry(letter.id)
+
+    for send in (lambda: task.kiq(0), lambda: task.kiq_many([task.call(1)]), send_delayed, send_scheduled, send_letter):
+        await redis.delete(sender.keys.untaken)
+        await send()
+        ((_, fields),) = await entries_of(redis, stream)
+        assert await canceller.cancel(fields["task"]) is CancelOutcome.WAITING
+        assert not await redis.exists(sender.keys.uniques, sender.keys.cancelled)
 
 
 async def test_a_running_task_is_cancelled_in_the_midst_of_it(broker: StreamBroker, redis: Redis) -> None:

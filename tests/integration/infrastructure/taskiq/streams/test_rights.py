@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from pydantic import SecretStr
+from redis.exceptions import NoPermissionError
 from tests.integration.infrastructure.redis.servers import Server, make_server, running
 from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, working
 
@@ -87,6 +88,21 @@ async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_
         results = [await one.wait_result(timeout=10) for one in sent]
     assert [one.return_value for one in results] == [0, 1, 2, 3, 4]
     assert sorted(runs) == [0, 1, 2, 3, 4]
+    await brokers.close()
+
+
+async def test_whoever_may_not_read_streams_is_told_so_and_not_that_there_is_no_such_task(
+    server: Server, queue_name: str
+) -> None:
+    brokers = Brokers(f"redis://127.0.0.1:{server.port}/0", queue_name)
+
+    async def double(number: int) -> int:
+        return number * 2
+
+    sent = await register_task(brokers(), double, name="double").kiq(number=1)
+    blind = brokers(url=set_user(server, "blind", "~*", "&*", "+@all", "-xrange"))
+    with pytest.raises(NoPermissionError):
+        await blind.cancel(sent.task_id)
     await brokers.close()
 
 

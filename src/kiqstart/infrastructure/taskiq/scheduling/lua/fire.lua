@@ -51,6 +51,7 @@ local function send(at)
         end
         return 'refused', problem
     end
+    note_queue(queue, stream)
     return 'sent', ''
 end
 

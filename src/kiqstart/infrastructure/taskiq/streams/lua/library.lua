@@ -36,6 +36,16 @@ local function note_place(keys, unique, stream, id)
     end
 end
 
+-- A queue that no worker takes is known by what was sent to it. A user who may not say so may send all the same.
+local function note_queue(keys, stream)
+    local base = string.sub(keys.uniques, 1, -#':unique' - 1)
+    local prefix = base .. ':queue:'
+    local queue = string.sub(stream, 1, #prefix) == prefix and string.sub(stream, #prefix + 1) or 'default'
+    if redis.pcall('SISMEMBER', base .. ':queues', queue) == 0 then
+        redis.pcall('SADD', base .. ':queues:untaken', queue)
+    end
+end
+
 -- Entries carry more than `data` only where there is more to know. Gives the entry's id, or an error.
 local function add_to_stream(keys, stream, message, unique, task)
     if unique == '' then

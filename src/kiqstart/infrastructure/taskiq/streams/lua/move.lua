@@ -11,7 +11,7 @@ local now, bytes = now_ms(), 0
 redis.call('HDEL', keys.messages, '')
 redis.call('ZREM', keys.delayed, '')
 local due = redis.call('ZRANGEBYSCORE', keys.delayed, '-inf', now, 'LIMIT', 0, ARGV[1])
-local answer = {-1, 0}
+local answer, noted = {-1, 0}, {}
 
 local function keep_unreadable(id, stored)
     if stored then
@@ -49,6 +49,10 @@ local function move(id)
         local added = add_to_stream(keys, stream, message, unique, task)
         if is_error(added) then
             error(added)
+        end
+        if not noted[stream] then
+            noted[stream] = true
+            note_queue(keys, stream)
         end
     end
     remove_delayed(keys, id, task)

@@ -41,6 +41,9 @@ local function send_one(place, stream, at)
     end
 end
 
+for queue = 2 + SHARED, #KEYS do
+    note_queue(keys, KEYS[queue])
+end
 local at, place = 3, 0
 while at < #ARGV do
     local stream, count = KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1])
