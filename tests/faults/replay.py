@@ -148,7 +148,7 @@ class Replay:
             return
         found = event.details["found"]
         if found == "unknown":
-            self.model.cancelled_unknown(event.id)
+            self.model.cancelled_unknown(event.id, self._asked[event.id, event.pid])
         if found not in _GONE:
             return
         self.model.cancelled(event.id, self._asked[event.id, event.pid])

@@ -294,7 +294,7 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "deaths of draining workers count": (
         Edit(
             script="reclaim",
-            old="redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or tonumber(ARGV[7])",
+            old="unless_foreign('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or tonumber(ARGV[7])",
             new="tonumber(ARGV[7])",
         ),
         Replaced(where=Reclaimer, name="_last_death", value=_first_death_is_last),
@@ -308,7 +308,11 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "workers are dead when they are late": (Replaced(where=FailureDetector, name="look", value=_by_age_alone),),
     "fencing does not look for a new beat": (
-        Edit(script="fence", old="if redis.call('ZSCORE', KEYS[1], ARGV[1]) ~= ARGV[2] then", new="if false then"),
+        Edit(
+            script="fence",
+            old="if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '') ~= tonumber(ARGV[2]) then",
+            new="if false then",
+        ),
     ),
     "a lease is trusted for ever": (Replaced(where=Lease, name="is_trusted", value=property(_always_trusted)),),
     "nobody beats while Redis is full": (Replaced(where=Registrar, name="renew", value=_beat_plainly),),
@@ -317,7 +321,7 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         Edit(script="move", old="        return keep_unreadable(id, stored)", new="        error('unreadable')"),
     ),
     "places of unique keys are kept": (
-        Edit(script="", old="        redis.call('HDEL', keys.places, unique)\n", new=""),
+        Edit(script="", old="        unless_foreign('HDEL', keys.places, unique)\n", new=""),
     ),
     "a beat may say what it said before": (Replaced(where=Registrar, name="renew", value=_same_beat),),
     "orphans are taken at once": (

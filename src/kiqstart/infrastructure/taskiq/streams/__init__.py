@@ -87,9 +87,9 @@ streams: what waits is taken out (cancel_entry.lua), and of what runs the entry 
 sees.
 When all of it was found, the mark of the id goes; the mark of an unknown id stays for `cancel_age`.
 
-The id is free then, though a marked run may take its time to end. A send of an id that another task may have had removes
-the result that is there, and where anything is marked leaves a mark of that result. A marked run stores its own only where
-there is neither a result nor that mark, which goes with the end of the new task.
+The id is free then, though a marked run may take its time to end. A send of an id that another task may have had
+removes the result that is there, and where anything is marked leaves a mark of that result. A marked run stores its own
+only where there is neither a result nor that mark, which goes with the end of the new task.
 
 Unique keys
 -----------

@@ -13,7 +13,8 @@ from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.operator_acts import Done, UnansweredError, do
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import reason
+from kiqstart.infrastructure.taskiq.streams.outage import reason, without_foreign_keys
+from kiqstart.infrastructure.taskiq.streams.redis_text import queue_names, text_of_name
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
@@ -160,8 +161,10 @@ class Canceller:
 
     async def _group_of_workers(self) -> str:
         """The group whose workers take the queue, whatever this program's own setting is."""
-        known = cast("bytes | None", await self._redis.get(self._keys.group))
-        return self._group if known is None else known.decode()
+        known = None
+        with without_foreign_keys():
+            known = cast("bytes | None", await self._redis.get(self._keys.group))
+        return self._group if known is None else text_of_name(known)
 
     @property
     def _mark_ms(self) -> int:
@@ -173,10 +176,7 @@ class Canceller:
     async def _entries_of(
         self, task_id: str, queues: Iterable[str], findings: _Findings
     ) -> AsyncGenerator[tuple[str, bytes]]:
-        known: set[str] = set()
-        for key in (self._keys.queues, self._keys.untaken):
-            named = await self._do(partial(self._members, key), "")
-            known |= {queue.decode() for queue in named.answer}
+        known = await self._known_queues()
         needle = task_id.encode()
         is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
         until = local_time() + _SECONDS_TO_LOOK
@@ -193,6 +193,13 @@ class Canceller:
                         yield stream, entry
                 start = f"({entries[-1][0].decode()}" if len(entries) == _ENTRIES_AT_ONCE else ""
         findings.is_complete = True
+
+    async def _known_queues(self) -> list[str]:
+        found: set[bytes] = set()
+        for key in (self._keys.queues, self._keys.untaken):
+            with without_foreign_keys():
+                found |= (await self._do(partial(self._members, key), "")).answer
+        return queue_names(found)
 
     async def _page(self, stream: str, start: str) -> list[RawEntry]:
         try:

@@ -8,6 +8,7 @@ from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
 from kiqstart.infrastructure.taskiq.streams.errors import WorkerLostError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.redis_text import raw_name
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
@@ -53,8 +54,9 @@ class Condemnation:
         task_id = self._task_id_of(data)
         result = encode_failure(WorkerLostError(task_id)) if task_id is not None else b""
         keys = [self._keys.workers, stream, self._keys.result(task_id or "")]
-        detail = f"its worker died {deaths} times while it had this task; the last one was {worker}"
-        arguments: list[Value] = [self._group, worker, entry, self._options.dead_letter_limit, self._keys.stream(queue)]
+        name = raw_name(worker)
+        detail = f"its worker died {deaths} times while it had this task; the last one was ".encode() + name
+        arguments: list[Value] = [self._group, name, entry, self._options.dead_letter_limit, self._keys.stream(queue)]
         arguments += [DeadReason.WORKER_LOST.value, detail, deaths, data]
         arguments += [_text(fields, b"task") or (task_id or "").encode(), _text(fields, b"unique"), result]
         arguments += [self._result_ms, self._keys.channel_suffix]

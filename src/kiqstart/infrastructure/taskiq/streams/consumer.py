@@ -21,7 +21,7 @@ from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import is_outage, pause, reason
+from kiqstart.infrastructure.taskiq.streams.outage import is_outage, may_pass, pause, reason
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer, give_back_call
 from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
@@ -123,7 +123,9 @@ class StreamConsumer:
             result_ttl=result_ttl,
             on_condemned=on_condemned,
         )
-        reclaimer = Reclaimer(thread, keys, group=group, options=options, in_hand=self.in_hand, condemn=condemn)
+        reclaimer = Reclaimer(
+            thread, keys, group=group, options=options, in_hand=self.in_hand, condemn=condemn, queues=queues
+        )
         janitor = Janitor(
             thread,
             keys,
@@ -320,6 +322,8 @@ class StreamConsumer:
             except (RedisError, OSError) as error:
                 if not tries:
                     logger.warning("Cannot see yet which tasks were cancelled: %s", reason(error))
+                if not may_pass(error):
+                    return
                 tries += 1
                 await asyncio.sleep(pause(tries))
             else:

@@ -8,6 +8,7 @@ from redis.exceptions import ResponseError
 
 from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.redis_text import queue_names
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -55,7 +56,7 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> TaskCounts
     redis, keys = cast("Redis", broker.connection.redis), broker.keys
     taken = cast("set[bytes]", await redis.smembers(keys.queues))
     untaken = cast("list[bytes]", await redis.srandmember(keys.untaken, _MOST_UNTAKEN))
-    known = {queue.decode() for queue in (*taken, *untaken)}
+    known = queue_names({*taken, *untaken})
     # The key of the default queue's stream is a name of that queue, too.
     names = sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*queues, *known}})
     seconds, microseconds = await redis.time()

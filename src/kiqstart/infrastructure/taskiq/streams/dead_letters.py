@@ -20,6 +20,7 @@ from kiqstart.infrastructure.taskiq.streams.intake import UNACKNOWLEDGED_LABEL
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.operator_acts import do
 from kiqstart.infrastructure.taskiq.streams.own_labels import MISFIT_LABEL, POOL_CRASHES_LABEL
+from kiqstart.infrastructure.taskiq.streams.redis_text import whole_number
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 _RESEND: Final = Script("resend")
 _READ_AT_ONCE: Final = 100
 _TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL, MISFIT_LABEL, POOL_CRASHES_LABEL})
-_MOST_DIGITS: Final = 19
 _ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 Fields = dict[bytes, bytes]
@@ -93,7 +93,7 @@ class DeadLetter:
         """Make one of an entry of the stream, however odd."""
         texts = {name: value.decode(errors="replace") for name, value in fields.items()}
         buried = int(letter.partition("-")[0])
-        last = _number(texts.get(b"last"), buried)
+        last = whole_number(texts.get(b"last"), buried)
         return cls(
             id=letter,
             queue=texts.get(b"queue", ""),
@@ -101,8 +101,8 @@ class DeadLetter:
             task_name=message.task_name if message is not None else None,
             reason=texts.get(b"reason", ""),
             detail=texts.get(b"detail", ""),
-            deliveries=_number(texts.get(b"deliveries"), 0),
-            first=_time(_number(texts.get(b"first"), last), buried),
+            deliveries=whole_number(texts.get(b"deliveries"), 0),
+            first=_time(whole_number(texts.get(b"first"), last), buried),
             last=_time(last, buried),
             data=fields.get(b"data", b""),
         )
@@ -180,7 +180,7 @@ class DeadLetters:
             DeadLetterNotFoundError: there is none.
             UnreadableDeadLetterError: it holds no task; it stays.
             UniqueKeyHeldError: another task has its unique key; it stays.
-            DeadLetterError: the queue's key in Redis holds something else; it stays.
+            DeadLetterError: its queue is none, or the queue's key in Redis holds something else; it stays.
             UnansweredError: Redis does not answer any more; it may have been sent.
             RedisError: Redis is away, and it stays.
         """
@@ -190,6 +190,8 @@ class DeadLetters:
             raise UnreadableDeadLetterError(letter)
         unique = str(message.labels.get(UNIQUE_LABEL, ""))
         keys = self._keys
+        if not keys.is_queue(found.queue):
+            raise DeadLetterError(f"dead letter {letter} cannot be sent again: {found.queue[:100]!r} is no queue's key")
         call: list[Value] = [letter, message.task_id, unique, self._as_new(message, found.data)]
         done = await do(
             lambda: _RESEND(self._redis, [keys.result(message.task_id), found.queue, *keys.shared], call),
@@ -270,7 +272,7 @@ class DeadLetters:
     async def dropped(self) -> int:
         """How many letters were ever dropped since they were too old or too many."""
         counted = cast("bytes | None", await self._redis.get(self._keys.dropped))
-        return _number(None if counted is None else counted.decode(errors="replace"), 0)
+        return whole_number(None if counted is None else counted.decode(errors="replace"), 0)
 
     async def _fields(self, letter: str) -> Fields:
         if _is_id(letter):
@@ -301,11 +303,6 @@ class DeadLetters:
 
 def _is_id(letter: str) -> bool:
     return _ID.fullmatch(text(letter, "a dead letter", "its id")) is not None
-
-
-def _number(text: str | None, default: int) -> int:
-    # Redis counts up to 19 digits, and Python reads no text of thousands.
-    return int(text) if text is not None and text.isdecimal() and len(text) <= _MOST_DIGITS else default
 
 
 def _time(milliseconds: int, default: int) -> datetime:

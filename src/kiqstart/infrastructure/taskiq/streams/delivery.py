@@ -12,6 +12,8 @@ from typing import Final
 
 from taskiq import TaskiqMessage
 
+from kiqstart.infrastructure.taskiq.streams.redis_text import whole_number
+
 # CLOCK_BOOTTIME goes on while the machine sleeps; where there is none, the monotonic clock has to do.
 # Of which it is known that they were given to others while a receiver still ran them.
 _MOST_LOST: Final = 1000
@@ -129,8 +131,7 @@ class Delivery:
     @property
     def first(self) -> int:
         """When it was first delivered or sent, in milliseconds of Redis' clock."""
-        text = self.fields.get("first", "")
-        return int(text if text.isdecimal() else self.entry.partition("-")[0])
+        return whole_number(self.fields.get("first"), int(self.entry.partition("-")[0]))
 
     @property
     def task_id(self) -> str:

@@ -130,7 +130,9 @@ class Dispatcher:
         )
 
     def _stream(self, message: Outgoing) -> str:
-        return self._keys.stream(str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))
+        queue = str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE))
+        # One that was received may have any label.
+        return self._keys.stream(queue if queue_name_problem(queue) is None else DEFAULT_QUEUE)
 
 
 async def _with_failures(

@@ -14,6 +14,7 @@ from redis.exceptions import RedisError
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.redis_text import whole_number
 from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, Value
 from kiqstart.infrastructure.taskiq.streams.weighted_order import WeightedOrder
 
@@ -298,7 +299,7 @@ class Fetcher:
             entry=entry,
             data=data,
             fields=fields,
-            deliveries=_number(fields.get("deliveries"), 0),
+            deliveries=whole_number(fields.get("deliveries"), 0),
             worker=taken.worker,
             epoch=taken.epoch,
             is_suspect=stream in self._suspects,
@@ -331,7 +332,3 @@ def _parse(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mappi
     texts = {name.decode(errors="replace"): value for name, value in raw.items()}
     fields = {name: value.decode(errors="replace") for name, value in texts.items() if name in _TEXT_FIELDS}
     return texts.get("data", repr(raw).encode()), fields, "data" in texts
-
-
-def _number(text: str | None, default: int) -> int:
-    return int(text) if text is not None and text.isdecimal() else default

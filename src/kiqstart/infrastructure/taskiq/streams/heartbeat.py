@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import RedisError, ResponseError
 
+from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.outage import reason
+from kiqstart.infrastructure.taskiq.streams.outage import reason, without_foreign_keys
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
 from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
@@ -176,6 +177,10 @@ class Heartbeat:
                     logger.warning("Redis is out of reach, trying again: %s", reason(error))
                 self._is_out = True
                 sleep /= 5
+            except WiringError as error:
+                if not self._is_out:
+                    logger.error("This worker cannot register again, trying again: %s", error)  # noqa: TRY400  # one line
+                self._is_out = True
             except Exception:
                 logger.exception("The lease's thread goes on after an error")
             self._wake.wait(max(sleep, _SHORTEST_SLEEP))
@@ -193,7 +198,8 @@ class Heartbeat:
         self._overruns.check(self._leave_with_blame)
         self._relieve_blocked_loop()
         if len(self._in_hand):
-            self._find_cancelled()
+            with without_foreign_keys():
+                self._find_cancelled()
         state = self._janitor.take_turn(self._registrar.now_ms())
         if state is not None and state.suspects:
             self._tell(self._events.on_suspects, state.suspects)

@@ -1,10 +1,13 @@
 """The role that one worker of all has: it finds dead workers, moves what is due, and tidies up."""
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from typing import TYPE_CHECKING, Final, cast
+
+from redis.exceptions import ResponseError
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
@@ -12,7 +15,9 @@ from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetec
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease, is_ward, watch_span
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.outage import may_pass, reason, without_foreign_keys
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
+from kiqstart.infrastructure.taskiq.streams.redis_text import queue_names, raw_name, text_of_name, whole_number
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 from kiqstart.infrastructure.taskiq.streams.unique_key_audit import UniqueKeyAudit
@@ -39,6 +44,8 @@ _WORKERS_PER_BEAT: Final = 4
 _BEATS_BETWEEN_TIDYING: Final = 5
 _BEATS_BETWEEN_AUDITS: Final = 60
 _FORGOTTEN_AT_ONCE: Final = 500
+# What the janitor says is text that anybody may have written.
+_MOST_WORKERS: Final = 1_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +108,8 @@ class Janitor:
         self._role_seen: bytes | None = None
         self._tidy_at = self._audit_at = local_time() + options.beat * _BEATS_BETWEEN_TIDYING
         self._dropped: int | None = None
+        # What went wrong last with each duty.
+        self._told: dict[str, str] = {}
 
     def take_turn(self, now_ms: int) -> QueueState | None:
         """Do what is to be done with this beat; gives what was seen of the queue, where it was looked at.
@@ -118,7 +127,9 @@ class Janitor:
 
     def _look(self, now: float, now_ms: int) -> tuple[QueueState, bool]:
         """What the janitor says, and whether its role may be free."""
-        role = cast("bytes | None", self._redis.get(self._keys.janitor))
+        role = None
+        with without_foreign_keys():
+            role = cast("bytes | None", self._redis.get(self._keys.janitor))
         name, self.workers, suspects = _parse_role(role)
         # One that has tended since the last look is registered.
         has_tended, self._role_seen = self._role_seen not in (None, role), role
@@ -135,8 +146,10 @@ class Janitor:
                 withscores=True,
             ),
         )
-        has_fenced = self._watch({worker.decode(): f"{beat:.0f}" for worker, beat in late})
-        is_free = not name or (not has_tended and self._redis.zscore(self._keys.workers, name) is None)
+        has_fenced = self._watch({text_of_name(worker): f"{beat:.0f}" for worker, beat in late})
+        is_free = not name or (
+            not has_tended and self._redis.zscore(self._keys.workers, cast("str", raw_name(name))) is None
+        )
         may_claim = has_fenced or is_free or name == self._lease.worker
         return QueueState(suspects=suspects), may_claim and not is_ward(self._lease.worker)
 
@@ -155,7 +168,7 @@ class Janitor:
     def _tend(self) -> QueueState | None:
         options, names = self._options, self._keys
         if self._dropped is None:
-            self._dropped = int(cast("bytes | None", self._redis.get(names.dropped)) or 0)
+            self._dropped = self._count_dropped()
         keys = [names.janitor, names.workers, *names.shared, *self._streams]
         age_ms = round(options.dead_letter_age * 1000)
         answer = cast(
@@ -168,14 +181,22 @@ class Janitor:
         next_due, dropped, suspects = cast("tuple[int, int, int]", tuple(answer[2:5]))
         flat = cast("list[bytes]", answer[5])
         self.workers = len(flat) // 2
-        self._watch({name.decode(): beat.decode() for name, beat in _pairs(flat)})
+        self._watch({text_of_name(name): beat.decode() for name, beat in _pairs(flat)})
         if dropped > self._dropped:
             logger.warning("%d dead letters were dropped: too old, too many or too large", dropped - self._dropped)
         self._dropped = dropped
         if next_due == 0:
-            next_due = self.move_due()
-        self._tidy([name.decode() for name, _ in _pairs(flat)])
+            next_due = -1
+            with self._attempt("move what is due"):
+                next_due = self.move_due()
+        self._tidy([text_of_name(name) for name, _ in _pairs(flat)])
         return QueueState(suspects=suspects, next_due=None if next_due < 0 else next_due / 1000)
+
+    def _count_dropped(self) -> int:
+        counted = None
+        with without_foreign_keys():
+            counted = cast("bytes | None", self._redis.get(self._keys.dropped))
+        return whole_number(None if counted is None else text_of_name(counted), 0)
 
     def move_due(self) -> int:
         """Move what is due, for up to a beat; gives the milliseconds until the next is due, or -1."""
@@ -184,7 +205,7 @@ class Janitor:
         cancelled = encode_failure(TaskCancelledError(_PLACEHOLDER))
         arguments: list[Value] = [_MOVED_AT_ONCE, _BYTES_AT_ONCE, round(self._options.beat * 1500), _UNREADABLE_MS]
         arguments += [self._options.dead_letter_limit, names.result_prefix, cancelled, _PLACEHOLDER]
-        arguments += [self._result_ms, names.channel_suffix]
+        arguments += [self._result_ms, names.channel_suffix, names.name, names.queue_prefix]
         while True:
             next_due = cast("list[int]", _MOVE.in_thread(self._redis, names.shared, arguments))[0]
             if next_due != 0 or local_time() > until:
@@ -195,29 +216,49 @@ class Janitor:
         if now >= self._tidy_at:
             self._tidy_at = now + beat * _BEATS_BETWEEN_TIDYING
             # Also those that it does not take itself: others go by what it says of suspects.
-            queues = cast("set[bytes]", self._redis.smembers(self._keys.queues))
-            self._streams = _quarantine(self._keys, [queue.decode() for queue in queues])
-            self._reclaimer.reclaim_orphans()
-            self._audit.take_turn(until=now + beat / 2)
+            with self._attempt("look at all queues"):
+                queues = cast("set[bytes]", self._redis.smembers(self._keys.queues))
+                self._streams = _quarantine(self._keys, queue_names(queues))
+            with self._attempt("give back what dead workers had"):
+                self._reclaimer.reclaim_orphans()
+            with self._attempt("look at unique keys"):
+                self._audit.take_turn(until=now + beat / 2)
         if now >= self._audit_at:
             self._audit_at = now + beat * _BEATS_BETWEEN_AUDITS
-            self._forget_the_gone(workers)
+            with self._attempt("forget workers that are gone"):
+                self._forget_the_gone(workers)
+
+    @contextmanager
+    def _attempt(self, what: str) -> Generator[None]:
+        """Do one of the janitor's duties. A key that holds something else keeps none of the others from being done."""
+        try:
+            yield
+            self._told.pop(what, None)
+        except ResponseError as error:
+            if may_pass(error):
+                raise
+            if self._told.get(what) != reason(error):
+                logger.error("Cannot %s: %s", what, reason(error))  # noqa: TRY400  # one line
+            self._told[what] = reason(error)
 
     def _forget_the_gone(self, workers: Sequence[str]) -> None:
         """Forget queues that no worker takes any more, and what is kept of workers that are gone."""
         info = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys.worker_info))
-        known = {name.decode(): value for name, value in info.items()}
+        known = {text_of_name(name): value for name, value in info.items()}
         for gone in known.keys() - set(workers):
-            self._redis.hdel(self._keys.worker_info, gone)
+            self._redis.hdel(self._keys.worker_info, cast("str", raw_name(gone)))
         for name in cast("set[bytes]", self._redis.smembers(self._keys.draining)):
-            if name.decode() not in workers:
+            if text_of_name(name) not in workers:
                 self._redis.srem(self._keys.draining, name)
         untaken = cast("list[bytes]", self._redis.srandmember(self._keys.untaken, _FORGOTTEN_AT_ONCE))
-        self._forget_empty(self._keys.untaken, [name.decode() for name in untaken])
+        self._forget_empty(self._keys.untaken, queue_names(untaken))
         if set(workers) - known.keys():
             return  # of a version that does not say which queues it takes
         taken = {queue for name in workers for queue in _queues_of(known[name])}
-        queues = {name.decode() for name in cast("set[bytes]", self._redis.smembers(self._keys.queues))}
+        taken_once = cast("set[bytes]", self._redis.smembers(self._keys.queues))
+        for name in taken_once - {queue.encode() for queue in queue_names(taken_once)}:
+            self._redis.srem(self._keys.queues, name)
+        queues = set(queue_names(taken_once))
         for queue in self._forget_empty(self._keys.queues, queues - taken):
             logger.info("Queue %s is empty, and no worker takes it any more: it is forgotten", queue)
 
@@ -241,12 +282,12 @@ def _pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
 
 def _parse_role(value: bytes | None) -> tuple[str, int, int]:
     """The janitor's name, how many workers there are, and how many suspects wait."""
-    name, workers, suspects, *_ = [*(value or b"").decode().split("|"), "", "", ""]
-    return name, int(workers) if workers.isdecimal() else 0, int(suspects) if suspects.isdecimal() else 0
+    name, workers, suspects, *_ = [*text_of_name(value or b"").split("|"), "", "", ""]
+    return name, min(whole_number(workers, 0), _MOST_WORKERS), whole_number(suspects, 0)
 
 
 def _queues_of(info: bytes) -> list[str]:
     try:
         return [str(queue) for queue in json.loads(info)["queues"]]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return []

@@ -7,6 +7,7 @@ from typing import Final
 from redis.crc import key_slot
 
 from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
+from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
 
 _HASH_TAG: Final = re.compile(r"\{[^}]+\}")
 
@@ -59,6 +60,11 @@ class QueueKeys:
         return f"{self._results}:"
 
     @property
+    def queue_prefix(self) -> str:
+        """What the keys of all queues but the default one begin with."""
+        return f"{self._base}:queue:"
+
+    @property
     def patterns(self) -> list[str]:
         """What an ACL calls the queue's own keys; results are kept elsewhere, if the broker's arguments say so."""
         base = f"{self._base}*"
@@ -72,7 +78,12 @@ class QueueKeys:
 
     def stream(self, queue: str) -> str:
         """Where a queue's new messages are; the key of the default queue's stream is a name of that queue too."""
-        return self.name if self._is_default(queue) else f"{self._base}:queue:{queue}"
+        return self.name if self._is_default(queue) else f"{self.queue_prefix}{queue}"
+
+    def is_queue(self, stream: str) -> bool:
+        """Whether it is the stream of a queue's new messages, as `stream` gives it."""
+        name = stream.removeprefix(self.queue_prefix)
+        return stream == self.name or (name != stream and queue_name_problem(name) is None)
 
     def returned(self, queue: str) -> str:
         """Where a queue's messages are that were given back: the next worker takes them first."""
@@ -111,7 +122,7 @@ class QueueKeys:
         return f"{self._results}:{task_id}__progress"
 
     def _prefix(self, queue: str) -> str:
-        return self._base if self._is_default(queue) else f"{self._base}:queue:{queue}"
+        return self._base if self._is_default(queue) else f"{self.queue_prefix}{queue}"
 
     def _is_default(self, queue: str) -> bool:
         return queue in (DEFAULT_QUEUE, self.name)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
+from kiqstart.infrastructure.taskiq.streams.redis_text import whole_number
 
 # Consumers that are ours begin so; others in the group are those of plain taskiq-redis.
 WORKER_PREFIX: Final = "kiq-"
@@ -12,6 +13,8 @@ WORKER_PREFIX: Final = "kiq-"
 _MARGIN: Final = 0.9
 # What part of its lease a worker is watched without a new beat before it is taken for dead.
 _WATCHED: Final = 0.9
+# What a name says may be anything.
+_LONGEST_MS: Final = 86_400_000
 # What the name of a worker begins with that runs suspects only.
 _WARD_PREFIX: Final = f"{WORKER_PREFIX}w"
 
@@ -28,8 +31,8 @@ def watch_span(worker: str, default_lease: float) -> float:
         worker: its name; those of versions that did not name their lease have the default.
         default_lease: seconds.
     """
-    milliseconds = worker.rpartition("-")[2]
-    lease = int(milliseconds) / 1000 if worker.count("-") > 1 and milliseconds.isdecimal() else default_lease
+    milliseconds = whole_number(worker.rpartition("-")[2], 0) if worker.count("-") > 1 else 0
+    lease = milliseconds / 1000 if 0 < milliseconds <= _LONGEST_MS else default_lease
     return lease * _WATCHED
 
 

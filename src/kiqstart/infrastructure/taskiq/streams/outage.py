@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from typing import Final, TypeVar
 
 from redis.exceptions import (
@@ -82,6 +83,16 @@ def is_unauthorized(error: BaseException) -> bool:
     if isinstance(error, AuthenticationError | AuthorizationError | NoPermissionError):
         return True
     return isinstance(error, ResponseError) and any(answer in str(error) for answer in _UNAUTHORIZED)
+
+
+@contextmanager
+def without_foreign_keys() -> Generator[None]:
+    """Pass over what fails since a key holds something of another type, which a stranger has put there."""
+    try:
+        yield
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):
+            raise
 
 
 def may_pass(error: BaseException) -> bool:

@@ -13,6 +13,8 @@ from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetec
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import WORKER_PREFIX, is_ward, watch_span
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.infrastructure.taskiq.streams.outage import without_foreign_keys
+from kiqstart.infrastructure.taskiq.streams.redis_text import queue_names, raw_name, text_of_name
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
 if TYPE_CHECKING:
@@ -42,6 +44,7 @@ class Reclaimer:
     Args:
         redis: a client that blocks.
         condemn: ends what its workers have died of.
+        queues: those that this worker takes; it looks after all others that are known, too.
     """
 
     def __init__(
@@ -53,10 +56,12 @@ class Reclaimer:
         options: StreamOptions,
         in_hand: DeliveriesInHand,
         condemn: Condemnation,
+        queues: Sequence[str],
     ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
         self._group = group
+        self._queues = list(queues)
         self._options = options
         self._in_hand = in_hand
         self._condemn = condemn
@@ -66,19 +71,25 @@ class Reclaimer:
 
     def take_over(self, worker: str, beat: str) -> bool:
         """End the lease of a dead worker, unless it has beaten since, and give its tasks back."""
-        if not _FENCE.in_thread(self._redis, [self._keys.workers, self._keys.worker_info], [worker, beat]):
+        if not _FENCE.in_thread(self._redis, [self._keys.workers, self._keys.worker_info], [raw_name(worker), beat]):
             return False
         streams = self._streams()
         # Before the first one is given back.
         last_death = 1 if self._options.max_deliveries == 1 and self._had_one(worker, streams) else None
         count = sum(self._reclaim(queue, stream, worker, idle_ms=0, last_death=last_death) for queue, stream in streams)
-        self._redis.srem(self._keys.draining, worker)
-        logger.warning("Worker %s is gone; the tasks it had are given to others: %d", worker, count)
+        with without_foreign_keys():
+            self._redis.srem(self._keys.draining, raw_name(worker))
+        logger.warning("Worker %r is gone; the tasks it had are given to others: %d", worker, count)
         return True
 
     def count_suspects(self, queues: Iterable[str]) -> int:
         """How many suspects of these queues wait for a worker."""
-        return sum(self._waiting(stream) for queue in queues for stream in self._keys.quarantine(queue))
+        streams = [stream for queue in queues for stream in self._keys.quarantine(queue)]
+        count = 0
+        for stream in streams:
+            with without_foreign_keys():
+                count += self._waiting(stream)
+        return count
 
     def testify(self, worker: str, queues: Iterable[str]) -> bool:
         """Say that a process has died to which this one had given suspects; gives whether one of them was condemned."""
@@ -86,7 +97,8 @@ class Reclaimer:
         streams = [(queue, stream) for queue in queues for stream in names.quarantine(queue)]
         keys = [names.workers, *names.shared, *(stream for _, stream in streams)]
         found = cast("list[object]", _TESTIFY.in_thread(self._redis, keys, [self._group, worker]))
-        self._redis.hdel(names.worker_info, worker)
+        with without_foreign_keys():
+            self._redis.hdel(names.worker_info, worker)
         if found:
             place, entry, deaths, raw = cast("tuple[int, bytes, int, list[bytes]]", tuple(found))
             queue, stream = streams[place - _FIRST_OF_TESTIMONY]
@@ -105,7 +117,7 @@ class Reclaimer:
         Nothing is known to have died of it: it came to a name that was gone, or its worker could not give it back as it
         left. What a worker had when its lease was ended has its death counted by whoever has ended it.
         """
-        registered = {name.decode() for name in cast("list[bytes]", self._redis.zrange(self._keys.workers, 0, -1))}
+        registered = {text_of_name(name) for name in cast("list[bytes]", self._redis.zrange(self._keys.workers, 0, -1))}
         orphans = [
             (consumer, queue, stream)
             for queue, stream in self._streams()
@@ -119,7 +131,7 @@ class Reclaimer:
             idle_ms, deaths = (0, 0) if is_ours else (_FOREIGN_IDLE_MS, 1)
             count = self._reclaim(queue, stream, consumer, idle_ms=idle_ms, deaths=deaths)
             if count:
-                logger.warning("Consumer %s is no worker; its tasks are given to others: %d", consumer, count)
+                logger.warning("Consumer %r is no worker; its tasks are given to others: %d", consumer, count)
 
     def give_back_strays(self, queues: Iterable[str], worker: str, idle_ms: int) -> None:
         """Give back what Redis has handed to this worker without it having arrived: its connection was cut."""
@@ -154,7 +166,7 @@ class Reclaimer:
         names, total = self._keys, 0
         keys = [names.workers, names.draining, stream, names.returned(queue), names.suspects(queue)]
         keys += [names.isolated(queue), *names.shared]
-        arguments: list[Value] = [self._group, consumer, idle_ms, _AT_ONCE, self._options.deaths_of_a_suspect]
+        arguments: list[Value] = [self._group, raw_name(consumer), idle_ms, _AT_ONCE, self._options.deaths_of_a_suspect]
         arguments += [last_death or self._last_death(queue, stream, consumer), deaths]
         while True:
             answer = cast("list[object]", _RECLAIM.in_thread(self._redis, keys, arguments))
@@ -182,14 +194,18 @@ class Reclaimer:
 
     def _first_pending(self, stream: str, worker: str) -> "list[object]":
         try:
-            found = self._redis.xpending_range(stream, self._group, min="-", max="+", count=2, consumername=worker)
+            found = self._redis.xpending_range(
+                stream, self._group, min="-", max="+", count=2, consumername=cast("str", raw_name(worker))
+            )
         except ResponseError:  # no such key or no such group
             return []
         return cast("list[object]", found)
 
     def _streams(self) -> list[tuple[str, str]]:
-        queues = [name.decode() for name in cast("set[bytes]", self._redis.smembers(self._keys.queues))]
-        return [(queue, stream) for queue in queues for stream in self._keys.streams(queue)]
+        queues = set(self._queues)
+        with without_foreign_keys():
+            queues.update(queue_names(cast("set[bytes]", self._redis.smembers(self._keys.queues))))
+        return [(queue, stream) for queue in sorted(queues) for stream in self._keys.streams(queue)]
 
     def _waiting(self, stream: str) -> int:
         entries = self._redis.xlen(stream)
@@ -205,7 +221,7 @@ class Reclaimer:
             consumers = cast("list[dict[str, bytes]]", self._redis.xinfo_consumers(stream, self._group))
         except ResponseError:  # no such key or no such group: nothing was ever read from it
             return set()
-        return {one["name"].decode() for one in consumers}
+        return {text_of_name(one["name"]) for one in consumers}
 
     def _pending(self, stream: str, worker: str, idle_ms: int) -> list[str]:
         entries: list[str] = []

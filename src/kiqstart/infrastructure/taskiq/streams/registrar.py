@@ -13,6 +13,8 @@ from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.outage import without_foreign_keys
+from kiqstart.infrastructure.taskiq.streams.redis_text import text_of_name
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
 if TYPE_CHECKING:
@@ -57,24 +59,23 @@ class Registrar:
         info = {"queues": self._queues, "host": socket.gethostname(), "pid": os.getpid()}
         arguments: list[Value] = [self._group, worker, uuid4().hex, json.dumps(info), LAYOUT, *self._queues]
         answer = _REGISTER.in_thread(self._redis, [*keys, *names.all_streams(self._queues)], arguments)
-        outcome, found, now_ms = cast("tuple[bytes, bytes, int]", tuple(cast("list[object]", answer)))
+        outcome, raw, now_ms = cast("tuple[bytes, bytes, int]", tuple(cast("list[object]", answer)))
+        found = text_of_name(raw)
         if outcome == b"layout":
             raise WiringError(
-                f"the queue {names.name!r} is that of a newer kiqstart (its layout is {found.decode()}, this one's is "
+                f"the queue {names.name!r} is that of a newer kiqstart (its layout is {found}, this one's is "
                 f"{LAYOUT}): update this worker"
             )
         if outcome == b"type":
-            raise WiringError(
-                f"a key of the queue is something else: {found.decode()}; delete it, or set another queue_name"
-            )
+            raise WiringError(f"a key of the queue is something else: {found}; delete it, or set another queue_name")
         if outcome == b"group":
             raise WiringError(
-                f"workers of the group {found.decode()!r} take the queue {names.name!r}, and tasks would run once for "
-                f"each group: set consumer_group_name={found.decode()!r}, or end those workers first"
+                f"workers of the group {found!r} take the queue {names.name!r}, and tasks would run once for "
+                f"each group: set consumer_group_name={found!r}, or end those workers first"
             )
         self._set_clock(now_ms)
         self._last_beat = now_ms
-        self._lease.registered(found.decode(), began_at)
+        self._lease.registered(found, began_at)
 
     def renew(self, worker: str) -> bool:
         """Beat once; False where Redis does not know the name any more."""
@@ -88,7 +89,10 @@ class Registrar:
 
     def epoch(self) -> str:
         """The epoch of the data that Redis has now; '' for none."""
-        return (cast("bytes | None", self._redis.get(self._keys.epoch)) or b"").decode()
+        found: bytes | None = None
+        with without_foreign_keys():
+            found = cast("bytes | None", self._redis.get(self._keys.epoch))
+        return text_of_name(found or b"")
 
     def drain(self, worker: str) -> None:
         """Say that a worker was asked to end: should it be killed meanwhile, that says nothing against its tasks."""

@@ -17,6 +17,7 @@ from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import may_pass, pause, reason
+from kiqstart.infrastructure.taskiq.streams.redis_text import raw_name
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, Value
 
@@ -135,7 +136,7 @@ class Settler:
         for (stream, epoch, kind), group in groupby(batch, key=_kind):
             run, is_plain = list(group), kind is True
             keys.append(stream)
-            arguments += [len(run) if is_plain else 0, epoch]
+            arguments += [len(run) if is_plain else 0, raw_name(epoch)]
             if not is_plain:
                 one = run[0]
                 keys += [self._target(one), names.result(one.task_id)]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.redis_text import queue_names
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class UniqueKeyAudit:
     def __init__(self, redis: object, keys: QueueKeys) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
-        self._cursor = b"0"
+        # Among the keys, and among their places.
+        self._cursors = (b"0", b"0")
         self._search: _Search | None = None
 
     def take_turn(self, *, until: float) -> None:
@@ -60,9 +62,9 @@ class UniqueKeyAudit:
                 break
 
     def _look_at_page(self) -> None:
-        answer = cast("list[bytes]", _AUDIT.in_thread(self._redis, self._keys.shared, [self._cursor, _KEYS_AT_ONCE]))
-        self._cursor = answer[0]
-        found = answer[1:]
+        arguments: list[Value] = [*self._cursors, _KEYS_AT_ONCE]
+        answer = cast("list[bytes]", _AUDIT.in_thread(self._redis, self._keys.shared, arguments))
+        self._cursors, found = (answer[0], answer[1]), answer[2:]
         missing = dict(zip(found[::3], zip(found[1::3], found[2::3], strict=True), strict=True))
         if missing:
             self._search = _Search(missing=missing, places=self._all_places(), start=b"")
@@ -94,7 +96,7 @@ class UniqueKeyAudit:
 
     def _all_places(self) -> list[str]:
         known = (self._redis.smembers(self._keys.queues), self._redis.smembers(self._keys.untaken))
-        queues = sorted({name.decode() for some in known for name in cast("set[bytes]", some)})
+        queues = sorted({name for some in known for name in queue_names(cast("set[bytes]", some))})
         places = [self._keys.delayed_messages, *self._keys.all_streams(queues)]
         # Twice: what is moved while it goes on may be where it was before.
         return [*places, *places]

@@ -1,10 +1,11 @@
--- Looks at the places of some unique keys: is what holds the key still there?
+-- Looks at some unique keys and at some of their places: is what holds the key still there?
 -- KEYS  1... shared
--- ARGV  1 cursor, 2 how many
--- Returns the next cursor, then key, holder and place of each that is not where it was.
+-- ARGV  1 cursor among the keys, 2 cursor among the places, 3 how many
+-- Returns the next cursors, then key, holder and place of each that is not where it was.
 local keys = shared_keys(1)
-local page = redis.call('HSCAN', keys.places, ARGV[1], 'COUNT', ARGV[2])
-local answer = {page[1]}
+local held = redis.call('HSCAN', keys.uniques, ARGV[1], 'COUNT', ARGV[3])
+local placed = redis.call('HSCAN', keys.places, ARGV[2], 'COUNT', ARGV[3])
+local answer = {held[1], placed[1]}
 
 local function is_there(place)
     -- An id may have line breaks, the name of a queue has none.
@@ -16,15 +17,17 @@ local function is_there(place)
     return found and not is_error(found) and #found > 0
 end
 
-for at = 1, #page[2], 2 do
-    local unique, place = page[2][at], page[2][at + 1]
-    local task = redis.call('HGET', keys.uniques, unique)
-    if not task then
-        redis.call('HDEL', keys.places, unique)
-    elseif not is_there(place) then
-        for _, value in ipairs({unique, task, place}) do
+for at = 1, #held[2], 2 do
+    local place = redis.call('HGET', keys.places, held[2][at]) or ''
+    if not is_there(place) then
+        for _, value in ipairs({held[2][at], held[2][at + 1], place}) do
             answer[#answer + 1] = value
         end
+    end
+end
+for at = 1, #placed[2], 2 do
+    if redis.call('HEXISTS', keys.uniques, placed[2][at]) == 0 then
+        redis.call('HDEL', keys.places, placed[2][at])
     end
 end
 return answer

@@ -12,7 +12,7 @@ redis.call('ZREM', keys.cancelled, anew_mark(KEYS[1]))
 redis.call('ZREMRANGEBYRANK', keys.cancelled, 0, -(tonumber(ARGV[3]) + 1))
 local count = 0
 while true do
-    local stored = redis.call('HGET', keys.messages, ARGV[1])
+    local stored = unless_foreign('HGET', keys.messages, ARGV[1])
     local _, unique, task = unpack_delayed(stored or '')
     if task ~= ARGV[1] then
         break

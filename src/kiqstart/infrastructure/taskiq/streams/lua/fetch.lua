@@ -8,7 +8,7 @@ if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then
     return 'unknown'
 end
 local room, rule = tonumber(ARGV[3]), ARGV[4]
-local answer = {redis.call('ZCARD', KEYS[2])}
+local answer = {unless_foreign('ZCARD', KEYS[2]) or 0}
 
 local function read(place, count)
     local found = redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', count, 'STREAMS', KEYS[place], '>')

@@ -3,9 +3,9 @@
 -- KEYS  1 workers, 2 janitor, 3 draining workers, 4 what is known of workers, 5... streams
 -- ARGV  1 group, 2 worker
 redis.call('ZREM', KEYS[1], ARGV[2])
-redis.call('SREM', KEYS[3], ARGV[2])
-redis.call('HDEL', KEYS[4], ARGV[2])
-if string.match(redis.call('GET', KEYS[2]) or '', '^[^|]*') == ARGV[2] then
+unless_foreign('SREM', KEYS[3], ARGV[2])
+unless_foreign('HDEL', KEYS[4], ARGV[2])
+if string.match(unless_foreign('GET', KEYS[2]) or '', '^[^|]*') == ARGV[2] then
     local heir = nil
     for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, 50, 'REV')) do
         -- Not one that runs suspects, which may take it down.

@@ -29,6 +29,19 @@ local function is_error(answer)
     return type(answer) == 'table' and answer['err'] ~= nil
 end
 
+-- What a command gives; nil where a stranger has put something of another type under its key: only what needs that key has
+-- to do without. Any other error is raised.
+local function unless_foreign(...)
+    local answer = redis.pcall(...)
+    if not is_error(answer) then
+        return answer
+    end
+    if string.find(answer['err'], 'WRONGTYPE', 1, true) then
+        return nil
+    end
+    return redis.call(...)
+end
+
 -- Where the holder of a unique key waits or runs: the janitor frees the keys of messages that are gone.
 local function note_place(keys, unique, stream, id)
     if unique ~= '' then
@@ -127,9 +140,9 @@ local function remove_delayed(keys, id, task)
 end
 
 local function release(keys, unique, task)
-    if unique ~= '' and redis.call('HGET', keys.uniques, unique) == task then
+    if unique ~= '' and unless_foreign('HGET', keys.uniques, unique) == task then
         redis.call('HDEL', keys.uniques, unique)
-        redis.call('HDEL', keys.places, unique)
+        unless_foreign('HDEL', keys.places, unique)
     end
 end
 
@@ -161,7 +174,7 @@ local function begin_anew(keys, result)
 end
 
 local function is_marked(keys, task, stream, entry)
-    return redis.call('ZSCORE', keys.cancelled, task) or redis.call('ZSCORE', keys.cancelled, mark_of(stream, entry))
+    return unless_foreign('ZSCORE', keys.cancelled, task) or unless_foreign('ZSCORE', keys.cancelled, mark_of(stream, entry))
 end
 
 -- Gives an error where the dead letter could not be kept.
@@ -172,7 +185,7 @@ local function bury(keys, limit, letter)
     end
     local removed = redis.call('XTRIM', keys.dead, 'MAXLEN', limit)
     if removed > 0 then
-        redis.call('INCRBY', keys.dropped, removed)
+        redis.pcall('INCRBY', keys.dropped, removed)
     end
     return nil
 end
@@ -235,7 +248,7 @@ local function move_entry(keys, stream, group, id, target, fields)
         return added
     end
     note_place(keys, fields['unique'] or '', target, added)
-    local mark = redis.call('ZSCORE', keys.cancelled, mark_of(stream, id))
+    local mark = unless_foreign('ZSCORE', keys.cancelled, mark_of(stream, id))
     if mark then
         redis.call('ZREM', keys.cancelled, mark_of(stream, id))
         redis.call('ZADD', keys.cancelled, mark, mark_of(target, added))

@@ -3,7 +3,8 @@
 -- ARGV  1 how many at most, 2 how many bytes of messages at most, though never none, 3 milliseconds until what cannot be moved
 --       is tried again, 4 milliseconds for which a message of another layout is left to workers that know it, 5 how many
 --       dead letters to keep, 6 what a result's key has before the task, 7 the result of a cancelled task, with 8 in place of
---       the task, 9 milliseconds to keep it or 0, 10 what the channel's name has beside the result's key
+--       the task, 9 milliseconds to keep it or 0, 10 what the channel's name has beside the result's key, 11 stream of the
+--       default queue, 12 what the streams of the others begin with
 -- Returns milliseconds until the next one or -1, and how many were taken.
 local keys = shared_keys(1)
 local now, bytes = now_ms(), 0
@@ -12,6 +13,13 @@ redis.call('HDEL', keys.messages, '')
 redis.call('ZREM', keys.delayed, '')
 local due = redis.call('ZRANGEBYSCORE', keys.delayed, '-inf', now, 'LIMIT', 0, ARGV[1])
 local answer, noted = {-1, 0}, {}
+
+-- Whoever writes a delayed message could name any key.
+local function is_queue(stream)
+    local name = string.sub(stream, 1, #ARGV[12]) == ARGV[12] and string.sub(stream, #ARGV[12] + 1) or ''
+    local is_inner = string.match(name, ':returned$') or string.match(name, ':suspects$') or string.match(name, ':isolated$')
+    return stream == ARGV[11] or name ~= '' and not is_inner and not string.find(name, '%c')
+end
 
 local function keep_unreadable(id, stored)
     if stored then
@@ -37,10 +45,10 @@ end
 local function move(id)
     local stored = redis.call('HGET', keys.messages, id)
     local stream, unique, task, message = unpack_delayed(stored or '')
-    if not stream then
+    if not stream or not is_queue(stream) then
         return keep_unreadable(id, stored)
     end
-    if redis.call('ZSCORE', keys.cancelled, task) then
+    if unless_foreign('ZSCORE', keys.cancelled, task) then
         release(keys, unique, task)
         local escaped = string.gsub(string.sub(cjson.encode(task), 2, -2), '%%', '%%%%')
         redis.call('ZREM', keys.cancelled, anew_mark(ARGV[6] .. task))

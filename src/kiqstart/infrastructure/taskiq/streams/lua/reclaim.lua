@@ -13,7 +13,7 @@ if is_error(pending) then
 end
 local keys = shared_keys(7)
 -- A worker that was asked to end and then killed has not died of its tasks.
-local deaths_of_this = redis.call('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or tonumber(ARGV[7])
+local deaths_of_this = unless_foreign('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 or tonumber(ARGV[7])
 local answer = {#pending == tonumber(ARGV[4]) and 1 or 0, 0}
 
 local function give_back(entry)

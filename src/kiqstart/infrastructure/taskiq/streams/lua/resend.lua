@@ -20,6 +20,6 @@ if is_error(sent) then
 end
 note_queue(keys, KEYS[2])
 redis.call('XDEL', keys.dead, ARGV[1])
-redis.call('ZREM', keys.cancelled, ARGV[2])
+unless_foreign('ZREM', keys.cancelled, ARGV[2])
 begin_anew(keys, KEYS[1])
 return {'sent', ''}

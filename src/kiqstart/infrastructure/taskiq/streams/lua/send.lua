@@ -7,7 +7,7 @@
 --       how many messages were here when the batch came first and are sent no more, since their callers gave up
 -- Returns what is not simply "sent": place, 'held', id of the task that holds the unique key; or place, 'error', text.
 local keys = shared_keys(2)
-local remembered = redis.call('GET', KEYS[1])
+local remembered = unless_foreign('GET', KEYS[1])
 if remembered then
     local number, answer = string.match(remembered, '^(%d+)\n?(.*)$')
     if number and tonumber(number) >= tonumber(ARGV[1]) then

@@ -11,9 +11,9 @@
 -- those that Redis refuses: the worker still has them, but for one that has simply ended, which only has no result.
 local group, limit, keep, suffix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keys = shared_keys(2)
-local epoch = redis.call('GET', KEYS[1])
+local epoch = unless_foreign('GET', KEYS[1])
 local lost, refused, place, key, at = {}, {}, 0, 2 + SHARED, 5
-local has_marks = redis.call('ZCARD', keys.cancelled) > 0
+local has_marks = (unless_foreign('ZCARD', keys.cancelled) or 0) > 0
 
 local function refuse(error)
     refused[#refused + 1] = place
@@ -110,7 +110,7 @@ local function settle_single(stream, is_known)
 end
 
 while at < #ARGV do
-    local count, is_known, stream = tonumber(ARGV[at]), ARGV[at + 1] == epoch, KEYS[key]
+    local count, is_known, stream = tonumber(ARGV[at]), epoch == nil or ARGV[at + 1] == epoch, KEYS[key]
     at, key = at + 2, key + 1
     if count == 0 then
         check_removal(stream, group)

@@ -7,8 +7,8 @@
 local now = now_ms()
 local keys = shared_keys(3)
 -- Comes first: a Redis that is full lets a script go on whose first command that writes frees memory.
-redis.call('ZREMRANGEBYSCORE', keys.cancelled, '-inf', now)
-local janitor = string.match(redis.call('GET', KEYS[1]) or '', '^[^|]*')
+unless_foreign('ZREMRANGEBYSCORE', keys.cancelled, '-inf', now)
+local janitor = string.match(unless_foreign('GET', KEYS[1]) or '', '^[^|]*')
 if janitor ~= ARGV[1] and janitor ~= '' and redis.call('ZSCORE', KEYS[2], janitor) then
     return {0, janitor}
 end
