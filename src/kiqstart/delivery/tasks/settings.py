@@ -6,6 +6,7 @@ from typing import Final
 from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kiqstart.infrastructure.taskiq.sizes import DEFAULT_BYTES, LARGEST_BYTES, MIB
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 
@@ -55,6 +56,31 @@ class TasksSettings(BaseSettings):
     )
     dead_letter_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1, description="How many bytes of Redis' memory dead letters may take, about."
+    )
+    message_bytes: int = Field(
+        default=DEFAULT_BYTES,
+        ge=1,
+        le=LARGEST_BYTES,
+        description="How many bytes a task's message may have, its arguments included. A larger one is not sent, and a "
+        "worker makes a dead letter of it. At most 67108864.",
+    )
+    result_bytes: int = Field(
+        default=DEFAULT_BYTES,
+        ge=1,
+        le=LARGEST_BYTES,
+        description="How many bytes a result may have; a task that returns more has failed. At most 67108864.",
+    )
+    queue_limit: int = Field(
+        default=0,
+        ge=0,
+        description="How many tasks a queue may hold, waiting and running, and how many may be delayed; then sends "
+        "fail. 0 for any number.",
+    )
+    in_flight_bytes: int = Field(
+        default=64 * MIB,
+        ge=1,
+        description="How much memory the messages and results may take, about, that a worker has in flight; then it "
+        "reads no more until a task has ended.",
     )
     misfit_grace: float = Field(
         default=60.0,
@@ -117,6 +143,10 @@ class TasksSettings(BaseSettings):
             dead_letter_age=self.dead_letter_age,
             dead_letter_limit=self.dead_letter_limit,
             dead_letter_bytes=self.dead_letter_bytes,
+            message_bytes=self.message_bytes,
+            result_bytes=self.result_bytes,
+            queue_limit=self.queue_limit or None,
+            in_flight_bytes=self.in_flight_bytes,
             misfit_grace=self.misfit_grace,
             hook_timeout=self.hook_timeout,
             overrun_grace=self.overrun_grace,

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, Protocol, cast
 
 import pydantic
 import pydantic_core
-from taskiq import BrokerMessage, TaskiqMessage
+from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.abc.serializer import TaskiqSerializer
 from taskiq.formatters.proxy_formatter import ProxyFormatter
 from taskiq.labels import LabelType
@@ -15,10 +15,12 @@ from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
 from kiqstart.infrastructure.taskiq.colliding_keys import refuse_colliding_keys
 from kiqstart.infrastructure.taskiq.long_numbers import refuse_long_numbers
+from kiqstart.infrastructure.taskiq.sizes import DEFAULT_BYTES, MessageTooLargeError, size_problem
 
 _OTHER: Final = LabelType.ANY.value
 # Characters of a label's name in an error.
 _LONGEST: Final = 100
+_BYTES_OF_OWN_LABELS: Final = 4096
 _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
 
 
@@ -131,7 +133,16 @@ class JsonFormatter(ProxyFormatter):
 
     taskiq's own makes Python values of a message, then JSON of these, and back in two steps: several times the work.
     What the short way refuses goes taskiq's way, as does everything where a serializer is another one.
+
+    Args:
+        broker: whose messages they are.
+        limit: bytes of the largest message that is read.
     """
+
+    def __init__(self, broker: AsyncBroker, *, limit: int = DEFAULT_BYTES) -> None:
+        super().__init__(broker)
+        # What workers lay beside a message that is sent again.
+        self._limit = limit + _BYTES_OF_OWN_LABELS
 
     def dumps(self, message: TaskiqMessage) -> BrokerMessage:
         """A message as its broker sends it.
@@ -177,7 +188,14 @@ class JsonFormatter(ProxyFormatter):
         return super().dumps(message)
 
     def loads(self, message: bytes) -> TaskiqMessage:
-        """A message as its task gets it."""
+        """A message as its task gets it.
+
+        Raises:
+            MessageTooLargeError: it is not read at all.
+        """
+        problem = size_problem(message, self._limit)
+        if problem is not None:
+            raise MessageTooLargeError(f"the message has {problem}")
         if _is_plain_json(self.broker.serializer):
             try:
                 return _read(message)

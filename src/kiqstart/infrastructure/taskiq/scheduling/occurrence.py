@@ -13,10 +13,10 @@ from taskiq.labels import prepare_label
 
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send, hooks_of
 from kiqstart.infrastructure.taskiq.labels import DELAY_LABEL
+from kiqstart.infrastructure.taskiq.scheduling.broker_limits import message_bytes
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line, one_line
-from kiqstart.infrastructure.taskiq.scheduling.store import LARGEST
-from kiqstart.infrastructure.taskiq.streams.dispatching import check_names, label_seconds
+from kiqstart.infrastructure.taskiq.streams.dispatching import check_names, check_size, label_seconds
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError
 
 logger = getLogger(__name__)
@@ -87,7 +87,7 @@ async def occurrence_message(
     with _contained():
         message = await before_send(broker, message)
     made = broker.formatter.dumps(message)
-    _check(made)
+    _check(made, message_bytes(broker))
     return made
 
 
@@ -122,14 +122,17 @@ def _contained() -> Generator[None]:
         raise SendFailedError(problem=error_line(error)) from error
 
 
-def _check(message: BrokerMessage) -> None:
+def _check(message: BrokerMessage, limit: int) -> None:
     """Refuse what Redis, or its client, would refuse together with all that is sent in the same step.
+
+    Args:
+        message: is sent.
+        limit: bytes that it may have.
 
     Raises:
         SendFailedError: this cannot be sent.
     """
     if label_seconds(message.labels, DELAY_LABEL) > _LONGEST_DELAY:
         raise SendFailedError(problem=f"the label {DELAY_LABEL} is more than a hundred years")
-    if len(message.message) > LARGEST:
-        raise SendFailedError(problem=f"its message has {len(message.message)} bytes, of which {LARGEST} can be sent")
     check_names(message)
+    check_size(message, limit)

@@ -15,20 +15,8 @@ from kiqstart.infrastructure.taskiq.scheduling.store import (
     LastStep,
     StoredSchedule,
 )
+from kiqstart.infrastructure.taskiq.streams.redis_text import raw_name, text_of_name
 from kiqstart.infrastructure.taskiq.streams.script import Value
-
-
-def raw(name: str) -> bytes:
-    """A name as Redis has it; `text` gives it back, whatever its bytes are."""
-    try:
-        return name.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        return name.encode(errors="surrogatepass")
-
-
-def text(name: bytes) -> str:
-    """A name that Redis has."""
-    return name.decode(errors="surrogateescape")
 
 
 def sha1(data: bytes) -> str:
@@ -43,7 +31,7 @@ def fire_values(firing: Firing, place: int) -> list[Value]:
         delay = round(float(message.labels.get(DELAY_LABEL, 0)) * 1000)
         unique, task = str(message.labels.get(UNIQUE_LABEL, "")), message.task_id
     return [
-        *(raw(firing.due.name), sha1(firing.due.data)),
+        *(raw_name(firing.due.name), sha1(firing.due.data)),
         *(firing.expected, optional(firing.following_ms), optional(firing.send_ms)),
         *(place, delay, unique, task, b"" if message is None else message.message, firing.outcome.value),
     ]
@@ -83,7 +71,7 @@ def look_of(answer: object) -> Look:
         now_ms=now,
         page=_page(cast("list[bytes]", values[7:]), is_last=bool(is_last)),
         next_due_ms=ms_of_score(following) if following else None,
-        schedulers=[text(name) for name in schedulers],
+        schedulers=[text_of_name(name) for name in schedulers],
         table=table.decode(errors="replace") or None,
         table_number=number,
         is_set_back=bool(set_back),
@@ -97,7 +85,7 @@ def optional(number: int | None) -> Value:
 
 def flat(entries: Iterable[Entry]) -> list[Value]:
     """Name, definition and time of each entry, one after another."""
-    return [value for entry in entries for value in (raw(entry.name), entry.data, optional(entry.due_ms))]
+    return [value for entry in entries for value in (raw_name(entry.name), entry.data, optional(entry.due_ms))]
 
 
 def stored_schedule(
@@ -115,7 +103,7 @@ def stored_schedule(
 
 def _page(due: Sequence[bytes], *, is_last: bool) -> DuePage:
     marks = [
-        DueMark(name=text(name), due_ms=ms_of_score(score), score=score.decode())
+        DueMark(name=text_of_name(name), due_ms=ms_of_score(score), score=score.decode())
         for name, score in zip(due[::2], due[1::2], strict=True)
     ]
     return DuePage(marks=marks, is_last=is_last)

@@ -4,10 +4,11 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import ms_of_score
-from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import raw, stored_schedule, text
+from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import stored_schedule
 from kiqstart.infrastructure.taskiq.scheduling.redis_keys import ScheduleKeys
 from kiqstart.infrastructure.taskiq.scheduling.store import Heartbeats, StoredSchedule, Summary
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.redis_text import raw_name, text_of_name
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -42,7 +43,7 @@ class RedisScheduleReader:
 
     async def get(self, name: str) -> StoredSchedule | None:
         """Four reads in one round trip, which need not be of one moment."""
-        return next(iter(await self._several([raw(name)])), None)
+        return next(iter(await self._several([raw_name(name)])), None)
 
     async def all(self) -> AsyncIterator[StoredSchedule]:
         """Page by page."""
@@ -77,7 +78,7 @@ class RedisScheduleReader:
             added=await self._several(added),
             active=active,
             paused=paused_count,
-            set_aside=sorted(text(name) for name in aside),
+            set_aside=sorted(text_of_name(name) for name in aside),
             first_due_ms=ms_of_score(times[0][1]) if times else None,
         )
 
@@ -87,7 +88,7 @@ class RedisScheduleReader:
         beats = cast(
             "list[tuple[bytes, float]]", await self._redis.zrange(self._names.schedulers, 0, -1, withscores=True)
         )
-        return Heartbeats(now_ms=now, seen_ms={text(name): ms_of_score(seen) for name, seen in beats})
+        return Heartbeats(now_ms=now, seen_ms={text_of_name(name): ms_of_score(seen) for name, seen in beats})
 
     async def _several(self, names: list[bytes]) -> list[StoredSchedule]:
         if not names:
@@ -101,7 +102,7 @@ class RedisScheduleReader:
                 "tuple[list[bytes | None], list[float | None], list[int], list[bytes | None]]", await pipe.execute()
             )
         return [
-            stored_schedule(text(name), data, due, last, is_paused=bool(paused))
+            stored_schedule(text_of_name(name), data, due, last, is_paused=bool(paused))
             for name, data, due, paused, last in zip(names, *columns, strict=True)
             if data is not None
         ]

@@ -1,6 +1,6 @@
 """Schedules in Redis, beside the streams into which they send."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final, cast
 
 from redis.exceptions import ResponseError
@@ -14,7 +14,6 @@ from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import (
     fire_values,
     flat,
     look_of,
-    raw,
     sha1,
 )
 from kiqstart.infrastructure.taskiq.scheduling.redis_reader import RedisScheduleReader
@@ -26,6 +25,8 @@ from kiqstart.infrastructure.taskiq.scheduling.store import (
     Entry,
     Sooner,
 )
+from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.redis_text import raw_name
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
 _LOOK: Final = Script("look", "scheduling")
@@ -58,11 +59,23 @@ class RedisScheduleStore(RedisScheduleReader):
     Args:
         redis: gives the event loop's client.
         clock: gives the time in milliseconds since the Unix epoch; None: Redis does.
+        queue_limit: how many messages a stream may hold, and how many may be delayed; None for any number.
     """
+
+    def __init__(
+        self,
+        redis: Callable[[], object],
+        keys: QueueKeys,
+        *,
+        clock: Callable[[], int] | None = None,
+        queue_limit: int | None = None,
+    ) -> None:
+        super().__init__(redis, keys, clock=clock)
+        self._queue_limit = queue_limit or 0
 
     async def look(self, scheduler: str, limit: int) -> Look:
         """One script, whose cost follows what is due."""
-        return await self._look(self._time(), raw(scheduler), 0, limit)
+        return await self._look(self._time(), raw_name(scheduler), 0, limit)
 
     async def page(self, now_ms: int, start: int, limit: int) -> DuePage:
         """The same script."""
@@ -73,12 +86,12 @@ class RedisScheduleStore(RedisScheduleReader):
         if not names:
             return []
         limits: list[Value] = [_BYTES_OF_DEFINITIONS, LARGEST]
-        found = await _READ(self._redis, [self._names.definitions], [*limits, *map(raw, names)])
+        found = await _READ(self._redis, [self._names.definitions], [*limits, *map(raw_name, names)])
         return cast("list[bytes | int | None]", found)
 
     async def leave(self, scheduler: str) -> None:
         """Remove its heartbeat."""
-        await self._redis.zrem(self._names.schedulers, raw(scheduler))
+        await self._redis.zrem(self._names.schedulers, raw_name(scheduler))
         await self._redis.delete(self._names.answers(scheduler))
 
     async def fire(self, script: FireScript) -> list[Answer]:
@@ -87,7 +100,7 @@ class RedisScheduleStore(RedisScheduleReader):
         names, queue = self._names, self._keys
         keys = [names.definitions, names.due, names.last, names.answers(script.scheduler)]
         keys += [queue.uniques, queue.delayed, queue.delayed_messages, *streams]
-        arguments: list[Value] = [self._time(), script.number, _REMEMBERED_MS]
+        arguments: list[Value] = [self._time(), script.number, _REMEMBERED_MS, self._queue_limit]
         for one in script.firings:
             arguments += fire_values(one, streams.index(self._stream(one)) + _FIRST_STREAM)
         return fire_answers(await _FIRE(self._redis, keys, arguments))
@@ -134,30 +147,30 @@ class RedisScheduleStore(RedisScheduleReader):
             self._names.last,
             self._names.aside,
         ]
-        removed = cast("int", await _REMOVE(self._redis, keys, [raw(name)]))
+        removed = cast("int", await _REMOVE(self._redis, keys, [raw_name(name)]))
         return None if removed < 0 else bool(removed)
 
     async def pause(self, name: str) -> bool:
         """In one script."""
         return bool(
-            await _PAUSE(self._redis, [self._names.definitions, self._names.due, self._names.paused], [raw(name)])
+            await _PAUSE(self._redis, [self._names.definitions, self._names.due, self._names.paused], [raw_name(name)])
         )
 
     async def resume(self, name: str, due_ms: int, data: bytes) -> bool:
         """In one script."""
         keys = [self._names.definitions, self._names.due, self._names.paused]
-        return bool(await _RESUME(self._redis, keys, [raw(name), due_ms, sha1(data)]))
+        return bool(await _RESUME(self._redis, keys, [raw_name(name), due_ms, sha1(data)]))
 
     async def set_aside(self, mark: DueMark, sha1: str) -> bool | None:
         """In one script."""
         keys = [self._names.definitions, self._names.due, self._names.aside, self._names.last]
-        arguments: list[Value] = [raw(mark.name), mark.score or mark.due_ms, sha1, LARGEST, _MOST_SET_ASIDE]
+        arguments: list[Value] = [raw_name(mark.name), mark.score or mark.due_ms, sha1, LARGEST, _MOST_SET_ASIDE]
         done = cast("int", await _SET_ASIDE(self._redis, keys, arguments))
         return None if done < 0 else bool(done)
 
     async def hurry(self, sooner: Sequence[Sooner]) -> None:
         """In one script."""
-        arguments = [value for one in sooner for value in (raw(one.name), one.was_due_ms, one.due_ms)]
+        arguments = [value for one in sooner for value in (raw_name(one.name), one.was_due_ms, one.due_ms)]
         await _HURRY(self._redis, [self._names.due], arguments)
 
     async def accept_clock(self) -> None:

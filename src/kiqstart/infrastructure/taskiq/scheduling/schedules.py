@@ -13,8 +13,8 @@ from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
 from kiqstart.infrastructure.redis.loop_local import LoopLocal
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.kicker import held_by
+from kiqstart.infrastructure.taskiq.scheduling.broker_limits import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError, as_taskiq, definition_of
-from kiqstart.infrastructure.taskiq.scheduling.deadline import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, UnreadableScheduleError
 from kiqstart.infrastructure.taskiq.scheduling.making_up import next_after
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import (

@@ -9,9 +9,9 @@ from redis.exceptions import RedisError
 from taskiq import AsyncBroker, ScheduledTask, ScheduleSource
 
 from kiqstart.infrastructure.taskiq.process import exit_on_operator_error
+from kiqstart.infrastructure.taskiq.scheduling.broker_limits import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
 from kiqstart.infrastructure.taskiq.scheduling.conversions import label_definitions
-from kiqstart.infrastructure.taskiq.scheduling.deadline import send_deadline
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.scheduling.log_text import error_line
 from kiqstart.infrastructure.taskiq.scheduling.memory_store import MemoryScheduleStore
@@ -126,5 +126,6 @@ class DurableScheduleSource(ScheduleSource):
 
 def _store(broker: AsyncBroker) -> ScheduleStore:
     if isinstance(broker, StreamBroker):
-        return RedisScheduleStore(lambda: broker.connection.redis, broker.keys)
+        limit = broker.options.queue_limit
+        return RedisScheduleStore(lambda: broker.connection.redis, broker.keys, queue_limit=limit)
     return MemoryScheduleStore(broker.kick)

@@ -19,6 +19,8 @@ logger = getLogger(__name__)
 
 # A script of many steps, or of large messages, keeps Redis from others.
 _STEPS_AT_ONCE: Final = 200
+# What fire.lua says of a queue that takes no more.
+_FULL: Final = "FULL"
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 
 
@@ -104,8 +106,9 @@ class StepTaker:
 
 
 def is_full(answer: Answer) -> bool:
-    """Whether a step was refused since Redis cannot take any now: its memory is full, or it cannot write."""
-    return answer.outcome is Outcome.REFUSED and is_outage(ResponseError(answer.detail))
+    """Whether a step was refused since Redis cannot take any now: its queue or memory is full, or it cannot write."""
+    is_passing = answer.detail.startswith(_FULL) or is_outage(ResponseError(answer.detail))
+    return answer.outcome is Outcome.REFUSED and is_passing
 
 
 def _parts(firings: Sequence[Firing]) -> Iterator[list[Firing]]:

@@ -156,7 +156,7 @@ class StreamBroker(AsyncBroker):
         self.receiver_options: Mapping[str, Any] = {}
         self.made_by: str | None = None
         self.decorator_class = Task
-        self.formatter = JsonFormatter(self)
+        self.formatter = JsonFormatter(self, limit=options.message_bytes)
         self.id_generator = _random_id
         self.middlewares.append(DeliveryMiddleware(self))
         self.middlewares[0].set_broker(self)
@@ -168,6 +168,7 @@ class StreamBroker(AsyncBroker):
             keys=self.keys,
             ttl=result_ttl,
             deadline=options.send_deadline,
+            limit=options.result_bytes,
         )
 
     @property

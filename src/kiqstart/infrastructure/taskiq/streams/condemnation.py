@@ -4,11 +4,12 @@ from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from typing import Final
 
+from kiqstart.infrastructure.taskiq.sizes import kept_of
 from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
 from kiqstart.infrastructure.taskiq.streams.errors import WorkerLostError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.redis_text import raw_name
+from kiqstart.infrastructure.taskiq.streams.redis_text import raw_name, shown_fields
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
@@ -50,7 +51,7 @@ class Condemnation:
     def __call__(self, queue: str, stream: str, worker: str, entry: str, deaths: int, raw: Sequence[bytes]) -> bool:
         """Condemn an entry that is pending with a worker that is gone; False where another process has done so."""
         fields = dict(zip(raw[::2], raw[1::2], strict=True))
-        data = fields.get(b"data", repr(fields).encode())
+        data = kept_of(fields[b"data"] if b"data" in fields else shown_fields(fields))
         task_id = self._task_id_of(data)
         result = encode_failure(WorkerLostError(task_id)) if task_id is not None else b""
         keys = [self._keys.workers, stream, self._keys.result(task_id or "")]

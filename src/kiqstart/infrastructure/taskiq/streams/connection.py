@@ -29,7 +29,12 @@ class Connection:
         # The same for what is large, behind which nobody else has to wait.
         self.large_scripts = connections.large_pipeline(timeout=_SECONDS_FOR_AN_ANSWER)
         self.sender = Sender(
-            self.scripts, keys, deadline=options.send_deadline, address=connections.address, large=self.large_scripts
+            self.scripts,
+            keys,
+            deadline=options.send_deadline,
+            address=connections.address,
+            queue_limit=options.queue_limit,
+            large=self.large_scripts,
         )
         # However many results come at once, sends and acknowledgements find a free connection.
         self.reads = asyncio.Semaphore(max(min(_READS_AT_ONCE, connections.max_connections // 3), 1))

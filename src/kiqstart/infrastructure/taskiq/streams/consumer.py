@@ -110,6 +110,7 @@ class StreamConsumer:
             lease=self.lease,
             in_hand=self.in_hand,
             wait=WAIT_SECONDS,
+            most_in_flight=options.in_flight_bytes,
             rule=rule,
             fleet=lambda: janitor.workers,
         )
@@ -172,6 +173,11 @@ class StreamConsumer:
     def hook_timeout(self) -> float:
         """Seconds that a middleware's hook may take."""
         return self._options.hook_timeout
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is in flight takes as much memory as it may."""
+        return self.in_hand.weight >= self._options.in_flight_bytes
 
     def start_reading(self) -> None:
         """Read, also where another receiver has ended its reading before."""

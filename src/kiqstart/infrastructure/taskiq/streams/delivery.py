@@ -29,6 +29,7 @@ class DeadReason(StrEnum):
     """Why a message is a dead letter."""
 
     MALFORMED = "malformed"
+    TOO_LARGE = "too-large"
     UNKNOWN_TASK = "unknown-task"
     INVALID_ARGUMENTS = "invalid-arguments"
     WORKER_LOST = "worker-lost"
@@ -86,7 +87,8 @@ class Delivery:
 
     `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another worker's
     by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its worker's
-    capacity, until it `has_run` and is to be settled. `is_cut` says that a hook after its run was cut off.
+    capacity, until it `has_run` and is to be settled. `is_cut` says that a hook after its run was cut off. `weight` is
+    the memory that its message takes, about, in bytes.
     """
 
     queue: str
@@ -98,6 +100,7 @@ class Delivery:
     worker: str
     epoch: str
     is_suspect: bool
+    weight: int = 0
     is_well_formed: bool = True
     is_started: bool = False
     is_settled: bool = False
@@ -151,6 +154,11 @@ class DeliveriesInHand:
 
     def __len__(self) -> int:
         return len(self._by_entry)
+
+    @property
+    def weight(self) -> int:
+        """Bytes of memory that messages and results take, about."""
+        return sum(one.weight + len(one.result) for one in self.all())
 
     def take(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Take over what was read, but for what the lease's thread has given back in the meantime."""

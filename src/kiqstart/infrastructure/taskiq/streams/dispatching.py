@@ -8,7 +8,6 @@ from typing import Final, cast
 
 from taskiq import BrokerMessage
 
-from kiqstart.infrastructure.redaction import redact
 from kiqstart.infrastructure.taskiq.formatting import Outgoing
 from kiqstart.infrastructure.taskiq.kicker import has_own_id, held_by
 from kiqstart.infrastructure.taskiq.labels import (
@@ -21,9 +20,11 @@ from kiqstart.infrastructure.taskiq.labels import (
     bounded_delay,
 )
 from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
+from kiqstart.infrastructure.taskiq.sizes import kept_of, size_problem
 from kiqstart.infrastructure.taskiq.streams.connection import Connection
 from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, DeadReason, Delivery
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.letter_text import kept_detail
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError, Sending
@@ -33,6 +34,7 @@ logger = getLogger(__name__)
 _BURY: Final = Script("bury")
 # Bytes of a unique key, and of an id.
 _LONGEST_NAME: Final = 8192
+_SHOWN: Final = 50
 
 
 class Dispatcher:
@@ -104,8 +106,8 @@ class Dispatcher:
         if delivery is not None:
             delivery.outcome = Dead(reason=reason, detail=detail, message=message.message)
             return
-        limit, text = self._options.dead_letter_limit, redact(detail).encode(errors="backslashreplace")
-        arguments: list[Value] = [limit, self._stream(message), reason.value, text, message.message]
+        arguments: list[Value] = [self._options.dead_letter_limit, self._stream(message), reason.value]
+        arguments += [kept_detail(detail), kept_of(message.message)]
         await _BURY(self._connection().redis, self._keys.shared, arguments)
 
     def _try_sending(self, message: Outgoing) -> Sending | SendFailedError:
@@ -115,6 +117,7 @@ class Dispatcher:
             return error
 
     def _sending(self, message: Outgoing, *, is_anew: bool = False) -> Sending:
+        check_size(message, self._options.message_bytes)
         labels = message.labels
         if not labels and not is_anew:
             return Sending(stream=self._keys.name, task_id=message.task_id, message=message.message)
@@ -123,6 +126,7 @@ class Dispatcher:
             stream=self._stream(message),
             task_id=message.task_id,
             message=message.message,
+            queue=str(labels.get(QUEUE_LABEL, DEFAULT_QUEUE)),
             delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
             due=label_seconds(labels, DUE_LABEL, since=time.time()) or None,
             unique=str(labels.get(UNIQUE_LABEL, "")),
@@ -151,14 +155,34 @@ def check_names(message: Outgoing) -> None:
     queue, unique = str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)), str(message.labels.get(UNIQUE_LABEL, ""))
     problem = queue_name_problem(queue)
     if problem is not None:
-        raise SendFailedError(problem=f"task {message.task_id!r} has the label {QUEUE_LABEL}={queue[:50]!r}: {problem}")
+        raise SendFailedError(
+            problem=f"task {message.task_id!r} has the label {QUEUE_LABEL}={queue[:_SHOWN]!r}: {problem}"
+        )
     try:
         size = max(len(unique.encode()), len(message.task_id.encode()))
     except UnicodeEncodeError as error:
         raise SendFailedError(problem=f"task {message.task_id!r}: its key or id is no text: {error}") from None
     if size > _LONGEST_NAME:
         raise SendFailedError(
-            problem=f"task {message.task_id[:50]!r}: its unique key or id has {size} bytes, {_LONGEST_NAME} at most"
+            problem=f"task {message.task_id[:_SHOWN]!r}: its unique key or id has {size} bytes, {_LONGEST_NAME} at most"
+        )
+
+
+def check_size(message: Outgoing, limit: int) -> None:
+    """Refuse what no worker would decode.
+
+    Args:
+        message: is sent.
+        limit: bytes that it may have.
+
+    Raises:
+        SendFailedError: it is too large.
+    """
+    problem = size_problem(message.message, limit)
+    if problem is not None:
+        raise SendFailedError(
+            problem=f"task {message.task_id[:_SHOWN]!r} was not sent: its message has {problem} (TASKS_MESSAGE_BYTES, "
+            "message_bytes); keep what is large elsewhere, and send where"
         )
 
 

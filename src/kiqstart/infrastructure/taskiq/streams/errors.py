@@ -47,14 +47,22 @@ class UnserializableResultError(TypeError):
 class ResultTooLargeError(UnserializableResultError):
     """A task returned more than a result may have: the task has failed."""
 
-    def __init__(self, size: int, limit: int) -> None:
-        super().__init__(size, limit)
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
 
     def __str__(self) -> str:
-        size, limit = self.args
-        return (
-            f"the task's result has {size} bytes as JSON, and {limit} are allowed; store it elsewhere and return where"
-        )
+        limit = "(TASKS_RESULT_BYTES, result_bytes)"
+        return f"the task's result has {self.args[0]} {limit}; store it elsewhere and return where"
+
+
+class TaskTooLargeError(Exception):
+    """The task's message is larger than its worker decodes: it has not run, and is a dead letter."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class ResultRefusedError(Exception):

@@ -11,10 +11,11 @@ from typing import Final, cast
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 
+from kiqstart.infrastructure.taskiq.sizes import weight_of
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.redis_text import whole_number
+from kiqstart.infrastructure.taskiq.streams.redis_text import shown_fields, whole_number
 from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, Value
 from kiqstart.infrastructure.taskiq.streams.weighted_order import WeightedOrder
 
@@ -78,6 +79,7 @@ class Fetcher:
         reader: an async client whose time-out allows for the wait.
         weights: the queues to read, each with its weight.
         wait: seconds to wait for a message where there is none.
+        most_in_flight: how much memory messages and results may take that this worker has in flight.
         rule: which suspects it takes.
         fleet: gives the number of workers.
     """
@@ -94,6 +96,7 @@ class Fetcher:
         lease: Lease,
         in_hand: DeliveriesInHand,
         wait: float,
+        most_in_flight: int,
         rule: SuspectRule,
         fleet: Callable[[], int],
     ) -> None:
@@ -108,13 +111,14 @@ class Fetcher:
         self._lease = lease
         self._in_hand = in_hand
         self._wait_ms = round(wait * 1000)
+        self._most_in_flight = most_in_flight
         # Each command may go another way then.
         self._is_pooled = isinstance(reader, Redis | RedisCluster)
         self.rule = rule
         self._fleet = fleet
         self._is_backlog = True
         # Of a message, by those that were read last.
-        self._usual_bytes = 1
+        self._usual_bytes = self._usual_weight = 1
         self._waiting: asyncio.Future[object] | None = None
         self.is_interrupted = False
         self.cancelled_tasks = 0
@@ -132,6 +136,8 @@ class Fetcher:
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages, and wait a little where there is none.
 
+        It reads fewer where they are large: about as much memory as is left, and one in any case.
+
         Raises:
             NotRegisteredError: the lease has ended.
             RedisError: Redis is away.
@@ -141,11 +147,13 @@ class Fetcher:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             return []
         if self._is_backlog:
-            count = min(room, max(_MOST_BYTES // self._usual_bytes, 1))
+            left = self._most_in_flight - self._in_hand.weight
+            count = min(room, max(min(_MOST_BYTES // self._usual_bytes, left // self._usual_weight), 1))
             order = self._order.next()
             is_large = self._usual_bytes > _LARGE and rule is not SuspectRule.WARD
             deliveries = await (self._read_large if is_large else self._read_at_once)(order, count, rule)
-            self._is_backlog = len(deliveries) >= count
+            # A script reads no more either where it has come to its bytes.
+            self._is_backlog = len(deliveries) >= count or _bytes_of(deliveries) >= _MOST_BYTES
             if deliveries:
                 return deliveries
         may_block = random.random() * self._fleet() < _BLOCKED_AT_ONCE  # noqa: S311  # not a secret
@@ -154,11 +162,11 @@ class Fetcher:
         if self.is_interrupted:
             return []
         # A read that waited for longer than the lease would be handed what others give back that have taken over.
-        if (left := self._lease.remaining) <= _SHORTEST_WAIT:
+        if (seconds := self._lease.remaining) <= _SHORTEST_WAIT:
             self._is_backlog = True
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             return []
-        return await self._wait_for_some(rule, room, block_ms=round(left * 1000) if may_block else 0)
+        return await self._wait_for_some(rule, room, block_ms=round(seconds * 1000) if may_block else 0)
 
     def _rule_now(self) -> SuspectRule:
         if self.rule is SuspectRule.ONE and any(one.is_suspect for one in self._in_hand.all()):
@@ -169,6 +177,7 @@ class Fetcher:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(order)
         arguments: list[Value] = [self._group, taken.worker, room, rule.value, min(room, MOST_AT_ONCE), _FEW_SUSPECTS]
+        arguments.append(_MOST_BYTES)
         answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
         if not isinstance(answer, list):
             raise NotRegisteredError
@@ -283,7 +292,8 @@ class Fetcher:
 
     def _take(self, deliveries: Sequence[Delivery], taken: "_Taken") -> list[Delivery]:
         if deliveries:
-            self._usual_bytes = max(sum(len(one.data) for one in deliveries) // len(deliveries), 1)
+            self._usual_bytes = max(_bytes_of(deliveries) // len(deliveries), 1)
+            self._usual_weight = max(sum(one.weight for one in deliveries) // len(deliveries), 1)
         # An answer to a name that was lost meanwhile: what it brings is with others, or soon will be.
         return self._in_hand.take(deliveries) if taken.worker == self._lease.worker else []
 
@@ -298,6 +308,7 @@ class Fetcher:
             stream=stream,
             entry=entry,
             data=data,
+            weight=weight_of(data),
             fields=fields,
             deliveries=whole_number(fields.get("deliveries"), 0),
             worker=taken.worker,
@@ -306,6 +317,10 @@ class Fetcher:
             is_well_formed=is_well_formed,
             taken_at=taken.at,
         )
+
+
+def _bytes_of(deliveries: Iterable[Delivery]) -> int:
+    return sum(len(one.data) for one in deliveries)
 
 
 def _note_error(marks: "asyncio.Future[object]") -> None:
@@ -331,4 +346,4 @@ def _parse(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mappi
     raw = found if isinstance(found, Mapping) else dict(zip(found[::2], found[1::2], strict=True))
     texts = {name.decode(errors="replace"): value for name, value in raw.items()}
     fields = {name: value.decode(errors="replace") for name, value in texts.items() if name in _TEXT_FIELDS}
-    return texts.get("data", repr(raw).encode()), fields, "data" in texts
+    return texts["data"] if "data" in texts else shown_fields(raw), fields, "data" in texts

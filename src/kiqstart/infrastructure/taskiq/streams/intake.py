@@ -8,11 +8,12 @@ from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, TaskiqMessage, TaskiqR
 from taskiq.exceptions import UnknownTaskError
 
 from kiqstart.infrastructure.taskiq.label_values import count_of
-from kiqstart.infrastructure.taskiq.messages import with_labels
+from kiqstart.infrastructure.taskiq.messages import beginning_of, with_labels
+from kiqstart.infrastructure.taskiq.sizes import MessageTooLargeError
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery
 from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
-from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
+from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, TaskTooLargeError
 from kiqstart.infrastructure.taskiq.streams.failed_runs import FailedRuns
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import reason as summary
@@ -86,6 +87,9 @@ class Intake:
             message = self._broker.formatter.loads(delivery.data)
             self._consumer.in_hand.name(delivery, message)
             message.parse_labels()
+        except MessageTooLargeError as problem:
+            await self._bury_too_large(delivery, problem)
+            return None
         except Exception as caught:  # noqa: BLE001  # whatever a serializer raises
             error = tamed(caught)
             if message is not None:
@@ -107,6 +111,15 @@ class Intake:
 
     async def _bury_malformed(self, delivery: Delivery, detail: str) -> None:
         await self._settle_dead(delivery, Dead(reason=DeadReason.MALFORMED, detail=detail, message=delivery.data))
+
+    async def _bury_too_large(self, delivery: Delivery, problem: MessageTooLargeError) -> None:
+        """Tell its caller, whose id and task's name stand in front of what is too large."""
+        text = f"{problem} (TASKS_MESSAGE_BYTES, message_bytes)"
+        message = beginning_of(delivery.data)
+        if message is not None:
+            self._consumer.in_hand.name(delivery, message)
+            await self._fail(delivery, TaskTooLargeError(text))
+        await self._settle_dead(delivery, Dead(reason=DeadReason.TOO_LARGE, detail=text, message=delivery.data))
 
     async def _settle_dead(self, delivery: Delivery, outcome: Dead) -> None:
         last_line = outcome.detail.strip().splitlines()[-1]

@@ -2,10 +2,13 @@
 
 import math
 from dataclasses import dataclass, fields
-from typing import cast
+from typing import Final, cast
 
 from kiqstart.infrastructure.taskiq.caller_types import shown
 from kiqstart.infrastructure.taskiq.errors import WiringError
+from kiqstart.infrastructure.taskiq.sizes import DEFAULT_BYTES, LARGEST_BYTES, MIB
+
+_BOUNDED: Final = ("message_bytes", "result_bytes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +24,12 @@ class StreamOptions:
         dead_letter_age: seconds for which a dead letter is kept.
         dead_letter_limit: how many dead letters are kept; beyond it the oldest are dropped.
         dead_letter_bytes: how many bytes of Redis' memory they may take, about.
+        message_bytes: bytes of the largest message that is sent, and that a worker decodes; up to 64 MiB.
+        result_bytes: bytes of the largest result and progress; up to 64 MiB.
+        queue_limit: how many tasks a queue may hold, waiting and running, and how many may be delayed; a send beyond
+            that fails with `QueueFullError`. None for any number.
+        in_flight_bytes: how much memory messages and results may take, about, that a worker has in flight; beyond it,
+            the worker reads no more until a task has ended. One message of any size is always read.
         cancel_age: seconds for which an id stays cancelled of which no task is known yet.
         cancel_limit: how many of these ids are kept.
         quarantine: whether a worker starts processes of their own for tasks whose workers have died repeatedly.
@@ -41,7 +50,11 @@ class StreamOptions:
     send_deadline: float = 30.0
     dead_letter_age: float = 7 * 24 * 3600.0
     dead_letter_limit: int = 10_000
-    dead_letter_bytes: int = 256 * 1024 * 1024
+    dead_letter_bytes: int = 256 * MIB
+    message_bytes: int = DEFAULT_BYTES
+    result_bytes: int = DEFAULT_BYTES
+    queue_limit: int | None = None
+    in_flight_bytes: int = 64 * MIB
     cancel_age: float = 24 * 3600.0
     cancel_limit: int = 10_000
     quarantine: bool = True
@@ -54,9 +67,13 @@ class StreamOptions:
         """Check the ranges."""
         for field in fields(self):
             value: object = getattr(self, field.name)
+            if value is None:
+                continue
             problem = _problem(value, cast("type", field.type))
             if problem is not None:
                 raise WiringError(f"StreamOptions: {field.name}={shown(value)} must be {problem}")
+            if field.name in _BOUNDED and cast("int", value) > LARGEST_BYTES:
+                raise WiringError(f"StreamOptions: {field.name}={value!r} must be at most {LARGEST_BYTES} (64 MiB)")
 
     @property
     def beat(self) -> float:

@@ -85,13 +85,18 @@ def is_unauthorized(error: BaseException) -> bool:
     return isinstance(error, ResponseError) and any(answer in str(error) for answer in _UNAUTHORIZED)
 
 
+def is_foreign_type(error: BaseException) -> bool:
+    """Whether a key holds something of another type, which a stranger has put there."""
+    return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+
+
 @contextmanager
 def without_foreign_keys() -> Generator[None]:
     """Pass over what fails since a key holds something of another type, which a stranger has put there."""
     try:
         yield
     except ResponseError as error:
-        if "WRONGTYPE" not in str(error):
+        if not is_foreign_type(error):
             raise
 
 

@@ -204,7 +204,8 @@ class StreamReceiver(RunningReceiver):
                 logger.info("Max number of tasks executed.")
                 return
             room = min(self._capacity - self._occupied, self._capacity * _MOST_IN_HAND - len(self._running), left)
-            if room <= 0:
+            # Of messages that take more memory than they may, one is read in any case.
+            if room <= 0 or (self._running and consumer.is_full):
                 self._changed.clear()
                 await self._changed.wait()
                 continue

@@ -1,11 +1,14 @@
 """Names and numbers as Redis has them: bytes, into which whoever writes there may have put anything."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from kiqstart.infrastructure.taskiq.queue_names import queue_name_problem
+from kiqstart.infrastructure.taskiq.sizes import LARGEST_BYTES
 
 _MOST_DIGITS: Final = 19
+# `\xff` is the longest that Python makes of a byte.
+_BYTES_OF_AN_ESCAPE: Final = 4
 
 
 def text_of_name(name: bytes) -> str:
@@ -35,3 +38,15 @@ def whole_number(text: str | None, default: int) -> int:
     if text is None or len(text) > _MOST_DIGITS or not (text.isascii() and text.isdecimal()):
         return default
     return int(text)
+
+
+def shown_fields(raw: Mapping[bytes, bytes]) -> bytes:
+    """The fields of an entry that is no message, or the first of them."""
+    shown: dict[bytes, bytes] = {}
+    size = 0
+    for name, value in raw.items():
+        size += len(name) + len(value)
+        if size > LARGEST_BYTES // _BYTES_OF_AN_ESCAPE:
+            break
+        shown[name] = value
+    return repr(shown).encode()

@@ -9,6 +9,7 @@ import pydantic_core
 from taskiq import TaskiqResult
 
 from kiqstart.infrastructure.taskiq.exact_json import dump, dump_exactly, place_of_fault
+from kiqstart.infrastructure.taskiq.sizes import DEFAULT_BYTES, size_problem
 from kiqstart.infrastructure.taskiq.streams.error_decoding import decode_error
 from kiqstart.infrastructure.taskiq.streams.error_encoding import encode_error, text_of
 from kiqstart.infrastructure.taskiq.streams.errors import ResultTooLargeError, UnserializableResultError
@@ -21,8 +22,6 @@ logger = getLogger(__name__)
 
 ReturnType = TypeVar("ReturnType")
 
-# Redis itself takes up to 512 MB, and holds up everybody for as long as that takes.
-MAX_RESULT_BYTES: Final = 16 * 1024 * 1024
 _validate: Final = cast(
     "Callable[[Mapping[str, Any]], TaskiqResult[Any]]", TaskiqResult.__pydantic_validator__.validate_python
 )
@@ -30,7 +29,7 @@ _validate: Final = cast(
 _NULLS: Final = 2
 
 
-def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int = MAX_RESULT_BYTES) -> bytes:
+def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int = DEFAULT_BYTES) -> bytes:
     """A result as JSON. One that JSON cannot hold, or that is too large, is that of a failed task, with that error.
 
     Labels that JSON cannot hold, or that make it too large, are left out.
@@ -52,14 +51,15 @@ def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int 
         problem: Exception = unserializable(result.return_value, error)
     else:
         lost = lost_secret(result.return_value, data)
-        if lost is None and len(data) <= limit:
+        too_large = size_problem(data, limit)
+        if lost is None and too_large is None:
             return data
         if lost is None and result.labels and len(data) - size_of(result.labels) < limit:
             logger.warning("Task with id %s: its labels are left out of its result, which would be too large", task_id)
             return encode_result(task_id, result.model_copy(update={"labels": {}}), limit=limit)
         problem = (
-            ResultTooLargeError(len(data), limit)
-            if lost is None
+            ResultTooLargeError(too_large)
+            if too_large is not None
             else UnserializableResultError(f"the task's result holds a {lost} and cannot be sent as JSON")
         )
     logger.error("Task with id %s: %s", task_id, problem)
@@ -124,7 +124,7 @@ def _encode_failed(task_id: str, fields: Mapping[str, Any], error: BaseException
         # What a middleware has laid beside the error is worth less than the error.
         logger.warning("Task with id %s: its error is stored without its value and labels: %s", task_id, problem)
     else:
-        if len(data) <= limit:
+        if size_problem(data, limit) is None:
             return data
     return encode_failure(error, execution_time=fields["execution_time"])
 

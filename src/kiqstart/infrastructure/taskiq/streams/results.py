@@ -5,12 +5,14 @@ from collections.abc import Callable
 from typing import Any, Final, Generic, Protocol, TypeVar, cast
 
 from redis.asyncio import Redis
+from redis.exceptions import ResponseError
 from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 
 from kiqstart.infrastructure.taskiq.caller_types import shown
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.exact_json import dump_exactly
+from kiqstart.infrastructure.taskiq.sizes import DEFAULT_BYTES, size_problem
 from kiqstart.infrastructure.taskiq.streams.delivery import Delivery
 from kiqstart.infrastructure.taskiq.streams.errors import (
     ResultTooLargeError,
@@ -18,9 +20,8 @@ from kiqstart.infrastructure.taskiq.streams.errors import (
     UnserializableResultError,
 )
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.outage import through_outage
+from kiqstart.infrastructure.taskiq.streams.outage import is_foreign_type, through_outage
 from kiqstart.infrastructure.taskiq.streams.result_encoding import (
-    MAX_RESULT_BYTES,
     decode_result,
     encode_failure,
     encode_result,
@@ -69,6 +70,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         reads: gives what lets so many reads go on at once in the event loop.
         ttl: seconds for which results and progress are kept; None keeps results until `forget`, and progress for a day.
         deadline: seconds for which storing is tried through an outage, where it is not done with the acknowledgement.
+        limit: bytes of the largest result and progress.
 
     Raises:
         WiringError: `ttl` is no number of seconds for which Redis can keep something.
@@ -84,6 +86,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         keys: QueueKeys,
         ttl: float | None,
         deadline: float,
+        limit: int = DEFAULT_BYTES,
     ) -> None:
         self._connection = connection
         self._deliveries = deliveries
@@ -92,6 +95,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         self._keys = keys
         self._ttl_ms = None if ttl is None else _milliseconds(ttl)
         self._deadline = deadline
+        self._limit = limit
 
     async def set_result(self, task_id: str, result: TaskiqResult[ReturnType]) -> None:
         """Store a result, or lay it by until its delivery is acknowledged.
@@ -101,7 +105,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         """
         if isinstance(result.error, NoResultError):
             return
-        value = encode_result(task_id, result)
+        value = encode_result(task_id, result, limit=self._limit)
         delivery = self._deliveries(task_id)
         if delivery is not None:
             delivery.result = value
@@ -121,14 +125,20 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             ResultIsMissingError: there is none, or no longer.
             UnreadableResultError: what Redis has under its key cannot be read.
         """
+        value: bytes | None = None
         async with self._reads():
-            value = cast("bytes | None", await self._redis.get(self._keys.result(task_id)))
+            try:
+                value = cast("bytes | None", await self._redis.get(self._keys.result(task_id)))
+            except ResponseError as error:
+                if not is_foreign_type(error):
+                    raise
+                raise UnreadableResultError(task_id=task_id, reason="its key holds something else") from None
         if value is None:
             # Its package imports as much as a whole worker needs, and few results are asked for too late.
             from taskiq_redis.exceptions import ResultIsMissingError
 
             raise ResultIsMissingError
-        result = _decoded(task_id, value)
+        result = self._decoded(task_id, value)
         if not with_logs:
             result.log = None
         return result
@@ -140,7 +150,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             UnreadableResultError: what Redis has under its key cannot be read.
         """
         value = await self._waiting().wait(task_id, timeout)
-        return None if value is None else _decoded(task_id, value)
+        return None if value is None else self._decoded(task_id, value)
 
     async def forget(self, task_id: str) -> None:
         """Remove a task's result and progress before their time."""
@@ -154,8 +164,8 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             ValueError: JSON cannot hold it.
         """
         value = dump_exactly(progress.__dict__, nulls=int(progress.meta is None))
-        if len(value) > MAX_RESULT_BYTES:
-            raise ResultTooLargeError(len(value), MAX_RESULT_BYTES)
+        if (problem := size_problem(value, self._limit)) is not None:
+            raise ResultTooLargeError(problem)
         # It tells of a run, and nobody removes it.
         await self._redis.set(self._keys.progress(task_id), value, px=self._ttl_ms or _PROGRESS_MS)
 
@@ -164,16 +174,17 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         value = cast("bytes | None", await self._redis.get(self._keys.progress(task_id)))
         return None if value is None else TaskProgress[ReturnType].model_validate_json(value)
 
+    def _decoded(self, task_id: str, value: bytes) -> TaskiqResult[Any]:
+        if (problem := size_problem(value, self._limit)) is not None:
+            raise UnreadableResultError(task_id=task_id, reason=f"it has {problem} (TASKS_RESULT_BYTES, result_bytes)")
+        try:
+            return decode_result(value)
+        except ValueError as error:
+            raise UnreadableResultError(task_id=task_id, reason=str(error)) from None
+
     @property
     def _redis(self) -> Redis:
         return cast("Redis", self._connection())
-
-
-def _decoded(task_id: str, value: bytes) -> TaskiqResult[Any]:
-    try:
-        return decode_result(value)
-    except ValueError as error:
-        raise UnreadableResultError(task_id=task_id, reason=str(error)) from None
 
 
 def _milliseconds(ttl: object) -> int:

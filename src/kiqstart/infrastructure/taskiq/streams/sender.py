@@ -11,6 +11,7 @@ from typing import Final, cast
 from redis.exceptions import NoScriptError
 from taskiq.exceptions import SendTaskError
 
+from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
 from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
@@ -33,6 +34,10 @@ class SendFailedError(SendTaskError):
     problem: str
 
 
+class QueueFullError(SendFailedError):
+    """A queue holds as many tasks as `queue_limit` allows, and takes no other one until some have ended."""
+
+
 @dataclass(kw_only=True, slots=True, eq=False)
 class Sending:
     """A message on its way.
@@ -41,6 +46,7 @@ class Sending:
         stream: key of its queue's stream.
         task_id: its task.
         message: what the worker gets.
+        queue: its name, for messages.
         delay: seconds until it is due.
         due: or the time, in seconds since the Unix epoch, at which it is due.
         unique: a key of which one task waits or runs at a time, or ''.
@@ -52,6 +58,7 @@ class Sending:
     stream: str
     task_id: str
     message: bytes
+    queue: str = DEFAULT_QUEUE
     delay: float = 0.0
     due: float | None = None
     unique: str = ""
@@ -76,17 +83,30 @@ class Sender:
         redis: an async client.
         deadline: seconds for which a message is tried.
         address: the server, for messages.
+        queue_limit: how many messages a stream may hold, and how many may be delayed; None for any number.
         large: another client, for large messages, whose batches are numbered by themselves.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, *, deadline: float, address: str, large: object = None) -> None:
+    def __init__(
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        deadline: float,
+        address: str,
+        queue_limit: int | None = None,
+        large: object = None,
+    ) -> None:
         self._redis = redis
         self._keys = keys
         self._deadline = deadline
         self._address = address
         self._key = keys.sender(uuid.uuid4().hex)
         self._number = 0
-        way = Sender(large, keys, deadline=deadline, address=address) if large is not None else None
+        self._limit = queue_limit or 0
+        way = None
+        if large is not None:
+            way = Sender(large, keys, deadline=deadline, address=address, queue_limit=queue_limit)
         self._batches: Batches[Sending, str] = Batches(self, lambda sending: len(sending.message), large_work=way)
 
     async def send(self, sending: Sending) -> str:
@@ -126,7 +146,10 @@ class Sender:
         flat = cast("list[object]", outcome)
         for place, kind, text in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             position, value = cast("int", place) - 1, cast("bytes", text).decode(errors="replace")
-            answers[position] = value if kind == b"held" else self._failure(items[position], value)
+            if kind == b"full":
+                answers[position] = self._full(items[position], value)
+            else:
+                answers[position] = value if kind == b"held" else self._failure(items[position], value)
         return answers
 
     async def mend(self, items: Sequence[Sending], error: Exception) -> Sequence[str | BaseException]:
@@ -157,6 +180,16 @@ class Sender:
                 failures[place] = self._failure(one, reason(error), may_arrive=is_passing)
                 one.is_given_up = True
 
+    def _full(self, sending: Sending, what: str) -> QueueFullError:
+        where = (
+            f"{self._limit} tasks are delayed"
+            if what == "delayed"
+            else f"queue {sending.queue!r} has {self._limit} tasks"
+        )
+        return QueueFullError(
+            problem=f"task {sending.task_id} was not sent: {where}, as many as TASKS_QUEUE_LIMIT (queue_limit) allows"
+        )
+
     def _failure(self, sending: Sending, problem: str, *, may_arrive: bool = False) -> SendFailedError:
         text = f"task {sending.task_id} was not sent to Redis at {self._address}: {problem}"
         if may_arrive:
@@ -167,7 +200,7 @@ class Sender:
         streams = list(dict.fromkeys(one.stream for one in batch))
         results = list(dict.fromkeys(self._keys.result(one.task_id) for one in batch if one.is_anew))
         keys = [self._key, *self._keys.shared, *streams, *results]
-        arguments: list[Value] = [self._number, _REMEMBERED_MS]
+        arguments: list[Value] = [self._number, _REMEMBERED_MS, self._limit]
         for (stream, is_plain), group in groupby(batch, key=lambda one: (one.stream, one.is_plain)):
             place = streams.index(stream) + _FIRST_STREAM
             run = list(group)

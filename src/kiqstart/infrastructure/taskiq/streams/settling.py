@@ -9,12 +9,13 @@ from typing import Final, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from kiqstart.infrastructure.redaction import redact
 from kiqstart.infrastructure.taskiq.labels import bounded_delay
+from kiqstart.infrastructure.taskiq.sizes import kept_of
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
 from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery, Done
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.letter_text import kept_detail
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import may_pass, pause, reason
 from kiqstart.infrastructure.taskiq.streams.redis_text import raw_name
@@ -28,8 +29,6 @@ _LOUD_TRIES: Final = 3
 _TRIES_OF_LARGE: Final = 4
 # Bytes of results from which on a connection that is closed again and again may be closed because of them.
 _LARGE: Final = 1024 * 1024
-# Bytes of a dead letter's detail that are kept: the end of a traceback says most.
-_LONGEST_DETAIL: Final = 16_384
 
 
 class Settler:
@@ -170,8 +169,6 @@ def _outcome(delivery: Delivery) -> list[Value]:
             cancelled = encode_failure(TaskCancelledError(delivery.task_id))
             return ["again", message, round(bounded_delay(delay) * 1000), cancelled, "", ""]
         case Dead(reason=why, detail=detail, message=message):
-            # Python's errors may hold what UTF-8 cannot: a file's name, for one.
-            text = redact(detail[-2 * _LONGEST_DETAIL :]).encode(errors="backslashreplace")[-_LONGEST_DETAIL:]
-            return ["dead", message, why.value, text, delivery.deliveries + 1, delivery.first]
+            return ["dead", kept_of(message), why.value, kept_detail(detail), delivery.deliveries + 1, delivery.first]
         case _:
             return ["done", "", "", "", "", ""]

@@ -18,11 +18,11 @@ from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.scheduling.occurrence import from_ms
 from kiqstart.infrastructure.taskiq.scheduling.overview import overview
-from kiqstart.infrastructure.taskiq.scheduling.redis_encoding import text
 from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
 from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.infrastructure.taskiq.streams.redis_text import text_of_name
 from kiqstart.infrastructure.taskiq.uniqueness import UniquenessMiddleware
 
 SOUND = Definition(name="sound", task="work", timing=Interval(every=timedelta(seconds=1)))
@@ -69,9 +69,9 @@ async def look_at_all(timeline: Timeline, broker: StreamBroker, found: Plant) ->
     for bad in found.bad:
         has_state = bad.is_paused or await timeline.redis.zscore(f"{timeline.keys.schedules}:due", bad.name) is not None
         if bad.name in kept_names and has_state:
-            assert text(bad.name) in shown
+            assert text_of_name(bad.name) in shown
         with suppress(ScheduleError):
-            await schedules.get(text(bad.name))
+            await schedules.get(text_of_name(bad.name))
 
 
 async def send_beside(url: str, prefix: str, found: Plant, *, deadline: float) -> None:

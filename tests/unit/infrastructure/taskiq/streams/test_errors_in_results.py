@@ -139,7 +139,7 @@ ERRORS: list[BaseException] = [
     TaskCancelledError("id-1"),
     WorkerLostError("id-1"),
     ResultRefusedError("OOM command not allowed"),
-    ResultTooLargeError(17, 16),
+    ResultTooLargeError("17 bytes, of which 16 are possible"),
     ExceptionGroup("several", [ValueError(1), ExceptionGroup("inner", [KeyError("k")])]),
 ]
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, PlainSerializer, SecretBytes, SecretStr, TypeAda
 from pydantic.dataclasses import dataclass as pydantic_dataclass
 from taskiq import TaskiqResult
 
+from kiqstart.infrastructure.taskiq.sizes import DEFAULT_BYTES
 from kiqstart.infrastructure.taskiq.streams.errors import ResultTooLargeError, UnserializableResultError
-from kiqstart.infrastructure.taskiq.streams.result_encoding import MAX_RESULT_BYTES
 from kiqstart.infrastructure.taskiq.streams.results import decode_result, encode_result
 
 
@@ -123,7 +123,7 @@ def labelled(labels: object, value: object = 7, error: BaseException | None = No
         {1: 2, "1": 3},
         Loose(rate=math.nan),
         pytest.param(10**5000, id="long"),
-        pytest.param("x" * MAX_RESULT_BYTES, id="large"),
+        pytest.param("x" * DEFAULT_BYTES, id="large"),
     ],
 )
 def test_a_label_that_cannot_be_sent_is_left_out_of_a_good_result_and_of_an_error(
@@ -156,9 +156,9 @@ def test_what_refers_to_itself_is_refused() -> None:
 
 
 def test_a_result_that_is_too_large_is_refused() -> None:
-    result = sent("x" * MAX_RESULT_BYTES)
+    result = sent("x" * DEFAULT_BYTES)
     assert isinstance(result.error, ResultTooLargeError)
-    assert str(result.error).endswith(f", and {MAX_RESULT_BYTES} are allowed; store it elsewhere and return where")
+    assert f" bytes, of which {DEFAULT_BYTES} are possible (TASKS_RESULT_BYTES" in str(result.error)
     whole, labels = encode_result("id", result_of("x")), b'"queue_name":"low"'
     assert labels in whole
     for limit in range(10, len(whole) + 5):

@@ -1,11 +1,11 @@
 -- Takes steps of schedules: each is taken by the first who asks, and its message is sent in the same breath.
 -- KEYS  1 schedules, 2 due times, 3 last steps, 4 answer to this scheduler's last script, 5 unique keys, 6 delayed ids,
 --       7 delayed messages, 8... streams
--- ARGV  1 now or '', 2 number of this script, 3 milliseconds to remember its answer, then for each step: name, SHA-1 of its
---       definition, when it is due, when it is due next or '', the time that is sent or '', place of its stream in KEYS, delay
+-- ARGV  1 now or '', 2 number of this script, 3 milliseconds to remember its answer, 4 how many messages a stream may hold,
+--       and how many may be delayed, or 0 for any number, then for each step: name, SHA-1 of its definition, when it is due, when it is due next or '', the time that is sent or '', place of its stream in KEYS, delay
 --       in milliseconds, unique key or '', task, message, outcome
 -- Returns for each step its outcome and a detail.
-local FIELDS, FIRST = 11, 4
+local FIELDS, FIRST, LIMIT = 11, 5, tonumber(ARGV[4])
 local now = time_or_now(ARGV[1])
 -- Where a unique key's task is stands beside the keys.
 local queue = {uniques = KEYS[5], places = KEYS[5] .. ':places', delayed = KEYS[6], messages = KEYS[7]}
@@ -42,6 +42,10 @@ local function send(at)
         if is_free == 0 then
             return 'held', redis.call('HGET', KEYS[5], unique) or ''
         end
+    end
+    if not take_room(queue, stream, delay, LIMIT) then
+        release(queue, unique, task)
+        return 'refused', 'FULL: as many tasks wait as TASKS_QUEUE_LIMIT (queue_limit) allows'
     end
     local is_well, sent = pcall(enqueue, queue, stream, now, delay, unique, task, ARGV[at + 9])
     local problem = is_well and error_of(sent) or not is_well and (error_of(sent) or tostring(sent))

@@ -1,13 +1,16 @@
 -- Hands a registered worker what it can take: of each queue what was given back first, then what is new.
 -- KEYS  1 workers, 2 cancelled tasks, then for each queue, in the order of this fetch: isolated, suspects, returned, stream
 -- ARGV  1 group, 2 worker, 3 how many, 4 whether suspects are taken: 'none', 'one' beside the others, or 'ward' for a worker
---       that has nothing and takes nothing else; 5 how many make a ward, 6 up to how many that wait are taken one by one
+--       that has nothing and takes nothing else; 5 how many make a ward, 6 up to how many that wait are taken one by one,
+--       7 bytes from which on no more is read
 -- Returns 'unknown' for a worker that is not registered, else how many tasks are marked as cancelled, then the streams'
 -- places in KEYS and their entries.
 if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then
     return 'unknown'
 end
-local room, rule = tonumber(ARGV[3]), ARGV[4]
+local room, rule, bytes = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[7])
+-- Of a stream, the first step and each further one twice as many: nobody knows how large they are.
+local FIRST_STEP = 16
 local answer = {unless_foreign('ZCARD', KEYS[2]) or 0}
 
 local function read(place, count)
@@ -17,7 +20,25 @@ local function read(place, count)
     end
     table.insert(answer, place)
     table.insert(answer, found[1][2])
+    for _, entry in ipairs(found[1][2]) do
+        for _, value in ipairs(entry[2] or {}) do
+            bytes = bytes - #value
+        end
+    end
     return #found[1][2]
+end
+
+local function read_many(place)
+    local step = FIRST_STEP
+    while room > 0 and bytes > 0 do
+        local count = math.min(step, room)
+        local found = read(place, count)
+        room = room - found
+        if found < count then
+            return
+        end
+        step = step * 2
+    end
 end
 
 local function waiting(place)
@@ -47,9 +68,7 @@ end
 if rule ~= 'ward' then
     for place = 3, #KEYS, 4 do
         for offset = 2, 3 do
-            if room > 0 then
-                room = room - read(place + offset, room)
-            end
+            read_many(place + offset)
         end
     end
 end

@@ -71,6 +71,22 @@ local function add_to_stream(keys, stream, message, unique, task)
     return added
 end
 
+-- What streams, and the delayed messages, may still take: counted once in a script, however much it sends.
+local ROOMS = {}
+
+-- Takes room for a message; false where there is none. A limit of 0 is none.
+local function take_room(keys, stream, delay, limit)
+    if limit == 0 then
+        return true
+    end
+    local key = delay > 0 and keys.delayed or stream
+    if not ROOMS[key] then
+        ROOMS[key] = limit - (delay > 0 and unless_foreign('ZCARD', key) or delay <= 0 and unless_foreign('XLEN', key) or 0)
+    end
+    ROOMS[key] = ROOMS[key] - 1
+    return ROOMS[key] >= 0
+end
+
 -- The layout of delayed messages that this version writes. One that is higher is left to those that know it.
 local DELAYED_LAYOUT = 1
 

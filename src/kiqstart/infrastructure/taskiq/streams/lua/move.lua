@@ -32,7 +32,7 @@ local function keep_unreadable(id, stored)
             return
         end
         local problem = bury(keys, ARGV[5], {
-            'data', stored, 'queue', '', 'reason', 'malformed', 'detail', 'a delayed message that no worker can read',
+            'data', #stored > 67108864 and string.sub(stored, 1, 65536) or stored, 'queue', '', 'reason', 'malformed', 'detail', 'a delayed message that no worker can read',
             'deliveries', 0, 'first', since, 'last', now})
         if problem then
             error(problem)

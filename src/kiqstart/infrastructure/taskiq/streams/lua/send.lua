@@ -1,21 +1,23 @@
 -- Adds a batch of messages, once, however often the batch arrives; each time it is answered as it was the first time.
 -- KEYS  1 this sender's last batch, 2... shared, then streams, then keys of results
--- ARGV  1 number of this batch, 2 milliseconds to remember it, then again and again a stream's place in KEYS and
---       how many messages follow that are simply added to it; or 0 and a single message with all that it has:
+-- ARGV  1 number of this batch, 2 milliseconds to remember it, 3 how many messages a stream may hold, and how many may be
+--       delayed, or 0 for any number, then again and again a stream's place in KEYS and how many messages follow that are
+--       simply added to it; or 0 and a single message with all that it has:
 --       milliseconds of delay or '@' and the time, unique key or '', task id, message, and the place in KEYS of its
 --       result, or 0 where no other task can have had its id; or 0 instead of a place, and
 --       how many messages were here when the batch came first and are sent no more, since their callers gave up
--- Returns what is not simply "sent": place, 'held', id of the task that holds the unique key; or place, 'error', text.
+-- Returns what is not simply "sent": place, 'held', id of the task that holds the unique key; or place, 'error', text; or
+-- place, 'full', 'queue' or 'delayed'.
 local keys = shared_keys(2)
 local remembered = unless_foreign('GET', KEYS[1])
 if remembered then
     local number, answer = string.match(remembered, '^(%d+)\n?(.*)$')
-    if number and tonumber(number) >= tonumber(ARGV[1]) then
+    if number and #number < 16 and tonumber(number) >= tonumber(ARGV[1]) then
         return answer ~= '' and tonumber(number) == tonumber(ARGV[1]) and cmsgpack.unpack(answer) or {}
     end
 end
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-local answer = {}
+local answer, limit = {}, tonumber(ARGV[3])
 
 local function report(place, kind, text)
     answer[#answer + 1] = place
@@ -32,6 +34,11 @@ local function send_one(place, stream, at)
         report(place, 'held', holder)
         return
     end
+    if not take_room(keys, stream, delay, limit) then
+        release(keys, unique, task)
+        report(place, 'full', delay > 0 and 'delayed' or 'queue')
+        return
+    end
     local sent = enqueue(keys, stream, now, delay, unique, task, ARGV[at + 3])
     if is_error(sent) then
         release(keys, unique, task)
@@ -41,13 +48,15 @@ local function send_one(place, stream, at)
     end
 end
 
-for queue = 2 + SHARED, #KEYS do
-    note_queue(keys, KEYS[queue])
-end
-local at, place = 3, 0
+local noted = {}
+local at, place = 4, 0
 while at < #ARGV do
     local stream, count = KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1])
     at = at + 2
+    if stream and not noted[stream] then
+        noted[stream] = true
+        note_queue(keys, stream)
+    end
     if not stream then
         place = place + count
     elseif count == 0 then
@@ -60,8 +69,11 @@ while at < #ARGV do
     else
         for message = at, at + count - 1 do
             place = place + 1
-            local sent = redis.pcall('XADD', stream, '*', 'data', ARGV[message])
-            if is_error(sent) then
+            local has_room = take_room(keys, stream, 0, limit)
+            local sent = has_room and redis.pcall('XADD', stream, '*', 'data', ARGV[message])
+            if not has_room then
+                report(place, 'full', 'queue')
+            elseif is_error(sent) then
                 report(place, 'error', sent['err'])
             end
         end

@@ -1,12 +1,18 @@
-"""How long is tried what Redis has to take."""
+"""What a broker's options say of what its schedules send."""
 
 from typing import Final
 
 from taskiq import AsyncBroker
 
+from kiqstart.infrastructure.taskiq.sizes import DEFAULT_BYTES
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
 
 _SECONDS: Final = 30.0
+
+
+def message_bytes(broker: AsyncBroker) -> int:
+    """How large a message of the broker's may be; where it does not say so, as for a stream broker by default."""
+    return broker.options.message_bytes if isinstance(broker, StreamBroker) else DEFAULT_BYTES
 
 
 def send_deadline(broker: AsyncBroker) -> float:
