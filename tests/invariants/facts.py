@@ -61,6 +61,8 @@ class Sent:
     behaviour: Behaviour
     unique: str = ""
     max_retries: int = 0
+    needs_new: bool = False
+    """Whether only workers of a newer version can run it."""
     asked: float = 0.0
     told: str = ""
     told_at: float = 0.0

@@ -7,7 +7,7 @@ from tests.invariants.facts import Left
 
 # What docs/delivery.md has in its table of keys and is there when all has ended: what all agree on, and what expires.
 _LASTING = re.compile(
-    r"((:queue:\w+)?(:returned|:suspects|:isolated)?|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
+    r"((:queue:\w+)?(:returned|:suspects|:isolated|:misfits)?|:misfits:index|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
     r"|:epoch|:layout|:group|:janitor|:schedules.*)"
 )
 _EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:schedules.*")

@@ -5,11 +5,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 from tests.invariants.facts import Breach, Found, Left, Process, Run, Sent, name_of
 from tests.invariants.leftovers import unexpected
+from tests.invariants.misfits import LeftMessages
 from tests.invariants.occurrences import Occurrences
 from tests.invariants.unique_keys import breaches_of_answer, breaches_of_holders
 
 # For so long a caller who cancels looks through what waits.
 _SECONDS_TO_LOOK = 4.0
+_MISFITS = ("unknown-task", "invalid-arguments")
 
 
 class Model:
@@ -33,6 +35,9 @@ class Model:
         self._of_key: dict[str, list[Sent]] = {}
         self.outcomes: dict[str, set[str]] = {}
         self.occurrences = Occurrences(now, self._break)
+        self.left = LeftMessages(self._break)
+        # Whether a worker of the newer version has been there for a while, to which nothing happens.
+        self.has_new_worker: Callable[[], bool] = lambda: False
         self.cancels: dict[str, list[float]] = {}
         # Whether a worker of the version before takes part, which promised less.
         self.has_old_version = False
@@ -291,6 +296,11 @@ class Model:
         sent.is_buried = True
         if self.has_old_version:
             self.let_go(sent)
+        elif letter.where in _MISFITS and not sent.is_touched:
+            if not sent.needs_new or self.has_new_worker():
+                self._break(
+                    f"{name_of(sent)} is a dead letter, {letter.where}, where a worker could run it", sent.task_id
+                )
         elif letter.where == "worker-lost" and "kill" not in sent.behaviour.ends and not sent.is_touched:
             # Older data may have it as alone in a process that runs another one by now, and dies of that.
             self._break(f"{name_of(sent)} never hurt its worker, and is a dead letter of a lost worker", sent.task_id)

@@ -49,6 +49,7 @@ class Chance:
             "at_once": random.choice((1, 2, 4)),
             "grace": random.choice((0.5, 2.0)),
             "ward": ward,
+            "version": random.choice(("old", "new")),
         }
 
     def at(self) -> float:

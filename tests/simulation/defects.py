@@ -21,6 +21,8 @@ from kiqstart.infrastructure.taskiq.streams.delivery import local_time
 from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.misfit_recall import MisfitRecall
+from kiqstart.infrastructure.taskiq.streams.misfits import Misfits
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
 from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
 from kiqstart.infrastructure.taskiq.streams.settlement import Settlement
@@ -167,6 +169,15 @@ def _is_trusted(self: Lease) -> bool:
     return local_time() < self._trusted_until
 
 
+def _over_after_the_grace(self: MisfitRecall, fields: Mapping[str, str], known: object, now_ms: int) -> bool:
+    del known
+    return (now_ms - int(fields["since"])) / 1000 >= self._grace
+
+
+def _take_anything(self: Misfits, entry: str, fields: Mapping[str, str]) -> None:
+    self._found[entry] = fields["queue"]
+
+
 def _same_beat(self: Registrar, worker: str) -> bool:
     return bool(self._redis.zadd(self._keys.workers, {worker: self.now_ms()}, xx=True, ch=True))
 
@@ -306,6 +317,10 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "what comes to a name that is gone has a death counted": (
         Edit(script="reclaim", old="1 and 0 or tonumber(ARGV[7])", new="1 and 0 or 1"),
     ),
+    "what was left is a dead letter after the grace, whoever lives": (
+        Replaced(where=MisfitRecall, name="_is_over", value=_over_after_the_grace),
+    ),
+    "a worker takes again what it has left": (Replaced(where=Misfits, name="_consider", value=_take_anything),),
     "a read waits for longer than its worker's lease": (
         Replaced(where=Lease, name="remaining", value=property(_for_long)),
         Replaced(where=Lease, name="is_trusted", value=property(_is_trusted)),

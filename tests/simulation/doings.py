@@ -24,6 +24,7 @@ def _sent(uid: int, args: Arguments) -> Sent:
         behaviour=behaviour,
         unique=args.get("unique", ""),
         max_retries=args.get("retries", 0),
+        needs_new=args.get("task", "job") != "job",
     )
 
 
@@ -31,7 +32,8 @@ def _send(world: World, *, by: str, uid: int, **args: Any) -> None:
     sent = _sent(uid, args)
     producer = world.producers[by]
     world.uses_late_queue |= args.get("queue") == LATE_QUEUE
-    work = producer.send(sent, delay=args.get("delay", 0.0), queue=args.get("queue", ""), wait=args.get("wait"))
+    queue, task = args.get("queue", ""), args.get("task", "job")
+    work = producer.send(sent, task=task, delay=args.get("delay", 0.0), queue=queue, wait=args.get("wait"))
     producer.do(work, give_up=args.get("give_up"))
 
 

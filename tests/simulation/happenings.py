@@ -126,6 +126,22 @@ def _untaken(chance: Chance) -> None:
         chance.job(at + random.choice((0.1, 3.0)), queue="late", seconds=0.3, **args)
 
 
+def _misfits(chance: Chance) -> None:
+    """Messages that only workers of the newer version can run, where there are any."""
+    random, at = chance.random, chance.at()
+    for _ in range(random.choice((1, 1, 3))):
+        args: Arguments = {"task": random.choice(("news", "wide")), "seconds": random.choice((0.0, 1.0))}
+        if random.random() < 0.3:
+            args["unique"] = "k"
+        if random.random() < 0.3:
+            args["wait"] = 30.0
+        if random.random() < 0.2:
+            args |= {"retries": 1, "ends": ["error", "ok"]}
+        uid = chance.job(at, **args)
+        if random.random() < 0.3:
+            chance.add("cancel", at + random.uniform(0.1, 4.0), by=chance.producer(), task_id=f"t{uid}")
+
+
 def _letters(chance: Chance) -> None:
     """Dead letters are sent again, or dropped."""
     at = chance.at()
@@ -307,6 +323,7 @@ HAPPENINGS: Final[dict[str, Callable[[Chance], None]]] = {
     "cancel": _cancel,
     "twins": _twins,
     "untaken": _untaken,
+    "misfits": _misfits,
     "letters": _letters,
     "kill": _kill,
     "massacre": _massacre,
@@ -329,6 +346,19 @@ HAPPENINGS: Final[dict[str, Callable[[Chance], None]]] = {
 
 # For these no living worker loses its lease.
 GENTLE: Final = (
-    *("poison", "impatient", "cancel", "twins", "untaken", "letters", "kill", "massacre", "deploy", "flush", "full"),
+    *(
+        "poison",
+        "impatient",
+        "cancel",
+        "twins",
+        "untaken",
+        "misfits",
+        "letters",
+        "kill",
+        "massacre",
+        "deploy",
+        "flush",
+        "full",
+    ),
     "unreadable",
 )

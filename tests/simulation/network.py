@@ -22,7 +22,7 @@ _IN_ORDER: Final = 1e-7
 # No history takes so long in real time.
 _LONG_MS: Final = 3_600_000
 # Of a message, in its JSON.
-_UID: Final = re.compile(rb'"args": ?\[(\d+)')
+UID: Final = re.compile(rb'"args": ?\[(\d+)')
 # After these scripts a read that waits may find something, and somebody may have been told something.
 _ADDING: Final = frozenset({"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify"})
 RawEntry = tuple[bytes, list[bytes]]
@@ -108,6 +108,10 @@ class Observer(Protocol):
 
     def on_executed(self, command: Command, answer: object) -> None:
         """A command was executed."""
+        ...
+
+    def on_handed(self, process: Process, uid: int, *, is_over: bool) -> None:
+        """A process was handed a message; where it is over, none may take it that has left it to others."""
         ...
 
 
@@ -446,6 +450,9 @@ class Network:
         worker = ""
         if command.name == "XREADGROUP" and isinstance(answer, list):
             found, worker = cast("list[tuple[bytes, list[RawEntry]]]", answer), str(command.arguments[3])
+        elif command.name == "adopt" and isinstance(answer, list):
+            worker = str(command.arguments[4 + cast("int", command.arguments[2])])
+            found = [(str(command.arguments[5]).encode(), cast("list[RawEntry]", answer[1:]))]
         elif command.name == "fetch" and isinstance(answer, list):
             keys, worker = command.arguments[3:], str(command.arguments[4 + cast("int", command.arguments[2])])
             places = cast("list[int]", answer[1::2])
@@ -455,8 +462,10 @@ class Network:
             for entry in some:
                 self._taken_at[stream, entry[0]] = self.kernel.now
                 self._takers[stream, entry[0]] = command.process
-                if named := _UID.search(entry[1][entry[1].index(b"data") + 1] if b"data" in entry[1] else b""):
+                fields = dict(zip(entry[1][::2], entry[1][1::2], strict=True))
+                if named := UID.search(fields.get(b"data", b"")):
                     self.handed.setdefault(worker, set()).add(int(named[1]))
+                    self._observer.on_handed(command.process, int(named[1]), is_over=fields.get(b"left") == b"over")
 
     def _tell(self) -> None:
         if not any(one.channels for one in self._subscriptions):

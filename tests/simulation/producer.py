@@ -10,7 +10,7 @@ from tests.invariants.facts import Sent
 from tests.invariants.model import Model
 from tests.simulation.kernel import Process
 from tests.simulation.network import Network
-from tests.simulation.product import SimulatedBroker
+from tests.simulation.product import NEWS, WIDE, SimulatedBroker
 
 from kiqstart.infrastructure.taskiq.bulk import BulkSendFailedError
 from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
@@ -47,6 +47,8 @@ class Producer:
         self._on_nothing = on_nothing
         self._open: set[asyncio.Task[None]] = set()
         self._job = cast("Task[[int], str]", self.broker.register_task(_nothing, task_name="job"))
+        self._news = cast("Task[[int], str]", self.broker.register_task(_nothing_new, task_name=NEWS))
+        self._wide = cast("Task[[int, int], str]", self.broker.register_task(_nothing_wide, task_name=WIDE))
 
     @property
     def is_idle(self) -> bool:
@@ -74,9 +76,8 @@ class Producer:
         else:
             self.process.soon(begin)
 
-    async def send(self, sent: Sent, *, delay: float, queue: str, wait: float | None) -> None:
+    async def send(self, sent: Sent, *, task: str = "job", delay: float, queue: str, wait: float | None) -> None:
         """Send a message, and wait for what becomes of it."""
-        kicker = self._job.kicker().with_task_id(sent.task_id)
         labels: dict[str, str | float] = {"queue_name": queue} if queue else {}
         if sent.unique:
             labels["unique"] = sent.unique
@@ -86,16 +87,22 @@ class Producer:
             labels |= {"max_retries": sent.max_retries, "retry_delay": 0.5}
         self._model.ask(sent)
         try:
-            task = await kicker.with_labels(**labels).kiq(sent.uid)
+            sending = await self._kiq(task, sent, labels)
         except asyncio.CancelledError:
             self._model.tell(sent, "given-up")
             return
         except (SendTaskError, RedisError, OSError):
             self._model.tell(sent, "failed")
             return
-        self._tell(sent, task.task_id)
+        self._tell(sent, sending.task_id)
         if wait is not None:
             await self._wait(sent.task_id, wait)
+
+    def _kiq(self, task: str, sent: Sent, labels: "dict[str, str | float]") -> "Awaitable[SentTask[str]]":
+        if task == WIDE:
+            return self._wide.kicker().with_task_id(sent.task_id).with_labels(**labels).kiq(sent.uid, 1)
+        plain = self._news if task == NEWS else self._job
+        return plain.kicker().with_task_id(sent.task_id).with_labels(**labels).kiq(sent.uid)
 
     async def send_many(self, several: list[Sent], *, delay: float) -> None:
         """Send messages in one step; of those with one key, one is sent."""
@@ -171,3 +178,13 @@ class Producer:
 async def _nothing(uid: int) -> str:
     """Run here by nobody."""
     return str(uid)
+
+
+async def _nothing_new(uid: int) -> str:
+    """Run here by nobody."""
+    return str(uid)
+
+
+async def _nothing_wide(uid: int, extra: int) -> str:
+    """Run here by nobody."""
+    return str(uid + extra)

@@ -29,10 +29,13 @@ if TYPE_CHECKING:
 QUEUE: Final = "{s}"
 GROUP: Final = "taskiq"
 # Times that a history of some seconds can reach.
-OPTIONS: Final = StreamOptions(lease=5.0, send_deadline=8.0, cancel_age=60.0)
+OPTIONS: Final = StreamOptions(lease=5.0, send_deadline=8.0, cancel_age=60.0, misfit_grace=10.0)
 WEIGHTS: Final[Mapping[str, int]] = {"default": 1, "other": 2}
 # A queue that no worker takes before all is well.
 LATE_QUEUE: Final = "late"
+# A task that workers of an older version do not have, and one that takes fewer arguments there.
+NEWS: Final = "news"
+WIDE: Final = "wide"
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 
 

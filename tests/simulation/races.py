@@ -137,6 +137,21 @@ def _thawed_reader(chance: Chance) -> None:
     chance.last(at + frozen + 3.0)
 
 
+def _rolling_deploy(chance: Chance) -> None:
+    """Many workers of the older version take what only a busy one of the newer version can run."""
+    random, at = chance.random, chance.random.uniform(0.5, 2.0)
+    chance.slots = SLOTS
+    chance.settings |= {slot: {"at_once": 4, "version": "old"} for slot in chance.slots}
+    chance.settings["w2"] = {"at_once": random.choice((1, 2)), "version": "new"}
+    for number in range(random.randint(6, 10)):
+        chance.job(at + number * 0.1, task=random.choice(("news", "wide")), seconds=random.choice((2.0, 4.0)))
+    if random.random() < 0.3:
+        chance.add("kill", at + random.uniform(1.0, 12.0), slot="w2", restart=random.choice((0.5, 5.0)))
+    if random.random() < 0.3:
+        chance.add("kill", at + random.uniform(1.0, 12.0), slot="w0", restart=0.5)
+    chance.last(at + 25.0)
+
+
 def _frozen_reader(chance: Chance) -> None:
     """A worker stands still that runs something and waits for more; what it has is given back."""
     random, at = chance.random, chance.random.uniform(0.5, 3.0)
@@ -217,6 +232,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "newcomer": _newcomer,
     "lost_count": _lost_count,
     "thawed_reader": _thawed_reader,
+    "rolling_deploy": _rolling_deploy,
     "frozen_reader": _frozen_reader,
     "killed_with_its_ward": _killed_with_its_ward,
     "trouble_in_a_ward": _trouble_in_a_ward,

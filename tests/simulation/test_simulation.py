@@ -74,6 +74,8 @@ def test_a_defect_is_found(defect: str) -> None:
         ("newcomer", "reclaim takes what a living worker has"),
         ("thawed_reader", "a fetch asks nobody whether it may"),
         ("lost_count", "a lost count of marks loses what was read"),
+        ("rolling_deploy", "what was left is a dead letter after the grace, whoever lives"),
+        ("rolling_deploy", "a worker takes again what it has left"),
         ("frozen_reader", "a read waits for longer than its worker's lease"),
         ("killed_with_its_ward", "a worker testifies at once"),
         ("crowded_ward", "the first of several suspects is guilty"),

@@ -26,6 +26,7 @@ class Worker:
         self.process: Final = process
         self.broker: Final = broker
         self.is_asked_to_end = False
+        self.began: Final = process.kernel.now
         self._grace = grace
         self._at_once = at_once
         self._finish = asyncio.Event()

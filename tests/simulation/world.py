@@ -12,10 +12,10 @@ from taskiq import TaskiqResult
 from tests.invariants.facts import Found, Left, Run
 from tests.invariants.model import Model
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.network import TELLING, Command, Network
+from tests.simulation.network import TELLING, UID, Command, Network
 from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgram
 from tests.simulation.producer import Producer
-from tests.simulation.product import GROUP, LATE_QUEUE, OPTIONS, QUEUE, WEIGHTS, SimulatedBroker
+from tests.simulation.product import GROUP, LATE_QUEUE, NEWS, OPTIONS, QUEUE, WEIGHTS, WIDE, SimulatedBroker
 from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, Value, packed
@@ -36,11 +36,13 @@ _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).h
 # After these, something may be gone, or be there twice.
 _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
-    | {"bury", "free_keys", "forget_queue"}
+    | {"bury", "free_keys", "forget_queue", "adopt", "recall"}
 )
-_READING: Final = frozenset({"fetch", "XREADGROUP"})
+_READING: Final = frozenset({"fetch", "adopt", "XREADGROUP"})
 # What a result takes to reach who waits for it: two on their way, one after the other.
 _SECONDS_TO_HEAR: Final = 0.5
+# Within which a new worker has said what it may take.
+_SECONDS_TO_BE_KNOWN: Final = 10.0
 # By so much the clock may be set back, and the schedulers wait until it is as late.
 _SECONDS_WAITED_FOR: Final = -60.0
 # Of a step of a schedule, in the arguments of its script; the ninth names the task.
@@ -72,6 +74,7 @@ class World:
             may_rely=lambda run, process: run.process is process or self.trust.is_trusted(run.process),
             mark_seconds=_SECONDS_OF_A_MARK,
         )
+        self.model.has_new_worker = self.has_new_worker
         self.network: Final = Network(self.kernel, server, self, start_ms=start_ms)
         self.keys: Final = QueueKeys(QUEUE)
         self.workers: dict[str, Worker] = {}
@@ -93,11 +96,12 @@ class World:
         self._births = 0
         self._told_at: dict[str, float] = {}
         self._fired: set[tuple[str, int]] = set()
+        self._noting = {"fire": self._note_fired, "settle": self._note_left}
         self._fenced_at: dict[str, float] = {}
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
         server.begin([*script_texts(), _SNAPSHOT])
-        self._streams = self.keys.all_streams([*WEIGHTS, LATE_QUEUE])
+        self._streams = self.keys.all_locations([*WEIGHTS, LATE_QUEUE])
         shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.cancelled)
         self._snapshot_keys = [*shown, *self._streams]
         look: tuple[Value, ...] = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
@@ -145,8 +149,8 @@ class World:
         if self.trace is not None:
             self.trace(self._line(command, answer))
         if command.name in _CHANGING:
-            if command.name == "fire":
-                self._note_fired(command, answer)
+            if command.name in self._noting:
+                self._noting[command.name](command, answer)
             found = self.found()
             if command.name == "resend" and isinstance(answer, list) and answer[0] == b"sent":
                 self.model.resend(str(command.arguments[3 + cast("int", command.arguments[2])]), found)
@@ -161,6 +165,36 @@ class World:
             self._check_reader(command, cast("list[object]", answer))
         elif command.name == "ZADD" and self.is_gentle:
             self._check_trusted(command.process)
+
+    def on_handed(self, process: Process, uid: int, *, is_over: bool) -> None:
+        """A process was handed a message."""
+        self.model.left.hand(self.model.sent[uid], process, is_over=is_over)
+
+    def _note_left(self, command: Command, answer: object) -> None:
+        """Messages were left to other workers."""
+        arguments = command.arguments[3 + cast("int", command.arguments[2]) : -1]
+        if not isinstance(answer, list) or command.process.name in self.old_workers:
+            return
+        lost, refused = cast("list[list[int]]", answer)
+        at, place = 4, 0
+        while at < len(arguments):
+            count = cast("int", arguments[at])
+            place, at = place + max(count, 1), at + 2
+            if count == 0 and arguments[at + 2] == "left" and place not in (*lost, *refused[::2]):
+                message = cast("bytes", arguments[at + 3])
+                if named := UID.search(message):
+                    self.model.left.leave(self.model.sent[int(named[1])], command.process)
+            at += 2 * count if count else 10
+
+    def has_new_worker(self) -> bool:
+        """Whether a worker of the newer version has been there for some time, and nothing happens that disturbs it."""
+        since = self.kernel.now - _SECONDS_TO_BE_KNOWN
+        settled = [
+            worker
+            for slot, worker in self.workers.items()
+            if self.settings.get(slot, {}).get("version") == "new" and worker.began < since
+        ]
+        return self.is_gentle and any(not (one.process.is_dead or one.is_asked_to_end) for one in settled)
 
     def _note_told(self, command: Command) -> None:
         """A task has a result by now, if it has one at all."""
@@ -212,12 +246,13 @@ class World:
         settings = self.settings[slot]
         process = self.process(slot)
         process.on_exit = lambda: self._die_of(process)
-        broker = self._broker(process)
+        version = settings.get("version", "new")
+        broker = self._broker(process, version=version)
         if settings["rule"] == "none":
             broker.suspect_rule = SuspectRule.NONE
             ward = settings.get("ward", "")
             if ward != "unknown":
-                broker.orders = lambda: self._orders(broker, ward)
+                broker.orders = lambda: self._orders(broker, ward, version)
         self.workers[slot] = Worker(process, broker, at_once=settings["at_once"], grace=settings["grace"])
 
     def start_scheduler(self, slot: str, missed: str = "latest") -> None:
@@ -278,14 +313,20 @@ class World:
         if restart is not None:
             self.kernel.after(restart, lambda: self.start_worker(slot))
 
-    def _broker(self, process: Process, queues: Mapping[str, int] = WEIGHTS) -> SimulatedBroker:
+    def _broker(
+        self, process: Process, queues: Mapping[str, int] = WEIGHTS, *, version: str = "new"
+    ) -> SimulatedBroker:
         broker = SimulatedBroker(self.network, process, queues=queues)
-        broker.register_task(self._job(process), task_name="job", types_of_exceptions=(Exception,))
+        jobs: dict[str, Callable[..., Any]] = {"job": self._job(process), WIDE: self._job(process)}
+        if version == "new":
+            jobs |= {NEWS: self._job(process), WIDE: _wide(self._job(process))}
+        for name, job in jobs.items():
+            broker.register_task(job, task_name=name, types_of_exceptions=(Exception,))
         broker.register_task(self._tick, task_name="tick")
         broker.on_lease = self._on_lease
         return broker
 
-    def _orders(self, broker: SimulatedBroker, what: str) -> Orders:
+    def _orders(self, broker: SimulatedBroker, what: str, version: str) -> Orders:
         """What a ward is told; `what` says whether it starts."""
 
         def start(orders: Orders, host: Process) -> WardChild:
@@ -293,7 +334,7 @@ class World:
                 raise OSError("no room for another process")
             process = self.process(f"{host.name}w")
             seconds = process.random.uniform(0.2, 1.0)
-            ward = WardChild(host, process, self._broker(process), orders, seconds=seconds)
+            ward = WardChild(host, process, self._broker(process, version=version), orders, seconds=seconds)
             self.wards.append(ward)
             return ward
 
@@ -302,7 +343,7 @@ class World:
             queue=QUEUE,
             path=[],
             modules=[],
-            tasks=["job", "tick"],
+            tasks=["job", "tick", WIDE, *([NEWS] if version == "new" else [])],
             receiver=broker.receiver_options,
             name="ward",
             log_level=0,
@@ -543,11 +584,19 @@ class World:
             process.kill()
 
 
+def _wide(job: Callable[[int], Any]) -> Callable[[int, int], Any]:
+    async def wide(uid: int, extra: int) -> object:
+        return extra and await job(uid)
+
+    return wide
+
+
 def outcome_of(result: TaskiqResult[Any]) -> str:
     """A result in a word: which run it is of, or what else became of the task."""
     if result.error is None:
         return f"ok:{result.return_value}"
     kind, arguments = type(result.error).__name__, result.error.args
     names = {"JobError": "error", "TaskCancelledError": "cancelled", "WorkerLostError": "lost"}
+    names |= {"UnknownTaskError": "unfit", "TypeError": "unfit"}
     detail = str(arguments[0]) if kind == "JobError" and arguments else ""
     return f"{names.get(kind, kind)}:{detail}"

@@ -53,7 +53,7 @@ async def queued_messages(redis_url: str, queue_name: str) -> list[TaskiqMessage
     redis = redis_client(redis_url)
     try:
         entries: list[tuple[tuple[int, ...], bytes]] = []
-        for stream in {*keys.streams(DEFAULT_QUEUE), *[name async for name in _streams(redis, keys)]}:
+        for stream in {*keys.locations(DEFAULT_QUEUE), *[name async for name in _streams(redis, keys)]}:
             entries += await _entries(redis, stream)
         delayed = await cast("Redis", redis).eval(_DELAYED, 2, keys.delayed, keys.delayed_messages)
     finally:

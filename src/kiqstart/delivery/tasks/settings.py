@@ -86,8 +86,8 @@ class TasksSettings(BaseSettings):
         default=60.0,
         gt=0,
         allow_inf_nan=False,
-        description="Seconds for which a task that a worker does not know, or whose arguments do not fit, is left to "
-        "other workers before it is a dead letter.",
+        description="Seconds without any worker that may run it after which a task is a dead letter that a worker did "
+        "not know, or whose arguments did not fit.",
     )
     hook_timeout: float = Field(
         default=60.0,

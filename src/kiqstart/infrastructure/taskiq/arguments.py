@@ -112,8 +112,13 @@ def task_arguments(function: Callable[..., object]) -> TaskArguments:
     Raises:
         UnsupportedTaskError: of a function that was not registered with `register_task`: it cannot be a task.
     """
+    return attached_arguments(function) or _read(function)
+
+
+def attached_arguments(function: Callable[..., object]) -> TaskArguments | None:
+    """The arguments of a function that was registered with `register_task`; None of any other."""
     attached = getattr(function, _ATTRIBUTE, None)
-    return attached if isinstance(attached, TaskArguments) else _read(function)
+    return attached if isinstance(attached, TaskArguments) else None
 
 
 def attach_arguments(function: Callable[..., object], arguments: TaskArguments) -> None:

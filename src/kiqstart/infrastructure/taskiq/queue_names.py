@@ -4,7 +4,7 @@ from typing import Final
 
 _LONGEST: Final = 200
 # What the keys of a queue's other streams end with: `low:suspects` would be a stream of the queue `low`.
-_RESERVED: Final = (":returned", ":suspects", ":isolated")
+_RESERVED: Final = (":returned", ":suspects", ":isolated", ":misfits")
 
 
 def queue_name_problem(name: object) -> str | None:

@@ -10,6 +10,8 @@ States of a message, and who may move it
     delayed     in a sorted set, with its time: send.lua or settle.lua adds it, the janitor's move.lua moves it when due
     delivered   pending, with one worker's name: fetch.lua, or a read that waits
     settled     gone: settle.lua, for the worker that has it
+    left        in a stream that nobody reads, since a worker did not know its task or take its arguments: settle.lua;
+                adopt.lua hands it to a worker that may run it, and recall.lua gives it back where none is there
     returned    waiting again, before others: give_back.lua for the worker that has it; reclaim.lua for any worker, once
                 the one that has it is dead
     suspect     returned, after its workers have died repeatedly: reclaim.lua; it runs in quarantine
@@ -77,6 +79,16 @@ beside its other tasks, and counts to two more.
 Where a single death is allowed, a task that was alone with a dead worker has had it, and is a dead letter without a
 witness; what of several it was is found out in quarantine. Where quarantine is switched off, deaths are counted, and
 say enough.
+
+Several versions
+----------------
+A worker leaves a message that it cannot run to others, and an index of all queues says of each: its task, and the
+shapes of that task's function which do not take its arguments (`call_shape`). While there is anything in it, as the
+janitor's role says, each worker looks through the index once, a page at a time, for tasks that it has in another shape,
+notes these, says so, and takes them when it has room (`misfits`). So nobody takes again what it has left, nor what its
+like has left. The janitor takes back what has been there for the grace if in that time nobody has said that it may take
+it (`misfit_recall`): whoever reads it then ends it. A worker that is busy for long goes on saying it, by the lease's
+thread; one that was asked to end does not. Without such messages, none of this costs a worker a command.
 
 Cancelling
 ----------

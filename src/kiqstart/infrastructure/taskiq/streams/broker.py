@@ -22,6 +22,7 @@ from taskiq import (
 from kiqstart.infrastructure.redis.connections import RedisConnections
 from kiqstart.infrastructure.redis.forks import tell_of_forks
 from kiqstart.infrastructure.redis.loop_local import InheritedLoopError, LoopLocal
+from kiqstart.infrastructure.taskiq.call_shape import call_shape
 from kiqstart.infrastructure.taskiq.caller_types import text
 from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.formatting import JsonFormatter, Outgoing
@@ -155,6 +156,7 @@ class StreamBroker(AsyncBroker):
         # What this process' receiver was told that a process for suspects has to know.
         self.receiver_options: Mapping[str, Any] = {}
         self.made_by: str | None = None
+        self._shapes: dict[str, tuple[Callable[..., Any], str]] = {}
         self.decorator_class = Task
         self.formatter = JsonFormatter(self, limit=options.message_bytes)
         self.id_generator = _random_id
@@ -389,6 +391,7 @@ class StreamBroker(AsyncBroker):
             result_ttl=self._result_ttl,
             rule=self.suspect_rule,
             task_id_of=self._task_id_of,
+            shape_of=self._shape_of,
             on_condemned=partial(self._tell_of_condemned, asyncio.get_running_loop()),
             on_suspects=self._on_suspects,
             on_registered=self._on_registered,
@@ -424,6 +427,16 @@ class StreamBroker(AsyncBroker):
             return self.formatter.loads(data).task_id
         except Exception:  # noqa: BLE001  # whatever a serializer raises; nobody waits for what is no task
             return None
+
+    def _shape_of(self, task_name: str) -> str | None:
+        task = self.find_task(task_name)
+        if task is None:
+            return None
+        function, shape = self._shapes.get(task_name, (None, ""))
+        if function is not task.original_func:
+            shape = call_shape(task.original_func)
+            self._shapes[task_name] = (task.original_func, shape)
+        return shape
 
 
 def _failed(error: Exception) -> TaskiqResult[None]:

@@ -181,7 +181,7 @@ class Canceller:
         is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
         until = local_time() + _SECONDS_TO_LOOK
         # What moves from one to another does so in this order, and is met again.
-        for stream in reversed(self._keys.all_streams(sorted({*queues, *known}, reverse=True))):
+        for stream in reversed(self._keys.all_locations(sorted({*queues, *known}, reverse=True))):
             start = "-"
             while start:
                 if local_time() > until + self._waited:

@@ -20,6 +20,7 @@ from kiqstart.infrastructure.taskiq.streams.heartbeat import Events, Heartbeat
 from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.misfits import Misfits
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import is_outage, may_pass, pause, reason
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
@@ -68,6 +69,7 @@ class StreamConsumer:
         result_ttl: seconds for which results are kept; None for ever.
         rule: which suspects it takes.
         task_id_of: gives the task of a message, None where it cannot be read.
+        shape_of: gives the shape of a task's function, None for a task that this worker does not have.
         on_condemned: is given each task that its workers have died of, in the lease's thread.
         on_suspects: is told, in the event loop, how many suspects wait, also of queues that this worker does not take.
         on_registered: is told each name that this worker has in Redis, in the lease's thread.
@@ -84,6 +86,7 @@ class StreamConsumer:
         result_ttl: float | None,
         rule: SuspectRule,
         task_id_of: Callable[[bytes], str | None],
+        shape_of: Callable[[str], str | None],
         on_condemned: Callable[[str], None],
         on_suspects: Callable[[int], None],
         on_registered: Callable[[str], None] | None = None,
@@ -93,6 +96,7 @@ class StreamConsumer:
         self._group = group
         self._options = options
         self._task_id_of = task_id_of
+        self.shape_of = shape_of
         self.in_hand = DeliveriesInHand()
         self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD, on_registered=on_registered)
         self.overruns = Overruns(grace=options.overrun_grace, replace=options.replace_overrun)
@@ -100,6 +104,7 @@ class StreamConsumer:
             clients.scripts, keys, group=group, options=options, result_ttl=result_ttl, large=clients.large_scripts
         )
         self._settlement = Settlement(settler, deadline=options.send_deadline)
+        misfits = Misfits(clients.thread, keys, queues=list(weights), shape_of=shape_of)
         self._fetcher = Fetcher(
             clients.scripts,
             clients.large_scripts,
@@ -109,6 +114,7 @@ class StreamConsumer:
             weights=weights,
             lease=self.lease,
             in_hand=self.in_hand,
+            misfits=misfits,
             wait=WAIT_SECONDS,
             most_in_flight=options.in_flight_bytes,
             rule=rule,
@@ -145,6 +151,7 @@ class StreamConsumer:
             lease=self.lease,
             registrar=Registrar(thread, keys, group=group, queues=queues, lease=self.lease),
             in_hand=self.in_hand,
+            misfits=misfits,
             reclaimer=reclaimer,
             janitor=janitor,
             overruns=self.overruns,

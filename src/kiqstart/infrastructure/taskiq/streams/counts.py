@@ -75,7 +75,7 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> TaskCounts
 
 
 async def _count_queue(broker: StreamBroker, queue: str) -> QueueCount:
-    redis, streams = cast("Redis", broker.connection.redis), broker.keys.streams(queue)
+    redis, streams = cast("Redis", broker.connection.redis), broker.keys.locations(queue)
     async with redis.pipeline(transaction=False) as pipe:
         for stream in streams:
             pipe.xlen(stream)

@@ -19,7 +19,7 @@ from kiqstart.infrastructure.taskiq.retries import RETRIES_LABEL
 from kiqstart.infrastructure.taskiq.streams.intake import UNACKNOWLEDGED_LABEL
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.operator_acts import do
-from kiqstart.infrastructure.taskiq.streams.own_labels import MISFIT_LABEL, POOL_CRASHES_LABEL
+from kiqstart.infrastructure.taskiq.streams.own_labels import POOL_CRASHES_LABEL
 from kiqstart.infrastructure.taskiq.streams.redis_text import whole_number
 from kiqstart.infrastructure.taskiq.streams.script import Script, Value
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RESEND: Final = Script("resend")
 _READ_AT_ONCE: Final = 100
-_TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL, MISFIT_LABEL, POOL_CRASHES_LABEL})
+_TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL, POOL_CRASHES_LABEL})
 _ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
 Fields = dict[bytes, bytes]

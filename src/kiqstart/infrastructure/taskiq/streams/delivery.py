@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -73,7 +73,22 @@ class Dead:
     message: bytes
 
 
-Outcome = Done | Again | Dead
+@dataclass(frozen=True, kw_only=True)
+class Left:
+    """The message is left to workers of other versions.
+
+    Args:
+        message: as it came.
+        task_name: its task's.
+        tried: the shapes of that task which do not take its arguments, as `call_shape` gives them.
+    """
+
+    message: bytes
+    task_name: str
+    tried: Sequence[str]
+
+
+Outcome = Done | Again | Dead | Left
 DONE: Final = Done()
 
 
@@ -130,6 +145,16 @@ class Delivery:
     def mark(self) -> str:
         """What names this delivery among the cancelled ones, as library.lua's `mark_of` has it."""
         return f"{self.entry}@{self.stream}"
+
+    @property
+    def was_left(self) -> bool:
+        """Whether other workers have left it before."""
+        return "left" in self.fields
+
+    @property
+    def may_be_left(self) -> bool:
+        """Whether it may be left to other workers: not where none may take it any more."""
+        return self.fields.get("left") != "over"
 
     @property
     def first(self) -> int:

@@ -1,28 +1,23 @@
 """What becomes of a delivery whose task could not be run, or not to its end."""
 
 import asyncio
-import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
-from typing import Final
 
 from taskiq import NoResultError, TaskiqMessage
 from taskiq.abc.formatter import TaskiqFormatter
 
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, ProcessLostError
 from kiqstart.infrastructure.taskiq.misfit import TaskCall
-from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery, Outcome
+from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, DeadReason, Delivery, Left, Outcome
 from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError, WorkerLostError
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.own_labels import MISFIT_LABEL, POOL_CRASHES_LABEL, OwnLabels
+from kiqstart.infrastructure.taskiq.streams.own_labels import POOL_CRASHES_LABEL, OwnLabels
 
 logger = getLogger(__name__)
-
-_FIRST_DELAY: Final = 0.5
-_LONGEST_DELAY: Final = 5.0
-_SHORTEST_DELAY: Final = 0.05
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +37,7 @@ class Verdict:
     @property
     def is_failure(self) -> bool:
         """Whether anybody is told of it: not where others are to try, who may well succeed."""
-        return not isinstance(self.outcome, Again)
+        return not isinstance(self.outcome, Again | Left)
 
     def applied(self, delivery: Delivery, error: BaseException | None) -> BaseException | None:
         """Give the delivery its outcome; returns the result's error, which was `error` after the middlewares."""
@@ -54,7 +49,7 @@ class Verdict:
             if isinstance(error, NoResultError):
                 # It asks for no result, but whoever waits for a dead letter's would wait for ever.
                 error = RuntimeError(f"a middleware kept the task from being run: {error!r}")
-        return NoResultError() if isinstance(delivery.outcome, Again) else error
+        return NoResultError() if isinstance(delivery.outcome, Again | Left) else error
 
 
 class FailedRuns:
@@ -63,11 +58,15 @@ class FailedRuns:
     Args:
         formatter: the broker's.
         options: how often and for how long others may try.
+        shape_of: gives the shape of a task's function, None for a task that this worker does not have.
     """
 
-    def __init__(self, formatter: TaskiqFormatter, options: StreamOptions) -> None:
+    def __init__(
+        self, formatter: TaskiqFormatter, options: StreamOptions, shape_of: Callable[[str], str | None]
+    ) -> None:
         self._labels = OwnLabels(formatter)
         self._options = options
+        self._shape_of = shape_of
 
     def judge(self, delivery: Delivery, error: BaseException, call: TaskCall | None) -> Verdict:
         """What becomes of a delivery.
@@ -88,28 +87,24 @@ class FailedRuns:
         if isinstance(error, ProcessLostError):
             return self._crashed(delivery)
         if call.did_not_fit(error):
-            again = self.left_to_others(delivery, str(error))
-            return Verdict(error=error, outcome=again or self.buried(delivery, DeadReason.INVALID_ARGUMENTS, error))
+            left = self.left_to_others(delivery, str(error))
+            return Verdict(error=error, outcome=left or self.buried(delivery, DeadReason.INVALID_ARGUMENTS, error))
         return Verdict(error=error)
 
-    def left_to_others(self, delivery: Delivery, problem: str) -> Again | None:
-        """Let other workers try, who may be of another version; None where they have had their time for that."""
-        now = round(time.time() * 1000)
-        since = self._labels.count(delivery.data, MISFIT_LABEL)
-        if not 0 < since <= now:
-            since = now
-            name = delivery.message.task_name if delivery.message is not None else ""
+    def left_to_others(self, delivery: Delivery, problem: str) -> Left | None:
+        """Let other workers try, who may be of another version; None where none may that lives."""
+        name = delivery.message.task_name if delivery.message is not None else ""
+        if not delivery.may_be_left:
+            return None
+        if not delivery.was_left:
             logger.warning(
-                "Task %s with id %s is left to other workers for up to %g s: %s",
+                "Task %s with id %s is left to other workers, until for %g s none is there that may take it: %s",
                 *(name, delivery.task_id, self._options.misfit_grace, problem),
             )
-        tried = (now - since) / 1000
-        left = self._options.misfit_grace - tried
-        if left <= 0:
-            return None
-        # Each wait is as long as all that were before: half a second, then 0.5, 1, 2 and 4 more, then 5 each.
-        delay = max(min(tried + _FIRST_DELAY, _LONGEST_DELAY, left), _SHORTEST_DELAY)
-        return Again(message=self._labels.with_count(delivery.data, MISFIT_LABEL, since), delay=delay)
+        tried, shape = delivery.fields.get("tried", "").split(), self._shape_of(name)
+        if shape is not None and shape not in tried:
+            tried.append(shape)
+        return Left(message=delivery.data, task_name=name, tried=tried)
 
     def buried(self, delivery: Delivery, reason: DeadReason, why: BaseException | str) -> Dead:
         """Make a dead letter of the message as it came."""

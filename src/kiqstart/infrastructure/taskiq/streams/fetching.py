@@ -15,24 +15,27 @@ from kiqstart.infrastructure.taskiq.sizes import weight_of
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.misfits import Misfits
 from kiqstart.infrastructure.taskiq.streams.redis_text import shown_fields, whole_number
 from kiqstart.infrastructure.taskiq.streams.script import AsyncClient, Script, Value
 from kiqstart.infrastructure.taskiq.streams.weighted_order import WeightedOrder
 
 _FETCH: Final = Script("fetch")
+_ADOPT: Final = Script("adopt")
 _FIRST_STREAM: Final = 3
 
 # How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find
 # the guilty one among few by running each of them alone.
 MOST_AT_ONCE: Final = 16
 _FEW_SUSPECTS: Final = 16
-_TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task"})
+_TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task", "left", "tried"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 _SHORTEST_WAIT: Final = 0.01
 # So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
 _BLOCKED_AT_ONCE: Final = 64
 _NAP: Final = 3.0
-_BLOCK_MS_BESIDE_A_SUSPECT: Final = 250
+_SHORT_BLOCK_MS: Final = 250
+_ADOPTED_AT_ONCE: Final = 100
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
@@ -78,6 +81,7 @@ class Fetcher:
         large: another one, for reads of large messages.
         reader: an async client whose time-out allows for the wait.
         weights: the queues to read, each with its weight.
+        misfits: what others have left to this worker.
         wait: seconds to wait for a message where there is none.
         most_in_flight: how much memory messages and results may take that this worker has in flight.
         rule: which suspects it takes.
@@ -95,6 +99,7 @@ class Fetcher:
         weights: Mapping[str, int],
         lease: Lease,
         in_hand: DeliveriesInHand,
+        misfits: Misfits,
         wait: float,
         most_in_flight: int,
         rule: SuspectRule,
@@ -110,6 +115,7 @@ class Fetcher:
         self._suspects = {stream for queue in weights for stream in keys.quarantine(queue)}
         self._lease = lease
         self._in_hand = in_hand
+        self._misfits = misfits
         self._wait_ms = round(wait * 1000)
         self._most_in_flight = most_in_flight
         # Each command may go another way then.
@@ -146,6 +152,8 @@ class Fetcher:
         if rule is SuspectRule.WARD and len(self._in_hand):
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             return []
+        if self._misfits.are_there and (deliveries := await self._adopt(min(room, _ADOPTED_AT_ONCE))):
+            return deliveries
         if self._is_backlog:
             left = self._most_in_flight - self._in_hand.weight
             count = min(room, max(min(_MOST_BYTES // self._usual_bytes, left // self._usual_weight), 1))
@@ -189,6 +197,24 @@ class Fetcher:
             deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
         return self._take(deliveries, taken)
 
+    async def _adopt(self, room: int) -> list[Delivery]:
+        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
+        queue, entries = self._misfits.take(room)
+        returned = self._keys.returned(queue)
+        keys = [self._keys.workers, self._keys.misfits(queue), returned, *self._keys.shared]
+        answer: object = None
+        try:
+            answer = await _ADOPT(self._redis, keys, [self._group, taken.worker, room, *entries])
+        finally:
+            if not isinstance(answer, list):
+                self._misfits.put_back(queue, entries)
+        if not isinstance(answer, list):
+            raise NotRegisteredError
+        found = cast("list[object]", answer)
+        self.cancelled_tasks = cast("int", found[0])
+        deliveries = [self._delivery(returned, entry, taken) for entry in cast("list[RawEntry]", found[1:])]
+        return self._take(deliveries, taken)
+
     async def _wait_for_some(self, rule: SuspectRule, room: int, *, block_ms: int) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(self._order.next())
@@ -222,8 +248,9 @@ class Fetcher:
         return deliveries
 
     def _block_ms(self, rule: SuspectRule) -> int:
-        # The next suspect is not seen by a read that began while there was one in hand.
-        return self._wait_ms if rule is self.rule else min(self._wait_ms, _BLOCK_MS_BESIDE_A_SUSPECT)
+        # The next suspect is not seen by a read that began while there was one in hand; nor is what others leave.
+        is_long = rule is self.rule and not self._misfits.are_expected
+        return self._wait_ms if is_long else min(self._wait_ms, _SHORT_BLOCK_MS)
 
     async def _nap(self) -> None:
         """Wait without Redis: with each message that comes it would look through all that wait there."""

@@ -14,7 +14,8 @@ from kiqstart.infrastructure.taskiq.errors import WiringError
 from kiqstart.infrastructure.taskiq.streams.delivery import DeliveriesInHand, Delivery, local_time
 from kiqstart.infrastructure.taskiq.streams.janitor import Janitor
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.infrastructure.taskiq.streams.lease import Lease, is_ward
+from kiqstart.infrastructure.taskiq.streams.misfits import Misfits
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import reason, without_foreign_keys
 from kiqstart.infrastructure.taskiq.streams.overruns import Overruns
@@ -73,6 +74,7 @@ class Heartbeat:
         lease: Lease,
         registrar: Registrar,
         in_hand: DeliveriesInHand,
+        misfits: Misfits,
         reclaimer: Reclaimer,
         janitor: Janitor,
         overruns: Overruns,
@@ -85,6 +87,7 @@ class Heartbeat:
         self._lease = lease
         self._registrar = registrar
         self._in_hand = in_hand
+        self._misfits = misfits
         self._reclaimer = reclaimer
         self._janitor = janitor
         self._overruns = overruns
@@ -203,6 +206,8 @@ class Heartbeat:
         state = self._janitor.take_turn(self._registrar.now_ms())
         if state is not None and state.suspects:
             self._tell(self._events.on_suspects, state.suspects)
+        if state is not None and state.misfits and not (self._is_draining or is_ward(self._lease.worker)):
+            self._misfits.look()
         self._look_around(began_at)
         if state is not None and state.next_due is not None:
             return state.next_due

@@ -32,7 +32,7 @@ class Intake:
         self._options = options
         self._broker = broker
         self._consumer = consumer
-        self.failed_runs = FailedRuns(broker.formatter, options)
+        self.failed_runs = FailedRuns(broker.formatter, options, consumer.shape_of)
 
     async def accept(self, delivery: Delivery) -> AsyncTaskiqDecoratedTask[..., Any] | None:
         """The task that is to be run; None for what is none, which is settled here."""
@@ -101,9 +101,9 @@ class Intake:
     async def _settle_unknown(self, delivery: Delivery, task_name: str) -> None:
         known = ", ".join(sorted(self._broker.get_all_tasks()))
         problem = f"this worker has no task {task_name!r}; it has: {known}"
-        again = self.failed_runs.left_to_others(delivery, problem)
-        if again is not None:
-            delivery.outcome = again
+        left = self.failed_runs.left_to_others(delivery, problem)
+        if left is not None:
+            delivery.outcome = left
             await self._consumer.settle(delivery)
             return
         await self._fail(delivery, UnknownTaskError(task_name=task_name))

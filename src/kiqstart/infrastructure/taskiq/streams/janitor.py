@@ -14,6 +14,7 @@ from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.lease import Lease, is_ward, watch_span
+from kiqstart.infrastructure.taskiq.streams.misfit_recall import MisfitRecall
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.infrastructure.taskiq.streams.outage import may_pass, reason, without_foreign_keys
 from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
@@ -54,10 +55,12 @@ class QueueState:
 
     Args:
         suspects: how many wait.
+        misfits: how many messages were left to other workers.
         next_due: seconds until a delayed message is due; None where none is known.
     """
 
     suspects: int = 0
+    misfits: int = 0
     next_due: float | None = None
 
 
@@ -101,6 +104,7 @@ class Janitor:
             span=lambda worker: watch_span(worker, options.lease), longest_gap=options.beat * 2
         )
         self._audit = UniqueKeyAudit(redis, keys)
+        self._recall = MisfitRecall(redis, keys, options)
         self.workers = 1
         self._is_janitor = False
         self._is_alarmed = False
@@ -130,7 +134,7 @@ class Janitor:
         role = None
         with without_foreign_keys():
             role = cast("bytes | None", self._redis.get(self._keys.janitor))
-        name, self.workers, suspects = _parse_role(role)
+        name, self.workers, suspects, misfits = _parse_role(role)
         # One that has tended since the last look is registered.
         has_tended, self._role_seen = self._role_seen not in (None, role), role
         beats = min(max(self.workers // _WORKERS_PER_BEAT, 1), _LONGEST_BEATS_BETWEEN_LOOKS)
@@ -151,7 +155,7 @@ class Janitor:
             not has_tended and self._redis.zscore(self._keys.workers, cast("str", raw_name(name))) is None
         )
         may_claim = has_fenced or is_free or name == self._lease.worker
-        return QueueState(suspects=suspects), may_claim and not is_ward(self._lease.worker)
+        return QueueState(suspects=suspects, misfits=misfits), may_claim and not is_ward(self._lease.worker)
 
     def _watch(self, beats: dict[str, str]) -> bool:
         beats.pop(self._lease.worker, None)
@@ -178,8 +182,8 @@ class Janitor:
         self._is_janitor = bool(answer[0])
         if not self._is_janitor:
             return None
-        next_due, dropped, suspects = cast("tuple[int, int, int]", tuple(answer[2:5]))
-        flat = cast("list[bytes]", answer[5])
+        now_ms, next_due, dropped, suspects, misfits = cast("tuple[int, int, int, int, int]", tuple(answer[1:6]))
+        flat = cast("list[bytes]", answer[6])
         self.workers = len(flat) // 2
         self._watch({text_of_name(name): beat.decode() for name, beat in _pairs(flat)})
         if dropped > self._dropped:
@@ -189,8 +193,11 @@ class Janitor:
             next_due = -1
             with self._attempt("move what is due"):
                 next_due = self.move_due()
-        self._tidy([text_of_name(name) for name, _ in _pairs(flat)])
-        return QueueState(suspects=suspects, next_due=None if next_due < 0 else next_due / 1000)
+        if not misfits:
+            self._recall.forget()
+        self._tidy([text_of_name(name) for name, _ in _pairs(flat)], now_ms if misfits else None)
+        due = None if next_due < 0 else next_due / 1000
+        return QueueState(suspects=suspects, misfits=misfits, next_due=due)
 
     def _count_dropped(self) -> int:
         counted = None
@@ -211,7 +218,7 @@ class Janitor:
             if next_due != 0 or local_time() > until:
                 return next_due
 
-    def _tidy(self, workers: Sequence[str]) -> None:
+    def _tidy(self, workers: Sequence[str], misfits_at: int | None) -> None:
         now, beat = local_time(), self._options.beat
         if now >= self._tidy_at:
             self._tidy_at = now + beat * _BEATS_BETWEEN_TIDYING
@@ -223,6 +230,9 @@ class Janitor:
                 self._reclaimer.reclaim_orphans()
             with self._attempt("look at unique keys"):
                 self._audit.take_turn(until=now + beat / 2)
+            if misfits_at is not None:
+                with self._attempt("recall what workers have left to others"):
+                    self._recall.take_turn(misfits_at, until=now + beat / 2)
         if now >= self._audit_at:
             self._audit_at = now + beat * _BEATS_BETWEEN_AUDITS
             with self._attempt("forget workers that are gone"):
@@ -266,7 +276,7 @@ class Janitor:
         """Forget those of some queues that are empty, and say which."""
         if not queues:
             return []
-        keys = [known_by, *self._keys.all_streams(queues)]
+        keys = [known_by, *self._keys.all_locations(queues)]
         forgotten = cast("list[bytes]", _FORGET_QUEUE.in_thread(self._redis, keys, [*queues]))
         return [name.decode() for name in forgotten]
 
@@ -280,10 +290,10 @@ def _pairs(flat: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
     return list(zip(flat[::2], flat[1::2], strict=True))
 
 
-def _parse_role(value: bytes | None) -> tuple[str, int, int]:
-    """The janitor's name, how many workers there are, and how many suspects wait."""
-    name, workers, suspects, *_ = [*text_of_name(value or b"").split("|"), "", "", ""]
-    return name, min(whole_number(workers, 0), _MOST_WORKERS), whole_number(suspects, 0)
+def _parse_role(value: bytes | None) -> tuple[str, int, int, int]:
+    """The janitor's name, how many workers there are, how many suspects wait, and how many messages were left."""
+    name, workers, suspects, _, misfits, *_ = [*text_of_name(value or b"").split("|"), "", "", "", "", ""]
+    return name, min(whole_number(workers, 0), _MOST_WORKERS), whole_number(suspects, 0), whole_number(misfits, 0)
 
 
 def _queues_of(info: bytes) -> list[str]:

@@ -30,6 +30,9 @@ class QueueKeys:
         self.queues = f"{self._base}:queues"
         # Those that messages were sent to and no worker takes.
         self.untaken = f"{self._base}:queues:untaken"
+        # Of all queues: what was left to other workers, and by when some worker last said that it may take it.
+        self.misfit_index = f"{self._base}:misfits:index"
+        self.misfits_known = f"{self._base}:misfits:known"
         self.delayed = f"{self._base}:delayed"
         self.delayed_messages = f"{self._base}:delayed:messages"
         self.dead = f"{self._base}:dead"
@@ -105,9 +108,22 @@ class QueueKeys:
         """The streams of a queue in the order in which they are read."""
         return *self.quarantine(queue), self.returned(queue), self.stream(queue)
 
+    def misfits(self, queue: str) -> str:
+        """Where a queue's messages are that a worker has left to others; nobody reads it, they are taken one by one."""
+        return f"{self._prefix(queue)}:misfits"
+
+    def locations(self, queue: str) -> tuple[str, ...]:
+        """Where a queue's messages may be, but for delayed ones."""
+        *others, stream = self.streams(queue)
+        return *others, self.misfits(queue), stream
+
     def all_streams(self, queues: Iterable[str]) -> list[str]:
         """The streams of several queues."""
         return [stream for queue in queues for stream in self.streams(queue)]
+
+    def all_locations(self, queues: Iterable[str]) -> list[str]:
+        """Where messages of several queues may be."""
+        return [one for queue in queues for one in self.locations(queue)]
 
     def sender(self, sender: str) -> str:
         """Which batch of a sender came last."""

@@ -37,8 +37,8 @@ class StreamOptions:
         overrun_grace: seconds beyond its timeout after which a task that cannot be interrupted is reported.
         hook_timeout: seconds that one hook of a middleware may take when a task runs. Then it is cut off: before the
             task as if it had raised `TimeoutError`; after it, the task keeps its outcome.
-        misfit_grace: seconds for which a task that a worker does not know, or whose arguments do not fit, is left to
-            other workers before it is a dead letter.
+        misfit_grace: seconds after which a task that a worker did not know, or whose arguments did not fit, is a dead
+            letter if no worker was there that may run it; two leases at least.
         replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
 
     Raises:

@@ -8,8 +8,6 @@ from taskiq.labels import LabelType
 
 from kiqstart.infrastructure.taskiq.label_values import count_of
 
-# When a worker first met it that did not know the task, or its arguments: milliseconds since the Unix epoch.
-MISFIT_LABEL: Final = "misfit_since"
 # With how many processes of a worker's pool it went down.
 POOL_CRASHES_LABEL: Final = "pool_crashes"
 
@@ -17,7 +15,6 @@ POOL_CRASHES_LABEL: Final = "pool_crashes"
 def hide_own_labels(message: TaskiqMessage) -> None:
     """Take them from a message that is to be run: they are not for its task, and a next try begins without them."""
     if message.labels:
-        message.labels.pop(MISFIT_LABEL, None)
         message.labels.pop(POOL_CRASHES_LABEL, None)
 
 
@@ -45,7 +42,7 @@ class OwnLabels:
     def without(self, data: bytes) -> bytes:
         """The message without any of them."""
         message = self._formatter.loads(data)
-        if not message.labels.keys() & {MISFIT_LABEL, POOL_CRASHES_LABEL}:
+        if POOL_CRASHES_LABEL not in message.labels:
             return data
         hide_own_labels(message)
         message.labels_types = {

@@ -40,8 +40,20 @@ _OPERATING: Final = "xdel xrevrange xtrim"
 
 _PRODUCERS: Final = ("send", "cancel", "cancel_entry", "scheduling/add", "scheduling/remove")
 _WORKERS: Final = (
-    *("announce", "audit_keys", "beat", "bury", "condemn", "fence", "fetch", "find_holders", "forget_queue"),
-    *("free_keys", "give_back", "leave", "move", "reclaim", "register", "settle", "tend", "testify"),
+    *("adopt", "announce", "audit_keys", "beat", "bury", "condemn", "fence", "fetch", "find_holders", "forget_queue"),
+    *(
+        "free_keys",
+        "give_back",
+        "leave",
+        "move",
+        "recall",
+        "reclaim",
+        "register",
+        "say_known",
+        "settle",
+        "tend",
+        "testify",
+    ),
 )
 _SCHEDULERS: Final = tuple(
     f"scheduling/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")

@@ -7,7 +7,7 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, Delivery, Outcome, local_time
+from kiqstart.infrastructure.taskiq.streams.delivery import Again, Dead, Delivery, Left, Outcome, local_time
 from kiqstart.infrastructure.taskiq.streams.errors import ResultRefusedError
 from kiqstart.infrastructure.taskiq.streams.outage import is_outage, may_pass, pause, reason
 from kiqstart.infrastructure.taskiq.streams.results import encode_failure
@@ -63,10 +63,10 @@ class Settlement:
 
 
 def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, bytes]]:
-    """What may still be taken: the error instead of the result, no result, and a later try instead of a dead letter."""
+    """What may still be taken: the error instead of the result, no result, a later try instead of what is refused."""
     outcome = delivery.outcome
     if delivery.result:
         yield outcome, encode_failure(ResultRefusedError(problem))
         yield outcome, b""
-    if isinstance(outcome, Dead):
+    if isinstance(outcome, Dead | Left):
         yield Again(message=outcome.message, delay=_SECONDS_UNTIL_AGAIN), b""

@@ -12,7 +12,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from kiqstart.infrastructure.taskiq.labels import bounded_delay
 from kiqstart.infrastructure.taskiq.sizes import kept_of
 from kiqstart.infrastructure.taskiq.streams.batching import Batches
-from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery, Done
+from kiqstart.infrastructure.taskiq.streams.delivery import DONE, Again, Dead, Delivery, Done, Left
 from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
 from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
 from kiqstart.infrastructure.taskiq.streams.letter_text import kept_detail
@@ -148,6 +148,8 @@ class Settler:
         return keys, arguments
 
     def _target(self, delivery: Delivery) -> str:
+        if isinstance(delivery.outcome, Left):
+            return self._keys.misfits(delivery.queue)
         is_first = isinstance(delivery.outcome, Again) and delivery.outcome.is_first
         return self._keys.returned(delivery.queue) if is_first else self._keys.stream(delivery.queue)
 
@@ -168,6 +170,9 @@ def _outcome(delivery: Delivery) -> list[Value]:
         case Again(message=message, delay=delay):
             cancelled = encode_failure(TaskCancelledError(delivery.task_id))
             return ["again", message, round(bounded_delay(delay) * 1000), cancelled, "", ""]
+        case Left(message=message, task_name=name, tried=tried):
+            cancelled = encode_failure(TaskCancelledError(delivery.task_id))
+            return ["left", message, " ".join(tried), cancelled, delivery.queue, name]
         case Dead(reason=why, detail=detail, message=message):
             return ["dead", kept_of(message), why.value, kept_detail(detail), delivery.deliveries + 1, delivery.first]
         case _:

@@ -97,6 +97,6 @@ class UniqueKeyAudit:
     def _all_places(self) -> list[str]:
         known = (self._redis.smembers(self._keys.queues), self._redis.smembers(self._keys.untaken))
         queues = sorted({name for some in known for name in queue_names(cast("set[bytes]", some))})
-        places = [self._keys.delayed_messages, *self._keys.all_streams(queues)]
+        places = [self._keys.delayed_messages, *self._keys.all_locations(queues)]
         # Twice: what is moved while it goes on may be where it was before.
         return [*places, *places]

@@ -1,7 +1,9 @@
 """Callers and workers of different versions: a rolling deploy."""
 
+import asyncio
 import functools
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -12,6 +14,8 @@ from tests.integration.infrastructure.taskiq.streams.brokers import Brokers, let
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError
 from kiqstart.infrastructure.taskiq.registration import register_task
 from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
+from kiqstart.infrastructure.taskiq.streams.counts import count_tasks
 from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
 from kiqstart.testing import eventually
 
@@ -75,6 +79,61 @@ async def test_a_call_that_only_newer_workers_take_runs_on_one_of_them(
     assert not any(record.exc_info for record in caplog.records)
 
 
+async def test_what_many_older_workers_leave_waits_for_the_only_newer_one_however_busy_that_is(
+    brokers: Brokers, redis: Redis, caplog: pytest.LogCaptureFixture
+) -> None:
+    # The grace is two leases at least.
+    options = StreamOptions(lease=0.5, misfit_grace=0.1)
+    newer, sender = brokers(options=options), brokers()
+
+    async def work(number: int, title: str = "") -> str:
+        await asyncio.sleep(0.3)
+        return f"{number}{title}"
+
+    for broker in (newer, sender):
+        register_task(broker, work, name="unknown")
+        register_task(broker, work, name="greet")
+    unknown, known = sender.find_task("unknown"), sender.find_task("greet")
+    assert unknown is not None
+    assert known is not None
+    async with AsyncExitStack() as stack:
+        for _ in range(3):
+            older = brokers(options=options)
+            registered(older, old)
+            await stack.enter_async_context(working(older))
+        await stack.enter_async_context(working(newer, max_async_tasks=1))
+        sent = [await unknown.kiq(number) for number in range(6)]
+        sent += [await known.kiq(number, title="!") for number in range(4)]
+        results = [await one.wait_result(timeout=20) for one in sent]
+        assert [one.return_value for one in results] == ["0", "1", "2", "3", "4", "5", "0!", "1!", "2!", "3!"]
+
+        async def nothing_is_left() -> bool:
+            return not await redis.exists(sender.keys.misfits_known) and not await redis.xlen(sender.keys.misfit_index)
+
+        await eventually(nothing_is_left, within=5)
+    assert await redis.xlen(sender.keys.misfits("default")) == await sender.dead_letters.count() == 0
+    # Nobody takes again what it has left itself.
+    left = [message for message in caplog.messages if "is left to other workers" in message]
+    assert len(left) == len(set(left)) <= 10
+
+
+async def test_what_was_left_is_counted_found_and_cancelled(brokers: Brokers, redis: Redis) -> None:
+    older, sender = brokers(), brokers()
+    task = register_task(sender, new(), name="greet", unique="greet:{name}")
+    async with working(older):
+        sent = await task.kiq("Ada")
+
+        async def waits() -> bool:
+            return await redis.xlen(sender.keys.misfits("default")) == 1
+
+        await eventually(waits, within=5)
+        (queue,) = (await count_tasks(sender, [])).queues
+        assert (queue.waiting, queue.running) == (1, 0)
+        assert await sender.cancel(sent.task_id) is CancelOutcome.WAITING
+    assert await redis.xlen(sender.keys.misfits("default")) == await redis.xlen(sender.keys.misfit_index) == 0
+    assert not await redis.exists(sender.keys.uniques, sender.keys.cancelled)
+
+
 async def test_a_task_that_only_newer_workers_know_keeps_its_unique_key_until_it_runs_on_one_of_them(
     brokers: Brokers, redis: Redis
 ) -> None:
@@ -85,7 +144,7 @@ async def test_a_task_that_only_newer_workers_know_keeps_its_unique_key_until_it
         first = await task.kiq("Ada")
 
         async def waits() -> bool:
-            return await redis.zcard(sender.keys.delayed) == 1
+            return await redis.xlen(sender.keys.misfits("default")) == 1
 
         await eventually(waits, within=5)
         assert (await task.kiq("Ada")).task_id == first.task_id
@@ -113,8 +172,9 @@ async def test_a_call_that_nobody_takes_is_a_dead_letter_after_the_grace_and_no_
     assert letter["reason"] == "invalid-arguments"
     assert "unexpected keyword argument 'title'" in letter["detail"]
     message = broker.formatter.loads(letter["data"].encode())
-    assert not {"misfit_since", "_retries", "retries"} & message.labels.keys()
-    assert await redis.zcard(broker.keys.delayed) == 0
+    assert not {"_retries", "retries"} & message.labels.keys()
+    assert not await redis.exists(broker.keys.delayed)
+    assert not await redis.xlen(broker.keys.misfit_index)
     assert task.task_name == message.task_name
 
 

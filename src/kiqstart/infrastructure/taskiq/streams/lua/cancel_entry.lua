@@ -19,5 +19,8 @@ if problem then
     return problem
 end
 redis.call('XDEL', KEYS[1], ARGV[2])
+if fields['left'] then
+    remove_misfit(keys, KEYS[1], ARGV[2])
+end
 release(keys, fields['unique'] or '', ARGV[3])
 return 'waiting'

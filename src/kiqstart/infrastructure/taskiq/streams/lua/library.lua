@@ -49,13 +49,17 @@ local function note_place(keys, unique, stream, id)
     end
 end
 
+-- Another key of the same broker.
+local function beside(keys, name)
+    return string.sub(keys.uniques, 1, -#':unique' - 1) .. name
+end
+
 -- A queue that no worker takes is known by what was sent to it. A user who may not say so may send all the same.
 local function note_queue(keys, stream)
-    local base = string.sub(keys.uniques, 1, -#':unique' - 1)
-    local prefix = base .. ':queue:'
+    local prefix = beside(keys, ':queue:')
     local queue = string.sub(stream, 1, #prefix) == prefix and string.sub(stream, #prefix + 1) or 'default'
-    if redis.pcall('SISMEMBER', base .. ':queues', queue) == 0 then
-        redis.pcall('SADD', base .. ':queues:untaken', queue)
+    if redis.pcall('SISMEMBER', beside(keys, ':queues'), queue) == 0 then
+        redis.pcall('SADD', beside(keys, ':queues:untaken'), queue)
     end
 end
 
@@ -246,24 +250,38 @@ local function forget_entry(stream, group, id)
     redis.call('XDEL', stream, id)
 end
 
--- Moves a pending entry to where another worker finds it. It is added there before it is removed here, so that an error
--- leaves it where it is. Gives an error, or nil.
-local function move_entry(keys, stream, group, id, target, fields)
-    check_removal(stream, group)
+-- Adds an entry that was elsewhere before. Gives its id, or an error.
+local function add_again(keys, target, id, fields)
     -- Of what a stranger has put there, beside what we know or instead, only so much is carried as unpack can hand over.
     fields['data'] = fields['data'] or cjson.encode(fields)
     local flat = {}
-    for _, name in ipairs({'data', 'deliveries', 'worker', 'first', 'unique', 'task'}) do
+    for _, name in ipairs({'data', 'deliveries', 'worker', 'first', 'unique', 'task', 'left', 'tried'}) do
         if fields[name] then
             flat[#flat + 1] = name
             flat[#flat + 1] = fields[name]
         end
     end
-    local added = redis.pcall('XADD', target, '*', unpack(flat))
+    local added = redis.pcall('XADD', target, id, unpack(flat))
+    if not is_error(added) then
+        note_place(keys, fields['unique'] or '', target, added)
+    end
+    return added
+end
+
+-- Takes a message out that was left to other workers.
+local function remove_misfit(keys, stream, id)
+    redis.call('XDEL', stream, id)
+    redis.call('XDEL', beside(keys, ':misfits:index'), id)
+end
+
+-- Moves a pending entry to where another worker finds it. It is added there before it is removed here, so that an error
+-- leaves it where it is. Gives an error, or nil.
+local function move_entry(keys, stream, group, id, target, fields)
+    check_removal(stream, group)
+    local added = add_again(keys, target, '*', fields)
     if is_error(added) then
         return added
     end
-    note_place(keys, fields['unique'] or '', target, added)
     local mark = unless_foreign('ZSCORE', keys.cancelled, mark_of(stream, id))
     if mark then
         redis.call('ZREM', keys.cancelled, mark_of(stream, id))

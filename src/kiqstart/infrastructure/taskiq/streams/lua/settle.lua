@@ -4,9 +4,10 @@
 -- ARGV  1 group, 2 how many dead letters to keep, 3 milliseconds to keep a result or 0, 4 what a channel's name has beside
 --       the result's key, then runs of deliveries:
 --       how many that have simply ended, or 0 for a single one with all that it has; epoch of the deliveries;
---       of a single one its task, unique key or '', 'done', 'again' or 'dead', and five more: for 'again' the message, the
---       delay in milliseconds and the result where the task was cancelled meanwhile, for 'dead' the message, reason,
---       detail, deliveries and time of the first delivery; then of each its entry, and its result or ''
+--       of a single one its task, unique key or '', 'done', 'again', 'left' or 'dead', and five more: for 'again' the
+--       message, the delay in milliseconds and the result where the task was cancelled meanwhile, for 'left' the message,
+--       which shapes of the task it does not fit, the same result, queue and name of the task, for 'dead' the message,
+--       reason, detail, deliveries and time of the first delivery; then of each its entry, and its result or ''
 -- Returns the places of deliveries that their worker no longer had, for which nothing was done; then places and errors of
 -- those that Redis refuses: the worker still has them, but for one that has simply ended, which only has no result.
 local group, limit, keep, suffix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
@@ -64,15 +65,38 @@ local function is_first_time(entry)
     return redis.call('SET', KEYS[1] .. ':settled:' .. entry, 1, 'NX', 'PX', 3600000) ~= false
 end
 
+-- It is found by its id in an index of all queues; that is a stream, so ids are in order, here and there.
+local function leave(target, details, stream, entry)
+    local fields = fields_of(stream, entry) or {}
+    local tried, name, queue = ARGV[details + 4], ARGV[details + 7], ARGV[details + 6]
+    if ARGV[details + 1] ~= '' then
+        fields['unique'], fields['task'] = ARGV[details + 1], ARGV[details]
+    end
+    fields['data'], fields['left'], fields['tried'] = ARGV[details + 3], 1, tried
+    local index = beside(keys, ':misfits:index')
+    local id = redis.pcall('XADD', index, '*', 'queue', queue, 'name', name, 'tried', tried, 'since', now_ms())
+    if is_error(id) then
+        return id
+    end
+    local added = add_again(keys, target, id, fields)
+    if is_error(added) then
+        redis.call('XDEL', index, id)
+        return added
+    end
+    return nil
+end
+
 local function finish(target, result_key, details, stream, entry, result, is_owned)
     local task, unique, outcome = ARGV[details], ARGV[details + 1], ARGV[details + 2]
-    if outcome == 'again' and has_marks and is_marked(keys, task, stream, entry) then
+    if (outcome == 'again' or outcome == 'left') and has_marks and is_marked(keys, task, stream, entry) then
         outcome, result = 'done', ARGV[details + 5]
     end
     local problem = nil
     if outcome == 'again' then
         problem = enqueue(keys, target, now_ms(), tonumber(ARGV[details + 4]), unique, task, ARGV[details + 3])
         problem = is_error(problem) and problem or nil
+    elseif outcome == 'left' then
+        problem = leave(target, details, stream, entry)
     elseif outcome == 'dead' then
         problem = bury(keys, limit, {
             'data', ARGV[details + 3], 'queue', target, 'reason', ARGV[details + 4], 'detail', ARGV[details + 5],
@@ -82,7 +106,7 @@ local function finish(target, result_key, details, stream, entry, result, is_own
         problem = store(has_marks and redis.call('ZSCORE', keys.cancelled, mark_of(stream, entry)), result_key, result)
     end
     -- In a Redis that has lost its data, the key is that of a later send, also where that has the same id.
-    if not problem and is_owned and outcome ~= 'again' then
+    if not problem and is_owned and outcome ~= 'again' and outcome ~= 'left' then
         release(keys, unique, task)
     end
     return problem

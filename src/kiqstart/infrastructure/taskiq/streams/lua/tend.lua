@@ -3,7 +3,8 @@
 -- KEYS  1 janitor, 2 workers, 3... shared, then for each queue: isolated, suspects
 -- ARGV  1 worker, 2 group, 3 milliseconds to keep dead letters, 4 bytes of dead letters to keep
 -- Returns 0 and who is the janitor; or 1, the time, milliseconds until the next delayed message or -1, how many dead letters
--- were ever dropped, how many suspects wait, and the workers with the time of their last beat.
+-- were ever dropped, how many suspects wait, how many messages were left to other workers, and the workers with the time of
+-- their last beat.
 local now = now_ms()
 local keys = shared_keys(3)
 -- Comes first: a Redis that is full lets a script go on whose first command that writes frees memory.
@@ -23,8 +24,13 @@ for place = 3 + SHARED, #KEYS do
         suspects = suspects + entries - (is_error(pending) and 0 or pending[1])
     end
 end
--- The last part only changes, by which others see that the janitor lives.
-redis.call('SET', KEYS[1], table.concat({ARGV[1], redis.call('ZCARD', KEYS[2]), suspects, now}, '|'))
+local misfits = redis.pcall('XLEN', beside(keys, ':misfits:index'))
+misfits = is_error(misfits) and 0 or misfits
+if misfits == 0 then
+    redis.call('DEL', beside(keys, ':misfits:known'))
+end
+-- The time only changes, by which others see that the janitor lives.
+redis.call('SET', KEYS[1], table.concat({ARGV[1], redis.call('ZCARD', KEYS[2]), suspects, now, misfits}, '|'))
 
 -- Whatever is wrong with the dead letters, the tasks of dead workers are given to others.
 local function bound_dead_letters()
@@ -43,5 +49,5 @@ pcall(bound_dead_letters)
 
 local next_due = redis.pcall('ZRANGE', keys.delayed, 0, 0, 'WITHSCORES')[2]
 next_due = next_due and math.max(math.min(math.ceil(tonumber(next_due) - now), 1e9), 0) or -1
-return {1, now, next_due, number_of(redis.pcall('GET', keys.dropped)), suspects,
+return {1, now, next_due, number_of(redis.pcall('GET', keys.dropped)), suspects, misfits,
     redis.call('ZRANGE', KEYS[2], 0, -1, 'WITHSCORES')}
