@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextvars import copy_context
+from dataclasses import dataclass
 from inspect import isawaitable
 from time import time
 from typing import Any
@@ -14,6 +15,7 @@ import anyio
 from taskiq import AckableMessage, AsyncTaskiqDecoratedTask, NoResultError, TaskiqMessage, TaskiqResult
 from taskiq.acks import AckController, AcknowledgeType
 from taskiq.receiver.receiver import Receiver, logger
+from taskiq_dependencies.ctx import AsyncResolveContext
 
 from kiqstart.infrastructure.taskiq.arguments import has_arguments
 from kiqstart.infrastructure.taskiq.hooks import admitted, hooks_of, notified
@@ -22,6 +24,14 @@ from kiqstart.infrastructure.taskiq.misfit import TaskCall
 from kiqstart.infrastructure.taskiq.process_pool import ProcessPool
 from kiqstart.infrastructure.taskiq.streams.error_taming import tamed
 from kiqstart.infrastructure.taskiq.task_plan import TaskPlan, end_dependencies
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run of a function: its arguments by name, and its dependencies, as far as it has them."""
+
+    kwargs: Mapping[str, Any]
+    dependencies: AsyncResolveContext | None = None
 
 
 class RunningReceiver(Receiver):
@@ -117,33 +127,43 @@ class RunningReceiver(Receiver):
         """Run a task's function, and give its result or its error; the middlewares hear of an error."""
         if message.task_name not in self.known_tasks:
             self._prepare_task(message.task_name, target)
-        plan, dependencies = self._plans[message.task_name], None
-        returned: object = None
-        error: BaseException | None = None
-        kwargs = message.kwargs
         began_at = time()
+        run = _Run(kwargs=message.kwargs)
+        returned, error = await self._run_function(run, target, message, ack_controller)
+        seconds = time() - began_at
+        if run.dependencies is not None:
+            propagates = self.propagate_exceptions
+            error = await end_dependencies(message, run.dependencies, error, propagates=propagates)
+        result = _result(message, returned, round(seconds, 2), error)
+        if error is not None:
+            call = TaskCall(target=target, args=message.args, kwargs=run.kwargs)
+            await self.handle_error(message, result, error, call)
+        return result
+
+    async def _run_function(
+        self, run: "_Run", target: Callable[..., Any], message: TaskiqMessage, ack_controller: AckController | None
+    ) -> tuple[object, BaseException | None]:
+        """What a function returns, or its error.
+
+        The error's traceback refers to this frame: with the error in a variable of it that would be a cycle, and with it
+        the arguments, which may be large, would live until Python looks for cycles.
+        """
+        plan = self._plans[message.task_name]
         try:
             if self.validate_params:
                 plan.parse(message)
-            dependencies = plan.dependencies(self.broker, message, ack_controller)
-            if dependencies is not None:
-                kwargs = {**await dependencies.resolve_kwargs(), **kwargs}
+            run.dependencies = plan.dependencies(self.broker, message, ack_controller)
+            if run.dependencies is not None:
+                run.kwargs = {**await run.dependencies.resolve_kwargs(), **run.kwargs}
             if self.is_coroutine(message.task_name, target) and TIMEOUT_LABEL not in message.labels:
-                returned = await target(*message.args, **kwargs)
+                returned = await target(*message.args, **run.kwargs)
             else:
-                returned = await self.call(target, message, kwargs, timeout_of(message))
+                returned = await self.call(target, message, run.kwargs, timeout_of(message))
             if returned is not None and isawaitable(returned):
                 returned = await returned
         except BaseException as caught:  # noqa: BLE001  # it is the task's result
-            error = tamed(caught)
-        seconds = time() - began_at
-        if dependencies is not None:
-            propagates = self.propagate_exceptions
-            error = await end_dependencies(message, dependencies, error, propagates=propagates)
-        result = _result(message, returned, round(seconds, 2), error)
-        if error is not None:
-            await self.handle_error(message, result, error, TaskCall(target=target, args=message.args, kwargs=kwargs))
-        return result
+            return None, tamed(caught)
+        return returned, None
 
     async def refuse(self, message: TaskiqMessage, error: BaseException) -> TaskiqResult[Any]:
         """The result of a task that is not run, since a middleware has raised before it."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -167,6 +167,12 @@ class Delivery:
         return self.message.task_id if self.message is not None else self.fields.get("task", "")
 
 
+def _without_contents(delivery: Delivery) -> Delivery:
+    """The same, but for what may take much memory."""
+    fields = {**delivery.fields, "task": delivery.task_id}
+    return replace(delivery, data=b"", result=b"", message=None, runner=None, outcome=DONE, fields=fields)
+
+
 class DeliveriesInHand:
     """All deliveries of this worker that are not settled. The lease's thread looks at them too."""
 
@@ -224,7 +230,7 @@ class DeliveriesInHand:
                 if self._by_task.get(task_id) is delivery:
                     del self._by_task[task_id]
                     if delivery.is_lost and not delivery.is_settled:
-                        self._lost_by_task[task_id] = delivery
+                        self._lost_by_task[task_id] = _without_contents(delivery)
             while len(self._lost_by_task) > _MOST_LOST:
                 del self._lost_by_task[next(iter(self._lost_by_task))]
 

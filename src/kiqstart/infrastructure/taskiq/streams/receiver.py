@@ -231,6 +231,8 @@ class StreamReceiver(RunningReceiver):
 
     def _end(self, consumer: StreamConsumer, delivery: Delivery, _: asyncio.Task[None]) -> None:
         del self._running[delivery]
+        # Both have a context that has the delivery: cycles, and with them a message and a result that may be large.
+        delivery.runner = delivery.hook = None
         self._make_room(delivery)
         self._changed.set()
         if delivery.is_lost:
