@@ -1,9 +1,10 @@
 """Sending a task with options of one call."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
 from time import time as now
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
 from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
@@ -13,6 +14,7 @@ from taskiq.kicker import AsyncKicker
 from kiqstart.infrastructure.taskiq.bulk import BulkSending, Call
 from kiqstart.infrastructure.taskiq.caller_types import number, shown, text
 from kiqstart.infrastructure.taskiq.hooks import after_send, before_send
+from kiqstart.infrastructure.taskiq.label_values import option_problem
 from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE, DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS, QUEUE_LABEL
 from kiqstart.infrastructure.taskiq.sent_task import Origin, SentTask
 from kiqstart.infrastructure.taskiq.written import written
@@ -36,15 +38,19 @@ class Kicker(AsyncKicker[P, R]):
 
     # Why it cannot be sent. Only the send fails of it, and not the statement that makes several of them.
     _refusal = ""
+    _given: Mapping[str, object] = MappingProxyType({})
 
     def with_labels(self, **labels: str | float | None) -> Self:
         """Set labels beside, or in place of, those of the task; None takes one away.
+
+        Options of the task, such as `timeout`, `max_retries` and `retry_delay`, can be set for this call.
 
         Raises:
             TypeError: `queue_name` is no text.
         """
         if labels.get(QUEUE_LABEL) is not None:
             text(labels[QUEUE_LABEL], "with_labels(queue_name=…)", "a queue's name")
+        self._given = {**self._given, **labels}
         super().with_labels(**cast("dict[str, str | float]", labels))
         return self
 
@@ -112,7 +118,7 @@ class Kicker(AsyncKicker[P, R]):
         Raises:
             SendTaskError: it could not be sent; `SendFailedError` where the broker says why.
             InvalidTaskArgumentsError: it does not take these arguments, or they are no JSON; nothing was sent.
-            ValueError: it would be due in more than ten years; nothing was sent.
+            ValueError: it would be due in more than ten years, or a label is no value of its option; nothing was sent.
         """
         broker = self.broker
         message = self._prepare_message(*args, **kwargs)
@@ -177,8 +183,9 @@ class Kicker(AsyncKicker[P, R]):
         return Origin(broker=self.broker, task_name=self.task_name, queue=queue)
 
     def _prepare_message(self, *args: object, **kwargs: object) -> TaskiqMessage:
-        if self._refusal:
-            raise ValueError(self._refusal)
+        problem = self._refusal or (self._given and option_problem(self._given))
+        if problem:
+            raise ValueError(problem)
         # A label of None is one that is not set; taskiq would send the text "None".
         self.labels = {name: value for name, value in self.labels.items() if value is not None}
         return super()._prepare_message(*args, **kwargs)

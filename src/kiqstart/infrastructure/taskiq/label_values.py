@@ -1,11 +1,14 @@
-"""The labels of a message that decide how its task is run. A sender may put anything there, and none of it is an error.
+"""The labels of a message that decide how its task is run.
 
-A value that makes no sense counts as absent, with a warning; one that is out of all proportion is clamped.
+A caller may set them for one call (`.kicker().with_labels(timeout=5)`), and one that makes no sense fails the send.
+What comes to a worker may be anybody's, and none of it is an error: a value that makes no sense counts as absent, with
+a warning, and one that is out of all proportion is clamped.
 """
 
 import math
+from collections.abc import Mapping
 from logging import getLogger
-from typing import Final
+from typing import Final, cast
 
 from taskiq import TaskiqMessage
 from taskiq.acks import AcknowledgeType, parse_acknowledge_type
@@ -24,9 +27,37 @@ _LARGEST_FACTOR: Final = 1e6
 _LARGEST_COUNT: Final = 2.0**53
 
 
+# Labels that are numbers from 0 on, each with the largest.
+_NUMBERS: Final[Mapping[str, float]] = {
+    TIMEOUT_LABEL: LONGEST_SECONDS,
+    RETRIES_LABEL: _MOST_RETRIES,
+    "max_retries": _MOST_RETRIES,
+    "retry_delay": LONGEST_SECONDS,
+    "retry_backoff": _LARGEST_FACTOR,
+    "retry_max_delay": LONGEST_SECONDS,
+    "retry_jitter": 1,
+}
+
+
+def option_problem(labels: Mapping[str, object]) -> str | None:
+    """Why a caller cannot set these labels; None if they make sense."""
+    for name, value in labels.items():
+        if value is None:
+            continue
+        if name == _ACK_TYPE_LABEL and not _is_ack_type(value):
+            return f"the label {name}={value!r:.100} is no kind of acknowledgement"
+        most = _NUMBERS.get(name)
+        if most is None:
+            continue
+        number = _as_number(value)
+        if not 0 <= number <= most or (name == TIMEOUT_LABEL and not number):
+            return f"the label {name}={value!r:.100} is no number from 0 to {most:g}"
+    return None
+
+
 def timeout_of(message: TaskiqMessage) -> float | None:
     """Seconds after which a run is cut off; None for no limit."""
-    seconds = _number(message, TIMEOUT_LABEL, math.inf, at_most=LONGEST_SECONDS)
+    seconds = _number(message, TIMEOUT_LABEL, math.inf)
     if seconds <= 0:
         _warn(message, TIMEOUT_LABEL)
         return None
@@ -38,63 +69,74 @@ def ack_type_of(message: TaskiqMessage, default: AcknowledgeType) -> Acknowledge
     value = message.labels.get(_ACK_TYPE_LABEL)
     if value is None:
         return default
-    try:
+    if _is_ack_type(value):
         return parse_acknowledge_type(value)
-    except ValueError:
-        _warn(message, _ACK_TYPE_LABEL)
-        return AcknowledgeType.WHEN_SAVED
+    _warn(message, _ACK_TYPE_LABEL)
+    return AcknowledgeType.WHEN_SAVED
 
 
 def retries_of(message: TaskiqMessage) -> int:
     """How often a task has been tried again so far."""
-    return int(_number(message, RETRIES_LABEL, 0, at_most=_MOST_RETRIES))
+    return int(_number(message, RETRIES_LABEL, 0))
 
 
 def max_retries_of(message: TaskiqMessage) -> int:
     """How often a task is tried again at most."""
-    return int(_number(message, "max_retries", 0, at_most=_MOST_RETRIES))
+    return int(_number(message, "max_retries", 0))
 
 
 def retry_delay_of(message: TaskiqMessage) -> float:
     """Seconds until the first retry."""
-    return _number(message, "retry_delay", 0, at_most=LONGEST_SECONDS)
+    return _number(message, "retry_delay", 0)
 
 
 def retry_backoff_of(message: TaskiqMessage) -> float:
     """By what the delay is multiplied for each further retry."""
-    return _number(message, "retry_backoff", 1, at_most=_LARGEST_FACTOR)
+    return _number(message, "retry_backoff", 1)
 
 
 def retry_max_delay_of(message: TaskiqMessage) -> float:
     """The longest delay before a retry, in seconds."""
-    return _number(message, "retry_max_delay", _DEFAULT_MAX_DELAY, at_most=LONGEST_SECONDS)
+    return _number(message, "retry_max_delay", _DEFAULT_MAX_DELAY)
 
 
 def retry_jitter_of(message: TaskiqMessage) -> float:
     """By what share (0 to 1) a delay is lengthened or shortened at random."""
-    return _number(message, "retry_jitter", 0, at_most=1)
+    return _number(message, "retry_jitter", 0)
 
 
 def count_of(message: TaskiqMessage, label: str) -> int:
     """A label in which a worker counts something; 0 without it."""
-    return int(_number(message, label, 0, at_most=_LARGEST_COUNT))
+    return int(_number(message, label, 0))
 
 
-def _number(message: TaskiqMessage, label: str, default: float, *, at_most: float) -> float:
-    """A label's number from 0 to `at_most`; the default without the label, and for what is no number."""
+def _number(message: TaskiqMessage, label: str, default: float) -> float:
+    """A label's number, within its bounds; the default without the label, and for what is no number."""
     value: object = message.labels.get(label)
     if value is None:
         return default
-    try:
-        number = float(value) if isinstance(value, str | int | float) else math.nan
-    except OverflowError:
-        number = math.inf
-    except ValueError:
-        number = math.nan
+    number = _as_number(value)
     if math.isnan(number) or number < 0:
         _warn(message, label)
         return default
-    return min(number, at_most)
+    return min(number, _NUMBERS.get(label, _LARGEST_COUNT))
+
+
+def _as_number(value: object) -> float:
+    try:
+        return float(value) if isinstance(value, str | int | float) else math.nan
+    except OverflowError:
+        return math.inf
+    except ValueError:
+        return math.nan
+
+
+def _is_ack_type(value: object) -> bool:
+    try:
+        parse_acknowledge_type(cast("str", value))
+    except ValueError:
+        return False
+    return True
 
 
 def _warn(message: TaskiqMessage, label: str) -> None:

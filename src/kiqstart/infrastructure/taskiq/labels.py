@@ -13,6 +13,8 @@ UNIQUE_LABEL: Final = "unique"
 QUEUE_LABEL: Final = "queue_name"
 # The queue of tasks that name none.
 DEFAULT_QUEUE: Final = "default"
+# Bytes of a unique key, of an id and of a task's name.
+LONGEST_NAME: Final = 8192
 
 
 def bounded_delay(seconds: float) -> float:

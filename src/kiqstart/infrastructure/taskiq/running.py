@@ -145,8 +145,8 @@ class RunningReceiver(Receiver):
     ) -> tuple[object, BaseException | None]:
         """What a function returns, or its error.
 
-        The error's traceback refers to this frame: with the error in a variable of it that would be a cycle, and with it
-        the arguments, which may be large, would live until Python looks for cycles.
+        The error's traceback refers to this frame. With the error in a variable of it, that would be a cycle, and the
+        arguments, which may be large, would live until Python looks for cycles.
         """
         plan = self._plans[message.task_name]
         try:

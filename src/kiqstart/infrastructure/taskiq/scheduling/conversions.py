@@ -10,6 +10,7 @@ from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, ScheduledTask
 from kiqstart.infrastructure.errors import OperatorError
 from kiqstart.infrastructure.taskiq.arguments import task_arguments
 from kiqstart.infrastructure.taskiq.errors import InvalidTaskArgumentsError, WiringError, source_file
+from kiqstart.infrastructure.taskiq.label_values import option_problem
 from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
 from kiqstart.infrastructure.taskiq.scheduling.store import LARGEST
 from kiqstart.infrastructure.taskiq.scheduling.timing import EPOCH, Cron, Interval, Once, Timing
@@ -37,13 +38,16 @@ def definition_of(
     if task is None:
         raise ScheduleError(f"schedule {schedule.schedule_id!r}: there is no task {schedule.task_name!r}")
     task_arguments(task.original_func).validate(schedule.task_name, schedule.args, schedule.kwargs)
+    labels = _typed(schedule.labels, task.labels)
+    if refusal := option_problem({name: value for name, value in labels.items() if task.labels.get(name) != value}):
+        raise ScheduleError(f"schedule {schedule.schedule_id[:_SHOWN]!r}: {refusal}")
     try:
         definition = Definition(
             name=schedule.schedule_id,
             task=schedule.task_name,
             args=tuple(schedule.args),
             kwargs=schedule.kwargs,
-            labels=_typed(schedule.labels, task.labels),
+            labels=labels,
             timing=_timing(schedule, interval_start),
             is_dynamic=is_dynamic,
         )

@@ -19,7 +19,7 @@ class DeliveryAcks(AckController):
     def __init__(
         self, consumer: StreamConsumer, intake: Intake, delivery: Delivery, make_room: Callable[[Delivery], None]
     ) -> None:
-        # Its own method would make a cycle, and what it refers to, a message and a result, would live until Python looks.
+        # Its own method would make a cycle: a message and a result would live until Python looks for such.
         super().__init__(_is_overridden)
         self._consumer = consumer
         self._intake = intake

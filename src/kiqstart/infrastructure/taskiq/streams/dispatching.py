@@ -14,6 +14,7 @@ from kiqstart.infrastructure.taskiq.labels import (
     DEFAULT_QUEUE,
     DELAY_LABEL,
     DUE_LABEL,
+    LONGEST_NAME,
     MAX_DELAY_SECONDS,
     QUEUE_LABEL,
     UNIQUE_LABEL,
@@ -32,8 +33,6 @@ from kiqstart.infrastructure.taskiq.streams.sender import SendFailedError, Sendi
 logger = getLogger(__name__)
 
 _BURY: Final = Script("bury")
-# Bytes of a unique key, and of an id.
-_LONGEST_NAME: Final = 8192
 _SHOWN: Final = 50
 
 
@@ -119,7 +118,8 @@ class Dispatcher:
     def _sending(self, message: Outgoing, *, is_anew: bool = False) -> Sending:
         check_size(message, self._options.message_bytes)
         labels = message.labels
-        if not labels and not is_anew:
+        is_short = message.task_id.isascii() and len(message.task_id) <= LONGEST_NAME
+        if not labels and not is_anew and is_short:
             return Sending(stream=self._keys.name, task_id=message.task_id, message=message.message)
         check_names(message)
         return Sending(
@@ -162,9 +162,9 @@ def check_names(message: Outgoing) -> None:
         size = max(len(unique.encode()), len(message.task_id.encode()))
     except UnicodeEncodeError as error:
         raise SendFailedError(problem=f"task {message.task_id!r}: its key or id is no text: {error}") from None
-    if size > _LONGEST_NAME:
+    if size > LONGEST_NAME:
         raise SendFailedError(
-            problem=f"task {message.task_id[:_SHOWN]!r}: its unique key or id has {size} bytes, {_LONGEST_NAME} at most"
+            problem=f"task {message.task_id[:_SHOWN]!r}: its unique key or id has {size} bytes, {LONGEST_NAME} at most"
         )
 
 

@@ -155,13 +155,16 @@ class Fetcher:
         if self._misfits.are_there and (deliveries := await self._adopt(min(room, _ADOPTED_AT_ONCE))):
             return deliveries
         if self._is_backlog:
-            left = self._most_in_flight - self._in_hand.weight
-            count = min(room, max(min(_MOST_BYTES // self._usual_bytes, left // self._usual_weight), 1))
+            left = max(self._most_in_flight - self._in_hand.weight, 1)
+            # With what it is decoded to, a message takes at least twice its bytes.
+            most_bytes = max(min(_MOST_BYTES, left // 2), 1)
+            count = min(room, max(min(most_bytes // self._usual_bytes, left // self._usual_weight), 1))
             order = self._order.next()
             is_large = self._usual_bytes > _LARGE and rule is not SuspectRule.WARD
-            deliveries = await (self._read_large if is_large else self._read_at_once)(order, count, rule)
-            # A script reads no more either where it has come to its bytes.
-            self._is_backlog = len(deliveries) >= count or _bytes_of(deliveries) >= _MOST_BYTES
+            read = self._read_large if is_large else self._read_at_once
+            deliveries = await read(order, count, rule, most_bytes)
+            # The script stops where it has come to its bytes.
+            self._is_backlog = len(deliveries) >= count or _bytes_of(deliveries) >= most_bytes
             if deliveries:
                 return deliveries
         may_block = random.random() * self._fleet() < _BLOCKED_AT_ONCE  # noqa: S311  # not a secret
@@ -181,11 +184,13 @@ class Fetcher:
             return SuspectRule.NONE
         return self.rule
 
-    async def _read_at_once(self, order: Sequence[str], room: int, rule: SuspectRule) -> list[Delivery]:
+    async def _read_at_once(
+        self, order: Sequence[str], room: int, rule: SuspectRule, most_bytes: int
+    ) -> list[Delivery]:
         taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
         streams = self._keys.all_streams(order)
         arguments: list[Value] = [self._group, taken.worker, room, rule.value, min(room, MOST_AT_ONCE), _FEW_SUSPECTS]
-        arguments.append(_MOST_BYTES)
+        arguments.append(most_bytes)
         answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
         if not isinstance(answer, list):
             raise NotRegisteredError
@@ -276,12 +281,12 @@ class Fetcher:
     def _count_marks(self) -> "asyncio.Future[object]":
         return asyncio.ensure_future(self._reader.execute_command("ZCARD", self._keys.cancelled))
 
-    async def _read_large(self, order: Sequence[str], count: int, rule: SuspectRule) -> list[Delivery]:
+    async def _read_large(self, order: Sequence[str], count: int, rule: SuspectRule, most_bytes: int) -> list[Delivery]:
         # A script copies what it hands on several times. It still says whether this worker may read.
-        deliveries = await self._read_at_once(order, 0, rule)
+        deliveries = await self._read_at_once(order, 0, rule, most_bytes)
         streams = [stream for stream in self._keys.all_streams(order) if stream not in self._suspects]
         if rule is SuspectRule.ONE:
-            deliveries += await self._read_at_once(order, 1, rule)
+            deliveries += await self._read_at_once(order, 1, rule, most_bytes)
         for stream in streams:
             if len(deliveries) >= count:
                 break

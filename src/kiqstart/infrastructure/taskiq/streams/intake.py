@@ -8,6 +8,7 @@ from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, TaskiqMessage, TaskiqR
 from taskiq.exceptions import UnknownTaskError
 
 from kiqstart.infrastructure.taskiq.label_values import count_of
+from kiqstart.infrastructure.taskiq.labels import LONGEST_NAME
 from kiqstart.infrastructure.taskiq.messages import beginning_of, with_labels
 from kiqstart.infrastructure.taskiq.sizes import MessageTooLargeError
 from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
@@ -79,12 +80,12 @@ class Intake:
         await self._settle_dead(delivery, outcome)
 
     async def _read(self, delivery: Delivery) -> TaskiqMessage | None:
-        message: TaskiqMessage | None = None
         if not delivery.is_well_formed:
             await self._bury_malformed(delivery, "the entry has no field 'data'; its fields are kept as the message")
             return None
         try:
             message = self._broker.formatter.loads(delivery.data)
+            _check_names(message)
             self._consumer.in_hand.name(delivery, message)
             message.parse_labels()
         except MessageTooLargeError as problem:
@@ -92,7 +93,7 @@ class Intake:
             return None
         except Exception as caught:  # noqa: BLE001  # whatever a serializer raises
             error = tamed(caught)
-            if message is not None:
+            if delivery.message is not None:
                 await self._fail(delivery, error)
             await self._bury_malformed(delivery, "".join(traceback.format_exception(error)))
             return None
@@ -134,3 +135,14 @@ class Intake:
             await self._broker.result_backend.set_result(delivery.task_id, result)
         except Exception as problem:  # noqa: BLE001  # whatever another result backend raises
             logger.error("The error of task %s could not be stored: %s", delivery.task_id, summary(problem))  # noqa: TRY400  # one line
+
+
+def _check_names(message: TaskiqMessage) -> None:
+    """Refuse what no sender of ours can have sent: it becomes a key, and stands in each line of the log.
+
+    Raises:
+        ValueError: its id or its task's name is too long.
+    """
+    longest = max(len(message.task_id.encode()), len(message.task_name.encode()))
+    if longest > LONGEST_NAME:
+        raise ValueError(f"its id or its task's name has {longest} bytes, {LONGEST_NAME} at most")

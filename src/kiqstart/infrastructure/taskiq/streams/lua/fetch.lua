@@ -9,8 +9,8 @@ if not redis.call('ZSCORE', KEYS[1], ARGV[2]) then
     return 'unknown'
 end
 local room, rule, bytes = tonumber(ARGV[3]), ARGV[4], tonumber(ARGV[7])
--- Of a stream, the first step and each further one twice as many: nobody knows how large they are.
-local FIRST_STEP = 16
+-- Nobody knows how large the next messages are: of each stream, few first, then twice as many, and so on.
+local FIRST_STEP = 4
 local answer = {unless_foreign('ZCARD', KEYS[2]) or 0}
 
 local function read(place, count)
@@ -29,15 +29,16 @@ local function read(place, count)
 end
 
 local function read_many(place)
-    local step = FIRST_STEP
-    while room > 0 and bytes > 0 do
-        local count = math.min(step, room)
+    local count = math.min(FIRST_STEP, room)
+    while count > 0 and bytes > 0 do
+        local before = bytes
         local found = read(place, count)
         room = room - found
         if found < count then
             return
         end
-        step = step * 2
+        local usual = math.max((before - bytes) / found, 1)
+        count = math.min(2 * count, room, math.max(math.floor(bytes / usual), 1))
     end
 end
 
