@@ -7,7 +7,6 @@ from sqlalchemy import ColumnElement, Delete, Integer, Select, delete, func, lit
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.archive import archive_statement, check_archive
-from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.cost import BatchCost, measure
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.policy import RetentionPolicy
@@ -18,7 +17,7 @@ _ONE: Final[ColumnElement[int]] = literal_column("1", Integer)
 
 def action_statement(policy: RetentionPolicy, *where: ColumnElement[bool]) -> Delete | Select[*tuple[Any, ...]]:
     """Build the statement for those of the policy's rows that meet some conditions."""
-    conditions = (*where, opaque(policy.rows))
+    conditions = (*where, policy.row_filter)
     if policy.update is not None:
         return policy.update.statement(policy.model, *conditions)
     if policy.archive_table is not None:

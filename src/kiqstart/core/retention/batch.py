@@ -6,7 +6,6 @@ from sqlalchemy import ColumnElement, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import act_measured
-from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.cost import BatchCost
 from kiqstart.core.retention.deletion import count_rows, delete_range, delete_unlocked
 from kiqstart.core.retention.policy import RetentionPolicy
@@ -74,13 +73,13 @@ async def any_key(
     connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]
 ) -> dict[str, str | int]:
     """Return the key of one of the policy's rows of a stretch, if there is one."""
-    rows = select(*policy.primary_key).where(where, opaque(policy.rows)).limit(1)
+    rows = select(*policy.primary_key).where(where, policy.row_filter).limit(1)
     # Of rows that are locked nobody knows yet.
     row = (await connection.execute(rows.with_for_update(skip_locked=True, of=policy.table))).one_or_none()
     return {column.name: plain_key(value) for column, value in zip(policy.primary_key, row or (), strict=False)}
 
 
 async def _count_unlocked(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
-    rows = select(literal(1)).select_from(policy.table).where(where, opaque(policy.rows))
+    rows = select(literal(1)).select_from(policy.table).where(where, policy.row_filter)
     free = rows.with_for_update(skip_locked=True, of=policy.table).correlate(None).subquery()
     return (await connection.execute(select(func.count()).select_from(free))).scalar_one()

@@ -6,7 +6,6 @@ from sqlalchemy import ColumnElement, Text, cast, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import act
-from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.heap import TupleId, ctid, tableoid
 from kiqstart.core.retention.policy import RetentionPolicy
 
@@ -26,7 +25,7 @@ async def delete_unlocked(
     free = (
         select(tableoid, ctid)
         .select_from(policy.table)
-        .where(where, opaque(policy.rows))
+        .where(where, policy.row_filter)
         .limit(limit)
         .with_for_update(skip_locked=True, of=policy.table)
         # The same table again, which does not mean the row outside.
@@ -43,5 +42,5 @@ async def delete_nothing(connection: AsyncConnection, policy: RetentionPolicy) -
 
 async def count_rows(connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool]) -> int:
     """Count the policy's rows of a stretch."""
-    counted = select(func.count()).select_from(policy.table).where(where, opaque(policy.rows))
+    counted = select(func.count()).select_from(policy.table).where(where, policy.row_filter)
     return (await connection.execute(counted)).scalar_one()

@@ -1,7 +1,8 @@
 """Deletes what a policy names, in batches that nobody else notices."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from uuid import uuid4
@@ -24,7 +25,7 @@ from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
 from kiqstart.core.retention.run import Run, RunLimits
 from kiqstart.core.retention.settings import RetentionSettings
-from kiqstart.core.retention.transaction import promptly, to_its_end, transaction
+from kiqstart.core.retention.transaction import Transactions, promptly, to_its_end, transaction
 
 logger = getLogger(__name__)
 
@@ -75,8 +76,8 @@ class RetentionEngine:
         limits = limits or RunLimits()
         _check_options(limits, shards)
         meter = ProgressMeter(progress)
-        run = self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop)
-        return await promptly(self._run_to_end(run, shards, invite))
+        async with self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop) as run:
+            return await promptly(self._run_to_end(run, shards, invite))
 
     async def _run_to_end(
         self, run: Run, shards: int, invite: Callable[[int], Awaitable[None]] | None
@@ -109,22 +110,22 @@ class RetentionEngine:
             sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
             OSError: the server did not come back in time.
         """
-        run = self._run(policy, run_id, limits=RunLimits(), meter=ProgressMeter(None), stop=stop)
 
-        async def take_part() -> None:
+        async def take_part(run: Run) -> None:
             try:
                 await run.take_part()
             finally:
                 await to_its_end(run.release())
 
-        await promptly(take_part())
+        async with self._run(policy, run_id, stop=stop) as run:
+            await promptly(take_part(run))
 
     async def report(self, policy: RetentionPolicy, run_id: str) -> RetentionReport | None:
         """Say what a run has done so far, also one that was cancelled or killed; None if there is no such run."""
-        run = self._run(policy, run_id, limits=RunLimits(), meter=ProgressMeter(None), stop=None)
-        async with transaction(self._sessions) as connection:
-            pieces = await run.journal.pieces(connection)
-        return await self._report(run, pieces) if pieces else None
+        async with self._run(policy, run_id) as run:
+            async with run.transactions.begin() as connection:
+                pieces = await run.journal.pieces(connection)
+            return await self._report(run, pieces) if pieces else None
 
     async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
         """Say what a run would delete, and which way it would go.
@@ -153,18 +154,19 @@ class RetentionEngine:
         async with transaction(self._sessions) as connection:
             return [await choose_walk(connection, policy) for policy in policies]
 
-    def _run(
+    @asynccontextmanager
+    async def _run(
         self,
         policy: RetentionPolicy,
         run_id: str,
         *,
-        limits: RunLimits,
-        meter: ProgressMeter,
-        stop: asyncio.Event | None,
-    ) -> Run:
+        limits: RunLimits = RunLimits(),  # noqa: B008 - frozen
+        meter: ProgressMeter | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> AsyncGenerator[Run]:
         ceilings = policy.ceilings
-        return Run(
-            sessions=self._sessions,
+        run = Run(
+            transactions=Transactions(sessions=self._sessions),
             policy=policy,
             journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
             settings=self._settings.for_policy(policy),
@@ -172,8 +174,12 @@ class RetentionEngine:
             load=LoadGate(check=self._load, seconds_between=min(1.0, self._settings.takeover_after / 3)),
             stop=stop or asyncio.Event(),
             limits=RunLimits(rows=lower(limits.rows, ceilings.rows), seconds=lower(limits.seconds, ceilings.seconds)),
-            meter=meter,
+            meter=meter or ProgressMeter(None),
         )
+        try:
+            yield run
+        finally:
+            await run.transactions.give_back()
 
     async def _report(self, run: Run, pieces: Sequence[Piece]) -> RetentionReport:
         states = [piece.state for piece in pieces]
@@ -183,7 +189,7 @@ class RetentionEngine:
             bloat = await describe_bloat(connection, run.policy.table, deleted, seconds)
             return bloat, await run.quarantine.count(connection)
 
-        bloat, left_alone = await transact(self._sessions, look, wait=self._settings.reconnect_wait, stop=run.stop)
+        bloat, left_alone = await transact(run.transactions, look, wait=self._settings.reconnect_wait, stop=run.stop)
         failures = merge_failures(failure for state in states for failure in state.failures)
         return RetentionReport(
             policy=run.policy.name,

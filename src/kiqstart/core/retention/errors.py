@@ -39,5 +39,9 @@ class TableRewrittenError(RetentionError):
     """Rows lie elsewhere than when the walk began: the table was rewritten, emptied, or got a partition."""
 
 
+class LinesMovedError(RetentionError):
+    """Equal rows lie elsewhere than when they were looked up: the table was rewritten, and lines mean nothing now."""
+
+
 class InvalidRunOptionError(RetentionError, ValueError):
     """An option of a run is out of its range."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import Boolean, ColumnElement, and_, literal_column, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -35,7 +35,8 @@ class CursorIndex:
 
     `scope` is true of the rows that a walk along it comes by, the policy's and others between them; `by_key` names the
     index (of each partition) in which rows equal in that column come in the order of the whole key, if there is one;
-    `cost` is the planner's, of reading them all, and `rows` how many it thinks they are.
+    `cost` is the planner's, of reading them all twice, to find where batches end and to delete, and `rows` how many it
+    thinks they are.
     """
 
     scope: ColumnElement[bool]
@@ -58,10 +59,11 @@ async def find_index(connection: AsyncConnection, policy: RetentionPolicy) -> Cu
     if not _sorts(plan):
         scope = await _scope(connection, policy, plan.indexes())
         along = await _explain_in_order(connection, policy, scope, policy.key[:1])
+        ends = await _explain_in_order(connection, policy, scope, policy.key[:1], reads=first)
         is_one = len(policy.key) == 1
         by_key = along if is_one else await _explain_in_order(connection, policy, scope, policy.key)
         names = frozenset[str]() if _sorts(by_key) else by_key.indexes()
-        found = CursorIndex(and_(scope, first.is_not(None)), names, along.cost, along.rows)
+        found = CursorIndex(and_(scope, first.is_not(None)), names, along.cost + ends.cost, along.rows)
     await connection.execute(_ANY_PLAN)
     return found
 
@@ -82,9 +84,11 @@ async def _explain_in_order(
     policy: RetentionPolicy,
     where: ColumnElement[bool],
     order: Sequence[ColumnElement[object]],
-) -> PlanNode:
+    *,
     # The row's place: what is deleted is read from the heap, so the index alone must not do.
-    rows = select(ctid).select_from(policy.table).where(where, policy.key[0].is_not(None))
+    reads: ColumnElement[Any] = ctid,
+) -> PlanNode:
+    rows = select(reads).select_from(policy.table).where(where, policy.key[0].is_not(None))
     return (await explain(connection, rows.order_by(*order).limit(1))).inside_limit()
 
 

@@ -11,7 +11,19 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import ColumnElement, case, delete, func, insert, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    ScalarSelect,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    null,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.choice import WalkChoice
@@ -190,8 +202,9 @@ class Journal:
         *,
         since: PieceState,
         stopped: StopReason | None = None,
-    ) -> None:
-        """Write where a piece stands that stood at `since` before.
+        reads: ScalarSelect[str] | None = None,
+    ) -> str | None:
+        """Write where a piece stands that stood at `since` before, and return what `reads` is, seen after that.
 
         A server that crashes while commits do not wait for its disk loses the last ones, and a pool that connects anew
         does not tell. So the number of batches is looked at, too.
@@ -207,9 +220,11 @@ class Journal:
             "owner": self.owner if stopped is None else None,
         }
         stands_there = RetentionRun.state["batches"].as_integer() == since.batches
-        saved = await connection.execute(update(RetentionRun).where(*self._mine(number), stands_there).values(values))
-        if not saved.rowcount:
+        save = update(RetentionRun).where(*self._mine(number), stands_there).values(values)
+        saved = (await connection.execute(save.returning(null() if reads is None else reads))).one_or_none()
+        if saved is None:
             raise PieceLostError(self.policy, self.run_id)
+        return saved[0]
 
     async def heartbeat(self, connection: AsyncConnection) -> None:
         """Say that this worker is alive, while it waits."""

@@ -33,6 +33,8 @@ from kiqstart.core.retention.walk import Cut, Interval, Lines, Position
 _STATISTICS: Final = table(
     "pg_stats", column("schemaname"), column("tablename"), column("attname"), column("inherited")
 )
+# More than can be counted in time.
+_MOST_TIES: Final = 2**31
 
 
 @dataclass(kw_only=True)
@@ -59,9 +61,9 @@ class KeyWalk:
         """The table, and the columns of the key with their types."""
         return f"{self.policy.table.fullname}: {', '.join(f'{one.name} {one.type}' for one in self.policy.key)}"
 
-    async def check_basis(self, connection: AsyncConnection) -> None:
-        """Keys stay what they are wherever the rows lie."""
-        del connection
+    def storage(self, interval: Interval) -> str | None:
+        """Keys stay what they are wherever the rows lie; lines do not."""
+        return None if interval.lines is None else interval.lines.storage
 
     async def whole(self, connection: AsyncConnection) -> Interval | None:
         """End at the last row's value of the first column."""
@@ -110,7 +112,8 @@ class KeyWalk:
         last_before = await connection.scalar(before)
         if last_before is not None:
             return interval.cut_at((last_before,))
-        ties = await find_ties(connection, self.policy, and_(inside, first == _value(value, first)), rows)
+        equals = and_(inside, first == _value(value, first))
+        ties = await find_ties(connection, self.policy, equals, batch=rows, most=self._most_ties(self.index))
         if ties is not None and ties.are_few:
             return await self._cut_by_key(connection, interval, rows)
         equal, rest = interval.cut_at((value,)).batch, interval.cut_at((value,)).rest
@@ -175,8 +178,10 @@ class KeyWalk:
 
     def where(self, interval: Interval) -> ColumnElement[bool]:
         """Compare the key with both ends."""
-        after = true() if interval.after is None else self._compare(operators.gt, interval.after)
-        inside = and_(after, self._compare(operators.le, interval.upto))
+        is_filter = interval.lines is not None
+        upto = self._compare(operators.le, interval.upto, is_filter=is_filter)
+        after = None if interval.after is None else self._compare(operators.gt, interval.after, is_filter=is_filter)
+        inside = upto if after is None else and_(after, upto)
         if interval.lines is None:
             # First its bounds, where an index begins; then what it has of its own.
             return and_(inside, self._scope())
@@ -191,9 +196,17 @@ class KeyWalk:
     def _scope(self) -> ColumnElement[bool]:
         return self.policy.rows if self.index is None else self.index.scope
 
-    def _compare(self, operator: OperatorType, position: Position) -> ColumnElement[bool]:
+    def _most_ties(self, index: CursorIndex) -> int:
+        """Return how many rows are read from the index at the price of all pages."""
+        most = self.cost_of_pages / index.cost_per_row if index.cost_per_row else inf
+        return round(min(most, _MOST_TIES))
+
+    def _compare(self, operator: OperatorType, position: Position, *, is_filter: bool) -> ColumnElement[bool]:
         columns = self.policy.key[: len(position)]
         values = [_value(text, column) for text, column in zip(position, columns, strict=True)]
+        if is_filter:
+            # Made of the text once, and not again for each row.
+            values = [select(value).scalar_subquery() for value in values]
         if len(position) == 1:
             return _condition(operator, columns[0], values[0])
         # No more: an index would begin where a comparison of the first column alone does, and come by all equal rows.

@@ -7,7 +7,7 @@ from time import monotonic
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.expired_partitions import Partition, expired_partitions, has_other_rows
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
@@ -15,7 +15,7 @@ from kiqstart.core.retention.policy import PartitionAction, RetentionPolicy
 from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.table import qualified_name
-from kiqstart.core.retention.transaction import Limits, rest, transaction
+from kiqstart.core.retention.transaction import Limits, Transactions, rest
 
 logger = getLogger(__name__)
 
@@ -32,7 +32,7 @@ class PartitionSweep:
     locks, or something depends on the partition, it stays, and its rows go in batches.
     """
 
-    sessions: async_sessionmaker[AsyncSession]
+    transactions: Transactions
     policy: RetentionPolicy
     settings: RetentionSettings
     stop: asyncio.Event
@@ -44,7 +44,7 @@ class PartitionSweep:
             sqlalchemy.exc.DBAPIError: the database failed otherwise than by a partition.
             OSError: the server did not come back in time.
         """
-        left = await transact(self.sessions, self._expired, wait=self.settings.reconnect_wait, stop=self.stop)
+        left = await transact(self.transactions, self._expired, wait=self.settings.reconnect_wait, stop=self.stop)
         gone: list[str] = []
         deadline = monotonic() + self.settings.locked_wait
         while left and not self.stop.is_set():
@@ -60,7 +60,7 @@ class PartitionSweep:
         limits = Limits(statement=_SECONDS_TO_SCAN, lock=self.settings.lock_timeout, idle=self.settings.takeover_after)
         is_settled = True
         try:
-            async with transaction(self.sessions, limits) as connection:
+            async with self.transactions.begin(limits) as connection:
                 has_gone = await self._try(connection, partition)
         except (DBAPIError, OSError) as error:
             is_settled = fault_of(error) not in {Fault.LOCKED, Fault.LOST}

@@ -9,18 +9,19 @@ from time import monotonic
 from typing import Final
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.ceilings import DailyWindow
 from kiqstart.core.retention.faults import Fault, fault_of
-from kiqstart.core.retention.journal import Journal
+from kiqstart.core.retention.held_rows import finish_held
 from kiqstart.core.retention.load import LoadGate
+from kiqstart.core.retention.owned_piece import OwnedPiece
 from kiqstart.core.retention.reconnect import LossStreak, transact
 from kiqstart.core.retention.report import StopReason
-from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.step import Stepper
-from kiqstart.core.retention.transaction import rest, to_its_end, transaction
+from kiqstart.core.retention.throttle import Throttle
+from kiqstart.core.retention.transaction import rest, to_its_end
 
 logger = getLogger(__name__)
 
@@ -37,18 +38,18 @@ class PieceRunner:
     always loses it made smaller.
     """
 
-    sessions: async_sessionmaker[AsyncSession]
-    journal: Journal
-    stepper: Stepper
+    piece: OwnedPiece
+    # None at full pace.
+    throttle: Throttle | None
     row_limit: int | None
     rows_per_second: float | None
     # On the clock of `monotonic`.
     deadline: float
     window: DailyWindow | None
-    settings: RetentionSettings
     load: LoadGate
     stop: asyncio.Event
     observe: Observer
+    _stepper: Stepper = field(init=False)
     _losses: LossStreak = field(init=False)
     _first_return: float | None = None
     _deleted_before_round: int | None = None
@@ -56,7 +57,9 @@ class PieceRunner:
     _watchers_error: OSError | None = None
 
     def __post_init__(self) -> None:
-        self._losses = LossStreak(longest=self.settings.reconnect_wait, most_between=self.settings.takeover_after / 3)
+        settings = self.piece.settings
+        self._stepper = Stepper(piece=self.piece, throttle=self.throttle)
+        self._losses = LossStreak(longest=settings.reconnect_wait, most_between=settings.takeover_after / 3)
 
     async def run(self) -> StopReason:
         """Work until the piece is done, a limit is reached, or the event says to stop.
@@ -73,7 +76,7 @@ class PieceRunner:
             except (DBAPIError, OSError) as error:
                 if error is self._watchers_error or fault_of(error) is not Fault.LOST:
                     raise
-                logger.warning("%s: the connection was lost: %s", self.journal.policy, error.__cause__ or error)
+                logger.warning("%s: the connection was lost: %s", self.piece.journal.policy, error.__cause__ or error)
                 pause = self._losses.add(self.state.batches)
                 if pause is None:
                     raise
@@ -85,7 +88,7 @@ class PieceRunner:
     @property
     def state(self) -> PieceState:
         """Where the piece stands."""
-        return self.stepper.state
+        return self.piece.state
 
     async def _go_on(self) -> StopReason | None:
         reason = self._reason_to_end()
@@ -98,7 +101,7 @@ class PieceRunner:
         if await self._must_wait():
             return None
         before, started = self.state.deleted, monotonic()
-        if await to_its_end(self.stepper.step(self._remaining())):
+        if await to_its_end(self._stepper.step(self._remaining())):
             self._waits_since = None
             await self._report()
             await self._slow_down(self.state.deleted - before, monotonic() - started)
@@ -113,22 +116,22 @@ class PieceRunner:
             StopReason.ROW_LIMIT: self._remaining() == 0,
             StopReason.TIME_BUDGET: now >= self.deadline,
             StopReason.WINDOW: self.window is not None and not self.window.is_open(datetime.now(UTC)),
-            StopReason.UNDELETABLE: self.state.failed >= self.settings.max_failures,
-            StopReason.LOAD: self._waits_since is not None and now - self._waits_since >= self.settings.max_wait,
+            StopReason.UNDELETABLE: self.state.failed >= self.piece.settings.max_failures,
+            StopReason.LOAD: self._waits_since is not None and now - self._waits_since >= self.piece.settings.max_wait,
         }
         return next((reason for reason, is_so in reasons.items() if is_so), None)
 
     async def _come_back(self) -> bool:
         """Go to the stretches with locked or held rows again; False if there is none, or if it was often enough."""
-        stepper = self.stepper
-        if not self.state.locked or stepper.is_last_round:
+        piece = self.piece
+        if not self.state.locked or piece.is_last_round:
             return await self._go_back()
         if self._first_return is None:
             self._first_return = monotonic()
-            logger.info("%s: comes back for %d locked rows", self.journal.policy, self.state.skipped)
-        stepper.is_last_round = monotonic() - self._first_return >= self.settings.locked_wait
+            logger.info("%s: comes back for %d locked rows", self.piece.journal.policy, self.state.skipped)
+        piece.is_last_round = monotonic() - self._first_return >= piece.settings.locked_wait
         await rest(_SECONDS_BETWEEN_ROUNDS, self.stop)
-        stepper.state, stepper.passes_over = self.state.coming_back(), True
+        piece.state, self._stepper.passes_over = self.state.coming_back(), True
         return True
 
     async def _go_back(self) -> bool:
@@ -136,18 +139,18 @@ class PieceRunner:
         if not self.state.held:
             return False
         if self._deleted_before_round == self.state.deleted:
-            await to_its_end(self.stepper.finish_held(self._remaining()))
+            await to_its_end(finish_held(self.piece, self._remaining()))
             return True
         self._deleted_before_round = self.state.deleted
-        self.stepper.state = self.state.going_back()
+        self.piece.state = self.state.going_back()
         return True
 
     async def _must_wait(self) -> bool:
         """Whether others come first now; if so, wait a while."""
         if not self.load.is_due:
             return False
-        async with transaction(self.sessions) as connection:
-            waits_for = await self.load.ask(connection, self.journal.policy)
+        async with self.piece.transactions.begin() as connection:
+            waits_for = await self.load.ask(connection, self.piece.journal.policy)
         if waits_for is None:
             return False
         await self._wait(waits_for)
@@ -156,47 +159,47 @@ class PieceRunner:
     async def _wait(self, reason: str) -> None:
         started = monotonic()
         self._waits_since = self._waits_since or started
-        async with transaction(self.sessions) as connection:
-            await self.journal.heartbeat(connection)
+        async with self.piece.transactions.begin() as connection:
+            await self.piece.journal.heartbeat(connection)
         await self._report(reason)
         await rest(self.load.seconds_between, self.stop)
         self._count_waiting(monotonic() - started, reason)
 
     async def _slow_down(self, deleted: int, seconds: float) -> None:
         rate = self.rows_per_second
-        pause = max(self.settings.pause, deleted / rate - seconds if rate else 0.0)
-        throttle = self.stepper.throttle
-        if throttle is not None and self.state.todo:
+        pause = max(self.piece.settings.pause, deleted / rate - seconds if rate else 0.0)
+        if self.throttle is not None and self.state.todo:
             # A run that rests must show life more often than it is looked for.
-            longest = self.settings.takeover_after / 3
-            pause = max(pause, min(longest, throttle.rest(self.stepper.work, seconds)))
+            longest = self.piece.settings.takeover_after / 3
+            pause = max(pause, min(longest, self.throttle.rest(self._stepper.work, seconds)))
         if pause > 0:
             await rest(pause, self.stop)
 
     async def _finish(self, reason: StopReason) -> StopReason:
-        async with transaction(self.sessions) as connection:
-            await self.journal.save(connection, self.stepper.number, self.state, since=self.state, stopped=reason)
+        async with self.piece.transactions.begin() as connection:
+            await self.piece.journal.save(connection, self.piece.number, self.state, since=self.state, stopped=reason)
         return reason
 
     async def _wait_for_server(self, pause: float) -> None:
         """Wait until the server is back, and learn from it which batch was the last to be committed."""
         started = monotonic()
         if pause:
-            self.stepper.pace.shrink()
+            self.piece.pace.shrink()
             await rest(pause, self.stop)
 
         async def load(connection: AsyncConnection) -> PieceState:
-            await self.journal.heartbeat(connection)
-            return await self.journal.load(connection, self.stepper.number)
+            await self.piece.journal.heartbeat(connection)
+            return await self.piece.journal.load(connection, self.piece.number)
 
-        self.stepper.state = await transact(self.sessions, load, wait=self.settings.reconnect_wait, stop=self.stop)
+        wait = self.piece.settings.reconnect_wait
+        self.piece.state = await transact(self.piece.transactions, load, wait=wait, stop=self.stop)
         self._count_waiting(monotonic() - started, "the server")
 
     def _count_waiting(self, seconds: float, reason: str) -> None:
-        self.stepper.state = replace(self.state, waited=self.state.waited + seconds, waited_for=reason)
+        self.piece.state = replace(self.state, waited=self.state.waited + seconds, waited_for=reason)
 
     async def _report(self, waiting: str | None = None) -> None:
-        fraction = self.stepper.walk.fraction(self.state.todo[0]) if self.state.todo else None
+        fraction = self.piece.walk.fraction(self.state.todo[0]) if self.state.todo else None
         try:
             await self.observe(self.state, fraction, waiting)
         except OSError as error:

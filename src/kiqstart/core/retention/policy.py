@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Final, cast
 
 from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, Null, Table, and_
@@ -9,6 +10,7 @@ from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute
 from sqlalchemy.sql import operators
 
 from kiqstart.core.retention.ceilings import Ceilings, DailyWindow
+from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.errors import PolicyError
 from kiqstart.core.retention.row_update import RowUpdate
 from kiqstart.core.retention.target import TargetError, check_rows, column_of, mapper_of, rows_of, table_of
@@ -85,18 +87,23 @@ class RetentionPolicy:
     window: DailyWindow | None = None
     ceilings: Ceilings = field(default_factory=Ceilings)
 
-    @property
+    @cached_property
     def table(self) -> Table[Any]:
         """The table whose rows are deleted."""
         return table_of(self.model)
 
-    @property
+    @cached_property
     def rows(self) -> ColumnElement[bool]:
         """True for the rows to delete: of the table's rows those of the class, and of these what the predicate names.
 
         Whatever counts, finds or deletes rows has this in its WHERE, and the table alone in its FROM.
         """
         return rows_of(self.model, self.condition)
+
+    @cached_property
+    def row_filter(self) -> ColumnElement[bool]:
+        """The same in a form that no index answers, for statements whose plan other conditions choose."""
+        return opaque(self.rows)
 
     @property
     def condition(self) -> ColumnElement[bool]:
@@ -108,12 +115,12 @@ class RetentionPolicy:
         """Whether the rows go, or are updated."""
         return self.update is None
 
-    @property
+    @cached_property
     def primary_key(self) -> tuple[Column[Any], ...]:
         """The columns of the primary key."""
         return tuple(column_of(self.model, column) for column in mapper_of(self.model).primary_key)
 
-    @property
+    @cached_property
     def key(self) -> tuple[Column[Any], ...]:
         """The cursor, completed by the primary key so that no two rows are equal in it."""
         cursor = self.columns(self.cursor)
@@ -124,7 +131,7 @@ class RetentionPolicy:
         """What becomes of the rows, as a verb."""
         return "update" if self.update is not None else "archive and delete" if self.archive is not None else "delete"
 
-    @property
+    @cached_property
     def archive_table(self) -> Table[Any] | None:
         """The table that takes the deleted rows, if any."""
         return None if self.archive is None else table_of(self.archive)

@@ -8,10 +8,10 @@ from time import monotonic
 from typing import Final, TypeVar
 
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.faults import Fault, fault_of, first_line
-from kiqstart.core.retention.transaction import rest, transaction
+from kiqstart.core.retention.transaction import Transactions, rest
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ class LossStreak:
 
 
 async def transact(
-    sessions: async_sessionmaker[AsyncSession],
+    transactions: Transactions,
     work: Callable[[AsyncConnection], Awaitable[T]],
     *,
     wait: float,
@@ -65,7 +65,7 @@ async def transact(
     started, delay = monotonic(), _FIRST_DELAY
     while True:
         try:
-            async with transaction(sessions) as connection:
+            async with transactions.begin() as connection:
                 done = await work(connection)
         except (DBAPIError, OSError) as error:
             is_locked = fault_of(error) is Fault.LOCKED

@@ -12,7 +12,7 @@ from typing import Final, TypedDict, TypeVar
 
 from sqlalchemy import false
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, may_go_on
 from kiqstart.core.retention.coverage import all_of, coverage_of, fingerprint, is_same_statement
@@ -20,6 +20,7 @@ from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
 from kiqstart.core.retention.faults import Fault, fault_of, refused_by_server
 from kiqstart.core.retention.journal import Journal, Piece
 from kiqstart.core.retention.load import LoadGate
+from kiqstart.core.retention.owned_piece import OwnedPiece
 from kiqstart.core.retention.pace import Pace
 from kiqstart.core.retention.partitions import PartitionSweep
 from kiqstart.core.retention.piece_runner import Observer, PieceRunner
@@ -30,10 +31,9 @@ from kiqstart.core.retention.reconnect import transact
 from kiqstart.core.retention.relation import read_relation
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
-from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.table import TableSize, read_table_size
 from kiqstart.core.retention.throttle import Throttle
-from kiqstart.core.retention.transaction import limit_statements, rest, transaction
+from kiqstart.core.retention.transaction import Transactions, limit_statements, rest
 from kiqstart.core.retention.walk import Interval, Walk
 
 T = TypeVar("T")
@@ -72,7 +72,7 @@ class RunOptions(TypedDict, total=False):
 class Run:
     """A run of a policy, as one worker sees it."""
 
-    sessions: async_sessionmaker[AsyncSession]
+    transactions: Transactions
     policy: RetentionPolicy
     journal: Journal
     settings: RetentionSettings
@@ -135,7 +135,7 @@ class Run:
         """Let another worker go on at once, as far as the server can be reached."""
         # What cannot be told to the server soon, it learns by the worker's silence.
         with suppress(DBAPIError, OSError):
-            async with asyncio.timeout(_SECONDS_TO_RELEASE), transaction(self.sessions) as connection:
+            async with asyncio.timeout(_SECONDS_TO_RELEASE), self.transactions.begin() as connection:
                 await self.journal.release(connection)
 
     async def _sweep(self) -> None:
@@ -151,7 +151,9 @@ class Run:
             return not await self.journal.pieces(connection)
 
         if await self._transact(is_new):
-            sweep = PartitionSweep(sessions=self.sessions, policy=self.policy, settings=self.settings, stop=self.stop)
+            sweep = PartitionSweep(
+                transactions=self.transactions, policy=self.policy, settings=self.settings, stop=self.stop
+            )
             self._partitions = await sweep.run()
 
     async def _find_or_make(self, shards: int) -> list[Piece]:
@@ -241,36 +243,33 @@ class Run:
         return piece.basis == make_walk(self.policy, piece.walk, size).basis
 
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        return await transact(self.sessions, work, wait=self.settings.reconnect_wait, stop=self.stop)
+        return await transact(self.transactions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
     async def _runner(self, connection: AsyncConnection, piece: Piece, walk: Walk) -> PieceRunner:
         rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
         rate_of_piece = rate / piece.pieces if rate else None
         budget = inf if time_limit is None else time_limit - piece.age
         quarantine = self.quarantine
-        stepper = Stepper(
-            sessions=self.sessions,
+        owned = OwnedPiece(
+            transactions=self.transactions,
             policy=self.policy,
-            walk=walk,
+            relation=await read_relation(connection, self.policy),
             journal=self.journal,
             number=piece.number,
-            state=piece.state,
             settings=self.settings,
-            pace=Pace(self.settings, rate_of_piece),
             quarantine=quarantine,
-            relation=await read_relation(connection, self.policy),
-            throttle=Throttle() if self.settings.pace is PaceKind.GENTLE else None,
             left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
+            walk=walk,
+            state=piece.state,
+            pace=Pace(self.settings, rate_of_piece),
         )
         return PieceRunner(
-            sessions=self.sessions,
-            journal=self.journal,
-            stepper=stepper,
+            piece=owned,
+            throttle=Throttle() if self.settings.pace is PaceKind.GENTLE else None,
             row_limit=piece.row_limit,
             rows_per_second=rate_of_piece,
             deadline=monotonic() + budget,
             window=self.policy.window,
-            settings=self.settings,
             load=self.load,
             stop=self.stop,
             observe=self._observer(piece),

@@ -16,7 +16,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import act
-from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.deletion import count_rows
 from kiqstart.core.retention.faults import NOT_OF_A_ROW, Fault, fault_of, fault_of_state, first_line
 from kiqstart.core.retention.heap import TupleId, ctid, tableoid
@@ -128,7 +127,7 @@ async def lock_rows(
     named = tuple(dict.fromkeys((*group, *policy.primary_key)))
     place = (tableoid, cast(ctid, Text), key_text(policy))
     rows = await connection.execute(
-        select(*place, *named).where(where, opaque(policy.rows)).with_for_update(skip_locked=True, of=policy.table)
+        select(*place, *named).where(where, policy.row_filter).with_for_update(skip_locked=True, of=policy.table)
     )
     found: list[LockedRow] = []
     # As many columns as the key has.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Final, cast
 
 from pydantic import BaseModel, Field, TypeAdapter
-from sqlalchemy import Column, Executable, FromClause, Select, Table, text
+from sqlalchemy import Column, Executable, FromClause, ScalarSelect, Select, Table, Text, column, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -22,7 +22,8 @@ family AS (
 _STORAGE_OF: Final = "md5(string_agg(pg_relation_filenode(c.oid)::text, ',' ORDER BY c.oid))"
 _STORAGE: Final = text(f"""
 WITH RECURSIVE {FAMILY}
-SELECT coalesce({_STORAGE_OF}, '') FROM pg_class c WHERE c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
+SELECT coalesce({_STORAGE_OF}, '') AS storage
+FROM pg_class c WHERE c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
 """)  # noqa: S608 - made of constants
 _SIZE: Final = text(f"""
 WITH RECURSIVE {FAMILY}, block AS (SELECT current_setting('block_size')::bigint AS size)
@@ -149,9 +150,10 @@ async def read_table_size(connection: AsyncConnection, table: FromClause) -> Tab
     )
 
 
-async def read_storage(connection: AsyncConnection, table: FromClause) -> str:
-    """Read which files a table and its partitions are in."""
-    return str(await connection.scalar(_STORAGE, {"table": qualified_name(connection, table)}))
+def storage_of(connection: AsyncConnection, table: FromClause) -> ScalarSelect[str]:
+    """Return the expression of which files a table and its partitions are in."""
+    named = _STORAGE.bindparams(table=qualified_name(connection, table))
+    return named.columns(column("storage", Text)).scalar_subquery()
 
 
 async def read_column_statistics(connection: AsyncConnection, column: Column[Any]) -> ColumnStatistics | None:

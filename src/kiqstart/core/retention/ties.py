@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Text, cast, func, select, true
+from sqlalchemy import ColumnElement, Text, cast, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -29,25 +29,21 @@ class Ties:
 
 
 async def find_ties(
-    connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool], batch: int
+    connection: AsyncConnection, policy: RetentionPolicy, where: ColumnElement[bool], *, batch: int, most: int
 ) -> Ties | None:
-    """Look once at all of them; None if there are too many for that."""
-    most = max(_FEW_BATCHES * batch, _FEW_ROWS)
-    few = select(ctid.label("place")).select_from(policy.table).where(where).limit(most + 1).subquery()
-    rows = (await connection.execute(select(func.count()).select_from(few))).scalar_one()
-    if rows <= most:
-        return Ties(rows, "", "", are_few=True)
-    counted = select(func.count(), cast(func.min(ctid), Text), cast(func.max(ctid), Text))
-    timeout = func.current_setting("statement_timeout")
-    before = await connection.scalar(select(timeout))
+    """Look once at all of them; None if they are more than `most`, or too many to look at in a second."""
+    few = max(_FEW_BATCHES * batch, _FEW_ROWS)
+    ties = select(ctid.label("place")).select_from(policy.table).where(where).limit(max(few, most) + 1).subquery()
+    first, last = (cast(of(ties.c.place), Text) for of in (func.min, func.max))
+    attempt = await connection.begin_nested()
     try:
-        async with connection.begin_nested():
-            await limit_statements(connection, _SECONDS_TO_LOOK)
-            found = (await connection.execute(counted.select_from(policy.table).where(where))).one()
-            await connection.execute(select(func.set_config("statement_timeout", before, true())))
+        await limit_statements(connection, _SECONDS_TO_LOOK)
+        rows, begin, end = (await connection.execute(select(func.count(), first, last).select_from(ties))).one()
     except DBAPIError as error:
         if fault_of(error) is not Fault.SLOW:
             raise
         return None
-    # None: somebody else has deleted them since.
-    return Ties(found[0], found[1] or "", found[2] or "", are_few=not found[0])
+    finally:
+        # The batch's own limit holds again.
+        await attempt.rollback()
+    return None if rows > max(few, most) else Ties(rows, begin or "", end or "", are_few=rows <= few)

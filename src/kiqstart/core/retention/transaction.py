@@ -4,11 +4,12 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any, Final, Protocol, TypeVar, cast
 
 from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
 T = TypeVar("T")
 
@@ -35,6 +36,8 @@ _SECONDS_TO_ANSWER: Final = 10.0
 _SECONDS_TO_FINISH: Final = 0.6
 _SECONDS_TO_CANCEL: Final = 0.2
 _SECONDS_TO_END: Final = 0.95
+# A connection that was not used for longer is asked by its pool whether it is alive.
+_SECONDS_KEPT: Final = 1.0
 
 
 class _DriverConnection(Protocol):
@@ -65,33 +68,91 @@ class Limits:
         return 3 * self.statement + _SECONDS_TO_ANSWER
 
 
+@dataclass(kw_only=True)
+class Transactions:
+    """Begins transactions, one after the other, each READ COMMITTED whatever the default.
+
+    A transaction's connection is kept for the next one, which so need not ask first whether it is alive; after a while
+    without one, or an error, the pool has it back. A connection that is silent for too long is dropped.
+    """
+
+    sessions: async_sessionmaker[AsyncSession]
+    _kept: AsyncConnection | None = field(default=None, init=False)
+    _kept_since: float = field(default=0.0, init=False)
+
+    @asynccontextmanager
+    async def begin(self, limits: Limits | None = None) -> AsyncGenerator[AsyncConnection]:
+        """Begin one, and commit it at the end.
+
+        Raises:
+            OSError: there is no connection.
+        """
+        limits = limits or Limits()
+        connection = await self._take()
+        try:
+            async with _dropped_if_silent(connection, limits.answer), connection.begin():
+                await _configure(connection, limits)
+                yield connection
+        except BaseException:
+            await _close(connection)
+            raise
+        # Another one may have begun meanwhile, while this one was being cut off.
+        await self.give_back()
+        self._kept, self._kept_since = connection, monotonic()
+
+    async def give_back(self) -> None:
+        """Let others have the connection."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            await _close(kept)
+
+    async def _take(self) -> AsyncConnection:
+        if monotonic() - self._kept_since > _SECONDS_KEPT:
+            await self.give_back()
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            return kept
+        engine = self.sessions().bind
+        if not isinstance(engine, AsyncEngine):
+            raise TypeError("the sessions of the retention engine must be of one engine")
+        async with asyncio.timeout(_SECONDS_TO_ANSWER):
+            return await engine.execution_options(isolation_level="READ COMMITTED").connect()
+
+
 @asynccontextmanager
 async def transaction(
     sessions: async_sessionmaker[AsyncSession], limits: Limits | None = None
 ) -> AsyncGenerator[AsyncConnection]:
-    """A transaction of its own, READ COMMITTED whatever the default, on a connection that is dropped if it is silent.
+    """Begin a single transaction.
 
     Raises:
         OSError: there is no connection.
     """
-    limits, loop = limits or Limits(), asyncio.get_running_loop()
-    opened, silence = _open_connections.get(), None
-    driver: _DriverConnection | None = None
+    transactions = Transactions(sessions=sessions)
+    async with transactions.begin(limits) as connection:
+        yield connection
+    await transactions.give_back()
+
+
+@asynccontextmanager
+async def _dropped_if_silent(connection: AsyncConnection, seconds: float) -> AsyncGenerator[None]:
+    """Drop a connection after so many seconds, or when `promptly` says so."""
+    opened = _open_connections.get()
+    driver = cast("_DriverConnection", (await connection.get_raw_connection()).driver_connection)
+    silence = asyncio.get_running_loop().call_later(seconds, driver.terminate)
+    if opened is not None:
+        opened.add(driver)
     try:
-        async with sessions.begin() as session:
-            async with asyncio.timeout(_SECONDS_TO_ANSWER):
-                connection = await session.connection(execution_options={"isolation_level": "READ COMMITTED"})
-            driver = cast("_DriverConnection", (await connection.get_raw_connection()).driver_connection)
-            silence = loop.call_later(limits.answer, driver.terminate)
-            if opened is not None:
-                opened.add(driver)
-            await _configure(connection, limits)
-            yield connection
+        yield
     finally:
-        if silence is not None:
-            silence.cancel()
-        if opened is not None and driver is not None:
+        silence.cancel()
+        if opened is not None:
             opened.discard(driver)
+
+
+async def _close(connection: AsyncConnection) -> None:
+    """Give a connection back to its pool, also when cancelled meanwhile."""
+    await asyncio.shield(asyncio.ensure_future(connection.close()))
 
 
 async def limit_statements(connection: AsyncConnection, seconds: float) -> None:

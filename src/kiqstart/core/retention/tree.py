@@ -31,7 +31,6 @@ from sqlalchemy import (
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import confirm, counted_action
-from kiqstart.core.retention.conjuncts import opaque
 from kiqstart.core.retention.heap import ctid, tableoid
 from kiqstart.core.retention.policy import RetentionPolicy
 
@@ -100,7 +99,7 @@ class Batch:
         rows = (
             select(tableoid.label("kq_table"), ctid.label("kq_place"), *ends)
             .select_from(policy.table)
-            .where(where, opaque(policy.rows))
+            .where(where, policy.row_filter)
             .with_for_update(skip_locked=passes_over, of=policy.table)
             .correlate(None)
         )
@@ -135,7 +134,7 @@ class Batch:
         ends: list[Label[Any]] = [column(name).label(f"kq_{at}") for at, name in enumerate(reference.columns)]
         place = (tableoid.label("kq_table"), ctid.label("kq_place"))
         rows = select(*place, *ends).select_from(self._policy.table).correlate(None)
-        other = (rows if reference.holds_all else rows.where(opaque(self._policy.rows))).subquery(f"kq_other_{number}")
+        other = (rows if reference.holds_all else rows.where(self._policy.row_filter)).subquery(f"kq_other_{number}")
         refers = (other.c[f"kq_{at}"] == target.c[f"kq_to_{number}_{at}"] for at in range(len(reference.columns)))
         held = select(target.c.kq_table, target.c.kq_place)
         joined = other.join(target, and_(*refers))

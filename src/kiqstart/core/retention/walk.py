@@ -80,12 +80,8 @@ class Walk(Protocol):
         """Cut an interval into at most so many parts of about the same number of rows."""
         ...
 
-    async def check_basis(self, connection: AsyncConnection) -> None:
-        """Return if positions still mean what they did; asked in a batch's transaction, whose locks keep it so.
-
-        Raises:
-            TableRewrittenError: they do not.
-        """
+    def storage(self, interval: Interval) -> str | None:
+        """Return the files (`TableSize.storage`) in which alone the interval means something; None if in any."""
         ...
 
     async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
