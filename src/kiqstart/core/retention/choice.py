@@ -1,9 +1,9 @@
 """Which way a run goes through its table, and why."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import Float, cast, func, literal, select, text
+from sqlalchemy import literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.action import check_action
@@ -25,18 +25,13 @@ from kiqstart.core.retention.table import (
 from kiqstart.core.retention.walk import Walk
 
 _IS_PARTITIONED: Final = text("SELECT relkind = 'p' FROM pg_class WHERE oid = CAST(:table AS regclass)")
-# To lock rows, which passing over locked ones begins with, takes the right to update one of their columns.
-_RIGHTS: Final = text("""
-SELECT has_table_privilege(CAST(:table AS regclass), 'DELETE') AS may_delete,
-    has_any_column_privilege(CAST(:table AS regclass), 'UPDATE') AS may_lock, current_user AS role
-""")
 
 
 @dataclass(frozen=True, slots=True)
 class WalkChoice:
     """The way through the table, why, and about how many rows there are to delete.
 
-    `index` is the one that leads along the cursor, if it was looked for and found; `price` the planner's of the pages.
+    `index` is the one that leads along the cursor, if it was looked for and found.
     """
 
     kind: WalkKind
@@ -45,13 +40,12 @@ class WalkChoice:
     size: TableSize
     relation: Relation
     index: CursorIndex | None
-    price: float
 
     def walk(self, policy: RetentionPolicy, kind: WalkKind, size: TableSize) -> Walk:
         """Build the walk of a kind, through a table of that size."""
         if kind is WalkKind.PAGES:
             return PageWalk(policy=policy, size=size)
-        return KeyWalk(policy=policy, size=size, index=self.index, cost_of_pages=self.price)
+        return KeyWalk(policy=policy, size=size, index=self.index)
 
 
 async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> WalkChoice:
@@ -62,17 +56,15 @@ async def choose_walk(connection: AsyncConnection, policy: RetentionPolicy) -> W
     """
     policy.check()
     relation = await read_relation(connection, policy)
-    await _check_rights(connection, policy)
     await check_action(connection, policy)
     await check_partitions(connection, policy)
     size = await read_table_size(connection, policy.table)
     with refused_by_server(policy.name):
         rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
     index = None if policy.walk is WalkKind.PAGES or not policy.cursor else await find_index(connection, policy)
-    price = await _price_of_pages(connection, size)
-    kind, reason = await _decide(connection, policy, size, rows, index, price)
+    kind, reason = await _decide(connection, policy, size, rows, index)
     rows = min(rows, size.rows) if size.pages else 0
-    return WalkChoice(kind=kind, reason=reason, rows=rows, size=size, relation=relation, index=index, price=price)
+    return WalkChoice(kind=kind, reason=reason, rows=rows, size=size, relation=relation, index=index)
 
 
 def may_go_on(policy: RetentionPolicy, choice: WalkChoice, kind: WalkKind) -> bool:
@@ -95,7 +87,6 @@ async def _decide(
     size: TableSize,
     rows: int,
     index: CursorIndex | None,
-    price: float,
 ) -> tuple[WalkKind, str]:
     if policy.walk is WalkKind.PAGES:
         return WalkKind.PAGES, "the policy asks for it"
@@ -116,28 +107,11 @@ async def _decide(
     if statistics is None:
         return WalkKind.KEY, f"an index leads along {first.name!r}, and the table was never analysed"
     share = rows / size.rows if size.rows else 0.0
-    return WalkKind.KEY if index.cost <= price else WalkKind.PAGES, (
+    return WalkKind.KEY if index.cost <= size.cost else WalkKind.PAGES, (
         f"about {rows:,} of {size.rows:,} rows go, {min(share, 1):.0%}; about {index.rows:,} lie before its end in the "
         f"index, and the heap follows {first.name!r} by {statistics.correlation:.2f}; cost {index.cost:,.0f} by the "
-        f"index, {price:,.0f} by the pages"
+        f"index, {size.cost:,.0f} by the pages"
     )
-
-
-async def _price_of_pages(connection: AsyncConnection, size: TableSize) -> float:
-    """Return what the planner reckons for reading all pages and looking at each row (`cost_seqscan` in costsize.c)."""
-    names = ("seq_page_cost", "cpu_tuple_cost", "cpu_operator_cost")
-    row = (await connection.execute(select(*(cast(func.current_setting(name), Float) for name in names)))).one()
-    costs: tuple[Any, Any, Any] = (row[0], row[1], row[2])
-    page, line, operator = (float(cost) for cost in costs)
-    return size.pages * page + size.rows * (line + operator)
-
-
-async def _check_rights(connection: AsyncConnection, policy: RetentionPolicy) -> None:
-    table, quote = qualified_name(connection, policy.table), connection.dialect.identifier_preparer.quote
-    rights = (await connection.execute(_RIGHTS, {"table": table})).one()
-    if not ((rights.may_delete or policy.update) and rights.may_lock):
-        grant = f"GRANT DELETE, UPDATE ({quote(policy.primary_key[0].name)}) ON {table} TO {quote(rights.role)}"
-        raise PolicyError(policy.name, f"the role may not delete and lock rows: run `{grant}`")
 
 
 async def _index_to_create(connection: AsyncConnection, policy: RetentionPolicy) -> str:

@@ -11,8 +11,8 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
-# To count costs half as much again, so few batches do it: the first, small ones, and then one of so many.
-_FIRST: Final = 2
+# To count costs half as much again, so few batches do it: the first, a small one, and then one of so many.
+_FIRST: Final = 1
 _EACH: Final = 64
 
 

@@ -15,9 +15,10 @@ from kiqstart.core.retention.choice import WalkChoice, choose_walk
 from kiqstart.core.retention.cost import BatchCost
 from kiqstart.core.retention.dry_run import DryRun, dry_run
 from kiqstart.core.retention.errors import InvalidRunOptionError
-from kiqstart.core.retention.journal import Journal, Piece
+from kiqstart.core.retention.journal import Journal
 from kiqstart.core.retention.load import LoadCheck, LoadGate
 from kiqstart.core.retention.notes import describe_run
+from kiqstart.core.retention.piece import Piece
 from kiqstart.core.retention.policy import RetentionPolicy
 from kiqstart.core.retention.preview import RetentionPreview, preview
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Boolean, ColumnElement, and_, literal_column, select, text, true
+from sqlalchemy import Boolean, ColumnElement, Text, and_, cast, literal_column, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.conjuncts import bounds_of
@@ -59,7 +59,8 @@ async def find_index(connection: AsyncConnection, policy: RetentionPolicy) -> Cu
     if not _sorts(plan):
         scope = await _scope(connection, policy, plan.indexes())
         along = await _explain_in_order(connection, policy, scope, policy.key[:1])
-        ends = await _explain_in_order(connection, policy, scope, policy.key[:1], reads=first)
+        # As text, for the plan comes back in the place of the column, and is not of its type.
+        ends = await _explain_in_order(connection, policy, scope, policy.key[:1], reads=cast(first, Text))
         is_one = len(policy.key) == 1
         by_key = along if is_one else await _explain_in_order(connection, policy, scope, policy.key)
         names = frozenset[str]() if _sorts(by_key) else by_key.indexes()

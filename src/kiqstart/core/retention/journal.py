@@ -14,7 +14,6 @@ from uuid import UUID, uuid4
 from sqlalchemy import (
     ColumnElement,
     ScalarSelect,
-    case,
     delete,
     func,
     insert,
@@ -28,42 +27,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.core.retention.choice import WalkChoice
 from kiqstart.core.retention.errors import PieceLostError
-from kiqstart.core.retention.models import RetentionRun
+from kiqstart.core.retention.piece import RUNS, Piece, is_recent, piece_columns, piece_of, read_pieces
 from kiqstart.core.retention.policy import WalkKind
 from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.state import PieceState
 
 _KEPT_FOR: Final = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """A part of a run as it is kept, or all of it. `age` is the seconds from the run's beginning to now or its end."""
-
-    run_id: str
-    number: int
-    pieces: int
-    walk: WalkKind
-    reason: str
-    basis: str
-    resumed: bool
-    total: int
-    row_limit: int | None
-    state: PieceState
-    age: float
-    stopped: StopReason | None
-    taken_on: bool
-    is_alive: bool
-
-    @property
-    def is_done(self) -> bool:
-        """Whether this run has nothing more to do with it."""
-        return self.stopped is not None or self.taken_on
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether it came to a limit, or another run has the rest."""
-        return self.taken_on or (self.stopped is not None and self.stopped is not StopReason.END)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +57,22 @@ class Journal:
 
     async def pieces(self, connection: AsyncConnection) -> list[Piece]:
         """Return the run's pieces, in their order."""
-        return await self._read(connection, *self._run())
+        return await read_pieces(connection, self.takeover_after, *self._run())
 
     async def interrupted(self, connection: AsyncConnection) -> list[Piece]:
         """Return the pieces of the policy's last run if it has left any, and nobody alive has one."""
         last = (
-            select(RetentionRun.run_id)
-            .where(RetentionRun.policy == self.policy, RetentionRun.run_id != self.run_id)
-            .order_by(RetentionRun.started_at.desc())
+            select(RUNS.c.run_id)
+            .where(RUNS.c.policy == self.policy, RUNS.c.run_id != self.run_id)
+            .order_by(RUNS.c.started_at.desc())
             .limit(1)
         )
-        pieces = await self._read(
+        pieces = await read_pieces(
             connection,
-            RetentionRun.policy == self.policy,
-            RetentionRun.run_id == last.scalar_subquery(),
-            ~RetentionRun.taken_on,
+            self.takeover_after,
+            RUNS.c.policy == self.policy,
+            RUNS.c.run_id == last.scalar_subquery(),
+            ~RUNS.c.taken_on,
         )
         if any(piece.is_alive for piece in pieces):
             return []
@@ -119,9 +89,7 @@ class Journal:
         resumed: bool,
     ) -> None:
         """Write the run's pieces, and forget runs of long ago."""
-        await connection.execute(
-            delete(RetentionRun).where(RetentionRun.heartbeat_at < func.now() - literal(_KEPT_FOR))
-        )
+        await connection.execute(delete(RUNS).where(RUNS.c.heartbeat_at < func.now() - literal(_KEPT_FOR)))
         limits = _share(row_limit, len(states))
         rows = [
             {
@@ -139,12 +107,12 @@ class Journal:
             }
             for number, (state, limit) in enumerate(zip(states, limits, strict=True))
         ]
-        await connection.execute(insert(RetentionRun), rows)
+        await connection.execute(insert(RUNS), rows)
 
     async def take_on(self, connection: AsyncConnection, run_id: str) -> None:
         """Say that this run goes on with what another has left."""
-        of_it = (RetentionRun.policy == self.policy, RetentionRun.run_id == run_id)
-        await connection.execute(update(RetentionRun).where(*of_it).values(taken_on=True))
+        of_it = (RUNS.c.policy == self.policy, RUNS.c.run_id == run_id)
+        await connection.execute(update(RUNS).where(*of_it).values(taken_on=True))
 
     async def restart(
         self, connection: AsyncConnection, kind: WalkKind, basis: str, states: Sequence[tuple[Piece, PieceState]]
@@ -152,35 +120,31 @@ class Journal:
         """Give pieces other stretches, since positions or the policy mean something else; whoever has one loses it."""
         for piece, state in states:
             await connection.execute(
-                update(RetentionRun)
-                .where(*self._run(), RetentionRun.piece == piece.number)
+                update(RUNS)
+                .where(*self._run(), RUNS.c.piece == piece.number)
                 .values(walk=kind, basis=basis, state=state.to_json(), owner=None, stopped=None)
             )
 
     async def claim(self, connection: AsyncConnection) -> Piece | None:
         """Take a piece that is not done and that nobody else alive has."""
         free = (
-            select(RetentionRun.piece)
+            select(RUNS.c.piece)
             .where(
                 *self._run(),
-                RetentionRun.stopped.is_(None),
-                ~RetentionRun.taken_on,
+                RUNS.c.stopped.is_(None),
+                ~RUNS.c.taken_on,
                 # One's own: the connection was lost before the answer to the COMMIT that took it.
-                or_(RetentionRun.owner.is_(None), RetentionRun.owner == self.owner, ~self._is_recent()),
+                or_(RUNS.c.owner.is_(None), RUNS.c.owner == self.owner, ~is_recent(self.takeover_after)),
             )
-            .order_by(RetentionRun.piece)
+            .order_by(RUNS.c.piece)
             .limit(1)
             .with_for_update(skip_locked=True)
+            .correlate(None)
         )
-        number = await connection.scalar(free)
-        if number is None:
-            return None
-        await connection.execute(
-            update(RetentionRun)
-            .where(*self._run(), RetentionRun.piece == number)
-            .values(owner=self.owner, heartbeat_at=func.clock_timestamp())
-        )
-        return (await self._read(connection, *self._run(), RetentionRun.piece == number))[0]
+        taken = update(RUNS).where(*self._run(), RUNS.c.piece == free.scalar_subquery())
+        taken = taken.values(owner=self.owner, heartbeat_at=func.clock_timestamp())
+        row = (await connection.execute(taken.returning(*piece_columns(self.takeover_after)))).one_or_none()
+        return None if row is None else piece_of(row)
 
     async def load(self, connection: AsyncConnection, number: int) -> PieceState:
         """Return where a piece stands.
@@ -188,7 +152,7 @@ class Journal:
         Raises:
             PieceLostError: another worker has it now.
         """
-        mine = select(RetentionRun.state).where(*self._mine(number))
+        mine = select(RUNS.c.state).where(*self._mine(number))
         state = await connection.scalar(mine)
         if state is None:
             raise PieceLostError(self.policy, self.run_id)
@@ -219,8 +183,8 @@ class Journal:
             "stopped": stopped,
             "owner": self.owner if stopped is None else None,
         }
-        stands_there = RetentionRun.state["batches"].as_integer() == since.batches
-        save = update(RetentionRun).where(*self._mine(number), stands_there).values(values)
+        stands_there = RUNS.c.state["batches"].as_integer() == since.batches
+        save = update(RUNS).where(*self._mine(number), stands_there).values(values)
         saved = (await connection.execute(save.returning(null() if reads is None else reads))).one_or_none()
         if saved is None:
             raise PieceLostError(self.policy, self.run_id)
@@ -229,53 +193,18 @@ class Journal:
     async def heartbeat(self, connection: AsyncConnection) -> None:
         """Say that this worker is alive, while it waits."""
         await connection.execute(
-            update(RetentionRun)
-            .where(*self._run(), RetentionRun.owner == self.owner)
-            .values(heartbeat_at=func.clock_timestamp())
+            update(RUNS).where(*self._run(), RUNS.c.owner == self.owner).values(heartbeat_at=func.clock_timestamp())
         )
 
     async def release(self, connection: AsyncConnection) -> None:
         """Let the next worker go on at once."""
-        await connection.execute(
-            update(RetentionRun).where(*self._run(), RetentionRun.owner == self.owner).values(owner=None)
-        )
+        await connection.execute(update(RUNS).where(*self._run(), RUNS.c.owner == self.owner).values(owner=None))
 
     def _run(self) -> tuple[ColumnElement[bool], ...]:
-        return (RetentionRun.policy == self.policy, RetentionRun.run_id == self.run_id)
+        return (RUNS.c.policy == self.policy, RUNS.c.run_id == self.run_id)
 
     def _mine(self, number: int) -> tuple[ColumnElement[bool], ...]:
-        return (*self._run(), RetentionRun.piece == number, RetentionRun.owner == self.owner)
-
-    def _is_recent(self) -> ColumnElement[bool]:
-        # A clock that was set back leaves signs of life of a time that is yet to come.
-        silence, now = literal(timedelta(seconds=self.takeover_after)), func.clock_timestamp()
-        return RetentionRun.heartbeat_at.between(now - silence, now + silence)
-
-    async def _read(self, connection: AsyncConnection, *where: ColumnElement[bool]) -> list[Piece]:
-        now_or_end = case((RetentionRun.stopped.is_(None), func.clock_timestamp()), else_=RetentionRun.heartbeat_at)
-        age = func.greatest(0, func.extract("epoch", now_or_end - RetentionRun.started_at))
-        alive = RetentionRun.stopped.is_(None) & RetentionRun.owner.is_not(None) & self._is_recent()
-        columns = (*RetentionRun.__table__.columns, age.label("age"), alive.label("is_alive"))
-        rows = await connection.execute(select(*columns).where(*where).order_by(RetentionRun.piece))
-        return [
-            Piece(
-                run_id=row.run_id,
-                number=row.piece,
-                pieces=row.pieces,
-                walk=WalkKind(row.walk),
-                reason=row.reason,
-                basis=row.basis,
-                resumed=row.resumed,
-                total=row.total,
-                row_limit=row.row_limit,
-                state=PieceState.from_json(row.state),
-                age=float(row.age),
-                stopped=StopReason(row.stopped) if row.stopped else None,
-                taken_on=row.taken_on,
-                is_alive=row.is_alive,
-            )
-            for row in rows
-        ]
+        return (*self._run(), RUNS.c.piece == number, RUNS.c.owner == self.owner)
 
 
 def _share(limit: int | None, parts: int) -> list[int | None]:

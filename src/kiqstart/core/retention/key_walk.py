@@ -51,8 +51,6 @@ class KeyWalk:
     size: TableSize
     # None: there is none, so all goes in the order of the disk.
     index: CursorIndex | None = None
-    # The planner's price of reading all pages.
-    cost_of_pages: float = inf
     kind: WalkKind = WalkKind.KEY
     _detours: float = field(default=0.0, init=False)
 
@@ -174,7 +172,7 @@ class KeyWalk:
 
     def is_dearer(self, fruitless: int) -> bool:
         """Compare the planner's prices."""
-        return self.index is not None and fruitless * self.index.cost_per_row > self.cost_of_pages
+        return self.index is not None and fruitless * self.index.cost_per_row > self.size.cost
 
     def where(self, interval: Interval) -> ColumnElement[bool]:
         """Compare the key with both ends."""
@@ -198,7 +196,7 @@ class KeyWalk:
 
     def _most_ties(self, index: CursorIndex) -> int:
         """Return how many rows are read from the index at the price of all pages."""
-        most = self.cost_of_pages / index.cost_per_row if index.cost_per_row else inf
+        most = self.size.cost / index.cost_per_row if index.cost_per_row else inf
         return round(min(most, _MOST_TIES))
 
     def _compare(self, operator: OperatorType, position: Position, *, is_filter: bool) -> ColumnElement[bool]:

@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.core.retention.models import RetentionRun
+from kiqstart.core.retention.piece import RUNS
 from kiqstart.core.retention.throttle import Others
 
 # Sessions of other roles hide their state (NULL) from a role without pg_read_all_stats. Those without a user are the
@@ -28,7 +28,7 @@ _SESSIONS: Final = (
 
 async def look_at_others(connection: AsyncConnection, takeover_after: float) -> Others:
     """Look once; a transaction sees the sessions as they are at its first look."""
-    alive = RetentionRun.heartbeat_at > func.clock_timestamp() - literal(takeover_after) * text("interval '1 s'")
-    deleters = select(func.count()).where(RetentionRun.owner.is_not(None), RetentionRun.stopped.is_(None), alive)
+    alive = RUNS.c.heartbeat_at > func.clock_timestamp() - literal(takeover_after) * text("interval '1 s'")
+    deleters = select(func.count()).where(RUNS.c.owner.is_not(None), RUNS.c.stopped.is_(None), alive)
     row = (await connection.execute(select(*_SESSIONS.c, deleters.scalar_subquery().label("deleters")))).one()
     return Others(in_flight=row.in_flight, recent=row.recent, deleters=row.deleters)

@@ -21,7 +21,7 @@ from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.step import Stepper
 from kiqstart.core.retention.throttle import Throttle
-from kiqstart.core.retention.transaction import rest, to_its_end
+from kiqstart.core.retention.transaction import Limits, rest, to_its_end
 
 logger = getLogger(__name__)
 
@@ -176,7 +176,7 @@ class PieceRunner:
             await rest(pause, self.stop)
 
     async def _finish(self, reason: StopReason) -> StopReason:
-        async with self.piece.transactions.begin() as connection:
+        async with self.piece.transactions.begin(Limits(waits_for_disk=True)) as connection:
             await self.piece.journal.save(connection, self.piece.number, self.state, since=self.state, stopped=reason)
         return reason
 

@@ -1,6 +1,6 @@
 """What PostgreSQL has behind a policy's table, and whether a DELETE of it does what it says."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, cast
@@ -50,6 +50,8 @@ SELECT
         confdeltype)), '[]')
      FROM pg_constraint
      WHERE contype = 'f' AND conrelid = CAST(:table AS regclass) AND confrelid = conrelid) AS own_references,
+    has_table_privilege(CAST(:table AS regclass), 'DELETE') AS may_delete,
+    has_any_column_privilege(CAST(:table AS regclass), 'UPDATE') AS may_lock,
     ARRAY(SELECT name FROM column_of WHERE NOT is_never_null)::text[] AS nullable,
     ARRAY(SELECT name FROM column_of WHERE type = 'timestamp with time zone')::text[] AS aware,
     ARRAY(SELECT name FROM column_of WHERE type = 'timestamp without time zone')::text[] AS naive
@@ -100,6 +102,7 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         or _hidden_problem(policy, table, found)
         or _null_problem(policy, table, found.nullable)
         or _time_zone_problem(policy, found.aware, found.naive)
+        or _rights_problem(policy, table, found, connection.dialect.identifier_preparer.quote)
     )
     if problem:
         raise PolicyError(policy.name, problem)
@@ -132,6 +135,14 @@ def _kind_problem(table: str, kind: str, foreign_member: str | None) -> str | No
             f"{foreign_member} is a foreign table among the partitions of {table}: delete its rows on their own server"
         )
     return None
+
+
+def _rights_problem(policy: RetentionPolicy, table: str, found: Any, quote: Callable[[str], str]) -> str | None:  # noqa: ANN401 - a row
+    # To lock rows, which passing over locked ones begins with, takes the right to update one of their columns.
+    if (found.may_delete or policy.update) and found.may_lock:
+        return None
+    grant = f"GRANT DELETE, UPDATE ({quote(policy.primary_key[0].name)}) ON {table} TO {quote(found.role)}"
+    return f"the role may not delete and lock rows: run `{grant}`"
 
 
 def _hidden_problem(policy: RetentionPolicy, table: str, found: Any) -> str | None:  # noqa: ANN401 - a row

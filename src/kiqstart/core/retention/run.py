@@ -18,17 +18,18 @@ from kiqstart.core.retention.choice import WalkChoice, choose_walk, make_walk, m
 from kiqstart.core.retention.coverage import all_of, coverage_of, fingerprint, is_same_statement
 from kiqstart.core.retention.errors import PieceLostError, TableRewrittenError
 from kiqstart.core.retention.faults import Fault, fault_of, refused_by_server
-from kiqstart.core.retention.journal import Journal, Piece
+from kiqstart.core.retention.journal import Journal
 from kiqstart.core.retention.load import LoadGate
 from kiqstart.core.retention.owned_piece import OwnedPiece
 from kiqstart.core.retention.pace import Pace
 from kiqstart.core.retention.partitions import PartitionSweep
+from kiqstart.core.retention.piece import Piece
 from kiqstart.core.retention.piece_runner import Observer, PieceRunner
 from kiqstart.core.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.core.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.core.retention.quarantine import Quarantine
 from kiqstart.core.retention.reconnect import transact
-from kiqstart.core.retention.relation import read_relation
+from kiqstart.core.retention.report import StopReason
 from kiqstart.core.retention.settings import RetentionSettings
 from kiqstart.core.retention.state import PieceState
 from kiqstart.core.retention.table import TableSize, read_table_size
@@ -82,6 +83,7 @@ class Run:
     meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
     _partitions: tuple[str, ...] = ()
     _choice: WalkChoice | None = None
+    _has_piece: bool = False
 
     async def open(self, shards: int) -> int:
         """Find the run's pieces, or make them, and return how many there are to do.
@@ -90,20 +92,23 @@ class Run:
             PolicyError: the policy cannot be run.
         """
         await self._sweep()
-        pieces = await self._find_or_make(shards)
-        self.meter.begin(_deleted(pieces))
-        return sum(not piece.is_done for piece in pieces)
+        deleted, to_do = await self._find_or_make(shards)
+        self.meter.begin(deleted)
+        return to_do
 
     async def take_part(self) -> bool:
         """Work through pieces until there is none that nobody has, and return whether there was one."""
         has_worked = False
         while not self.stop.is_set():
             try:
+                # Also if the server's answer is lost.
+                self._has_piece = True
                 runner = await self._transact(self._claim)
                 if runner is None:
+                    self._has_piece = False
                     break
                 has_worked = True
-                await runner.run()
+                self._has_piece = await runner.run() is StopReason.STOPPED
             except PieceLostError as error:
                 # Whoever has it now counts what this worker has done, too.
                 logger.warning("%s", error)
@@ -133,6 +138,8 @@ class Run:
 
     async def release(self) -> None:
         """Let another worker go on at once, as far as the server can be reached."""
+        if not self._has_piece:
+            return
         # What cannot be told to the server soon, it learns by the worker's silence.
         with suppress(DBAPIError, OSError):
             async with asyncio.timeout(_SECONDS_TO_RELEASE), self.transactions.begin() as connection:
@@ -156,19 +163,24 @@ class Run:
             )
             self._partitions = await sweep.run()
 
-    async def _find_or_make(self, shards: int) -> list[Piece]:
-        async def find_or_make(connection: AsyncConnection) -> list[Piece]:
+    async def _find_or_make(self, shards: int) -> tuple[int, int]:
+        """Return how many rows went before, and how many pieces are to do."""
+
+        async def find_or_make(connection: AsyncConnection) -> tuple[int, int]:
             await self.journal.lock(connection)
             pieces = await self.journal.pieces(connection)
-            if pieces and all(piece.is_done for piece in pieces):
-                return pieces
+            to_do = sum(not piece.is_done for piece in pieces)
+            if pieces and not to_do:
+                return _deleted(pieces), 0
             choice = self._choice = await choose_walk(connection, self.policy)
-            await (self._go_on(connection, pieces, choice) if pieces else self._begin(connection, choice, shards))
-            return await self.journal.pieces(connection)
+            if not pieces:
+                return 0, await self._begin(connection, choice, shards)
+            return _deleted(pieces), await self._go_on(connection, pieces, choice) or to_do
 
         return await self._transact(find_or_make)
 
-    async def _begin(self, connection: AsyncConnection, choice: WalkChoice, shards: int) -> None:
+    async def _begin(self, connection: AsyncConnection, choice: WalkChoice, shards: int) -> int:
+        """Make the run's pieces, and return how many."""
         left = await self._interrupted(connection, choice)
         if left:
             choice = replace(choice, kind=left[0].walk, reason=f"goes on with run {left[0].run_id}")
@@ -192,6 +204,7 @@ class Run:
         states[0] = replace(states[0], partitions=self._partitions)
         await self.journal.open(connection, choice, walk.basis, states, row_limit=self.limits.rows, resumed=bool(left))
         _log_choice(self.policy, choice)
+        return len(states)
 
     async def _whole(self, connection: AsyncConnection, walk: Walk) -> Interval | None:
         with refused_by_server(self.policy.name):
@@ -204,12 +217,16 @@ class Run:
             return []
         return left if may_go_on(self.policy, choice, left[0].walk) else []
 
-    async def _go_on(self, connection: AsyncConnection, pieces: Sequence[Piece], choice: WalkChoice) -> None:
-        """See to it that the run's own pieces cover what the policy names now, in the table as it is now."""
+    async def _go_on(self, connection: AsyncConnection, pieces: Sequence[Piece], choice: WalkChoice) -> int:
+        """See to it that the run's own pieces cover what the policy names now, in the table as it is now.
+
+        Returns:
+            How many pieces have other stretches now.
+        """
         kind, covers = pieces[0].walk, fingerprint(self.policy)
         fits = self._fits(pieces[0], choice.size) and may_go_on(self.policy, choice, kind)
         if fits and all(piece.state.covers == covers for piece in pieces):
-            return
+            return 0
         walk = choice.walk(self.policy, kind if fits else choice.kind, choice.size)
         whole = await self._whole(connection, walk)
         coverage = coverage_of([piece.state for piece in pieces], whole) if fits else all_of(whole)
@@ -224,6 +241,7 @@ class Run:
         logger.info(
             "%s: %s changed since run %s began, so it comes to all of it", self.policy.name, what, self.journal.run_id
         )
+        return len(states)
 
     async def _claim(self, connection: AsyncConnection) -> PieceRunner | None:
         piece = await self.journal.claim(connection)
@@ -237,7 +255,7 @@ class Run:
             logger.warning("%s: run %s is of another predicate than this worker's", self.policy.name, piece.run_id)
             return None
         choice = self._choice = self._choice or await choose_walk(connection, self.policy)
-        return await self._runner(connection, piece, choice.walk(self.policy, piece.walk, size))
+        return await self._runner(connection, piece, choice, size)
 
     def _fits(self, piece: Piece, size: TableSize) -> bool:
         return piece.basis == make_walk(self.policy, piece.walk, size).basis
@@ -245,7 +263,9 @@ class Run:
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await transact(self.transactions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
-    async def _runner(self, connection: AsyncConnection, piece: Piece, walk: Walk) -> PieceRunner:
+    async def _runner(
+        self, connection: AsyncConnection, piece: Piece, choice: WalkChoice, size: TableSize
+    ) -> PieceRunner:
         rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
         rate_of_piece = rate / piece.pieces if rate else None
         budget = inf if time_limit is None else time_limit - piece.age
@@ -253,13 +273,13 @@ class Run:
         owned = OwnedPiece(
             transactions=self.transactions,
             policy=self.policy,
-            relation=await read_relation(connection, self.policy),
+            relation=choice.relation,
             journal=self.journal,
             number=piece.number,
             settings=self.settings,
             quarantine=quarantine,
             left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
-            walk=walk,
+            walk=choice.walk(self.policy, piece.walk, size),
             state=piece.state,
             pace=Pace(self.settings, rate_of_piece),
         )

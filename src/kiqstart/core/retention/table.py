@@ -33,7 +33,9 @@ SELECT
     coalesce(sum(greatest(c.relpages, 0)), 0)::bigint AS known_pages,
     coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS known_rows,
     coalesce({_STORAGE_OF}, '') AS storage,
-    block.size AS block_size
+    block.size AS block_size,
+    current_setting('seq_page_cost')::float AS page_cost,
+    current_setting('cpu_tuple_cost')::float + current_setting('cpu_operator_cost')::float AS row_cost
 FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
 GROUP BY block.size
 """)  # noqa: S608 - made of constants
@@ -54,7 +56,8 @@ _ROWS_PER_UNKNOWN_PAGE: Final = 50.0
 class TableSize:
     """A table's pages, those of its longest partition (or itself), and the rows that were counted at the last ANALYZE.
 
-    `storage` changes when the table is rewritten (`VACUUM FULL`, `CLUSTER`), which moves all rows to other pages.
+    `storage` changes when the table is rewritten (`VACUUM FULL`, `CLUSTER`), which moves all rows to other pages. Costs
+    are the planner's, in its units.
     """
 
     longest: int
@@ -63,6 +66,13 @@ class TableSize:
     known_rows: int
     storage: str
     block_size: int
+    page_cost: float = 1.0
+    row_cost: float = 0.0125
+
+    @property
+    def cost(self) -> float:
+        """What the planner reckons for reading all pages and looking at each row (`cost_seqscan` in costsize.c)."""
+        return self.pages * self.page_cost + self.rows * self.row_cost
 
     @property
     def rows_per_page(self) -> float:
@@ -147,6 +157,8 @@ async def read_table_size(connection: AsyncConnection, table: FromClause) -> Tab
         known_rows=row.known_rows,
         storage=row.storage,
         block_size=row.block_size,
+        page_cost=row.page_cost,
+        row_cost=row.row_cost,
     )
 
 

@@ -15,13 +15,14 @@ T = TypeVar("T")
 
 # Limits of this transaction alone, whatever the role or the database has for others. Each batch is planned for its own
 # bounds, as a generic plan is made for none, and never compiled, which would cost more than it saves. A batch does not
-# wait for the disk: the state is in the same transaction, so what a crash takes back is done again; a piece's end waits
-# for all that was written before it. With `row_security` off, rows that are hidden from the role are an error instead
-# of being kept without a word.
+# wait for the disk: the state is in the same transaction, so what a crash takes back is done again; the end waits,
+# as the role's own commits do, for all that was written before it. With `row_security` off, rows that are hidden from
+# the role are an error instead of being kept without a word.
 _CONFIGURE: Final = """
 SELECT set_config('statement_timeout', :statement_timeout, true), set_config('lock_timeout', :lock_timeout, true),
     set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
-    set_config('DateStyle', 'ISO', true), set_config('synchronous_commit', 'off', true),
+    set_config('DateStyle', 'ISO', true),
+    set_config('synchronous_commit', CASE WHEN :waits THEN current_setting('synchronous_commit') ELSE 'off' END, true),
     set_config('idle_in_transaction_session_timeout', :idle_timeout, true), set_config('row_security', 'off', true),
     set_config('enable_seqscan', :other, true), set_config('enable_bitmapscan', :other, true),
     set_config('enable_sort', :other, true)
@@ -54,13 +55,15 @@ class Limits:
     """What a transaction may take, in seconds: each of its statements, each wait for a lock, each rest between them.
 
     The last ends what a frozen process has begun. With `by_index`, the planner goes along an index where there
-    is one, whatever statistics, old ones or none, say of how few rows a scan and a sort would have to do with.
+    is one, whatever statistics, old ones or none, say of how few rows a scan and a sort would have to do with. With
+    `waits_for_disk`, the commit waits as the role's commits do, for itself and all before it.
     """
 
     statement: float = 30.0
     lock: float = 10.0
     idle: float = 60.0
     by_index: bool = False
+    waits_for_disk: bool = False
 
     @property
     def answer(self) -> float:
@@ -169,6 +172,7 @@ async def _configure(connection: AsyncConnection, limits: Limits) -> None:
         "lock_timeout": _milliseconds(limits.lock),
         "idle_timeout": _milliseconds(limits.idle),
         "other": "off" if limits.by_index else "on",
+        "waits": limits.waits_for_disk,
     }
     await connection.execute(
         _CONFIGURE_17 if version[:1] >= _HAS_TRANSACTION_TIMEOUT else _CONFIGURE_BEFORE, parameters
