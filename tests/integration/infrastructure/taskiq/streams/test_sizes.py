@@ -43,16 +43,26 @@ def echo_of(broker: StreamBroker, **options: Any) -> Echo:  # noqa: ANN401  # th
     return register_task(broker, echo, name="echo", **options)
 
 
+def send_at_once(task: Echo, value: object) -> Coroutine[Any, Any, object]:
+    return task.kiq(value)
+
+
+def send_delayed(task: Echo, value: object) -> Coroutine[Any, Any, object]:
+    return task.kicker().after(5).kiq(value)
+
+
+def send_unique(task: Echo, value: object) -> Coroutine[Any, Any, object]:
+    return task.kicker().with_labels(unique="key").kiq(value)
+
+
+def send_many(task: Echo, value: object) -> Coroutine[Any, Any, object]:
+    return task.kiq_many([task.call(value)])
+
+
 @pytest.mark.parametrize(("value", "size"), [(TOO_LONG, " bytes"), (BRACKETS, " bytes when it is decoded")])
 @pytest.mark.parametrize(
     "send",
-    [
-        lambda task, value: task.kiq(value),
-        lambda task, value: task.kicker().after(5).kiq(value),
-        lambda task, value: task.kicker().with_labels(unique="key").kiq(value),
-        lambda task, value: task.kiq_many([task.call(value)]),
-    ],
-    ids=["at once", "delayed", "unique", "many"],
+    [send_at_once, send_delayed, send_unique, send_many],
 )
 async def test_a_message_that_is_too_large_is_not_sent_and_its_error_names_the_limit(
     brokers: Brokers,
