@@ -37,8 +37,6 @@ def _look_through(value: object) -> None:
         if isinstance(one, _SCALARS) or id(one) in seen:
             continue
         seen[id(one)] = one
-        if isinstance(one, Mapping):
-            _check(cast("Mapping[object, object]", one))
         waiting.extend(_parts(one))
 
 
@@ -62,8 +60,15 @@ def _written(key: object) -> str:
 
 
 def _parts(value: object) -> Iterable[object]:
+    """What a value consists of.
+
+    Raises:
+        CollidingKeysError: it is a dict of which JSON would lose a part.
+    """
     if isinstance(value, Mapping):
-        return cast("Mapping[object, object]", value).values()
+        mapping = cast("Mapping[object, object]", value)
+        _check(mapping)
+        return mapping.values()
     if isinstance(value, BaseModel):
         return (part for _, part in value)
     if is_dataclass(value) and not isinstance(value, type):

@@ -160,7 +160,7 @@ class Kicker(AsyncKicker[P, R]):
             BulkSendFailedError: one was not sent, and so were none after its step; it has the tasks of those that were.
             ValueError: a task id of one's own, which only one task can have; or due in more than ten years.
         """
-        if isinstance(calls, Call) or not isinstance(calls, Iterable):
+        if isinstance(calls, Call) or not isinstance(calls, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller's types are checked
             raise TypeError(f"kiq_many(…) takes calls, such as [task.call(7), task.call(8)], not {shown(calls)}")
         if self.custom_task_id is not None:
             raise ValueError("kiq_many sends several tasks: they cannot share a task id")

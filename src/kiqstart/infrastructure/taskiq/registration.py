@@ -123,11 +123,10 @@ def _check_types(where: str, name: object, retry_on: object) -> None:
     # Not every caller's types are checked.
     if not isinstance(name, str) or not name:
         raise WiringError(f"{where}: name={shown(name)}: write a name, as text")
-    errors = retry_on if isinstance(retry_on, tuple) else (retry_on,)
+    given = shown(retry_on)
+    errors = cast("tuple[object, ...]", retry_on) if isinstance(retry_on, tuple) else (retry_on,)
     if not all(isinstance(one, type) and issubclass(one, BaseException) for one in errors):
-        raise WiringError(
-            f"{where}: retry_on={shown(retry_on)}: write exception classes, such as (OSError, ValueError)"
-        )
+        raise WiringError(f"{where}: retry_on={given}: write exception classes, such as (OSError, ValueError)")
 
 
 def _check_numbers(
@@ -143,7 +142,7 @@ def _check_numbers(
     numbers: list[object] = [max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout or 0]
     if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
         raise WiringError(f"{where}: retries, delays and timeout must be finite numbers")
-    if not isinstance(max_retries, int):
+    if not isinstance(numbers[0], int):
         raise WiringError(f"{where}: max_retries={max_retries!r}: write a whole number")
     if max_retries < 0 or retry_delay < 0 or (timeout is not None and timeout <= 0):
         raise WiringError(f"{where}: max_retries and retry_delay must not be negative, timeout must be above 0")
