@@ -56,11 +56,11 @@ up: $(INSTALLED) ## Run PostgreSQL, Redis, a worker and a scheduler until Ctrl-C
 
 .PHONY: worker-dev
 worker-dev: $(INSTALLED) ## Run a worker that reloads when a file changes
-	@$(RUN)kiqstart local -- $(RUN)taskiq worker --reload --reload-dir src kiqstart.delivery.tasks.app:broker
+	@$(RUN)kiqstart local -- $(RUN)taskiq worker --reload --reload-dir src todo_service.delivery.tasks.app:broker
 
 .PHONY: scheduler-dev
 scheduler-dev: $(INSTALLED) ## Run a scheduler that reloads when a file changes
-	@$(RUN)kiqstart local -- $(RUN)watchmedo auto-restart --directory src --pattern '**/*.py' --recursive --signal SIGINT --no-restart-on-command-exit -- $(RUN)taskiq scheduler kiqstart.delivery.tasks.app:scheduler
+	@$(RUN)kiqstart local -- $(RUN)watchmedo auto-restart --directory src --pattern '**/*.py' --recursive --signal SIGINT --no-restart-on-command-exit -- $(RUN)taskiq scheduler todo_service.delivery.tasks.app:scheduler
 
 .PHONY: shell
 shell: $(INSTALLED) ## Open an async Python prompt with `container` and `registry` ready

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from redis import Redis, ResponseError
 
-from kiqstart.infrastructure.local_stack import local_stack
+from kiqstart.local import local_stack
 
 # As many as Redis has unless it is configured otherwise.
 _DATABASES: Final = 16

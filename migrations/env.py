@@ -8,14 +8,14 @@ from alembic import context
 from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from sqlalchemy import Connection, text
 
-import kiqstart.core
-from kiqstart.infrastructure.database.base import Base
-from kiqstart.infrastructure.database.engine import create_engine
-from kiqstart.infrastructure.database.settings import DatabaseSettings, SchemaSettings
-from kiqstart.infrastructure.settings import load_settings
+import todo_service.core
+from kiqstart.settings import load_settings
+from todo_service.infrastructure.database.base import Base
+from todo_service.infrastructure.database.engine import create_engine
+from todo_service.infrastructure.database.settings import DatabaseSettings, SchemaSettings
 
 # Mapped classes add their tables to the metadata when their module is imported.
-for module in pkgutil.walk_packages(kiqstart.core.__path__, "kiqstart.core."):
+for module in pkgutil.walk_packages(todo_service.core.__path__, "todo_service.core."):
     if module.name.endswith(".models"):
         importlib.import_module(module.name)
 

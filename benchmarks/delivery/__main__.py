@@ -13,7 +13,7 @@ from rich.table import Table
 from benchmarks.delivery.app import KIQSTART, TASKIQ, make_broker
 from benchmarks.delivery.measurements import LeftBehind, left_behind
 from benchmarks.redis import benchmark_redis
-from kiqstart.infrastructure.redis.client import delete_keys
+from kiqstart.redis.client import delete_keys
 from kiqstart.testing.processes import ProcessFactory, taskiq_command
 
 

@@ -4,7 +4,7 @@ import os
 
 from taskiq import AsyncBroker
 
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.broker.broker import StreamBroker
 
 # Also the names of the keys in Redis.
 KIQSTART = "bench-kiqstart"

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.redis import benchmark_redis
-from kiqstart.infrastructure.redis.client import delete_keys
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.redis.client import delete_keys
 
 _QUEUE: Final = "bench-idle"
 _COMMANDS_A_SECOND: Final = 2.0
@@ -57,7 +57,7 @@ def _serve(redis_url: str, workers: int, started: "multiprocessing.synchronize.S
 
 
 async def _run_workers(redis_url: str, workers: int, started: "multiprocessing.synchronize.Semaphore") -> None:
-    from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
+    from kiqstart.broker.receiver.stream_receiver import StreamReceiver
 
     listening: list[asyncio.Task[None]] = []
     for _ in range(workers):

@@ -25,7 +25,7 @@ from rich.table import Table
 from taskiq import AsyncTaskiqTask
 
 from benchmarks.redis import benchmark_redis
-from kiqstart.infrastructure.redis.client import delete_keys
+from kiqstart.redis.client import delete_keys
 from kiqstart.testing.processes import ProcessFactory, kiqstart_command
 
 _SECONDS: Final = 600.0

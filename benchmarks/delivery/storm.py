@@ -18,8 +18,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.redis import benchmark_redis
-from kiqstart.infrastructure.redis.client import delete_keys
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.redis.client import delete_keys
 from kiqstart.testing.processes import ProcessFactory, ServiceProcess, taskiq_command
 
 _PROCESSES = 3

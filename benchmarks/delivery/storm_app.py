@@ -7,8 +7,8 @@ from typing import Any
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqDecoratedTask
 
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.options import StreamOptions
 
 QUEUE = "bench-storm"
 COUNTER = f"{{{QUEUE}}}:ended"

@@ -24,8 +24,8 @@ from benchmarks.retention.server import Server
 from benchmarks.retention.speed import measure_speed
 from benchmarks.retention.tables import all_sections
 from benchmarks.retention.worker import Workers
-from kiqstart.delivery.cli.project import project_folder
-from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
+from kiqstart.cli.project import project_folder
+from kiqstart.cli.signals import exit_on_signal, run_until_signal
 from kiqstart.testing.servers import running_servers
 
 # By the names of the fields of Results.

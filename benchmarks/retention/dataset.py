@@ -10,9 +10,9 @@ from pydantic import SecretStr
 from benchmarks.retention.connection import Connection, connect, fetch_int
 from benchmarks.retention.results import Layout, Table
 from benchmarks.retention.server import Server
-from kiqstart.infrastructure.database.engine import create_engine
-from kiqstart.infrastructure.database.schema import upgrade
-from kiqstart.infrastructure.database.settings import DatabaseSettings
+from todo_service.infrastructure.database.engine import create_engine
+from todo_service.infrastructure.database.schema import upgrade
+from todo_service.infrastructure.database.settings import DatabaseSettings
 
 DAYS_OLD: Final = 30
 """The argument of the clean-up of sessions."""

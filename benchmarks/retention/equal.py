@@ -13,13 +13,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from benchmarks.retention.connection import connect
 from benchmarks.retention.plan import Plan
 from benchmarks.retention.results import Contestant, EqualPart, EqualRun, Shape
-from kiqstart.core.retention.engine import RetentionEngine
-from kiqstart.core.retention.load import PostgresLoad
-from kiqstart.core.retention.policy import PaceKind, RetentionPolicy
-from kiqstart.core.retention.settings import RetentionSettings
-from kiqstart.infrastructure.database.engine import create_engine, create_session_factory
-from kiqstart.infrastructure.database.schema import upgrade
-from kiqstart.infrastructure.database.settings import DatabaseSettings
+from kiqstart.retention.engine import RetentionEngine
+from kiqstart.retention.load import PostgresLoad
+from kiqstart.retention.policy import PaceKind, RetentionPolicy
+from kiqstart.retention.settings import RetentionSettings
+from todo_service.infrastructure.database.engine import create_engine, create_session_factory
+from todo_service.infrastructure.database.schema import upgrade
+from todo_service.infrastructure.database.settings import DatabaseSettings
 
 _WAYS: Final = (Contestant.UNBOUNDED, Contestant.KIQSTART)
 _CUTOFF: Final = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from benchmarks.retention.connection import Connection, connect, fetch_int
 from benchmarks.retention.results import Environment
-from kiqstart.infrastructure.redis.client import delete_keys
+from kiqstart.redis.client import delete_keys
 
 _SETTINGS: Final = (
     "fsync",

@@ -16,13 +16,13 @@ from pydantic import BaseModel, SecretStr
 from benchmarks.retention.dataset import DAYS_OLD
 from benchmarks.retention.results import EngineReport, Table
 from benchmarks.retention.server import Server
-from kiqstart.delivery.tasks.cleanups import CleanupReport
-from kiqstart.delivery.tasks.registry import TasksRegistry
-from kiqstart.delivery.tasks.settings import TasksSettings
-from kiqstart.infrastructure.database.settings import DatabaseSettings
-from kiqstart.infrastructure.redis.settings import RedisSettings
-from kiqstart.ioc.container import ContainerFactory
+from kiqstart.redis.settings import RedisSettings
 from kiqstart.testing.processes import ProcessFactory, ServiceProcess, taskiq_command
+from todo_service.delivery.tasks.cleanups import CleanupReport
+from todo_service.delivery.tasks.registry import TasksRegistry
+from todo_service.delivery.tasks.settings import TasksSettings
+from todo_service.infrastructure.database.settings import DatabaseSettings
+from todo_service.ioc.container import ContainerFactory
 
 BATCH_LOG: Final = {"LOG_LEVEL": "DEBUG", "LOG_FORMAT": "json"}
 """The settings with which a worker logs each batch."""
@@ -108,7 +108,7 @@ class Workers:
         prefix = f"{self.server.prefix}-{uuid4().hex[:8]}"
         start_worker = ProcessFactory(
             command=taskiq_command(
-                "worker", "kiqstart.delivery.tasks.app:broker", "--workers", "1", "--no-configure-logging"
+                "worker", "todo_service.delivery.tasks.app:broker", "--workers", "1", "--no-configure-logging"
             ),
             environment={
                 "DATABASE_URL": database_url,

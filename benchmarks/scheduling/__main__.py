@@ -14,7 +14,7 @@ from rich.table import Table
 from benchmarks.redis import benchmark_redis
 from benchmarks.scheduling.app import KIQSTART, TASKIQ, make_broker, make_source
 from benchmarks.scheduling.measurements import Lateness, add_waiting, cpu_share, lateness
-from kiqstart.infrastructure.redis.client import delete_keys
+from kiqstart.redis.client import delete_keys
 from kiqstart.testing.processes import ProcessFactory, ServiceProcess, taskiq_command
 
 

@@ -5,8 +5,8 @@ import os
 from taskiq import AsyncBroker, ScheduleSource, TaskiqScheduler
 from taskiq_redis import ListRedisScheduleSource, RedisStreamBroker
 
-from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.scheduler.source import DurableScheduleSource
 
 # Also the names of the keys in Redis.
 KIQSTART = "bench-kiqstart"

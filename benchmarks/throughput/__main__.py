@@ -29,8 +29,8 @@ from benchmarks.throughput.scale import measure_scale
 from benchmarks.throughput.sending import measure_sending
 from benchmarks.throughput.tables import all_sections
 from benchmarks.throughput.waiting import measure_waiting
-from kiqstart.delivery.cli.project import project_folder
-from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
+from kiqstart.cli.project import project_folder
+from kiqstart.cli.signals import exit_on_signal, run_until_signal
 from kiqstart.testing.servers import Servers, running_servers
 
 # By the names of the fields of Results.

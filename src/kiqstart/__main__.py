@@ -1,5 +1,5 @@
 """`python -m kiqstart`: the command `kiqstart`."""
 
-from kiqstart.delivery.cli.main import main
+from kiqstart.cli.main import main
 
 main()

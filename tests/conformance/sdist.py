@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from kiqstart.infrastructure.local_stack.locks import FileLock
+from kiqstart.local.locks import FileLock
 
 _LOCK: Final = Path(__file__).with_name("taskiq.lock")
 _SECONDS_FOR_ANOTHER_DOWNLOAD: Final = 100.0

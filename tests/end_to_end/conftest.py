@@ -8,11 +8,11 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import make_url, text
 
-from kiqstart.delivery.tasks.rights import WORKER_RIGHTS
-from kiqstart.infrastructure.database.engine import create_engine
-from kiqstart.infrastructure.database.schema import grant
 from kiqstart.testing import ProcessFactory
 from kiqstart.testing.servers import database_settings
+from todo_service.delivery.tasks.rights import WORKER_RIGHTS
+from todo_service.infrastructure.database.engine import create_engine
+from todo_service.infrastructure.database.schema import grant
 
 
 async def execute(url: str, *statements: str) -> None:

@@ -5,13 +5,13 @@ import pytest_asyncio
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from kiqstart.core.session.models import RefreshSession
-from kiqstart.core.todo.models import Todo
-from kiqstart.core.todo.service import TodoService
-from kiqstart.core.user.service import UserService
-from kiqstart.delivery.tasks.registry import TasksRegistry
-from kiqstart.ioc.container import ServiceContainer
 from kiqstart.testing import ProcessFactory
+from todo_service.core.session.models import RefreshSession
+from todo_service.core.todo.models import Todo
+from todo_service.core.todo.service import TodoService
+from todo_service.core.user.service import UserService
+from todo_service.delivery.tasks.registry import TasksRegistry
+from todo_service.ioc.container import ServiceContainer
 
 NOW = datetime.now(UTC)
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-from kiqstart.core.retention.settings import RetentionSettings
-from kiqstart.delivery.tasks.settings import TasksSettings
-from kiqstart.infrastructure.taskiq.registration import register_task
-from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
+from kiqstart.broker.delivery import DeadReason
+from kiqstart.retention.settings import RetentionSettings
+from kiqstart.tasks.registration import register_task
 from kiqstart.testing.processes import ProcessFactory, taskiq_command
+from todo_service.delivery.tasks.settings import TasksSettings
 
 ROOT = Path(__file__).parents[2]
 DELIVERY = (ROOT / "docs/delivery.md").read_text()

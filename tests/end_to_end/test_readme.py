@@ -11,7 +11,7 @@ from textwrap import dedent, indent
 import pytest
 
 ROOT = Path(__file__).parents[2]
-IMPORT = "from kiqstart.delivery.tasks.controllers.todo_count import TodoCountTaskController\n"
+IMPORT = "from todo_service.delivery.tasks.controllers.todo_count import TodoCountTaskController\n"
 # Where a reader would put each line: below its neighbour.
 NEIGHBOURS = {
     "names.py": r"    TODO_CLEANUP = .*\n",
@@ -20,9 +20,9 @@ NEIGHBOURS = {
 }
 SCRIPT = """
 import asyncio
-from kiqstart.core.todo.service import TodoService
-from kiqstart.core.user.service import UserService
-from kiqstart.ioc.container import ContainerFactory
+from todo_service.core.todo.service import TodoService
+from todo_service.core.user.service import UserService
+from todo_service.ioc.container import ContainerFactory
 
 async def main():
     container = ContainerFactory()()

@@ -7,9 +7,9 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from kiqstart.delivery.tasks.registry import TasksRegistry
-from kiqstart.infrastructure.local_stack import local_stack
+from kiqstart.local import local_stack
 from kiqstart.testing import ProcessFactory, eventually
+from todo_service.delivery.tasks.registry import TasksRegistry
 
 
 @pytest.fixture

@@ -18,18 +18,18 @@ from pydantic_settings import BaseSettings
 from sqlalchemy import text
 from taskiq import InMemoryBroker
 
-from kiqstart.core.retention.progress import RetentionProgress
-from kiqstart.core.retention.report import RetentionReport
-from kiqstart.core.retention.settings import RetentionSettings
-from kiqstart.delivery.tasks.settings import TasksSettings
-from kiqstart.infrastructure.controller import Controller
-from kiqstart.infrastructure.database.engine import create_engine
-from kiqstart.infrastructure.database.settings import DatabaseSettings
-from kiqstart.infrastructure.observability.logging import LogSettings
-from kiqstart.infrastructure.redis.settings import RedisSettings
-from kiqstart.infrastructure.taskiq.errors import TaskInterruptedError
-from kiqstart.infrastructure.taskiq.shutdown import ShutdownSignal
+from kiqstart.observability.logging import LogSettings
+from kiqstart.processes.shutdown import ShutdownSignal
+from kiqstart.redis.settings import RedisSettings
+from kiqstart.retention.progress import RetentionProgress
+from kiqstart.retention.report import RetentionReport
+from kiqstart.retention.settings import RetentionSettings
+from kiqstart.tasks.controller import Controller
+from kiqstart.tasks.errors import TaskInterruptedError
 from kiqstart.testing.servers import Servers, database_settings, migrated_database
+from todo_service.delivery.tasks.settings import TasksSettings
+from todo_service.infrastructure.database.engine import create_engine
+from todo_service.infrastructure.database.settings import DatabaseSettings
 
 ROOT = Path(__file__).parents[2]
 RETENTION = (ROOT / "docs/retention.md").read_text()
@@ -38,7 +38,7 @@ MODEL, POLICY, PROGRAM, MORE_TABLES = re.findall(r"^```python\n(.*?)^```$", RETE
 # Runs commands one after another: each process costs a second to start.
 KIQSTART = """
 import json, sys
-from kiqstart.delivery.cli.main import run_command
+from kiqstart.cli.main import run_command
 
 for sys.argv[1:] in json.loads(sys.argv[1]):
     try:
@@ -55,10 +55,10 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
-from kiqstart.core.retention.engine import RetentionEngine
-from kiqstart.core.retention.policy import WalkKind
-from kiqstart.infrastructure.database.base import Base
-from kiqstart.ioc.container import ContainerFactory
+from kiqstart.retention.engine import RetentionEngine
+from kiqstart.retention.policy import WalkKind
+from todo_service.infrastructure.database.base import Base
+from todo_service.ioc.container import ContainerFactory
 
 container = ContainerFactory()()
 engine, retention = container.resolve(AsyncEngine), container.resolve(RetentionEngine)
@@ -91,7 +91,7 @@ asyncio.run(main())
 
 # Prints what the engine logs for a table in order and for a shuffled one, and how it refuses a policy without an index.
 RUN_CHOICES = """
-from kiqstart.core.access_token.policy import expired_tokens
+from todo_service.core.access_token.policy import expired_tokens
 
 async def main():
     policy = expired_tokens(datetime.now(UTC))
@@ -179,7 +179,7 @@ def add_third_table(folder: Path) -> None:
     assert line
     policies = folder / line[1]
     source = policies.read_text().replace("        return [\n", f"        return [\n            {line[2]}\n", 1)
-    added = "\nfrom kiqstart.core.access_token.policy import expired_tokens\nfrom kiqstart"
+    added = "\nfrom todo_service.core.access_token.policy import expired_tokens\nfrom kiqstart"
     policies.write_text(source.replace("\nfrom kiqstart", added, 1))
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kiqstart.infrastructure.observability.logging import LogSettings
+from kiqstart.observability.logging import LogSettings
 from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import kiqstart_command
 
@@ -59,9 +59,9 @@ def test_what_worker_and_scheduler_import_names_the_setting_at_fault(
 ) -> None:
     for name, value in {**service_environment, **environment}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("kiqstart.infrastructure.observability.logging.configure_logging", leave_logging)
+    monkeypatch.setattr("kiqstart.observability.logging.configure_logging", leave_logging)
     with pytest.raises(SystemExit) as ended:
-        runpy.run_module("kiqstart.delivery.tasks.app")
+        runpy.run_module("todo_service.delivery.tasks.app")
     assert ended.value.code == 1
     assert complaint(capsys.readouterr().err).startswith(line)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from tests.integration.infrastructure.redis.servers import make_server, running
+from tests.kiqstart.integration.redis.servers import make_server, running
 
 ROOT = Path(__file__).parents[2]
 COMMAND = (sys.executable, "-m", "benchmarks.throughput", "--short")

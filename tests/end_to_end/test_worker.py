@@ -3,9 +3,9 @@ import time
 
 from redis.asyncio import Redis
 
-from kiqstart.delivery.tasks.registry import TasksRegistry
-from kiqstart.ioc.container import ServiceContainer
 from kiqstart.testing import ProcessFactory, eventually
+from todo_service.delivery.tasks.registry import TasksRegistry
+from todo_service.ioc.container import ServiceContainer
 
 
 async def test_a_finished_task_leaves_nothing_in_the_stream_and_its_result_expires(

@@ -16,8 +16,8 @@ from tests.faults.random_schedule import run_random_schedule
 from tests.faults.scenario import Outcome, Scenario, run_scenario
 from tests.faults.scenarios import SCENARIOS
 
-from kiqstart.delivery.cli.project import project_folder
-from kiqstart.delivery.cli.signals import exit_on_signal, run_until_signal
+from kiqstart.cli.project import project_folder
+from kiqstart.cli.signals import exit_on_signal, run_until_signal
 
 # Most of the time a scenario waits, so more of them than there are cores fit side by side.
 _AT_ONCE: Final = 5

@@ -9,7 +9,7 @@ from tests.faults.standstill import watch_for_standstills
 from tests.faults.tasks import Tasks
 from tests.faults.ticks import register_tick
 
-from kiqstart.infrastructure.taskiq.process import end_with_process_manager
+from kiqstart.processes.exits import end_with_process_manager
 
 _settings = WorkerSettings.model_validate({})
 _recorder = Recorder(_settings.records)

@@ -9,9 +9,9 @@ from taskiq.serializers import ORJSONSerializer
 from tests.faults.settings import WorkerSettings
 from tests.faults.tasks import FLAKY
 
-from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.retries import RetryMiddleware
 
 LOW: Final = "low"
 """The queue beside the default one."""

@@ -10,9 +10,9 @@ from taskiq.exceptions import ResultGetError, SendTaskError
 from tests.faults.jobs import MAX_RETRIES, Jobs, Orders, outcome_of
 from tests.faults.recorder import Mark, Recorder
 
-from kiqstart.infrastructure.taskiq.bulk import BulkSendFailedError
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-from kiqstart.infrastructure.taskiq.task import Task
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.tasks.bulk import BulkSendFailedError
+from kiqstart.tasks.task import Task
 
 _SECONDS_UNTIL_AGAIN: Final = 0.5
 

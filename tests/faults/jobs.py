@@ -9,7 +9,7 @@ from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, Context, TaskiqDepends
 from tests.faults.recorder import Recorder
 from typing_extensions import TypedDict
 
-from kiqstart.infrastructure.taskiq.label_values import RETRIES_LABEL
+from kiqstart.tasks.label_values import RETRIES_LABEL
 
 MAX_RETRIES: Final = "max_retries"
 _SECONDS_UNTIL_RETRY: Final = 0.3

@@ -11,8 +11,8 @@ from tests.faults.jobs import outcome_of
 from tests.invariants.facts import Left
 from tests.invariants.leftovers import unexpected
 
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.results import decode_result
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.results import decode_result
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 _RESULTS_AT_ONCE: Final = 100

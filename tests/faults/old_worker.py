@@ -16,9 +16,9 @@ from tests.faults.settings import WorkerSettings
 from tests.faults.standstill import watch_for_standstills
 from tests.simulation.version_n.worker import Claim, OldWorker
 
-from kiqstart.infrastructure.taskiq.streams.delivery import local_time
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.results import encode_failure, encode_result
+from kiqstart.broker.delivery import local_time
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.results import encode_failure, encode_result
 
 _JOB: Final = "job"
 

@@ -9,7 +9,7 @@ from taskiq import AsyncTaskiqDecoratedTask
 from tests.faults.recorder import Mark, Recorder
 from tests.faults.tasks import Tasks
 
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.broker.broker import StreamBroker
 
 P = ParamSpec("P")
 

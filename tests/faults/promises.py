@@ -9,7 +9,7 @@ from tests.faults.recorder import Event, Mark
 from tests.faults.records import Records, task_of
 from tests.faults.replay import Replay
 
-from kiqstart.infrastructure.errors import OperatorError
+from kiqstart.errors import OperatorError
 
 _DEFAULT_LEASE = 5.0
 

@@ -17,8 +17,8 @@ from redis.exceptions import RedisError
 from tests.faults.fault import Fault, Faults, Kind
 from tests.faults.guardian import Guardian, kill_group
 
-from kiqstart.infrastructure.local_stack.redis import find_redis
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.local.redis import find_redis
 from kiqstart.testing import eventually
 
 # Below the ports that the system gives to outgoing connections: one of those could take the port of a stopped server.

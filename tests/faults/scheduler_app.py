@@ -4,6 +4,6 @@ from taskiq import TaskiqScheduler
 from tests.faults.app import broker
 from tests.faults.ticks import TABLE
 
-from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.scheduler.source import DurableScheduleSource
 
 scheduler = TaskiqScheduler(broker, [DurableScheduleSource(broker, TABLE)])

@@ -6,8 +6,8 @@ from typing import Final
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from tests.faults.recorder import Recorder
 
-from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
-from kiqstart.infrastructure.taskiq.scheduling.table import CronSchedule, IntervalSchedule, ScheduleTable
+from kiqstart.scheduler.definition import Missed
+from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, ScheduleTable
 
 _TICK: Final = "tick"
 

@@ -26,7 +26,7 @@ from tests.faults.settings import WorkerSettings
 from tests.faults.traffic import Traffic
 from tests.faults.workers import WorkerGroup
 
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.broker.broker import StreamBroker
 from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import taskiq_command
 

@@ -14,7 +14,7 @@ from tests.simulation.kernel import Process, current_thread
 from tests.simulation.network import Link, Network
 from tests.simulation.server import Value
 
-from kiqstart.infrastructure.redis.pipeline import RedisPipeline
+from kiqstart.redis.pipeline import RedisPipeline
 
 _CALLBACKS: Final = redis.Redis(protocol=2).response_callbacks
 _ASYNC_CALLBACKS: Final = redis.asyncio.Redis(protocol=2).response_callbacks

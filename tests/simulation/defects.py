@@ -15,17 +15,18 @@ from tests.simulation.plans import plan_of
 from tests.simulation.scripts import scripts
 from tests.simulation.server import Server
 
-from kiqstart.infrastructure.taskiq.streams import quarantine, reclaimer
-from kiqstart.infrastructure.taskiq.streams.consumer import StreamConsumer
-from kiqstart.infrastructure.taskiq.streams.delivery import local_time
-from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
-from kiqstart.infrastructure.taskiq.streams.fetching import Fetcher
-from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.misfit_recall import MisfitRecall
-from kiqstart.infrastructure.taskiq.streams.misfits import Misfits
-from kiqstart.infrastructure.taskiq.streams.reclaimer import Reclaimer
-from kiqstart.infrastructure.taskiq.streams.registrar import Registrar
-from kiqstart.infrastructure.taskiq.streams.settlement import Settlement
+from kiqstart.broker import reclaimer
+from kiqstart.broker.consumer import StreamConsumer
+from kiqstart.broker.delivery import local_time
+from kiqstart.broker.failure_detector import FailureDetector
+from kiqstart.broker.fetcher import Fetcher
+from kiqstart.broker.lease import Lease
+from kiqstart.broker.misfit_recall import MisfitRecall
+from kiqstart.broker.misfits import Misfits
+from kiqstart.broker.quarantine import quarantine
+from kiqstart.broker.reclaimer import Reclaimer
+from kiqstart.broker.registrar import Registrar
+from kiqstart.broker.settlement import Settlement
 
 
 @dataclass(frozen=True, kw_only=True)

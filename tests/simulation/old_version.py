@@ -10,7 +10,7 @@ from tests.simulation.kernel import Process, current_thread
 from tests.simulation.network import Network
 from tests.simulation.version_n.worker import Claim
 
-from kiqstart.infrastructure.taskiq.streams.results import encode_failure, encode_result
+from kiqstart.broker.results import encode_failure, encode_result
 
 _FOR_EVER = 3600.0
 

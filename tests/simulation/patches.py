@@ -25,21 +25,15 @@ from tests.simulation.stand_ins import (
 )
 from tests.simulation.ward import Orders, WardChild
 
-from kiqstart.infrastructure.taskiq import shutdown_watchdog
-from kiqstart.infrastructure.taskiq.scheduling import redis_keys, schedules
-from kiqstart.infrastructure.taskiq.streams import (
-    delivery,
-    fetching,
-    heartbeat,
-    lease,
-    outage,
-    quarantine,
-    receiver_shutdown,
-    registrar,
-    sender,
-)
-from kiqstart.infrastructure.taskiq.streams.script import ScriptClock
-from kiqstart.infrastructure.taskiq.worker import ward, ward_orders
+from kiqstart.broker import delivery, heartbeat, lease, registrar, sender
+from kiqstart.broker import fetcher as fetching
+from kiqstart.broker import redis_retry as outage
+from kiqstart.broker.quarantine import quarantine, ward_orders
+from kiqstart.broker.receiver import receiver_shutdown
+from kiqstart.broker.script import ScriptClock
+from kiqstart.processes import shutdown_watchdog
+from kiqstart.scheduler import redis_keys, schedules
+from kiqstart.worker import ward
 
 # What every script gets as its time; the network puts Redis' time in its place.
 _PLACEHOLDER: Final = "now"

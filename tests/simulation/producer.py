@@ -12,13 +12,13 @@ from tests.simulation.kernel import Process
 from tests.simulation.network import Network
 from tests.simulation.product import NEWS, WIDE, SimulatedBroker
 
-from kiqstart.infrastructure.taskiq.bulk import BulkSendFailedError
-from kiqstart.infrastructure.taskiq.streams.cancellation import CancelOutcome
-from kiqstart.infrastructure.taskiq.streams.dead_letters import DeadLetterError
+from kiqstart.broker.cancellation import CancelOutcome
+from kiqstart.broker.dead_letters import DeadLetterError
+from kiqstart.tasks.bulk import BulkSendFailedError
 
 if TYPE_CHECKING:
-    from kiqstart.infrastructure.taskiq.sent_task import SentTask
-    from kiqstart.infrastructure.taskiq.task import Task
+    from kiqstart.tasks.sent_task import SentTask
+    from kiqstart.tasks.task import Task
 
 _GONE: Final = frozenset({CancelOutcome.DELAYED, CancelOutcome.WAITING, CancelOutcome.RUNNING})
 

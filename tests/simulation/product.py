@@ -10,21 +10,21 @@ from tests.simulation.clients import AsyncClient, BlockingClient, Pipe
 from tests.simulation.kernel import Process
 from tests.simulation.network import Listener, Network, Subscription
 
-from kiqstart.infrastructure.redis.loop_local import LoopLocal
-from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-from kiqstart.infrastructure.taskiq.streams.connection import Connection
-from kiqstart.infrastructure.taskiq.streams.consumer import WAIT_SECONDS, ConsumerClients, StreamConsumer
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.sender import Sender
-from kiqstart.infrastructure.taskiq.streams.waiting import ResultWaiter
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.consumer import WAIT_SECONDS, ConsumerClients, StreamConsumer
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.lease import Lease
+from kiqstart.broker.loop_resources import Connection
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.result_waiter import ResultWaiter
+from kiqstart.broker.retries import RetryMiddleware
+from kiqstart.broker.sender import Sender
+from kiqstart.redis.loop_local import LoopLocal
 
 if TYPE_CHECKING:
     from tests.simulation.ward import Orders
 
-    from kiqstart.infrastructure.redis.connections import RedisConnections
+    from kiqstart.redis.connections import RedisConnections
 
 QUEUE: Final = "{s}"
 GROUP: Final = "taskiq"

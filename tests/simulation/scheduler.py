@@ -12,13 +12,13 @@ from tests.simulation.kernel import Process
 from tests.simulation.network import Network
 from tests.simulation.product import OPTIONS, SimulatedBroker
 
-from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
-from kiqstart.infrastructure.taskiq.scheduling.conversions import ScheduleError
-from kiqstart.infrastructure.taskiq.scheduling.definition import Definition, Missed
-from kiqstart.infrastructure.taskiq.scheduling.redis_store import RedisScheduleStore
-from kiqstart.infrastructure.taskiq.scheduling.schedules import Schedules
-from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
-from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
+from kiqstart.scheduler.clock import StoreClock
+from kiqstart.scheduler.conversions import ScheduleError
+from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler.redis_store import RedisScheduleStore
+from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.schedules import Schedules
+from kiqstart.scheduler.triggers import Interval
 
 _SECONDS_UNTIL_AGAIN: Final = 0.5
 # The table of a service: names, and seconds between their times.

@@ -8,7 +8,7 @@ from typing import Final
 
 from tests.simulation.version_n.worker import SCRIPT_NAMES as OLD_NAMES
 
-from kiqstart.infrastructure.taskiq.streams.script import Script
+from kiqstart.broker.script import Script
 
 # All scripts are there when these are imported.
 _MODULES: Final = ("scheduling.redis_store", "streams.broker", "streams.receiver", "streams.unique_key_audit")
@@ -19,16 +19,16 @@ _FOLDERS: Final = ("streams", "scheduling")
 def scripts() -> dict[str, list[Script]]:
     """All objects of each script."""
     for module in _MODULES:
-        import_module(f"kiqstart.infrastructure.taskiq.{module}")
+        import_module(f"kiqstart.tasks.{module}")
     names: dict[str, str] = {}
     for folder in _FOLDERS:
-        for file in (files("kiqstart.infrastructure.taskiq") / folder / "lua").iterdir():
+        for file in (files("kiqstart.tasks") / folder / "lua").iterdir():
             if file.name != "library.lua":
                 name = file.name.removesuffix(".lua")
                 names[Script(name, folder)._sha] = name if folder == "streams" else _distinct(name)
     found: dict[str, list[Script]] = {name: [] for name in names.values()}
     for loaded in list(sys.modules.values()):
-        if loaded.__name__.startswith("kiqstart.infrastructure.taskiq"):
+        if loaded.__name__.startswith("kiqstart.tasks"):
             for value in vars(loaded).values():
                 if isinstance(value, Script) and value not in found[names[value._sha]]:
                     found[names[value._sha]].append(value)

@@ -17,7 +17,7 @@ from typing import Final, Self, cast
 import hiredis
 from redis._parsers import BaseParser
 
-from kiqstart.infrastructure.local_stack.redis import find_redis
+from kiqstart.local.redis import find_redis
 
 Value = str | bytes | int | float
 _SECONDS: Final = 10

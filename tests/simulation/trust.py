@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from tests.invariants.facts import Process as AnyProcess
 from tests.simulation.kernel import Kernel, Process
 
-from kiqstart.infrastructure.taskiq.streams.lease import Lease
+from kiqstart.broker.lease import Lease
 
 
 @dataclass

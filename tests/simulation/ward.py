@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final
 from tests.simulation.kernel import Process, current_thread
 from tests.simulation.network import latency
 
-from kiqstart.infrastructure.taskiq.worker.ward import Parent, Ward, _shut_down
-from kiqstart.infrastructure.taskiq.worker.ward_orders import WardOrders
-from kiqstart.infrastructure.taskiq.worker.ward_process import WardEnd
+from kiqstart.broker.quarantine.ward_orders import WardOrders
+from kiqstart.broker.quarantine.ward_process import WardEnd
+from kiqstart.worker.ward import Parent, Ward, _shut_down
 
 if TYPE_CHECKING:
     from tests.simulation.product import SimulatedBroker

@@ -8,8 +8,8 @@ from redis.exceptions import RedisError
 from tests.simulation.kernel import Process
 from tests.simulation.product import SimulatedBroker
 
-from kiqstart.infrastructure.errors import OperatorError
-from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
+from kiqstart.broker.receiver.stream_receiver import StreamReceiver
+from kiqstart.errors import OperatorError
 
 _SECONDS_UNTIL_AGAIN: Final = 0.5
 Task = Callable[[int], Awaitable[str]]

@@ -24,12 +24,12 @@ from tests.simulation.version_n.worker import OldWorker
 from tests.simulation.ward import Orders, WardChild
 from tests.simulation.worker import Worker
 
-from kiqstart.infrastructure.taskiq.scheduling.definition import Missed
-from kiqstart.infrastructure.taskiq.streams.delivery import current_delivery
-from kiqstart.infrastructure.taskiq.streams.fetching import SuspectRule
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.results import decode_result
+from kiqstart.broker.delivery import current_delivery
+from kiqstart.broker.fetcher import SuspectRule
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.lease import Lease
+from kiqstart.broker.results import decode_result
+from kiqstart.scheduler.definition import Missed
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
 _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()

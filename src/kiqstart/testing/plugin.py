@@ -13,12 +13,7 @@ from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from taskiq import TaskiqMessage
 
-from kiqstart.delivery.tasks.registry import TasksRegistry
-from kiqstart.delivery.tasks.settings import TasksSettings
-from kiqstart.infrastructure.database.engine import create_engine, create_session_factory
-from kiqstart.infrastructure.database.settings import DatabaseSettings
-from kiqstart.infrastructure.redis.settings import IN_MEMORY_URL, RedisSettings
-from kiqstart.ioc.container import ContainerFactory, ServiceContainer
+from kiqstart.redis.settings import IN_MEMORY_URL, RedisSettings
 from kiqstart.testing.processes import ProcessFactory, taskiq_command
 from kiqstart.testing.queues import queued_messages
 from kiqstart.testing.servers import (
@@ -29,6 +24,11 @@ from kiqstart.testing.servers import (
     migrated_database,
     running_servers,
 )
+from todo_service.delivery.tasks.registry import TasksRegistry
+from todo_service.delivery.tasks.settings import TasksSettings
+from todo_service.infrastructure.database.engine import create_engine, create_session_factory
+from todo_service.infrastructure.database.settings import DatabaseSettings
+from todo_service.ioc.container import ContainerFactory, ServiceContainer
 
 _SERVERS = pytest.StashKey[set[str]]()
 
@@ -128,7 +128,7 @@ async def in_memory_registry(database_url: str) -> AsyncGenerator[TasksRegistry]
 def worker(service_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     """Start real workers in `with` statements, each of one process unless `"--workers", "2"` is passed."""
     return ProcessFactory(
-        command=taskiq_command("worker", "kiqstart.delivery.tasks.app:broker", "--workers", "1"),
+        command=taskiq_command("worker", "todo_service.delivery.tasks.app:broker", "--workers", "1"),
         environment=service_environment,
         ready="Listening started.",
         log_folder=tmp_path,
@@ -139,7 +139,7 @@ def worker(service_environment: dict[str, str], tmp_path: Path) -> ProcessFactor
 def scheduler(service_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     """A factory of real schedulers, to be used in a `with` statement."""
     return ProcessFactory(
-        command=taskiq_command("scheduler", "kiqstart.delivery.tasks.app:scheduler"),
+        command=taskiq_command("scheduler", "todo_service.delivery.tasks.app:scheduler"),
         environment=service_environment,
         ready="Startup completed.",
         log_folder=tmp_path,

@@ -7,10 +7,10 @@ from pydantic import SecretStr
 from redis.asyncio import Redis, RedisCluster
 from taskiq import TaskiqMessage
 
-from kiqstart.infrastructure.redis.client import create_redis
-from kiqstart.infrastructure.redis.settings import RedisSettings
-from kiqstart.infrastructure.taskiq.labels import DEFAULT_QUEUE
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.redis.client import create_redis
+from kiqstart.redis.settings import RedisSettings
+from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 # A delayed message is stored with its stream, unique key, task and layout.
 _DELAYED: Final = """

@@ -11,13 +11,13 @@ from uuid import uuid4
 from pydantic import SecretStr
 from sqlalchemy import make_url, text
 
-from kiqstart.infrastructure.database.base import Base
-from kiqstart.infrastructure.database.engine import create_engine
-from kiqstart.infrastructure.database.schema import upgrade
-from kiqstart.infrastructure.database.settings import DatabaseSettings
-from kiqstart.infrastructure.local_stack import local_stack
-from kiqstart.infrastructure.redis.client import delete_keys, server_information
+from kiqstart.local import local_stack
+from kiqstart.redis.client import delete_keys, server_information
 from kiqstart.testing.queues import redis_client
+from todo_service.infrastructure.database.base import Base
+from todo_service.infrastructure.database.engine import create_engine
+from todo_service.infrastructure.database.schema import upgrade
+from todo_service.infrastructure.database.settings import DatabaseSettings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,11 +19,11 @@ from taskiq.acks import AckController
 from taskiq.api import run_receiver_task
 from taskiq.receiver import Receiver
 
-from kiqstart.infrastructure.taskiq.in_memory import DelayingInMemoryBroker
-from kiqstart.infrastructure.taskiq.streams import consumer
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.receiver import StreamReceiver
+from kiqstart.broker import consumer
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.in_memory import DelayingInMemoryBroker
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.receiver.stream_receiver import StreamReceiver
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -7,8 +7,8 @@ from typing import Any
 
 from taskiq import AsyncBroker
 
-from kiqstart.infrastructure.taskiq.registration import register_task
-from kiqstart.infrastructure.taskiq.task import Task
+from kiqstart.tasks.registration import register_task
+from kiqstart.tasks.task import Task
 
 MENDED_VARIABLE = "BREAKABLE_MENDED"
 

@@ -2,8 +2,8 @@
 
 from tests.end_to_end.apps.breakable import register
 
-from kiqstart.delivery.tasks.registry import TasksRegistry
-from kiqstart.ioc.container import ContainerFactory
+from todo_service.delivery.tasks.registry import TasksRegistry
+from todo_service.ioc.container import ContainerFactory
 
 broker = ContainerFactory()().resolve(TasksRegistry).broker
 register(broker)

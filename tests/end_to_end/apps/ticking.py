@@ -5,9 +5,9 @@ from datetime import timedelta
 from aioinject import Object
 from taskiq import TaskiqScheduler
 
-from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.infrastructure.taskiq.scheduling.table import IntervalSchedule, ScheduleTable
-from kiqstart.ioc.container import ContainerFactory
+from kiqstart.scheduler.table import IntervalSchedule, ScheduleTable
+from todo_service.delivery.tasks.names import TaskName
+from todo_service.ioc.container import ContainerFactory
 
 TABLE = ScheduleTable(
     [

@@ -9,7 +9,7 @@ from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Answer, Kiqstart, look_once
 from tests.planted_secrets import check_output
 
-from kiqstart.delivery.cli.main import run_command
+from kiqstart.cli.main import run_command
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kiqstart.delivery.cli.broker import stream_broker
-from kiqstart.delivery.tasks.schedules import SCHEDULES
-from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
-from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
-from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
+from kiqstart.cli.broker import stream_broker
+from kiqstart.scheduler.clock import StoreClock
+from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.source import DurableScheduleSource
+from todo_service.delivery.tasks.schedules import SCHEDULES
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart, look_once
-from tests.integration.infrastructure.redis.servers import make_server, running
+from tests.kiqstart.integration.redis.servers import make_server, running
 
 from kiqstart.testing import ProcessFactory
 

@@ -11,9 +11,9 @@ from sqlalchemy.exc import ProgrammingError
 from tests.end_to_end.cli.in_process import Kiqstart
 from tests.end_to_end.conftest import execute
 
-from kiqstart.infrastructure.database.engine import create_engine
 from kiqstart.testing import ProcessFactory
 from kiqstart.testing.servers import database_settings
+from todo_service.infrastructure.database.engine import create_engine
 
 REFUSED = [
     "INSERT INTO users (username, email) VALUES ('a', 'b@c')",

@@ -10,10 +10,10 @@ from tests.end_to_end.apps.breakable import MENDED_VARIABLE, register
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart
 
-from kiqstart.delivery.tasks.registry import TasksRegistry
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.broker.broker import StreamBroker
 from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import taskiq_command
+from todo_service.delivery.tasks.registry import TasksRegistry
 
 UNHEARD_OF = b'{"task_id": "an-id", "task_name": "unheard\\u001b[2J.of", "labels": {}, "args": [], "kwargs": {}}'
 INVALID_CALL = b"""{

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from tests.end_to_end.cli.in_process import Kiqstart
-from tests.integration.infrastructure.redis.servers import (
+from tests.kiqstart.integration.redis.servers import (
     ESCAPED_PASSWORD,
     PASSWORD,
     Server,

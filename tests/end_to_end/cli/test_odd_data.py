@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from tests.end_to_end.cli.in_process import Kiqstart
-from tests.integration.infrastructure.taskiq.scheduling.hostile import PLANTS, Plant
-from tests.integration.infrastructure.taskiq.scheduling.test_bad_neighbours import plant
+from tests.kiqstart.integration.scheduler.hostile import PLANTS, Plant
+from tests.kiqstart.integration.scheduler.test_bad_neighbours import plant
 
-from kiqstart.delivery.tasks.settings import TasksSettings
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
+from kiqstart.broker.keys import QueueKeys
+from todo_service.delivery.tasks.settings import TasksSettings
 
 ODD = "\x1b[2J\n\u202e\x00"
 COMMANDS = [

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart
 
-from kiqstart.infrastructure.database.schema import downgrade, upgrade
+from todo_service.infrastructure.database.schema import downgrade, upgrade
 
 ROWS = """
 WITH ada AS (INSERT INTO users (username, email) VALUES ('ada', 'ada@example.org') RETURNING id),

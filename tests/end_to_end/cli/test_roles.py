@@ -11,25 +11,25 @@ import pytest
 from redis.exceptions import ResponseError
 from taskiq.serializers import ORJSONSerializer
 from tests.end_to_end.cli.in_process import Kiqstart
-from tests.integration.infrastructure.redis.servers import Server, make_server, running
-from tests.integration.infrastructure.taskiq.streams.brokers import working
+from tests.kiqstart.integration.broker.brokers import working
+from tests.kiqstart.integration.redis.servers import Server, make_server, running
 
-from kiqstart.infrastructure.redis.connections import RedisConnections
-from kiqstart.infrastructure.taskiq.arguments import ArgumentsMiddleware
-from kiqstart.infrastructure.taskiq.registration import register_task
-from kiqstart.infrastructure.taskiq.retries import RetryMiddleware
-from kiqstart.infrastructure.taskiq.scheduling.clock import StoreClock
-from kiqstart.infrastructure.taskiq.scheduling.definition import Definition
-from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
-from kiqstart.infrastructure.taskiq.scheduling.ticker import Ticker
-from kiqstart.infrastructure.taskiq.scheduling.timing import Interval
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
-from kiqstart.infrastructure.taskiq.streams.errors import TaskCancelledError
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
-from kiqstart.infrastructure.taskiq.streams.rights import missing_rights
-from kiqstart.infrastructure.taskiq.streams.roles import Role, acl_rules
-from kiqstart.infrastructure.taskiq.uniqueness import UniquenessMiddleware
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.retries import RetryMiddleware
+from kiqstart.broker.rights import missing_rights
+from kiqstart.broker.roles import Role, acl_rules
+from kiqstart.redis.connections import RedisConnections
+from kiqstart.scheduler.clock import StoreClock
+from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.source import DurableScheduleSource
+from kiqstart.scheduler.triggers import Interval
+from kiqstart.tasks.arguments import ArgumentsMiddleware
+from kiqstart.tasks.registration import register_task
+from kiqstart.tasks.results.errors import TaskCancelledError
+from kiqstart.tasks.uniqueness import UniquenessMiddleware
 from kiqstart.testing import eventually
 
 PREFIX = "roles"

@@ -6,10 +6,10 @@ import pytest
 from taskiq import ScheduledTask
 from tests.end_to_end.cli.in_process import Kiqstart
 
-from kiqstart.delivery.cli.broker import stream_broker
-from kiqstart.delivery.tasks.schedules import SCHEDULES
-from kiqstart.infrastructure.taskiq.scheduling.source import DurableScheduleSource
+from kiqstart.cli.broker import stream_broker
+from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.testing import ProcessFactory
+from todo_service.delivery.tasks.schedules import SCHEDULES
 
 SENT_BY_ITSELF = "cleanup-completed-todos-daily"
 

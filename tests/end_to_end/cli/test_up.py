@@ -3,7 +3,7 @@ import signal
 
 from tests.end_to_end.cli.command_line import SECONDS_TO_END, CommandLine, processes_of
 
-from kiqstart.infrastructure.redaction import redact_url
+from kiqstart.observability.redaction import redact_url
 
 
 def test_it_runs_until_ctrl_c(kiqstart: CommandLine) -> None:

@@ -4,8 +4,8 @@ import time
 
 from tests.end_to_end.retention.rows import SLOW, Rows
 
-from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.testing import ProcessFactory
+from todo_service.delivery.tasks.registry import TasksRegistry
 
 COMPLETED = 40_000
 

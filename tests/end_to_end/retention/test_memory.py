@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from tests.end_to_end.retention.rows import Rows
 
-from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.testing import ProcessFactory
+from todo_service.delivery.tasks.registry import TasksRegistry
 
 COMPLETED = 300_000
 KIB_OF_20_MIB = 20 * 1024

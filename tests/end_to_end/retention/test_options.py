@@ -8,10 +8,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.retention.rows import SLOW, Rows
 
-from kiqstart.delivery.tasks.cleanups import CleanupReport
-from kiqstart.delivery.tasks.progress import CleanupProgress
-from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.testing import ProcessFactory, eventually
+from todo_service.delivery.tasks.cleanups import CleanupReport
+from todo_service.delivery.tasks.progress import CleanupProgress
+from todo_service.delivery.tasks.registry import TasksRegistry
 
 
 @pytest_asyncio.fixture

@@ -11,9 +11,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq.kicker import AsyncKicker
 
-from kiqstart.delivery.tasks.cleanups import CleanupReport
-from kiqstart.delivery.tasks.registry import TasksRegistry
 from kiqstart.testing import ProcessFactory
+from todo_service.delivery.tasks.cleanups import CleanupReport
+from todo_service.delivery.tasks.registry import TasksRegistry
 
 ROOT = Path(__file__).parents[3]
 
@@ -26,8 +26,8 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from kiqstart.core.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.infrastructure.database.base import Base
+from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from todo_service.infrastructure.database.base import Base
 
 
 class AccessToken(Base):
@@ -53,12 +53,12 @@ from datetime import UTC, datetime
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
-from kiqstart.core.token.models import expired_tokens
-from kiqstart.delivery.tasks.cleanups import CleanupOptions, CleanupReport, CleanupRunner
-from kiqstart.delivery.tasks.names import TaskName
-from kiqstart.delivery.tasks.progress import CleanupProgress
-from kiqstart.infrastructure.controller import Controller
-from kiqstart.infrastructure.taskiq.registration import register_task
+from todo_service.core.token.models import expired_tokens
+from todo_service.delivery.tasks.cleanups import CleanupOptions, CleanupReport, CleanupRunner
+from todo_service.delivery.tasks.names import TaskName
+from todo_service.delivery.tasks.progress import CleanupProgress
+from kiqstart.tasks.controller import Controller
+from kiqstart.tasks.registration import register_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +85,7 @@ NEW_LINES = [
     (
         "delivery/tasks/registry.py",
         r"from .*import TodoCleanupTaskController\n",
-        "from kiqstart.delivery.tasks.controllers.token_cleanup import TokenCleanupTaskController\n",
+        "from todo_service.delivery.tasks.controllers.token_cleanup import TokenCleanupTaskController\n",
     ),
     (
         "ioc/container.py",
@@ -95,7 +95,7 @@ NEW_LINES = [
     (
         "ioc/container.py",
         r"from .*import TodoCleanupTaskController\n",
-        "from kiqstart.delivery.tasks.controllers.token_cleanup import TokenCleanupTaskController\n",
+        "from todo_service.delivery.tasks.controllers.token_cleanup import TokenCleanupTaskController\n",
     ),
     (
         "delivery/tasks/policies.py",
@@ -105,7 +105,7 @@ NEW_LINES = [
     (
         "delivery/tasks/policies.py",
         r"from .*import TodoRepository\n",
-        "from kiqstart.core.token.models import expired_tokens\n",
+        "from todo_service.core.token.models import expired_tokens\n",
     ),
 ]
 

@@ -5,8 +5,8 @@ import asyncio
 from tests.faults.scenario import scenario
 from tests.faults.world import World
 
-from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
-from kiqstart.infrastructure.taskiq.streams.errors import WorkerLostError
+from kiqstart.broker.delivery import DeadReason
+from kiqstart.tasks.results.errors import WorkerLostError
 from kiqstart.testing import eventually
 
 _DELIVERIES = 3

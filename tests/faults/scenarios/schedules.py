@@ -11,7 +11,7 @@ from tests.faults.ticks import TABLE
 from tests.faults.workers import WorkerGroup
 from tests.faults.world import World
 
-from kiqstart.infrastructure.taskiq.scheduling.occurrence import time_text
+from kiqstart.scheduler.occurrence import time_text
 
 _SECONDS: Final = 45.0
 _SECONDS_IF_LONG: Final = 180.0

@@ -8,7 +8,7 @@ from tests.faults.jobs import Edition
 from tests.faults.scenario import scenario
 from tests.faults.world import World
 
-from kiqstart.infrastructure.taskiq.streams.delivery import DeadReason
+from kiqstart.broker.delivery import DeadReason
 from kiqstart.testing import eventually
 
 _KILLS: Final = 3

@@ -11,10 +11,10 @@ from typing import Final, Protocol, cast
 import redis
 from redis.exceptions import NoScriptError, RedisError
 
-from kiqstart.infrastructure.taskiq.streams.failure_detector import FailureDetector
-from kiqstart.infrastructure.taskiq.streams.keys import QueueKeys
-from kiqstart.infrastructure.taskiq.streams.lease import Lease
-from kiqstart.infrastructure.taskiq.streams.options import StreamOptions
+from kiqstart.broker.failure_detector import FailureDetector
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.lease import Lease
+from kiqstart.broker.options import StreamOptions
 
 _FOLDER: Final = Path(__file__).parent / "lua"
 _OWN_TIME: Final = "local time = redis.call('TIME')\n    return time[1] * 1000 + math.floor(time[2] / 1000)"

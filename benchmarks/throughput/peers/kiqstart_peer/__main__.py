@@ -6,7 +6,7 @@ from benchmarks.throughput.peers.kiqstart_peer.app import broker
 from benchmarks.throughput.peers.program import serve
 from benchmarks.throughput.peers.protocol import QUEUE, About, Way
 from benchmarks.throughput.peers.taskiq_peer.peer import TaskiqPeer
-from kiqstart.infrastructure.taskiq.task import Task
+from kiqstart.tasks.task import Task
 
 _MOST_IN_A_CALL: Final = 10_000
 

@@ -4,7 +4,7 @@ import os
 
 from benchmarks.throughput.peers.protocol import QUEUE, REDIS_URL, RESULT_SECONDS
 from benchmarks.throughput.peers.taskiq_peer.tasks import register
-from kiqstart.infrastructure.taskiq.streams.broker import StreamBroker
+from kiqstart.broker.broker import StreamBroker
 
 
 def broker() -> StreamBroker:

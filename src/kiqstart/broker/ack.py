@@ -1,0 +1,52 @@
+"""Acknowledging a delivery."""
+
+from collections.abc import Callable
+
+from taskiq.acks import AckController
+
+from kiqstart.broker.consumer import StreamConsumer
+from kiqstart.broker.delivery import Again, Delivery
+from kiqstart.broker.receiver.preflight import Intake
+
+
+class DeliveryAcks(AckController):
+    """Ends a delivery, once.
+
+    Args:
+        make_room: is called where the task has run, before Redis is asked.
+    """
+
+    def __init__(
+        self, consumer: StreamConsumer, intake: Intake, delivery: Delivery, make_room: Callable[[Delivery], None]
+    ) -> None:
+        # Its own method would make a cycle: a message and a result would live until Python looks for such.
+        super().__init__(_is_overridden)
+        self._consumer = consumer
+        self._intake = intake
+        self._delivery = delivery
+        self._make_room = make_room
+
+    @property
+    def has_result(self) -> bool:
+        """Whether a result is stored with it."""
+        return bool(self._delivery.result)
+
+    async def ack(self) -> None:
+        """Acknowledge the message, with all that comes of it."""
+        if self.is_acked:
+            return
+        delivery = self._delivery
+        if delivery.has_run:
+            self._make_room(delivery)
+        if isinstance(delivery.outcome, Again) and delivery.is_cancelled:
+            # Cancelled after its run has failed: there is no next try.
+            await self._intake.settle_cancelled(delivery)
+        else:
+            if isinstance(delivery.outcome, Again):
+                delivery.result = b""
+            await self._consumer.settle(delivery)
+        self.is_acked = True
+
+
+def _is_overridden() -> None:
+    """Stand for an acknowledgement: `DeliveryAcks.ack` is called in its place."""

@@ -1,0 +1,448 @@
+"""The Redis Streams broker."""
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from logging import getLogger
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import taskiq.receiver
+from taskiq import (
+    AckableMessage,
+    AsyncBroker,
+    AsyncResultBackend,
+    BrokerMessage,
+    SimpleRetryMiddleware,
+    SmartRetryMiddleware,
+    TaskiqResult,
+)
+
+from kiqstart.broker.broker_arguments import BrokerArguments
+from kiqstart.broker.cancellation import Canceller, CancelOutcome
+from kiqstart.broker.consumer import StreamConsumer
+from kiqstart.broker.dead_letters import DeadLetters
+from kiqstart.broker.delivery import DeadReason, Delivery, current_delivery
+from kiqstart.broker.dispatcher import Dispatcher
+from kiqstart.broker.fetcher import SuspectRule
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.loop_resources import Connection
+from kiqstart.broker.middleware import DeliveryMiddleware
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.receiver.preflight import Intake
+from kiqstart.broker.redis_retry import is_unauthorized, reason
+from kiqstart.broker.results import StreamResultBackend
+from kiqstart.broker.retrying_result_backend import PersistentResultBackend
+from kiqstart.broker.rights import check_rights
+from kiqstart.broker.roles import Role
+from kiqstart.broker.sender import SendFailedError
+from kiqstart.broker.served_queues import served_queues
+from kiqstart.redis.connections import RedisConnections
+from kiqstart.redis.forks import tell_of_forks
+from kiqstart.redis.loop_local import InheritedLoopError, LoopLocal
+from kiqstart.tasks.call_shape import call_shape
+from kiqstart.tasks.caller_types import text
+from kiqstart.tasks.errors import WiringError
+from kiqstart.tasks.formatting import JsonFormatter, Outgoing
+from kiqstart.tasks.hooks import need
+from kiqstart.tasks.labels import DEFAULT_QUEUE
+from kiqstart.tasks.results.errors import TaskCancelledError, WorkerLostError
+from kiqstart.tasks.task import Task
+
+if TYPE_CHECKING:
+    from kiqstart.broker.quarantine.quarantine import Quarantine
+
+logger = getLogger(__name__)
+
+_OPTIONS: Final = StreamOptions()
+# Arguments of taskiq-redis' broker whose purpose is served otherwise here, or that would lose tasks (`maxlen`).
+_REPLACED: Final = frozenset(
+    {
+        "additional_streams",
+        "approximate",
+        "consumer_id",
+        "consumer_name",
+        "idle_timeout",
+        "maxlen",
+        "mkstream",
+        "unacknowledged_batch_size",
+        "unacknowledged_lock_timeout",
+        "xread_block",
+        "xread_count",
+    }
+)
+_CANCELLED_HERE: Final = frozenset({CancelOutcome.DELAYED, CancelOutcome.WAITING})
+_ONE_QUEUE: Final[Mapping[str, int]] = MappingProxyType({DEFAULT_QUEUE: 1})
+
+
+class StreamBroker(AsyncBroker):
+    """A broker on Redis Streams that loses no accepted task. The package's docstring describes the protocol.
+
+    It takes the place of taskiq-redis' `RedisStreamBroker`, and names alike what both have. It has a result backend of
+    its own. A worker that is started with `taskiq worker` uses kiqstart's receiver, unless another one is named.
+
+    Args:
+        url: where Redis is: redis://, rediss://, unix://, sentinel:// or cluster://.
+        queue_name: key of the stream of the default queue, and what all other keys begin with.
+        queues: the queues that a worker takes, each with its weight; `default` is that of tasks that name none. A task
+            names its queue by the label `queue_name`.
+        consumer_group_name: the group that all workers share.
+        options: how it delivers.
+        result_ttl: seconds for which results are kept; None for ever.
+        result_prefix: what the keys of results begin with.
+        connect_timeout: seconds to wait for a connection.
+        max_connection_pool_size: most connections of an event loop.
+        connection_options: further arguments of redis-py's connections.
+
+    Raises:
+        InvalidRedisUrlError: the URL is none of a Redis.
+        WiringError: a queue without a name that Redis can have, or with a weight below 1; an argument that only
+            taskiq-redis' own broker has, or of a wrong type; or names whose keys a cluster would put on several nodes.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        queue_name: str = "taskiq",
+        *,
+        queues: Mapping[str, int] = _ONE_QUEUE,
+        consumer_group_name: str = "taskiq",
+        options: StreamOptions = _OPTIONS,
+        result_ttl: float | None = 3600.0,
+        result_prefix: str | None = None,
+        connect_timeout: float = 5.0,
+        max_connection_pool_size: int = 100,
+        **connection_options: object,
+    ) -> None:
+        if refused := sorted(_REPLACED & set(connection_options)):
+            raise WiringError(f"StreamBroker has no argument {refused[0]!r}: see StreamOptions for what it has instead")
+        super().__init__()
+        BrokerArguments(
+            queue_name=queue_name,
+            queues=queues,
+            consumer_group_name=consumer_group_name,
+            options=options,
+            result_prefix=result_prefix,
+            connect_timeout=connect_timeout,
+            max_connection_pool_size=max_connection_pool_size,
+        )
+        self.queue_name = queue_name
+        self.consumer_group_name = consumer_group_name
+        self.options = options
+        self.connections = RedisConnections(
+            url, connect_timeout=connect_timeout, max_connections=max_connection_pool_size, **connection_options
+        )
+        self.keys = QueueKeys(queue_name, results=result_prefix, database=self.connections.database)
+        if self.connections.is_cluster and not self.keys.share_a_slot:
+            raise WiringError(
+                f"on a cluster all keys of a queue need one hash tag: queue_name={queue_name!r} and "
+                f"result_prefix={result_prefix!r} do not have the same {{tag}}"
+            )
+        self._weights = dict(queues)
+        self._result_ttl = result_ttl
+        self._per_loop = LoopLocal(lambda: Connection(self.connections, self.keys, self.options), Connection.close)
+        self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
+        self._consumer: StreamConsumer | None = None
+        self._inherited: StreamConsumer | None = None
+        self._past_consumer: StreamConsumer | None = None
+        self._registering = asyncio.Lock()
+        tell_of_forks(self)
+        self._is_worker = False
+        self._keeps_promises = False
+        self.suspect_rule = SuspectRule.ONE
+        self._on_registered: Callable[[str], None] | None = None
+        self._quarantine: Quarantine | None = None
+        # What this process' receiver was told that a process for suspects has to know.
+        self.receiver_options: Mapping[str, Any] = {}
+        self.made_by: str | None = None
+        self._shapes: dict[str, tuple[Callable[..., Any], str]] = {}
+        self.decorator_class = Task
+        self.formatter = JsonFormatter(self, limit=options.message_bytes)
+        self.id_generator = _random_id
+        self.middlewares.append(DeliveryMiddleware(self))
+        self.middlewares[0].set_broker(self)
+        self.result_backend: AsyncResultBackend[Any] = StreamResultBackend[Any](
+            connection=lambda: self.connection.redis,
+            deliveries=self._delivery_of_result,
+            waiting=lambda: self.connection.waiter,
+            reads=lambda: self.connection.reads,
+            keys=self.keys,
+            ttl=result_ttl,
+            deadline=options.send_deadline,
+            limit=options.result_bytes,
+        )
+
+    @property
+    def is_worker_process(self) -> bool:
+        """Whether this process runs tasks. taskiq sets it before it looks for its receiver, which is then ours."""
+        return self._is_worker
+
+    @is_worker_process.setter
+    def is_worker_process(self, value: bool) -> None:
+        self._is_worker = value
+        if value:
+            if self.options.quarantine:
+                self.suspect_rule = SuspectRule.NONE
+            from kiqstart.broker.receiver.stream_receiver import StreamReceiver
+
+            taskiq.receiver.Receiver = StreamReceiver  # type: ignore[assignment,misc]  # the name that `taskiq worker` imports
+
+    def run_suspects(self, on_registered: Callable[[str], None]) -> None:
+        """Take suspects only, for the worker that has started this process.
+
+        Args:
+            on_registered: is told each name that this process has in Redis, in the lease's thread.
+        """
+        self.suspect_rule = SuspectRule.WARD
+        self._on_registered = on_registered
+
+    def with_result_backend(self, result_backend: AsyncResultBackend[Any]) -> Self:
+        """Keep results elsewhere; there they are stored before the message is acknowledged, not in one step with it."""
+        return super().with_result_backend(PersistentResultBackend(result_backend, deadline=self.options.send_deadline))
+
+    @property
+    def connection(self) -> Connection:
+        """What this event loop has of Redis.
+
+        Raises:
+            SendFailedError: this is a forked child in its parent's event loop, which is uvloop's or was running.
+        """
+        try:
+            return self._per_loop.get()
+        except InheritedLoopError as error:
+            raise SendFailedError(problem=str(error)) from None
+
+    @property
+    def dead_letters(self) -> DeadLetters:
+        """The messages that will not be run, of all queues, on this event loop's connection."""
+        return DeadLetters(self.connection.redis, self.keys, self.formatter, deadline=self.options.send_deadline)
+
+    def keep_promises(self) -> None:
+        """Do what the options of `register_task` say, also where nobody has added the middlewares for that."""
+        from kiqstart.broker.retries import RetryMiddleware
+        from kiqstart.tasks.arguments import ArgumentsMiddleware
+        from kiqstart.tasks.uniqueness import UniquenessMiddleware
+
+        if self._keeps_promises:
+            return
+        self._keeps_promises = True
+        need(
+            self,
+            {
+                (ArgumentsMiddleware,): ArgumentsMiddleware(every_task=False),
+                (UniquenessMiddleware,): UniquenessMiddleware(),
+                (RetryMiddleware, SimpleRetryMiddleware, SmartRetryMiddleware): RetryMiddleware(self),
+            },
+        )
+
+    async def shutdown(self) -> None:
+        """Give back what a worker still has, and let all connections go."""
+        if self._quarantine is not None:
+            await self._quarantine.stop()
+            self._quarantine = None
+        if self._consumer is not None:
+            await self._consumer.stop()
+            self._past_consumer, self._consumer = self._consumer, None
+        await super().shutdown()
+        connection = self._per_loop.peek()
+        if connection is not None:
+            await connection.sender.drain()
+        await self._per_loop.close()
+
+    def after_fork(self) -> None:
+        """In a child: what the parent has in hand as a worker is the parent's to give back."""
+        self._inherited = self._consumer
+        self._consumer = None
+        self._registering = asyncio.Lock()
+
+    async def kick(self, message: BrokerMessage) -> None:
+        """Send a message, once, through an outage of up to `send_deadline` seconds.
+
+        The labels `delay` (seconds) and `due` (seconds since the Unix epoch) let it wait in Redis; `queue_name` names
+        its queue. Of one `unique` key, a single task waits or runs at a time: another one is not sent, and the kicker
+        is told whose key it is. A task that sends itself anew (a retry) goes on in the step that ends its delivery.
+
+        Raises:
+            SendFailedError: it was not sent.
+        """
+        await self._dispatcher.send(message)
+
+    def kick_many(self, messages: Sequence[Outgoing]) -> Awaitable[Sequence[str | BaseException]]:
+        """Send messages in one step; for each, its task's id, or that of the task with its unique key, or an error.
+
+        Raises:
+            SendFailedError: a label that says when it is due is no number; nothing was sent.
+        """
+        return self._dispatcher.send_many(messages)
+
+    async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool = False) -> None:
+        """Let a task that runs here run again after `delay` seconds, in the step that ends its delivery."""
+        await self._dispatcher.retry(message, delay, is_first=is_first)
+
+    async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
+        """Make the message of a task that runs here a dead letter, if possible in the step that ends its delivery."""
+        await self._dispatcher.bury(message, reason, detail)
+
+    async def cancel(self, task_id: str) -> CancelOutcome:
+        """Cancel a task wherever it is, and say where it was.
+
+        A delayed or waiting one is gone at once. A running one is cancelled within a second or so: its coroutine gets a
+        `CancelledError`; a function in a thread runs on, but its result is dropped. What is cancelled is not tried
+        again. The caller of a cancelled task gets `TaskCancelledError` as its error. One that has ended is left alone.
+
+        Raises:
+            TypeError: the id is no text.
+            UnansweredError: Redis does not answer any more; the text says whether the task is cancelled.
+            RedisError: Redis is away, and nothing was done.
+        """
+        text(task_id, "cancel(…)", "a task's id")
+        canceller = Canceller(
+            self.connection.redis,
+            self.keys,
+            group=self.consumer_group_name,
+            options=self.options,
+            task_id_of=self._task_id_of,
+            result_ttl=self._result_ttl,
+        )
+        outcome = await canceller.cancel(task_id, self._weights)
+        if outcome in _CANCELLED_HERE and not isinstance(self.result_backend, StreamResultBackend):
+            try:
+                await self.result_backend.set_result(task_id, _failed(TaskCancelledError(task_id)))
+            except Exception as error:  # noqa: BLE001  # whatever another backend raises; the task is cancelled
+                logger.error("Task %s is cancelled, and its caller cannot be told: %s", task_id, reason(error))  # noqa: TRY400  # one line
+        return outcome
+
+    async def is_served(self, queue: str) -> bool:
+        """Whether a worker that lives takes a queue.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        return queue in await served_queues(self.connection.redis, self.keys, lease=self.options.lease)
+
+    async def may_run(self, task_id: str) -> bool:
+        """Wait until this worker's lease is certain; False where the task is another worker's by then."""
+        delivery = self.delivery_of(task_id)
+        return delivery is None or self._consumer is None or await self._consumer.may_run(delivery)
+
+    def delivery_of(self, task_id: str) -> Delivery | None:
+        """The unsettled delivery of a task that runs in this process."""
+        running = current_delivery.get()
+        if running is None and self._consumer is not None:
+            # Another receiver than kiqstart's does not say whose delivery this is.
+            running = self._consumer.in_hand.of_task(task_id)
+        return running if running is not None and running.task_id == task_id and not running.is_settled else None
+
+    def _delivery_of_result(self, task_id: str) -> Delivery | None:
+        delivery, consumer = self.delivery_of(task_id), self._consumer or self._past_consumer
+        if delivery is None and consumer is not None and current_delivery.get() is None:
+            # taskiq's receiver runs tasks on that were given back, also after the broker was shut down.
+            return consumer.in_hand.lost_of_task(task_id)
+        return delivery
+
+    async def consume(self) -> StreamConsumer:
+        """Register this process as a worker, and give what a receiver needs.
+
+        Raises:
+            WiringError: the queue belongs to another group or a newer version, or one of its keys is something else.
+            MissingRightsError: the user of Redis lacks rights.
+            RedisError: Redis is away.
+        """
+        async with self._registering:
+            if self._consumer is None:
+                self._consumer = await self._register()
+            return self._consumer
+
+    async def end_quarantine(self, seconds: float) -> None:
+        """Let the process for suspects end with its tasks, for up to so many seconds; then `shutdown` ends it."""
+        if self._quarantine is not None:
+            await self._quarantine.wait(seconds)
+
+    def intake(self, consumer: StreamConsumer) -> Intake:
+        """What sorts out deliveries that are not to be run."""
+        return Intake(self, consumer, self.options)
+
+    async def listen(self) -> AsyncGenerator[AckableMessage, None]:
+        """Hand out messages one by one, for a receiver that is not kiqstart's."""
+        consumer = await self.consume()
+        intake = self.intake(consumer)
+        waiting: list[Delivery] = []
+        try:
+            while True:
+                waiting += await consumer.fetch(1)
+                while waiting:
+                    delivery = waiting.pop(0)
+                    if await intake.accept(delivery) is None or not await consumer.may_run(delivery):
+                        continue
+                    if consumer.in_hand.begin(delivery):
+                        yield AckableMessage(data=delivery.data, ack=partial(consumer.settle, delivery))
+        finally:
+            await consumer.give_back(waiting)
+
+    async def _register(self) -> StreamConsumer:
+        clients = await self.connection.consumer_clients()
+        consumer = StreamConsumer(
+            clients,
+            self.keys,
+            group=self.consumer_group_name,
+            weights=self._weights,
+            options=self.options,
+            result_ttl=self._result_ttl,
+            rule=self.suspect_rule,
+            task_id_of=self._task_id_of,
+            shape_of=self._shape_of,
+            on_condemned=partial(self._tell_of_condemned, asyncio.get_running_loop()),
+            on_suspects=self._on_suspects,
+            on_registered=self._on_registered,
+        )
+        try:
+            await consumer.start()
+        except BaseException as error:
+            await consumer.stop()
+            if is_unauthorized(error):
+                await check_rights(self.connection.redis, self.keys, address=self.connections.address, role=Role.WORKER)
+            raise
+        return consumer
+
+    def _on_suspects(self, _: int) -> None:
+        if self.suspect_rule is not SuspectRule.NONE or self._consumer is None:
+            return
+        if self._quarantine is None:
+            from kiqstart.broker.quarantine.quarantine import Quarantine
+            from kiqstart.broker.quarantine.ward_orders import orders_for
+
+            self._quarantine = Quarantine(self._consumer, partial(orders_for, self))
+        self._quarantine.on_suspects()
+
+    def _tell_of_condemned(self, loop: asyncio.AbstractEventLoop, task_id: str) -> None:
+        """Called in the lease's thread. The broker's own results are there already."""
+        if isinstance(self.result_backend, StreamResultBackend):
+            return
+        storing = self.result_backend.set_result(task_id, _failed(WorkerLostError(task_id)))
+        asyncio.run_coroutine_threadsafe(storing, loop)
+
+    def _task_id_of(self, data: bytes) -> str | None:
+        try:
+            return self.formatter.loads(data).task_id
+        except Exception:  # noqa: BLE001  # whatever a serializer raises; nobody waits for what is no task
+            return None
+
+    def _shape_of(self, task_name: str) -> str | None:
+        task = self.find_task(task_name)
+        if task is None:
+            return None
+        function, shape = self._shapes.get(task_name, (None, ""))
+        if function is not task.original_func:
+            shape = call_shape(task.original_func)
+            self._shapes[task_name] = (task.original_func, shape)
+        return shape
+
+
+def _failed(error: Exception) -> TaskiqResult[None]:
+    return TaskiqResult(is_err=True, return_value=None, execution_time=0.0, error=error)
+
+
+def _random_id() -> str:
+    # As random as a UUID, and quicker than Python makes one.
+    return os.urandom(16).hex()

@@ -1,0 +1,230 @@
+"""Cancels tasks by their id, and says what was found."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import partial
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from redis.exceptions import RedisError, ResponseError
+
+from kiqstart.broker.delivery import local_time
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.operator_acts import Done, UnansweredError, do
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.redis_retry import reason, without_foreign_keys
+from kiqstart.broker.redis_text import queue_names, text_of_name
+from kiqstart.broker.results import encode_failure
+from kiqstart.broker.script import Script, Value
+from kiqstart.tasks.results.errors import TaskCancelledError
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_CANCEL: Final = Script("cancel")
+_CANCEL_ENTRY: Final = Script("cancel_entry")
+_ENTRIES_AT_ONCE: Final = 500
+_SECONDS_TO_LOOK: Final = 5.0
+
+Answer = TypeVar("Answer")
+RawEntry = tuple[bytes, dict[bytes, bytes]]
+
+
+class CancelOutcome(StrEnum):
+    """What `cancel` has found of a task."""
+
+    DELAYED = "delayed"
+    """It was due later, and is gone."""
+    WAITING = "waiting"
+    """It waited in its queue, and is gone."""
+    RUNNING = "running"
+    """A worker has it, and cancels it within about a second."""
+    ENDED = "ended"
+    """It has a result already; nothing was done."""
+    UNKNOWN = "unknown"
+    """There is no such task. One that is sent with this id within `cancel_age` is cancelled when it comes."""
+
+
+@dataclass(kw_only=True)
+class _Findings:
+    delayed: int = 0
+    waiting: int = 0
+    running: int = 0
+    has_result: bool = False
+    is_complete: bool = False
+    has_missed: bool = False
+
+
+class Canceller:
+    """Cancels whatever there is of a task: delayed, waiting, running, or more than one of these under one id.
+
+    The id is marked first: whatever happens to the task from then on (a worker takes it, it fails and would be retried,
+    it is due) happens to a cancelled one. Then the streams are looked through, oldest first, for some seconds: what
+    waits is taken out, what runs is marked by its entry. Where all that there is was found, the id is free again; not
+    where an entry was moved meanwhile, as by a worker that ends.
+
+    Args:
+        redis: an async client.
+        group: the consumer group, where no worker has named one yet.
+        task_id_of: gives the task of a message, None where it cannot be read.
+        result_ttl: seconds for which results are kept; None for ever.
+    """
+
+    def __init__(
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        group: str,
+        options: StreamOptions,
+        task_id_of: Callable[[bytes], str | None],
+        result_ttl: float | None,
+    ) -> None:
+        self._redis = cast("Redis", redis)
+        self._keys = keys
+        self._group = group
+        self._options = options
+        self._task_id_of = task_id_of
+        self._result_ms = round(result_ttl * 1000) if result_ttl else 0
+        # Seconds of outages, which are not those in which it looks.
+        self._waited = 0.0
+
+    async def cancel(self, task_id: str, queues: Iterable[str]) -> CancelOutcome:
+        """Cancel a task, in these queues and in all that workers take or messages were sent to.
+
+        Once it has begun, it goes through an outage.
+
+        Raises:
+            UnansweredError: Redis does not answer any more; the text says whether the task is cancelled.
+            RedisError: Redis is away, and nothing was done.
+        """
+        if not _is_text(task_id):
+            return CancelOutcome.UNKNOWN
+        group = await self._group_of_workers()
+        result_key, result = self._keys.result(task_id), encode_failure(TaskCancelledError(task_id))
+        had_result = bool(await self._redis.exists(result_key))
+        findings = await self._mark(task_id, result, had_result=had_result)
+        try:
+            await self._look(task_id, group, queues, result, findings)
+            outcome = _outcome(findings)
+            if findings.is_complete and not findings.has_missed and outcome is not CancelOutcome.UNKNOWN:
+                await self._do(lambda: self._redis.zrem(self._keys.cancelled, task_id), "")
+        except RedisError as error:
+            raise UnansweredError(
+                f"task {task_id!r} is marked as cancelled, but what was found of it is not known: {reason(error)}; "
+                "cancel it again"
+            ) from error
+        return outcome
+
+    async def _mark(self, task_id: str, result: bytes, *, had_result: bool) -> _Findings:
+        """Mark the id, and take out what is delayed."""
+        keys = [self._keys.result(task_id), *self._keys.shared]
+        arguments: list[Value] = [task_id, self._mark_ms, self._options.cancel_limit, *self._of_result(result)]
+        done = await self._do(
+            lambda: _CANCEL(self._redis, keys, arguments), f"task {task_id!r} may be cancelled or not: cancel it again"
+        )
+        delayed, has_result = cast("list[int]", done.answer)
+        findings = _Findings(delayed=delayed, has_result=bool(has_result))
+        if done.is_repeated and not (delayed or had_result) and await self._is_stored(result, task_id):
+            # By the try that had no answer.
+            findings = _Findings(delayed=1)
+        return findings
+
+    async def _look(self, task_id: str, group: str, queues: Iterable[str], result: bytes, findings: _Findings) -> None:
+        """Look through the streams, and cancel what is there."""
+        async for stream, entry in self._entries_of(task_id, queues, findings):
+            keys = [stream, self._keys.result(task_id), *self._keys.shared]
+            arguments: list[Value] = [group, entry, task_id, self._mark_ms, *self._of_result(result)]
+            done = await self._do(partial(_CANCEL_ENTRY, self._redis, keys, arguments), "")
+            found = done.answer
+            if found == b"" and done.is_repeated and await self._is_stored(result, task_id):
+                found = b"waiting"
+            findings.waiting += found == b"waiting"
+            findings.running += found == b"running"
+            findings.has_missed |= found == b""
+        if not findings.has_result:
+            # It may have ended since, and was then met nowhere.
+            done = await self._do(lambda: self._redis.exists(self._keys.result(task_id)), "")
+            findings.has_result = bool(done.answer)
+
+    def _of_result(self, result: bytes) -> list[Value]:
+        return [result, self._result_ms, self._keys.channel_suffix]
+
+    async def _is_stored(self, result: bytes, task_id: str) -> bool:
+        done = await self._do(lambda: self._redis.get(self._keys.result(task_id)), "")
+        return done.answer == result
+
+    async def _do(self, call: Callable[[], Awaitable[Answer]], otherwise: str) -> "Done[Answer]":
+        done = await do(call, deadline=self._options.send_deadline, otherwise=otherwise)
+        self._waited += done.waited
+        return done
+
+    async def _group_of_workers(self) -> str:
+        """The group whose workers take the queue, whatever this program's own setting is."""
+        known = None
+        with without_foreign_keys():
+            known = cast("bytes | None", await self._redis.get(self._keys.group))
+        return self._group if known is None else text_of_name(known)
+
+    @property
+    def _mark_ms(self) -> int:
+        return round(self._options.cancel_age * 1000)
+
+    def _members(self, key: str) -> Awaitable[set[bytes]]:
+        return cast("Awaitable[set[bytes]]", self._redis.smembers(key))
+
+    async def _entries_of(
+        self, task_id: str, queues: Iterable[str], findings: _Findings
+    ) -> AsyncGenerator[tuple[str, bytes]]:
+        known = await self._known_queues()
+        needle = task_id.encode()
+        is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
+        until = local_time() + _SECONDS_TO_LOOK
+        # What moves from one to another does so in this order, and is met again.
+        for stream in reversed(self._keys.all_locations(sorted({*queues, *known}, reverse=True))):
+            start = "-"
+            while start:
+                if local_time() > until + self._waited:
+                    return
+                entries = (await self._do(partial(self._page, stream, start), "")).answer
+                for entry, fields in entries:
+                    data = fields.get(b"data", b"")
+                    if (not is_plain or needle in data) and self._task_id_of(data) == task_id:
+                        yield stream, entry
+                start = f"({entries[-1][0].decode()}" if len(entries) == _ENTRIES_AT_ONCE else ""
+        findings.is_complete = True
+
+    async def _known_queues(self) -> list[str]:
+        found: set[bytes] = set()
+        for key in (self._keys.queues, self._keys.untaken):
+            with without_foreign_keys():
+                found |= (await self._do(partial(self._members, key), "")).answer
+        return queue_names(found)
+
+    async def _page(self, stream: str, start: str) -> list[RawEntry]:
+        try:
+            found = await self._redis.xrange(stream, min=start, max="+", count=_ENTRIES_AT_ONCE)
+        except ResponseError as error:
+            if "WRONGTYPE" in str(error):  # the key holds something else
+                return []
+            raise
+        return cast("list[RawEntry]", found)
+
+
+def _is_text(task_id: str) -> bool:
+    """Whether UTF-8 can hold an id; no task is sent with any other."""
+    try:
+        task_id.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _outcome(findings: _Findings) -> CancelOutcome:
+    if findings.running:
+        return CancelOutcome.RUNNING
+    if findings.waiting:
+        return CancelOutcome.WAITING
+    if findings.delayed:
+        return CancelOutcome.DELAYED
+    return CancelOutcome.ENDED if findings.has_result else CancelOutcome.UNKNOWN

@@ -1,0 +1,376 @@
+"""A worker's side of the broker: what it reads, has in hand, settles and gives back."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from logging import getLogger
+from typing import Final, Protocol, cast
+
+from redis.exceptions import RedisError, ResponseError
+
+from kiqstart.broker.delivery import (
+    DeliveriesInHand,
+    Delivery,
+    local_time,
+)
+from kiqstart.broker.fetcher import Fetcher, NotRegisteredError, SuspectRule
+from kiqstart.broker.heartbeat import Events, Heartbeat
+from kiqstart.broker.janitor import Janitor
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.lease import Lease
+from kiqstart.broker.misfits import Misfits
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.quarantine.condemnation import Condemnation
+from kiqstart.broker.receiver.timeout_watchdog import Overruns
+from kiqstart.broker.reclaimer import Reclaimer, give_back_call
+from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
+from kiqstart.broker.registrar import Registrar
+from kiqstart.broker.script import AsyncClient, Script
+from kiqstart.broker.settlement import Settlement
+from kiqstart.broker.settler import Settler
+
+logger = getLogger(__name__)
+
+_GIVE_BACK: Final = Script("give_back")
+# How long a read waits for a message, where the lease allows for it. An idle worker costs Redis two commands each time.
+WAIT_SECONDS: Final = 5.0
+_SECONDS_FOR_AN_ANSWER: Final = 5.0
+_SECONDS_UNTIL_AGAIN: Final = 60.0
+_SECONDS_BETWEEN_LOOKS: Final = 0.05
+# How long tasks that are cancelled as their worker ends may take to notice it.
+_SECONDS_TO_CANCEL: Final = 1.0
+
+
+class Closable(Protocol):
+    """An async client."""
+
+    async def aclose(self) -> None:
+        """Let its connections go."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConsumerClients:
+    """The connections of a worker: for scripts, for large ones, for reads that wait, and for the lease's thread."""
+
+    scripts: object
+    large_scripts: object
+    reader: Closable
+    thread: object
+
+
+class StreamConsumer:
+    """Everything that one worker process does with the streams.
+
+    Args:
+        clients: its connections.
+        weights: the queues it takes, each with its weight.
+        result_ttl: seconds for which results are kept; None for ever.
+        rule: which suspects it takes.
+        task_id_of: gives the task of a message, None where it cannot be read.
+        shape_of: gives the shape of a task's function, None for a task that this worker does not have.
+        on_condemned: is given each task that its workers have died of, in the lease's thread.
+        on_suspects: is told, in the event loop, how many suspects wait, also of queues that this worker does not take.
+        on_registered: is told each name that this worker has in Redis, in the lease's thread.
+    """
+
+    def __init__(
+        self,
+        clients: ConsumerClients,
+        keys: QueueKeys,
+        *,
+        group: str,
+        weights: Mapping[str, int],
+        options: StreamOptions,
+        result_ttl: float | None,
+        rule: SuspectRule,
+        task_id_of: Callable[[bytes], str | None],
+        shape_of: Callable[[str], str | None],
+        on_condemned: Callable[[str], None],
+        on_suspects: Callable[[int], None],
+        on_registered: Callable[[str], None] | None = None,
+    ) -> None:
+        self._clients = clients
+        self._keys = keys
+        self._group = group
+        self._options = options
+        self._task_id_of = task_id_of
+        self.shape_of = shape_of
+        self.in_hand = DeliveriesInHand()
+        self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD, on_registered=on_registered)
+        self.overruns = Overruns(grace=options.overrun_grace, replace=options.replace_overrun)
+        settler = Settler(
+            clients.scripts, keys, group=group, options=options, result_ttl=result_ttl, large=clients.large_scripts
+        )
+        self._settlement = Settlement(settler, deadline=options.send_deadline)
+        misfits = Misfits(clients.thread, keys, queues=list(weights), shape_of=shape_of)
+        self._fetcher = Fetcher(
+            clients.scripts,
+            clients.large_scripts,
+            clients.reader,
+            keys,
+            group=group,
+            weights=weights,
+            lease=self.lease,
+            in_hand=self.in_hand,
+            misfits=misfits,
+            wait=WAIT_SECONDS,
+            most_in_flight=options.in_flight_bytes,
+            rule=rule,
+            fleet=lambda: janitor.workers,
+        )
+        thread, queues = clients.thread, list(weights)
+        condemn = Condemnation(
+            thread,
+            keys,
+            group=group,
+            options=options,
+            task_id_of=task_id_of,
+            result_ttl=result_ttl,
+            on_condemned=on_condemned,
+        )
+        reclaimer = Reclaimer(
+            thread, keys, group=group, options=options, in_hand=self.in_hand, condemn=condemn, queues=queues
+        )
+        janitor = Janitor(
+            thread,
+            keys,
+            group=group,
+            queues=queues,
+            options=options,
+            lease=self.lease,
+            reclaimer=reclaimer,
+            result_ttl=result_ttl,
+        )
+        self._heartbeat = Heartbeat(
+            thread,
+            keys,
+            queues=queues,
+            options=options,
+            lease=self.lease,
+            registrar=Registrar(thread, keys, group=group, queues=queues, lease=self.lease),
+            in_hand=self.in_hand,
+            misfits=misfits,
+            reclaimer=reclaimer,
+            janitor=janitor,
+            overruns=self.overruns,
+            events=Events(on_lost=_cancel_runners, on_cancelled=_cancel_runners, on_suspects=on_suspects),
+        )
+        self._failures = 0
+
+    async def start(self) -> None:
+        """Register with Redis and begin to renew the lease.
+
+        Raises:
+            WiringError: the queue belongs to another group, or was left by a newer version.
+            RedisError: Redis is away, or a key of the queue holds something else.
+        """
+        await asyncio.to_thread(self._heartbeat.start, asyncio.get_running_loop())
+
+    async def stop(self) -> None:
+        """Give back what is still in hand, wait for Redis to take what has ended, and leave."""
+        await self.interrupt([one for one in self._held() if one.settling_since is None])
+        await self.wait_for_settling()
+        # A read that is still waiting could be handed something after the last look for strays.
+        await self._clients.reader.aclose()
+        await asyncio.to_thread(self._heartbeat.stop)
+
+    @property
+    def hook_timeout(self) -> float:
+        """Seconds that a middleware's hook may take."""
+        return self._options.hook_timeout
+
+    @property
+    def is_full(self) -> bool:
+        """Whether what is in flight takes as much memory as it may."""
+        return self.in_hand.weight >= self._options.in_flight_bytes
+
+    def start_reading(self) -> None:
+        """Read, also where another receiver has ended its reading before."""
+        self._fetcher.resume()
+
+    def drain(self) -> None:
+        """Let others know that this worker was asked to end. May be called by a signal's handler."""
+        self._heartbeat.drain()
+
+    async def stop_reading(self) -> None:
+        """Read no more; what Redis has handed out already is found by a look for strays."""
+        self.drain()
+        self._fetcher.interrupt()
+        self._heartbeat.look_for_strays()
+        # A read that still waits would be handed what comes next.
+        await self._clients.reader.aclose()
+
+    def take_suspects(self, rule: SuspectRule) -> None:
+        """From now on take suspects by another rule."""
+        self._fetcher.rule = rule
+
+    async def count_suspects(self) -> int:
+        """How many suspects wait that this worker may take.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        return await asyncio.to_thread(self._heartbeat.count_suspects)
+
+    async def claim_quarantine(self, seconds: float) -> bool:
+        """Claim the right to start a process for suspects; False where another worker has had it within that time.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        scripts = cast("AsyncClient", self._clients.scripts)
+        key, milliseconds = self._keys.quarantine_claim, round(seconds * 1000)
+        return await scripts.execute_command("SET", key, self.lease.worker, "NX", "PX", milliseconds) is not None
+
+    async def testify(self, worker: str) -> bool:
+        """Say that a process has died to which this worker had given suspects; gives whether a task is condemned by it.
+
+        Raises:
+            RedisError: Redis is away; they are found when its lease ends, without a witness.
+        """
+        return await asyncio.to_thread(self._heartbeat.testify, worker)
+
+    async def fetch(self, room: int) -> list[Delivery]:
+        """Read up to `room` messages; none after a short wait, also while Redis is away."""
+        try:
+            deliveries = await self._fetcher.fetch(room)
+        except NotRegisteredError:
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+            return []
+        except (RedisError, OSError) as error:
+            await self._after_failed_read(error)
+            return []
+        if self._failures:
+            logger.info("The queue is back")
+            self._failures = 0
+        kept = _at_once(deliveries, self._fetcher.rule)[:room]
+        if len(kept) < len(deliveries):
+            await self.give_back([one for one in deliveries if one not in kept])
+        if kept and self._fetcher.cancelled_tasks:
+            await self._find_cancelled(kept)
+        return kept
+
+    async def settle(self, delivery: Delivery) -> None:
+        """Apply what became of a delivery, where it is still this worker's."""
+        if delivery.is_lost:
+            self.in_hand.let_go(delivery)
+            return
+        delivery.settling_since = local_time()
+        is_ours = await self._settlement.settle(delivery)
+        if isinstance(is_ours, RedisError):
+            logger.error("Task %s could not be settled and will run again: %s", delivery.task_id, reason(is_ours))
+        elif isinstance(is_ours, BaseException):
+            raise is_ours
+        elif not is_ours:
+            logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
+        delivery.is_settled = True
+        self.in_hand.let_go(delivery)
+
+    async def interrupt(self, deliveries: Sequence[Delivery]) -> None:
+        """Cancel what runs of deliveries, and then let others have them."""
+        for delivery in deliveries:
+            delivery.is_lost = True
+        _cancel_runners(deliveries)
+        runners = [one.runner for one in deliveries if one.runner is not None]
+        if runners:
+            await asyncio.wait(runners, timeout=_SECONDS_TO_CANCEL)
+        await self.give_back(deliveries)
+
+    async def give_back(self, deliveries: Sequence[Delivery]) -> None:
+        """Let others have deliveries at once. Without Redis they get them when this worker's lease has ended."""
+        by_stream = sorted(deliveries, key=lambda one: (one.stream, one.worker))
+        for (stream, worker), group in groupby(by_stream, key=lambda one: (one.stream, one.worker)):
+            ours = list(group)
+            for delivery in ours:
+                delivery.is_lost = True
+                self.in_hand.let_go(delivery)
+            entries = [one.entry for one in ours]
+            keys, arguments = give_back_call(self._keys, self._group, ours[0].queue, stream, worker, entries)
+            try:
+                await asyncio.wait_for(_GIVE_BACK(self._clients.scripts, keys, arguments), _SECONDS_FOR_AN_ANSWER)
+            except (RedisError, OSError, TimeoutError) as error:
+                logger.warning("%d tasks stay until this worker's lease ends: %s", len(ours), reason(error))
+
+    def give_back_in_thread(self) -> None:
+        """Let others have all that is in hand, from a thread, as the event loop is blocked and this process ends.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        self._heartbeat.give_back_all()
+
+    async def may_run(self, delivery: Delivery) -> bool:
+        """Wait until the lease is certain; False where the delivery is another worker's by then."""
+        while not self.lease.is_trusted and not delivery.is_lost:  # noqa: ASYNC110  # a thread renews it, seldom late
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        return not delivery.is_lost
+
+    async def wait_for_settling(self) -> None:
+        """Wait for Redis to take what has ended, while that is all there is, for up to the send deadline each."""
+        while self._held() and not self.gives_up_settling():  # noqa: ASYNC110  # a single look each time is simplest
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+        for delivery in self._held():
+            logger.warning("Redis does not come back: task %s has ended, but will run again", delivery.task_id)
+            delivery.is_lost = True
+
+    def gives_up_settling(self) -> bool:
+        """Whether all that is in hand has ended, and Redis has not taken it within the send deadline."""
+        settled_by = local_time() - self._options.send_deadline
+        held = self._held()
+        return bool(held) and all(one.settling_since is not None and one.settling_since < settled_by for one in held)
+
+    async def _find_cancelled(self, deliveries: Sequence[Delivery]) -> None:
+        """Look once for all of them, until Redis answers: its error would be no task's.
+
+        A mark names a task, or an entry: one that was marked while it ran elsewhere keeps its mark when it is moved.
+        """
+        names = [name for one in deliveries for name in (self._task_id_of(one.data) or "", one.mark)]
+        scripts = cast("AsyncClient", self._clients.scripts)
+        tries = 0
+        while not self._fetcher.is_interrupted:
+            try:
+                marks = await scripts.execute_command("ZMSCORE", self._keys.cancelled, *names)
+            except (RedisError, OSError) as error:
+                if not tries:
+                    logger.warning("Cannot see yet which tasks were cancelled: %s", reason(error))
+                if not may_pass(error):
+                    return
+                tries += 1
+                await asyncio.sleep(pause(tries))
+            else:
+                found = cast("list[object]", marks)
+                for delivery, *pair in zip(deliveries, found[::2], found[1::2], strict=True):
+                    delivery.is_cancelled = any(mark is not None for mark in pair)
+                return
+
+    def _held(self) -> list[Delivery]:
+        return [one for one in self.in_hand.all() if not one.is_lost]
+
+    async def _after_failed_read(self, error: Exception) -> None:
+        if isinstance(error, ResponseError) and "NOGROUP" in str(error):
+            self._heartbeat.register_again()
+        elif not self._failures:
+            level = (
+                "The queue is out of reach, asking again: %s" if is_outage(error) else "The queue cannot be read: %s"
+            )
+            logger.warning(level, reason(error))
+        self._heartbeat.look_for_strays()
+        self._failures += 1
+        await asyncio.sleep(pause(self._failures))
+
+
+def _at_once(deliveries: list[Delivery], rule: SuspectRule) -> list[Delivery]:
+    """What may run at once: a read that waits may be handed suspects of several streams."""
+    if rule is SuspectRule.WARD:
+        return [one for one in deliveries if one.stream == deliveries[0].stream]
+    if rule is SuspectRule.ONE:
+        first = next((one for one in deliveries if one.is_suspect), None)
+        return [one for one in deliveries if one is first or not one.is_suspect]
+    return deliveries
+
+
+def _cancel_runners(deliveries: Sequence[Delivery]) -> None:
+    for delivery in deliveries:
+        delivery.interrupt()

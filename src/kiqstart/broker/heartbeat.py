@@ -1,0 +1,298 @@
+"""The thread that keeps a worker's lease, whatever its event loop does."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from logging import getLogger
+from typing import TYPE_CHECKING, Final, cast
+
+from redis.exceptions import RedisError, ResponseError
+
+from kiqstart.broker.delivery import DeliveriesInHand, Delivery, local_time
+from kiqstart.broker.janitor import Janitor
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.lease import Lease, is_ward
+from kiqstart.broker.misfits import Misfits
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.receiver.timeout_watchdog import Overruns
+from kiqstart.broker.reclaimer import Reclaimer
+from kiqstart.broker.redis_retry import reason, without_foreign_keys
+from kiqstart.broker.registrar import Registrar
+from kiqstart.processes.signal_safe_event import SignalSafeEvent
+from kiqstart.tasks.errors import WiringError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+logger = getLogger(__name__)
+
+_SHORTEST_SLEEP: Final = 0.05
+_SECONDS_TO_STOP: Final = 5.0
+# After so many beats a message that Redis has handed out cannot be on its way to this worker any more; after one, where
+# a read was cut off shortly before, it hardly is.
+_STRAY_BEATS: Final = 5
+_IDLE_STRAY_BEATS: Final = 30
+# An event loop that has done nothing for so long is blocked: what waits in it can run elsewhere meanwhile.
+_SECONDS_OF_A_BLOCKED_LOOP: Final = 1.0
+_SECONDS_OF_DOUBT: Final = 60.0
+# A clock of this machine and that of Redis are compared anew so often.
+_BEATS_BETWEEN_CLOCKS: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class Events:
+    """What the event loop is told; each is called in its thread.
+
+    Args:
+        on_lost: deliveries that others have by now.
+        on_cancelled: deliveries whose tasks were cancelled.
+        on_suspects: how many suspects wait.
+    """
+
+    on_lost: Callable[[Sequence[Delivery]], None]
+    on_cancelled: Callable[[Sequence[Delivery]], None]
+    on_suspects: Callable[[int], None]
+
+
+class Heartbeat:
+    """Beats for one worker: renews its lease, takes its turn as janitor, and looks for strays and cancelled tasks.
+
+    All in a thread with a connection of its own, so that a task which blocks the event loop costs the worker nothing.
+    Only a call in C that holds Python's interpreter lock for longer than the lease does. A beat of an idle worker is
+    one command.
+    """
+
+    def __init__(
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        queues: Sequence[str],
+        options: StreamOptions,
+        lease: Lease,
+        registrar: Registrar,
+        in_hand: DeliveriesInHand,
+        misfits: Misfits,
+        reclaimer: Reclaimer,
+        janitor: Janitor,
+        overruns: Overruns,
+        events: Events,
+    ) -> None:
+        self._redis = cast("Redis", redis)
+        self._keys = keys
+        self._queues = queues
+        self._options = options
+        self._lease = lease
+        self._registrar = registrar
+        self._in_hand = in_hand
+        self._misfits = misfits
+        self._reclaimer = reclaimer
+        self._janitor = janitor
+        self._overruns = overruns
+        self._events = events
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._wake = SignalSafeEvent()
+        self._is_stopping = False
+        self._is_out = False
+        self._is_draining = False
+        self._drained = ""
+        self._groups_missing = False
+        self._loop_seen_at = local_time()
+        self._tidied_at = self._clock_read_at = local_time()
+        self._strays_until = float("-inf")
+
+    def start(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Register this worker and begin to beat.
+
+        Raises:
+            WiringError: the queue belongs to another group, or was left by a newer version.
+            RedisError: Redis is away, or a key of the queue holds something else.
+        """
+        self._loop = loop
+        self._registrar.register(self._lease.begin())
+        self._loop_seen_at = local_time()
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Beat no more, and leave. Call it when nothing is in hand; what Redis has handed out beside is given back."""
+        self._is_stopping = True
+        self._wake.set()
+        if self._thread is not None:
+            self._thread.join(_SECONDS_TO_STOP)
+        self._lease.lapse()
+        with suppress(RedisError, OSError):
+            with suppress(ResponseError):  # a stream or its group was deleted
+                self._give_back_strays(beats=0)
+            self._registrar.leave(self._lease.worker)
+        with suppress(RedisError, OSError):
+            self._redis.close()
+
+    def register_again(self) -> None:
+        """Redis has lost the groups: make them again with the next beat, which is now."""
+        self._groups_missing = True
+        self._wake.set()
+
+    def look_for_strays(self) -> None:
+        """A read was cut off: look with each of the next beats for messages that Redis has handed out with it."""
+        self._strays_until = local_time() + self._options.beat * _STRAY_BEATS
+
+    def drain(self) -> None:
+        """Say with the next beat, which is now, that this worker was asked to end. A signal's handler may call it."""
+        self._is_draining = True
+        self._wake.set()
+
+    def count_suspects(self) -> int:
+        """How many suspects wait that this worker may take; to be called in a thread."""
+        return self._reclaimer.count_suspects(self._queues)
+
+    def testify(self, worker: str) -> bool:
+        """Say that a process has died to which this worker had given suspects; to be called in a thread.
+
+        Gives whether a task is condemned by it.
+        """
+        return self._reclaimer.testify(worker, self._queues)
+
+    def give_back_all(self) -> None:
+        """Give back whatever is in hand, in whichever thread this is called.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        held = [one for one in self._in_hand.all() if not one.is_lost]
+        for delivery in held:
+            delivery.is_lost = True
+        self._reclaimer.give_back_all(held)
+
+    def _run(self) -> None:
+        while not self._is_stopping:
+            sleep = self._options.beat
+            try:
+                sleep = min(self._beat(), sleep)
+                if self._is_out:
+                    logger.info("Redis is back; this worker goes on")
+                self._is_out = False
+            except (RedisError, OSError) as error:
+                if not self._is_out:
+                    logger.warning("Redis is out of reach, trying again: %s", reason(error))
+                self._is_out = True
+                sleep /= 5
+            except WiringError as error:
+                if not self._is_out:
+                    logger.error("This worker cannot register again, trying again: %s", error)  # noqa: TRY400  # one line
+                self._is_out = True
+            except Exception:
+                logger.exception("The lease's thread goes on after an error")
+            self._wake.wait(max(sleep, _SHORTEST_SLEEP))
+
+    def _beat(self) -> float:
+        began_at = local_time()
+        is_registered = self._registrar.renew(self._lease.worker)
+        if is_registered and not self._groups_missing:
+            self._lease.renewed(began_at)
+        else:
+            self._come_back(is_registered=is_registered)
+        # Whatever goes wrong below, the lease is renewed.
+        if self._is_draining and self._drained != self._lease.worker:
+            self._say_that_it_drains()
+        self._overruns.check(self._leave_with_blame)
+        self._relieve_blocked_loop()
+        if len(self._in_hand):
+            with without_foreign_keys():
+                self._find_cancelled()
+        state = self._janitor.take_turn(self._registrar.now_ms())
+        if state is not None and state.suspects:
+            self._tell(self._events.on_suspects, state.suspects)
+        if state is not None and state.misfits and not (self._is_draining or is_ward(self._lease.worker)):
+            self._misfits.look()
+        self._look_around(began_at)
+        if state is not None and state.next_due is not None:
+            return state.next_due
+        return self._options.beat
+
+    def _say_that_it_drains(self) -> None:
+        # A Redis that is full refuses it; nothing else may wait for that.
+        with suppress(RedisError):
+            self._registrar.drain(self._lease.worker)
+            self._drained = self._lease.worker
+
+    def _look_around(self, began_at: float) -> None:
+        if began_at < self._strays_until:
+            self._give_back_strays(beats=1)
+        if began_at - self._tidied_at > self._options.beat * self._beats_between_strays():
+            self._tidied_at = began_at
+            self._give_back_strays(beats=_STRAY_BEATS)
+        if began_at - self._clock_read_at > self._options.beat * _BEATS_BETWEEN_CLOCKS:
+            self._clock_read_at = began_at
+            self._registrar.read_clock()
+
+    def _come_back(self, *, is_registered: bool) -> None:
+        self._groups_missing = False
+        if is_registered or self._registrar.epoch() != self._lease.epoch:
+            # Redis has lost its data. Nobody else has what this worker runs, so that goes on.
+            self._registrar.register(self._lease.worker)
+            logger.warning("Redis had lost the queue; this worker has made it anew")
+            return
+        lost = self._in_hand.all()
+        for delivery in lost:
+            delivery.is_lost = True
+        self._registrar.register(self._lease.begin())
+        logger.warning("This process stood still for too long, and its tasks were given to others: %d", len(lost))
+        self._tell(self._events.on_lost, lost)
+
+    def _relieve_blocked_loop(self) -> None:
+        if self._loop is None or self._loop.is_closed():
+            return
+        blocked_for = local_time() - self._loop_seen_at
+        self._loop.call_soon_threadsafe(self._see_loop)
+        if blocked_for < max(_SECONDS_OF_A_BLOCKED_LOOP, self._options.beat * 2):
+            return
+        waiting = self._in_hand.withdraw_waiting()
+        if waiting:
+            logger.warning("The event loop is blocked; %d tasks that wait in it are given to others", len(waiting))
+            self._reclaimer.give_back_all(waiting)
+        self._give_back_strays(beats=1)
+
+    def _see_loop(self) -> None:
+        self._loop_seen_at = local_time()
+
+    def _find_cancelled(self) -> None:
+        if not self._redis.zcard(self._keys.cancelled):
+            return
+        deliveries = [one for one in self._in_hand.all() if one.message is not None and not one.is_cancelled]
+        if not deliveries:
+            return
+        names = [name for one in deliveries for name in (one.task_id, one.mark)]
+        marks = cast("list[object]", self._redis.zmscore(self._keys.cancelled, names))
+        pairs = zip(marks[::2], marks[1::2], strict=True)
+        cancelled = [one for one, pair in zip(deliveries, pairs, strict=True) if pair != (None, None)]
+        for delivery in cancelled:
+            delivery.is_cancelled = True
+        if cancelled:
+            self._tell(self._events.on_cancelled, cancelled)
+
+    def _beats_between_strays(self) -> int:
+        is_in_doubt = local_time() - self._strays_until < _SECONDS_OF_DOUBT
+        return _STRAY_BEATS if is_in_doubt or len(self._in_hand) else _IDLE_STRAY_BEATS
+
+    def _give_back_strays(self, *, beats: int) -> None:
+        idle_ms = round(self._options.beat * beats * 1000)
+        self._reclaimer.give_back_strays(self._queues, self._lease.worker, idle_ms)
+
+    def _leave_with_blame(self, task_id: str) -> None:
+        """This process ends because of one task: it alone has this death counted, and the others are given back."""
+        held = [one for one in self._in_hand.all() if not one.is_lost]
+        for delivery in held:
+            delivery.is_lost = True
+        self._reclaimer.give_back_all([one for one in held if one.task_id != task_id])
+        self._registrar.leave(self._lease.worker)
+        for delivery in held:
+            if delivery.task_id == task_id:
+                self._reclaimer.blame(delivery)
+
+    def _tell(self, receiver: Callable[..., None], what: object) -> None:
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(receiver, what)

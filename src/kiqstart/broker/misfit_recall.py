@@ -1,0 +1,91 @@
+"""Ends the wait of what was left to other workers, once no worker lives that may take it."""
+
+from collections import defaultdict
+from logging import getLogger
+from typing import TYPE_CHECKING, Final, cast
+
+from kiqstart.broker.delivery import local_time
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.misfits import group_of
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.script import Script
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+logger = getLogger(__name__)
+
+_RECALL: Final = Script("recall")
+_PAGE: Final = 500
+# Workers say once in a lease what they may take.
+_LEAST_LEASES: Final = 2
+
+
+class MisfitRecall:
+    """Gives back what has been left for the grace, if no worker has said in that time that it may take it.
+
+    What workers say counts when it changes, by this process' own clock: Redis' clock may be set as one likes. A janitor
+    that is new goes by Redis' time, so that the grace does not begin anew with it.
+
+    Args:
+        redis: a client that blocks.
+    """
+
+    def __init__(self, redis: object, keys: QueueKeys, options: StreamOptions) -> None:
+        self._redis = cast("Redis", redis)
+        self._keys = keys
+        self._grace = max(options.misfit_grace, options.lease * _LEAST_LEASES)
+        self._next = "-"
+        # What was said last of each group, and since when that, or nothing, is so.
+        self._said: dict[str, tuple[int, float]] = {}
+
+    def forget(self) -> None:
+        """Nothing is left to other workers."""
+        self._next = "-"
+        self._said.clear()
+
+    def take_turn(self, now_ms: int, *, until: float) -> None:
+        """Look through the index.
+
+        Args:
+            now_ms: Redis' time.
+            until: the local time at which this turn ends; the next one goes on from there.
+        """
+        said = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys.misfits_known))
+        known = {group.decode(): int(at) for group, at in said.items() if at.isdigit()}
+        while True:
+            page = cast(
+                "list[tuple[bytes, dict[bytes, bytes]]]",
+                self._redis.xrange(self._keys.misfit_index, min=self._next, max="+", count=_PAGE),
+            )
+            over: defaultdict[str, list[str]] = defaultdict(list)
+            for entry, fields in page:
+                texts = {name.decode(): value.decode() for name, value in fields.items()}
+                if self._is_over(texts, known, now_ms):
+                    over[texts.get("queue", "")].append(entry.decode())
+            for queue, entries in over.items():
+                self._recall(queue, entries)
+            self._next = f"({page[-1][0].decode()}" if len(page) == _PAGE else "-"
+            if len(page) < _PAGE or local_time() > until:
+                return
+
+    def _is_over(self, fields: dict[str, str], known: dict[str, int], now_ms: int) -> bool:
+        group = group_of(*(fields.get(name, "") for name in ("queue", "name", "tried")))
+        since = fields.get("since", "")
+        left_for = (now_ms - int(since)) / 1000 if since.isdigit() else self._grace
+        said, now = known.get(group, 0), local_time()
+        if group not in self._said:
+            silent_for = min(max(left_for, 0.0), max((now_ms - said) / 1000, 0.0), self._grace)
+            self._said[group] = (said, now - silent_for)
+        elif self._said[group][0] != said:
+            self._said[group] = (said, now)
+        return not 0 <= left_for < self._grace and now - self._said[group][1] >= self._grace
+
+    def _recall(self, queue: str, entries: list[str]) -> None:
+        names = self._keys
+        keys = [names.misfits(queue), names.returned(queue), *names.shared]
+        count = cast("int", _RECALL.in_thread(self._redis, keys, entries))
+        if count:
+            logger.warning(
+                "No worker has been there for %g s that may take what others left: %d tasks", self._grace, count
+            )

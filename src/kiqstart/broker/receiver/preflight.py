@@ -1,0 +1,148 @@
+"""What is done with a delivery before its task may run."""
+
+import traceback
+from logging import getLogger
+from typing import Any, Final
+
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, TaskiqMessage, TaskiqResult
+from taskiq.exceptions import UnknownTaskError
+
+from kiqstart.broker.consumer import StreamConsumer
+from kiqstart.broker.delivery import DONE, Again, Dead, DeadReason, Delivery
+from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.own_labels import hide_own_labels
+from kiqstart.broker.receiver.failed_runs import FailedRuns
+from kiqstart.broker.redis_retry import reason as summary
+from kiqstart.tasks.label_values import count_of
+from kiqstart.tasks.labels import LONGEST_NAME
+from kiqstart.tasks.messages import beginning_of, with_labels
+from kiqstart.tasks.results.error_taming import tamed
+from kiqstart.tasks.results.errors import TaskCancelledError, TaskTooLargeError
+from kiqstart.tasks.sizes import MessageTooLargeError
+
+logger = getLogger(__name__)
+
+UNACKNOWLEDGED_LABEL: Final = "unacknowledged"
+_SECONDS_UNTIL_AGAIN: Final = 60.0
+
+
+class Intake:
+    """Sorts out what cannot be run (a dead letter, in the end) and what was cancelled."""
+
+    def __init__(self, broker: AsyncBroker, consumer: StreamConsumer, options: StreamOptions) -> None:
+        self._options = options
+        self._broker = broker
+        self._consumer = consumer
+        self.failed_runs = FailedRuns(broker.formatter, options, consumer.shape_of)
+
+    async def accept(self, delivery: Delivery) -> AsyncTaskiqDecoratedTask[..., Any] | None:
+        """The task that is to be run; None for what is none, which is settled here."""
+        message = await self._read(delivery)
+        if message is None:
+            return None
+        if delivery.is_cancelled:
+            await self.settle_cancelled(delivery)
+            return None
+        hide_own_labels(message)
+        task = self._broker.find_task(message.task_name)
+        if task is None:
+            await self._settle_unknown(delivery, message.task_name)
+        return task
+
+    async def settle_cancelled(self, delivery: Delivery) -> None:
+        """End a delivery whose task was cancelled; its caller gets that as the error."""
+        logger.info("Task %s was cancelled", delivery.task_id)
+        delivery.outcome = DONE
+        await self._fail(delivery, TaskCancelledError(delivery.task_id))
+        await self._consumer.settle(delivery)
+
+    async def settle_unacknowledged(self, delivery: Delivery) -> None:
+        """Run a task again that was to acknowledge by itself (`ack_type="manual"`) and has not.
+
+        It is run as often as a message may go down with its worker; then it is a dead letter.
+        """
+        message = delivery.message
+        if message is None:
+            return
+        times = count_of(message, UNACKNOWLEDGED_LABEL) + 1
+        text = with_labels(message, {UNACKNOWLEDGED_LABEL: times})
+        if times < self._options.max_deliveries:
+            delivery.outcome = Again(message=self._broker.formatter.dumps(text).message, delay=_SECONDS_UNTIL_AGAIN)
+            delivery.result = b""
+        else:
+            detail = f"the task has ended {times} times without acknowledging its message"
+            delivery.outcome = Dead(reason=DeadReason.NOT_ACKNOWLEDGED, detail=detail, message=delivery.data)
+        await self._consumer.settle(delivery)
+
+    async def bury(self, delivery: Delivery, reason: DeadReason, why: BaseException | str) -> None:
+        """Make a dead letter of a delivery."""
+        outcome = self.failed_runs.buried(delivery, reason, why)
+        await self._settle_dead(delivery, outcome)
+
+    async def _read(self, delivery: Delivery) -> TaskiqMessage | None:
+        if not delivery.is_well_formed:
+            await self._bury_malformed(delivery, "the entry has no field 'data'; its fields are kept as the message")
+            return None
+        try:
+            message = self._broker.formatter.loads(delivery.data)
+            _check_names(message)
+            self._consumer.in_hand.name(delivery, message)
+            message.parse_labels()
+        except MessageTooLargeError as problem:
+            await self._bury_too_large(delivery, problem)
+            return None
+        except Exception as caught:  # noqa: BLE001  # whatever a serializer raises
+            error = tamed(caught)
+            if delivery.message is not None:
+                await self._fail(delivery, error)
+            await self._bury_malformed(delivery, "".join(traceback.format_exception(error)))
+            return None
+        return message
+
+    async def _settle_unknown(self, delivery: Delivery, task_name: str) -> None:
+        known = ", ".join(sorted(self._broker.get_all_tasks()))
+        problem = f"this worker has no task {task_name!r}; it has: {known}"
+        left = self.failed_runs.left_to_others(delivery, problem)
+        if left is not None:
+            delivery.outcome = left
+            await self._consumer.settle(delivery)
+            return
+        await self._fail(delivery, UnknownTaskError(task_name=task_name))
+        await self.bury(delivery, DeadReason.UNKNOWN_TASK, problem)
+
+    async def _bury_malformed(self, delivery: Delivery, detail: str) -> None:
+        await self._settle_dead(delivery, Dead(reason=DeadReason.MALFORMED, detail=detail, message=delivery.data))
+
+    async def _bury_too_large(self, delivery: Delivery, problem: MessageTooLargeError) -> None:
+        """Tell its caller, whose id and task's name stand in front of what is too large."""
+        text = f"{problem} (TASKS_MESSAGE_BYTES, message_bytes)"
+        message = beginning_of(delivery.data)
+        if message is not None:
+            self._consumer.in_hand.name(delivery, message)
+            await self._fail(delivery, TaskTooLargeError(text))
+        await self._settle_dead(delivery, Dead(reason=DeadReason.TOO_LARGE, detail=text, message=delivery.data))
+
+    async def _settle_dead(self, delivery: Delivery, outcome: Dead) -> None:
+        last_line = outcome.detail.strip().splitlines()[-1]
+        logger.error("A message cannot be run and is a dead letter (%s): %s", outcome.reason, last_line)
+        delivery.outcome = outcome
+        await self._consumer.settle(delivery)
+
+    async def _fail(self, delivery: Delivery, error: BaseException) -> None:
+        """Let a task's caller have an error, wherever results are kept."""
+        result: TaskiqResult[Any] = TaskiqResult(is_err=True, return_value=None, execution_time=0.0, error=error)
+        try:
+            await self._broker.result_backend.set_result(delivery.task_id, result)
+        except Exception as problem:  # noqa: BLE001  # whatever another result backend raises
+            logger.error("The error of task %s could not be stored: %s", delivery.task_id, summary(problem))  # noqa: TRY400  # one line
+
+
+def _check_names(message: TaskiqMessage) -> None:
+    """Refuse what no sender of ours can have sent: it becomes a key, and stands in each line of the log.
+
+    Raises:
+        ValueError: its id or its task's name is too long.
+    """
+    longest = max(len(message.task_id.encode()), len(message.task_name.encode()))
+    if longest > LONGEST_NAME:
+        raise ValueError(f"its id or its task's name has {longest} bytes, {LONGEST_NAME} at most")

@@ -1,0 +1,52 @@
+"""Names and numbers as Redis has them: bytes, into which whoever writes there may have put anything."""
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from kiqstart.tasks.queue_names import queue_name_problem
+from kiqstart.tasks.sizes import LARGEST_BYTES
+
+_MOST_DIGITS: Final = 19
+# `\xff` is the longest that Python makes of a byte.
+_BYTES_OF_AN_ESCAPE: Final = 4
+
+
+def text_of_name(name: bytes) -> str:
+    """A name as text; `raw_name` gives it back, whatever its bytes are."""
+    return name.decode(errors="surrogateescape")
+
+
+def raw_name(name: str) -> bytes:
+    """A name as Redis has it."""
+    try:
+        return name.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return name.encode(errors="surrogatepass")
+
+
+def queue_names(found: Iterable[bytes]) -> list[str]:
+    """The names of queues among those that Redis has; what can be none is left out."""
+    names = [text_of_name(name) for name in found]
+    return [name for name in names if queue_name_problem(name) is None]
+
+
+def whole_number(text: str | None, default: int) -> int:
+    """A number that a worker, or Redis, has counted; the default for what is none.
+
+    Redis counts up to 19 digits, and Python reads no text of thousands.
+    """
+    if text is None or len(text) > _MOST_DIGITS or not (text.isascii() and text.isdecimal()):
+        return default
+    return int(text)
+
+
+def shown_fields(raw: Mapping[bytes, bytes]) -> bytes:
+    """The fields of an entry that is no message, or the first of them."""
+    shown: dict[bytes, bytes] = {}
+    size = 0
+    for name, value in raw.items():
+        size += len(name) + len(value)
+        if size > LARGEST_BYTES // _BYTES_OF_AN_ESCAPE:
+            break
+        shown[name] = value
+    return repr(shown).encode()

@@ -1,0 +1,105 @@
+"""The Lua scripts that change state in Redis, each in one atomic step."""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Sequence
+from importlib.resources import files
+from typing import ClassVar, Final, Protocol, cast
+
+from redis.exceptions import NoScriptError
+
+_PARENT: Final = files("kiqstart.tasks")
+_LIBRARY: Final = (_PARENT / "streams" / "lua" / "library.lua").read_text()
+
+# A definition of the library, with the comment above it; blank lines stand between definitions only.
+_DEFINITION: Final = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
+# Every script is given its time, also one that does not look at it.
+# Of `redis.call` and of a script's own functions around it.
+_COMMAND: Final = re.compile(r"\b\w+\('([A-Z]{3,})'(?:, '(CREATE|DELCONSUMER|CONSUMERS|USAGE)')?")
+_TAKE_TIME: Final = "table.remove(ARGV)"
+
+Value = str | bytes | int | float
+
+
+class ScriptClock:
+    """The time that scripts are given as their last argument; '' lets Redis take its own. A simulation sets it."""
+
+    now: ClassVar[str] = ""
+
+
+class AsyncClient(Protocol):
+    """What is asked of an async client of a server or of a cluster."""
+
+    def execute_command(self, *command: Value) -> Awaitable[object]:
+        """Send a command."""
+        ...
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Value) -> Awaitable[object]:
+        """Run a script that Redis knows."""
+        ...
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Value) -> Awaitable[object]:
+        """Run a script, and let Redis remember it."""
+        ...
+
+
+class SyncClient(Protocol):
+    """What a script needs of a client that is used in a thread."""
+
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Value) -> object:
+        """Run a script that Redis knows."""
+        ...
+
+    def eval(self, script: str, numkeys: int, *keys_and_args: Value) -> object:
+        """Run a script, and let Redis remember it."""
+        ...
+
+
+class Script:
+    """A file of a folder `lua`, sent whole only to a Redis that does not know it yet.
+
+    Args:
+        name: the file's name without `.lua`.
+        package: the package whose folder it is in.
+    """
+
+    def __init__(self, name: str, package: str = "streams") -> None:
+        self._text = _with_library((_PARENT / package / "lua" / f"{name}.lua").read_text())
+        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    @property
+    def commands(self) -> frozenset[str]:
+        """The commands that it may run, as an ACL names them: `xadd`, `xgroup|create`."""
+        return frozenset("|".join(filter(None, found)).lower() for found in _COMMAND.findall(self._text))
+
+    async def __call__(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
+        """Run it with an async client, and give what it returns."""
+        client = cast("AsyncClient", redis)
+        try:
+            return await client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+        except NoScriptError:
+            return await client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+
+    def begin(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> Awaitable[object]:
+        """Run it where Redis knows it already, and begin at once; otherwise what is awaited is a `NoScriptError`."""
+        return cast("AsyncClient", redis).evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+
+    def in_thread(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
+        """Run it with a client that blocks, and give what it returns."""
+        client = cast("SyncClient", redis)
+        try:
+            return client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+        except NoScriptError:
+            return client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+
+
+def _with_library(text: str) -> str:
+    """A script with what it uses of the library, and no more: Redis runs all definitions with each call."""
+    kept: list[str] = []
+    for block in reversed(re.split(r"\n{2,}(?=local |--)", _LIBRARY)):
+        definition = _DEFINITION.search(block)
+        later = "\n".join([*kept, text])
+        is_used = definition is not None and re.search(rf"\b{definition[1]}\b", later)
+        if is_used or _TAKE_TIME in block:
+            kept.insert(0, block)
+    return "\n\n".join([*kept, text])

@@ -1,0 +1,218 @@
+"""Sends messages: each once, through an outage, many in one round trip."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from logging import getLogger
+from typing import Final, cast
+
+from redis.exceptions import NoScriptError
+from taskiq.exceptions import SendTaskError
+
+from kiqstart.broker.batcher import Batches
+from kiqstart.broker.delivery import local_time
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.redis_retry import is_outage, pause, reason
+from kiqstart.broker.script import Script, Value
+from kiqstart.tasks.labels import DEFAULT_QUEUE
+
+logger = getLogger(__name__)
+
+_SEND: Final = Script("send")
+# A try may reach Redis long after it was given up: for so long a sender's batches stay known.
+_REMEMBERED_MS: Final = 3_600_000
+# Behind the key of the sender's last batch and those that scripts share.
+_FIRST_STREAM: Final = 9
+
+
+class SendFailedError(SendTaskError):
+    """A task could not be sent. What is said of an outage: the last try may still arrive."""
+
+    __template__ = "{problem}"
+    problem: str
+
+
+class QueueFullError(SendFailedError):
+    """A queue holds as many tasks as `queue_limit` allows, and takes no other one until some have ended."""
+
+
+@dataclass(kw_only=True, slots=True, eq=False)
+class Sending:
+    """A message on its way.
+
+    Args:
+        stream: key of its queue's stream.
+        task_id: its task.
+        message: what the worker gets.
+        queue: its name, for messages.
+        delay: seconds until it is due.
+        due: or the time, in seconds since the Unix epoch, at which it is due.
+        unique: a key of which one task waits or runs at a time, or ''.
+        is_anew: whether another task may have had its id, whose result is none of this one's.
+        deadline: until when it is tried, by this machine's clock; the sender sets it.
+        is_given_up: whether nobody waits for it any more: from now on it is not sent.
+    """
+
+    stream: str
+    task_id: str
+    message: bytes
+    queue: str = DEFAULT_QUEUE
+    delay: float = 0.0
+    due: float | None = None
+    unique: str = ""
+    is_anew: bool = False
+    deadline: float = 0.0
+    is_given_up: bool = False
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it only has to be added to its stream."""
+        is_odd = self.is_anew or self.is_given_up or self.due is not None
+        return not self.unique and self.delay <= 0 and not is_odd
+
+
+class Sender:
+    """Sends messages, those of one turn of the event loop in one step.
+
+    A batch has a number, which Redis remembers: a batch that is sent again, since the connection was lost before its
+    answer came, is run once. The messages of a batch are added in the order in which they were sent.
+
+    Args:
+        redis: an async client.
+        deadline: seconds for which a message is tried.
+        address: the server, for messages.
+        queue_limit: how many messages a stream may hold, and how many may be delayed; None for any number.
+        large: another client, for large messages, whose batches are numbered by themselves.
+    """
+
+    def __init__(
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        deadline: float,
+        address: str,
+        queue_limit: int | None = None,
+        large: object = None,
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._deadline = deadline
+        self._address = address
+        self._key = keys.sender(uuid.uuid4().hex)
+        self._number = 0
+        self._limit = queue_limit or 0
+        way = None
+        if large is not None:
+            way = Sender(large, keys, deadline=deadline, address=address, queue_limit=queue_limit)
+        self._batches: Batches[Sending, str] = Batches(self, lambda sending: len(sending.message), large_work=way)
+
+    async def send(self, sending: Sending) -> str:
+        """Send a message; the answer is its task's id, or that of the task which holds its unique key.
+
+        Where its caller is cancelled, it is not sent, unless it is on its way already.
+
+        Raises:
+            SendFailedError: it was not sent before the deadline, or Redis refuses it.
+        """
+        sending.deadline = local_time() + self._deadline
+        try:
+            return await self._batches.add(sending)
+        except asyncio.CancelledError:
+            sending.is_given_up = True
+            raise
+
+    def send_all(self, sendings: Sequence[Sending]) -> Awaitable[Sequence[str | BaseException]]:
+        """Send messages in one step, which begins now; for each, what `send` would give or raise."""
+        deadline = local_time() + self._deadline
+        for sending in sendings:
+            sending.deadline = deadline
+        return self._batches.add_all(sendings)
+
+    async def drain(self) -> None:
+        """Wait for what is under way."""
+        await self._batches.drain()
+
+    def begin(self, items: Sequence[Sending]) -> Awaitable[object]:
+        """Send a batch for the first time, under a number of its own."""
+        self._number += 1
+        return _SEND.begin(self._redis, *self._call(items))
+
+    def answers(self, items: Sequence[Sending], outcome: object) -> Sequence[str | BaseException]:
+        """Each message's task; but for those that were not simply sent."""
+        answers: list[str | BaseException] = [one.task_id for one in items]
+        flat = cast("list[object]", outcome)
+        for place, kind, text in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+            position, value = cast("int", place) - 1, cast("bytes", text).decode(errors="replace")
+            if kind == b"full":
+                answers[position] = self._full(items[position], value)
+            else:
+                answers[position] = value if kind == b"held" else self._failure(items[position], value)
+        return answers
+
+    async def mend(self, items: Sequence[Sending], error: Exception) -> Sequence[str | BaseException]:
+        """Send a batch again, under its number, until each message's deadline."""
+        failures: dict[int, BaseException] = {}
+        tries = 0
+        while True:
+            if not isinstance(error, NoScriptError):
+                self._give_up(items, error, failures)
+                if len(failures) == len(items):
+                    break
+                await asyncio.sleep(pause(tries))
+                tries += 1
+            try:
+                outcome = await _SEND(self._redis, *self._call(items))
+            except Exception as again:  # noqa: BLE001  # each caller gets its own
+                error = again
+            else:
+                answers = self.answers(items, outcome)
+                return [failures.get(place, answer) for place, answer in enumerate(answers)]
+        return [failures[place] for place in range(len(items))]
+
+    def _give_up(self, items: Sequence[Sending], error: Exception, failures: dict[int, BaseException]) -> None:
+        """Fail those whose time is over, or all where Redis refuses the batch; what failed is not sent any more."""
+        now, is_passing = local_time(), is_outage(error)
+        for place, one in enumerate(items):
+            if place not in failures and (not is_passing or one.deadline <= now or one.is_given_up):
+                failures[place] = self._failure(one, reason(error), may_arrive=is_passing)
+                one.is_given_up = True
+
+    def _full(self, sending: Sending, what: str) -> QueueFullError:
+        where = (
+            f"{self._limit} tasks are delayed"
+            if what == "delayed"
+            else f"queue {sending.queue!r} has {self._limit} tasks"
+        )
+        return QueueFullError(
+            problem=f"task {sending.task_id} was not sent: {where}, as many as TASKS_QUEUE_LIMIT (queue_limit) allows"
+        )
+
+    def _failure(self, sending: Sending, problem: str, *, may_arrive: bool = False) -> SendFailedError:
+        text = f"task {sending.task_id} was not sent to Redis at {self._address}: {problem}"
+        if may_arrive:
+            text += f" (tried for {self._deadline:g} s; the last try may still arrive)"
+        return SendFailedError(problem=text)
+
+    def _call(self, batch: Sequence[Sending]) -> tuple[list[str], list[Value]]:
+        streams = list(dict.fromkeys(one.stream for one in batch))
+        results = list(dict.fromkeys(self._keys.result(one.task_id) for one in batch if one.is_anew))
+        keys = [self._key, *self._keys.shared, *streams, *results]
+        arguments: list[Value] = [self._number, _REMEMBERED_MS, self._limit]
+        for (stream, is_plain), group in groupby(batch, key=lambda one: (one.stream, one.is_plain)):
+            place = streams.index(stream) + _FIRST_STREAM
+            run = list(group)
+            if is_plain:
+                arguments += [place, len(run), *(one.message for one in run)]
+                continue
+            for one in run:
+                if one.is_given_up:
+                    arguments += [0, 1]
+                    continue
+                when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
+                first_result = _FIRST_STREAM + len(streams)
+                at = first_result + results.index(self._keys.result(one.task_id)) if one.is_anew else 0
+                arguments += [place, 0, when, one.unique, one.task_id, one.message, at]
+        return keys, arguments

@@ -1,0 +1,198 @@
+"""The command `kiqstart`.
+
+Each command is declared here and lives in a file of its own, which is imported when the command runs: `--help` stays
+quick that way.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kiqstart.cli.dead.app import dead
+from kiqstart.cli.schedules.app import schedules
+
+app = typer.Typer(
+    help="Background tasks on taskiq: run them, look at them, and see them work.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    # Plain help: to import rich for it would cost more than all the rest.
+    rich_markup_mode=None,
+)
+app.add_typer(schedules, name="schedules")
+app.add_typer(dead, name="dead")
+
+
+@app.command()
+def demo(
+    *,
+    rows: Annotated[int, typer.Option(min=10, help="Rows to delete, among as many to keep.")] = 200_000,
+    svg: Annotated[Path | None, typer.Option(help="Write a picture of the last screen here.")] = None,
+) -> None:
+    """Show all of it at work, in under a minute.
+
+    A real worker and a real scheduler delete real rows, in a database of their own that is dropped at the end.
+    """
+    from todo_service.demo.demo import run_demo
+
+    run_demo(rows=rows, picture=svg)
+
+
+@app.command()
+def up() -> None:
+    """Run servers, worker and scheduler until Ctrl-C.
+
+    PostgreSQL and Redis are started where neither the environment nor .env names them.
+    """
+    from kiqstart.cli.up import run_up
+
+    raise typer.Exit(run_up())
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
+)
+def worker(arguments: Annotated[list[str] | None, typer.Argument(metavar="[MODULE:BROKER] [OPTIONS]")] = None) -> None:
+    """Run tasks, with taskiq's options; the service's own, or those of another broker."""
+    from kiqstart.cli.worker import run
+
+    raise typer.Exit(run(arguments or []))
+
+
+@app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+def local(
+    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND", help="The command and its arguments.")],
+) -> None:
+    """Run a command with DATABASE_URL and REDIS_URL.
+
+    Where neither the environment nor .env names them, they lead to local servers that end with the command.
+    """
+    from kiqstart.cli.local import run_local
+
+    raise typer.Exit(run_local(command))
+
+
+@app.command()
+def shell() -> None:
+    """Open an async Python prompt on the service.
+
+    `container` and `registry` are ready. Lines from a pipe are run until one raises.
+    """
+    from kiqstart.cli.shell import run_shell
+
+    raise typer.Exit(run_shell())
+
+
+@app.command()
+def migrate(
+    *,
+    to: Annotated[str, typer.Option(metavar="REVISION", help="Upgrade to this revision.")] = "head",
+    down: Annotated[
+        str | None,
+        typer.Option(metavar="REVISION", help="Downgrade instead: to a revision, -1 for one step, base for nothing."),
+    ] = None,
+    worker_role: Annotated[
+        str | None,
+        typer.Option(metavar="ROLE", help="Then grant this role the least that a worker needs of PostgreSQL."),
+    ] = None,
+) -> None:
+    """Bring the database's schema up to date."""
+    from kiqstart.cli.migrations import run_migrate
+
+    run_migrate(to=to, down=down, worker_role=worker_role)
+
+
+@app.command()
+def migration(name: Annotated[str, typer.Argument(help='What it does: "add a table".')]) -> None:
+    """Write a migration from the models' changes."""
+    from kiqstart.cli.migrations import run_migration
+
+    run_migration(name)
+
+
+@app.command()
+def check(
+    *,
+    scheduler: Annotated[bool, typer.Option("--scheduler", help="Fail where no scheduler lives.")] = False,
+    role: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ROLE",
+            help="Whose rights Redis is to give: producer, worker, scheduler, operator or monitor; else those of all.",
+        ),
+    ] = None,
+) -> None:
+    """Check settings, servers and schema, and look whether a scheduler lives.
+
+    The exit code is 1 if one is not as it must be. That no scheduler lives is a note only, unless it is asked for.
+    """
+    from kiqstart.cli.check import run_check
+
+    raise typer.Exit(run_check(needs_scheduler=scheduler, role=role))
+
+
+@app.command()
+def metrics() -> None:
+    """Print what Prometheus collects: tasks, workers, dead letters, schedulers and schedules."""
+    from kiqstart.cli.metrics import run_metrics
+
+    run_metrics()
+
+
+@app.command()
+def doctor() -> None:
+    """Look whether Redis keeps what is entrusted to it.
+
+    The exit code is 1 if it may lose tasks.
+    """
+    from kiqstart.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor())
+
+
+@app.command()
+def tasks() -> None:
+    """List the tasks, and when each is due next."""
+    from kiqstart.cli.tasks import run_tasks
+
+    run_tasks()
+
+
+@app.command()
+def retention(
+    policies: Annotated[list[str] | None, typer.Argument(metavar="POLICY", help="These only, by their names.")] = None,
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the first batch's SQL and plan, and some of the rows.")
+    ] = False,
+    sample: Annotated[int, typer.Option(min=0, max=1000, help="Rows to show with --dry-run.")] = 5,
+) -> None:
+    """Show what the clean-ups would delete now.
+
+    And which way they would go through their tables. Nothing is deleted, with or without --dry-run.
+    """
+    from kiqstart.cli.retention import run_retention
+
+    run_retention(policies or [], sample=sample if dry_run else None)
+
+
+@app.command()
+def ping(*, timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 5.0) -> None:
+    """Send a task, and wait for a worker's answer."""
+    from kiqstart.cli.ping import run_ping
+
+    run_ping(timeout=timeout)
+
+
+@app.command()
+def cancel(
+    task_ids: Annotated[list[str], typer.Argument(metavar="TASK_ID", help="The tasks' ids.")],
+) -> None:
+    """Cancel tasks that wait or run.
+
+    A running one ends within a second or so, one that waits is not run. The exit code is 1 if one has ended already.
+    """
+    from kiqstart.cli.cancel import run_cancel
+
+    raise typer.Exit(run_cancel(task_ids))

@@ -1,0 +1,38 @@
+"""Where the command `kiqstart` begins.
+
+A worker is to run at once, and its parent to stay small: neither needs what reads the other commands' arguments.
+"""
+
+import gc
+import sys
+from typing import Final
+
+from kiqstart.errors import OperatorError, print_error
+
+_OBJECTS_BETWEEN_LOOKS: Final = 50_000
+
+
+def main() -> None:
+    """Be the process of the command line's command."""
+    # What is imported stays: to look through it for what could go is a quarter of a short command's time, and half of
+    # that is Python's last look at the end, which passes over what is frozen.
+    gc.set_threshold(_OBJECTS_BETWEEN_LOOKS)
+    try:
+        run_command()
+    finally:
+        gc.freeze()
+
+
+def run_command() -> None:
+    """Run the command line's command; a mistake that the operator can mend is one line and exit code 1."""
+    try:
+        if sys.argv[1:2] == ["worker"]:
+            from kiqstart.cli.worker import run
+
+            raise SystemExit(run(sys.argv[2:]))
+        from kiqstart.cli.app import app
+
+        app()
+    except OperatorError as error:
+        print_error(error)
+        raise SystemExit(1) from None

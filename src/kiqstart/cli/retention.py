@@ -1,0 +1,96 @@
+"""`kiqstart retention`: what would the clean-ups do?"""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from kiqstart.cli.terminal import echo, shown
+from kiqstart.errors import OperatorError
+from kiqstart.retention.dry_run import DryRun
+from kiqstart.retention.policy import RetentionPolicy
+from kiqstart.retention.preview import RetentionPreview
+from todo_service.delivery.tasks.policies import RetentionPolicies
+from todo_service.delivery.tasks.rights import WORKER_RIGHTS
+from todo_service.infrastructure.database.schema import check_schema
+from todo_service.ioc.container import ContainerFactory
+
+
+class UnknownPolicyError(OperatorError):
+    """There is no policy of that name."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    policy: RetentionPolicy
+    preview: RetentionPreview
+    dry_run: DryRun | None
+
+
+def run_retention(names: Sequence[str], *, sample: int | None) -> None:
+    """Print for each policy, or those named, what it would do now, which way, and why; nothing is deleted.
+
+    Args:
+        names: those to look at; none for all.
+        sample: how many rows to show, with the first batch's statement and plan; None for neither.
+    """
+    for found in asyncio.run(_look(names, sample)):
+        for line in _lines(found):
+            echo(line)
+
+
+async def _look(names: Sequence[str], sample: int | None) -> list[_Found]:
+    container = ContainerFactory()()
+    engine = container.resolve(AsyncEngine)
+    try:
+        policies = container.resolve(RetentionPolicies)
+        chosen = _chosen(policies.all(), names)
+        await check_schema(engine, WORKER_RIGHTS)
+        return [
+            _Found(
+                policy=one,
+                preview=await policies.preview(one),
+                dry_run=None if sample is None else await policies.dry_run(one, sample=sample),
+            )
+            for one in chosen
+        ]
+    finally:
+        await engine.dispose()
+
+
+def _chosen(policies: Sequence[RetentionPolicy], names: Sequence[str]) -> Sequence[RetentionPolicy]:
+    known = {one.name: one for one in policies}
+    for name in names:
+        if name not in known:
+            raise UnknownPolicyError(f"there is no retention policy {name!r}; there are {', '.join(known)}")
+    return [known[name] for name in names] or policies
+
+
+def _lines(found: _Found) -> Iterator[str]:
+    preview, policy = found.preview, found.policy
+    number = f"about {preview.rows:,} (an estimate)" if preview.is_estimate else f"{preview.rows:,}"
+    yield f"{preview.policy}: would {policy.action} {number} of about {preview.table_rows:,} rows"
+    yield f"  along the {preview.walk.described}: {shown(preview.reason)}"
+    if policy.window is not None:
+        yield f"  from {policy.window}"
+    if (dry_run := found.dry_run) is None:
+        return
+    for partition in dry_run.partitions:
+        yield f"  would first {policy.partitions} {shown(partition)}"
+    if dry_run.statement is not None:
+        yield "  its first batch:"
+        yield from (f"    {shown(line)}" for line in dry_run.statement.splitlines())
+        yield "  by the plan:"
+        yield from (f"    {shown(line)}" for line in dry_run.plan)
+    yield from _sample(dry_run)
+
+
+def _sample(dry_run: DryRun) -> Iterator[str]:
+    if dry_run.sample is None:
+        yield "  none of its rows was found in two seconds"
+    elif dry_run.sample:
+        yield "  some of the rows:"
+        for row in dry_run.sample:
+            values = (f"{name}={'NULL' if value is None else value}" for name, value in row.items())
+            yield f"    {shown(' '.join(values))}"

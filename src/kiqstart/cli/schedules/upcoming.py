@@ -1,0 +1,82 @@
+"""`kiqstart schedules next`: when schedules are due."""
+
+import asyncio
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.schedules.wording import shown_duration, shown_local, shown_timing, zone_of
+from kiqstart.cli.terminal import echo, shown
+from kiqstart.errors import OperatorError
+from kiqstart.scheduler.source import DurableScheduleSource
+from kiqstart.scheduler.triggers import Timing
+from todo_service.delivery.tasks.schedules import SCHEDULES
+
+
+class StartError(OperatorError):
+    """It is not clear from when on runs are to be shown."""
+
+
+def run_next(names: Sequence[str], *, start: str | None, count: int) -> None:
+    """Print the runs of each schedule; of those in the table of this code as it has them, of others as Redis has them.
+
+    Raises:
+        StartError: `start` is no time.
+        ScheduleError: there is no such schedule.
+    """
+    time = parse_start(start)
+    timings = {schedule.name: schedule.timing for schedule in SCHEDULES}
+    if names:
+        kept = [name for name in names if name not in timings]
+        timings |= asyncio.run(_kept_timings(kept)) if kept else {}
+        timings = {name: timings[name] for name in names}
+    for place, (name, timing) in enumerate(timings.items()):
+        echo(("\n" if place else "") + f"{shown(name)}  {shown_timing(timing)}")
+        for line in upcoming(timing, time, count):
+            echo(f"  {line}")
+
+
+def parse_start(text: str | None) -> datetime:
+    """The time that a text names, which has a time zone only if the text has one; without a text, now.
+
+    Raises:
+        StartError: it names none.
+    """
+    try:
+        return datetime.now(UTC) if text is None else datetime.fromisoformat(text)
+    except ValueError:
+        raise StartError(f"--from {text!r} is no time: write 2026-10-24T12:00, or 2026-10-24T12:00+02:00") from None
+
+
+def upcoming(timing: Timing, start: datetime, count: int) -> Iterator[str]:
+    """A line for each run from `start` on, with its local time and UTC; a clock change in between is named.
+
+    Without a time zone, `start` is in the schedule's.
+
+    Raises:
+        StartError: the calendar ends before.
+    """
+    zone = zone_of(timing)
+    try:
+        first = start.replace(tzinfo=zone).astimezone(UTC) if start.tzinfo is None else start
+        offset: timedelta | None = None
+        for due in islice(timing.after(first - timedelta(microseconds=1)), count):
+            now = due.astimezone(zone).utcoffset()
+            change = "" if now is None or offset in (None, now) else _shown_change(now - (offset or now))
+            yield f"{shown_local(due, timing)}  {due:%Y-%m-%d %H:%M:%S} UTC{change}"
+            offset = now
+    except (OverflowError, ValueError):
+        # Python has either of them for a time before the first or after the last one.
+        end = "beginning" if start.year == 1 else "end"
+        raise StartError(f"--from {start.isoformat()} is too near to the {end} of the calendar") from None
+
+
+def _shown_change(change: timedelta) -> str:
+    return f"  (clocks went {'forward' if change > timedelta(0) else 'back'} by {shown_duration(abs(change))})"
+
+
+async def _kept_timings(names: Sequence[str]) -> Mapping[str, Timing]:
+    async with stream_broker() as broker:
+        schedules = DurableScheduleSource(broker).schedules
+        return {name: (await schedules.get(name)).definition.timing for name in names}

@@ -1,0 +1,82 @@
+"""PostgreSQL and Redis for a command: those that are given, else the project's own."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from kiqstart.cli.project import project_folder
+from kiqstart.cli.signals import run_until_signal
+from kiqstart.local import LocalStackError, local_stack
+from kiqstart.redis.settings import IN_MEMORY_URL
+from kiqstart.settings import load_settings
+from todo_service.infrastructure.database.engine import create_engine
+from todo_service.infrastructure.database.schema import SchemaOutOfDateError, check_schema, upgrade
+from todo_service.infrastructure.database.settings import DatabaseSettings
+
+
+class GivenServers(BaseSettings):
+    """The servers that the environment or `.env` names; an empty variable names none."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_ignore_empty=True, extra="ignore")
+
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Servers:
+    """The servers of a command, whose URLs are in the environment of this process and thus of its children.
+
+    `redis_missing` says what to install where no Redis could be had and tasks run in memory.
+    """
+
+    database_is_local: bool
+    redis_is_local: bool
+    redis_missing: str | None
+
+
+@contextmanager
+def servers(*, redis_required: bool = True) -> Generator[Servers]:
+    """Start the servers that are not given, and set DATABASE_URL and REDIS_URL for this process and its children.
+
+    Raises:
+        LocalStackError: a server can be neither found nor started. Without Redis that is so only where it is required;
+            else REDIS_URL becomes `memory://`.
+    """
+    given = load_settings(GivenServers)
+    with local_stack(
+        project_folder() / ".local" / "stack", postgres=given.database_url is None, redis=given.redis_url is None
+    ) as stack:
+        if stack.redis_missing and redis_required:
+            raise LocalStackError(stack.redis_missing)
+        os.environ["DATABASE_URL"] = stack.database_url or _text(given.database_url)
+        os.environ["REDIS_URL"] = stack.redis_url or _text(given.redis_url) or IN_MEMORY_URL
+        yield Servers(
+            database_is_local=stack.database_url is not None,
+            redis_is_local=stack.redis_url is not None,
+            redis_missing=stack.redis_missing,
+        )
+
+
+def migrate_local(found: Servers) -> None:
+    """Bring the schema of the project's own database up to date; one that was given is never touched."""
+    if found.database_is_local:
+        run_until_signal(_migrate())
+
+
+def _text(secret: SecretStr | None) -> str:
+    return secret.get_secret_value() if secret else ""
+
+
+async def _migrate() -> None:
+    engine = create_engine(load_settings(DatabaseSettings))
+    try:
+        await check_schema(engine)
+    except SchemaOutOfDateError:
+        await upgrade(engine)
+    finally:
+        await engine.dispose()

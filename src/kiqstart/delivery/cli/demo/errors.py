@@ -1,7 +1,0 @@
-"""What can go wrong with the demo."""
-
-from kiqstart.infrastructure.errors import OperatorError
-
-
-class DemoError(OperatorError):
-    """The demo cannot go on, or its figures do not agree."""

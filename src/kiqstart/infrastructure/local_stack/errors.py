@@ -1,7 +1,0 @@
-"""What goes wrong with the local servers."""
-
-from kiqstart.infrastructure.errors import OperatorError
-
-
-class LocalStackError(OperatorError):
-    """A local server cannot be had or does not start."""

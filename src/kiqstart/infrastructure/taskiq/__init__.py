@@ -1,1 +1,0 @@
-"""Typed task references, registration, retries and schedules for any taskiq project."""

@@ -1,0 +1,1 @@
+"""Processes of this program: how they start others, hear signals, and end."""

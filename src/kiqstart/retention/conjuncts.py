@@ -1,0 +1,58 @@
+"""What a predicate is made of, and what of it may choose the plan.
+
+A batch's bounds alone decide what it reads. Were the predicate's own comparisons plain, the planner could take another
+index for them, by statistics that are old, and go through all that lies behind it again in each batch.
+"""
+
+from collections.abc import Iterator
+from typing import Any, Final, cast
+
+from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, and_, true
+from sqlalchemy.sql import operators, visitors
+from sqlalchemy.sql.elements import ClauseElement, Grouping
+from sqlalchemy.sql.selectable import SelectBase
+
+from kiqstart.retention.target import has_text
+
+_RANGES: Final = frozenset(
+    {operators.lt, operators.le, operators.gt, operators.ge, operators.eq, operators.is_not, operators.between_op}
+)
+
+
+def opaque(condition: ColumnElement[bool]) -> ColumnElement[bool]:
+    """Return the same condition in a form that no index answers; subqueries stay as they are, so as to be joined."""
+    return and_(*(one if _has_subquery(one) else one.is_(true()) for one in conjuncts(condition)))
+
+
+def bounds_of(condition: ColumnElement[bool], column: Column[Any]) -> list[ColumnElement[bool]]:
+    """Return those comparisons of the condition that bound a column by constants."""
+    return [one for one in conjuncts(condition) if _is_bound(one, column)]
+
+
+def conjuncts(condition: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:
+    """Go through what a condition joins by AND."""
+    inner = condition.element if isinstance(condition, Grouping) else condition
+    # Of text nobody knows whether it has an OR in it.
+    if isinstance(inner, BooleanClauseList) and inner.operator is operators.and_ and not has_text(inner):
+        for one in cast("list[ColumnElement[bool]]", list(inner.clauses)):
+            yield from conjuncts(one)
+    else:
+        yield condition
+
+
+def _has_subquery(condition: ColumnElement[bool]) -> bool:
+    return any(isinstance(one, SelectBase) for one in _elements(condition))
+
+
+def _is_bound(condition: ColumnElement[bool], column: Column[Any]) -> bool:
+    if not isinstance(condition, BinaryExpression) or condition.operator not in _RANGES or _has_subquery(condition):
+        return False
+    sides = cast("tuple[ClauseElement, ClauseElement]", (condition.left, condition.right))
+    constants = [one for one in sides if not any(isinstance(inner, Column) for inner in _elements(one))]
+    return len(constants) == 1 and any(
+        isinstance(one, Column) and one.name == column.name and one.table.name == column.table.name for one in sides
+    )
+
+
+def _elements(condition: ClauseElement) -> Iterator[ClauseElement]:
+    return cast("Iterator[ClauseElement]", visitors.iterate(condition))

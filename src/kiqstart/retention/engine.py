@@ -1,0 +1,237 @@
+"""Deletes what a policy names, in batches that nobody else notices."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from logging import getLogger
+from uuid import uuid4
+
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+
+from kiqstart.retention.bloat import describe_bloat
+from kiqstart.retention.ceilings import lower
+from kiqstart.retention.choice import WalkChoice, choose_walk
+from kiqstart.retention.cost import BatchCost
+from kiqstart.retention.dry_run import DryRun, dry_run
+from kiqstart.retention.errors import InvalidRunOptionError
+from kiqstart.retention.journal import Journal
+from kiqstart.retention.load import LoadCheck, LoadGate
+from kiqstart.retention.notes import describe_run
+from kiqstart.retention.piece import Piece
+from kiqstart.retention.policy import RetentionPolicy
+from kiqstart.retention.preview import RetentionPreview, preview
+from kiqstart.retention.progress import ProgressCallback, ProgressMeter
+from kiqstart.retention.reconnect import transact
+from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
+from kiqstart.retention.run import Run, RunLimits
+from kiqstart.retention.settings import RetentionSettings
+from kiqstart.retention.transaction import Transactions, promptly, to_its_end, transaction
+
+logger = getLogger(__name__)
+
+MAX_SHARDS = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionEngine:
+    """Runs policies. Where a run stands is kept in the table `retention_runs`, with each batch."""
+
+    _sessions: async_sessionmaker[AsyncSession]
+    _settings: RetentionSettings
+    _load: LoadCheck
+
+    async def run(
+        self,
+        policy: RetentionPolicy,
+        *,
+        run_id: str | None = None,
+        limits: RunLimits | None = None,
+        shards: int = 1,
+        invite: Callable[[int], Awaitable[None]] | None = None,
+        progress: ProgressCallback | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> RetentionReport:
+        """Delete the policy's rows that are there when the run begins, and say what was done.
+
+        A run goes on where the last one with the same id was interrupted, or else with what the policy's last run left
+        when it was interrupted or came to its limit. A row that is locked or cannot be deleted costs the others
+        nothing. A lost server is waited for. When the run is cancelled, the batch that is under way is finished first;
+        `report` then tells what was done.
+
+        Args:
+            policy: what to delete.
+            run_id: names the run for whoever goes on with it; by default it has a name of its own.
+            limits: when to stop early.
+            shards: in how many pieces (1 to 64) the work may be shared with others, who call `join`.
+            invite: is called with the number of others that have something to do, before the work begins.
+            progress: is called about ten times a second at most.
+            stop: the run stops between two batches once this is set.
+
+        Raises:
+            PolicyError: the policy cannot be run as it is written.
+            InvalidRunOptionError: a limit or the number of shards is out of its range.
+            sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
+            OSError: the server did not come back in time.
+        """
+        limits = limits or RunLimits()
+        _check_options(limits, shards)
+        meter = ProgressMeter(progress)
+        async with self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop) as run:
+            return await promptly(self._run_to_end(run, shards, invite))
+
+    async def _run_to_end(
+        self, run: Run, shards: int, invite: Callable[[int], Awaitable[None]] | None
+    ) -> RetentionReport:
+        policy = run.policy.name
+        try:
+            to_do = await run.open(shards)
+            if invite is not None and to_do > 1:
+                await invite(to_do - 1)
+            await run.take_part()
+            pieces = await run.wait_for_others()
+        except asyncio.CancelledError:
+            logger.warning("%s: cancelled; run %s can be gone on with", policy, run.journal.run_id)
+            raise
+        finally:
+            await to_its_end(run.release())
+        report = await self._report(run, pieces)
+        await run.meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
+        logger.info(
+            "%s: %d rows deleted in %.1f s, stopped at: %s", policy, report.deleted, report.seconds, report.stopped
+        )
+        for note in report.notes:
+            logger.warning("%s: %s", policy, note)
+        return report
+
+    async def join(self, policy: RetentionPolicy, run_id: str, *, stop: asyncio.Event | None = None) -> None:
+        """Take part in a run that another worker has opened, until there is nothing to take.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
+            OSError: the server did not come back in time.
+        """
+
+        async def take_part(run: Run) -> None:
+            try:
+                await run.take_part()
+            finally:
+                await to_its_end(run.release())
+
+        async with self._run(policy, run_id, stop=stop) as run:
+            await promptly(take_part(run))
+
+    async def report(self, policy: RetentionPolicy, run_id: str) -> RetentionReport | None:
+        """Say what a run has done so far, also one that was cancelled or killed; None if there is no such run."""
+        async with self._run(policy, run_id) as run:
+            async with run.transactions.begin() as connection:
+                pieces = await run.journal.pieces(connection)
+            return await self._report(run, pieces) if pieces else None
+
+    async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
+        """Say what a run would delete, and which way it would go.
+
+        Raises:
+            PolicyError: the policy cannot be run as it is written.
+        """
+        async with self._sessions() as session:
+            return await preview(await session.connection(), policy)
+
+    async def dry_run(self, policy: RetentionPolicy, *, sample: int = 5) -> DryRun:
+        """Say what a run's first batch would be, by which plan, and some of the rows; nothing can be written.
+
+        Raises:
+            PolicyError: the policy cannot be run as it is written.
+        """
+        async with self._sessions() as session:
+            return await dry_run(await session.connection(), policy, sample=sample)
+
+    async def check(self, policies: Sequence[RetentionPolicy]) -> list[WalkChoice]:
+        """Return which way each policy's run would go.
+
+        Raises:
+            PolicyError: one of them cannot be run as it is written.
+        """
+        async with transaction(self._sessions) as connection:
+            return [await choose_walk(connection, policy) for policy in policies]
+
+    @asynccontextmanager
+    async def _run(
+        self,
+        policy: RetentionPolicy,
+        run_id: str,
+        *,
+        limits: RunLimits = RunLimits(),  # noqa: B008 - frozen
+        meter: ProgressMeter | None = None,
+        stop: asyncio.Event | None = None,
+    ) -> AsyncGenerator[Run]:
+        ceilings = policy.ceilings
+        run = Run(
+            transactions=Transactions(sessions=self._sessions),
+            policy=policy,
+            journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
+            settings=self._settings.for_policy(policy),
+            # A run that waits must show life more often than it is looked for.
+            load=LoadGate(check=self._load, seconds_between=min(1.0, self._settings.takeover_after / 3)),
+            stop=stop or asyncio.Event(),
+            limits=RunLimits(rows=lower(limits.rows, ceilings.rows), seconds=lower(limits.seconds, ceilings.seconds)),
+            meter=meter or ProgressMeter(None),
+        )
+        try:
+            yield run
+        finally:
+            await run.transactions.give_back()
+
+    async def _report(self, run: Run, pieces: Sequence[Piece]) -> RetentionReport:
+        states = [piece.state for piece in pieces]
+        deleted, seconds = sum(state.deleted for state in states), max(piece.age for piece in pieces)
+
+        async def look(connection: AsyncConnection) -> tuple[tuple[str, ...], int]:
+            bloat = await describe_bloat(connection, run.policy.table, deleted, seconds)
+            return bloat, await run.quarantine.count(connection)
+
+        bloat, left_alone = await transact(run.transactions, look, wait=self._settings.reconnect_wait, stop=run.stop)
+        failures = merge_failures(failure for state in states for failure in state.failures)
+        return RetentionReport(
+            policy=run.policy.name,
+            run_id=run.journal.run_id,
+            walk=pieces[0].walk,
+            reason=pieces[0].reason,
+            deleted=deleted,
+            batches=sum(state.batches for state in states),
+            seconds=seconds,
+            longest_batch=max(state.longest_batch for state in states),
+            skipped=sum(state.skipped for state in states),
+            failed=sum(state.failed for state in states),
+            errors=tuple(RetentionFailure(key=one.key, error=one.error, rows=one.rows) for one in failures),
+            left_alone=left_alone,
+            waited=sum(state.waited for state in states),
+            stopped=_why(pieces, left_alone),
+            resumed=any(piece.resumed for piece in pieces),
+            notes=describe_run(states, failures, left_alone),
+            bloat=bloat,
+            per_row=sum((state.cost for state in states), BatchCost()).per_row,
+            partitions=tuple(one for state in states for one in state.partitions),
+        )
+
+
+def _why(pieces: Sequence[Piece], left_alone: int) -> StopReason:
+    reasons = {piece.stopped for piece in pieces}
+    if not all(piece.is_done for piece in pieces):
+        return StopReason.STOPPED
+    early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.WINDOW, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
+    deleted, failed = (
+        sum(counts) for counts in zip(*((one.state.deleted, one.state.failed) for one in pieces), strict=True)
+    )
+    if not deleted and (failed or left_alone):
+        return StopReason.UNDELETABLE
+    return next((one for one in early if one in reasons), StopReason.END)
+
+
+def _check_options(limits: RunLimits, shards: int) -> None:
+    if not 1 <= shards <= MAX_SHARDS:
+        raise InvalidRunOptionError(f"shards must be from 1 to {MAX_SHARDS}, not {shards}")
+    if limits.rows is not None and limits.rows < 1:
+        raise InvalidRunOptionError(f"the row limit must be above 0, not {limits.rows}")
+    if limits.seconds is not None and limits.seconds <= 0:
+        raise InvalidRunOptionError(f"the time budget must be above 0 seconds, not {limits.seconds}")

@@ -1,0 +1,63 @@
+"""The heap, as both walks go through it: lines, counted through all pages as if each were full of the smallest rows.
+
+A line of a partitioned table is that line of every partition.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import ColumnElement, Text, and_, cast, column, literal
+from sqlalchemy.types import UserDefinedType
+
+from kiqstart.retention.table import TableSize
+
+
+class TupleId(UserDefinedType[str]):
+    """PostgreSQL's `tid`, a row's place in the heap, written as text: `(page,line)`."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **kw: object) -> str:
+        """Name the type in a CAST."""
+        del kw
+        return "tid"
+
+
+# Unqualified: a policy's predicate reaches other tables only inside subqueries.
+ctid: Final[ColumnElement[str]] = column("ctid", TupleId())
+tableoid: Final[ColumnElement[int]] = column("tableoid")
+
+
+@dataclass(frozen=True, slots=True)
+class Heap:
+    """The lines of a table of that size."""
+
+    size: TableSize
+
+    @property
+    def last(self) -> int:
+        """The last line of the longest partition's last page; -1 if there is no page."""
+        return self.size.longest * self.size.lines_per_page - 1
+
+    def last_of_batch(self, first: int, last: int, rows: int) -> int:
+        """Go on by as many pages as hold so many rows on average, or by so many lines where that is less than one."""
+        pages, lines = round(rows / self.size.rows_per_page), self.size.lines_per_page
+        end = first + rows if pages < 1 else (first // lines + pages) * lines
+        return min(end - 1, last)
+
+    def rows_on(self, first: int, last: int) -> int | None:
+        """Return about how many rows these lines have; None for less than a page, of whose lines most may be empty."""
+        pages = (last - first + 1) / self.size.lines_per_page
+        return round(pages * self.size.rows_per_page) if pages >= 1 else None
+
+    def between(self, first: int, last: int) -> ColumnElement[bool]:
+        """Return the condition that a row lies on these lines, the last included."""
+        return and_(ctid >= self._tid(first), ctid <= self._tid(last))
+
+    def line_of(self, tid: str) -> int:
+        """Return the line of a place, of which the page is enough."""
+        return int(tid.strip("()").partition(",")[0]) * self.size.lines_per_page
+
+    def _tid(self, line: int) -> ColumnElement[str]:
+        page, number = divmod(line, self.size.lines_per_page)
+        return cast(literal(f"({page},{number})", Text), TupleId())

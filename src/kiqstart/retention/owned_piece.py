@@ -1,0 +1,132 @@
+"""A piece that this worker has: what its steps work with, and where it stands."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from logging import getLogger
+from typing import Final
+
+from sqlalchemy import ColumnElement, and_, false
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kiqstart.retention.errors import LinesMovedError, TableRewrittenError
+from kiqstart.retention.journal import Journal
+from kiqstart.retention.pace import Pace
+from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.quarantine import Quarantine
+from kiqstart.retention.relation import Relation
+from kiqstart.retention.settings import RetentionSettings
+from kiqstart.retention.state import PieceState
+from kiqstart.retention.table import read_table_size, storage_of
+from kiqstart.retention.transaction import Limits, Transactions
+from kiqstart.retention.walk import Cut, Interval, Walk
+
+logger = getLogger(__name__)
+
+# Looking for the end of a batch of so few rows takes long only where the index is full of what is no more.
+_FEW_TO_LOOK_FOR: Final = 1_000
+
+
+@dataclass(kw_only=True)
+class OwnedPiece:
+    """Its state is the one that the journal has: it is replaced once the transaction that wrote it is committed."""
+
+    transactions: Transactions
+    policy: RetentionPolicy
+    relation: Relation
+    journal: Journal
+    number: int
+    settings: RetentionSettings
+    quarantine: Quarantine
+    # What is left alone: rows that runs before could not delete.
+    left_alone: ColumnElement[bool] = field(default_factory=false)
+    walk: Walk
+    state: PieceState
+    pace: Pace
+    # The last time that locked rows are tried: those that cannot go are counted now.
+    is_last_round: bool = False
+    # Whether a transaction looks where its batch ends, or ended while it did.
+    is_looking: bool = False
+    _fruitless: int = 0
+
+    def __post_init__(self) -> None:
+        self._drop_old_lines()
+
+    @asynccontextmanager
+    async def begin(self, interval: Interval | None, statement: float | None = None) -> AsyncGenerator[AsyncConnection]:
+        """Begin a batch's transaction, of which a statement takes no longer than its pace says, or so many seconds."""
+        limits = Limits(
+            statement=statement or self.pace.timeout,
+            lock=self.settings.lock_timeout,
+            idle=self.settings.takeover_after,
+            by_index=interval is not None and interval.lines is None and self.walk.kind is WalkKind.KEY,
+        )
+        self.is_looking = False
+        async with self.transactions.begin(limits) as connection:
+            yield connection
+
+    async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
+        """Cut off a batch that looks at about so many rows."""
+        self.is_looking = True
+        cut = await self.walk.advance(connection, interval, rows)
+        self.is_looking = False
+        return cut
+
+    def where(self, batch: Interval) -> ColumnElement[bool]:
+        """Return the condition that a row lies in a stretch, and is not left alone."""
+        return and_(self.walk.where(batch), ~self.left_alone)
+
+    async def save(self, connection: AsyncConnection, state: PieceState, batch: Interval | None = None) -> None:
+        """Write the new state, and see that the batch's rows lay where it looked for them.
+
+        The files are looked at after what was done to the rows, whose lock on the table keeps them until the commit.
+
+        Raises:
+            PieceLostError: another worker has the piece now; the transaction must be rolled back, as with the others.
+            TableRewrittenError: the walk's positions mean nothing any more.
+            LinesMovedError: those of equal rows do not.
+        """
+        storage = None if batch is None else self.walk.storage(batch)
+        reads = None if storage is None else storage_of(connection, self.policy.table)
+        if storage == await self.journal.save(connection, self.number, state, since=self.state, reads=reads):
+            return
+        raise TableRewrittenError(self.policy.name) if self.walk.kind is WalkKind.PAGES else LinesMovedError
+
+    def look_less(self, interval: Interval) -> None:
+        """Look for fewer rows; where that is no help, the index is full of what is no more: go along the pages."""
+        if self.pace.rows > _FEW_TO_LOOK_FOR:
+            self.pace.rows = max(_FEW_TO_LOOK_FOR, self.pace.rows // 8)
+        else:
+            self._go_along_pages(interval, "the next row of the index is not found in time")
+
+    def weigh(self, cut: Cut, met: int) -> None:
+        """Change to the pages once the index's other rows have cost as much as these would."""
+        if cut.rows is None or cut.batch.lines is not None or not self.state.todo:
+            return
+        self._fruitless += max(0, cut.rows - met)
+        if self.walk.is_dearer(self._fruitless):
+            self._go_along_pages(self.state.todo[0], f"of the index's rows {self._fruitless:,} were not to go")
+
+    async def look_anew(self) -> None:
+        """Forget where equal rows lay, since the table was rewritten."""
+        logger.info(
+            "%s: the table was rewritten; what is left of its equal values is gone through again", self.policy.name
+        )
+        async with self.transactions.begin() as connection:
+            size = await read_table_size(connection, self.policy.table)
+        self.walk = replace(self.walk, size=size)  # type: ignore[type-var]  # each walk is a dataclass
+        self._drop_old_lines()
+
+    def _go_along_pages(self, interval: Interval, reason: str) -> None:
+        instead = self.walk.along_pages(interval)
+        if instead is not None:
+            logger.info("%s: goes on along the heap's pages: %s", self.policy.name, reason)
+            self.state = self.state.past((instead,))
+
+    def _drop_old_lines(self) -> None:
+        todo = tuple(self.walk.as_it_is(one) for one in self.state.todo)
+        locked, held = (
+            tuple(replace(one, interval=self.walk.as_it_is(one.interval)) for one in left)
+            for left in (self.state.locked, self.state.held)
+        )
+        self.state = replace(self.state, todo=todo, locked=locked, held=held)

@@ -1,0 +1,153 @@
+"""One step of a piece: a batch, or what is learned from one that failed."""
+
+from dataclasses import dataclass, field, replace
+from logging import getLogger
+from time import monotonic
+from typing import Final
+
+from sqlalchemy import ColumnElement
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from kiqstart.retention.batch import Outcome, delete_batch
+from kiqstart.retention.cost import is_measured
+from kiqstart.retention.errors import LinesMovedError
+from kiqstart.retention.faults import Fault, fault_of
+from kiqstart.retention.others import look_at_others
+from kiqstart.retention.owned_piece import OwnedPiece
+from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.sifter import Sifter
+from kiqstart.retention.throttle import Throttle
+from kiqstart.retention.walk import Cut, Interval
+
+logger = getLogger(__name__)
+
+_ROW_BY_ROW: Final = 8
+
+
+class _TooManyRowsError(Exception):
+    """A stretch held more rows than expected, and more than a batch or the run may delete."""
+
+
+@dataclass(kw_only=True)
+class Stepper:
+    """Deletes batch by batch.
+
+    A batch that meets a lock is tried again passing over locked rows. One that takes too long is made smaller, and at
+    last goes along the pages, or takes longer. Of one that the database refuses each row is tried (`sifter`).
+    """
+
+    piece: OwnedPiece
+    # None at full pace.
+    throttle: Throttle | None = None
+    # Whether the next batch picks the rows that nobody has locked.
+    passes_over: bool = False
+    # Seconds of the last batch in which it worked, and so could bother others.
+    work: float = 0.0
+    _sifter: Sifter = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._sifter = Sifter(piece=self.piece)
+
+    async def step(self, limit: int | None) -> bool:
+        """Do a batch of the first interval that is left, at most so many rows; False if the whole table is locked."""
+        piece = self.piece
+        interval, self.work = piece.state.todo[0], 0.0
+        try:
+            await self._batch(interval, limit)
+        except _TooManyRowsError:
+            # Rolled back. Passing over locked rows, a batch picks its rows, and so can count them.
+            if limit is None or piece.pace.rows > piece.pace.most:
+                piece.pace.reset_looking()
+            else:
+                self.passes_over = True
+        except LinesMovedError:
+            await piece.look_anew()
+        except DBAPIError as error:
+            return await self._learn(interval, limit, error)
+        return True
+
+    async def _batch(self, interval: Interval, limit: int | None) -> None:
+        piece, is_tree = self.piece, bool(self.piece.relation.own_references)
+        started, rows = monotonic(), piece.pace.rows_for(None if is_tree else limit)
+        async with piece.begin(interval) as connection:
+            await self._look(connection, after=False)
+            began = monotonic()
+            cut = await piece.advance(connection, interval, rows)
+            if cut.rest and is_tree:
+                await self._begin_at_the_end(connection, cut)
+                return
+            outcome = await self._delete(connection, piece.where(cut.batch), limit)
+            deleted = outcome.deleted
+            if (limit is not None and deleted > limit) or (
+                rows > piece.pace.most and deleted > self._most_of(cut.batch)
+            ):
+                raise _TooManyRowsError
+            self.work = monotonic() - began
+            await self._look(connection, after=True)
+            state = piece.state.with_batch(deleted, monotonic() - started, outcome.cost)
+            if not (self.passes_over and deleted == limit):
+                state = state.past(cut.rest).with_locked(cut.batch, outcome.locked).with_held(cut.batch, outcome.held)
+                if not outcome.locked or piece.is_last_round:
+                    state = state.with_failures(outcome.failures)
+            await piece.save(connection, state, cut.batch)
+        seconds = monotonic() - started
+        piece.state = replace(state, longest_batch=max(state.longest_batch, seconds))
+        self.passes_over = outcome.locked > 0
+        piece.pace.record(self.work, looked_at=cut.rows or deleted, deleted=deleted)
+        if self.throttle is not None:
+            self.throttle.record_batch(self.work, deleted)
+        share = self.throttle.share if self.throttle else 1.0
+        logger.debug("batch: rows=%d seconds=%.6f share=%.2f", deleted, seconds, share)
+        piece.weigh(cut, deleted + outcome.locked + outcome.held)
+
+    async def _begin_at_the_end(self, connection: AsyncConnection, cut: Cut) -> None:
+        """Cut up a stretch of rows that refer to each other: of two of them, the one that refers mostly came later."""
+        batches = [cut.batch]
+        rest = list(cut.rest)
+        while rest:
+            cut = await self.piece.advance(connection, rest.pop(0), self.piece.pace.rows)
+            batches.append(cut.batch)
+            rest = [*cut.rest, *rest]
+        self.piece.state = self.piece.state.past(tuple(reversed(batches)))
+
+    async def _delete(self, connection: AsyncConnection, where: ColumnElement[bool], limit: int | None) -> Outcome:
+        return await delete_batch(
+            connection,
+            self.piece.policy,
+            self.piece.relation,
+            where,
+            limit=limit,
+            passes_over=self.passes_over,
+            measures=is_measured(self.piece.state.batches),
+        )
+
+    async def _look(self, connection: AsyncConnection, *, after: bool) -> None:
+        if self.throttle is None or self.throttle.looks_after is not after:
+            return
+        started = monotonic()
+        others = await look_at_others(connection, self.piece.settings.takeover_after)
+        self.throttle.record_look(others, monotonic() - started)
+
+    async def _learn(self, interval: Interval, limit: int | None, error: DBAPIError) -> bool:
+        fault, piece = fault_of(error), self.piece
+        if fault is Fault.SLOW and piece.is_looking:
+            piece.look_less(interval)
+        elif fault is Fault.SLOW and piece.pace.relax():
+            logger.debug("a batch took too long: next %d rows in %g s", piece.pace.rows, piece.pace.timeout)
+        elif fault is Fault.LOCKED and not self.passes_over:
+            self.passes_over = True
+        elif fault is Fault.LOCKED and piece.pace.rows > _ROW_BY_ROW:
+            piece.pace.shrink()
+        elif fault in {Fault.LOCKED, Fault.SLOW, Fault.OF_A_ROW}:
+            if fault is Fault.OF_A_ROW:
+                await self._sifter.try_no_row()
+            return await self._sifter.step(interval, limit)
+        else:
+            raise error
+        return True
+
+    def _most_of(self, batch: Interval) -> int:
+        """How many rows may go at once: of pages, that many on average."""
+        is_by_key = self.piece.walk.kind is WalkKind.KEY and batch.lines is None
+        return self.piece.pace.most if is_by_key else 4 * self.piece.pace.most

@@ -1,0 +1,160 @@
+"""Between schedules as taskiq has them, in labels and dynamic ones, and as they are kept."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Final, cast
+
+from pydantic import ValidationError
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, ScheduledTask
+
+from kiqstart.errors import OperatorError
+from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.store import LARGEST
+from kiqstart.scheduler.triggers import EPOCH, Cron, Interval, Once, Timing
+from kiqstart.tasks.arguments import task_arguments
+from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError, source_file
+from kiqstart.tasks.label_values import option_problem
+
+_SCHEDULE_LABEL = "schedule"
+LONGEST_NAME: Final = 1000
+"""Characters of a schedule's name: it is part of each task's id, and of the name of its result."""
+_SHOWN: Final = 100
+
+
+class ScheduleError(OperatorError):
+    """A schedule cannot be kept, or is not there."""
+
+
+def definition_of(
+    schedule: ScheduledTask, broker: AsyncBroker, *, interval_start: datetime, is_dynamic: bool
+) -> Definition:
+    """What is kept of a schedule of taskiq's.
+
+    Raises:
+        ScheduleError: its times cannot be, its task is not known, or it is nothing that JSON has.
+        InvalidTaskArgumentsError: its task does not take these arguments.
+    """
+    task = broker.find_task(schedule.task_name)
+    if task is None:
+        raise ScheduleError(f"schedule {schedule.schedule_id!r}: there is no task {schedule.task_name!r}")
+    task_arguments(task.original_func).validate(schedule.task_name, schedule.args, schedule.kwargs)
+    labels = _typed(schedule.labels, task.labels)
+    if refusal := option_problem({name: value for name, value in labels.items() if task.labels.get(name) != value}):
+        raise ScheduleError(f"schedule {schedule.schedule_id[:_SHOWN]!r}: {refusal}")
+    try:
+        definition = Definition(
+            name=schedule.schedule_id,
+            task=schedule.task_name,
+            args=tuple(schedule.args),
+            kwargs=schedule.kwargs,
+            labels=labels,
+            timing=_timing(schedule, interval_start),
+            is_dynamic=is_dynamic,
+        )
+        check_size(definition)
+    except (ValueError, OverflowError) as error:
+        raise ScheduleError(f"schedule {schedule.schedule_id[:_SHOWN]!r}: {problem(error)}") from None
+    return definition
+
+
+def check_size(definition: Definition) -> None:
+    """Refuse what cannot be kept.
+
+    Raises:
+        ValueError: it is nothing that JSON has, or it or its name is too large.
+    """
+    if len(definition.name) > LONGEST_NAME:
+        raise ValueError(f"its name has {len(definition.name)} characters, of which {LONGEST_NAME} are possible")
+    if (size := len(definition.dump())) > LARGEST:
+        raise ValueError(f"it has {size} bytes as JSON, of which {LARGEST} are possible")
+
+
+def label_definitions(broker: AsyncBroker) -> list[Definition]:
+    """The schedules in the tasks' labels: `@broker.task(schedule=[{"cron": "0 2 * * *", "args": [30]}])`.
+
+    One without a `schedule_id` is named by its task and its place there: `task-0`.
+
+    Raises:
+        WiringError: one that cannot be, with the task's file.
+    """
+    definitions: list[Definition] = []
+    for task in broker.get_all_tasks().values():
+        for name, entry in _entries(task):
+            where = f"{source_file(task.original_func)}: task {task.task_name!r}"
+            try:
+                scheduled = ScheduledTask.model_validate(
+                    {
+                        "args": [],
+                        "kwargs": {},
+                        **entry,
+                        "task_name": task.task_name,
+                        "labels": {**cast("dict[str, object]", entry.get("labels", {})), **simple_labels(task.labels)},
+                        "schedule_id": name,
+                    }
+                )
+                definitions.append(definition_of(scheduled, broker, interval_start=EPOCH, is_dynamic=False))
+            except ValidationError as error:
+                raise WiringError(f"{where}: schedule {name!r}: {problem(error)}") from None
+            except (ScheduleError, InvalidTaskArgumentsError) as error:
+                raise WiringError(f"{where}: {error}") from None
+    return definitions
+
+
+def simple_labels(labels: Mapping[str, object]) -> dict[str, object]:
+    """The labels that a message can carry."""
+    return {name: value for name, value in labels.items() if isinstance(value, str | int | float | bool)}
+
+
+def as_taskiq(definition: Definition) -> ScheduledTask:
+    """A kept schedule as taskiq has it."""
+    timing = definition.timing
+    return ScheduledTask(
+        task_name=definition.task,
+        labels=dict(definition.labels),
+        args=list(definition.args),
+        kwargs=dict(definition.kwargs),
+        schedule_id=definition.name,
+        cron=timing.expression if isinstance(timing, Cron) else None,
+        cron_offset=timing.time_zone if isinstance(timing, Cron) else None,
+        interval=timing.every if isinstance(timing, Interval) else None,
+        time=timing.at if isinstance(timing, Once) else None,
+    )
+
+
+def problem(error: ValueError | OverflowError) -> str:
+    """What is wrong, in a line."""
+    if isinstance(error, ValidationError):
+        return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+    return str(error)
+
+
+def _entries(task: AsyncTaskiqDecoratedTask[..., object]) -> Iterator[tuple[str, Mapping[str, object]]]:
+    entries = cast("list[Mapping[str, object]]", task.labels.get(_SCHEDULE_LABEL, []))
+    for place, entry in enumerate(entries):
+        yield str(entry.get("schedule_id", f"{task.task_name}-{place}")), entry
+
+
+def _typed(labels: Mapping[str, object], registered: Mapping[str, object]) -> dict[str, object]:
+    # taskiq makes text of a label's value; where it is the task's own, its type is known.
+    return {
+        name: registered[name] if str(registered.get(name)) == value else value
+        for name, value in labels.items()
+        if name != _SCHEDULE_LABEL
+    }
+
+
+def _timing(schedule: ScheduledTask, now: datetime) -> Timing:
+    if schedule.cron is not None:
+        return Cron(expression=schedule.cron, time_zone=_zone_name(schedule.cron_offset))
+    if schedule.interval is not None:
+        every = schedule.interval if isinstance(schedule.interval, timedelta) else timedelta(seconds=schedule.interval)
+        return Interval(every=every, start=now)
+    at = schedule.time or now
+    return Once(at=at if at.tzinfo else at.replace(tzinfo=UTC))
+
+
+def _zone_name(offset: str | timedelta | None) -> str:
+    if not isinstance(offset, timedelta):
+        return offset or "UTC"
+    minutes = abs(offset) // timedelta(minutes=1)
+    return f"{'-' if offset < timedelta(0) else '+'}{minutes // 60:02}:{minutes % 60:02}"

@@ -1,0 +1,194 @@
+"""Schedules in Redis, beside the streams into which they send."""
+
+from collections.abc import Callable, Sequence
+from typing import Final, cast
+
+from redis.exceptions import ResponseError
+
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.redis_text import raw_name
+from kiqstart.broker.script import Script, Value
+from kiqstart.scheduler.due import DueMark, DuePage, Look
+from kiqstart.scheduler.firing import Answer, FireScript, Firing
+from kiqstart.scheduler.redis_encoding import (
+    add_answers,
+    fire_answers,
+    fire_values,
+    flat,
+    look_of,
+    sha1,
+)
+from kiqstart.scheduler.redis_reader import RedisScheduleReader
+from kiqstart.scheduler.store import (
+    LARGEST,
+    SECONDS_AHEAD,
+    SECONDS_UNTIL_GONE,
+    SET_BACK_MS,
+    Entry,
+    Sooner,
+)
+from kiqstart.tasks.labels import DEFAULT_QUEUE, QUEUE_LABEL
+
+_LOOK: Final = Script("look", "scheduling")
+_READ: Final = Script("read", "scheduling")
+_FIRE: Final = Script("fire", "scheduling")
+_ANSWERS: Final = Script("answers", "scheduling")
+_SET_TABLE: Final = Script("set_table", "scheduling")
+_ADD: Final = Script("add", "scheduling")
+_REMOVE: Final = Script("remove", "scheduling")
+_PAUSE: Final = Script("pause", "scheduling")
+_RESUME: Final = Script("resume", "scheduling")
+_SET_ASIDE: Final = Script("set_aside", "scheduling")
+_HURRY: Final = Script("hurry", "scheduling")
+
+_FIRST_STREAM: Final = 8
+# So much is read in one script, which keeps Redis from others.
+_BYTES_OF_NAMES: Final = 1024 * 1024
+_BYTES_OF_DEFINITIONS: Final = 4 * 1024 * 1024
+# A script whose answer is lost may arrive again for so long.
+_REMEMBERED_MS: Final = 600_000
+_MOST_SET_ASIDE: Final = 10_000
+
+
+class RedisScheduleStore(RedisScheduleReader):
+    """Keeps schedules under the hash tag of their broker's queue, so that a step and its send are one script.
+
+    Every script takes the time at which it runs as an argument, so a test with a clock of its own sees
+    what would happen at any time.
+
+    Args:
+        redis: gives the event loop's client.
+        clock: gives the time in milliseconds since the Unix epoch; None: Redis does.
+        queue_limit: how many messages a stream may hold, and how many may be delayed; None for any number.
+    """
+
+    def __init__(
+        self,
+        redis: Callable[[], object],
+        keys: QueueKeys,
+        *,
+        clock: Callable[[], int] | None = None,
+        queue_limit: int | None = None,
+    ) -> None:
+        super().__init__(redis, keys, clock=clock)
+        self._queue_limit = queue_limit or 0
+
+    async def look(self, scheduler: str, limit: int) -> Look:
+        """One script, whose cost follows what is due."""
+        return await self._look(self._time(), raw_name(scheduler), 0, limit)
+
+    async def page(self, now_ms: int, start: int, limit: int) -> DuePage:
+        """The same script."""
+        return (await self._look(str(now_ms), b"", start, limit)).page
+
+    async def definitions(self, names: Sequence[str]) -> list[bytes | int | None]:
+        """One script, which reads little more than 4 MiB."""
+        if not names:
+            return []
+        limits: list[Value] = [_BYTES_OF_DEFINITIONS, LARGEST]
+        found = await _READ(self._redis, [self._names.definitions], [*limits, *map(raw_name, names)])
+        return cast("list[bytes | int | None]", found)
+
+    async def leave(self, scheduler: str) -> None:
+        """Remove its heartbeat."""
+        await self._redis.zrem(self._names.schedulers, raw_name(scheduler))
+        await self._redis.delete(self._names.answers(scheduler))
+
+    async def fire(self, script: FireScript) -> list[Answer]:
+        """All in one script."""
+        streams = list(dict.fromkeys(self._stream(one) for one in script.firings))
+        names, queue = self._names, self._keys
+        keys = [names.definitions, names.due, names.last, names.answers(script.scheduler)]
+        keys += [queue.uniques, queue.delayed, queue.delayed_messages, *streams]
+        arguments: list[Value] = [self._time(), script.number, _REMEMBERED_MS, self._queue_limit]
+        for one in script.firings:
+            arguments += fire_values(one, streams.index(self._stream(one)) + _FIRST_STREAM)
+        return fire_answers(await _FIRE(self._redis, keys, arguments))
+
+    async def answers(self, script: FireScript) -> list[Answer] | None:
+        """In one script."""
+        keys = [self._names.answers(script.scheduler)]
+        return fire_answers(await _ANSWERS(self._redis, keys, [script.number])) or None
+
+    async def set_table(
+        self, table: str, entries: Sequence[Entry], *, instead_of: str = "", after_number: int = 0
+    ) -> None:
+        """In one script."""
+        keys = [
+            self._names.definitions,
+            self._names.due,
+            self._names.last,
+            self._names.table_names,
+            self._names.table,
+            self._names.table_number,
+        ]
+        keys += [self._names.paused, self._names.aside]
+        await _SET_TABLE(self._redis, keys, [self._time(), table, instead_of, after_number, *flat(entries)])
+
+    async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:
+        """In one script."""
+        keys = [
+            self._names.definitions,
+            self._names.due,
+            self._names.table_names,
+            self._names.paused,
+            self._names.aside,
+            self._names.added,
+        ]
+        return add_answers(await _ADD(self._redis, keys, [script, _REMEMBERED_MS, *flat(entries)]))
+
+    async def remove(self, name: str) -> bool | None:
+        """In one script."""
+        keys = [
+            self._names.definitions,
+            self._names.due,
+            self._names.table_names,
+            self._names.paused,
+            self._names.last,
+            self._names.aside,
+        ]
+        removed = cast("int", await _REMOVE(self._redis, keys, [raw_name(name)]))
+        return None if removed < 0 else bool(removed)
+
+    async def pause(self, name: str) -> bool:
+        """In one script."""
+        return bool(
+            await _PAUSE(self._redis, [self._names.definitions, self._names.due, self._names.paused], [raw_name(name)])
+        )
+
+    async def resume(self, name: str, due_ms: int, data: bytes) -> bool:
+        """In one script."""
+        keys = [self._names.definitions, self._names.due, self._names.paused]
+        return bool(await _RESUME(self._redis, keys, [raw_name(name), due_ms, sha1(data)]))
+
+    async def set_aside(self, mark: DueMark, sha1: str) -> bool | None:
+        """In one script."""
+        keys = [self._names.definitions, self._names.due, self._names.aside, self._names.last]
+        arguments: list[Value] = [raw_name(mark.name), mark.score or mark.due_ms, sha1, LARGEST, _MOST_SET_ASIDE]
+        done = cast("int", await _SET_ASIDE(self._redis, keys, arguments))
+        return None if done < 0 else bool(done)
+
+    async def hurry(self, sooner: Sequence[Sooner]) -> None:
+        """In one script."""
+        arguments = [value for one in sooner for value in (raw_name(one.name), one.was_due_ms, one.due_ms)]
+        await _HURRY(self._redis, [self._names.due], arguments)
+
+    async def accept_clock(self) -> None:
+        """From now on the latest look is one of now."""
+        await self._redis.set(self._names.looked, await self.now_ms())
+
+    async def _look(self, now: str, scheduler: bytes, start: int, limit: int) -> Look:
+        keys = [
+            self._names.due,
+            self._names.schedulers,
+            self._names.table,
+            self._names.table_number,
+            self._names.looked,
+        ]
+        gone_ms, soon_ms = round(SECONDS_UNTIL_GONE * 1000), round(SECONDS_AHEAD * 1000)
+        arguments: list[Value] = [now, scheduler, gone_ms, SET_BACK_MS, soon_ms, start, limit, _BYTES_OF_NAMES]
+        return look_of(await _LOOK(self._redis, keys, arguments))
+
+    def _stream(self, firing: Firing) -> str:
+        labels = {} if firing.message is None else firing.message.labels
+        return self._keys.stream(str(labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))

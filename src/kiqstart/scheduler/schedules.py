@@ -1,0 +1,214 @@
+"""Schedules as those who ask for them see them: added, removed, paused, sent now, and looked at."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Self, TypeVar
+from uuid import uuid4
+
+from redis.exceptions import ResponseError
+from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
+
+from kiqstart.broker.batcher import Batches, SimpleWork
+from kiqstart.broker.operator_acts import Done, do
+from kiqstart.broker.redis_retry import through_outage
+from kiqstart.redis.loop_local import LoopLocal
+from kiqstart.scheduler.broker_limits import send_deadline
+from kiqstart.scheduler.conversions import ScheduleError, as_taskiq, definition_of
+from kiqstart.scheduler.definition import Definition, UnreadableScheduleError
+from kiqstart.scheduler.misfires import next_after
+from kiqstart.scheduler.occurrence import (
+    after_occurrence,
+    from_ms,
+    occurrence_message,
+    shown_time,
+    to_ms,
+)
+from kiqstart.scheduler.store import Entry, LastStep, ScheduleStore, StoredSchedule
+from kiqstart.scheduler.triggers import Once
+from kiqstart.tasks.errors import InvalidTaskArgumentsError
+from kiqstart.tasks.kicker import held_by
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptSchedule:
+    """A schedule with its state.
+
+    Args:
+        due: when it is due; None: it is paused, or has no time any more.
+        last: what it did last; None: nothing yet.
+    """
+
+    definition: Definition
+    due: datetime | None
+    is_paused: bool
+    last: LastStep | None
+
+    @classmethod
+    def read(cls, stored: StoredSchedule) -> Self:
+        """Read what the store keeps.
+
+        Raises:
+            UnreadableScheduleError: its definition is none.
+        """
+        return cls(
+            definition=Definition.load(stored.data, name=stored.name),
+            due=None if stored.due_ms is None else shown_time(stored.due_ms),
+            is_paused=stored.is_paused,
+            last=stored.last,
+        )
+
+
+class Schedules:
+    """The schedules of a service, in the store of its broker."""
+
+    def __init__(self, broker: AsyncBroker, store: ScheduleStore) -> None:
+        self._broker = broker
+        self._store = store
+        self._adding: LoopLocal[Batches[ScheduledTask, None]] = LoopLocal(
+            lambda: Batches(SimpleWork(self._add_batch), lambda one: len(repr(one)))
+        )
+
+    async def add(self, schedule: ScheduledTask) -> None:
+        """Add a schedule, or change the one that has its id.
+
+        An interval is counted from now. A `cron_offset` is a time zone's name or a difference to UTC.
+
+        Raises:
+            ScheduleError: its times cannot be, its task is not known, or the service's table has that id.
+            InvalidTaskArgumentsError: its task does not take these arguments.
+            RedisError: Redis is away for longer than the broker's send deadline.
+        """
+        await self._adding.get().add(schedule)
+
+    async def remove(self, name: str) -> None:
+        """Remove a schedule that was added.
+
+        Raises:
+            ScheduleError: there is none, or it is the service's table that has it.
+            UnansweredError: Redis does not answer any more; it may be removed.
+            RedisError: Redis is away, and it stays.
+        """
+        done = await self._do(lambda: self._store.remove(name), f"schedule {name!r} may be removed")
+        if done.answer is None:
+            raise ScheduleError(f"schedule {name!r} is in the service's table: remove it there, or pause it")
+        if not (done.answer or done.is_repeated):
+            raise ScheduleError(f"there is no schedule {name!r}")
+
+    async def pause(self, name: str) -> None:
+        """Let a schedule not be due until it is resumed; what is missed meanwhile is not made up.
+
+        Raises:
+            ScheduleError: there is none.
+            UnansweredError: Redis does not answer any more; it may be paused.
+            RedisError: Redis is away, and nothing was done.
+        """
+        if not (await self._do(lambda: self._store.pause(name), f"schedule {name!r} may be paused")).answer:
+            raise ScheduleError(f"there is no schedule {name!r}")
+
+    async def resume(self, name: str) -> datetime:
+        """Let a paused schedule be due again; gives the next time.
+
+        Raises:
+            ScheduleError: there is none, or it has no next time.
+            UnansweredError: Redis does not answer any more; it may go on.
+            RedisError: Redis is away, and nothing was done.
+        """
+        while True:
+            stored, kept = await self._get(name)
+            following = self._next(kept, from_ms(await self._store.now_ms()))
+            resume = partial(self._store.resume, name, to_ms(following), stored.data)
+            # Else it was changed since it was read.
+            if (await self._do(resume, f"schedule {name!r} may go on")).answer:
+                return kept.due or following
+
+    async def run(self, name: str) -> str:
+        """Send a schedule's task now, beside its own times; gives the task's id.
+
+        Raises:
+            ScheduleError: there is none, or another task has its unique key.
+            SendFailedError: it was not sent.
+        """
+        kept = await self.get(name)
+        now = from_ms(await self._store.now_ms())
+        message: BrokerMessage = await occurrence_message(self._broker, kept.definition, now, timedelta(0))
+        held_by.set(None)
+        await self._broker.kick(message)
+        if (holder := held_by.get()) is not None:
+            raise ScheduleError(f"schedule {name!r} is not sent, since task {holder} waits or runs with its unique key")
+        await after_occurrence(self._broker, message, deadline=send_deadline(self._broker))
+        return message.task_id
+
+    async def get(self, name: str) -> KeptSchedule:
+        """A schedule by its name.
+
+        Raises:
+            ScheduleError: there is none, or it cannot be read.
+        """
+        return (await self._get(name))[1]
+
+    async def all(self) -> AsyncIterator[KeptSchedule]:
+        """All schedules that can be read, in no order."""
+        async for stored in self._store.all():
+            try:
+                yield KeptSchedule.read(stored)
+            except UnreadableScheduleError:
+                continue
+
+    async def added(self) -> AsyncIterator[ScheduledTask]:
+        """The schedules that are in no table, as taskiq has them."""
+        async for kept in self.all():
+            if kept.definition.is_dynamic:
+                yield as_taskiq(kept.definition)
+
+    async def _get(self, name: str) -> tuple[StoredSchedule, KeptSchedule]:
+        stored = await self._store.get(name)
+        if stored is None:
+            raise ScheduleError(f"there is no schedule {name!r}")
+        try:
+            return stored, KeptSchedule.read(stored)
+        except UnreadableScheduleError as error:
+            raise ScheduleError(f"schedule {name!r} cannot be read: {error}") from None
+
+    async def _do(self, call: Callable[[], Awaitable[Answer]], otherwise: str) -> Done[Answer]:
+        # A Redis that is away already is not waited for: nothing has begun.
+        await self._store.now_ms()
+        return await do(call, deadline=send_deadline(self._broker), otherwise=otherwise)
+
+    def _next(self, kept: KeptSchedule, now: datetime) -> datetime:
+        name = kept.definition.name
+        try:
+            following = next_after(kept.definition, now)
+        except UnreadableScheduleError as error:
+            raise ScheduleError(f"schedule {name!r}: {error}") from None
+        if following is None:
+            raise ScheduleError(f"schedule {name!r} has no time after now: remove it")
+        return following
+
+    async def _add_batch(self, batch: Sequence[ScheduledTask]) -> Sequence[BaseException | None]:
+        now = from_ms(await through_outage(self._store.now_ms, send_deadline(self._broker)))
+        answers: list[BaseException | None] = [None] * len(batch)
+        entries: dict[int, Entry] = {}
+        for place, schedule in enumerate(batch):
+            try:
+                entries[place] = self._entry(schedule, now)
+            except (ScheduleError, InvalidTaskArgumentsError) as error:
+                answers[place] = error
+        wanted, script = list(entries.values()), uuid4().hex
+        kept = await through_outage(lambda: self._store.add(wanted, script=script), send_deadline(self._broker))
+        for (place, entry), is_kept in zip(entries.items(), kept, strict=True):
+            if isinstance(is_kept, ResponseError):
+                answers[place] = is_kept
+            elif not is_kept:
+                answers[place] = ScheduleError(f"schedule {entry.name!r}: the service's table has one of that name")
+        return answers
+
+    def _entry(self, schedule: ScheduledTask, now: datetime) -> Entry:
+        definition = definition_of(schedule, self._broker, interval_start=now, is_dynamic=True)
+        timing = definition.timing
+        # A time that is over is sent at once.
+        due = timing.at if isinstance(timing, Once) else timing.next_after(now)
+        return Entry(name=definition.name, data=definition.dump(), due_ms=None if due is None else to_ms(due))

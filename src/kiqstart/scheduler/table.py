@@ -1,0 +1,149 @@
+"""A service's table of schedules: a line for each, checked when it is read."""
+
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from pydantic import ValidationError
+from taskiq import AsyncBroker
+
+from kiqstart.scheduler.conversions import check_size, problem, simple_labels
+from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler.misfires import MOST_MADE_UP
+from kiqstart.scheduler.triggers import Cron, Interval, Timing
+from kiqstart.tasks.arguments import task_arguments
+from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError, shown_path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(ABC):
+    """One line of a table of schedules.
+
+    Args:
+        name: unique in the table; part of each occurrence's id.
+        task: the task's name.
+        arguments: named arguments of the call, as JSON values.
+        missed: what is done with times at which no scheduler could send.
+        at_most: how many missed times are made up, with `Missed.ALL`; 10,000 at most.
+        max_lateness: how late a missed time may be made up; None: however late.
+    """
+
+    name: str
+    task: str
+    arguments: Mapping[str, object] = field(default_factory=dict[str, object])
+    missed: Missed = Missed.LATEST
+    at_most: int = 100
+    max_lateness: timedelta | None = None
+    defined_at: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Remember the line that the schedule stands on, and check what can be checked without the task."""
+        caller = sys._getframe(2)  # noqa: SLF001  # 0 is here, 1 the generated __init__, 2 the table
+        object.__setattr__(self, "defined_at", f"{shown_path(caller.f_code.co_filename)}:{caller.f_lineno}")
+        if not 1 <= self.at_most <= MOST_MADE_UP:
+            raise self.error(f"at_most={self.at_most} must be at least 1 and at most {MOST_MADE_UP}")
+        if self.max_lateness is not None and self.max_lateness < timedelta(0):
+            raise self.error(f"max_lateness={self.max_lateness} must not be negative")
+        try:
+            timing = self.timing
+        except ValidationError as error:
+            raise self.error(problem(error)) from None
+        if timing.next_after(datetime.now(UTC)) is None:
+            raise self.error("it is never due")
+
+    @property
+    @abstractmethod
+    def timing(self) -> Timing:
+        """The times at which it is due."""
+
+    def occurrences(self, after: datetime) -> Iterator[datetime]:
+        """The times at which it is due, in order, each later than `after`, in UTC."""
+        return self.timing.after(after)
+
+    def definition(self, broker: AsyncBroker) -> Definition:
+        """What schedulers keep of it, its task's labels included.
+
+        Raises:
+            WiringError: the broker has no such task, or an argument is nothing that JSON has.
+        """
+        task = broker.find_task(self.task)
+        if task is None:
+            raise self.error(f"there is no task {str(self.task)!r}")
+        definition = Definition(
+            name=self.name,
+            task=str(self.task),
+            kwargs=dict(self.arguments),
+            labels=simple_labels(task.labels),
+            timing=self.timing,
+            missed=self.missed,
+            at_most=self.at_most,
+            max_lateness=None if self.max_lateness is None else self.max_lateness.total_seconds(),
+        )
+        try:
+            check_size(definition)
+        except ValueError as error:
+            raise self.error(problem(error)) from None
+        return definition
+
+    def error(self, what: str) -> WiringError:
+        """An error that names this line."""
+        return WiringError(f"{self.defined_at}: schedule {self.name!r}: {what}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class IntervalSchedule(Schedule):
+    """Due each time `every` has passed, counted from the Unix epoch.
+
+    The phase is thus the same for every process and after every restart: `every=timedelta(hours=24)` is due at midnight
+    UTC, `every=timedelta(minutes=1)` on the full minute.
+    """
+
+    every: timedelta
+
+    @property
+    def timing(self) -> Timing:
+        """Multiples of the interval since the epoch."""
+        return Interval(every=self.every)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CronSchedule(Schedule):
+    """Due when a cron expression says so, in a named time zone; see `Cron` for clock changes."""
+
+    cron: str
+    time_zone: str = "UTC"
+
+    @property
+    def timing(self) -> Timing:
+        """The expression's times."""
+        return Cron(expression=self.cron, time_zone=self.time_zone)
+
+
+class ScheduleTable(tuple[Schedule, ...]):
+    """All schedules of a service; a type of its own, by which a container finds it."""
+
+    __slots__ = ()
+
+
+def check_schedules(schedules: Iterable[Schedule], broker: AsyncBroker) -> None:
+    """Check a table against the tasks of a broker.
+
+    Raises:
+        WiringError: a name that stands twice, a task that is not registered, or arguments that it does not take; with
+            the file and the line.
+    """
+    names: dict[str, Schedule] = {}
+    for schedule in schedules:
+        if (other := names.setdefault(schedule.name, schedule)) is not schedule:
+            raise schedule.error(f"the name stands at {other.defined_at} already")
+        task = broker.find_task(schedule.task)
+        if task is None:
+            known = ", ".join(sorted(broker.get_all_tasks()))
+            raise schedule.error(f"there is no task {str(schedule.task)!r}; there are: {known}")
+        try:
+            task_arguments(task.original_func).validate(schedule.task, (), schedule.arguments)
+        except InvalidTaskArgumentsError as error:
+            raise schedule.error(f"arguments do not fit {error}") from None
+        schedule.definition(broker)

@@ -1,0 +1,38 @@
+"""Reading settings from the environment, with one line for whatever is wrong with them."""
+
+from typing import TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings
+
+from kiqstart.errors import OperatorError
+
+SettingsT = TypeVar("SettingsT", bound=BaseSettings)
+
+
+class SettingsError(OperatorError):
+    """A setting is missing or malformed."""
+
+
+def load_settings(settings: type[SettingsT]) -> SettingsT:
+    """Read `settings` from the environment and from `.env` in the working directory.
+
+    Raises:
+        SettingsError: naming each environment variable at fault, never its value (it may hold a password).
+    """
+    try:
+        return settings()
+    except ValidationError as error:
+        problems = "; ".join(
+            _problem(settings, item["loc"], "is not set" if item["type"] == "missing" else item["msg"])
+            for item in error.errors(include_input=False, include_url=False)
+        )
+        raise SettingsError(f"settings: {problems} (.env.example describes every setting)") from None
+
+
+def _problem(settings: type[BaseSettings], location: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    if not location:
+        # A rule about several settings, which its message names.
+        return message
+    return f"{settings.model_config.get('env_prefix', '')}{location[0]}".upper() + f" {message}"

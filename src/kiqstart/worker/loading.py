@@ -1,0 +1,131 @@
+"""Finds the broker, the receiver and the modules that a command line names."""
+
+import inspect
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import Any, cast
+
+from taskiq import AsyncBroker
+from taskiq.cli.utils import import_tasks
+from taskiq.receiver.receiver import Receiver
+
+from kiqstart.errors import OperatorError
+from kiqstart.worker.options import WorkerOptions
+
+
+class LoadError(OperatorError):
+    """There is no such broker or receiver."""
+
+
+def extend_path(options: WorkerOptions) -> None:
+    """Let modules be imported from the working directory, and from the folder that the options name."""
+    for folder in (str(Path.cwd()), options.app_dir):
+        if folder and folder not in sys.path:
+            sys.path.insert(0, folder)
+
+
+def load_broker(options: WorkerOptions) -> AsyncBroker:
+    """Import the broker with all its tasks, and tell it that it is a worker's.
+
+    Raises:
+        LoadError: it is not there, or is something else; or a module that is named for its tasks is not there.
+    """
+    broker = load_place(options.broker)
+    if not isinstance(broker, AsyncBroker):
+        raise LoadError(
+            f"{options.broker} is no broker, but a {type(broker).__name__}: "
+            "name an AsyncBroker, or a function without arguments that returns one"
+        )
+    # Before its tasks are imported and a receiver is looked for, as both may depend on it.
+    broker.is_worker_process = True
+    # taskiq would begin without the tasks of a module that it does not find.
+    for module in options.modules:
+        _import(module, place=module)
+    import_tasks([], options.tasks_pattern or ["**/tasks.py"], options.fs_discover)
+    return broker
+
+
+def load_place(place: str) -> object:
+    """What a module has under a name, or what a function without arguments of that name returns.
+
+    Raises:
+        LoadError: it is not there.
+    """
+    found = _load(place)
+    if not inspect.isfunction(found) or not _takes_nothing(found):
+        return found
+    made: object = found()
+    from kiqstart.broker.broker import StreamBroker
+
+    if isinstance(made, StreamBroker):
+        made.made_by = place
+    return made
+
+
+def make_receiver(options: WorkerOptions, **settings: Any) -> Receiver:  # noqa: ANN401  # taskiq's, handed on
+    """Make the receiver that is named, or else the broker's own; call it once the broker is there.
+
+    Raises:
+        LoadError: it is not there, is something else, or does not take an argument of the command line.
+    """
+    receiver, further = _load_receiver(options), dict(options.receiver_arg)
+    if known := further.keys() & settings.keys():
+        raise LoadError(f"--receiver_arg {min(known)}=…: there is an option of that meaning (--help tells which)")
+    if not further:
+        return receiver(**settings)
+    try:
+        return receiver(**settings, **cast("dict[str, Any]", further))
+    except (TypeError, ValueError) as error:
+        names = ", ".join(f"{name}={value}" for name, value in further.items())
+        raise LoadError(f"--receiver_arg {names}: {receiver.__name__} does not take that: {error}") from None
+
+
+def _load_receiver(options: WorkerOptions) -> type[Receiver]:
+    if options.receiver is None:
+        return _default_receiver()
+    receiver = _load(options.receiver)
+    if isinstance(receiver, type) and issubclass(receiver, Receiver):
+        return receiver
+    raise LoadError(f"{options.receiver} is no receiver: name a class that is derived from taskiq's Receiver")
+
+
+def _default_receiver() -> type[Receiver]:
+    # A broker may have put its own in this place, which is where `taskiq worker` looks for it.
+    import taskiq.receiver
+
+    return taskiq.receiver.Receiver
+
+
+def _load(place: str) -> object:
+    module_name, separator, name = place.partition(":")
+    if not separator or not module_name or not name:
+        raise LoadError(f"{place!r} names nothing to import: write module:name")
+    module = _import(module_name, place=place)
+    if not hasattr(module, name):
+        raise LoadError(f"{place}: {module_name} has no {name!r} ({getattr(module, '__file__', module_name)})")
+    found: object = getattr(module, name)
+    return found
+
+
+def _import(module_name: str, *, place: str) -> ModuleType:
+    if not all(module_name.split(".")):
+        raise LoadError(f"{place!r} names no module: write its whole name, such as package.module")
+    try:
+        return import_module(module_name)
+    except ModuleNotFoundError as error:
+        # An import that fails within the module is not the command line's fault, and keeps its traceback.
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise LoadError(
+            f"{place}: there is no module {error.name!r} in {Path.cwd()} or among what is installed"
+        ) from None
+
+
+def _takes_nothing(function: Callable[..., object]) -> bool:
+    return all(
+        parameter.default is not parameter.empty or parameter.kind in {parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD}
+        for parameter in inspect.signature(function).parameters.values()
+    )

@@ -1,0 +1,73 @@
+"""The task that deletes refresh sessions which expired long enough ago."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from pydantic import Field
+from sqlalchemy.exc import DBAPIError
+from taskiq import AsyncBroker, Context, TaskiqDepends
+from taskiq.depends.progress_tracker import ProgressTracker
+from typing_extensions import TypedDict
+
+from kiqstart.tasks.controller import Controller
+from kiqstart.tasks.registration import register_task
+from todo_service.core.session.service import RefreshSessionService
+from todo_service.delivery.tasks.cleanups import (
+    CleanupOptions,
+    CleanupPreview,
+    CleanupReport,
+    CleanupRunner,
+    RowLimit,
+    Shards,
+    TimeBudget,
+)
+from todo_service.delivery.tasks.names import TaskName
+from todo_service.delivery.tasks.progress import CleanupProgress
+
+
+class SessionCleanupResult(TypedDict):
+    """How many refresh sessions were deleted, and all about it; or, after a dry run, what would be deleted."""
+
+    deleted_count: int
+    report: CleanupReport | None
+    preview: CleanupPreview | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SessionCleanupTaskController(Controller):
+    """Deletes expired refresh sessions. Running it twice deletes nothing more."""
+
+    _sessions: RefreshSessionService
+    _cleanups: CleanupRunner
+
+    def register(self, registry: AsyncBroker) -> None:
+        """Register `session.cleanup`; an error of the database is tried again three times, a minute apart."""
+        register_task(
+            registry,
+            self.cleanup_old_sessions,
+            name=TaskName.SESSION_CLEANUP,
+            max_retries=3,
+            retry_delay=60,
+            retry_on=(DBAPIError, OSError),
+            acks_late=True,
+            unique="session.cleanup:{days_old}:{dry_run}",
+        )
+
+    async def cleanup_old_sessions(
+        self,
+        days_old: Annotated[int, Field(ge=0, le=36_525)] = 30,
+        *,
+        shards: Shards = 1,
+        row_limit: RowLimit = None,
+        time_budget: TimeBudget = None,
+        dry_run: bool = False,
+        context: Context = TaskiqDepends(),
+        progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
+    ) -> SessionCleanupResult:
+        """Delete the sessions that expired more than `days_old` days ago; 0 takes all that have expired."""
+        policy = await self._sessions.expired_policy(days_old=days_old)
+        if dry_run:
+            return SessionCleanupResult(deleted_count=0, report=None, preview=await self._cleanups.preview(policy))
+        options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
+        report = await self._cleanups.run(policy, options, context, progress)
+        return SessionCleanupResult(deleted_count=report["deleted"] if report else 0, report=report, preview=None)

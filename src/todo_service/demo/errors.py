@@ -1,0 +1,7 @@
+"""What can go wrong with the demo."""
+
+from kiqstart.errors import OperatorError
+
+
+class DemoError(OperatorError):
+    """The demo cannot go on, or its figures do not agree."""

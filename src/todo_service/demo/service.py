@@ -1,0 +1,114 @@
+"""What runs the demo's tasks: worker and scheduler processes, or this process where there is no Redis."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Final, NoReturn, Protocol
+
+from taskiq import TaskiqScheduler
+from taskiq.api import run_scheduler_task
+
+from kiqstart.cli.processes import ChildProcesses
+from kiqstart.cli.terminal import echo
+from todo_service.demo.errors import DemoError
+
+_LAST_LINES: Final = 20
+
+
+class Service(Protocol):
+    """Worker and scheduler, however they run."""
+
+    async def start_worker(self) -> None:
+        """Begin to run tasks."""
+        ...
+
+    async def start_scheduler(self) -> None:
+        """Begin to send what is due."""
+        ...
+
+    async def fail(self) -> NoReturn:
+        """Wait until worker or scheduler end by themselves, which they must not."""
+        ...
+
+
+@asynccontextmanager
+async def process_service(on_line: Callable[[str], None]) -> AsyncGenerator[Service]:
+    """A real worker and a real scheduler, whose log lines go to `on_line`; both have ended afterwards."""
+    last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+
+    def take(name: str, line: str) -> None:
+        last_lines.append(f"{name}: {line}")
+        on_line(line)
+
+    async with ChildProcesses(take) as processes:
+        yield _ProcessService(processes, last_lines)
+
+
+@asynccontextmanager
+async def in_process_service(scheduler: TaskiqScheduler, on_line: Callable[[str], None]) -> AsyncGenerator[Service]:
+    """The in-memory broker, which runs tasks where they are sent, and the scheduler's loop beside it."""
+    logging.basicConfig(level=logging.INFO, handlers=[_LineHandler(on_line)], force=True)
+    service = _InProcessService(scheduler)
+    try:
+        yield service
+    finally:
+        await service.end()
+
+
+class _ProcessService:
+    def __init__(self, processes: ChildProcesses, last_lines: deque[str]) -> None:
+        self._processes = processes
+        self._last_lines = last_lines
+
+    async def start_worker(self) -> None:
+        """Run `kiqstart worker`."""
+        await self._processes.start("worker", "kiqstart", "worker", "--no-configure-logging")
+
+    async def start_scheduler(self) -> None:
+        """Run `taskiq scheduler`."""
+        app = "todo_service.demo.app:scheduler"
+        await self._processes.start("scheduler", "taskiq", "scheduler", "--no-configure-logging", app)
+
+    async def fail(self) -> NoReturn:
+        """Wait for the first end, and show the last lines of the logs."""
+        name, code = await self._processes.first_end()
+        for line in self._last_lines:
+            echo(line, err=True)
+        raise DemoError(f"the {name} has ended with exit code {code}; above are the last lines of the logs")
+
+
+class _InProcessService:
+    def __init__(self, scheduler: TaskiqScheduler) -> None:
+        self._scheduler = scheduler
+        self._loop: asyncio.Task[None] | None = None
+
+    async def start_worker(self) -> None:
+        """Nothing is to be started."""
+
+    async def start_scheduler(self) -> None:
+        """Run the scheduler in this process."""
+        self._scheduler.broker.is_scheduler_process = True
+        self._loop = asyncio.create_task(run_scheduler_task(self._scheduler))
+
+    async def fail(self) -> NoReturn:
+        """Wait until the loop ends by an error."""
+        never: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        await asyncio.wait({self._loop or never})
+        raise DemoError("the scheduler's loop has ended")
+
+    async def end(self) -> None:
+        """Stop the loop."""
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.wait({self._loop})
+
+
+class _LineHandler(logging.Handler):
+    def __init__(self, on_line: Callable[[str], None]) -> None:
+        super().__init__()
+        self._on_line = on_line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._on_line(record.getMessage())

@@ -1,0 +1,145 @@
+"""The container: the only place that knows every room.
+
+A script:
+
+    container = ContainerFactory()()
+    async with container.running() as registry:
+        task = await registry.todo_cleanup.kiq()
+        print(await task.wait_result(timeout=30))
+
+An async web app enters `container.running()` in its lifespan and resolves `TasksRegistry` where it handles requests.
+A test puts its own parts in place of the service's:
+
+    container = ContainerFactory(overrides=[Object(FakeTodoService(), interface=TodoService)])()
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, TypeVar
+
+from aioinject import Object, Singleton, SyncContainer
+from pydantic_settings import BaseSettings
+from taskiq import AsyncBroker, TaskiqScheduler
+
+from kiqstart.observability.logging import LogSettings
+from kiqstart.processes.shutdown import ShutdownSignal
+from kiqstart.redis.settings import RedisSettings
+from kiqstart.retention.engine import RetentionEngine
+from kiqstart.retention.load import LoadCheck, PostgresLoad
+from kiqstart.retention.settings import RetentionSettings
+from kiqstart.scheduler.table import ScheduleTable
+from kiqstart.settings import load_settings
+from kiqstart.tasks.controller import Controller
+from kiqstart.tasks.errors import source_file
+from todo_service.core.session.repository import RefreshSessionRepository
+from todo_service.core.session.service import RefreshSessionService
+from todo_service.core.todo.repository import TodoRepository
+from todo_service.core.todo.service import TodoService
+from todo_service.core.user.repository import UserRepository
+from todo_service.core.user.service import UserService
+from todo_service.delivery.tasks.cleanups import CleanupRunner
+from todo_service.delivery.tasks.controllers.ping import PingTaskController
+from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupTaskController
+from todo_service.delivery.tasks.controllers.todo_cleanup import TodoCleanupTaskController
+from todo_service.delivery.tasks.factories import BrokerFactory, SchedulerFactory, TasksRegistryFactory
+from todo_service.delivery.tasks.policies import RetentionPolicies
+from todo_service.delivery.tasks.registry import TasksRegistry
+from todo_service.delivery.tasks.schedules import SCHEDULES
+from todo_service.delivery.tasks.settings import TasksSettings
+from todo_service.infrastructure.database.engine import create_engine, create_session_factory
+from todo_service.infrastructure.database.settings import DatabaseSettings
+from todo_service.ioc.wiring import Line, check_lines, interface_of
+
+T = TypeVar("T")
+
+
+class ServiceContainer(SyncContainer):
+    """aioinject's container, with one instance of each part and a start and an end."""
+
+    def resolve(self, type_: type[T], /) -> T:
+        """Give the part of that type, with all that it depends on."""
+        return self.root.resolve(type_)
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[TasksRegistry]:
+        """Start the broker, hand out the registry to send tasks with, and let all connections go at the end."""
+        registry = self.resolve(TasksRegistry)
+        await registry.broker.startup()
+        try:
+            yield registry
+        finally:
+            await registry.broker.shutdown()
+
+
+class ContainerFactory:
+    """Builds a container.
+
+    Args:
+        overrides: providers that take the place of those with the same interface.
+    """
+
+    def __init__(self, overrides: Sequence[Line] = ()) -> None:
+        self._overrides = overrides
+
+    def __call__(self) -> ServiceContainer:
+        """Build it; settings are read when a part that needs them is resolved.
+
+        Raises:
+            WiringError: a part that stands there twice, or depends on one that does not.
+        """
+        replaced = {interface_of(line) for line in self._overrides}
+        lines = [*(line for line in _lines() if interface_of(line) not in replaced), *self._overrides]
+        check_lines(lines, source_file(_lines))
+        container = ServiceContainer()
+        container.register(*lines)
+        return container
+
+
+def _settings(settings: type[BaseSettings]) -> Singleton[Any]:
+    return Singleton(partial(load_settings, settings), interface=settings)
+
+
+def _lines() -> list[Line]:
+    return [
+        _settings(DatabaseSettings),
+        _settings(RedisSettings),
+        _settings(TasksSettings),
+        _settings(LogSettings),
+        _settings(RetentionSettings),
+        Singleton(create_engine),
+        Singleton(create_session_factory),
+        Singleton(PostgresLoad, interface=LoadCheck),
+        Singleton(RetentionEngine),
+        Singleton(UserRepository),
+        Singleton(UserService),
+        Singleton(RefreshSessionRepository),
+        Singleton(RefreshSessionService),
+        Singleton(TodoRepository),
+        Singleton(TodoService),
+        Singleton(RetentionPolicies),
+        Singleton(ShutdownSignal),
+        Singleton(CleanupRunner),
+        Singleton(PingTaskController, interface=Controller),
+        Singleton(SessionCleanupTaskController, interface=Controller),
+        Singleton(TodoCleanupTaskController, interface=Controller),
+        Object(SCHEDULES, interface=ScheduleTable),
+        Singleton(BrokerFactory),
+        Singleton(_broker),
+        Singleton(TasksRegistryFactory),
+        Singleton(_registry),
+        Singleton(SchedulerFactory),
+        Singleton(_scheduler),
+    ]
+
+
+def _broker(factory: BrokerFactory) -> AsyncBroker:
+    return factory()
+
+
+def _registry(factory: TasksRegistryFactory) -> TasksRegistry:
+    return factory()
+
+
+def _scheduler(factory: SchedulerFactory) -> TaskiqScheduler:
+    return factory()

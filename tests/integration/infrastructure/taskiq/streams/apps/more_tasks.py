@@ -1,7 +1,0 @@
-"""A module with a task, which a command line names beside the broker's."""
-
-from tests.integration.infrastructure.taskiq.streams.apps.quarantine import broker, nap
-
-broker.register_task(nap, task_name="late")
-# As if the task's function were of this module.
-nap.__module__ = __name__

@@ -1,0 +1,488 @@
+import asyncio
+import threading
+from contextlib import AsyncExitStack, suppress
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
+
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.cancellation import CancelOutcome
+from kiqstart.broker.delivery import current_delivery
+from kiqstart.scheduler.clock import StoreClock
+from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.source import DurableScheduleSource
+from kiqstart.scheduler.triggers import Interval
+from kiqstart.tasks.messages import with_labels
+from kiqstart.tasks.registration import register_task
+from kiqstart.tasks.results.errors import TaskCancelledError
+from kiqstart.testing import eventually
+
+
+async def double(number: int = 1) -> int:
+    return number * 2
+
+
+def is_cancelled(error: BaseException | None, task_id: str) -> bool:
+    return isinstance(error, TaskCancelledError) and str(error) == f"task {task_id} was cancelled"
+
+
+async def test_a_delayed_task_that_is_cancelled_is_gone_at_once(broker: StreamBroker, redis: Redis) -> None:
+    sent = await register_task(broker, double, name="double").kicker().after(60).kiq()
+    await broker.cancel(sent.task_id)
+    assert not await redis.exists(broker.keys.delayed, broker.keys.delayed_messages, broker.keys.cancelled)
+    assert is_cancelled((await sent.wait_result(timeout=1)).error, sent.task_id)
+
+
+async def test_a_waiting_task_that_is_cancelled_is_never_run_and_its_neighbours_are(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    numbers: list[int] = []
+
+    async def note(number: int) -> None:
+        numbers.append(number)
+
+    task = register_task(broker, note, name="note")
+    sent = [await task.kiq(number=number) for number in range(3)]
+    await broker.cancel(sent[1].task_id)
+    async with working(broker):
+        results = [await one.wait_result(timeout=5) for one in sent]
+    assert [is_cancelled(result.error, sent[1].task_id) for result in results] == [False, True, False]
+    assert sorted(numbers) == [0, 2]
+    assert not await redis.exists(broker.keys.cancelled)
+
+
+async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_key_is_free(
+    brokers: Brokers, redis: Redis
+) -> None:
+    sender, canceller = brokers(), brokers()
+    task = register_task(sender, double, name="double", queue="late", unique="double:{number}")
+    stream = sender.keys.stream("late")
+
+    async def is_moved() -> bool:
+        return await redis.xlen(stream) == 1
+
+    async def send_delayed() -> None:
+        await task.kicker().after(0.1).kiq(2)
+        # The queue was forgotten meanwhile.
+        await redis.delete(sender.keys.untaken)
+        async with working(brokers(queues={"other": 1})):
+            await eventually(is_moved, within=5)
+
+    async def send_scheduled() -> None:
+        every, labels = Interval(every=timedelta(seconds=1)), {"queue_name": "late", "unique": "double:3"}
+        often = Definition(name="often", task="double", timing=every, kwargs={"number": 3}, labels=labels)
+        ticker = Ticker(sender, DurableScheduleSource(sender).store, [often], clock=StoreClock(), send_deadline=1.0)
+
+        async def has_sent() -> bool:
+            await ticker.tick()
+            return await is_moved()
+
+        await eventually(has_sent, within=5)
+
+    async def send_letter() -> None:
+        await task.kiq(4)
+        ((_, fields),) = await entries_of(redis, stream)
+        await redis.delete(stream, sender.keys.uniques, sender.keys.untaken)
+        await redis.xadd(sender.keys.dead, {"data": fields["data"], "queue": stream, "reason": "malformed"})
+        (letter,) = await sender.dead_letters.list()
+        await sender.dead_letters.retry(letter.id)
+
+    for send in (lambda: task.kiq(0), lambda: task.kiq_many([task.call(1)]), send_delayed, send_scheduled, send_letter):
+        await redis.delete(sender.keys.untaken)
+        await send()
+        ((_, fields),) = await entries_of(redis, stream)
+        assert await canceller.cancel(fields["task"]) is CancelOutcome.WAITING
+        assert not await redis.exists(sender.keys.uniques, sender.keys.cancelled)
+
+
+async def test_a_running_task_is_cancelled_in_the_midst_of_it(broker: StreamBroker, redis: Redis) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def run() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            ended.set()
+            raise
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3).kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert ended.is_set()
+
+        async def is_forgotten() -> bool:
+            return not await redis.exists(broker.keys.cancelled)
+
+        await eventually(is_forgotten, within=5)
+    assert await redis.xlen(broker.keys.stream("default")) == 0
+
+
+async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(broker: StreamBroker) -> None:
+    began, may_end, has_ended = threading.Event(), threading.Event(), threading.Event()
+
+    def run() -> str:
+        began.set()
+        may_end.wait(10)
+        has_ended.set()
+        return "for nobody"
+
+    async with working(broker):
+        sent = await broker.register_task(run, task_name="run").kiq()
+        await asyncio.to_thread(began.wait, 5)
+        await broker.cancel(sent.task_id)
+        try:
+            result = await sent.wait_result(timeout=5)
+        finally:
+            may_end.set()
+        assert is_cancelled(result.error, sent.task_id)
+        await asyncio.to_thread(has_ended.wait, 5)
+    assert is_cancelled((await sent.get_result()).error, sent.task_id)
+
+
+async def test_a_cancelled_task_whose_clean_up_raises_something_else_is_not_retried(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    began, runs = asyncio.Event(), 0
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("the driver was interrupted") from None
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.2).kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert await redis.zcard(broker.keys.delayed) == 0
+    assert runs == 1
+
+
+async def test_a_cancelled_task_is_not_retried_by_any_middleware(broker: StreamBroker, redis: Redis) -> None:
+    began = asyncio.Event()
+
+    class Stubborn(TaskiqMiddleware):
+        async def on_error(self, message: TaskiqMessage, result: TaskiqResult[Any], exception: BaseException) -> None:  # noqa: ARG002
+            await broker.retry(broker.formatter.dumps(with_labels(message, {})), 0.2)
+            result.error = NoResultError()
+
+    async def run() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    broker.add_middlewares(Stubborn())
+    async with working(broker):
+        sent = await register_task(broker, run, name="run").kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert await redis.zcard(broker.keys.delayed) == 0
+
+
+async def test_a_task_that_is_cancelled_after_it_has_failed_is_not_retried(broker: StreamBroker, redis: Redis) -> None:
+    failed, runs = asyncio.Event(), 0
+
+    class Slow(TaskiqMiddleware):
+        async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:  # noqa: ARG002
+            failed.set()
+            delivery = current_delivery.get()
+
+            async def is_marked() -> bool:
+                return delivery is not None and delivery.is_cancelled
+
+            await eventually(is_marked, within=5)
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+        raise LookupError
+
+    broker.add_middlewares(Slow())
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.2).kiq()
+        await failed.wait()
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert runs == 1
+    assert await redis.zcard(broker.keys.delayed) == 0
+
+
+async def test_a_task_that_catches_its_cancellation_and_returns_keeps_its_result(broker: StreamBroker) -> None:
+    began = asyncio.Event()
+
+    async def run() -> str:
+        began.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        await asyncio.sleep(0)
+        return "done all the same"
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run").kiq()
+        await began.wait()
+        await broker.cancel(sent.task_id)
+        assert (await sent.wait_result(timeout=5)).return_value == "done all the same"
+
+
+async def test_a_task_that_has_ended_is_left_alone(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    async with working(broker):
+        sent = await task.kiq()
+        await sent.wait_result(timeout=5)
+        await broker.cancel(sent.task_id)
+        assert (await (await task.kiq(number=2)).wait_result(timeout=5)).return_value == 4
+        assert (await sent.get_result()).return_value == 2
+
+
+async def test_cancelling_says_what_it_has_found(broker: StreamBroker) -> None:
+    began = asyncio.Event()
+
+    async def run() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    task = register_task(broker, run, name="run")
+    delayed, waiting = await task.kicker().after(60).kiq(), await task.kiq()
+    assert await broker.cancel(delayed.task_id) is CancelOutcome.DELAYED
+    assert await broker.cancel(waiting.task_id) is CancelOutcome.WAITING
+    for sent in (delayed, waiting):
+        assert is_cancelled((await sent.wait_result(timeout=1)).error, sent.task_id)
+        assert await broker.cancel(sent.task_id) is CancelOutcome.ENDED
+    assert await broker.cancel("nobody's") is CancelOutcome.UNKNOWN
+    async with working(broker):
+        running = await task.kiq()
+        await began.wait()
+        assert await broker.cancel(running.task_id) is CancelOutcome.RUNNING
+        assert is_cancelled((await running.wait_result(timeout=5)).error, running.task_id)
+
+
+@pytest.mark.parametrize("place", ["delayed", "waiting", "running"])
+async def test_all_tasks_of_one_id_are_cancelled_and_the_id_is_free_again(brokers: Brokers, place: str) -> None:
+    broker, sender = brokers(), brokers()
+    runs: list[str] = []
+
+    async def run(which: str) -> None:
+        runs.append(which)
+        if place == "running" and which == "old":
+            await asyncio.Event().wait()
+
+    tasks = [register_task(one, run, name="run") for one in (broker, sender)]
+    kicker = tasks[1].kicker().with_task_id("mine")
+    if place == "delayed":
+        kicker = kicker.after(0.5)
+
+    async def both_run() -> bool:
+        return len(runs) == 2
+
+    async with AsyncExitStack() as stack:
+        if place == "running":
+            await stack.enter_async_context(working(broker))
+        for _ in range(2):
+            await kicker.kiq("old")
+        if place == "running":
+            await eventually(both_run, within=5)
+        assert await sender.cancel("mine") == place
+        began_before = len(runs)
+        if place != "running":
+            await stack.enter_async_context(working(broker))
+        again = await tasks[1].kicker().with_task_id("mine").after(1).kiq("new")
+
+        async def new_has_run() -> bool:
+            return "new" in runs
+
+        await eventually(new_has_run, within=5)
+        assert not (await again.wait_result(timeout=5)).is_err
+    assert runs[began_before:] == ["new"]
+
+
+class SlowToEnd:
+    """A task that ends some time after it was cancelled."""
+
+    def __init__(self, ends: str) -> None:
+        self.began, self.is_cancelled, self.may_end = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._ends = ends
+
+    async def run(self, which: str) -> str:
+        if which == "new":
+            return which
+        self.began.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.is_cancelled.set()
+            await self.may_end.wait()
+            if self._ends == "is cancelled":
+                raise
+            if self._ends == "fails":
+                raise LookupError from None
+        return which
+
+
+@pytest.mark.parametrize("ends", ["is cancelled", "fails", "returns"])
+@pytest.mark.parametrize("ends_first", ["old", "new"])
+async def test_a_task_whose_id_a_cancelled_one_has_that_still_runs_has_its_own_outcome(
+    brokers: Brokers, redis: Redis, ends: str, ends_first: str
+) -> None:
+    worker, sender, old = brokers(), brokers(), SlowToEnd(ends)
+    register_task(worker, old.run, name="run", max_retries=1)
+    kicker = register_task(sender, old.run, name="run").kicker().with_task_id("mine")
+    async with working(worker):
+        await kicker.kiq("old")
+        await old.began.wait()
+        assert await sender.cancel("mine") is CancelOutcome.RUNNING
+        await old.is_cancelled.wait()
+        sent = await (kicker.after(1) if ends_first == "old" else kicker).kiq("new")
+        waiting = asyncio.create_task(sent.wait_result(timeout=5))
+        if ends_first == "new":
+            assert (await waiting).return_value == "new"
+        old.may_end.set()
+        assert (await waiting).return_value == "new"
+
+        async def is_over() -> bool:
+            return not await redis.exists(sender.keys.cancelled)
+
+        await eventually(is_over, within=5)
+        assert (await sent.get_result()).return_value == "new"
+
+
+@pytest.mark.parametrize("place", ["delayed", "waiting", "ended"])
+async def test_a_task_whose_id_an_ended_one_had_has_its_own_outcome(brokers: Brokers, place: str) -> None:
+    worker, sender = brokers(), brokers()
+    tasks = [register_task(one, double, name="double") for one in (worker, sender)]
+    kicker = tasks[1].kicker().with_task_id("mine")
+    if place != "ended":
+        await (kicker.after(60) if place == "delayed" else kicker).kiq(1)
+        assert await sender.cancel("mine") == place
+    async with working(worker):
+        for number in (2, 3):
+            sent = await tasks[1].kicker().with_task_id("mine").after(0.2).kiq(number)
+            assert not await sent.is_ready()
+            assert (await sent.wait_result(timeout=5)).return_value == number * 2
+
+
+async def test_a_task_that_is_sent_and_cancelled_again_and_again_ends_as_cancelled_each_time(
+    brokers: Brokers, redis: Redis
+) -> None:
+    worker, sender, began = brokers(), brokers(), asyncio.Queue[int]()
+
+    async def run(number: int) -> None:
+        began.put_nowait(number)
+        await asyncio.Event().wait()
+
+    tasks = [register_task(one, run, name="run") for one in (worker, sender)]
+    async with working(worker):
+        for number in range(3):
+            sent = await tasks[1].kicker().with_task_id("mine").kiq(number)
+            assert await began.get() == number
+            assert await sender.cancel("mine") is CancelOutcome.RUNNING
+            assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+
+        async def is_over() -> bool:
+            return not await redis.exists(sender.keys.cancelled)
+
+        await eventually(is_over, within=5)
+
+
+async def test_an_id_that_is_cancelled_before_its_task_is_sent_does_not_run_on_an_idle_worker(
+    brokers: Brokers,
+) -> None:
+    broker, sender = brokers(), brokers()
+    runs: list[int] = []
+
+    async def run() -> None:
+        runs.append(1)
+
+    tasks = [register_task(one, run, name="run") for one in (broker, sender)]
+    async with working(broker):
+        await (await tasks[1].kiq()).wait_result(timeout=5)
+        assert await sender.cancel("mine") is CancelOutcome.UNKNOWN
+        sent = await tasks[1].kicker().with_task_id("mine").kiq()
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+    assert runs == [1]
+
+
+async def test_a_task_that_waits_for_its_retry_is_cancelled(broker: StreamBroker, redis: Redis) -> None:
+    tries: list[int] = []
+
+    async def fail() -> None:
+        tries.append(1)
+        raise OSError
+
+    async def waits_for_its_retry() -> bool:
+        return await redis.zcard(broker.keys.delayed) == 1
+
+    async with working(broker):
+        sent = await register_task(broker, fail, name="fail", max_retries=3, retry_delay=0.5).kiq()
+        await eventually(waits_for_its_retry, within=5)
+        assert await broker.cancel(sent.task_id) is CancelOutcome.DELAYED
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert tries == [1]
+
+
+async def test_a_cancelled_task_whose_clean_up_fails_is_not_tried_again(broker: StreamBroker) -> None:
+    began: list[int] = []
+
+    async def run() -> None:
+        began.append(1)
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            raise ConnectionError("the driver was interrupted") from None
+
+    async def has_begun() -> bool:
+        return bool(began)
+
+    async with working(broker):
+        sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.1).kiq()
+        await eventually(has_begun, within=5)
+        await broker.cancel(sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+    assert began == [1]
+
+
+async def test_an_unknown_id_that_is_cancelled_harms_no_task_even_where_connections_are_few(brokers: Brokers) -> None:
+    broker, sender = brokers(), brokers()
+    ran: list[int] = []
+
+    async def note(number: int) -> None:
+        ran.append(number)
+
+    tasks = [register_task(one, note, name="note") for one in (broker, sender)]
+    await sender.cancel("nobody's")
+    sent = await tasks[1].kiq_many(tasks[1].call(number) for number in range(600))
+    async with working(broker, max_async_tasks=300):
+        for one in sent:
+            assert not (await one.wait_result(timeout=10)).is_err
+    assert sorted(ran) == list(range(600))
+
+
+async def test_a_task_that_ends_while_it_is_looked_for_has_ended_and_its_id_is_free(
+    broker: StreamBroker, redis: Redis
+) -> None:
+    task = register_task(broker, double, name="double")
+    async with working(broker):
+        for number in range(30):
+            sent = await task.kicker().with_task_id("mine").kiq(number=number)
+            outcome = await broker.cancel("mine")
+            result = await sent.wait_result(timeout=5)
+            assert outcome is not CancelOutcome.UNKNOWN
+            assert result.return_value == number * 2 or is_cancelled(result.error, "mine")
+            await sent.forget()
+        assert await redis.zscore(broker.keys.cancelled, "mine") is None
+
+
+async def test_an_id_that_no_task_can_have_is_unknown(broker: StreamBroker, redis: Redis) -> None:
+    assert await broker.cancel("\udc80") == CancelOutcome.UNKNOWN
+    assert not await redis.exists(broker.keys.cancelled)

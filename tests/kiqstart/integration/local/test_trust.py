@@ -1,0 +1,121 @@
+"""What another user has put into a folder, or can put there, is neither believed nor followed nor removed."""
+
+import json
+import os
+import stat
+import tempfile
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from kiqstart.local import LocalStackError, check_trusted, local_stack
+from kiqstart.local import trust as module
+from kiqstart.local.lease import Lease
+from kiqstart.local.log import open_log
+from kiqstart.local.state import State
+
+SOMEBODY = 54321
+
+
+@pytest.fixture
+def folder() -> Generator[Path]:
+    """A folder of our own below one that anybody may write to."""
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as name:
+        yield Path(name).resolve()
+
+
+@pytest.fixture
+def another_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For an ordinary account, which can give nothing away: let it be another account that looks."""
+    if os.geteuid() != 0:
+        monkeypatch.setattr(os, "geteuid", lambda: SOMEBODY)
+
+
+def of_somebody(path: Path) -> None:
+    if os.geteuid() == 0:
+        os.chown(path, SOMEBODY, SOMEBODY, follow_symlinks=False)
+
+
+def put(folder: Path) -> tuple[Path, Path]:
+    """What a stranger leaves for a server's supervisor: a folder to remove and a file to write through a link."""
+    precious, other = folder.parent / f"{folder.name}-precious", folder.parent / f"{folder.name}-other"
+    precious.mkdir(exist_ok=True)
+    other.write_text("precious")
+    state = {"supervisor": 1, "sockets": str(precious), "description": "x", "server": 999_999, "url": None}
+    (folder / "state.json").write_text(json.dumps(state))
+    (folder / "supervisor.log").symlink_to(other)
+    return precious, other
+
+
+@pytest.mark.usefixtures("another_account")
+@pytest.mark.parametrize("owned", ["shared", "shared/.local", "shared/.local/stack", "shared/.local/stack/redis"])
+def test_a_folder_of_another_user_is_left_alone(folder: Path, owned: str) -> None:
+    server = folder / "shared/.local/stack/redis"
+    server.mkdir(parents=True)
+    precious, other = put(server)
+    of_somebody(folder / owned)
+    with (
+        pytest.raises(LocalStackError, match="so nothing is believed that is there"),
+        local_stack(folder / "shared/.local/stack", postgres=False),
+    ):
+        pass
+    assert precious.is_dir()
+    assert other.read_text() == "precious"
+    assert {path.name for path in server.iterdir()} == {"state.json", "supervisor.log"}
+
+
+@pytest.mark.parametrize("mode", [0o757, 0o777])
+def test_a_folder_that_anybody_can_write_to_is_refused(folder: Path, mode: int) -> None:
+    (folder / "open").mkdir()
+    (folder / "open").chmod(mode)
+    with pytest.raises(LocalStackError, match=r"open can be written by other users"):
+        check_trusted(folder / "open" / "below")
+    (folder / "open").chmod(mode | stat.S_ISVTX)
+    check_trusted(folder / "open" / "below")
+
+
+def test_a_link_is_as_good_as_what_it_leads_to(folder: Path) -> None:
+    (folder / "open").mkdir()
+    (folder / "open").chmod(0o777)
+    (folder / "link").symlink_to(folder / "open")
+    with pytest.raises(LocalStackError, match="can be written by other users"):
+        check_trusted(folder / "link" / "stack")
+
+
+def test_folders_are_made_so_that_others_can_only_look(folder: Path) -> None:
+    before = os.umask(0)
+    try:
+        module.make_trusted_folder(folder / "a" / "b")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((folder / "a" / "b").stat().st_mode) == 0o755
+
+
+def test_what_lay_there_before_a_folder_was_closed_is_not_followed(folder: Path) -> None:
+    precious, other = put(folder)
+    with pytest.raises(LocalStackError, match=r"supervisor\.log: is no file of this account's own"):
+        open_log(folder)
+    state = State.read(folder)
+    assert state is not None
+    state.remove(folder)
+    assert precious.is_dir()
+    (folder / "state.json.new").symlink_to(other)
+    with pytest.raises(LocalStackError, match="remove it"):
+        state.write(folder)
+    (folder / "users.lock").hardlink_to(other)
+    with pytest.raises(LocalStackError, match="remove it"):
+        Lease("Redis", folder).acquire()
+    assert other.read_text() == "precious"
+
+
+def test_the_supervisor_imports_nothing_from_the_working_directory(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, redis_url: str
+) -> None:
+    assert redis_url
+    (folder / "planted").mkdir()
+    (folder / "planted" / "json.py").write_text(f"open({str(folder / 'imported')!r}, 'w')\n")
+    monkeypatch.chdir(folder / "planted")
+    with local_stack(folder / "stack", postgres=False) as urls:
+        assert urls.redis_url
+    assert not (folder / "imported").exists()

@@ -1,0 +1,176 @@
+"""Whatever values a cursor has, and whatever PostgreSQL knows of them, a run reads little more than it deletes."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+import pytest
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import ColumnElement
+from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.kiqstart.integration.retention.database import Database
+from tests.kiqstart.integration.retention.tables import Token
+from tests.todo_service.integration.core.engines import EngineFactory
+
+from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.progress import RetentionProgress
+from kiqstart.retention.report import StopReason
+from kiqstart.testing.servers import database_settings
+from todo_service.infrastructure.database.engine import create_engine, create_session_factory
+
+_EXAMPLES: Final = int(os.environ.get("EXAMPLES", "5"))
+CUTOFF: Final = datetime(2026, 6, 1, tzinfo=UTC)
+ANOTHER: Final = "INSERT INTO tokens (id, expires_at) OVERRIDING SYSTEM VALUE VALUES (100001, '2027-01-01')"
+# A run reads each row to find where a batch ends, to learn where equal ones lie, to delete it, and where it changes its
+# way, once more; what is left of the rows of a page is read with the next batch.
+_READS: Final = 5
+_MARGIN: Final = 2_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Distribution:
+    """How many rows each value has, in which order they lie, and what PostgreSQL knows of them.
+
+    Of the expired ones each `each`th is the policy's.
+    """
+
+    groups: tuple[int, ...]
+    kept: int
+    each: int
+    order: str
+    index: str
+    known: str
+    batch_rows: int
+    walk: WalkKind | None
+    meanwhile: str
+
+    @property
+    def doomed(self) -> int:
+        return sum(self.groups) // self.each
+
+    @property
+    def policy(self) -> RetentionPolicy:
+        predicate: ColumnElement[bool] = Token.expires_at < CUTOFF
+        if self.each > 1:
+            predicate &= Token.id % self.each == 0
+        return RetentionPolicy(
+            name="tokens", model=Token, predicate=predicate, cursor=(Token.expires_at,), walk=self.walk
+        )
+
+    @property
+    def statements(self) -> list[str]:
+        """Fill the empty table."""
+        values = ", ".join(f"({number}, {size})" for number, size in enumerate(self.groups))
+        fill = (
+            "INSERT INTO tokens (id, expires_at) OVERRIDING SYSTEM VALUE SELECT row_number() OVER (ORDER BY g, n), "  # noqa: S608
+            "CASE WHEN g < 1000 THEN timestamptz '2026-01-01' + g * interval '1 day' "
+            "ELSE timestamptz '2026-07-01' + n * interval '1 s' END FROM "
+            f"(VALUES {values}, (1000, {self.kept})) AS v (g, size), generate_series(1, size) n ORDER BY {self.order}"
+        )
+        old = (
+            "INSERT INTO tokens (expires_at) "
+            "SELECT timestamptz '2026-07-01' + n * interval '1 s' FROM generate_series(1, 3000) n"
+        )
+        known = {
+            "never": [fill],
+            "now": [fill, "ANALYZE tokens"],
+            # As if no row had expired.
+            "before": [old, "ANALYZE tokens", "DELETE FROM tokens", fill],
+        }
+        return [*({"key": ["CREATE INDEX by_key ON tokens (expires_at, id)"]}.get(self.index, [])), *known[self.known]]
+
+
+distributions = st.builds(
+    Distribution,
+    groups=st.lists(st.sampled_from([1, 2, 40, 700, 2_500]), min_size=1, max_size=4).map(tuple),
+    kept=st.sampled_from([0, 3_000]),
+    each=st.sampled_from([1, 1, 2, 500]),
+    order=st.sampled_from(["g, n", "md5(g::text || n)"]),
+    index=st.sampled_from(["cursor", "cursor", "key"]),
+    known=st.sampled_from(["never", "now", "before"]),
+    batch_rows=st.sampled_from([300, 1_000, 200_000]),
+    walk=st.sampled_from([None, WalkKind.KEY]),
+    meanwhile=st.sampled_from(
+        [
+            "",
+            "",
+            "VACUUM FULL tokens",
+            ANOTHER,
+        ]
+    ),
+)
+
+
+# The planner knows nothing of them: it would sort all that is left to find where a batch ends.
+MANY_VALUES: Final = Distribution(
+    groups=(600,) * 20,
+    kept=0,
+    each=1,
+    order="g, n",
+    index="cursor",
+    known="never",
+    batch_rows=1_000,
+    walk=None,
+    meanwhile="",
+)
+
+
+async def rows_read(database: Database) -> int:
+    """Count the rows that were read since the table was made, by connections that are closed."""
+    query = "SELECT seq_tup_read + coalesce(idx_tup_fetch, 0) FROM pg_stat_user_tables WHERE relname = 'tokens'"
+    return int(str(await database.value(query)))
+
+
+async def check_distribution(url: str, case: Distribution) -> None:
+    admin, pool = (create_engine(database_settings(url)) for _ in range(2))
+    database = Database(admin)
+    await database.create(Token)
+    # Else it would analyse the table when it comes to it.
+    await database.execute("ALTER TABLE tokens SET (autovacuum_enabled = off)", *case.statements)
+    await admin.dispose()
+    kept = {row[3] for row in await database.rows(Token, ~case.policy.predicate)}
+    await admin.dispose()
+    before = await rows_read(database)
+    try:
+        await check_run(database, pool, case, before)
+        assert kept <= {row[3] for row in await database.rows(Token)}, "the rest is unchanged"
+    finally:
+        await database.drop(Token)
+        await asyncio.gather(admin.dispose(), pool.dispose())
+
+
+async def check_run(database: Database, pool: AsyncEngine, case: Distribution, before: int) -> None:
+    seen: list[RetentionProgress] = []
+
+    async def watch(progress: RetentionProgress) -> None:
+        seen.append(progress)
+        if len(seen) == 2 and case.meanwhile:
+            await database.alone(case.meanwhile)
+
+    # Time enough for a batch on a busy machine.
+    retention = EngineFactory(create_session_factory(pool))(
+        pace="full", batch_seconds=2, batch_rows=case.batch_rows, retry_failed_after=0
+    )
+    report = await retention.run(case.policy, progress=watch)
+    assert (report.deleted, report.failed, report.stopped) == (case.doomed, 0, StopReason.END), "all rows go"
+    assert [one.deleted for one in seen] == sorted(one.deleted for one in seen), "progress never goes back"
+    await asyncio.gather(pool.dispose(), database.engine.dispose())
+    if not case.meanwhile:
+        read = await rows_read(database) - before
+        assert read <= _READS * (sum(case.groups) + case.kept) + _MARGIN, f"{report.batches} batches read {read}"
+
+
+@pytest.mark.usefixtures("every_batch_is_reported")
+@settings(
+    max_examples=_EXAMPLES,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    phases=[Phase.explicit, Phase.reuse, Phase.generate],
+)
+@given(case=distributions)
+@example(case=MANY_VALUES)
+def test_any_distribution_is_gone_through_once(database_url: str, case: Distribution) -> None:
+    asyncio.run(check_distribution(database_url, case))

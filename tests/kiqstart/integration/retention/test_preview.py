@@ -1,0 +1,97 @@
+import asyncio
+
+import pytest
+from sqlalchemy import func
+from tests.kiqstart.integration.retention.database import Database
+from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
+from tests.kiqstart.integration.retention.shapes import SHAPES, Shape
+
+from kiqstart.retention.engine import RetentionEngine
+from kiqstart.retention.models import RetentionRun
+from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.report import StopReason
+from kiqstart.retention.run import RunLimits
+from todo_service.core.todo.models import Todo
+
+
+@pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in SHAPES.items()])
+async def test_a_preview_counts_what_would_go_and_deletes_nothing(
+    retention: RetentionEngine, database: Database, shape: Shape
+) -> None:
+    await database.fill(shape)
+    before = await database.rows(shape.model)
+    preview = await retention.preview(shape.policy(None))
+    assert (preview.rows, preview.is_estimate) == (shape.doomed, False)
+    assert await database.rows(shape.model) == before
+    report = await retention.run(shape.policy(None))
+    assert (report.deleted, report.walk, report.reason) == (preview.rows, preview.walk, preview.reason)
+
+
+@pytest.mark.usefixtures("completed")
+@pytest.mark.parametrize("walk", WALKS)
+async def test_a_count_that_would_take_too_long_is_estimated(
+    retention: RetentionEngine, database: Database, walk: WalkKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kiqstart.retention.preview._SECONDS_TO_COUNT", 0.05)
+    slow = (func.pg_sleep(0.001).is_not(None)) & Todo.is_completed
+    policy = RetentionPolicy(name="slow", model=Todo, predicate=slow, cursor=(Todo.id,), walk=walk)
+    preview = await retention.preview(policy)
+    assert preview.is_estimate
+    assert preview.table_rows == pytest.approx(1000, rel=0.1)
+    assert 0 < preview.rows <= 1000
+    assert await database.count("todos") == 1000
+
+
+@pytest.mark.usefixtures("completed")
+async def test_a_preview_does_not_wait_for_others_writes(retention: RetentionEngine, database: Database) -> None:
+    async with database.engine.connect() as other:
+        await other.exec_driver_sql("UPDATE todos SET title = title || '!'")
+        preview = await asyncio.wait_for(retention.preview(completed_todos(None)), 20)
+    assert (preview.policy, preview.rows, preview.is_estimate) == ("todos", 500, False)
+
+
+@pytest.mark.usefixtures("completed")
+async def test_a_preview_leaves_no_trace_in_the_journal(retention: RetentionEngine, database: Database) -> None:
+    policy = completed_todos(WalkKind.PAGES)
+    limited = await retention.run(policy, limits=RunLimits(rows=100))
+    runs = await database.rows(RetentionRun)
+    assert (await retention.preview(policy)).rows == 400
+    assert await database.rows(RetentionRun) == runs
+    rest = await retention.run(policy)
+    assert (limited.stopped, rest.deleted, rest.resumed) == (StopReason.ROW_LIMIT, 400, True)
+    assert await database.rows(Todo, Todo.is_completed.is_(True)) == set()
+
+
+@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in SHAPES.items()])
+async def test_a_dry_run_prints_the_statement_that_would_be_run(
+    retention: RetentionEngine, database: Database, shape: Shape, walk: WalkKind
+) -> None:
+    if walk is WalkKind.KEY and not shape.cursor:
+        return
+    await database.fill(shape)
+    before = await database.rows(shape.model)
+    dry_run = await retention.dry_run(shape.policy(walk), sample=3)
+    assert await database.rows(shape.model) == before
+    assert dry_run.sample is not None
+    assert len(dry_run.sample) == 3
+    assert dry_run.plan[0].startswith("Delete on ")
+    assert dry_run.statement is not None
+    # The first batch of so small a table is all of it.
+    async with database.engine.connect() as connection:
+        assert (await connection.exec_driver_sql(dry_run.statement)).rowcount == shape.doomed
+        await connection.rollback()
+
+
+async def test_a_dry_run_shows_no_more_of_a_row_than_tells_it_apart(
+    retention: RetentionEngine, database: Database
+) -> None:
+    await database.fill(SHAPES["integer key"])
+    dry_run = await retention.dry_run(SHAPES["integer key"].policy(None), sample=1)
+    assert dry_run.sample is not None
+    assert [set(row) for row in dry_run.sample] == [{"id", "expires_at"}]
+
+
+async def test_a_dry_run_of_an_empty_table_says_so(retention: RetentionEngine) -> None:
+    dry_run = await retention.dry_run(completed_todos(WalkKind.KEY))
+    assert (dry_run.statement, dry_run.plan, dry_run.sample) == (None, (), ())

@@ -1,0 +1,79 @@
+import os
+import subprocess
+from collections.abc import Mapping
+
+import pytest
+
+from kiqstart.testing.processes import kiqstart_command
+
+APP = "tests.kiqstart.integration.worker.app"
+NOTHING_LISTENS = "redis://127.0.0.1:1"
+
+
+def run(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        kiqstart_command("worker", *arguments),
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("workers", ["1", "3"])
+@pytest.mark.parametrize(
+    ("place", "complaint"),
+    [
+        ("tests.nowhere:broker", "tests.nowhere:broker: there is no module 'tests.nowhere' in "),
+        (f"{APP}:nothing", f"{APP}:nothing: {APP} has no 'nothing' ("),
+        (f"{APP}:not_a_broker", f"{APP}:not_a_broker is no broker, but a str: name an AsyncBroker, or "),
+    ],
+)
+def test_a_broker_that_is_not_there_is_one_line(
+    worker_environment: dict[str, str], workers: str, place: str, complaint: str
+) -> None:
+    done = run(worker_environment, place, "--workers", workers)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(f"kiqstart: {complaint}")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["broker"], "'broker' names nothing to import: write module:name"),
+        (["--reload"], "kiqstart worker has no --reload: use `taskiq worker --reload`, "),
+        (
+            ["--workers", "0"],
+            "kiqstart worker: argument --workers/-w: '0' is no whole number from 1 on, of up to 9 digits ",
+        ),
+        (["--wait-tasks-timeout", "soon"], "argument --wait-tasks-timeout: 'soon' is no number of seconds "),
+        (["--speed", "9"], "kiqstart worker: unrecognized arguments: --speed "),
+        (["--log-format", "%"], "argument --log-format: '%' is no format of Python's logging: "),
+        (["--max-async-tasks", "9" * 30], "argument --max-async-tasks: '999999999999999999999999999999' is no whole "),
+        (["--wait-tasks-timeout", "1e300"], "argument --wait-tasks-timeout: '1e300' is no number of seconds "),
+        (["--tasks-pattern", "/x/*.py"], "argument --tasks-pattern/-tp: '/x/*.py' is no pattern of files below "),
+        (["..x:y"], "'..x:y' names no module: write its whole name"),
+        ([f"{APP}:broker", "nosuchmodule"], "nosuchmodule: there is no module 'nosuchmodule' in "),
+        ([f"{APP}:broker", f"{APP}.nosuch"], f"{APP}.nosuch: there is no module '{APP}.nosuch' in "),
+        (
+            [f"{APP}:broker", "--receiver_arg", "nosuch=1"],
+            "--receiver_arg nosuch=1: StreamReceiver does not take that: ",
+        ),
+        ([f"{APP}:broker", "--receiver_arg", "max_prefetch=1"], "--receiver_arg max_prefetch=…: there is an option "),
+        ([f"{APP}:broker", "--receiver", f"{APP}:broker"], f"{APP}:broker is no receiver: name a class "),
+    ],
+)
+def test_a_wrong_argument_is_one_line(worker_environment: dict[str, str], arguments: list[str], complaint: str) -> None:
+    done = run(worker_environment, *arguments)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert complaint in done.stderr
+
+
+def test_a_redis_that_is_away_is_one_line(worker_environment: dict[str, str]) -> None:
+    done = run({**worker_environment, "REDIS_URL": NOTHING_LISTENS}, f"{APP}:broker", "--log-level", "WARNING")
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith("kiqstart: cannot use Redis at 127.0.0.1:1: ")

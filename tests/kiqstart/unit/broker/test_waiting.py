@@ -1,0 +1,126 @@
+"""How often waiters look for results, beside what they hear."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import cast
+
+import pytest
+import pytest_asyncio
+
+from kiqstart.broker import result_waiter as waiting
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.result_waiter import ResultWaiter
+from kiqstart.redis.connections import RedisConnections
+
+SHORTEST, LONGEST = 0.02, 0.32
+# Looks after 20, 60, 140, 300, 620 and 940 ms; each 20 ms would make 50.
+SECONDS, HEARD_LOOKS, MANY_LOOKS = 1.0, 7, 25
+
+
+class Ears:
+    """A subscription to a Redis that is not there."""
+
+    def __init__(self) -> None:
+        self.is_heard = True
+        self.is_refused = False
+        self.channels: set[str] = set()
+
+    def subscription(self, _: ResultWaiter) -> "Ears":
+        return self
+
+    def join(self, channel: str) -> None:
+        self.channels.add(channel)
+
+    def leave(self, channel: str) -> None:
+        self.channels.discard(channel)
+
+    def hears(self, channel: str) -> bool:
+        return self.is_heard and channel in self.channels
+
+    async def aclose(self) -> None:
+        pass
+
+
+class Eyes:
+    """A client to which no result ever comes, and that counts what is asked for."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    async def execute_command(self, _: str, *keys: str) -> list[None]:
+        self.looks += len(keys)
+        return [None] * len(keys)
+
+
+@pytest.fixture
+def ears() -> Ears:
+    return Ears()
+
+
+@pytest.fixture
+def eyes() -> Eyes:
+    return Eyes()
+
+
+@pytest_asyncio.fixture
+async def waiter(ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[ResultWaiter]:
+    monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", SHORTEST)
+    monkeypatch.setattr(waiting, "_MOST_SECONDS_BETWEEN_LOOKS", LONGEST, raising=False)
+    made = ResultWaiter(eyes, eyes, cast("RedisConnections", ears), QueueKeys("tasks"))
+    yield made
+    await made.close()
+
+
+async def test_who_hears_looks_more_and_more_seldom(waiter: ResultWaiter, eyes: Eyes) -> None:
+    assert await waiter.wait("id", SECONDS) is None
+    assert 4 <= eyes.looks <= HEARD_LOOKS
+
+
+async def test_who_hears_nothing_looks_often(waiter: ResultWaiter, ears: Ears, eyes: Eyes) -> None:
+    ears.is_heard = False
+    await waiter.wait("id", SECONDS)
+    assert eyes.looks > MANY_LOOKS
+
+
+async def test_who_loses_his_hearing_looks_often_from_then_on(waiter: ResultWaiter, ears: Ears, eyes: Eyes) -> None:
+    task = asyncio.create_task(waiter.wait("id", 10))
+    await asyncio.wait({task}, timeout=SECONDS)
+    eyes.looks, ears.is_heard = 0, False
+    waiter.on_lost()
+    await asyncio.wait({task}, timeout=SECONDS)
+    assert eyes.looks > MANY_LOOKS
+    task.cancel()
+
+
+async def test_whoever_comes_after_a_refusal_looks_at_once_and_makes_nobody_else_look(
+    waiter: ResultWaiter, ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", 60.0)
+    ears.is_refused, ears.is_heard = True, False
+    tasks: list[asyncio.Task[bytes | None]] = []
+    for number in range(100):
+        tasks.append(asyncio.create_task(waiter.wait(str(number), 10)))
+        await asyncio.sleep(0)
+    await asyncio.wait(tasks, timeout=0.1)
+    assert eyes.looks == 100
+    for task in tasks:
+        task.cancel()
+
+
+async def test_many_that_hear_nothing_share_a_bounded_number_of_looks(
+    waiter: ResultWaiter, ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "_LOOKS_A_SECOND", 1000)
+    ears.is_heard = False
+    tasks = [asyncio.create_task(waiter.wait(str(number), SECONDS)) for number in range(300)]
+    await asyncio.wait(tasks, timeout=SECONDS * 0.95)
+    assert 300 <= eyes.looks <= 1500
+    await asyncio.gather(*tasks)
+
+
+async def test_who_has_left_is_not_looked_for(waiter: ResultWaiter, ears: Ears, eyes: Eyes) -> None:
+    await waiter.wait("id", 0.001)
+    eyes.looks = 0
+    await asyncio.sleep(SHORTEST * 3)
+    assert eyes.looks == 0
+    assert ears.channels == set()

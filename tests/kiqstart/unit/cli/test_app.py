@@ -1,0 +1,25 @@
+import subprocess
+import sys
+
+HEAVY = ("sqlalchemy", "taskiq", "alembic", "redis", "rich", "pydantic", "structlog", "asyncio")
+
+
+def test_help_imports_nothing_heavy() -> None:
+    program = f"""
+import sys
+from kiqstart.cli.app import app
+try:
+    app(["--help"])
+except SystemExit:
+    print([name for name in {HEAVY!r} if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Commands:" in done.stdout
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_what_looks_at_queues_imports_neither_log_nor_migrations_nor_what_only_peers_need() -> None:
+    not_needed = ("aiohttp", "alembic", "rich", "structlog", "taskiq_redis")
+    program = f"import sys, kiqstart.cli.broker; print([name for name in {not_needed!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
