@@ -13,7 +13,7 @@ RUN uv venv /app/.venv
 # The dependencies change less often than the code, so they come first. requirements.lock holds those of development too;
 # as constraints its versions and hashes bind only what the service itself asks for.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
-RUN mkdir -p src/kiqstart migrations && touch src/kiqstart/__init__.py \
+RUN mkdir -p src/kiqstart src/todo_service migrations && touch src/kiqstart/__init__.py src/todo_service/__init__.py \
     && uv build --wheel --build-constraints build.lock --require-hashes --out-dir /dist/empty \
     && uv pip install --python /app/.venv --constraints requirements.lock /dist/empty/*.whl
 COPY src src
@@ -24,7 +24,7 @@ RUN uv build --wheel --build-constraints build.lock --require-hashes --out-dir /
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home kiqstart
 COPY --from=build /app/.venv /app/.venv
-ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 LOG_FORMAT=json
+ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 LOG_FORMAT=json KIQSTART_APP=todo_service.ioc.app:create_app
 WORKDIR /app
 USER kiqstart
 # Named by compose.yaml: the worker, the scheduler, or `kiqstart migrate`.

@@ -27,7 +27,7 @@ PYTEST_AT_ONCE := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: demo
 demo: $(INSTALLED) ## Show it: real rows, a real worker, a real scheduler (ROWS=200000)
-	@$(RUN)kiqstart demo --rows $(ROWS)
+	@$(RUN)python -m todo_service.demo --rows $(ROWS)
 
 .PHONY: test
 test: $(INSTALLED) ## Run every test (PYTEST="-k name" narrows it)

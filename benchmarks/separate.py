@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 from typing import Final
 
-from kiqstart.cli.project import project_folder
+from kiqstart.app_place import project_folder
 
 INTERPRETER: Final = Path(".local", "benchmarks", "venv", "bin", "python")
 

@@ -9,7 +9,8 @@ from alembic.runtime.environment import NameFilterParentNames, NameFilterType
 from sqlalchemy import Connection, text
 
 import todo_service.core
-from kiqstart.settings import load_settings
+from kiqstart import load_settings
+from kiqstart.retention import RetentionBase
 from todo_service.infrastructure.database.base import Base
 from todo_service.infrastructure.database.engine import create_engine
 from todo_service.infrastructure.database.settings import DatabaseSettings, SchemaSettings
@@ -19,7 +20,8 @@ for module in pkgutil.walk_packages(todo_service.core.__path__, "todo_service.co
     if module.name.endswith(".models"):
         importlib.import_module(module.name)
 
-target_metadata = Base.metadata
+target_metadata = [Base.metadata, RetentionBase.metadata]
+OWN_TABLES = {name: table for metadata in target_metadata for name, table in metadata.tables.items()}
 
 # One for all migrations of this project; any number that no other user of the database's advisory locks takes.
 LOCK = 7_461_236_910
@@ -31,8 +33,8 @@ version_table = load_settings(SchemaSettings).database_version_table
 def is_ours(name: str | None, kind: NameFilterType, parents: NameFilterParentNames) -> bool:
     """Whether a new migration may touch what the database has: partitions and other programs' tables are not ours."""
     if kind == "schema":
-        return name is None or name in {table.schema for table in target_metadata.tables.values()}
-    return kind != "table" or parents["schema_qualified_table_name"] in target_metadata.tables
+        return name is None or name in {table.schema for table in OWN_TABLES.values()}
+    return kind != "table" or parents["schema_qualified_table_name"] in OWN_TABLES
 
 
 def migrate(connection: Connection) -> None:

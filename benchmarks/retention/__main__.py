@@ -24,7 +24,7 @@ from benchmarks.retention.server import Server
 from benchmarks.retention.speed import measure_speed
 from benchmarks.retention.tables import all_sections
 from benchmarks.retention.worker import Workers
-from kiqstart.cli.project import project_folder
+from kiqstart.app_place import project_folder
 from kiqstart.cli.signals import exit_on_signal, run_until_signal
 from kiqstart.testing.servers import running_servers
 

@@ -10,8 +10,8 @@ from pydantic import SecretStr
 from benchmarks.retention.connection import Connection, connect, fetch_int
 from benchmarks.retention.results import Layout, Table
 from benchmarks.retention.server import Server
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.schema import upgrade
 from todo_service.infrastructure.database.settings import DatabaseSettings
 
 DAYS_OLD: Final = 30
@@ -137,7 +137,7 @@ class Datasets:
 
     async def _make(self, dataset: Dataset, url: str) -> None:
         engine = create_engine(DatabaseSettings(database_url=SecretStr(url)))
-        await upgrade(engine)
+        await service_database(engine).upgrade()
         await engine.dispose()
         async with connect(url) as connection:
             for table in ("users", dataset.table):

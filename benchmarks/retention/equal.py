@@ -17,8 +17,8 @@ from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.load import PostgresLoad
 from kiqstart.retention.policy import PaceKind, RetentionPolicy
 from kiqstart.retention.settings import RetentionSettings
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine, create_session_factory
-from todo_service.infrastructure.database.schema import upgrade
 from todo_service.infrastructure.database.settings import DatabaseSettings
 
 _WAYS: Final = (Contestant.UNBOUNDED, Contestant.KIQSTART)
@@ -77,7 +77,7 @@ async def measure_equal(plan: Plan) -> EqualPart:
     url, runs = server.url(name), list[EqualRun]()
     engine = create_engine(DatabaseSettings(database_url=SecretStr(url)))
     try:
-        await upgrade(engine)
+        await service_database(engine).upgrade()
         for shape in Shape:
             for _ in range(plan.repeat):
                 for way in _WAYS:

@@ -16,11 +16,11 @@ from pydantic import BaseModel, SecretStr
 from benchmarks.retention.dataset import DAYS_OLD
 from benchmarks.retention.results import EngineReport, Table
 from benchmarks.retention.server import Server
+from kiqstart.broker.settings import TasksSettings
 from kiqstart.redis.settings import RedisSettings
 from kiqstart.testing.processes import ProcessFactory, ServiceProcess, taskiq_command
 from todo_service.delivery.tasks.cleanups import CleanupReport
 from todo_service.delivery.tasks.registry import TasksRegistry
-from todo_service.delivery.tasks.settings import TasksSettings
 from todo_service.infrastructure.database.settings import DatabaseSettings
 from todo_service.ioc.container import ContainerFactory
 

@@ -29,7 +29,7 @@ from benchmarks.throughput.scale import measure_scale
 from benchmarks.throughput.sending import measure_sending
 from benchmarks.throughput.tables import all_sections
 from benchmarks.throughput.waiting import measure_waiting
-from kiqstart.cli.project import project_folder
+from kiqstart.app_place import project_folder
 from kiqstart.cli.signals import exit_on_signal, run_until_signal
 from kiqstart.testing.servers import Servers, running_servers
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 
 from benchmarks.throughput.contestants import Installed
 from benchmarks.throughput.peers.protocol import Answer, Description, Request, Way
-from kiqstart.cli.project import project_folder
+from kiqstart.app_place import project_folder
 
 _ANSWER: Final = TypeAdapter(Answer)
 _SECONDS_TO_END: Final = 10.0

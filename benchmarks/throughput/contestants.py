@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from kiqstart.cli.project import project_folder
+from kiqstart.app_place import project_folder
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,7 @@ from benchmarks.process_tree import cpu_seconds, proportional_bytes, resident_by
 from benchmarks.throughput.contestants import Installed
 from benchmarks.throughput.peers.protocol import TALLY, Description
 from benchmarks.throughput.peers.tally import TallyReader
-from kiqstart.cli.project import project_folder
+from kiqstart.app_place import project_folder
 
 _PROCESSES: Final = "{processes}"
 

@@ -1,6 +1,147 @@
-"""An async background-task service on taskiq: one to run as it is, and one to build on."""
+"""Background tasks for async Python on taskiq: what an application is made of.
+
+The names here, and those of `kiqstart.broker`, `kiqstart.scheduler`, `kiqstart.retention` and `kiqstart.testing`, are
+all that an application needs. Each is imported when it is asked for, so a program pays for what it uses.
+"""
+
+from typing import TYPE_CHECKING
 
 from kiqstart.late_imports import put_off_admin_middleware
+from kiqstart.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kiqstart.app import App, Database, MissingPartError
+    from kiqstart.database.alembic_database import (
+        AlembicDatabase,
+        DatabaseUnavailableError,
+        MigrationError,
+        SchemaOutOfDateError,
+    )
+    from kiqstart.database.rights import MissingDatabaseRightsError
+    from kiqstart.errors import OperatorError
+    from kiqstart.observability.logging import LogSettings, TaskLogMiddleware, configure_logging
+    from kiqstart.observability.redaction import conceal
+    from kiqstart.processes.exits import exit_on_operator_error
+    from kiqstart.processes.shutdown import ShutdownSignal
+    from kiqstart.settings import SettingsError, check_settings, load_settings
+    from kiqstart.tasks.arguments import ArgumentsMiddleware
+    from kiqstart.tasks.bulk import BulkSendFailedError, Call
+    from kiqstart.tasks.controller import Controller
+    from kiqstart.tasks.errors import (
+        InvalidTaskArgumentsError,
+        ProcessLostError,
+        TaskInterruptedError,
+        UnsupportedTaskError,
+        WiringError,
+        source_file,
+    )
+    from kiqstart.tasks.registration import register_task
+    from kiqstart.tasks.registry import BaseTasksRegistry, TaskReference
+    from kiqstart.tasks.results.errors import (
+        ResultRefusedError,
+        ResultTooLargeError,
+        TaskCancelledError,
+        TaskExitedError,
+        UnreadableResultError,
+        UnserializableResultError,
+        WorkerLostError,
+    )
+    from kiqstart.tasks.sent_task import ResultTimeoutError, SentTask
+    from kiqstart.tasks.sync_runner import SyncRunner
+    from kiqstart.tasks.task import Task
+    from kiqstart.tasks.uniqueness import UniquenessMiddleware
+
+__all__ = [
+    "AlembicDatabase",
+    "App",
+    "ArgumentsMiddleware",
+    "BaseTasksRegistry",
+    "BulkSendFailedError",
+    "Call",
+    "Controller",
+    "Database",
+    "DatabaseUnavailableError",
+    "InvalidTaskArgumentsError",
+    "LogSettings",
+    "MigrationError",
+    "MissingDatabaseRightsError",
+    "MissingPartError",
+    "OperatorError",
+    "ProcessLostError",
+    "ResultRefusedError",
+    "ResultTimeoutError",
+    "ResultTooLargeError",
+    "SchemaOutOfDateError",
+    "SentTask",
+    "SettingsError",
+    "ShutdownSignal",
+    "SyncRunner",
+    "Task",
+    "TaskCancelledError",
+    "TaskExitedError",
+    "TaskInterruptedError",
+    "TaskLogMiddleware",
+    "TaskReference",
+    "UniquenessMiddleware",
+    "UnreadableResultError",
+    "UnserializableResultError",
+    "UnsupportedTaskError",
+    "WiringError",
+    "WorkerLostError",
+    "check_settings",
+    "conceal",
+    "configure_logging",
+    "exit_on_operator_error",
+    "load_settings",
+    "register_task",
+    "source_file",
+]
 
 # Here, since it works only before taskiq is imported.
 put_off_admin_middleware()
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "kiqstart.app": ("App", "Database", "MissingPartError"),
+        "kiqstart.database.alembic_database": (
+            "AlembicDatabase",
+            "DatabaseUnavailableError",
+            "MigrationError",
+            "SchemaOutOfDateError",
+        ),
+        "kiqstart.database.rights": ("MissingDatabaseRightsError",),
+        "kiqstart.errors": ("OperatorError",),
+        "kiqstart.observability.logging": ("LogSettings", "TaskLogMiddleware", "configure_logging"),
+        "kiqstart.observability.redaction": ("conceal",),
+        "kiqstart.processes.exits": ("exit_on_operator_error",),
+        "kiqstart.processes.shutdown": ("ShutdownSignal",),
+        "kiqstart.settings": ("SettingsError", "check_settings", "load_settings"),
+        "kiqstart.tasks.arguments": ("ArgumentsMiddleware",),
+        "kiqstart.tasks.bulk": ("BulkSendFailedError", "Call"),
+        "kiqstart.tasks.controller": ("Controller",),
+        "kiqstart.tasks.errors": (
+            "InvalidTaskArgumentsError",
+            "ProcessLostError",
+            "TaskInterruptedError",
+            "UnsupportedTaskError",
+            "WiringError",
+            "source_file",
+        ),
+        "kiqstart.tasks.registration": ("register_task",),
+        "kiqstart.tasks.registry": ("BaseTasksRegistry", "TaskReference"),
+        "kiqstart.tasks.results.errors": (
+            "ResultRefusedError",
+            "ResultTooLargeError",
+            "TaskCancelledError",
+            "TaskExitedError",
+            "UnreadableResultError",
+            "UnserializableResultError",
+            "WorkerLostError",
+        ),
+        "kiqstart.tasks.sent_task": ("ResultTimeoutError", "SentTask"),
+        "kiqstart.tasks.sync_runner": ("SyncRunner",),
+        "kiqstart.tasks.task": ("Task",),
+        "kiqstart.tasks.uniqueness": ("UniquenessMiddleware",),
+    },
+)

@@ -36,3 +36,19 @@ def _problem(settings: type[BaseSettings], location: tuple[int | str, ...], mess
         # A rule about several settings, which its message names.
         return message
     return f"{settings.model_config.get('env_prefix', '')}{location[0]}".upper() + f" {message}"
+
+
+def check_settings(*settings: type[BaseSettings]) -> None:
+    """Read all of them, so that one line names whatever is wrong.
+
+    Raises:
+        SettingsError: naming each environment variable at fault.
+    """
+    problems: list[str] = []
+    for one in settings:
+        try:
+            load_settings(one)
+        except SettingsError as error:
+            problems.append(str(error))
+    if problems:
+        raise SettingsError("; ".join(problems))

@@ -143,3 +143,88 @@ Only where its first run was cut off: by the death of its process, by standing s
 the end of the grace period. A run that has ended, but whose settling was not answered before the process died, may have
 been settled or not; if not, it runs again.
 """
+
+from typing import TYPE_CHECKING
+
+from kiqstart.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kiqstart.broker.broker import StreamBroker
+    from kiqstart.broker.cancellation import CancelOutcome
+    from kiqstart.broker.dead_letters import (
+        DeadLetter,
+        DeadLetterError,
+        DeadLetterNotFoundError,
+        DeadLetters,
+        UniqueKeyHeldError,
+        UnreadableDeadLetterError,
+    )
+    from kiqstart.broker.delivery import DeadReason
+    from kiqstart.broker.factory import create_broker
+    from kiqstart.broker.in_memory import DelayingInMemoryBroker
+    from kiqstart.broker.lifecycle import check_at_start, close_at_end
+    from kiqstart.broker.options import StreamOptions
+    from kiqstart.broker.retries import RetryMiddleware
+    from kiqstart.broker.rights import MissingRightsError
+    from kiqstart.broker.sender import SendFailedError
+    from kiqstart.broker.settings import TasksSettings
+    from kiqstart.broker.stats import QueueCount, TaskCounts, count_tasks
+    from kiqstart.redis.client import RedisUnavailableError
+    from kiqstart.redis.settings import RedisSettings
+    from kiqstart.redis.url import InvalidRedisUrlError
+
+__all__ = [
+    "CancelOutcome",
+    "DeadLetter",
+    "DeadLetterError",
+    "DeadLetterNotFoundError",
+    "DeadLetters",
+    "DeadReason",
+    "DelayingInMemoryBroker",
+    "InvalidRedisUrlError",
+    "MissingRightsError",
+    "QueueCount",
+    "RedisSettings",
+    "RedisUnavailableError",
+    "RetryMiddleware",
+    "SendFailedError",
+    "StreamBroker",
+    "StreamOptions",
+    "TaskCounts",
+    "TasksSettings",
+    "UniqueKeyHeldError",
+    "UnreadableDeadLetterError",
+    "check_at_start",
+    "close_at_end",
+    "count_tasks",
+    "create_broker",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "kiqstart.broker.broker": ("StreamBroker",),
+        "kiqstart.broker.cancellation": ("CancelOutcome",),
+        "kiqstart.broker.dead_letters": (
+            "DeadLetter",
+            "DeadLetterError",
+            "DeadLetterNotFoundError",
+            "DeadLetters",
+            "UniqueKeyHeldError",
+            "UnreadableDeadLetterError",
+        ),
+        "kiqstart.broker.delivery": ("DeadReason",),
+        "kiqstart.broker.factory": ("create_broker",),
+        "kiqstart.broker.in_memory": ("DelayingInMemoryBroker",),
+        "kiqstart.broker.lifecycle": ("check_at_start", "close_at_end"),
+        "kiqstart.broker.options": ("StreamOptions",),
+        "kiqstart.broker.retries": ("RetryMiddleware",),
+        "kiqstart.broker.rights": ("MissingRightsError",),
+        "kiqstart.broker.sender": ("SendFailedError",),
+        "kiqstart.broker.settings": ("TasksSettings",),
+        "kiqstart.broker.stats": ("QueueCount", "TaskCounts", "count_tasks"),
+        "kiqstart.redis.client": ("RedisUnavailableError",),
+        "kiqstart.redis.settings": ("RedisSettings",),
+        "kiqstart.redis.url": ("InvalidRedisUrlError",),
+    },
+)

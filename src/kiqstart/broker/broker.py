@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from types import MappingProxyType
@@ -13,6 +13,7 @@ from taskiq import (
     AckableMessage,
     AsyncBroker,
     AsyncResultBackend,
+    AsyncTaskiqDecoratedTask,
     BrokerMessage,
     SimpleRetryMiddleware,
     SmartRetryMiddleware,
@@ -30,6 +31,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.loop_resources import Connection
 from kiqstart.broker.middleware import DeliveryMiddleware
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.ping import PING, ping
 from kiqstart.broker.receiver.preflight import Intake
 from kiqstart.broker.redis_retry import is_unauthorized, reason
 from kiqstart.broker.results import StreamResultBackend
@@ -139,8 +141,8 @@ class StreamBroker(AsyncBroker):
                 f"on a cluster all keys of a queue need one hash tag: queue_name={queue_name!r} and "
                 f"result_prefix={result_prefix!r} do not have the same {{tag}}"
             )
-        self._weights = dict(queues)
-        self._result_ttl = result_ttl
+        self.queues = dict(queues)
+        self.result_ttl = result_ttl
         self._per_loop = LoopLocal(lambda: Connection(self.connections, self.keys, self.options), Connection.close)
         self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
         self._consumer: StreamConsumer | None = None
@@ -303,15 +305,24 @@ class StreamBroker(AsyncBroker):
             group=self.consumer_group_name,
             options=self.options,
             task_id_of=self._task_id_of,
-            result_ttl=self._result_ttl,
+            result_ttl=self.result_ttl,
         )
-        outcome = await canceller.cancel(task_id, self._weights)
+        outcome = await canceller.cancel(task_id, self.queues)
         if outcome in _CANCELLED_HERE and not isinstance(self.result_backend, StreamResultBackend):
             try:
                 await self.result_backend.set_result(task_id, _failed(TaskCancelledError(task_id)))
             except Exception as error:  # noqa: BLE001  # whatever another backend raises; the task is cancelled
                 logger.error("Task %s is cancelled, and its caller cannot be told: %s", task_id, reason(error))  # noqa: TRY400  # one line
         return outcome
+
+    def find_task(self, task_name: str) -> AsyncTaskiqDecoratedTask[..., Any] | None:
+        """The task of a name; beside those that are registered, every worker has `ping`."""
+        return super().find_task(task_name) or (self.ping if task_name == PING else None)
+
+    @property
+    def ping(self) -> Task[[], Coroutine[Any, Any, str]]:
+        """A task that every worker has."""
+        return Task(self, PING, ping, {})
 
     async def is_served(self, queue: str) -> bool:
         """Whether a worker that lives takes a queue.
@@ -386,9 +397,9 @@ class StreamBroker(AsyncBroker):
             clients,
             self.keys,
             group=self.consumer_group_name,
-            weights=self._weights,
+            weights=self.queues,
             options=self.options,
-            result_ttl=self._result_ttl,
+            result_ttl=self.result_ttl,
             rule=self.suspect_rule,
             task_id_of=self._task_id_of,
             shape_of=self._shape_of,

@@ -68,6 +68,12 @@ class QueueKeys:
         return f"{self._base}:queue:"
 
     @property
+    def tag(self) -> str:
+        """What the keys have in common, without its braces: the key prefix of a service."""
+        found = _HASH_TAG.search(self._base)
+        return found[0][1:-1] if found else self._base
+
+    @property
     def patterns(self) -> list[str]:
         """What an ACL calls the queue's own keys; results are kept elsewhere, if the broker's arguments say so."""
         base = f"{self._base}*"

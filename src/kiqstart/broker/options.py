@@ -9,6 +9,7 @@ from kiqstart.tasks.errors import WiringError
 from kiqstart.tasks.sizes import DEFAULT_BYTES, LARGEST_BYTES, MIB
 
 _BOUNDED: Final = ("message_bytes", "result_bytes")
+_OPTIONAL: Final = ("queue_limit",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ class StreamOptions:
         """Check the ranges."""
         for field in fields(self):
             value: object = getattr(self, field.name)
-            if value is None:
+            if value is None and field.name in _OPTIONAL:
                 continue
             problem = _problem(value, cast("type", field.type))
             if problem is not None:

@@ -9,9 +9,9 @@ from taskiq.depends.progress_tracker import TaskProgress
 
 from kiqstart.broker.delivery import current_delivery, local_time
 from kiqstart.broker.redis_retry import pause, reason
-from kiqstart.broker.result_labels import sendable_labels
 from kiqstart.tasks.results.error_decoding import with_short_chain
 from kiqstart.tasks.results.errors import UnserializableResultError
+from kiqstart.tasks.results.result_labels import sendable_labels
 
 logger = getLogger(__name__)
 

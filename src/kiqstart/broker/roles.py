@@ -38,7 +38,7 @@ _WORKING: Final = (
 _SCHEDULING: Final = "del get hmget hscan set smembers smismember time zmscore zrange zrem"
 _OPERATING: Final = "xdel xrevrange xtrim"
 
-_PRODUCERS: Final = ("send", "cancel", "cancel_entry", "scheduling/add", "scheduling/remove")
+_PRODUCERS: Final = ("send", "cancel", "cancel_entry", "scheduler/add", "scheduler/remove")
 _WORKERS: Final = (
     *("adopt", "announce", "audit_keys", "beat", "bury", "condemn", "fence", "fetch", "find_holders", "forget_queue"),
     *(
@@ -56,9 +56,9 @@ _WORKERS: Final = (
     ),
 )
 _SCHEDULERS: Final = tuple(
-    f"scheduling/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")
+    f"scheduler/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")
 )
-_OPERATORS: Final = ("resend", "scheduling/pause", "scheduling/resume")
+_OPERATORS: Final = ("resend", "scheduler/pause", "scheduler/resume")
 
 # By role: its scripts, and the commands that it sends itself.
 _NEEDS: Final[Mapping[Role, tuple[Sequence[str], str]]] = {
@@ -79,7 +79,7 @@ def commands_of(role: Role) -> frozenset[str]:
     commands = {*_CONNECTING.split(), *own.split()}
     for name in scripts:
         package, _, file = name.rpartition("/")
-        commands |= Script(file, package or "streams").commands
+        commands |= Script(file, package or "broker").commands
     return frozenset(commands)
 
 

@@ -8,8 +8,8 @@ from typing import ClassVar, Final, Protocol, cast
 
 from redis.exceptions import NoScriptError
 
-_PARENT: Final = files("kiqstart.tasks")
-_LIBRARY: Final = (_PARENT / "streams" / "lua" / "library.lua").read_text()
+_ROOMS: Final = files("kiqstart")
+_LIBRARY: Final = (_ROOMS / "broker" / "lua" / "library.lua").read_text()
 
 # A definition of the library, with the comment above it; blank lines stand between definitions only.
 _DEFINITION: Final = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
@@ -63,8 +63,8 @@ class Script:
         package: the package whose folder it is in.
     """
 
-    def __init__(self, name: str, package: str = "streams") -> None:
-        self._text = _with_library((_PARENT / package / "lua" / f"{name}.lua").read_text())
+    def __init__(self, name: str, package: str = "broker") -> None:
+        self._text = _with_library((_ROOMS / package / "lua" / f"{name}.lua").read_text())
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     @property

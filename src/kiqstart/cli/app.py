@@ -4,7 +4,6 @@ Each command is declared here and lives in a file of its own, which is imported 
 quick that way.
 """
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -24,19 +23,23 @@ app.add_typer(schedules, name="schedules")
 app.add_typer(dead, name="dead")
 
 
-@app.command()
-def demo(
+@app.callback()
+def choose(
     *,
-    rows: Annotated[int, typer.Option(min=10, help="Rows to delete, among as many to keep.")] = 200_000,
-    svg: Annotated[Path | None, typer.Option(help="Write a picture of the last screen here.")] = None,
+    app_place: Annotated[
+        str | None,
+        typer.Option(
+            "--app",
+            metavar="MODULE:NAME",
+            help="The application; else that of KIQSTART_APP, or of [tool.kiqstart] in pyproject.toml.",
+        ),
+    ] = None,
 ) -> None:
-    """Show all of it at work, in under a minute.
+    """Background tasks on taskiq: run them, look at them, and see them work."""
+    if app_place is not None:
+        from kiqstart.cli.application import choose_application
 
-    A real worker and a real scheduler delete real rows, in a database of their own that is dropped at the end.
-    """
-    from todo_service.demo.demo import run_demo
-
-    run_demo(rows=rows, picture=svg)
+        choose_application(app_place)
 
 
 @app.command()
@@ -54,10 +57,23 @@ def up() -> None:
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 )
 def worker(arguments: Annotated[list[str] | None, typer.Argument(metavar="[MODULE:BROKER] [OPTIONS]")] = None) -> None:
-    """Run tasks, with taskiq's options; the service's own, or those of another broker."""
+    """Run tasks, with taskiq's options; the application's, or those of another broker."""
     from kiqstart.cli.worker import run
 
     raise typer.Exit(run(arguments or []))
+
+
+@app.command()
+def scheduler(
+    *,
+    configure_logging: Annotated[
+        bool, typer.Option(help="Write log lines as taskiq does, unless the application sets up its own.")
+    ] = True,
+) -> None:
+    """Send what is due by itself, until SIGTERM or Ctrl-C; any number of them may run side by side."""
+    from kiqstart.cli.scheduler import run_scheduler
+
+    run_scheduler(configure_logging=configure_logging)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -75,9 +91,11 @@ def local(
 
 @app.command()
 def shell() -> None:
-    """Open an async Python prompt on the service.
+    """Open an async Python prompt on the application.
 
-    `container` and `registry` are ready. Lines from a pipe are run until one raises.
+    `app`, `broker` and `registry` are ready, and what the application names.
+
+    Lines from a pipe are run until one raises.
     """
     from kiqstart.cli.shell import run_shell
 
@@ -178,11 +196,15 @@ def retention(
 
 
 @app.command()
-def ping(*, timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 5.0) -> None:
-    """Send a task, and wait for a worker's answer."""
+def ping(
+    *,
+    queue: Annotated[str, typer.Option(help="The queue whose workers are asked.")] = "default",
+    timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 5.0,
+) -> None:
+    """Send a task that every worker has, and wait for the answer."""
     from kiqstart.cli.ping import run_ping
 
-    run_ping(timeout=timeout)
+    run_ping(queue=queue, timeout=timeout)
 
 
 @app.command()

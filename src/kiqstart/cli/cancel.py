@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kiqstart.broker.cancellation import CancelOutcome
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo
 
 _SAID: Final = {

@@ -1,28 +1,31 @@
 """`kiqstart doctor`: does Redis keep what is entrusted to it?"""
 
 import asyncio
+from typing import Final
 
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import NoPermissionError, RedisError
 
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.rights import missing_rights
+from kiqstart.cli.application import application
 from kiqstart.cli.terminal import echo
-from kiqstart.redis.client import RedisUnavailableError, check_redis, create_redis
+from kiqstart.redis.client import RedisUnavailableError, check_redis
 from kiqstart.redis.diagnosis import Finding, diagnose
-from kiqstart.redis.settings import RedisSettings
-from kiqstart.settings import load_settings
-from todo_service.delivery.tasks.settings import TasksSettings
+
+_ANSWER_SECONDS: Final = 5.0
 
 
 def run_doctor() -> int:
     """Print a line for each finding, and return 1 if Redis may lose tasks, else 0.
 
     Raises:
-        SettingsError: REDIS_URL is missing or malformed.
+        OperatorError: there is no application, or it cannot be put together.
         RedisUnavailableError: Redis cannot be reached, or does not allow INFO.
     """
-    settings = load_settings(RedisSettings)
-    found = {"": [_IN_MEMORY]} if settings.is_in_memory else asyncio.run(_look(settings))
+    broker = application().broker
+    found = asyncio.run(_look(broker)) if isinstance(broker, StreamBroker) else {"": [_IN_MEMORY]}
     for place, findings in found.items():
         for finding in findings:
             mark = "warn" if finding.is_warning else "ok"
@@ -30,12 +33,12 @@ def run_doctor() -> int:
     return int(any(finding.may_lose_tasks for findings in found.values() for finding in findings))
 
 
-async def _look(settings: RedisSettings) -> dict[str, list[Finding]]:
-    redis = create_redis(settings)
+async def _look(broker: StreamBroker) -> dict[str, list[Finding]]:
+    redis = broker.connections.async_client(timeout=_ANSWER_SECONDS)
     try:
-        await check_redis(redis, settings)
+        await check_redis(redis, broker.connections.address)
         found = await diagnose(redis)
-        rights = await _rights(redis)
+        rights = await _rights(redis, broker.keys)
     except NoPermissionError as error:
         raise RedisUnavailableError(f"the user of REDIS_URL may not run INFO, which doctor reads: {error}") from None
     except (RedisError, OSError) as error:
@@ -45,8 +48,8 @@ async def _look(settings: RedisSettings) -> dict[str, list[Finding]]:
     return {**found, "": [*found.get("", []), rights]}
 
 
-async def _rights(redis: Redis | RedisCluster) -> Finding:
-    missing = await missing_rights(redis, load_settings(TasksSettings).keys)
+async def _rights(redis: Redis | RedisCluster, keys: QueueKeys) -> Finding:
+    missing = await missing_rights(redis, keys)
     if missing:
         text = f"lacks rights: add {' '.join(missing)} with ACL SETUSER, or in the ACL file"
         return Finding(subject="user", text=text, is_warning=True)

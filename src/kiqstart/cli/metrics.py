@@ -6,14 +6,12 @@ from collections.abc import Sequence
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.stats import TaskCounts, count_tasks
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo
 from kiqstart.observability.exposition import Metric, MetricType, Sample, exposition
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.source import DurableScheduleSource
-from kiqstart.settings import load_settings
 from kiqstart.tasks.labels import QUEUE_LABEL
-from todo_service.delivery.tasks.settings import TasksSettings
 
 
 def run_metrics() -> None:
@@ -85,12 +83,11 @@ def _gauge(name: str, description: str, value: float) -> Metric:
 
 
 async def _metrics() -> str:
-    settings = load_settings(TasksSettings)
     async with stream_broker() as broker:
-        counts = await count_tasks(broker, [*settings.weights, *_queues_of_tasks(broker)])
+        counts = await count_tasks(broker, [*broker.queues, *_queues_of_tasks(broker)])
         found = await overview(DurableScheduleSource(broker).store, limit=0)
     # Services that share a machine's collector are told apart.
-    return exposition([*task_metrics(counts), *schedule_metrics(found)], labels={"service": settings.key_prefix})
+    return exposition([*task_metrics(counts), *schedule_metrics(found)], labels={"service": broker.keys.tag})
 
 
 def _queues_of_tasks(broker: StreamBroker) -> Sequence[str]:

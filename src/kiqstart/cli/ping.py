@@ -5,16 +5,15 @@ import time
 from contextlib import suppress
 
 from redis.exceptions import RedisError
-from taskiq import TaskiqResultTimeoutError
 from taskiq.exceptions import ResultGetError, SendTaskError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.rights import check_rights
 from kiqstart.broker.roles import Role
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo
 from kiqstart.errors import OperatorError
-from todo_service.delivery.tasks.registry import TasksRegistry
-from todo_service.ioc.container import ContainerFactory
+from kiqstart.tasks.sent_task import ResultTimeoutError
 
 
 class NoAnswerError(OperatorError):
@@ -25,31 +24,29 @@ class NotSentError(OperatorError):
     """The task was not sent."""
 
 
-def run_ping(*, timeout: float) -> None:
-    """Send `ping` and print how long the answer took, in milliseconds.
+def run_ping(*, queue: str, timeout: float) -> None:
+    """Send a task that every worker has, and print how long the answer took, in milliseconds.
 
     Raises:
         NoAnswerError: there was none within `timeout` seconds, or it is an error.
         NotSentError: Redis refuses the task, or is away.
         MissingRightsError: Redis refuses it for want of rights.
     """
-    echo(f"pong in {asyncio.run(_round_trip(timeout)) * 1000:.1f} ms")
+    echo(f"pong in {asyncio.run(_round_trip(queue, timeout)) * 1000:.1f} ms")
 
 
-async def _round_trip(timeout: float) -> float:  # noqa: ASYNC109  # it is taskiq's own
-    async with ContainerFactory()().running() as registry:
+async def _round_trip(queue: str, timeout: float) -> float:  # noqa: ASYNC109  # it is taskiq's own
+    async with stream_broker() as broker:
         start = time.perf_counter()
         try:
-            task = await registry.ping.kiq()
+            sent = await broker.ping.kicker().with_labels(queue_name=queue).kiq()
         except SendTaskError as error:
-            await _complain_of_rights(registry)
+            await _complain_of_rights(broker)
             raise NotSentError(str(error)) from None
         try:
-            result = await task.wait_result(check_interval=0.005, timeout=timeout)
-        except TaskiqResultTimeoutError:
-            raise NoAnswerError(
-                f"no worker has answered within {timeout:g} s: start one (`make worker-dev`), or look at its log"
-            ) from None
+            result = await sent.wait_result(timeout=timeout)
+        except ResultTimeoutError as error:
+            raise NoAnswerError(f"{error}; start a worker (`kiqstart worker`), or look at its log") from None
         except ResultGetError as error:
             raise NoAnswerError(f"the answer cannot be read: {error.__cause__ or error}") from None
         seconds = time.perf_counter() - start
@@ -58,10 +55,6 @@ async def _round_trip(timeout: float) -> float:  # noqa: ASYNC109  # it is taski
         return seconds
 
 
-async def _complain_of_rights(registry: TasksRegistry) -> None:
-    broker = registry.broker
-    if isinstance(broker, StreamBroker):
-        with suppress(RedisError, OSError):
-            await check_rights(
-                broker.connection.redis, broker.keys, address=broker.connections.address, role=Role.PRODUCER
-            )
+async def _complain_of_rights(broker: StreamBroker) -> None:
+    with suppress(RedisError, OSError):
+        await check_rights(broker.connection.redis, broker.keys, address=broker.connections.address, role=Role.PRODUCER)

@@ -4,17 +4,12 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncEngine
-
+from kiqstart.cli.application import unconnected_application
 from kiqstart.cli.terminal import echo, shown
 from kiqstart.errors import OperatorError
 from kiqstart.retention.dry_run import DryRun
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.preview import RetentionPreview
-from todo_service.delivery.tasks.policies import RetentionPolicies
-from todo_service.delivery.tasks.rights import WORKER_RIGHTS
-from todo_service.infrastructure.database.schema import check_schema
-from todo_service.ioc.container import ContainerFactory
 
 
 class UnknownPolicyError(OperatorError):
@@ -41,12 +36,12 @@ def run_retention(names: Sequence[str], *, sample: int | None) -> None:
 
 
 async def _look(names: Sequence[str], sample: int | None) -> list[_Found]:
-    container = ContainerFactory()()
-    engine = container.resolve(AsyncEngine)
+    app = unconnected_application()
+    policies = app.needs_retention()
     try:
-        policies = container.resolve(RetentionPolicies)
         chosen = _chosen(policies.all(), names)
-        await check_schema(engine, WORKER_RIGHTS)
+        if app.database is not None:
+            await app.database.check()
         return [
             _Found(
                 policy=one,
@@ -56,7 +51,8 @@ async def _look(names: Sequence[str], sample: int | None) -> list[_Found]:
             for one in chosen
         ]
     finally:
-        await engine.dispose()
+        if app.database is not None:
+            await app.database.close()
 
 
 def _chosen(policies: Sequence[RetentionPolicy], names: Sequence[str]) -> Sequence[RetentionPolicy]:

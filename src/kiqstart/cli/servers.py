@@ -8,14 +8,13 @@ from dataclasses import dataclass
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from kiqstart.cli.project import project_folder
+from kiqstart.app_place import app_place, project_folder
+from kiqstart.cli.application import application
 from kiqstart.cli.signals import run_until_signal
+from kiqstart.errors import OperatorError
 from kiqstart.local import LocalStackError, local_stack
 from kiqstart.redis.settings import IN_MEMORY_URL
 from kiqstart.settings import load_settings
-from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.schema import SchemaOutOfDateError, check_schema, upgrade
-from todo_service.infrastructure.database.settings import DatabaseSettings
 
 
 class GivenServers(BaseSettings):
@@ -64,7 +63,7 @@ def servers(*, redis_required: bool = True) -> Generator[Servers]:
 
 def migrate_local(found: Servers) -> None:
     """Bring the schema of the project's own database up to date; one that was given is never touched."""
-    if found.database_is_local:
+    if found.database_is_local and app_place() is not None:
         run_until_signal(_migrate())
 
 
@@ -73,10 +72,12 @@ def _text(secret: SecretStr | None) -> str:
 
 
 async def _migrate() -> None:
-    engine = create_engine(load_settings(DatabaseSettings))
+    database = application().database
+    if database is None:
+        return
     try:
-        await check_schema(engine)
-    except SchemaOutOfDateError:
-        await upgrade(engine)
+        await database.check()
+    except OperatorError:
+        await database.upgrade()
     finally:
-        await engine.dispose()
+        await database.close()

@@ -12,26 +12,23 @@ from pathlib import Path
 from threading import Thread
 from typing import Any, Final, TypeVar
 
-from kiqstart.cli.project import project_folder
+from kiqstart.app import App
+from kiqstart.app_place import project_folder
+from kiqstart.cli.application import application
 from kiqstart.local import LocalStackError, check_trusted
-from todo_service.core.session.service import RefreshSessionService
-from todo_service.core.todo.service import TodoService
-from todo_service.core.user.service import UserService
-from todo_service.delivery.tasks.registry import TasksRegistry
-from todo_service.ioc.container import ContainerFactory, ServiceContainer
 
 T = TypeVar("T")
 
 _BANNER: Final = """\
 Python {python}; `await` works at the prompt.
 
+  app        the application, with its broker and scheduler
   registry   {tasks}
-  container  every part of the service: container.resolve(UserService)
+  {names}
+  task = await {task}.kiq()
+  await task.result(timeout=10)
 
-  task = await registry.session_cleanup.kiq(days_old=7)
-  (await task.wait_result(timeout=10)).return_value
-
-A task runs where a worker does: `make worker-dev` in another terminal, or `make up`. Ctrl-D ends this.
+A task runs where a worker does: `kiqstart worker` in another terminal, or `kiqstart up`. Ctrl-D ends this.
 """
 
 
@@ -43,15 +40,14 @@ def run_shell() -> int:
     # The prompt blocks its thread, so connections and background tasks live in another one.
     thread = Thread(target=loop.run_forever, name="shell", daemon=True)
     thread.start()
-    container = ContainerFactory()()
-    running = container.running()
     try:
-        registry = _result(running.__aenter__(), loop)
+        app = application()
+        _result(app.broker.startup(), loop)
         try:
-            return _run_console(AsyncConsole(_names(container, registry), loop), registry)
+            return _run_console(AsyncConsole(_names(app), loop), app)
         finally:
             _result(_cancel_background_tasks(), loop)
-            _result(running.__aexit__(None, None, None), loop)
+            _result(app.broker.shutdown(), loop)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
@@ -117,10 +113,10 @@ class AsyncConsole(code.InteractiveConsole):
         return None
 
 
-def _run_console(console: AsyncConsole, registry: TasksRegistry) -> int:
+def _run_console(console: AsyncConsole, app: App) -> int:
     if sys.stdin.isatty():
         with _history(console):
-            console.interact(_BANNER.format(python=sys.version.split()[0], tasks=", ".join(registry.references)), "")
+            console.interact(_banner(app), "")
         return 0
     for line in sys.stdin:
         console.push(line.rstrip("\n"))
@@ -131,16 +127,19 @@ def _run_console(console: AsyncConsole, registry: TasksRegistry) -> int:
     return int(console.has_failed)
 
 
-def _names(container: ServiceContainer, registry: TasksRegistry) -> dict[str, object]:
-    return {
-        "__name__": "__console__",
-        "asyncio": asyncio,
-        "container": container,
-        "registry": registry,
-        "UserService": UserService,
-        "RefreshSessionService": RefreshSessionService,
-        "TodoService": TodoService,
-    }
+def _banner(app: App) -> str:
+    tasks = list(app.registry.references) if app.registry is not None else []
+    return _BANNER.format(
+        python=sys.version.split()[0],
+        tasks=", ".join(tasks) or "none: send by broker.find_task('name')",
+        names=", ".join(["broker", *app.names]),
+        task=f"registry.{tasks[0]}" if tasks else "broker.ping",
+    )
+
+
+def _names(app: App) -> dict[str, object]:
+    parts = {"app": app, "broker": app.broker, "registry": app.registry}
+    return {"__name__": "__console__", "asyncio": asyncio, **parts, **app.names}
 
 
 @contextmanager

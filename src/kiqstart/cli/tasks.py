@@ -5,34 +5,22 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, get_args, get_origin
 
-from aioinject import Object
-from pydantic import SecretStr
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from taskiq import AsyncTaskiqDecoratedTask
 
+from kiqstart.cli.application import unconnected_application
 from kiqstart.cli.schedules.wording import shown_arguments, shown_duration, shown_timing
-from kiqstart.redis.settings import IN_MEMORY_URL, RedisSettings
 from kiqstart.scheduler.table import Schedule
 from kiqstart.tasks.arguments import task_arguments
-from todo_service.delivery.tasks.registry import TasksRegistry
-from todo_service.delivery.tasks.schedules import SCHEDULES
-from todo_service.infrastructure.database.settings import DatabaseSettings
-from todo_service.ioc.container import ContainerFactory
 
 
 def run_tasks() -> None:
     """Print the table. Nothing is connected, so no server has to be named."""
-    container = ContainerFactory(
-        overrides=[
-            Object(DatabaseSettings(database_url=SecretStr("postgresql://")), interface=DatabaseSettings),
-            Object(RedisSettings(redis_url=SecretStr(IN_MEMORY_URL)), interface=RedisSettings),
-        ]
-    )()
-    registry = container.resolve(TasksRegistry)
-    tasks = list(registry.broker.get_all_tasks().values())
-    Console().print(tasks_table(tasks, SCHEDULES, now=datetime.now(UTC)))
+    app = unconnected_application()
+    tasks = list(app.broker.get_all_tasks().values())
+    Console().print(tasks_table(tasks, app.schedules, now=datetime.now(UTC)))
 
 
 def tasks_table(

@@ -10,9 +10,7 @@ from kiqstart.cli.signals import exit_on_signal, run_until_signal
 from kiqstart.cli.terminal import shown_lines
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import redact_url
-from kiqstart.redis.settings import RedisSettings
-from kiqstart.settings import load_settings
-from todo_service.infrastructure.database.settings import DatabaseSettings
+from kiqstart.redis.settings import IN_MEMORY_URL
 
 _COLOURS: Final = {"worker": "\x1b[36m", "scheduler": "\x1b[35m"}
 _PLAIN: Final = "\x1b[0m"
@@ -25,16 +23,15 @@ class NoWorkerError(OperatorError):
 def run_up() -> int:
     """Run servers, worker and scheduler until a signal or until one of the two ends; return that one's exit code."""
     with exit_on_signal(), servers() as found:
-        redis = load_settings(RedisSettings)
-        if redis.is_in_memory:
+        redis_url, database_url = os.environ["REDIS_URL"], os.environ["DATABASE_URL"]
+        if redis_url == IN_MEMORY_URL:
             raise NoWorkerError(
                 "REDIS_URL=memory:// runs tasks in the program that sends them, so a worker has nothing to do: "
                 "name a Redis, or unset REDIS_URL"
             )
-        database = load_settings(DatabaseSettings).database_url.get_secret_value()
         migrate_local(found)
-        _show(f"PostgreSQL  {redact_url(database.replace('+asyncpg', '', 1))}")
-        _show(f"Redis       {redact_url(redis.redis_url.get_secret_value())}")
+        _show(f"PostgreSQL  {redact_url(database_url.replace('+asyncpg', '', 1))}")
+        _show(f"Redis       {redact_url(redis_url)}")
         _show("`make shell` in another terminal sends tasks. Ctrl-C ends all this.")
         return run_until_signal(_worker_and_scheduler())
 
@@ -42,9 +39,7 @@ def run_up() -> int:
 async def _worker_and_scheduler() -> int:
     async with ChildProcesses(_show_line) as processes:
         await processes.start("worker", "kiqstart", "worker", "--no-configure-logging", "--workers", "2")
-        await processes.start(
-            "scheduler", "taskiq", "scheduler", "--no-configure-logging", "todo_service.delivery.tasks.app:scheduler"
-        )
+        await processes.start("scheduler", "kiqstart", "scheduler", "--no-configure-logging")
         name, code = await processes.first_end()
         _show(f"The {name} has ended with exit code {code}; so the rest ends, too.")
         return code

@@ -1,11 +1,9 @@
 """`kiqstart worker`: what runs the tasks."""
 
 from collections.abc import Sequence
-from typing import Final
 
+from kiqstart.app_place import app_place
 from kiqstart.worker.command import run_worker
-
-_BROKER: Final = "todo_service.delivery.tasks.app:broker"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -14,4 +12,4 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         OperatorError: a mistake in the arguments, or a worker that cannot start.
     """
-    return run_worker(arguments, program="kiqstart worker", default_broker=_BROKER)
+    return run_worker(arguments, program="kiqstart worker", default_broker=app_place())

@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from types import FrameType
 
+from taskiq import AsyncBroker, TaskiqEvents, TaskiqState
+
 
 def on_shutdown_signals(notice: Callable[[], None], *, at_once: Callable[[], None] | None = None) -> None:
     """Call `notice` in this event loop on SIGTERM and SIGINT, beside the handlers that are there.
@@ -42,6 +44,15 @@ class ShutdownSignal:
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
+
+    def follow(self, broker: AsyncBroker) -> None:
+        """Take notice of the signals where the broker's tasks run in a worker."""
+
+        async def listen(_: TaskiqState) -> None:
+            if broker.is_worker_process:
+                self.listen()
+
+        broker.with_event_handlers(TaskiqEvents.WORKER_STARTUP, listen)
 
     def listen(self) -> None:
         """Take notice of the signals beside the handlers that are there; call it in the main thread's event loop."""

@@ -37,13 +37,12 @@ async def server_information(redis: Redis | RedisCluster, section: str) -> list[
     return [await redis.info(section)]
 
 
-async def check_redis(redis: Redis | RedisCluster, settings: RedisSettings) -> str:
+async def check_redis(redis: Redis | RedisCluster, address: str) -> str:
     """Ask Redis for its version, each master of a cluster, and return the oldest.
 
     Raises:
         RedisUnavailableError: with the address, never the password.
     """
-    address = _connections(settings).address
     try:
         versions = await _versions(redis)
     except (RedisError, OSError) as error:

@@ -71,3 +71,74 @@ make batches smaller or give up, `load` says when others come first, `bloat` wha
 `dry_run` what a run would do, `cost` what it reads and writes, `ceilings` what a policy allows it, `progress` how far
 it is. `engine` is the way in.
 """
+
+from typing import TYPE_CHECKING
+
+from kiqstart.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kiqstart.retention.ceilings import Ceilings, DailyWindow
+    from kiqstart.retention.cost import RowCost
+    from kiqstart.retention.dry_run import DryRun
+    from kiqstart.retention.engine import MAX_SHARDS, RetentionEngine
+    from kiqstart.retention.errors import InvalidRunOptionError, PolicyError, RetentionError
+    from kiqstart.retention.load import LoadCheck, PostgresLoad
+    from kiqstart.retention.models import RetentionBase, RetentionRun, UndeletableRow
+    from kiqstart.retention.policies import RetentionPolicies
+    from kiqstart.retention.policy import PaceKind, PartitionAction, RetentionPolicy, WalkKind
+    from kiqstart.retention.preview import RetentionPreview
+    from kiqstart.retention.progress import ProgressCallback, RetentionProgress
+    from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
+    from kiqstart.retention.run import RunLimits, RunOptions
+    from kiqstart.retention.settings import RetentionSettings
+
+__all__ = [
+    "MAX_SHARDS",
+    "Ceilings",
+    "DailyWindow",
+    "DryRun",
+    "InvalidRunOptionError",
+    "LoadCheck",
+    "PaceKind",
+    "PartitionAction",
+    "PolicyError",
+    "PostgresLoad",
+    "ProgressCallback",
+    "RetentionBase",
+    "RetentionEngine",
+    "RetentionError",
+    "RetentionFailure",
+    "RetentionPolicies",
+    "RetentionPolicy",
+    "RetentionPreview",
+    "RetentionProgress",
+    "RetentionReport",
+    "RetentionRun",
+    "RetentionSettings",
+    "RowCost",
+    "RunLimits",
+    "RunOptions",
+    "StopReason",
+    "UndeletableRow",
+    "WalkKind",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "kiqstart.retention.ceilings": ("Ceilings", "DailyWindow"),
+        "kiqstart.retention.cost": ("RowCost",),
+        "kiqstart.retention.dry_run": ("DryRun",),
+        "kiqstart.retention.engine": ("MAX_SHARDS", "RetentionEngine"),
+        "kiqstart.retention.errors": ("InvalidRunOptionError", "PolicyError", "RetentionError"),
+        "kiqstart.retention.load": ("LoadCheck", "PostgresLoad"),
+        "kiqstart.retention.models": ("RetentionBase", "RetentionRun", "UndeletableRow"),
+        "kiqstart.retention.policies": ("RetentionPolicies",),
+        "kiqstart.retention.policy": ("PaceKind", "PartitionAction", "RetentionPolicy", "WalkKind"),
+        "kiqstart.retention.preview": ("RetentionPreview",),
+        "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
+        "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
+        "kiqstart.retention.run": ("RunLimits", "RunOptions"),
+        "kiqstart.retention.settings": ("RetentionSettings",),
+    },
+)

@@ -1,17 +1,25 @@
 """The mapped classes of retention: where each run stands, so that a killed one is gone on with, and what cannot go."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
-from sqlalchemy import BigInteger, false, func
+from sqlalchemy import BigInteger, DateTime, MetaData, false, func
 from sqlalchemy.dialects.postgresql import JSONB
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from todo_service.infrastructure.database.base import Base
+# As the constraints are named that Alembic writes for them.
+_NAMING_CONVENTION: Final = {"pk": "pk_%(table_name)s"}
 
 
-class RetentionRun(Base):
+class RetentionBase(DeclarativeBase):
+    """The tables of the engine, in a metadata of their own: beside an application's, and in none of its models."""
+
+    metadata = MetaData(naming_convention=_NAMING_CONVENTION)
+    type_annotation_map: ClassVar = {datetime: DateTime(timezone=True)}
+
+
+class RetentionRun(RetentionBase):
     """A piece of a run, updated in the transaction of each batch: what is counted is deleted, and the reverse.
 
     `owner` is the worker that has the piece, alive while `heartbeat_at` is recent. `stopped` is None while the piece is
@@ -41,7 +49,7 @@ class RetentionRun(Base):
     taken_on: Mapped[bool] = mapped_column(server_default=false())
 
 
-class UndeletableRow(Base):
+class UndeletableRow(RetentionBase):
     """A row that could not be deleted, which runs of its policy leave alone for a while. `key` is its primary key."""
 
     __tablename__ = "retention_undeletable"

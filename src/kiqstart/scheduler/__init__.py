@@ -75,3 +75,44 @@ What each fault leaves
   others; then its time counts as failed, and the schedule goes on.
 - What is kept under a name is no schedule: it is reported once, skipped, and set aside after ten minutes.
 """
+
+from typing import TYPE_CHECKING
+
+from kiqstart.lazy_names import lazy_names
+
+if TYPE_CHECKING:
+    from kiqstart.scheduler.conversions import ScheduleError
+    from kiqstart.scheduler.definition import Missed
+    from kiqstart.scheduler.schedules import KeptSchedule, Schedules
+    from kiqstart.scheduler.source import DurableScheduleSource
+    from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, Schedule, ScheduleTable, check_schedules
+
+__all__ = [
+    "CronSchedule",
+    "DurableScheduleSource",
+    "IntervalSchedule",
+    "KeptSchedule",
+    "Missed",
+    "Schedule",
+    "ScheduleError",
+    "ScheduleTable",
+    "Schedules",
+    "check_schedules",
+]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "kiqstart.scheduler.conversions": ("ScheduleError",),
+        "kiqstart.scheduler.definition": ("Missed",),
+        "kiqstart.scheduler.schedules": ("KeptSchedule", "Schedules"),
+        "kiqstart.scheduler.source": ("DurableScheduleSource",),
+        "kiqstart.scheduler.table": (
+            "CronSchedule",
+            "IntervalSchedule",
+            "Schedule",
+            "ScheduleTable",
+            "check_schedules",
+        ),
+    },
+)

@@ -29,17 +29,17 @@ from kiqstart.scheduler.store import (
 )
 from kiqstart.tasks.labels import DEFAULT_QUEUE, QUEUE_LABEL
 
-_LOOK: Final = Script("look", "scheduling")
-_READ: Final = Script("read", "scheduling")
-_FIRE: Final = Script("fire", "scheduling")
-_ANSWERS: Final = Script("answers", "scheduling")
-_SET_TABLE: Final = Script("set_table", "scheduling")
-_ADD: Final = Script("add", "scheduling")
-_REMOVE: Final = Script("remove", "scheduling")
-_PAUSE: Final = Script("pause", "scheduling")
-_RESUME: Final = Script("resume", "scheduling")
-_SET_ASIDE: Final = Script("set_aside", "scheduling")
-_HURRY: Final = Script("hurry", "scheduling")
+_LOOK: Final = Script("look", "scheduler")
+_READ: Final = Script("read", "scheduler")
+_FIRE: Final = Script("fire", "scheduler")
+_ANSWERS: Final = Script("answers", "scheduler")
+_SET_TABLE: Final = Script("set_table", "scheduler")
+_ADD: Final = Script("add", "scheduler")
+_REMOVE: Final = Script("remove", "scheduler")
+_PAUSE: Final = Script("pause", "scheduler")
+_RESUME: Final = Script("resume", "scheduler")
+_SET_ASIDE: Final = Script("set_aside", "scheduler")
+_HURRY: Final = Script("hurry", "scheduler")
 
 _FIRST_STREAM: Final = 8
 # So much is read in one script, which keeps Redis from others.

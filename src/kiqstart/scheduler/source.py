@@ -38,12 +38,12 @@ class DurableScheduleSource(ScheduleSource):
 
     Args:
         broker: sends.
-        table: the schedules of this service, beside those in labels.
+        table: the schedules of this application, beside those in labels.
     """
 
     def __init__(self, broker: AsyncBroker, table: Sequence[Schedule] = ()) -> None:
         self._broker = broker
-        self._table = table
+        self.table = table
         self.store = _store(broker)
         self.schedules = Schedules(broker, self.store)
         self._ticking: asyncio.Task[None] | None = None
@@ -87,10 +87,10 @@ class DurableScheduleSource(ScheduleSource):
     def _definitions(self) -> list[Definition]:
         in_labels = label_definitions(self._broker)
         names = {definition.name for definition in in_labels}
-        for schedule in self._table:
+        for schedule in self.table:
             if schedule.name in names:
                 raise schedule.error("a task's label has one of that name")
-        return [*in_labels, *(schedule.definition(self._broker) for schedule in self._table)]
+        return [*in_labels, *(schedule.definition(self._broker) for schedule in self.table)]
 
     async def _tick(self, ticker: Ticker) -> None:
         tries, told = 0, ""

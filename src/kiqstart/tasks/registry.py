@@ -3,14 +3,16 @@
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 from functools import cached_property
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec, Self, TypeVar, cast, overload
 
 from taskiq import AsyncBroker
 
-from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.tasks.controller import Controller
 from kiqstart.tasks.errors import WiringError, source_file
 from kiqstart.tasks.task import Task
+
+if TYPE_CHECKING:
+    from kiqstart.scheduler.source import DurableScheduleSource
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -57,8 +59,10 @@ class BaseTasksRegistry:
         return f"{type(self).__name__}({lines})"
 
     @cached_property
-    def schedules(self) -> DurableScheduleSource:
+    def schedules(self) -> "DurableScheduleSource":
         """Where schedules are added: `await registry.ping.schedule_by_cron(registry.schedules, "@daily")`."""
+        from kiqstart.scheduler.source import DurableScheduleSource
+
         return DurableScheduleSource(self.broker)
 
     def task(self, name: str) -> Task[Any, Any]:

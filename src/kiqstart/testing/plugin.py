@@ -8,27 +8,21 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
-from aioinject import Object
-from pydantic import SecretStr
-from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from taskiq import TaskiqMessage
 
-from kiqstart.redis.settings import IN_MEMORY_URL, RedisSettings
-from kiqstart.testing.processes import ProcessFactory, taskiq_command
+from kiqstart.app import App, Database
+from kiqstart.app_finder import find_app
+from kiqstart.app_place import AppNotFoundError, needed_app_place
+from kiqstart.redis.settings import IN_MEMORY_URL
+from kiqstart.tasks.registry import BaseTasksRegistry
+from kiqstart.testing.processes import ProcessFactory, kiqstart_command
 from kiqstart.testing.queues import queued_messages
 from kiqstart.testing.servers import (
     Servers,
-    database_settings,
     delete_keys_of,
-    empty_tables,
-    migrated_database,
+    own_database,
     running_servers,
 )
-from todo_service.delivery.tasks.registry import TasksRegistry
-from todo_service.delivery.tasks.settings import TasksSettings
-from todo_service.infrastructure.database.engine import create_engine, create_session_factory
-from todo_service.infrastructure.database.settings import DatabaseSettings
-from todo_service.ioc.container import ContainerFactory, ServiceContainer
 
 _SERVERS = pytest.StashKey[set[str]]()
 
@@ -43,16 +37,17 @@ def servers(pytestconfig: pytest.Config) -> Generator[Servers]:
 
 @pytest.fixture(scope="session")
 def session_database_url(servers: Servers) -> Generator[str]:
-    """A database with this version's schema, shared by the tests of one process."""
-    with migrated_database(servers.database_url) as url:
+    """A database with the schema of the application, shared by the tests of one process."""
+    with own_database(servers.database_url) as url:
+        asyncio.run(_with_database(url, lambda database: database.upgrade()))
         yield url
 
 
 @pytest.fixture
 def database_url(session_database_url: str) -> Generator[str]:
-    """An empty database with this version's schema; it is emptied again after the test."""
+    """An empty database with the application's schema; its own tables are emptied again after the test."""
     yield session_database_url
-    asyncio.run(empty_tables(session_database_url))
+    asyncio.run(_with_database(session_database_url, lambda database: database.empty()))
 
 
 @pytest.fixture
@@ -74,86 +69,89 @@ def key_prefix(redis_url: str) -> Generator[str]:
 @pytest.fixture
 def queued_tasks(redis_url: str, key_prefix: str) -> Callable[[], Awaitable[list[TaskiqMessage]]]:
     """Tells, when awaited, which tasks are in all queues: those that wait or run, oldest first, then the delayed."""
-    return partial(queued_messages, redis_url, TasksSettings(key_prefix=key_prefix).queue)
-
-
-@pytest_asyncio.fixture
-async def engine(database_url: str) -> AsyncGenerator[AsyncEngine]:
-    """A connection pool on the test's database."""
-    pool = create_engine(database_settings(database_url))
-    yield pool
-    await pool.dispose()
+    return partial(queued_messages, redis_url, f"{{{key_prefix}}}:tasks")
 
 
 @pytest.fixture
-def session_factory(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:
-    """Sessions on the test's database."""
-    return create_session_factory(engine)
-
-
-@pytest.fixture
-def service_environment(database_url: str, redis_url: str, key_prefix: str) -> dict[str, str]:
-    """The environment variables with which a process works on the test's database and keys."""
-    return {
-        "DATABASE_URL": database_url,
-        "REDIS_URL": redis_url,
-        "TASKS_KEY_PREFIX": key_prefix,
-        "TASKS_RESULT_TTL": "600",
-    }
+def app_environment(redis_url: str, key_prefix: str, request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment variables with which a process works on the test's Redis keys and its database."""
+    environment = {"REDIS_URL": redis_url, "TASKS_KEY_PREFIX": key_prefix, "TASKS_RESULT_TTL": "600"}
+    if _unconnected_app().database is not None:
+        environment["DATABASE_URL"] = request.getfixturevalue("database_url")
+    return environment
 
 
 @pytest_asyncio.fixture
-async def container(database_url: str, redis_url: str, key_prefix: str) -> AsyncGenerator[ServiceContainer]:
-    """The service's container on the test's database and keys."""
-    made = _container(database_url, redis_url, key_prefix)
+async def app(app_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[App]:
+    """The application on the test's Redis keys and database, its broker started."""
+    for name, value in app_environment.items():
+        monkeypatch.setenv(name, value)
+    made = new_app()
+    await made.broker.startup()
     yield made
-    await made.resolve(AsyncEngine).dispose()
-
-
-@pytest_asyncio.fixture
-async def registry(container: ServiceContainer) -> AsyncGenerator[TasksRegistry]:
-    """The tasks, to be sent to the workers that the test starts."""
-    async with container.running() as tasks:
-        yield tasks
-
-
-@pytest_asyncio.fixture
-async def in_memory_registry(database_url: str) -> AsyncGenerator[TasksRegistry]:
-    """The tasks, run in the test's own process by taskiq's `InMemoryBroker`: no Redis, no worker."""
-    async with _container(database_url, IN_MEMORY_URL, "in-memory").running() as tasks:
-        yield tasks
+    await made.broker.shutdown()
+    if made.database is not None:
+        await made.database.close()
 
 
 @pytest.fixture
-def worker(service_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
+def registry(app: App) -> BaseTasksRegistry:
+    """The tasks, to be sent to the workers that the test starts."""
+    if app.registry is None:
+        pytest.fail("this application has no registry: send its tasks by `app.broker`")
+    return app.registry
+
+
+@pytest.fixture
+def worker(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     """Start real workers in `with` statements, each of one process unless `"--workers", "2"` is passed."""
     return ProcessFactory(
-        command=taskiq_command("worker", "todo_service.delivery.tasks.app:broker", "--workers", "1"),
-        environment=service_environment,
+        command=kiqstart_command("worker"),
+        environment=app_environment,
         ready="Listening started.",
         log_folder=tmp_path,
     )
 
 
 @pytest.fixture
-def scheduler(service_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
+def scheduler(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     """A factory of real schedulers, to be used in a `with` statement."""
     return ProcessFactory(
-        command=taskiq_command("scheduler", "todo_service.delivery.tasks.app:scheduler"),
-        environment=service_environment,
+        command=kiqstart_command("scheduler"),
+        environment=app_environment,
         ready="Startup completed.",
         log_folder=tmp_path,
     )
 
 
-def _container(database_url: str, redis_url: str, key_prefix: str) -> ServiceContainer:
-    return ContainerFactory(
-        overrides=[
-            Object(database_settings(database_url), interface=DatabaseSettings),
-            Object(RedisSettings(redis_url=SecretStr(redis_url)), interface=RedisSettings),
-            Object(TasksSettings(key_prefix=key_prefix), interface=TasksSettings),
-        ]
-    )()
+def new_app() -> App:
+    """Put the application together anew, with the settings of the environment as it is now.
+
+    Raises:
+        AppNotFoundError: its place names an object instead of a function that makes it, so a test cannot have its own.
+    """
+    first, second = find_app(), find_app()
+    if first is second or first.broker is second.broker:
+        raise AppNotFoundError(
+            f"{needed_app_place()} is one application for all tests: name a function that makes it, so "
+            "that each test has one on Redis keys of its own"
+        )
+    return first
+
+
+def _unconnected_app() -> App:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("REDIS_URL", IN_MEMORY_URL)
+        return find_app()
+
+
+async def _with_database(url: str, work: Callable[[Database], Awaitable[None]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DATABASE_URL", url)
+        database = _unconnected_app().database
+    if database is not None:
+        await work(database)
+        await database.close()
 
 
 def _used_servers(config: pytest.Config) -> set[str]:

@@ -2,22 +2,19 @@
 
 import asyncio
 import os
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
-from pydantic import SecretStr
-from sqlalchemy import make_url, text
+import asyncpg
+from sqlalchemy import make_url
 
 from kiqstart.local import local_stack
 from kiqstart.redis.client import delete_keys, server_information
 from kiqstart.testing.queues import redis_client
-from todo_service.infrastructure.database.base import Base
-from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.schema import upgrade
-from todo_service.infrastructure.database.settings import DatabaseSettings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,25 +44,14 @@ def running_servers(home: Path) -> Generator[Servers]:
 
 
 @contextmanager
-def migrated_database(server_url: str) -> Generator[str]:
-    """Create a database with this version's schema, give its URL, and drop it at the end."""
+def own_database(server_url: str) -> Generator[str]:
+    """Create a database, give its URL, and drop it at the end."""
     name = f"kiqstart_test_{uuid4().hex[:12]}"
     asyncio.run(_administer(server_url, f'CREATE DATABASE "{name}"'))
-    url = make_url(server_url).set(database=name).render_as_string(hide_password=False)
     try:
-        asyncio.run(_migrate(url))
-        yield url
+        yield make_url(server_url).set(database=name).render_as_string(hide_password=False)
     finally:
         asyncio.run(_administer(server_url, f'DROP DATABASE "{name}" WITH (FORCE)'))
-
-
-async def empty_tables(database_url: str) -> None:
-    """Delete all rows of the service's tables, and begin their ids anew."""
-    engine = create_engine(database_settings(database_url))
-    tables = ", ".join(f'"{table.name}"' for table in Base.metadata.sorted_tables)
-    async with engine.begin() as connection:
-        await connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY CASCADE"))
-    await engine.dispose()
 
 
 async def delete_keys_of(redis_url: str, prefix: str) -> None:
@@ -75,31 +61,24 @@ async def delete_keys_of(redis_url: str, prefix: str) -> None:
     await redis.aclose()
 
 
-def database_settings(url: str) -> DatabaseSettings:
-    """Settings with that URL, whatever the environment says."""
-    return DatabaseSettings(database_url=SecretStr(url))
-
-
-async def _migrate(url: str) -> None:
-    engine = create_engine(database_settings(url))
-    await upgrade(engine)
-    await engine.dispose()
-
-
 async def _administer(server_url: str, statement: str) -> None:
-    # CREATE and DROP DATABASE refuse to run in a transaction.
-    engine = create_engine(database_settings(server_url)).execution_options(isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(statement))
-    await engine.dispose()
+    async with _connected(server_url) as connection:
+        await connection.execute(statement)
 
 
 async def _postgres_version(url: str) -> str:
-    engine = create_engine(database_settings(url))
-    async with engine.connect() as connection:
-        version = await connection.scalar(text("SHOW server_version"))
-    await engine.dispose()
-    return f"PostgreSQL {version} (DATABASE_URL)"
+    async with _connected(url) as connection:
+        return f"PostgreSQL {await connection.fetchval('SHOW server_version')} (DATABASE_URL)"
+
+
+@asynccontextmanager
+async def _connected(url: str) -> AsyncGenerator[Any]:
+    # Without SQLAlchemy, whose name the URL may have of its driver.
+    connection: Any = await asyncpg.connect(url.replace("+asyncpg", "", 1))
+    try:
+        yield connection
+    finally:
+        await connection.close()
 
 
 async def _redis_version(url: str) -> str:

@@ -33,12 +33,16 @@ def load_broker(options: WorkerOptions) -> AsyncBroker:
     Raises:
         LoadError: it is not there, or is something else; or a module that is named for its tasks is not there.
     """
-    broker = load_place(options.broker)
-    if not isinstance(broker, AsyncBroker):
+    found = load_place(options.broker)
+    broker = broker_of(found)
+    if broker is None:
         raise LoadError(
-            f"{options.broker} is no broker, but a {type(broker).__name__}: "
-            "name an AsyncBroker, or a function without arguments that returns one"
+            f"{options.broker} is no broker, but a {type(found).__name__}: "
+            "name an AsyncBroker, an App, or a function without arguments that returns one"
         )
+    configure_logging: object = getattr(found, "configure_logging", None)
+    if callable(configure_logging):
+        configure_logging()
     # Before its tasks are imported and a receiver is looked for, as both may depend on it.
     broker.is_worker_process = True
     # taskiq would begin without the tasks of a module that it does not find.
@@ -60,9 +64,15 @@ def load_place(place: str) -> object:
     made: object = found()
     from kiqstart.broker.broker import StreamBroker
 
-    if isinstance(made, StreamBroker):
-        made.made_by = place
+    if isinstance(broker := broker_of(made), StreamBroker):
+        broker.made_by = place
     return made
+
+
+def broker_of(found: object) -> AsyncBroker | None:
+    """The broker that something is or, as an application or a registry, has."""
+    broker: object = found if isinstance(found, AsyncBroker) else getattr(found, "broker", None)
+    return broker if isinstance(broker, AsyncBroker) else None
 
 
 def make_receiver(options: WorkerOptions, **settings: Any) -> Receiver:  # noqa: ANN401  # taskiq's, handed on

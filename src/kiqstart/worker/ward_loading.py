@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kiqstart.broker.quarantine.ward_orders import WardOrders
 from kiqstart.observability.log_formatter import configure_plain_logging
-from kiqstart.worker.loading import LoadError
+from kiqstart.worker.loading import LoadError, broker_of
 
 if TYPE_CHECKING:
     from kiqstart.broker.broker import StreamBroker
@@ -27,13 +27,14 @@ def load_ward_broker(orders: WardOrders) -> "StreamBroker":
         found = found()
     from kiqstart.broker.broker import StreamBroker
 
-    if not isinstance(found, StreamBroker) or found.keys.name != orders.queue:
+    broker = broker_of(found)
+    if not isinstance(broker, StreamBroker) or broker.keys.name != orders.queue:
         raise LoadError(f"{orders.place} is not the broker of the queue {orders.queue!r} in a new process")
-    found.is_worker_process = True
+    broker.is_worker_process = True
     for name in orders.modules:
-        if _unknown(found, orders):
+        if _unknown(broker, orders):
             _import(name)
-    return found
+    return broker
 
 
 def _import(module: str) -> object:

@@ -5,8 +5,7 @@ taskiq scheduler todo_service.demo.app:scheduler
 
 from taskiq import TaskiqScheduler
 
-from kiqstart.observability.logging import LogSettings, configure_logging
-from kiqstart.processes.exits import exit_on_operator_error
+from kiqstart import LogSettings, configure_logging, exit_on_operator_error
 from todo_service.demo.schedules import demo_container
 
 with exit_on_operator_error():

@@ -13,10 +13,10 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import TaskiqScheduler
 
+from kiqstart import load_settings
+from kiqstart.broker import RedisSettings
 from kiqstart.cli.servers import Servers, servers
 from kiqstart.cli.signals import exit_on_signal, raise_swallowed_cancellation, run_until_signal
-from kiqstart.redis.settings import RedisSettings
-from kiqstart.settings import load_settings
 from todo_service.core.session.service import RefreshSessionService
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.service import UserService
@@ -29,7 +29,7 @@ from todo_service.demo.service import Service, in_process_service, process_servi
 from todo_service.demo.ticks import TickWatcher
 from todo_service.demo.visitor import Visitor
 from todo_service.demo.workspace import own_database, own_keys
-from todo_service.infrastructure.database.schema import upgrade
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.settings import DatabaseSettings
 from todo_service.ioc.container import ServiceContainer
 
@@ -78,7 +78,7 @@ class _Demo:
 
     async def _show(self, container: ServiceContainer, redis: str | None) -> None:
         engine = container.resolve(AsyncEngine)
-        await upgrade(engine)
+        await service_database(engine).upgrade()
         async with container.running() as registry, self._service(container) as service:
             raise_swallowed_cancellation()
             await self._introduce(engine, redis)

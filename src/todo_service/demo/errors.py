@@ -1,6 +1,6 @@
 """What can go wrong with the demo."""
 
-from kiqstart.errors import OperatorError
+from kiqstart import OperatorError
 
 
 class DemoError(OperatorError):

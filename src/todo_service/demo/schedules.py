@@ -5,7 +5,7 @@ from typing import Final
 
 from aioinject import Object
 
-from kiqstart.scheduler.table import IntervalSchedule, ScheduleTable
+from kiqstart.scheduler import IntervalSchedule, ScheduleTable
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.ioc.container import ContainerFactory, ServiceContainer
 

@@ -15,6 +15,7 @@ from kiqstart.cli.terminal import echo
 from todo_service.demo.errors import DemoError
 
 _LAST_LINES: Final = 20
+_WORKER: Final = "todo_service.delivery.tasks.app:broker"
 
 
 class Service(Protocol):
@@ -64,7 +65,7 @@ class _ProcessService:
 
     async def start_worker(self) -> None:
         """Run `kiqstart worker`."""
-        await self._processes.start("worker", "kiqstart", "worker", "--no-configure-logging")
+        await self._processes.start("worker", "kiqstart", "worker", "--no-configure-logging", _WORKER)
 
     async def start_scheduler(self) -> None:
         """Run `taskiq scheduler`."""

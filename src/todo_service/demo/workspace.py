@@ -9,12 +9,13 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from kiqstart import SchemaOutOfDateError
+from kiqstart.broker import RedisSettings
 from kiqstart.cli.signals import raise_swallowed_cancellation
 from kiqstart.redis.client import check_redis, create_redis, delete_keys
-from kiqstart.redis.settings import RedisSettings
 from todo_service.demo.errors import DemoError
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.schema import SchemaOutOfDateError, check_schema
 from todo_service.infrastructure.database.settings import DatabaseSettings
 
 
@@ -48,7 +49,7 @@ async def own_keys(settings: RedisSettings, prefix: str) -> AsyncGenerator[str]:
     """
     redis = create_redis(settings)
     try:
-        await check_redis(redis, settings)
+        await check_redis(redis, settings.address)
         try:
             version = str((await redis.info("server"))["redis_version"])
             raise_swallowed_cancellation()
@@ -62,7 +63,7 @@ async def own_keys(settings: RedisSettings, prefix: str) -> AsyncGenerator[str]:
 async def _check_reachable(engine: AsyncEngine) -> None:
     # The check's message about an unreachable server is the one that is wanted; the schema is nobody's concern here.
     try:
-        await check_schema(engine)
+        await service_database(engine).check_schema()
     except SchemaOutOfDateError:
         return
 

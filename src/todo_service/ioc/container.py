@@ -20,18 +20,13 @@ from typing import Any, TypeVar
 
 from aioinject import Object, Singleton, SyncContainer
 from pydantic_settings import BaseSettings
+from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import AsyncBroker, TaskiqScheduler
 
-from kiqstart.observability.logging import LogSettings
-from kiqstart.processes.shutdown import ShutdownSignal
-from kiqstart.redis.settings import RedisSettings
-from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.load import LoadCheck, PostgresLoad
-from kiqstart.retention.settings import RetentionSettings
-from kiqstart.scheduler.table import ScheduleTable
-from kiqstart.settings import load_settings
-from kiqstart.tasks.controller import Controller
-from kiqstart.tasks.errors import source_file
+from kiqstart import AlembicDatabase, Controller, LogSettings, ShutdownSignal, load_settings, source_file
+from kiqstart.broker import RedisSettings, TasksSettings
+from kiqstart.retention import LoadCheck, PostgresLoad, RetentionEngine, RetentionSettings
+from kiqstart.scheduler import ScheduleTable
 from todo_service.core.session.repository import RefreshSessionRepository
 from todo_service.core.session.service import RefreshSessionService
 from todo_service.core.todo.repository import TodoRepository
@@ -43,10 +38,11 @@ from todo_service.delivery.tasks.controllers.ping import PingTaskController
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupTaskController
 from todo_service.delivery.tasks.controllers.todo_cleanup import TodoCleanupTaskController
 from todo_service.delivery.tasks.factories import BrokerFactory, SchedulerFactory, TasksRegistryFactory
-from todo_service.delivery.tasks.policies import RetentionPolicies
+from todo_service.delivery.tasks.policies import retention_policies
 from todo_service.delivery.tasks.registry import TasksRegistry
+from todo_service.delivery.tasks.rights import WORKER_RIGHTS
 from todo_service.delivery.tasks.schedules import SCHEDULES
-from todo_service.delivery.tasks.settings import TasksSettings
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine, create_session_factory
 from todo_service.infrastructure.database.settings import DatabaseSettings
 from todo_service.ioc.wiring import Line, check_lines, interface_of
@@ -109,6 +105,7 @@ def _lines() -> list[Line]:
         _settings(RetentionSettings),
         Singleton(create_engine),
         Singleton(create_session_factory),
+        Singleton(_database),
         Singleton(PostgresLoad, interface=LoadCheck),
         Singleton(RetentionEngine),
         Singleton(UserRepository),
@@ -117,7 +114,7 @@ def _lines() -> list[Line]:
         Singleton(RefreshSessionService),
         Singleton(TodoRepository),
         Singleton(TodoService),
-        Singleton(RetentionPolicies),
+        Singleton(retention_policies),
         Singleton(ShutdownSignal),
         Singleton(CleanupRunner),
         Singleton(PingTaskController, interface=Controller),
@@ -131,6 +128,10 @@ def _lines() -> list[Line]:
         Singleton(SchedulerFactory),
         Singleton(_scheduler),
     ]
+
+
+def _database(engine: AsyncEngine) -> AlembicDatabase:
+    return service_database(engine, WORKER_RIGHTS)
 
 
 def _broker(factory: BrokerFactory) -> AsyncBroker:

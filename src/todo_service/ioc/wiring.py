@@ -8,7 +8,7 @@ from typing import Any, cast, get_args, get_origin
 
 from aioinject import Object, Singleton
 
-from kiqstart.tasks.errors import WiringError, source_file
+from kiqstart import WiringError, source_file
 
 Line = Singleton[Any] | Object[Any]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import typer
 
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.dead.selection import check_reason, check_selection, parse_age
 from kiqstart.cli.one_by_one import one_by_one
 from kiqstart.cli.terminal import echo

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kiqstart.broker.dead_letters import DeadLetter
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.dead.selection import check_reason
 from kiqstart.cli.terminal import echo, shown, shown_lines
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.one_by_one import one_by_one
 from kiqstart.scheduler.occurrence import time_text
 from kiqstart.scheduler.schedules import Schedules

@@ -12,7 +12,7 @@ from rich.text import Text
 from taskiq import AsyncResultBackend
 from taskiq.exceptions import ResultGetError
 
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.schedules.schedulers import missing_scheduler
 from kiqstart.cli.schedules.wording import shown_arguments, shown_seconds, shown_timing, zone_of
 from kiqstart.cli.terminal import echo, shown
@@ -21,8 +21,6 @@ from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.schedules import KeptSchedule
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.scheduler.store import LastStep, Outcome
-from kiqstart.settings import load_settings
-from todo_service.delivery.tasks.settings import TasksSettings
 
 # Where the output is no terminal, nobody's window limits it.
 _WIDTH_OF_A_FILE: Final = 200
@@ -123,8 +121,8 @@ def _shown_time(time: datetime, now: datetime) -> str:
 
 
 async def _look(limit: int) -> tuple[Overview, Mapping[str, str]]:
-    result_ttl = timedelta(seconds=load_settings(TasksSettings).result_ttl)
     async with stream_broker() as broker:
+        result_ttl = timedelta.max if broker.result_ttl is None else timedelta(seconds=broker.result_ttl)
         found = await overview(DurableScheduleSource(broker).store, limit=limit)
         results = {
             one.definition.name: await shown_result(

@@ -8,7 +8,7 @@ from taskiq import TaskiqResultTimeoutError
 from taskiq.exceptions import SendTaskError
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.one_by_one import one_by_one
 from kiqstart.errors import OperatorError
 from kiqstart.scheduler.source import DurableScheduleSource

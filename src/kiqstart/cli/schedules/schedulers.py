@@ -5,7 +5,7 @@ from typing import Final
 from kiqstart.cli.schedules.wording import shown_seconds
 from kiqstart.scheduler.store import Heartbeats
 
-_START: Final = "start `taskiq scheduler todo_service.delivery.tasks.app:scheduler`"
+_START: Final = "start `kiqstart scheduler`"
 
 
 def missing_scheduler(heartbeats: Heartbeats) -> str | None:

@@ -5,13 +5,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker, unconnected_application
 from kiqstart.cli.schedules.wording import shown_duration, shown_local, shown_timing, zone_of
 from kiqstart.cli.terminal import echo, shown
 from kiqstart.errors import OperatorError
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.scheduler.triggers import Timing
-from todo_service.delivery.tasks.schedules import SCHEDULES
 
 
 class StartError(OperatorError):
@@ -26,7 +25,7 @@ def run_next(names: Sequence[str], *, start: str | None, count: int) -> None:
         ScheduleError: there is no such schedule.
     """
     time = parse_start(start)
-    timings = {schedule.name: schedule.timing for schedule in SCHEDULES}
+    timings = {schedule.name: schedule.timing for schedule in unconnected_application().schedules}
     if names:
         kept = [name for name in names if name not in timings]
         timings |= asyncio.run(_kept_timings(kept)) if kept else {}

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import exists, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kiqstart.retention.policy import RetentionPolicy
+from kiqstart.retention import RetentionPolicy
 from todo_service.core.session.models import RefreshSession
 from todo_service.core.user.models import User
 

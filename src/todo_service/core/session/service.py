@@ -9,10 +9,7 @@ from uuid import UUID
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.policy import RetentionPolicy
-from kiqstart.retention.report import RetentionReport
-from kiqstart.retention.run import RunOptions
+from kiqstart.retention import RetentionEngine, RetentionPolicy, RetentionReport, RunOptions
 from todo_service.core.session.errors import (
     InvalidIpAddressError,
     InvalidLifetimeError,

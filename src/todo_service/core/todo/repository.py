@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from kiqstart.retention.policy import RetentionPolicy
+from kiqstart.retention import RetentionPolicy
 from todo_service.core.todo.models import Todo
 from todo_service.core.user.models import User
 

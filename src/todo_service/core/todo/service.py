@@ -6,10 +6,7 @@ from typing import Unpack
 
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
-from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.policy import RetentionPolicy
-from kiqstart.retention.report import RetentionReport
-from kiqstart.retention.run import RunOptions
+from kiqstart.retention import RetentionEngine, RetentionPolicy, RetentionReport, RunOptions
 from todo_service.core.todo.errors import InvalidTitleError, TodoNotFoundError
 from todo_service.core.todo.models import Todo
 from todo_service.core.todo.repository import TodoRepository

@@ -6,15 +6,13 @@ taskiq scheduler todo_service.delivery.tasks.app:scheduler
 
 from taskiq import AsyncBroker, TaskiqScheduler
 
-from kiqstart.observability.logging import LogSettings, configure_logging
-from kiqstart.processes.exits import exit_on_operator_error
+from kiqstart import LogSettings, configure_logging, exit_on_operator_error, load_settings
 
 with exit_on_operator_error():
     # Imported here, since a schedule that can never be due is noticed while its table is imported.
-    from todo_service.delivery.tasks.registry import TasksRegistry
-    from todo_service.ioc.container import ContainerFactory
+    from todo_service.ioc.app import create_app
 
-    container = ContainerFactory()()
-    configure_logging(container.resolve(LogSettings))
-    broker: AsyncBroker = container.resolve(TasksRegistry).broker
-    scheduler: TaskiqScheduler = container.resolve(TaskiqScheduler)
+    app = create_app()
+    configure_logging(load_settings(LogSettings))
+    broker: AsyncBroker = app.broker
+    scheduler: TaskiqScheduler = app.needs_scheduler()

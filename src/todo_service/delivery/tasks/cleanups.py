@@ -9,14 +9,16 @@ from taskiq import Context
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
-from kiqstart.processes.shutdown import ShutdownSignal
-from kiqstart.retention.cost import RowCost
-from kiqstart.retention.engine import MAX_SHARDS, RetentionEngine
-from kiqstart.retention.policy import RetentionPolicy
-from kiqstart.retention.report import RetentionReport, StopReason
-from kiqstart.retention.run import RunLimits
-from kiqstart.tasks.errors import TaskInterruptedError
-from kiqstart.tasks.labels import UNIQUE_LABEL
+from kiqstart import ShutdownSignal, TaskInterruptedError
+from kiqstart.retention import (
+    MAX_SHARDS,
+    RetentionEngine,
+    RetentionPolicy,
+    RetentionReport,
+    RowCost,
+    RunLimits,
+    StopReason,
+)
 from todo_service.delivery.tasks.progress import CleanupProgress, report_progress
 
 logger = getLogger(__name__)
@@ -160,7 +162,7 @@ class _Invitation:
             return
         for _ in range(others):
             # Beside the run that has the task's unique key.
-            labels = {**message.labels, _RUN_LABEL: message.task_id, UNIQUE_LABEL: ""}
+            labels = {**message.labels, _RUN_LABEL: message.task_id, "unique": ""}
             call = task.kicker().with_labels(**labels)
             await call.kiq(*message.args, **message.kwargs)
 

@@ -1,68 +1,21 @@
-"""The retention policies of this service, for the checks that are made before any of them runs."""
+"""The retention policies of this service."""
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from logging import getLogger
 
-from kiqstart.errors import OperatorError
-from kiqstart.retention.dry_run import DryRun
-from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.errors import PolicyError
-from kiqstart.retention.policy import RetentionPolicy
-from kiqstart.retention.preview import RetentionPreview
+from kiqstart.retention import RetentionEngine, RetentionPolicies, RetentionPolicy
 from todo_service.core.session.repository import RefreshSessionRepository
 from todo_service.core.todo.repository import TodoRepository
 
-logger = getLogger(__name__)
 
+def retention_policies(
+    engine: RetentionEngine, sessions: RefreshSessionRepository, todos: TodoRepository
+) -> RetentionPolicies:
+    """Every policy, as it would be run now with the least age: a line for each."""
 
-@dataclass(frozen=True, kw_only=True)
-class RetentionPolicies:
-    """Every policy, as it would be run now with the least age: a line for each in `all`."""
-
-    _retention: RetentionEngine
-    _sessions: RefreshSessionRepository
-    _todos: TodoRepository
-
-    def all(self) -> list[RetentionPolicy]:
-        """Return the policies."""
+    def policies() -> list[RetentionPolicy]:
         return [
-            self._sessions.expired_policy(datetime.now(UTC)),
-            self._todos.completed_policy(),
+            sessions.expired_policy(datetime.now(UTC)),
+            todos.completed_policy(),
         ]
 
-    async def check(self) -> None:
-        """Log which way each policy goes through its table, and why.
-
-        Raises:
-            OperatorError: one cannot be run; the text has the index to create.
-        """
-        policies = self.all()
-        try:
-            choices = await self._retention.check(policies)
-        except PolicyError as error:
-            raise OperatorError(str(error)) from None
-        for policy, choice in zip(policies, choices, strict=True):
-            logger.info("%s: would go along the %s: %s", policy.name, choice.kind.described, choice.reason)
-
-    async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
-        """Say how many rows one would delete now, and which way.
-
-        Raises:
-            OperatorError: it cannot be run; the text has the index to create.
-        """
-        try:
-            return await self._retention.preview(policy)
-        except PolicyError as error:
-            raise OperatorError(str(error)) from None
-
-    async def dry_run(self, policy: RetentionPolicy, *, sample: int) -> DryRun:
-        """Say by which statement and plan, and show so many of the rows.
-
-        Raises:
-            OperatorError: it cannot be run; the text has the index to create.
-        """
-        try:
-            return await self._retention.dry_run(policy, sample=sample)
-        except PolicyError as error:
-            raise OperatorError(str(error)) from None
+    return RetentionPolicies(engine, policies)

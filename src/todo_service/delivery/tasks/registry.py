@@ -1,6 +1,6 @@
 """Every task, typed: `await registry.session_cleanup.kiq(days_old=7)`."""
 
-from kiqstart.tasks.registry import BaseTasksRegistry, TaskReference
+from kiqstart import BaseTasksRegistry, TaskReference
 from todo_service.delivery.tasks.controllers.ping import PingTaskController
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupTaskController
 from todo_service.delivery.tasks.controllers.todo_cleanup import TodoCleanupTaskController

@@ -1,17 +1,17 @@
 """What the role of a worker needs in PostgreSQL, and nothing more."""
 
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kiqstart.retention.models import RetentionRun, UndeletableRow
+from kiqstart.retention import RetentionRun, UndeletableRow
 from todo_service.core.session.models import RefreshSession
 from todo_service.core.todo.models import Todo
 from todo_service.core.user.models import User
-from todo_service.infrastructure.database.rights import Rights
 
 # A clean-up locks the rows of a batch, for which PostgreSQL asks for UPDATE of some column.
 _CLEAN_UP: Final = ("SELECT", "DELETE", "UPDATE (id)")
 
-WORKER_RIGHTS: Final[Rights] = {
+WORKER_RIGHTS: Final[Mapping[str, Sequence[str]]] = {
     User.__tablename__: ("SELECT",),
     RefreshSession.__tablename__: _CLEAN_UP,
     Todo.__tablename__: _CLEAN_UP,

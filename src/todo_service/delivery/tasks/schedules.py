@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Final
 
-from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, ScheduleTable
+from kiqstart.scheduler import CronSchedule, IntervalSchedule, ScheduleTable
 from todo_service.delivery.tasks.names import TaskName
 
 SCHEDULES: Final = ScheduleTable(

@@ -1,7 +1,10 @@
 """The connection pool and the sessions that work on it."""
 
+from typing import NoReturn
+
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 
+from kiqstart import SettingsError
 from todo_service.infrastructure.database.keepalive import keep_alive
 from todo_service.infrastructure.database.settings import DatabaseSettings
 
@@ -15,6 +18,7 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     parsed = settings.parsed_url()
     engine = create_async_engine(
         parsed.url,
+        **({"async_creator": _complain} if settings.database_url is None else {}),
         pool_size=settings.database_pool_size,
         max_overflow=settings.database_pool_size,
         # Connections that a restarted server closed are replaced before they are handed out.
@@ -29,6 +33,11 @@ def create_engine(settings: DatabaseSettings) -> AsyncEngine:
     )
     keep_alive(engine)
     return engine
+
+
+async def _complain() -> NoReturn:
+    # Only what connects needs it: a program that sends tasks, or looks at a queue, does not.
+    raise SettingsError("settings: DATABASE_URL is not set (.env.example describes every setting)")
 
 
 def create_session_factory(engine: AsyncEngine) -> async_sessionmaker[AsyncSession]:

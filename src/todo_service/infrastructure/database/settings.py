@@ -1,11 +1,16 @@
 """Where PostgreSQL is, and how to connect to it."""
 
+from typing import Final
+
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
-from kiqstart.observability.redaction import conceal
+from kiqstart import conceal
 from todo_service.infrastructure.database.url import FORM, DatabaseUrl, parse_database_url
+
+# What is never connected to needs no address.
+_NOWHERE: Final = "postgresql://"
 
 
 class DatabaseSettings(BaseSettings):
@@ -13,9 +18,10 @@ class DatabaseSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
-    database_url: SecretStr = Field(
+    database_url: SecretStr | None = Field(
+        default=None,
         description=f"PostgreSQL's address: {FORM}; without a host, `?host=/directory` names a Unix socket. "
-        "`sslmode`, `sslrootcert`, `sslcert`, `sslkey` and `sslcrl` mean what they mean to libpq."
+        "`sslmode`, `sslrootcert`, `sslcert`, `sslkey` and `sslcrl` mean what they mean to libpq.",
     )
     database_pool_size: int = Field(
         default=10, ge=1, description="Connections that one process keeps open; twice as many at a peak."
@@ -26,14 +32,16 @@ class DatabaseSettings(BaseSettings):
 
     @field_validator("database_url")
     @classmethod
-    def _names_postgresql(cls, value: SecretStr) -> SecretStr:
+    def _names_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
         url = parse_database_url(value.get_secret_value()).url
         conceal(url.password or "", beside=url.set(password=None).render_as_string())
         return value
 
     def parsed_url(self) -> DatabaseUrl:
-        """Return the URL taken apart."""
-        return parse_database_url(self.database_url.get_secret_value())
+        """Return the URL taken apart; without one, that of a database that nobody can connect to."""
+        return parse_database_url(_NOWHERE if self.database_url is None else self.database_url.get_secret_value())
 
     def sqlalchemy_url(self) -> URL:
         """Return the URL for SQLAlchemy's asyncpg dialect, which knows nothing of TLS' files."""

@@ -3,8 +3,7 @@
 from taskiq import AsyncBroker
 from typing_extensions import TypedDict
 
-from kiqstart.tasks.controller import Controller
-from kiqstart.tasks.registration import register_task
+from kiqstart import Controller, register_task
 from todo_service.delivery.tasks.names import TaskName
 
 

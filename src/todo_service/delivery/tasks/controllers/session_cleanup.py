@@ -9,8 +9,7 @@ from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
-from kiqstart.tasks.controller import Controller
-from kiqstart.tasks.registration import register_task
+from kiqstart import Controller, register_task
 from todo_service.core.session.service import RefreshSessionService
 from todo_service.delivery.tasks.cleanups import (
     CleanupOptions,

@@ -7,8 +7,7 @@ from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
-from kiqstart.tasks.controller import Controller
-from kiqstart.tasks.registration import register_task
+from kiqstart import Controller, register_task
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.service import UserService
 from todo_service.delivery.tasks.cleanups import (

@@ -1,0 +1,74 @@
+"""The application of a command, and its broker for those that look at what is in Redis."""
+
+import os
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from redis.exceptions import RedisError
+
+from kiqstart.app import App
+from kiqstart.app_finder import find_app
+from kiqstart.app_place import VARIABLE
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.redis_retry import reason
+from kiqstart.errors import OperatorError
+from kiqstart.redis.client import RedisUnavailableError
+from kiqstart.redis.settings import IN_MEMORY_URL
+
+
+class NoQueueError(OperatorError):
+    """There is no queue that a command could look at."""
+
+
+def choose_application(place: str | None) -> None:
+    """Take what `--app` says, for this process and for those that it starts."""
+    if place:
+        os.environ[VARIABLE] = place
+
+
+def application() -> App:
+    """The application.
+
+    Raises:
+        OperatorError: it cannot be found, or cannot be put together.
+    """
+    return find_app()
+
+
+def unconnected_application() -> App:
+    """The application, for a command that connects nothing, so that no server has to be named."""
+    os.environ.setdefault("REDIS_URL", IN_MEMORY_URL)
+    return find_app()
+
+
+def broker_of(app: App) -> StreamBroker:
+    """The application's broker, whose queues are in Redis.
+
+    Raises:
+        NoQueueError: it has none.
+    """
+    if isinstance(app.broker, StreamBroker):
+        return app.broker
+    raise NoQueueError(
+        f"a {type(app.broker).__name__} (as REDIS_URL=memory:// gives one) keeps no tasks, schedules or dead letters: "
+        "tasks run in the program that sends them"
+    )
+
+
+@asynccontextmanager
+async def stream_broker(app: App | None = None) -> AsyncGenerator[StreamBroker]:
+    """Start the application's broker, and stop it at the end. No database is used, so none has to be named.
+
+    Raises:
+        NoQueueError: tasks run in the program that sends them (`memory://`).
+        RedisUnavailableError: Redis is away, now or later.
+    """
+    broker = broker_of(app or application())
+    try:
+        await broker.startup()
+        yield broker
+    except (RedisError, OSError) as error:
+        address = broker.connections.address
+        raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {reason(error)}") from None
+    finally:
+        await broker.shutdown()

@@ -1,0 +1,1 @@
+"""An application's PostgreSQL, as commands and fixtures meet it."""

@@ -1,0 +1,66 @@
+"""The retention policies of an application, for the checks that are made before any of them runs."""
+
+from collections.abc import Callable, Sequence
+from logging import getLogger
+
+from kiqstart.errors import OperatorError
+from kiqstart.retention.dry_run import DryRun
+from kiqstart.retention.engine import RetentionEngine
+from kiqstart.retention.errors import PolicyError
+from kiqstart.retention.policy import RetentionPolicy
+from kiqstart.retention.preview import RetentionPreview
+
+logger = getLogger(__name__)
+
+
+class RetentionPolicies:
+    """Every policy, as it would be run now with the least age.
+
+    Args:
+        engine: runs them.
+        policies: gives them; it is asked each time, since what is old enough depends on the time.
+    """
+
+    def __init__(self, engine: RetentionEngine, policies: Callable[[], Sequence[RetentionPolicy]]) -> None:
+        self._engine = engine
+        self._policies = policies
+
+    def all(self) -> list[RetentionPolicy]:
+        """Return the policies."""
+        return list(self._policies())
+
+    async def check(self) -> None:
+        """Log which way each policy goes through its table, and why.
+
+        Raises:
+            OperatorError: one cannot be run; the text has the index to create.
+        """
+        policies = self.all()
+        try:
+            choices = await self._engine.check(policies)
+        except PolicyError as error:
+            raise OperatorError(str(error)) from None
+        for policy, choice in zip(policies, choices, strict=True):
+            logger.info("%s: would go along the %s: %s", policy.name, choice.kind.described, choice.reason)
+
+    async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
+        """Say how many rows one would delete now, and which way.
+
+        Raises:
+            OperatorError: it cannot be run; the text has the index to create.
+        """
+        try:
+            return await self._engine.preview(policy)
+        except PolicyError as error:
+            raise OperatorError(str(error)) from None
+
+    async def dry_run(self, policy: RetentionPolicy, *, sample: int) -> DryRun:
+        """Say by which statement and plan, and show so many of the rows.
+
+        Raises:
+            OperatorError: it cannot be run; the text has the index to create.
+        """
+        try:
+            return await self._engine.dry_run(policy, sample=sample)
+        except PolicyError as error:
+            raise OperatorError(str(error)) from None
