@@ -7,12 +7,12 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import make_url, text
+from tests.service import database_settings
 
 from kiqstart.testing import ProcessFactory
-from kiqstart.testing.servers import database_settings
 from todo_service.delivery.tasks.rights import WORKER_RIGHTS
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.schema import grant
 
 
 async def execute(url: str, *statements: str) -> None:
@@ -25,7 +25,7 @@ async def execute(url: str, *statements: str) -> None:
 
 async def give_rights(url: str, role: str) -> None:
     engine = create_engine(database_settings(url))
-    await grant(engine, role, WORKER_RIGHTS)
+    await service_database(engine, WORKER_RIGHTS).grant(role)
     await engine.dispose()
 
 

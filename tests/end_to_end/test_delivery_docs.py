@@ -11,10 +11,10 @@ import pytest
 from pydantic_settings import BaseSettings
 
 from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.settings import TasksSettings
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing.processes import ProcessFactory, taskiq_command
-from todo_service.delivery.tasks.settings import TasksSettings
 
 ROOT = Path(__file__).parents[2]
 DELIVERY = (ROOT / "docs/delivery.md").read_text()

@@ -39,7 +39,7 @@ asyncio.run(main())
 
 def edits() -> list[tuple[str, str]]:
     section = (ROOT / "README.md").read_text().partition("## Add a task in four edits")[2].partition("\n## ")[0]
-    found = re.findall(r"`(src/kiqstart/\S+\.py)`.*?```python\n(.*?)\n   ```", section, flags=re.DOTALL)
+    found = re.findall(r"`(src/todo_service/\S+\.py)`.*?```python\n(.*?)\n   ```", section, flags=re.DOTALL)
     return [(path, dedent(code) + "\n") for path, code in found]
 
 
@@ -51,7 +51,7 @@ def apply(copy: Path, path: str, code: str) -> None:
         return
     source = re.sub(neighbour, lambda match: match[0] + indent(code, "    "), target.read_text())
     if "TodoCountTaskController" in code:
-        source = source.replace("\nfrom kiqstart", f"\n{IMPORT}from kiqstart", 1)
+        source = source.replace("\nfrom todo_service", f"\n{IMPORT}from todo_service", 1)
     target.write_text(source)
 
 

@@ -17,7 +17,9 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 from sqlalchemy import text
 from taskiq import InMemoryBroker
+from tests.service import database_settings, migrated_database
 
+from kiqstart.broker.settings import TasksSettings
 from kiqstart.observability.logging import LogSettings
 from kiqstart.processes.shutdown import ShutdownSignal
 from kiqstart.redis.settings import RedisSettings
@@ -26,8 +28,7 @@ from kiqstart.retention.report import RetentionReport
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.tasks.controller import Controller
 from kiqstart.tasks.errors import TaskInterruptedError
-from kiqstart.testing.servers import Servers, database_settings, migrated_database
-from todo_service.delivery.tasks.settings import TasksSettings
+from kiqstart.testing.servers import Servers
 from todo_service.infrastructure.database.engine import create_engine
 from todo_service.infrastructure.database.settings import DatabaseSettings
 
@@ -99,7 +100,7 @@ async def main():
         await execute(f'''
             TRUNCATE access_tokens;
             INSERT INTO access_tokens (expires_at)
-                SELECT now() + (n - 10000) * interval '1 s' FROM generate_series(1, 20000) n ORDER BY {order};
+                SELECT now() + (n - 2000) * interval '1 s' FROM generate_series(1, 20000) n ORDER BY {order};
             ANALYZE access_tokens
         ''')
         [choice] = await retention.check([policy])
@@ -175,12 +176,12 @@ def add_third_table(folder: Path) -> None:
         target.parent.mkdir(exist_ok=True)
         target.with_name("__init__.py").touch()
         target.write_text(code)
-    line = re.search(r"`RetentionPolicies\.all`, `(\S+)`, is `(.+?)`", RETENTION)
+    line = re.search(r"`retention_policies`, `(\S+)`, is `(.+?)`", RETENTION)
     assert line
     policies = folder / line[1]
     source = policies.read_text().replace("        return [\n", f"        return [\n            {line[2]}\n", 1)
-    added = "\nfrom todo_service.core.access_token.policy import expired_tokens\nfrom kiqstart"
-    policies.write_text(source.replace("\nfrom kiqstart", added, 1))
+    added = "\nfrom todo_service.core.access_token.policy import expired_tokens\nfrom todo_service"
+    policies.write_text(source.replace("\nfrom todo_service", added, 1))
 
 
 @pytest.fixture(scope="module")

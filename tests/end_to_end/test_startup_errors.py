@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from kiqstart.observability.logging import LogSettings
+import kiqstart
+from kiqstart import LogSettings
 from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import kiqstart_command
 
@@ -17,7 +18,6 @@ NOTHING_LISTENS = "127.0.0.1:1"
 
 SETTING = ({"REDIS_URL": "http://localhost"}, "settings: REDIS_URL is no URL of a Redis")
 SETTINGS = [
-    ({"DATABASE_URL": ""}, "settings: DATABASE_URL "),
     ({"DATABASE_URL": "mysql://localhost/x"}, "settings: DATABASE_URL must name PostgreSQL"),
     SETTING,
     ({"TASKS_RESULT_TTL": "soon"}, "settings: TASKS_RESULT_TTL Input should be a valid integer"),
@@ -34,6 +34,8 @@ NO_DATABASE = (
     {"DATABASE_URL": f"postgresql://me:hunter2@{NOTHING_LISTENS}/x"},
     f"cannot reach PostgreSQL at {NOTHING_LISTENS}/x (DATABASE_URL): ",
 )
+
+NO_DATABASE_NAMED = ({"DATABASE_URL": ""}, "settings: DATABASE_URL is not set")
 
 
 def complaint(log: str) -> str:
@@ -59,14 +61,14 @@ def test_what_worker_and_scheduler_import_names_the_setting_at_fault(
 ) -> None:
     for name, value in {**service_environment, **environment}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("kiqstart.observability.logging.configure_logging", leave_logging)
+    monkeypatch.setattr(kiqstart, "configure_logging", leave_logging)
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("todo_service.delivery.tasks.app")
     assert ended.value.code == 1
     assert complaint(capsys.readouterr().err).startswith(line)
 
 
-@pytest.mark.parametrize(("environment", "line"), [SETTING, NO_REDIS, NO_DATABASE])
+@pytest.mark.parametrize(("environment", "line"), [SETTING, NO_REDIS, NO_DATABASE, NO_DATABASE_NAMED])
 def test_a_worker_does_not_start(worker: ProcessFactory, environment: dict[str, str], line: str) -> None:
     process = worker.start(environment=environment)
     assert process.wait() != 0
@@ -182,7 +184,7 @@ def test_a_wiring_mistake_stops_the_process_with_a_line_that_names_the_file(
     request: pytest.FixtureRequest, tmp_path: Path, kind: str, file: str, right: str, wrong: str, line: str
 ) -> None:
     shutil.copytree(ROOT / "src", tmp_path / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    source = tmp_path / "src" / "kiqstart" / file
+    source = tmp_path / "src" / "todo_service" / file
     assert source.read_text().count(right) == 1
     source.write_text(source.read_text().replace(right, wrong))
     factory: ProcessFactory = request.getfixturevalue(kind)

@@ -16,7 +16,7 @@ from tests.faults.random_schedule import run_random_schedule
 from tests.faults.scenario import Outcome, Scenario, run_scenario
 from tests.faults.scenarios import SCENARIOS
 
-from kiqstart.cli.project import project_folder
+from kiqstart.app_place import project_folder
 from kiqstart.cli.signals import exit_on_signal, run_until_signal
 
 # Most of the time a scenario waits, so more of them than there are cores fit side by side.

@@ -228,7 +228,11 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "a key is not released": (Edit(script="", old="redis.call('HDEL', keys.uniques, unique)", new=""),),
     "a key is released by a retry": (
-        Edit(script="settle", old="if not problem and is_owned and outcome ~= 'again' then", new="if not problem then"),
+        Edit(
+            script="settle",
+            old="if not problem and is_owned and outcome ~= 'again' and outcome ~= 'left' then",
+            new="if not problem then",
+        ),
     ),
     "publishing raises in the middle of settling": (
         Edit(script="", old="redis.pcall('PUBLISH'", new="redis.call('PUBLISH'"),
@@ -250,8 +254,8 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "moving removes before it adds": (
         Edit(
             script="",
-            old="    local added = redis.pcall('XADD', target, '*', unpack(flat))",
-            new="    forget_entry(stream, group, id)\n    local added = redis.pcall('XADD', target, '*', unpack(flat))",
+            old="    local added = add_again(keys, target, '*', fields)",
+            new="    forget_entry(stream, group, id)\n    local added = add_again(keys, target, '*', fields)",
         ),
     ),
     "moving adds what it may not remove": (_CARELESS_ADD,),
@@ -286,7 +290,8 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "a retry does not look at marks": (
         Edit(
             script="settle",
-            old="if outcome == 'again' and has_marks and is_marked(keys, task, stream, entry) then",
+            old="if (outcome == 'again' or outcome == 'left') and has_marks "
+            "and is_marked(keys, task, stream, entry) then",
             new="if false then",
         ),
     ),

@@ -449,12 +449,15 @@ class Network:
         found: list[tuple[bytes, list[RawEntry]]] = []
         worker = ""
         if command.name == "XREADGROUP" and isinstance(answer, list):
-            found, worker = cast("list[tuple[bytes, list[RawEntry]]]", answer), str(command.arguments[3])
+            found, worker = cast("list[tuple[bytes, list[RawEntry]]]", answer), name_of_value(command.arguments[3])
         elif command.name == "adopt" and isinstance(answer, list):
-            worker = str(command.arguments[4 + cast("int", command.arguments[2])])
+            worker = name_of_value(command.arguments[4 + cast("int", command.arguments[2])])
             found = [(str(command.arguments[5]).encode(), cast("list[RawEntry]", answer[1:]))]
         elif command.name == "fetch" and isinstance(answer, list):
-            keys, worker = command.arguments[3:], str(command.arguments[4 + cast("int", command.arguments[2])])
+            keys, worker = (
+                command.arguments[3:],
+                name_of_value(command.arguments[4 + cast("int", command.arguments[2])]),
+            )
             places = cast("list[int]", answer[1::2])
             entries = cast("list[list[RawEntry]]", answer[2::2])
             found = [(str(keys[at - 1]).encode(), some) for at, some in zip(places, entries, strict=True)]
@@ -490,3 +493,8 @@ def _hear(subscription: Subscription, channel: str, message: bytes) -> None:
 def latency(random: Random) -> float:
     """Seconds."""
     return _SHORTEST * float(_LONGEST ** random.random())
+
+
+def name_of_value(value: Value) -> str:
+    """A name as text, which scripts are given as it is or as its bytes."""
+    return value.decode(errors="surrogateescape") if isinstance(value, bytes) else str(value)

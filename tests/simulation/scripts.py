@@ -11,24 +11,29 @@ from tests.simulation.version_n.worker import SCRIPT_NAMES as OLD_NAMES
 from kiqstart.broker.script import Script
 
 # All scripts are there when these are imported.
-_MODULES: Final = ("scheduling.redis_store", "streams.broker", "streams.receiver", "streams.unique_key_audit")
-_FOLDERS: Final = ("streams", "scheduling")
+_MODULES: Final = (
+    "scheduler.redis_store",
+    "broker.broker",
+    "broker.receiver.stream_receiver",
+    "broker.unique_key_audit",
+)
+_FOLDERS: Final = ("broker", "scheduler")
 
 
 @cache
 def scripts() -> dict[str, list[Script]]:
     """All objects of each script."""
     for module in _MODULES:
-        import_module(f"kiqstart.tasks.{module}")
+        import_module(f"kiqstart.{module}")
     names: dict[str, str] = {}
     for folder in _FOLDERS:
-        for file in (files("kiqstart.tasks") / folder / "lua").iterdir():
+        for file in (files("kiqstart") / folder / "lua").iterdir():
             if file.name != "library.lua":
                 name = file.name.removesuffix(".lua")
-                names[Script(name, folder)._sha] = name if folder == "streams" else _distinct(name)
+                names[Script(name, folder)._sha] = name if folder == "broker" else _distinct(name)
     found: dict[str, list[Script]] = {name: [] for name in names.values()}
     for loaded in list(sys.modules.values()):
-        if loaded.__name__.startswith("kiqstart.tasks"):
+        if loaded.__name__.startswith("kiqstart."):
             for value in vars(loaded).values():
                 if isinstance(value, Script) and value not in found[names[value._sha]]:
                     found[names[value._sha]].append(value)

@@ -12,7 +12,7 @@ from taskiq import TaskiqResult
 from tests.invariants.facts import Found, Left, Run
 from tests.invariants.model import Model
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.network import TELLING, UID, Command, Network
+from tests.simulation.network import TELLING, UID, Command, Network, name_of_value
 from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgram
 from tests.simulation.producer import Producer
 from tests.simulation.product import GROUP, LATE_QUEUE, NEWS, OPTIONS, QUEUE, WEIGHTS, WIDE, SimulatedBroker
@@ -153,12 +153,12 @@ class World:
                 self._noting[command.name](command, answer)
             found = self.found()
             if command.name == "resend" and isinstance(answer, list) and answer[0] == b"sent":
-                self.model.resend(str(command.arguments[3 + cast("int", command.arguments[2])]), found)
+                self.model.resend(name_of_value(command.arguments[3 + cast("int", command.arguments[2])]), found)
             if answer == b"running":
                 self._note_cancelled(command, found)
             self.model.check(found)
         if command.name == "fence" and answer == 1:
-            self._note_fenced(str(command.arguments[3 + cast("int", command.arguments[2])]))
+            self._note_fenced(name_of_value(command.arguments[3 + cast("int", command.arguments[2])]))
         if self.is_gentle and command.name in TELLING:
             self._note_told(command)
         if command.name in _READING and isinstance(answer, list):
@@ -216,10 +216,10 @@ class World:
         A read that waits is over before others take over: else it is handed what they give back.
         """
         if command.name == "XREADGROUP":
-            worker, since = str(command.arguments[3]), command.parked_at
+            worker, since = name_of_value(command.arguments[3]), command.parked_at
             is_gone = since is not None and since < self._fenced_at.get(worker, math.inf) < self.kernel.now
         else:
-            worker = str(command.arguments[4 + cast("int", command.arguments[2])])
+            worker = name_of_value(command.arguments[4 + cast("int", command.arguments[2])])
             is_gone = len(answer) > 1 and self.server.wire.ask("ZSCORE", self.keys.workers, worker) is None
         if is_gone:
             self.model.hand_to_nobody(worker)
@@ -480,7 +480,7 @@ class World:
         self._fired.add(script)
         for place, outcome in enumerate(cast("list[bytes]", answer)[::2]):
             if outcome == b"sent":
-                self.model.occurrences.fire(str(arguments[first + 3 + place * _FIELDS_OF_A_STEP + 8]))
+                self.model.occurrences.fire(name_of_value(arguments[first + 4 + place * _FIELDS_OF_A_STEP + 8]))
 
     def _note_cancelled(self, command: Command, found: Sequence[Found]) -> None:
         """An entry was marked for the worker that has it."""

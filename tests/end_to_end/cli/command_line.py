@@ -2,7 +2,7 @@ import os
 import signal
 import subprocess
 import sysconfig
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +17,17 @@ SECONDS_TO_END = 30.0
 
 @dataclass(frozen=True, kw_only=True)
 class CommandLine:
-    """`kiqstart`, as a shell runs it, on the test's servers."""
+    """`kiqstart`, or another program, as a shell runs it, on the test's servers."""
 
     environment: Mapping[str, str]
     folder: Path
+    program: Sequence[str] = (KIQSTART,)
 
     def run(
         self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [KIQSTART, *arguments],
+            [*self.program, *arguments],
             env={**os.environ, **self.environment, **(environment or {})},
             cwd=folder or self.folder,
             input=stdin,
@@ -37,14 +38,14 @@ class CommandLine:
         )
         check_output(done.stderr)
         # These run what a test gives them, which may print its environment.
-        if arguments[0] not in {"local", "shell"}:
+        if not {"local", "shell"} & {*arguments[:1]}:
             check_output(done.stdout)
         return done
 
     @contextmanager
     def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Generator[ServiceProcess]:
         """Run it in the background, in a session of its own, of which nothing may be left when it has ended."""
-        factory = ProcessFactory(command=[KIQSTART], environment=self.environment, ready="", log_folder=self.folder)
+        factory = ProcessFactory(command=self.program, environment=self.environment, ready="", log_folder=self.folder)
         process = factory.start(*arguments, environment=environment)
         try:
             yield process

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.scheduler_loop import Ticker
 from kiqstart.scheduler.source import DurableScheduleSource

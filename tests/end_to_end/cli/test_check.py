@@ -13,7 +13,7 @@ from kiqstart.testing import ProcessFactory
 def test_everything_is_there(kiqstart: CommandLine) -> None:
     done = kiqstart.run("check")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ok ") == 6
+    assert done.stdout.count("ok ") == 5
     assert "3 tasks, 3 schedules" in done.stdout
     assert "retention   2 policies can be run" in done.stdout
 
@@ -21,7 +21,7 @@ def test_everything_is_there(kiqstart: CommandLine) -> None:
 def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(kiqstart_on_database: Kiqstart) -> None:
     noted = kiqstart_on_database("check")
     assert (noted.code, noted.err) == (0, "")
-    assert "\nnote    scheduler   no scheduler looks at the schedules: start `taskiq scheduler " in noted.out
+    assert "\nnote    scheduler   no scheduler looks at the schedules: start `kiqstart scheduler`" in noted.out
     failed = kiqstart_on_database("check", "--scheduler")
     assert failed.code == 1
     assert failed.err.startswith("FAILED  scheduler   no scheduler looks at the schedules: ")
@@ -50,7 +50,7 @@ def test_each_setting_at_fault_is_named(kiqstart_on_database: Kiqstart) -> None:
     done = kiqstart_on_database("check", environment=wrong)
     assert done.code == 1
     [line] = done.err.splitlines()
-    assert line.startswith("FAILED  settings    settings: ")
+    assert line.startswith("FAILED  app         settings: ")
     for name in wrong:
         assert f"{name} Input should be " in line
 
@@ -58,15 +58,24 @@ def test_each_setting_at_fault_is_named(kiqstart_on_database: Kiqstart) -> None:
 def test_settings_of_retention_that_contradict_each_other_are_named(kiqstart_on_database: Kiqstart) -> None:
     done = kiqstart_on_database("check", environment={"RETENTION_PAUSE": "20"})
     assert done.code == 1
-    assert done.err.startswith("FAILED  settings    settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER")
+    assert done.err.startswith("FAILED  app         settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER")
 
 
-@pytest.mark.parametrize("command", ["check", "ping", "shell", "migrate", "retention"])
-def test_a_missing_setting_is_one_line(kiqstart_on_database: Kiqstart, command: str) -> None:
-    done = kiqstart_on_database(command, environment={"DATABASE_URL": ""})
+@pytest.mark.parametrize(
+    ("command", "setting"),
+    [
+        ("check", "REDIS_URL"),
+        ("ping", "REDIS_URL"),
+        ("shell", "REDIS_URL"),
+        ("migrate", "DATABASE_URL"),
+        ("retention", "DATABASE_URL"),
+    ],
+)
+def test_a_missing_setting_is_one_line(kiqstart_on_database: Kiqstart, command: str, setting: str) -> None:
+    done = kiqstart_on_database(command, environment={setting: ""})
     assert done.code == 1
     assert done.out == ""
-    assert "DATABASE_URL" in done.err
+    assert setting in done.err
     assert done.err.count("\n") == 1
 
 
@@ -81,7 +90,8 @@ def test_ping_measures_a_worker(kiqstart_on_database: Kiqstart, worker: ProcessF
 def test_ping_without_a_worker_is_one_line(kiqstart_on_database: Kiqstart) -> None:
     done = kiqstart_on_database("ping", "--timeout", "0.2")
     assert done.code == 1
-    assert done.err.startswith("kiqstart: no worker has answered within 0.2 s")
+    assert done.err.startswith("kiqstart: kiqstart.ping ")
+    assert "had no result within 0.2 s: no worker takes the queue 'default'; start a worker" in done.err
     assert done.err.count("\n") == 1
 
 

@@ -10,9 +10,9 @@ from sqlalchemy import make_url, text
 from sqlalchemy.exc import ProgrammingError
 from tests.end_to_end.cli.in_process import Kiqstart
 from tests.end_to_end.conftest import execute
+from tests.service import database_settings
 
 from kiqstart.testing import ProcessFactory
-from kiqstart.testing.servers import database_settings
 from todo_service.infrastructure.database.engine import create_engine
 
 REFUSED = [

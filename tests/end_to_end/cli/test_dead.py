@@ -171,7 +171,11 @@ def test_a_call_that_makes_no_sense_is_one_line(kiqstart_here: Kiqstart) -> None
     ("url", "arguments", "line"),
     [
         ("redis://:hunter2@127.0.0.1:1", ["dead", "list"], "cannot use Redis at 127.0.0.1:1 (REDIS_URL): "),
-        ("memory://", ["cancel", "an-id"], "REDIS_URL=memory:// keeps no tasks, schedules or dead letters"),
+        (
+            "memory://",
+            ["cancel", "an-id"],
+            "a DelayingInMemoryBroker (as REDIS_URL=memory:// gives one) keeps no tasks, schedules or dead letters",
+        ),
     ],
 )
 def test_without_a_redis_there_is_one_line(kiqstart_here: Kiqstart, url: str, arguments: list[str], line: str) -> None:

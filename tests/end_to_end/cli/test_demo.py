@@ -1,7 +1,9 @@
 import os
 import re
 import signal
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,11 +11,15 @@ from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
-from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.testing import ServiceProcess
 
 TABLE_ROW = re.compile(r"^ *(sessions|todos), by [a-z ]+? +([\d,]+) +([\d,]+) +([\d,]+) ", re.MULTILINE)
+
+
+@pytest.fixture
+def demo(kiqstart: CommandLine) -> CommandLine:
+    return replace(kiqstart, program=(sys.executable, "-m", "todo_service.demo"))
 
 
 async def databases_of(demo: ServiceProcess, engine: AsyncEngine) -> list[str]:
@@ -44,10 +50,10 @@ EXPECTED = [
 
 
 async def test_it_ends_with_figures_that_are_right_to_the_row(
-    kiqstart: CommandLine, engine: AsyncEngine, redis_url: str
+    demo: CommandLine, engine: AsyncEngine, redis_url: str
 ) -> None:
-    picture = kiqstart.folder / "demo.svg"
-    with kiqstart.start("demo", "--rows", "2000", "--svg", str(picture)) as process:
+    picture = demo.folder / "demo.svg"
+    with demo.start("--rows", "2000", "--svg", str(picture)) as process:
         process.wait_for_log("by hand: ")
         assert len(await databases_of(process, engine)) == 1
         assert keys_of(process, redis_url)
@@ -60,11 +66,11 @@ async def test_it_ends_with_figures_that_are_right_to_the_row(
     drawing = picture.read_text()
     assert "sessions&#160;deleted" in drawing
     assert str(Path.home()) not in drawing
-    assert str(kiqstart.folder) not in drawing
+    assert str(demo.folder) not in drawing
 
 
-def test_without_redis_it_runs_in_one_process(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("demo", "--rows", "2000", environment={"REDIS_URL": "memory://"})
+def test_without_redis_it_runs_in_one_process(demo: CommandLine) -> None:
+    done = demo.run("--rows", "2000", environment={"REDIS_URL": "memory://"})
     assert done.returncode == 0, done.stderr
     assert "InMemoryBroker runs the tasks in this process" in done.stdout
     assert figures(done.stdout) == EXPECTED
@@ -81,9 +87,9 @@ def test_without_redis_it_runs_in_one_process(kiqstart: CommandLine) -> None:
     ],
 )
 async def test_an_interrupted_run_leaves_nothing(
-    kiqstart: CommandLine, engine: AsyncEngine, redis_url: str, moment: str, number: signal.Signals, times: int
+    demo: CommandLine, engine: AsyncEngine, redis_url: str, moment: str, number: signal.Signals, times: int
 ) -> None:
-    with kiqstart.start("demo", "--rows", "2000") as process:
+    with demo.start("--rows", "2000") as process:
         process.wait_for_log(moment)
         for _ in range(times):
             os.killpg(process.pid, number)
@@ -93,13 +99,13 @@ async def test_an_interrupted_run_leaves_nothing(
     assert keys_of(process, redis_url) == set()
 
 
-def test_a_folder_that_is_not_there_is_one_line(kiqstart_on_database: Kiqstart) -> None:
-    done = kiqstart_on_database("demo", "--svg", "nowhere/demo.svg")
-    assert done.code == 1
-    assert done.err == "kiqstart: --svg: there is no folder nowhere\n"
+def test_a_folder_that_is_not_there_is_one_line(demo: CommandLine) -> None:
+    done = demo.run("--svg", "nowhere/demo.svg")
+    assert done.returncode == 1
+    assert done.stderr == "kiqstart: --svg: there is no folder nowhere\n"
 
 
-def test_an_unreachable_database_is_one_line(kiqstart: CommandLine) -> None:
-    done = kiqstart.run("demo", environment={"DATABASE_URL": "postgresql://me@127.0.0.1:1/x"})
+def test_an_unreachable_database_is_one_line(demo: CommandLine) -> None:
+    done = demo.run(environment={"DATABASE_URL": "postgresql://me@127.0.0.1:1/x"})
     assert done.returncode == 1
     assert done.stderr.startswith("kiqstart: cannot reach PostgreSQL at 127.0.0.1:1/x")

@@ -25,8 +25,7 @@ def test_local_servers_are_migrated_and_end_with_the_command(kiqstart: CommandLi
     done = kiqstart.run("local", "--", KIQSTART, "check", environment=NO_SERVERS)
     assert done.returncode == 0, done.stderr
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
-        ["ok", "settings"],
-        ["ok", "wiring"],
+        ["ok", "app"],
         ["ok", "Redis"],
         ["ok", "PostgreSQL"],
         ["ok", "schema"],

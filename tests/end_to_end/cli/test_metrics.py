@@ -7,7 +7,7 @@ import pytest
 from redis import Redis
 from tests.end_to_end.cli.in_process import Kiqstart
 
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 
 DEPLOYMENT = Path(__file__).parents[3] / "docs/deployment.md"
 LINE = re.compile(r'(\w+)\{service="([^"]+)"(?:,(\w+)="([^"]*)")?\} (\S+)')

@@ -12,7 +12,7 @@ from tests.kiqstart.integration.scheduler.hostile import PLANTS, Plant
 from tests.kiqstart.integration.scheduler.test_bad_neighbours import plant
 
 from kiqstart.broker.keys import QueueKeys
-from todo_service.delivery.tasks.settings import TasksSettings
+from kiqstart.broker.settings import TasksSettings
 
 ODD = "\x1b[2J\n\u202e\x00"
 COMMANDS = [

@@ -6,7 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart
 
-from todo_service.infrastructure.database.schema import downgrade, upgrade
+from todo_service.infrastructure.database.database import service_database
 
 ROWS = """
 WITH ada AS (INSERT INTO users (username, email) VALUES ('ada', 'ada@example.org') RETURNING id),
@@ -54,12 +54,12 @@ async def test_it_tells_what_would_go_and_deletes_nothing(kiqstart: CommandLine,
 
 
 async def test_an_unmigrated_database_is_one_line(kiqstart_on_database: Kiqstart, engine: AsyncEngine) -> None:
-    await downgrade(engine, "base")
+    await service_database(engine).downgrade("base")
     try:
         done = await to_thread(kiqstart_on_database, "retention")
         check = await to_thread(kiqstart_on_database, "check")
     finally:
-        await upgrade(engine)
+        await service_database(engine).upgrade()
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("kiqstart: the database's schema is at nothing")
     assert done.err.count("\n") == 1

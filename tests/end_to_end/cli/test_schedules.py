@@ -6,7 +6,7 @@ import pytest
 from taskiq import ScheduledTask
 from tests.end_to_end.cli.in_process import Kiqstart
 
-from kiqstart.cli.broker import stream_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.testing import ProcessFactory
 from todo_service.delivery.tasks.schedules import SCHEDULES
@@ -48,7 +48,7 @@ def test_schedules_are_listed_the_tables_and_some_of_the_others(scheduled: Kiqst
 def test_that_nobody_sends_schedules_is_said(kiqstart_here: Kiqstart) -> None:
     done = kiqstart_here("schedules", "list")
     assert (done.code, done.out) == (0, "0 of 0 schedules\n")
-    assert done.err.startswith("kiqstart: no scheduler looks at the schedules: start `taskiq scheduler ")
+    assert done.err.startswith("kiqstart: no scheduler looks at the schedules: start `kiqstart scheduler`")
 
 
 def test_schedules_are_paused_and_resumed_by_their_names(scheduled: Kiqstart) -> None:

@@ -31,7 +31,7 @@ def test_it_ends_when_one_of_its_processes_does(kiqstart: CommandLine) -> None:
     with kiqstart.start("up") as process:
         process.wait_for_log("Listening started.")
         process.wait_for_log("Startup completed.")
-        scheduler = next(pid for pid, args in processes_of(process).items() if "taskiq scheduler" in args)
+        scheduler = next(pid for pid, args in processes_of(process).items() if "kiqstart scheduler" in args)
         os.kill(scheduler, signal.SIGKILL)
         assert process.wait() == 128 + signal.SIGKILL
         assert "The scheduler has ended with exit code 137" in process.log

@@ -99,7 +99,7 @@ NEW_LINES = [
     ),
     (
         "delivery/tasks/policies.py",
-        r"            self\._todos\.completed_policy\(\),\n",
+        r"            todos\.completed_policy\(\),\n",
         "            expired_tokens(datetime.now(UTC)),\n",
     ),
     (
@@ -115,7 +115,7 @@ def extended(tmp_path: Path, database_url: str) -> dict[str, str]:
     """The environment in which the source has a third policy, which insists on its index, and the role all rights."""
     for folder in ("src", "migrations"):
         shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
-    package = tmp_path / "src" / "kiqstart"
+    package = tmp_path / "src" / "todo_service"
     for file, code in NEW_FILES.items():
         (package / file).parent.mkdir(exist_ok=True)
         (package / file).write_text(code)

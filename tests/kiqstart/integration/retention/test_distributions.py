@@ -13,12 +13,12 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.tables import Token
+from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
-from kiqstart.testing.servers import database_settings
 from todo_service.infrastructure.database.engine import create_engine, create_session_factory
 
 _EXAMPLES: Final = int(os.environ.get("EXAMPLES", "5"))

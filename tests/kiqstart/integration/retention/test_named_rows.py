@@ -13,13 +13,13 @@ from sqlalchemy.schema import CreateSchema
 from sqlalchemy.sql.elements import Grouping
 from tests.kiqstart.integration.retention.database import table_of
 from tests.kiqstart.integration.retention.generated import Made, models, predicates, quoted, rows_sql
+from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.errors import PolicyError
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.preview import RetentionPreview
-from kiqstart.testing.servers import database_settings
 
 _EXAMPLES = int(os.environ.get("EXAMPLES", "20"))
 

@@ -12,6 +12,7 @@ from tests.kiqstart.integration.retention.faults.cutting_proxy import cutting_pr
 from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
 from tests.kiqstart.integration.retention.test_pacing import Busy
 from tests.kiqstart.integration.retention.test_undeletable import counting, tries
+from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.key_walk import KeyWalk
@@ -22,7 +23,6 @@ from kiqstart.retention.run import RunLimits
 from kiqstart.retention.transaction import Limits, transaction
 from kiqstart.retention.walk import Cut, Interval
 from kiqstart.testing import eventually
-from kiqstart.testing.servers import database_settings
 
 pytestmark = pytest.mark.usefixtures("completed")
 

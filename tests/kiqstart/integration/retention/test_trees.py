@@ -10,12 +10,12 @@ from sqlalchemy import URL, ForeignKey, MetaData
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tests.kiqstart.integration.retention.database import Database
+from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run import RunLimits
-from kiqstart.testing.servers import database_settings
 
 WALKS = [WalkKind.KEY, WalkKind.PAGES]
 

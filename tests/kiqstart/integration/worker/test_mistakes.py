@@ -27,7 +27,7 @@ def run(environment: Mapping[str, str], *arguments: str) -> subprocess.Completed
     [
         ("tests.nowhere:broker", "tests.nowhere:broker: there is no module 'tests.nowhere' in "),
         (f"{APP}:nothing", f"{APP}:nothing: {APP} has no 'nothing' ("),
-        (f"{APP}:not_a_broker", f"{APP}:not_a_broker is no broker, but a str: name an AsyncBroker, or "),
+        (f"{APP}:not_a_broker", f"{APP}:not_a_broker is no broker, but a str: name an AsyncBroker, an App, or "),
     ],
 )
 def test_a_broker_that_is_not_there_is_one_line(

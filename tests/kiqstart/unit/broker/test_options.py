@@ -64,7 +64,10 @@ def test_a_late_worker_is_dead_within_its_lease_and_has_several_beats_until_then
         ({"lo w": 1}, "queue 'lo w' with weight 1: a queue's name has no space and no control character"),
         (
             {"low:suspects": 1},
-            "queue 'low:suspects' with weight 1: a queue's name does not end with :returned, :suspects, :isolated",
+            (
+                "queue 'low:suspects' with weight 1: a queue's name does not end with "
+                ":returned, :suspects, :isolated, :misfits"
+            ),
         ),
     ],
 )

@@ -8,8 +8,8 @@ def test_the_parent_of_several_workers_imports_nothing_heavy() -> None:
     program = f"""
 import sys
 from kiqstart.cli import main
-from kiqstart.worker import group
-group.Group.run = lambda self: print([name for name in {HEAVY!r} if name in sys.modules]) or 3
+from kiqstart.worker import supervisor
+supervisor.Group.run = lambda self: print([name for name in {HEAVY!r} if name in sys.modules]) or 3
 sys.argv = ["kiqstart", "worker", "--workers", "2"]
 main.run_command()
 """

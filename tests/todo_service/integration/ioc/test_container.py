@@ -4,13 +4,13 @@ import pytest
 from aioinject import Object, Singleton
 from pydantic import SecretStr
 
+from kiqstart.database.alembic_database import DatabaseUnavailableError
 from kiqstart.redis.client import RedisUnavailableError
 from kiqstart.redis.settings import RedisSettings
 from kiqstart.settings import SettingsError
 from kiqstart.tasks.errors import WiringError
 from todo_service.core.todo.service import TodoService
 from todo_service.delivery.tasks.registry import TasksRegistry
-from todo_service.infrastructure.database.schema import DatabaseUnavailableError
 from todo_service.infrastructure.database.settings import DatabaseSettings
 from todo_service.ioc.container import ContainerFactory, ServiceContainer
 

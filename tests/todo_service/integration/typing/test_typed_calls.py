@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 SAMPLE = Path(__file__).parent / "samples" / "registry_calls.py"
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 
 
 def marked_lines() -> set[int]:

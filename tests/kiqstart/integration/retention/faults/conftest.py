@@ -13,13 +13,13 @@ from tests.kiqstart.integration.retention.faults.engines import quick_settings, 
 from tests.kiqstart.integration.retention.faults.private_server import PrivateServer, private_server
 from tests.kiqstart.integration.retention.faults.tables import TestedBase
 from tests.kiqstart.integration.retention.faults.worker import Task
+from tests.service import database_settings
 
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.models import RetentionRun
 from kiqstart.testing import ProcessFactory, ServiceProcess
-from kiqstart.testing.servers import database_settings
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.schema import upgrade
 
 MakeRetention = Callable[..., RetentionEngine]
 StartWorker = Callable[[Task], ServiceProcess]
@@ -86,7 +86,7 @@ async def private_pool(stoppable_server: PrivateServer) -> AsyncGenerator[AsyncE
 
 async def _make_tables(url: str) -> None:
     pool = create_engine(database_settings(url))
-    await upgrade(pool)
+    await service_database(pool).upgrade()
     async with pool.begin() as connection:
         await connection.run_sync(TestedBase.metadata.create_all)
     await pool.dispose()

@@ -10,10 +10,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
 from tests.kiqstart.integration.retention.faults.journal import RUN, counted, wait_until_counted
 from tests.kiqstart.integration.retention.faults.tables import IntEntry, expired, fill, rows_left
+from tests.service import database_settings
 
 from kiqstart.retention.report import RetentionReport, StopReason
 from kiqstart.testing import eventually
-from kiqstart.testing.servers import database_settings
 
 POLICY = expired(cursor=(IntEntry.id,))
 LOCK = text("SELECT FROM int_entries WHERE id = ANY(CAST(:ids AS int[])) FOR UPDATE")

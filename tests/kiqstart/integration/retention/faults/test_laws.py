@@ -9,9 +9,9 @@ from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import async_sessionmaker
 from tests.kiqstart.integration.retention.faults.cases import Case, cases
 from tests.kiqstart.integration.retention.faults.world import World, world
+from tests.service import database_settings
 
 from kiqstart.retention.report import RetentionReport
-from kiqstart.testing.servers import database_settings
 
 _SECONDS_FOR_AN_EXAMPLE = 30
 # Each takes half a second, and each run of the tests makes up others. EXAMPLES=200 looks further at once.

@@ -8,10 +8,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async
 from tests.kiqstart.integration.retention.faults.cutting_proxy import Cut, cutting_proxy
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
 from tests.kiqstart.integration.retention.faults.tables import expired, fill, rows_left
+from tests.service import database_settings
 
 from kiqstart.retention.policy import WalkKind
 from kiqstart.retention.report import RetentionReport, StopReason
-from kiqstart.testing.servers import database_settings
 
 # Nobody comes to take over in so short a time.
 SECONDS = 10

@@ -9,10 +9,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
 from tests.kiqstart.integration.retention.faults.private_server import PrivateServer
 from tests.kiqstart.integration.retention.faults.tables import expired, fill, rows_left
+from tests.service import database_settings
 
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.testing import eventually
-from kiqstart.testing.servers import database_settings
 
 LAG = text("SELECT extract(epoch FROM replay_lag)::float FROM pg_stat_replication")
 

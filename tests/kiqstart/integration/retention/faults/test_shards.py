@@ -12,12 +12,12 @@ from tests.kiqstart.integration.retention.faults.engines import quick_settings, 
 from tests.kiqstart.integration.retention.faults.journal import RUN, wait_until_counted
 from tests.kiqstart.integration.retention.faults.tables import IntEntry, expired, fill, rows_left
 from tests.kiqstart.integration.retention.faults.worker import Task
+from tests.service import database_settings
 
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.policy import WalkKind
 from kiqstart.retention.report import StopReason
 from kiqstart.testing import ServiceProcess, eventually
-from kiqstart.testing.servers import database_settings
 
 MakeRetention = Callable[..., RetentionEngine]
 StartWorker = Callable[[Task], ServiceProcess]

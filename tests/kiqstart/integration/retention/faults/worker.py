@@ -14,9 +14,9 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
 from tests.kiqstart.integration.retention.faults.tables import IntEntry, expired
+from tests.service import database_settings
 
 from kiqstart.retention.policy import WalkKind
-from kiqstart.testing.servers import database_settings
 
 logger = logging.getLogger(__name__)
 

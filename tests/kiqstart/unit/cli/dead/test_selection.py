@@ -20,7 +20,7 @@ def test_filters_go_with_all_only() -> None:
 def test_reasons_are_those_there_are() -> None:
     for reason in (None, *DeadReason):
         check_reason(reason)
-    with pytest.raises(SelectionError, match="--reason 'bad' is none of malformed, unknown-task, "):
+    with pytest.raises(SelectionError, match="--reason 'bad' is none of malformed, too-large, unknown-task, "):
         check_reason("bad")
 
 

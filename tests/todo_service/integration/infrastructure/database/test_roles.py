@@ -10,15 +10,16 @@ import pytest
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.conftest import execute
+from tests.service import database_settings, migrated_database
 
+from kiqstart.database.rights import MissingDatabaseRightsError
 from kiqstart.local.postgres import find_postgres
-from kiqstart.testing.servers import Servers, database_settings, migrated_database
+from kiqstart.testing.servers import Servers
 from todo_service.delivery.tasks.rights import WORKER_RIGHTS
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.rights import MissingDatabaseRightsError
-from todo_service.infrastructure.database.schema import check_schema, downgrade, grant, upgrade
 
-SCRIPT = Path(__file__).parents[3] / "deploy" / "postgres-roles.sh"
+SCRIPT = Path(__file__).parents[5] / "deploy" / "postgres-roles.sh"
 ROLES = ("kiqstart_migrations", "kiqstart_worker")
 
 
@@ -51,12 +52,12 @@ async def test_one_role_migrates_and_the_other_works(own_url: URL) -> None:
         return create_engine(database_settings(own_url.set(username=role).render_as_string(hide_password=False)))
 
     owner, worker = map(engine_of, ROLES)
-    await downgrade(owner, "base")
-    await upgrade(owner)
+    await service_database(owner).downgrade("base")
+    await service_database(owner).upgrade()
     with pytest.raises(MissingDatabaseRightsError, match="GRANT USAGE ON SCHEMA public TO kiqstart_worker"):
-        await check_schema(worker, WORKER_RIGHTS)
-    await grant(owner, "kiqstart_worker", WORKER_RIGHTS)
-    await check_schema(worker, WORKER_RIGHTS)
+        await service_database(worker, WORKER_RIGHTS).check()
+    await service_database(owner, WORKER_RIGHTS).grant("kiqstart_worker")
+    await service_database(worker, WORKER_RIGHTS).check()
     for engine in (owner, worker):
         async with engine.connect() as connection:
             assert not await connection.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))

@@ -5,36 +5,32 @@ import socket
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
+from typing import cast
 
 import pytest
 import pytest_asyncio
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from asyncpg.exceptions import DuplicatePreparedStatementError
-from sqlalchemy import URL, CheckConstraint, Connection, inspect, make_url, text
+from sqlalchemy import URL, CheckConstraint, Connection, MetaData, inspect, make_url, text
 from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from tests.service import database_settings, migrated_database
 
+from kiqstart.database.alembic_database import DatabaseUnavailableError, MigrationError, SchemaOutOfDateError
 from kiqstart.errors import OperatorError
 from kiqstart.retention import models as retention_models
-from kiqstart.testing.servers import Servers, database_settings, migrated_database
+from kiqstart.testing.servers import Servers
 from todo_service.core.session import models as session_models
 from todo_service.core.todo import models as todo_models
-from todo_service.infrastructure.database import schema
+from todo_service.infrastructure.database import database
 from todo_service.infrastructure.database.base import Base
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.schema import (
-    DatabaseUnavailableError,
-    MigrationError,
-    SchemaOutOfDateError,
-    check_schema,
-    downgrade,
-    upgrade,
-    write_migration,
-)
 
-CHECKOUT = Path(schema.__file__).parents[4]
+CHECKOUT = Path(database.__file__).parents[4]
+METADATA = [Base.metadata, retention_models.RetentionBase.metadata]
 TABLES = {
     session_models.RefreshSession.__tablename__,
     todo_models.Todo.__tablename__,
@@ -66,7 +62,7 @@ async def tables(engine: AsyncEngine) -> set[str]:
 async def test_models_and_migrated_schema_agree(engine: AsyncEngine) -> None:
     def differences(connection: Connection) -> list[object]:
         options = {"compare_type": True, "compare_server_default": True}
-        return list(compare_metadata(MigrationContext.configure(connection, opts=options), Base.metadata))
+        return list(compare_metadata(MigrationContext.configure(connection, opts=options), cast("MetaData", METADATA)))
 
     def checks(connection: Connection) -> set[str | None]:
         return {check["name"] for table in TABLES for check in inspect(connection).get_check_constraints(table)}
@@ -83,48 +79,48 @@ async def test_models_and_migrated_schema_agree(engine: AsyncEngine) -> None:
 
 
 async def test_the_schema_goes_down_to_nothing_and_up_again(own_engine: AsyncEngine) -> None:
-    await check_schema(own_engine)
-    await downgrade(own_engine, "base")
+    await service_database(own_engine).check_schema()
+    await service_database(own_engine).downgrade("base")
     assert await tables(own_engine) == {"alembic_version"}
     with pytest.raises(SchemaOutOfDateError, match=r"is at nothing, this version needs .*: run `kiqstart migrate`"):
-        await check_schema(own_engine)
-    await upgrade(own_engine)
+        await service_database(own_engine).check_schema()
+    await service_database(own_engine).upgrade()
     assert await tables(own_engine) == {"alembic_version"} | TABLES
-    await check_schema(own_engine)
-    await upgrade(own_engine)
+    await service_database(own_engine).check_schema()
+    await service_database(own_engine).upgrade()
 
 
 async def test_a_database_without_any_schema_is_behind(own_engine: AsyncEngine) -> None:
-    await downgrade(own_engine, "base")
+    await service_database(own_engine).downgrade("base")
     async with own_engine.begin() as connection:
         await connection.execute(text("DROP TABLE alembic_version"))
     with pytest.raises(SchemaOutOfDateError, match="run `kiqstart migrate`"):
-        await check_schema(own_engine)
+        await service_database(own_engine).check_schema()
 
 
 async def test_a_schema_of_a_later_version_is_told_apart(own_engine: AsyncEngine) -> None:
     async with own_engine.begin() as connection:
         await connection.execute(text("UPDATE alembic_version SET version_num = 'fromthefuture'"))
     with pytest.raises(SchemaOutOfDateError, match="is at fromthefuture, which this version does not know"):
-        await check_schema(own_engine)
+        await service_database(own_engine).check_schema()
     with pytest.raises(MigrationError, match=r"fromthefuture.*DATABASE_VERSION_TABLE"):
-        await upgrade(own_engine)
+        await service_database(own_engine).upgrade()
     with pytest.raises(MigrationError, match=r"identified by 'nowhere' \("):
-        await upgrade(own_engine, "nowhere")
+        await service_database(own_engine).upgrade("nowhere")
 
 
 async def test_another_programs_alembic_may_live_in_the_database(
     own_engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await downgrade(own_engine, "base")
+    await service_database(own_engine).downgrade("base")
     async with own_engine.begin() as connection:
         await connection.execute(text("INSERT INTO alembic_version VALUES ('9f3c1d2e4a5b')"))
-    for call in (check_schema, upgrade):
+    for call in ("check_schema", "upgrade"):
         with pytest.raises(OperatorError, match=r"9f3c1d2e4a5b.*set DATABASE_VERSION_TABLE to another name"):
-            await call(own_engine)
+            await getattr(service_database(own_engine), call)()
     monkeypatch.setenv("DATABASE_VERSION_TABLE", 'our "50%" Version')
-    await upgrade(own_engine)
-    await check_schema(own_engine)
+    await service_database(own_engine).upgrade()
+    await service_database(own_engine).check_schema()
     async with own_engine.connect() as connection:
         assert await connection.scalar(text("SELECT version_num FROM alembic_version")) == "9f3c1d2e4a5b"
 
@@ -142,17 +138,17 @@ async def test_a_pooler_that_mixes_prepared_statements_up_is_named(
     # PgBouncer before 1.21 in transaction mode: another client has prepared a statement on the server's connection.
     monkeypatch.setattr(AsyncConnection, "start", mixed_up)
     with pytest.raises(DatabaseUnavailableError, match=r"already exists.*PgBouncer.*max_prepared_statements"):
-        await check_schema(own_engine)
+        await service_database(own_engine).check_schema()
 
 
 async def test_upgrades_in_one_process_wait_for_each_other(own_engine: AsyncEngine) -> None:
-    await downgrade(own_engine, "base")
-    await asyncio.gather(*(upgrade(own_engine) for _ in range(3)))
-    await check_schema(own_engine)
+    await service_database(own_engine).downgrade("base")
+    await asyncio.gather(*(service_database(own_engine).upgrade() for _ in range(3)))
+    await service_database(own_engine).check_schema()
 
 
 async def test_the_alembic_command_works_and_several_at_once_are_safe(own_engine: AsyncEngine, own_url: str) -> None:
-    await downgrade(own_engine, "base")
+    await service_database(own_engine).downgrade("base")
     processes = [
         await asyncio.create_subprocess_exec(
             sys.executable,
@@ -166,7 +162,7 @@ async def test_the_alembic_command_works_and_several_at_once_are_safe(own_engine
         for _ in range(2)
     ]
     assert [await process.wait() for process in processes] == [0, 0]
-    await check_schema(own_engine)
+    await service_database(own_engine).check_schema()
 
 
 async def test_an_installed_package_brings_its_migrations(
@@ -174,14 +170,13 @@ async def test_an_installed_package_brings_its_migrations(
 ) -> None:
     package = tmp_path / "100% installed here" / "kiqstart"
     shutil.copytree(CHECKOUT / "migrations", package / "_migrations")
-    monkeypatch.setattr(schema, "_PACKAGE", package)
-    monkeypatch.setattr(schema, "_CHECKOUT", package.parent)
+    monkeypatch.setattr(database, "_INSTALLED", package / "_migrations")
 
-    await downgrade(own_engine, "base")
-    await upgrade(own_engine)
-    await check_schema(own_engine)
+    await service_database(own_engine).downgrade("base")
+    await service_database(own_engine).upgrade()
+    await service_database(own_engine).check_schema()
     with pytest.raises(MigrationError, match="in a checkout"):
-        await write_migration(own_engine, "more")
+        await service_database(own_engine).write_migration("more")
 
 
 async def test_a_migration_is_written_from_what_the_models_have_more(
@@ -190,7 +185,7 @@ async def test_a_migration_is_written_from_what_the_models_have_more(
     checkout = tmp_path / "a 100% new checkout"
     shutil.copytree(CHECKOUT / "migrations", checkout / "migrations")
     shutil.copy(CHECKOUT / "pyproject.toml", checkout)
-    monkeypatch.setattr(schema, "_CHECKOUT", checkout)
+    monkeypatch.setattr(database, "_CHECKOUT", checkout / "migrations")
 
     # What the models do not have is another program's, or a partition that was made by SQL.
     async with own_engine.begin() as connection:
@@ -203,18 +198,18 @@ async def test_a_migration_is_written_from_what_the_models_have_more(
         ):
             await connection.execute(text(statement))
     with pytest.raises(MigrationError, match="nothing to migrate"):
-        await write_migration(own_engine, "add nothing")
+        await service_database(own_engine).write_migration("add nothing")
     async with own_engine.begin() as connection:
         await connection.execute(text("ALTER TABLE users DROP COLUMN email"))
-    path = await write_migration(own_engine, "add an email")
+    path = await service_database(own_engine).write_migration("add an email")
 
     assert path.parent == checkout / "migrations" / "versions"
     assert path.name.endswith("_add_an_email.py")
     assert "drop_table" not in path.read_text().partition("def downgrade")[0]
     with pytest.raises(SchemaOutOfDateError, match="run `kiqstart migrate`"):
-        await check_schema(own_engine)
-    await upgrade(own_engine)
-    await check_schema(own_engine)
+        await service_database(own_engine).check_schema()
+    await service_database(own_engine).upgrade()
+    await service_database(own_engine).check_schema()
     async with own_engine.connect() as connection:
         await connection.execute(text("SELECT email FROM users"))
 
@@ -238,11 +233,11 @@ async def test_an_unreachable_database_is_one_line_without_the_password(
 ) -> None:
     url = change(make_url(session_database_url).set(password="hunter2"))
     engine = create_engine(database_settings(url.render_as_string(hide_password=False)))
-    for call in (check_schema, upgrade):
+    for call in ("check_schema", "upgrade"):
         with pytest.raises(
             DatabaseUnavailableError, match=r"^cannot reach PostgreSQL at .* \(DATABASE_URL\): "
         ) as caught:
-            await call(engine)
+            await getattr(service_database(engine), call)()
         assert caught.match(reason)
         assert "hunter2" not in str(caught.value)
         assert "\n" not in str(caught.value)
@@ -257,5 +252,5 @@ async def test_a_silent_server_is_given_up(session_database_url: str) -> None:
         settings = database_settings(url.render_as_string(hide_password=False))
         engine = create_engine(settings.model_copy(update={"database_connect_timeout": 0.2}))
         with pytest.raises(DatabaseUnavailableError, match=rf"127\.0\.0\.1:{port}/.*no answer in time"):
-            await check_schema(engine)
+            await service_database(engine).check_schema()
         await engine.dispose()

@@ -7,11 +7,12 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import make_url, text
 from tests.kiqstart.integration.redis.tls import Certificate, make_certificate
+from tests.service import database_settings
 from tests.todo_service.integration.infrastructure.database.tls import tls_port
 
-from kiqstart.testing.servers import database_settings
+from kiqstart.database.alembic_database import DatabaseUnavailableError
+from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.schema import DatabaseUnavailableError, check_schema
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ async def url(session_database_url: str, certificate: Certificate) -> AsyncGener
 async def connect(url: str) -> None:
     engine = create_engine(database_settings(url))
     try:
-        await check_schema(engine)
+        await service_database(engine).check_schema()
         async with engine.connect() as connection:
             assert await connection.scalar(text("SELECT 1")) == 1
     finally:

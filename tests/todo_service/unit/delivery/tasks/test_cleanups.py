@@ -218,7 +218,7 @@ async def test_progress_that_cannot_be_stored_costs_the_clean_up_nothing(
 
 
 async def test_what_needs_somebodys_attention_is_logged(clean: Task, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "kiqstart")
+    caplog.set_level("INFO", "todo_service")
     await clean.kiq()
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "completed_todos: cannot delete {'user_id': 7}: is referenced"),

@@ -1,6 +1,7 @@
 import pytest
 
 from kiqstart.settings import SettingsError, load_settings
+from todo_service.infrastructure.database.engine import create_engine
 from todo_service.infrastructure.database.settings import DatabaseSettings
 
 
@@ -37,7 +38,6 @@ def test_urls_are_normalised_for_asyncpg(given: str, used: str, monkeypatch: pyt
         ("mysql://u:hunter2@db/app", "must name PostgreSQL"),
         ("postgresql+psycopg://u:hunter2@db/app", "must name PostgreSQL"),
         ("hunter2", "is not a URL"),
-        ("", "is not a URL"),
         ("postgresql://u:hunter2@db:99999/app", "names port 99999: write one from 1 to 65535"),
         ("postgresql://u:hunter2@a..b/app", "names a host that there cannot be"),
         ("postgresql://u:hunter2@db:port/app", "is not a URL"),
@@ -58,10 +58,15 @@ def test_other_urls_are_refused_in_one_line_without_the_password(
     assert "ter2" not in message
 
 
-def test_a_missing_url_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("given", [None, ""])
+async def test_a_missing_url_is_named_where_it_is_needed(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    if given is not None:
+        monkeypatch.setenv("DATABASE_URL", given)
+    engine = create_engine(load_settings(DatabaseSettings))
     with pytest.raises(SettingsError, match="DATABASE_URL is not set"):
-        load_settings(DatabaseSettings)
+        await engine.connect()
+    await engine.dispose()
 
 
 def test_the_password_is_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from kiqstart.broker.options import StreamOptions
-from todo_service.delivery.tasks.settings import TasksSettings, parse_queues
+from kiqstart.broker.settings import TasksSettings, parse_queues
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,36 @@
+from pathlib import Path
+
+import pytest
+
+from kiqstart.app_place import AppNotFoundError, app_place, needed_app_place, project_folder
+
+
+def test_a_project_is_found_from_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KIQSTART_APP")
+    (tmp_path / "pyproject.toml").write_text('[tool.kiqstart]\napp = "shop.app:app"\n')
+    below = tmp_path / "docs" / "pages"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert project_folder() == tmp_path
+    assert app_place() == "shop.app:app"
+    monkeypatch.setenv("KIQSTART_APP", "shop.other:app")
+    assert app_place() == "shop.other:app"
+
+
+@pytest.mark.parametrize("content", ['[project]\nname = "another"\n', "[tool.x]\n", "not toml", "\x80"])
+def test_where_nothing_names_an_application_one_line_says_how_to(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("KIQSTART_APP", raising=False)
+    (tmp_path / "pyproject.toml").write_text(content, encoding="latin-1")
+    monkeypatch.chdir(tmp_path)
+    assert project_folder() == tmp_path
+    assert app_place() is None
+    with pytest.raises(AppNotFoundError, match="use --app module:name, set KIQSTART_APP, or write app = "):
+        needed_app_place()
+
+
+def test_without_a_project_it_is_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    assert project_folder() == tmp_path / "inner"

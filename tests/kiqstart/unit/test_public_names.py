@@ -1,0 +1,54 @@
+"""What an application may import: the names of five packages, each at the cost of what it needs."""
+
+import re
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+PUBLIC = ("kiqstart", "kiqstart.broker", "kiqstart.scheduler", "kiqstart.retention", "kiqstart.testing")
+IMPORT = re.compile(r"^\s*(?:from|import) (kiqstart[\w.]*)(?: import (\([^)]*\)|[^\n]*))?", re.MULTILINE)
+# The demo shows what the commands do, and is made of their parts.
+APPLICATION = [path for path in (ROOT / "src/todo_service").rglob("*.py") if path.parent.name != "demo"]
+DOCUMENTS = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md"]
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_every_public_name_is_there(package: str) -> None:
+    module = import_module(package)
+    names: list[str] = module.__all__
+    for name in names:
+        assert getattr(module, name) is not None
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        module.nothing  # noqa: B018  # the point
+
+
+@pytest.mark.parametrize("path", [*APPLICATION, *DOCUMENTS], ids=lambda path: str(path.relative_to(ROOT)))
+def test_service_and_documents_import_public_names_only(path: Path) -> None:
+    for package, names in IMPORT.findall(path.read_text()):
+        if package == "kiqstart.testing.plugin":
+            continue
+        assert package in PUBLIC, f"{path}: {package}"
+        known = import_module(package).__all__
+        assert not [name for name in re.findall(r"\w+", names) if name not in known], path
+
+
+@pytest.mark.parametrize(
+    ("line", "others"),
+    [
+        ("from kiqstart.retention import RetentionEngine", "taskiq redis aioinject typer alembic structlog"),
+        ("from kiqstart.broker import StreamBroker", "sqlalchemy aioinject typer alembic structlog rich"),
+        ("from kiqstart import register_task, BaseTasksRegistry", "sqlalchemy aioinject typer alembic rich"),
+        (
+            "import kiqstart, kiqstart.broker, kiqstart.scheduler, kiqstart.retention",
+            "taskiq redis sqlalchemy pydantic",
+        ),
+    ],
+)
+def test_a_part_alone_imports_only_what_it_needs(line: str, others: str) -> None:
+    program = f"{line}\nimport sys\nprint([name for name in {others.split()} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
