@@ -103,6 +103,8 @@ class Replay:
             behaviour=Behaviour(ends=("kill",) if name in self._killers else ("ok",)),
             unique=details.get("unique", ""),
             max_retries=details.get("max_retries", 0),
+            # Which worker could run it, and when one was there, is not in the records.
+            needs_new=True,
         )
         self.model.ask(sent)
         # Nobody can tell which of several messages of one id a run is of.
