@@ -39,7 +39,7 @@ class Producer:
 
     async def send_unknown(self, name: str) -> None:
         """Send a task that no worker has."""
-        self._recorder.write(Mark.SENDING, name)
+        self._recorder.write(Mark.SENDING, name, task="nobody")
         task = self.broker.register_task(_nobody, task_name="nobody")
         await task.kicker().with_task_id(name).kiq()
         self._recorder.write(Mark.SENT, name)

@@ -103,8 +103,8 @@ class Replay:
             behaviour=Behaviour(ends=("kill",) if name in self._killers else ("ok",)),
             unique=details.get("unique", ""),
             max_retries=details.get("max_retries", 0),
-            # Which worker could run it, and when one was there, is not in the records.
-            needs_new=True,
+            # Jobs fit every worker; of other tasks the records do not say which worker could run them, and when.
+            needs_new="task" in details,
         )
         self.model.ask(sent)
         # Nobody can tell which of several messages of one id a run is of.

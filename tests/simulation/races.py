@@ -59,7 +59,7 @@ def _twins_apart(chance: Chance) -> None:
     chance.settings["w0"] = {"at_once": 1}
     uid = chance.job(at, queue="other", seconds=1.2, retries=2, ends=["error", "ok"])
     chance.job(at + 0.3, task_id=f"t{uid}", seconds=0.3)
-    chance.add("fault", at + 0.35, of=by, kind="late", script="XRANGE", count=12, seconds=random.uniform(0.1, 0.4))
+    chance.add("fault", at + 0.35, of=by, kind="late", script="XRANGE", count=8, seconds=random.uniform(0.05, 0.25))
     chance.add("cancel", at + random.uniform(0.4, 0.7), by=by, task_id=f"t{uid}")
     chance.last(at + 5.0)
 

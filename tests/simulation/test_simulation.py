@@ -67,6 +67,7 @@ def test_a_defect_is_found(defect: str) -> None:
     ("race", "defect"),
     [
         ("half_a_move", "moving adds what it may not remove"),
+        ("twins_apart", "the mark goes with the first that is cancelled"),
         ("beat_before_the_fence", "fencing does not look for a new beat"),
         ("forgotten_worker", "orphans are taken at once"),
         ("forgotten_worker", "what comes to a name that is gone has a death counted"),
