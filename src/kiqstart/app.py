@@ -33,7 +33,8 @@ class Database(Protocol):
         """Check that the schema is the one that this version of the application works with, and give its revision.
 
         Raises:
-            OperatorError: it is not, or the database cannot be reached.
+            SchemaOutOfDateError: it is not; `kiqstart local` and `up` then bring a database of their own up to date.
+            OperatorError: the database cannot be reached, or the role may not look.
         """
         ...
 

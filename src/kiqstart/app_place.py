@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from kiqstart.errors import OperatorError
+from kiqstart.trust import check_trusted
 
 VARIABLE: Final = "KIQSTART_APP"
 
@@ -18,7 +19,8 @@ def app_place() -> str | None:
     """Where the application is, as `module:name`; None where nothing says so.
 
     Raises:
-        AppNotFoundError: what pyproject.toml says is no such text, or another user could change it.
+        AppNotFoundError: what pyproject.toml says is no such text.
+        UntrustedPathError: another user can change that file.
     """
     return os.environ.get(VARIABLE) or _place_in_pyproject()
 
@@ -51,6 +53,8 @@ def _place_in_pyproject() -> str | None:
     place = (_tool_table(folder) or {}).get("app")
     if place is None:
         return None
+    # It is imported, from that folder.
+    check_trusted(folder / "pyproject.toml")
     if not isinstance(place, str):
         raise AppNotFoundError(f'{folder}/pyproject.toml: app under [tool.kiqstart] is no text such as "module:name"')
     return place

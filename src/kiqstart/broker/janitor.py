@@ -1,6 +1,5 @@
 """The role that one worker of all has: it finds dead workers, moves what is due, and tidies up."""
 
-import json
 from collections.abc import Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from kiqstart.broker.redis_text import queue_names, raw_name, text_of_name, whol
 from kiqstart.broker.results import encode_failure
 from kiqstart.broker.script import Script, Value
 from kiqstart.broker.unique_key_audit import UniqueKeyAudit
+from kiqstart.broker.worker_info import queues_of
 from kiqstart.tasks.results.errors import TaskCancelledError
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class Janitor:
         self._forget_empty(self._keys.untaken, queue_names(untaken))
         if set(workers) - known.keys():
             return  # of a version that does not say which queues it takes
-        taken = {queue for name in workers for queue in _queues_of(known[name])}
+        taken = {queue for name in workers for queue in queues_of(known[name])}
         taken_once = cast("set[bytes]", self._redis.smembers(self._keys.queues))
         for name in taken_once - {queue.encode() for queue in queue_names(taken_once)}:
             self._redis.srem(self._keys.queues, name)
@@ -294,10 +294,3 @@ def _parse_role(value: bytes | None) -> tuple[str, int, int, int]:
     """The janitor's name, how many workers there are, how many suspects wait, and how many messages were left."""
     name, workers, suspects, _, misfits, *_ = [*text_of_name(value or b"").split("|"), "", "", "", "", ""]
     return name, min(whole_number(workers, 0), _MOST_WORKERS), whole_number(suspects, 0), whole_number(misfits, 0)
-
-
-def _queues_of(info: bytes) -> list[str]:
-    try:
-        return [str(queue) for queue in json.loads(info)["queues"]]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return []

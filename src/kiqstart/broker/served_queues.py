@@ -1,11 +1,9 @@
 """Which queues are taken by workers that live."""
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
-import orjson
-
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.worker_info import queues_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -23,8 +21,5 @@ async def served_queues(redis: object, keys: QueueKeys, *, lease: float) -> set[
     since = seconds * 1000 + microseconds // 1000 - round(lease * 1000)
     alive = cast("list[bytes]", await client.zrangebyscore(keys.workers, since, "+inf"))
     known = cast("list[bytes | None]", await client.hmget(keys.worker_info, alive)) if alive else []
-    served: set[str] = set()
-    for info in known:
-        with suppress(ValueError, TypeError, KeyError):  # of another version, or no information at all
-            served.update(str(queue) for queue in orjson.loads(info or b"")["queues"])
+    served = {queue for info in known for queue in queues_of(info or b"")}
     return served | {DEFAULT_QUEUE} if keys.name in served else served

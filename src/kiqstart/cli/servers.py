@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from kiqstart.app_place import app_place, project_folder
 from kiqstart.cli.application import application
 from kiqstart.cli.signals import run_until_signal
-from kiqstart.errors import OperatorError
+from kiqstart.database.alembic_database import SchemaOutOfDateError
 from kiqstart.local import LocalStackError, local_stack
 from kiqstart.redis.settings import IN_MEMORY_URL
 from kiqstart.settings import load_settings
@@ -77,7 +77,7 @@ async def _migrate() -> None:
         return
     try:
         await database.check()
-    except OperatorError:
+    except SchemaOutOfDateError:
         await database.upgrade()
     finally:
         await database.close()

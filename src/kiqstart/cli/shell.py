@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 from kiqstart.app import App
 from kiqstart.app_place import project_folder
 from kiqstart.cli.application import application
-from kiqstart.local import LocalStackError, check_trusted
+from kiqstart.trust import UntrustedPathError, check_trusted
 
 T = TypeVar("T")
 
@@ -171,7 +171,7 @@ def _history_file() -> Path | None:
     file = project_folder() / ".local" / "shell_history"
     try:
         check_trusted(file)
-    except LocalStackError:
+    except UntrustedPathError:
         return None
     return file
 

@@ -7,6 +7,5 @@ user can change is refused.
 
 from kiqstart.local.errors import LocalStackError
 from kiqstart.local.stack import StackUrls, local_stack
-from kiqstart.local.trust import check_trusted
 
-__all__ = ["LocalStackError", "StackUrls", "check_trusted", "local_stack"]
+__all__ = ["LocalStackError", "StackUrls", "local_stack"]

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 
-from kiqstart.local.errors import LocalStackError
+from kiqstart.errors import OperatorError
 from kiqstart.local.stack import SERVERS
 from kiqstart.local.supervisor import Supervisor
 
@@ -20,7 +20,7 @@ def main() -> None:
     os.chdir("/")
     try:
         Supervisor(SERVERS[kind](folder), folder).run()
-    except LocalStackError as error:
+    except OperatorError as error:
         sys.exit(str(error))
 
 

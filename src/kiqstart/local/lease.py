@@ -9,7 +9,7 @@ from kiqstart.local.errors import LocalStackError
 from kiqstart.local.locks import FileLock
 from kiqstart.local.log import log_path, open_log, read_last_line
 from kiqstart.local.state import State, recover
-from kiqstart.local.trust import make_trusted_folder
+from kiqstart.trust import make_trusted_folder
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from kiqstart.local.trust import open_own
+from kiqstart.trust import open_own
 
 _POLL_SECONDS = 0.02
 

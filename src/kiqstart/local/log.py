@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
-from kiqstart.local.trust import open_own
+from kiqstart.trust import open_own
 
 
 def log_path(folder: Path) -> Path:

@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from kiqstart.local.errors import LocalStackError
 from kiqstart.local.server import Command
-from kiqstart.local.trust import check_trusted
+from kiqstart.trust import check_trusted
 
 _OLDEST = (6, 2)
 _VERSION = re.compile(r"v=((\d+)\.(\d+)\S*)")

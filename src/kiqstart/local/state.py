@@ -11,7 +11,7 @@ from typing import Self
 from kiqstart.local.account import remove_socket_folder
 from kiqstart.local.errors import LocalStackError
 from kiqstart.local.locks import FileLock
-from kiqstart.local.trust import open_own
+from kiqstart.trust import open_own
 
 _FILE = "state.json"
 _END_SECONDS = 5.0

@@ -9,8 +9,8 @@ Then a test of a task, as a user meets it:
     async def test_expired_sessions_go(registry, worker):
         with worker():
             task = await registry.session_cleanup.kiq(days_old=0)
-            result = await task.wait_result(timeout=10)
-        assert result.return_value == {"deleted_count": 0}
+            result = await task.result(timeout=10)
+        assert result["deleted_count"] == 0
 """
 
 from kiqstart.testing.polling import eventually

@@ -1,1 +1,1 @@
-"""The domain: users, refresh sessions, todos, and the engine that deletes what has had its time."""
+"""The domain: users, refresh sessions and todos, and which of their rows have had their time."""

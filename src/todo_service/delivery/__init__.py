@@ -1,1 +1,1 @@
-"""How work reaches the core: tasks and the command line."""
+"""How work reaches the core: as tasks."""

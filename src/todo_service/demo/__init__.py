@@ -1,1 +1,1 @@
-"""`kiqstart demo`: the tasks at work on rows of their own."""
+"""`python -m todo_service.demo`: the tasks at work on rows of their own."""

@@ -2,7 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from kiqstart.app_finder import find_app
 from kiqstart.app_place import AppNotFoundError, app_place, needed_app_place, project_folder
+from kiqstart.trust import UntrustedPathError
+from kiqstart.worker.loading import LoadError
 
 
 def test_a_project_is_found_from_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -28,6 +31,23 @@ def test_where_nothing_names_an_application_one_line_says_how_to(
     assert app_place() is None
     with pytest.raises(AppNotFoundError, match="use --app module:name, set KIQSTART_APP, or write app = "):
         needed_app_place()
+
+
+def test_a_project_that_others_can_change_names_no_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KIQSTART_APP")
+    (tmp_path / "pyproject.toml").write_text('[tool.kiqstart]\napp = "shop.app:app"\n')
+    (tmp_path / "pyproject.toml").chmod(0o666)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UntrustedPathError, match=r"pyproject\.toml can be written by other users"):
+        app_place()
+
+
+def test_a_folder_that_others_can_change_is_not_imported_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "planted_shop.py").write_text("raise SystemExit('planted')")
+    tmp_path.chmod(0o777)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LoadError, match="there is no module 'planted_shop'"):
+        find_app("planted_shop:app")
 
 
 def test_without_a_project_it_is_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

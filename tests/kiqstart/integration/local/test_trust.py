@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from kiqstart.local import LocalStackError, check_trusted, local_stack
-from kiqstart.local import trust as module
+from kiqstart import trust as module
+from kiqstart.local import local_stack
 from kiqstart.local.lease import Lease
 from kiqstart.local.log import open_log
 from kiqstart.local.state import State
+from kiqstart.trust import UntrustedPathError, check_trusted
 
 SOMEBODY = 54321
 
@@ -56,7 +57,7 @@ def test_a_folder_of_another_user_is_left_alone(folder: Path, owned: str) -> Non
     precious, other = put(server)
     of_somebody(folder / owned)
     with (
-        pytest.raises(LocalStackError, match="so nothing is believed that is there"),
+        pytest.raises(UntrustedPathError, match="so nothing is believed that is there"),
         local_stack(folder / "shared/.local/stack", postgres=False),
     ):
         pass
@@ -69,7 +70,7 @@ def test_a_folder_of_another_user_is_left_alone(folder: Path, owned: str) -> Non
 def test_a_folder_that_anybody_can_write_to_is_refused(folder: Path, mode: int) -> None:
     (folder / "open").mkdir()
     (folder / "open").chmod(mode)
-    with pytest.raises(LocalStackError, match=r"open can be written by other users"):
+    with pytest.raises(UntrustedPathError, match=r"open can be written by other users"):
         check_trusted(folder / "open" / "below")
     (folder / "open").chmod(mode | stat.S_ISVTX)
     check_trusted(folder / "open" / "below")
@@ -79,7 +80,7 @@ def test_a_link_is_as_good_as_what_it_leads_to(folder: Path) -> None:
     (folder / "open").mkdir()
     (folder / "open").chmod(0o777)
     (folder / "link").symlink_to(folder / "open")
-    with pytest.raises(LocalStackError, match="can be written by other users"):
+    with pytest.raises(UntrustedPathError, match="can be written by other users"):
         check_trusted(folder / "link" / "stack")
 
 
@@ -94,17 +95,17 @@ def test_folders_are_made_so_that_others_can_only_look(folder: Path) -> None:
 
 def test_what_lay_there_before_a_folder_was_closed_is_not_followed(folder: Path) -> None:
     precious, other = put(folder)
-    with pytest.raises(LocalStackError, match=r"supervisor\.log: is no file of this account's own"):
+    with pytest.raises(UntrustedPathError, match=r"supervisor\.log: is no file of this account's own"):
         open_log(folder)
     state = State.read(folder)
     assert state is not None
     state.remove(folder)
     assert precious.is_dir()
     (folder / "state.json.new").symlink_to(other)
-    with pytest.raises(LocalStackError, match="remove it"):
+    with pytest.raises(UntrustedPathError, match="remove it"):
         state.write(folder)
     (folder / "users.lock").hardlink_to(other)
-    with pytest.raises(LocalStackError, match="remove it"):
+    with pytest.raises(UntrustedPathError, match="remove it"):
         Lease("Redis", folder).acquire()
     assert other.read_text() == "precious"
 

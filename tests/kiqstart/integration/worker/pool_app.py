@@ -2,7 +2,7 @@
 
 import os
 
-from tests.kiqstart.unit.tasks import pooled
+from tests.kiqstart.unit.broker import pooled
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions

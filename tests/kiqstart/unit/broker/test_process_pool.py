@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from taskiq import InMemoryBroker, TaskiqMessage
-from tests.kiqstart.unit.tasks import pooled
+from tests.kiqstart.unit.broker import pooled
 from tests.process_table import is_gone
 
 from kiqstart.broker.receiver.base import RunningReceiver

@@ -1,7 +1,8 @@
 """Which folders may be believed: those that no other user can change, or put another one in the place of.
 
-What a server's folder holds names files to write, folders to remove and processes to end. So nothing is read, made or
-followed there unless every folder on the way belongs to this account or to root, and nobody else can write to it.
+What a server's folder holds names files to write, folders to remove and processes to end, and what a project's
+pyproject.toml names is imported. So nothing is read, made or followed there unless every folder on the way belongs to
+this account or to root, and nobody else can write to it.
 """
 
 import errno
@@ -12,17 +13,21 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from kiqstart.local.errors import LocalStackError
+from kiqstart.errors import OperatorError
 
 _OTHERS = stat.S_IWOTH
 _GROUP = stat.S_IWGRP
+
+
+class UntrustedPathError(OperatorError):
+    """Another user can change what is at a path."""
 
 
 def check_trusted(path: Path) -> None:
     """Return if no other user can change what is at `path`, or what leads there; what is missing yet is trusted.
 
     Raises:
-        LocalStackError: one can, or the path cannot be looked at.
+        UntrustedPathError: one can, or the path cannot be looked at.
     """
     for step in _steps(path):
         try:
@@ -30,11 +35,11 @@ def check_trusted(path: Path) -> None:
         except FileNotFoundError:
             continue
         except OSError as error:
-            raise LocalStackError(f"{step}: {error.strerror}") from None
+            raise UntrustedPathError(f"{step}: {error.strerror}") from None
         if problem := _problem(info):
-            raise LocalStackError(
+            raise UntrustedPathError(
                 f"{step} {problem}, so nothing is believed that is there: work in a folder of your own, "
-                "or set DATABASE_URL and REDIS_URL"
+                "or set KIQSTART_APP, DATABASE_URL and REDIS_URL"
             )
 
 
@@ -42,7 +47,7 @@ def make_trusted_folder(path: Path) -> None:
     """Make the folder, and those above it, unless it is there.
 
     Raises:
-        LocalStackError: another user can change it.
+        UntrustedPathError: another user can change it.
         OSError: it cannot be made.
     """
     check_trusted(path)
@@ -62,19 +67,19 @@ def open_own(path: Path, flags: int, *, empty: bool = False) -> int:
         empty: whether its content goes.
 
     Raises:
-        LocalStackError: it is a link, or another's.
+        UntrustedPathError: it is a link, or another's.
         OSError: it cannot be opened.
     """
     try:
         descriptor = os.open(path, flags | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600)
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.EMLINK, errno.ENXIO):
-            raise LocalStackError(f"{path}: is no file of this account's own: remove it") from None
+            raise UntrustedPathError(f"{path}: is no file of this account's own: remove it") from None
         raise
     info = os.fstat(descriptor)
     if info.st_uid != os.geteuid() or info.st_nlink != 1 or not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
-        raise LocalStackError(f"{path}: is no file of this account's own: remove it")
+        raise UntrustedPathError(f"{path}: is no file of this account's own: remove it")
     if empty:
         os.ftruncate(descriptor, 0)
     return descriptor
