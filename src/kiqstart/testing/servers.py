@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import uuid4
 
 import asyncpg
@@ -74,7 +74,7 @@ async def _postgres_version(url: str) -> str:
 @asynccontextmanager
 async def _connected(url: str) -> AsyncGenerator[Any]:
     # Without SQLAlchemy, whose name the URL may have of its driver.
-    connection: Any = await asyncpg.connect(url.replace("+asyncpg", "", 1))
+    connection = cast("Any", await asyncpg.connect(url.replace("+asyncpg", "", 1)))
     try:
         yield connection
     finally:
