@@ -113,6 +113,7 @@ class Heartbeat:
         """
         self._loop = loop
         self._registrar.register(self._lease.begin())
+        self._janitor.begin()
         self._loop_seen_at = local_time()
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()

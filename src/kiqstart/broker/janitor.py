@@ -127,7 +127,15 @@ class Janitor:
         if now < self._look_at and not self._is_alarmed:
             return None
         state, may_claim = self._look(now, now_ms)
-        return self._tend() or state if may_claim else state
+        if may_claim:
+            state = self._tend() or state
+        if not self._is_janitor:
+            self._dropped = None  # what another one tells of
+        return state
+
+    def begin(self) -> None:
+        """Note how many dead letters were dropped before this worker takes its first message."""
+        self._dropped = self._count_dropped()
 
     def _look(self, now: float, now_ms: int) -> tuple[QueueState, bool]:
         """What the janitor says, and whether its role may be free."""

@@ -33,7 +33,8 @@ class Lease:
         """Wait for an ending server to end, then start it unless it runs; it may not answer yet.
 
         Raises:
-            LocalStackError: the folder cannot be used, another user can change it, or the old server does not end.
+            LocalStackError: the folder cannot be made, or the old server does not end.
+            UntrustedPathError: another user can change the folder, or it cannot be looked at.
         """
         try:
             make_trusted_folder(self._folder)

@@ -41,6 +41,7 @@ def local_stack(home: Path, *, postgres: bool = True, redis: bool = True) -> Gen
 
     Raises:
         LocalStackError: PostgreSQL cannot be had, or a server does not start.
+        UntrustedPathError: another user can change the folder, or it cannot be looked at.
     """
     home = home.absolute()
     leases: dict[str, Lease] = {}

@@ -232,9 +232,10 @@ async def test_what_has_run_is_freed_without_a_look_for_cycles(
             sent = [await task.kiq(f"{number}") for task in (good, bad) for number in range(20)]
             for one in sent:
                 await one.wait_result(timeout=5)
-            # The last ones are on their way out.
-            await asyncio.sleep(0.1)
-            alive = [one for one in gc.get_objects() if isinstance(one, Delivery)]
+            await eventually(are_few_alive, within=5)
     finally:
         gc.enable()
-    assert len(alive) <= 2
+
+
+async def are_few_alive() -> bool:
+    return sum(isinstance(one, Delivery) for one in gc.get_objects()) <= 2

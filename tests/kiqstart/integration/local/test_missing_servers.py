@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
+from kiqstart.errors import OperatorError
 from kiqstart.local import LocalStackError, local_stack
 
 
@@ -63,5 +64,5 @@ def test_postgresql_that_cannot_be_had_is_an_error(home: Path, monkeypatch: pyte
 
 def test_a_home_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(LocalStackError, match="Not a directory"), local_stack(tmp_path / "file", postgres=False):
+    with pytest.raises(OperatorError, match="Not a directory"), local_stack(tmp_path / "file", postgres=False):
         pass

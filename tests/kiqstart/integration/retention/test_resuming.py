@@ -15,7 +15,8 @@ from todo_service.core.todo.models import Todo
 pytestmark = pytest.mark.usefixtures("completed")
 
 IN_TRANSACTION = (
-    "pg_stat_activity WHERE datname = current_database() AND xact_start < now() AND pid <> pg_backend_pid()"
+    "pg_stat_activity WHERE datname = current_database() AND xact_start < now() AND pid <> pg_backend_pid() "
+    "AND backend_type = 'client backend'"
 )
 
 
