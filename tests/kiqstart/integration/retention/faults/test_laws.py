@@ -13,7 +13,7 @@ from tests.service import database_settings
 
 from kiqstart.retention.report import RetentionReport
 
-_SECONDS_FOR_AN_EXAMPLE = 30
+_SECONDS_FOR_AN_EXAMPLE = 60
 # Each takes half a second, and each run of the tests makes up others. EXAMPLES=200 looks further at once.
 _EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
 
