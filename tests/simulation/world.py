@@ -249,7 +249,7 @@ class World:
         version = settings.get("version", "new")
         broker = self._broker(process, version=version)
         if settings["rule"] == "none":
-            broker.suspect_rule = SuspectRule.NONE
+            broker.worker.suspect_rule = SuspectRule.NONE
             ward = settings.get("ward", "")
             if ward != "unknown":
                 broker.orders = lambda: self._orders(broker, ward, version)

@@ -1,12 +1,11 @@
 """The Redis Streams broker."""
 
-import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from logging import getLogger
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import Any, Final, Self
 
 import taskiq.receiver
 from taskiq import (
@@ -17,14 +16,13 @@ from taskiq import (
     BrokerMessage,
     SimpleRetryMiddleware,
     SmartRetryMiddleware,
-    TaskiqResult,
 )
 
 from kiqstart.broker.broker_arguments import BrokerArguments
 from kiqstart.broker.cancellation import Canceller, CancelOutcome
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.dead_letters import DeadLetters
-from kiqstart.broker.delivery import DeadReason, Delivery, current_delivery
+from kiqstart.broker.delivery import DeadReason, Delivery
 from kiqstart.broker.dispatcher import Dispatcher
 from kiqstart.broker.fetcher import SuspectRule
 from kiqstart.broker.keys import QueueKeys
@@ -33,27 +31,22 @@ from kiqstart.broker.middleware import DeliveryMiddleware
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.ping import PING, ping
 from kiqstart.broker.receiver.preflight import Intake
-from kiqstart.broker.redis_retry import is_unauthorized, reason
+from kiqstart.broker.redis_retry import reason
 from kiqstart.broker.results import StreamResultBackend
 from kiqstart.broker.retrying_result_backend import PersistentResultBackend
-from kiqstart.broker.rights import check_rights
-from kiqstart.broker.roles import Role
 from kiqstart.broker.sender import SendFailedError
 from kiqstart.broker.served_queues import served_queues
+from kiqstart.broker.worker_side import WorkerSide, failed
 from kiqstart.redis.connections import RedisConnections
 from kiqstart.redis.forks import tell_of_forks
 from kiqstart.redis.loop_local import InheritedLoopError, LoopLocal
-from kiqstart.tasks.call_shape import call_shape
 from kiqstart.tasks.caller_types import text
 from kiqstart.tasks.errors import WiringError
 from kiqstart.tasks.formatting import JsonFormatter, Outgoing
 from kiqstart.tasks.hooks import need
 from kiqstart.tasks.labels import DEFAULT_QUEUE
-from kiqstart.tasks.results.errors import TaskCancelledError, WorkerLostError
+from kiqstart.tasks.results.errors import TaskCancelledError
 from kiqstart.tasks.task import Task
-
-if TYPE_CHECKING:
-    from kiqstart.broker.quarantine.quarantine import Quarantine
 
 logger = getLogger(__name__)
 
@@ -144,21 +137,14 @@ class StreamBroker(AsyncBroker):
         self.queues = dict(queues)
         self.result_ttl = result_ttl
         self._per_loop = LoopLocal(lambda: Connection(self.connections, self.keys, self.options), Connection.close)
+        self.worker = WorkerSide(self)
         self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
-        self._consumer: StreamConsumer | None = None
-        self._inherited: StreamConsumer | None = None
-        self._past_consumer: StreamConsumer | None = None
-        self._registering = asyncio.Lock()
         tell_of_forks(self)
         self._is_worker = False
         self._keeps_promises = False
-        self.suspect_rule = SuspectRule.ONE
-        self._on_registered: Callable[[str], None] | None = None
-        self._quarantine: Quarantine | None = None
         # What this process' receiver was told that a process for suspects has to know.
         self.receiver_options: Mapping[str, Any] = {}
         self.made_by: str | None = None
-        self._shapes: dict[str, tuple[Callable[..., Any], str]] = {}
         self.decorator_class = Task
         self.formatter = JsonFormatter(self, limit=options.message_bytes)
         self.id_generator = _random_id
@@ -166,7 +152,7 @@ class StreamBroker(AsyncBroker):
         self.middlewares[0].set_broker(self)
         self.result_backend: AsyncResultBackend[Any] = StreamResultBackend[Any](
             connection=lambda: self.connection.redis,
-            deliveries=self._delivery_of_result,
+            deliveries=self.worker.delivery_of_result,
             waiting=lambda: self.connection.waiter,
             reads=lambda: self.connection.reads,
             keys=self.keys,
@@ -185,7 +171,7 @@ class StreamBroker(AsyncBroker):
         self._is_worker = value
         if value:
             if self.options.quarantine:
-                self.suspect_rule = SuspectRule.NONE
+                self.worker.suspect_rule = SuspectRule.NONE
             from kiqstart.broker.receiver.stream_receiver import StreamReceiver
 
             taskiq.receiver.Receiver = StreamReceiver  # type: ignore[assignment,misc]  # the name that `taskiq worker` imports
@@ -196,8 +182,8 @@ class StreamBroker(AsyncBroker):
         Args:
             on_registered: is told each name that this process has in Redis, in the lease's thread.
         """
-        self.suspect_rule = SuspectRule.WARD
-        self._on_registered = on_registered
+        self.worker.suspect_rule = SuspectRule.WARD
+        self.worker.on_registered = on_registered
 
     def with_result_backend(self, result_backend: AsyncResultBackend[Any]) -> Self:
         """Keep results elsewhere; there they are stored before the message is acknowledged, not in one step with it."""
@@ -240,12 +226,7 @@ class StreamBroker(AsyncBroker):
 
     async def shutdown(self) -> None:
         """Give back what a worker still has, and let all connections go."""
-        if self._quarantine is not None:
-            await self._quarantine.stop()
-            self._quarantine = None
-        if self._consumer is not None:
-            await self._consumer.stop()
-            self._past_consumer, self._consumer = self._consumer, None
+        await self.worker.stop()
         await super().shutdown()
         connection = self._per_loop.peek()
         if connection is not None:
@@ -254,9 +235,7 @@ class StreamBroker(AsyncBroker):
 
     def after_fork(self) -> None:
         """In a child: what the parent has in hand as a worker is the parent's to give back."""
-        self._inherited = self._consumer
-        self._consumer = None
-        self._registering = asyncio.Lock()
+        self.worker.after_fork()
 
     async def kick(self, message: BrokerMessage) -> None:
         """Send a message, once, through an outage of up to `send_deadline` seconds.
@@ -304,13 +283,13 @@ class StreamBroker(AsyncBroker):
             self.keys,
             group=self.consumer_group_name,
             options=self.options,
-            task_id_of=self._task_id_of,
+            task_id_of=self.task_id_of,
             result_ttl=self.result_ttl,
         )
         outcome = await canceller.cancel(task_id, self.queues)
         if outcome in _CANCELLED_HERE and not isinstance(self.result_backend, StreamResultBackend):
             try:
-                await self.result_backend.set_result(task_id, _failed(TaskCancelledError(task_id)))
+                await self.result_backend.set_result(task_id, failed(TaskCancelledError(task_id)))
             except Exception as error:  # noqa: BLE001  # whatever another backend raises; the task is cancelled
                 logger.error("Task %s is cancelled, and its caller cannot be told: %s", task_id, reason(error))  # noqa: TRY400  # one line
         return outcome
@@ -334,23 +313,11 @@ class StreamBroker(AsyncBroker):
 
     async def may_run(self, task_id: str) -> bool:
         """Wait until this worker's lease is certain; False where the task is another worker's by then."""
-        delivery = self.delivery_of(task_id)
-        return delivery is None or self._consumer is None or await self._consumer.may_run(delivery)
+        return await self.worker.may_run(task_id)
 
     def delivery_of(self, task_id: str) -> Delivery | None:
         """The unsettled delivery of a task that runs in this process."""
-        running = current_delivery.get()
-        if running is None and self._consumer is not None:
-            # Another receiver than kiqstart's does not say whose delivery this is.
-            running = self._consumer.in_hand.of_task(task_id)
-        return running if running is not None and running.task_id == task_id and not running.is_settled else None
-
-    def _delivery_of_result(self, task_id: str) -> Delivery | None:
-        delivery, consumer = self.delivery_of(task_id), self._consumer or self._past_consumer
-        if delivery is None and consumer is not None and current_delivery.get() is None:
-            # taskiq's receiver runs tasks on that were given back, also after the broker was shut down.
-            return consumer.in_hand.lost_of_task(task_id)
-        return delivery
+        return self.worker.delivery_of(task_id)
 
     async def consume(self) -> StreamConsumer:
         """Register this process as a worker, and give what a receiver needs.
@@ -360,15 +327,11 @@ class StreamBroker(AsyncBroker):
             MissingRightsError: the user of Redis lacks rights.
             RedisError: Redis is away.
         """
-        async with self._registering:
-            if self._consumer is None:
-                self._consumer = await self._register()
-            return self._consumer
+        return await self.worker.consume()
 
     async def end_quarantine(self, seconds: float) -> None:
         """Let the process for suspects end with its tasks, for up to so many seconds; then `shutdown` ends it."""
-        if self._quarantine is not None:
-            await self._quarantine.wait(seconds)
+        await self.worker.end_quarantine(seconds)
 
     def intake(self, consumer: StreamConsumer) -> Intake:
         """What sorts out deliveries that are not to be run."""
@@ -391,67 +354,12 @@ class StreamBroker(AsyncBroker):
         finally:
             await consumer.give_back(waiting)
 
-    async def _register(self) -> StreamConsumer:
-        clients = await self.connection.consumer_clients()
-        consumer = StreamConsumer(
-            clients,
-            self.keys,
-            group=self.consumer_group_name,
-            weights=self.queues,
-            options=self.options,
-            result_ttl=self.result_ttl,
-            rule=self.suspect_rule,
-            task_id_of=self._task_id_of,
-            shape_of=self._shape_of,
-            on_condemned=partial(self._tell_of_condemned, asyncio.get_running_loop()),
-            on_suspects=self._on_suspects,
-            on_registered=self._on_registered,
-        )
-        try:
-            await consumer.start()
-        except BaseException as error:
-            await consumer.stop()
-            if is_unauthorized(error):
-                await check_rights(self.connection.redis, self.keys, address=self.connections.address, role=Role.WORKER)
-            raise
-        return consumer
-
-    def _on_suspects(self, _: int) -> None:
-        if self.suspect_rule is not SuspectRule.NONE or self._consumer is None:
-            return
-        if self._quarantine is None:
-            from kiqstart.broker.quarantine.quarantine import Quarantine
-            from kiqstart.broker.quarantine.ward_orders import orders_for
-
-            self._quarantine = Quarantine(self._consumer, partial(orders_for, self))
-        self._quarantine.on_suspects()
-
-    def _tell_of_condemned(self, loop: asyncio.AbstractEventLoop, task_id: str) -> None:
-        """Called in the lease's thread. The broker's own results are there already."""
-        if isinstance(self.result_backend, StreamResultBackend):
-            return
-        storing = self.result_backend.set_result(task_id, _failed(WorkerLostError(task_id)))
-        asyncio.run_coroutine_threadsafe(storing, loop)
-
-    def _task_id_of(self, data: bytes) -> str | None:
+    def task_id_of(self, data: bytes) -> str | None:
+        """The task of a message; None where it is none."""
         try:
             return self.formatter.loads(data).task_id
         except Exception:  # noqa: BLE001  # whatever a serializer raises; nobody waits for what is no task
             return None
-
-    def _shape_of(self, task_name: str) -> str | None:
-        task = self.find_task(task_name)
-        if task is None:
-            return None
-        function, shape = self._shapes.get(task_name, (None, ""))
-        if function is not task.original_func:
-            shape = call_shape(task.original_func)
-            self._shapes[task_name] = (task.original_func, shape)
-        return shape
-
-
-def _failed(error: Exception) -> TaskiqResult[None]:
-    return TaskiqResult(is_err=True, return_value=None, execution_time=0.0, error=error)
 
 
 def _random_id() -> str:
