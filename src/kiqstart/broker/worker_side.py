@@ -65,7 +65,7 @@ class WorkerSide:
         running = current_delivery.get()
         if running is None and self._consumer is not None:
             # Another receiver than kiqstart's does not say whose delivery this is.
-            running = self._consumer.in_hand.of_task(task_id)
+            running = self._consumer.in_flight.of_task(task_id)
         return running if running is not None and running.task_id == task_id and not running.is_settled else None
 
     def delivery_of_result(self, task_id: str) -> Delivery | None:
@@ -73,7 +73,7 @@ class WorkerSide:
         delivery, consumer = self.delivery_of(task_id), self._consumer or self._past_consumer
         if delivery is None and consumer is not None and current_delivery.get() is None:
             # taskiq's receiver runs tasks on that were given back, also after the broker was shut down.
-            return consumer.in_hand.lost_of_task(task_id)
+            return consumer.in_flight.lost_of_task(task_id)
         return delivery
 
     async def end_quarantine(self, seconds: float) -> None:

@@ -1,9 +1,9 @@
 """Schedules of which every due time is sent once, by any number of schedulers: the protocol.
 
-Where to start reading: `source.DurableScheduleSource` is what a project gives to taskiq's scheduler; `ticker.Ticker` is
-what it does; `backlog` reads what is due, `attempts` makes the messages, `step_taker` takes the steps; `lua/` holds
-every step that changes Redis, and takes the time at which it runs as an argument; `timing` and `making_up` say when
-something is due, and know neither clock nor store.
+Where to start reading: `source.DurableScheduleSource` is what a project gives to taskiq's scheduler, and
+`scheduler_loop.SchedulerLoop` is what it does; `backlog` reads what is due, `message_builder` makes the messages,
+`step_taker` takes the steps; `lua/` holds every step that changes Redis, and takes the time at which it runs as an
+argument; `triggers` and `misfires` say when something is due, and know neither clock nor store.
 
 What is kept
 ------------
@@ -36,14 +36,14 @@ is. The label `scheduled_late` has the seconds by which it was sent late, where 
 One schedule, one guard
 -----------------------
 All that a scheduler does with one schedule before its step (reading it, computing its times, calling the middlewares,
-checking what Redis would refuse) happens in `Attempts._make`, a task of its own: whatever it raises, and however long
-it takes, concerns that schedule alone. The keys that only help (who looks, when anybody looked, what was last) may hold
-anything. What is due is read in pages, in pieces of some MiB, and sent in scripts of 200 steps or 4 MiB.
+checking what Redis would refuse) happens in `MessageBuilder._make`, a task of its own: whatever it raises, and however
+long it takes, concerns that schedule alone. The keys that only help (who looks, when anybody looked, what was last) may
+hold anything. What is due is read in pages, in pieces of some MiB, and sent in scripts of 200 steps or 4 MiB.
 
 Missed times
 ------------
 What was due while nobody could send is still due when somebody can: the schedule stands at the first time that was
-missed. `making_up` says what is sent of those times: the last one, all up to a bound, or none.
+missed. `misfires` says what is sent of those times: the last one, all up to a bound, or none.
 
 Whose clock
 -----------
@@ -82,21 +82,21 @@ from kiqstart.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from kiqstart.scheduler.conversions import ScheduleError
-    from kiqstart.scheduler.definition import Missed
-    from kiqstart.scheduler.schedules import KeptSchedule, Schedules
+    from kiqstart.scheduler.definition import CatchUp
+    from kiqstart.scheduler.schedules import Schedules, ScheduleState
     from kiqstart.scheduler.source import DurableScheduleSource
-    from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, Schedule, ScheduleTable, check_schedules
+    from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, Schedule, StaticSchedules, check_schedules
 
 __all__ = [
+    "CatchUp",
     "CronSchedule",
     "DurableScheduleSource",
     "IntervalSchedule",
-    "KeptSchedule",
-    "Missed",
     "Schedule",
     "ScheduleError",
-    "ScheduleTable",
+    "ScheduleState",
     "Schedules",
+    "StaticSchedules",
     "check_schedules",
 ]
 
@@ -104,14 +104,14 @@ __getattr__ = lazy_names(
     __name__,
     {
         "kiqstart.scheduler.conversions": ("ScheduleError",),
-        "kiqstart.scheduler.definition": ("Missed",),
-        "kiqstart.scheduler.schedules": ("KeptSchedule", "Schedules"),
+        "kiqstart.scheduler.definition": ("CatchUp",),
+        "kiqstart.scheduler.schedules": ("ScheduleState", "Schedules"),
         "kiqstart.scheduler.source": ("DurableScheduleSource",),
         "kiqstart.scheduler.table": (
             "CronSchedule",
             "IntervalSchedule",
             "Schedule",
-            "ScheduleTable",
+            "StaticSchedules",
             "check_schedules",
         ),
     },

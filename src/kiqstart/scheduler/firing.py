@@ -26,7 +26,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Firing:
+class FireRequest:
     """A step of a schedule, with the message that is sent in it. It is taken only by the first who asks for it.
 
     Args:
@@ -63,11 +63,11 @@ class FireScript:
 
     scheduler: str
     number: int
-    firings: Sequence[Firing]
+    firings: Sequence[FireRequest]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class FireResult:
     """What came of a firing; `detail` is the id of the task that holds the key, or an error."""
 
     outcome: Outcome
