@@ -17,7 +17,7 @@ TABLE: Final = StaticSchedules(
         CronSchedule(name="each-minute", task=_TICK, cron="* * * * *", catch_up=CatchUp.ALL),
     ]
 )
-"""Whatever was missed is made up, so that all that was due must have been sent."""
+"""Whatever was missed is caught up, so that all that was due must have been sent."""
 
 
 def register_tick(broker: AsyncBroker, recorder: Recorder) -> None:

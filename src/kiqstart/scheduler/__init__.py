@@ -62,13 +62,13 @@ What each fault leaves
 ----------------------
 - A scheduler is killed or frozen: nothing of it is needed. What a thawed one has in hand starts from a time that is
   over, and is refused.
-- Redis is away: schedulers go on trying. What was missed is made up as each schedule says.
+- Redis is away: schedulers go on trying. What was missed is caught up as each schedule says.
 - Redis comes back empty: schedules of the table are put into effect again by those that know them, and are due when
   they would have been since that scheduler's last look, at most half a second before; schedules that were added are
   gone, and only an append-only file could have saved them.
-- Redis comes back as it was some time ago: what was due since then is due again, and made up as each schedule says. The
-  table's number is lower than one that a scheduler has seen, which tells that from a deploy: the latest table is put
-  into effect again.
+- Redis comes back as it was some time ago: what was due since then is due again, and caught up as each schedule says.
+  The table's number is lower than one that a scheduler has seen, which tells that from a deploy: the latest table is
+  put into effect again.
 - Redis is full, or cannot write: steps are refused, and tried again for as long as that lasts; nothing counts as
   failed.
 - A message cannot be made (a middleware raises or hangs): it is tried again until the send's deadline, beside all

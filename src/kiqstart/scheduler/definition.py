@@ -19,9 +19,9 @@ class CatchUp(StrEnum):
     """What is done with times at which nobody could send: all schedulers were down, frozen, or without Redis."""
 
     LATEST = "latest"
-    """The last one is made up."""
+    """The last one is caught up."""
     ALL = "all"
-    """All are made up, oldest first, up to `max_catch_up` of the newest."""
+    """All are caught up, oldest first, up to `max_catch_up` of the newest."""
     NONE = "none"
     """What is later than ten seconds is left out."""
 
@@ -37,7 +37,7 @@ class ScheduleDefinition(BaseModel):
         v: the version of what is kept, 1 where it is not there; a higher one is left to newer schedulers.
         name: unique; the task's id is `name@time`.
         labels: the task's own and those of this schedule.
-        misfire_grace_time: seconds after which a missed time is not made up any more; None for any.
+        misfire_grace_time: seconds after which a missed time is not caught up any more; None for any.
     """
 
     # An older version ignores what a newer one has added. What is stored keeps the names that it has had.

@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     HELD = "held"
     """Not sent: another task has its unique key."""
     SKIPPED = "skipped"
-    """Missed, and not made up."""
+    """Missed, and not caught up."""
     FAILED = "failed"
     """Given up after the send's deadline."""
     LOST = "lost"

@@ -10,7 +10,7 @@ from kiqstart.scheduler.log_text import error_line
 # A scheduler that was restarted, or a short outage, does not make a time a missed one.
 ON_TIME: Final = timedelta(seconds=10)
 MOST_MADE_UP: Final = 10_000
-"""How many missed times of a schedule are made up at most, whatever it says."""
+"""How many missed times of a schedule are caught up at most, whatever it says."""
 # So many steps are given at a time: the rest is still due afterwards, and others get their turn before.
 _STEPS_AT_ONCE: Final = 200
 

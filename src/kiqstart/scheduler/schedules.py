@@ -99,7 +99,7 @@ class Schedules:
             raise ScheduleError(f"there is no schedule {name!r}")
 
     async def pause(self, name: str) -> None:
-        """Let a schedule not be due until it is resumed; what is missed meanwhile is not made up.
+        """Let a schedule not be due until it is resumed; what is missed meanwhile is not caught up.
 
         Raises:
             ScheduleError: there is none.

@@ -96,7 +96,7 @@ class StepTaker:
                 holder = one_line(answer.detail)
                 logger.info("Schedule %s is not sent for %s: task %s has its key", name, _time(about), holder)
             case Outcome.SKIPPED:
-                logger.warning("Schedule %s was missed at %s and is not made up", name, _time(about))
+                logger.warning("Schedule %s was missed at %s and is not caught up", name, _time(about))
             case _:
                 pass
 

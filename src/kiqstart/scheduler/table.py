@@ -26,8 +26,8 @@ class Schedule(ABC):
         task: the task's name.
         arguments: named arguments of the call, as JSON values.
         missed: what is done with times at which no scheduler could send.
-        max_catch_up: how many missed times are made up, with `CatchUp.ALL`; 10,000 at most.
-        misfire_grace_time: how late a missed time may be made up; None: however late.
+        max_catch_up: how many missed times are caught up, with `CatchUp.ALL`; 10,000 at most.
+        misfire_grace_time: how late a missed time may be caught up; None: however late.
     """
 
     name: str

@@ -1,11 +1,12 @@
-"""How often waiters look for results, beside what they hear."""
+"""How often waiters look for results, beside what they hear: in virtual time, so that no machine is too slow for it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+import functools
+import selectors
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import pytest
-import pytest_asyncio
 
 from kiqstart.broker import result_waiter as waiting
 from kiqstart.broker.keys import QueueKeys
@@ -15,6 +16,38 @@ from kiqstart.redis.connections import RedisConnections
 SHORTEST, LONGEST = 0.02, 0.32
 # Looks after 20, 60, 140, 300, 620 and 940 ms; each 20 ms would make 50.
 SECONDS, HEARD_LOOKS, MANY_LOOKS = 1.0, 7, 25
+
+
+class VirtualTime(selectors.DefaultSelector):
+    """Whoever waits for a timer is there at once, and the clock with him."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        self.now += timeout or 0.0
+        return super().select(0 if timeout is not None else None)
+
+
+def virtual_loop() -> asyncio.AbstractEventLoop:
+    clock = VirtualTime()
+    loop = asyncio.SelectorEventLoop(clock)
+    loop.time = lambda: clock.now  # type: ignore[method-assign]  # all that a loop knows of time
+    return loop
+
+
+def in_virtual_time(test: Callable[..., Awaitable[None]]) -> Callable[..., None]:
+    @functools.wraps(test)
+    def run(waiter: ResultWaiter, **fixtures: object) -> None:
+        async def whole() -> None:
+            await test(waiter, **fixtures)
+            await waiter.close()
+
+        with asyncio.Runner(loop_factory=virtual_loop) as runner:
+            runner.run(whole())
+
+    return run
 
 
 class Ears:
@@ -62,26 +95,27 @@ def eyes() -> Eyes:
     return Eyes()
 
 
-@pytest_asyncio.fixture
-async def waiter(ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[ResultWaiter]:
+@pytest.fixture
+def waiter(ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> ResultWaiter:
     monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", SHORTEST)
     monkeypatch.setattr(waiting, "_MOST_SECONDS_BETWEEN_LOOKS", LONGEST, raising=False)
-    made = ResultWaiter(eyes, eyes, cast("RedisConnections", ears), QueueKeys("tasks"))
-    yield made
-    await made.close()
+    return ResultWaiter(eyes, eyes, cast("RedisConnections", ears), QueueKeys("tasks"))
 
 
+@in_virtual_time
 async def test_who_hears_looks_more_and_more_seldom(waiter: ResultWaiter, eyes: Eyes) -> None:
     assert await waiter.wait("id", SECONDS) is None
     assert 4 <= eyes.looks <= HEARD_LOOKS
 
 
+@in_virtual_time
 async def test_who_hears_nothing_looks_often(waiter: ResultWaiter, ears: Ears, eyes: Eyes) -> None:
     ears.is_heard = False
     await waiter.wait("id", SECONDS)
     assert eyes.looks > MANY_LOOKS
 
 
+@in_virtual_time
 async def test_who_loses_his_hearing_looks_often_from_then_on(waiter: ResultWaiter, ears: Ears, eyes: Eyes) -> None:
     task = asyncio.create_task(waiter.wait("id", 10))
     await asyncio.wait({task}, timeout=SECONDS)
@@ -92,6 +126,7 @@ async def test_who_loses_his_hearing_looks_often_from_then_on(waiter: ResultWait
     task.cancel()
 
 
+@in_virtual_time
 async def test_whoever_comes_after_a_refusal_looks_at_once_and_makes_nobody_else_look(
     waiter: ResultWaiter, ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -107,6 +142,7 @@ async def test_whoever_comes_after_a_refusal_looks_at_once_and_makes_nobody_else
         task.cancel()
 
 
+@in_virtual_time
 async def test_many_that_hear_nothing_share_a_bounded_number_of_looks(
     waiter: ResultWaiter, ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +154,7 @@ async def test_many_that_hear_nothing_share_a_bounded_number_of_looks(
     await asyncio.gather(*tasks)
 
 
+@in_virtual_time
 async def test_who_has_left_is_not_looked_for(waiter: ResultWaiter, ears: Ears, eyes: Eyes) -> None:
     await waiter.wait("id", 0.001)
     eyes.looks = 0
