@@ -136,7 +136,7 @@ def test_a_loop_that_ends_while_redis_is_away_ends_within_seconds(redis_url: str
     before = open_files()
     began = time.monotonic()
     run(try_it, asyncio.new_event_loop)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert open_files() <= before + 2
 
 

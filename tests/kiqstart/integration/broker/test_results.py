@@ -13,6 +13,7 @@ from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
 from tests.kiqstart.integration.broker.brokers import QUICK, Brokers, letters_of, working
 from tests.kiqstart.integration.broker.wire import Wire
 
+from kiqstart.broker import result_waiter
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.results import UnserializableResultError
 from kiqstart.tasks.bulk import BulkSendFailedError
@@ -40,7 +41,11 @@ class Gate:
         return "through"
 
 
-async def test_whoever_waits_is_woken_and_hardly_asks(brokers: Brokers, wire: Wire) -> None:
+async def test_whoever_waits_is_woken_and_hardly_asks(
+    brokers: Brokers, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # By a look of his own he would learn it too late.
+    monkeypatch.setattr(result_waiter, "_SECONDS_BETWEEN_LOOKS", 60.0)
     caller, gate = brokers(url=wire.url), Gate()
     broker = brokers()
     register_task(broker, gate.run, name="gate")
@@ -49,11 +54,9 @@ async def test_whoever_waits_is_woken_and_hardly_asks(brokers: Brokers, wire: Wi
         waiting = asyncio.create_task(sent.wait_result(timeout=10))
         await asyncio.wait({waiting}, timeout=0.5)
         gate.is_open.set()
-        opened_at = time.monotonic()
         assert (await waiting).return_value == "through"
-        # One look when it begins to wait, one when it is subscribed, one when it is woken; a look a second besides.
+        # One look when it begins to wait, one when it is subscribed, one when it is woken.
         assert wire.count("EXISTS") <= 3
-        assert time.monotonic() - opened_at < 0.4
 
 
 async def test_all_who_wait_for_one_task_get_its_result_over_one_subscription(brokers: Brokers, wire: Wire) -> None:
@@ -307,7 +310,7 @@ async def test_what_another_result_backend_cannot_hold_fails_the_task_but_a_labe
 async def test_another_result_backend_gets_a_long_chain_cut_short(brokers: Brokers) -> None:
     shelf = Shelf(failures=0)
     broker = brokers().with_result_backend(shelf)
-    links = 15
+    links = 25
 
     async def fail() -> None:
         error: Exception | None = None
@@ -321,7 +324,7 @@ async def test_another_result_backend_gets_a_long_chain_cut_short(brokers: Broke
         result = await sent.wait_result(check_interval=0.01, timeout=10)
     began_at = time.monotonic()
     written = result.model_dump_json()
-    assert time.monotonic() - began_at < 0.5
+    assert time.monotonic() - began_at < 5
     assert type(result.error) is WeatherError
     assert result.error.args == (links - 1,)
     assert written.count("WeatherError") == 5

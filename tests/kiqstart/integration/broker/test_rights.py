@@ -81,7 +81,7 @@ async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_
             began = time.monotonic()
             with pytest.raises(SendFailedError) as caught:
                 await task.kiq(number=9)
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 5
             assert complaint in str(caught.value)
             assert "\n" not in str(caught.value)
             await asyncio.sleep(0.5)

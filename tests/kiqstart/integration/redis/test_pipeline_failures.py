@@ -59,7 +59,7 @@ async def test_a_server_that_falls_silent_fails_all_that_is_outstanding_in_time_
         found = await outcomes(*(client.execute_command("INCR", "count") for _ in range(5)))
         assert [type(answer) for answer in found] == [RedisTimeoutError] * 5
         assert str(found[0]) == "no answer for 0.3 s"
-        assert SECONDS <= time.monotonic() - began < SECONDS + 1
+        assert SECONDS <= time.monotonic() - began < SECONDS + 5
         server.thaw()
         network.swallows = False
         # Nothing was sent a second time.
@@ -103,7 +103,7 @@ async def test_a_link_that_dies_under_something_large_is_given_up(server: Server
         began = time.monotonic()
         [error] = await outcomes(asked)
         assert isinstance(error, RedisTimeoutError)
-        assert time.monotonic() - began < SECONDS * 2 + 1
+        assert time.monotonic() - began < SECONDS * 2 + 5
 
 
 @pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
