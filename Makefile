@@ -45,6 +45,10 @@ test-faults: $(INSTALLED) ## Kill, freeze and cut all that can be, and count the
 simulate: $(INSTALLED) ## Play histories of the broker and the scheduler in virtual time, with faults between any two steps (HISTORIES=1000)
 	@$(RUN)python -m tests.simulation --histories $(HISTORIES) $(SIMULATION)
 
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## Send odd inputs to each surface, and look that they harm only themselves (MINUTES=10 SURFACE=messages SEED=1)
+	@$(RUN)python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SURFACE),--surface $(SURFACE)) $(if $(SEED),--seed $(SEED))
+
 ##@ Develop
 
 .PHONY: install

@@ -21,7 +21,12 @@ _SIGN = "planted"
 
 @pytest.fixture(scope="session")
 def servers(servers: Servers) -> Servers:
-    """The session's servers; to those of this project's own belong passwords, which they are content with."""
+    """The session's servers, with planted passwords."""
+    return planted(servers)
+
+
+def planted(servers: Servers) -> Servers:
+    """Servers with passwords, which those of this project's own are content with."""
     database, redis = servers.database_url, servers.redis_url
     if "DATABASE_URL" not in os.environ:
         database = make_url(database).set(password=DATABASE_PASSWORD).render_as_string(hide_password=False)

@@ -1,11 +1,16 @@
 """Reading settings from the environment, with one line for whatever is wrong with them."""
 
-from typing import TypeVar
+from pathlib import Path
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
 
 from kiqstart.errors import OperatorError
+from kiqstart.trust import check_trusted
+
+# As each class of settings names it.
+_DOTENV: Final = Path(".env")
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -19,9 +24,17 @@ def load_settings(settings: type[SettingsT]) -> SettingsT:
 
     Raises:
         SettingsError: naming each environment variable at fault, never its value (it may hold a password).
+        UntrustedPathError: another user can change `.env`.
     """
+    # It says which servers are given passwords and tasks.
+    if _DOTENV.exists():
+        check_trusted(_DOTENV)
     try:
         return settings()
+    except UnicodeDecodeError:
+        raise SettingsError(f"settings: {_DOTENV.absolute()} is no UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(f"settings: {_DOTENV.absolute()} cannot be read: {error.strerror}") from None
     except ValidationError as error:
         problems = "; ".join(
             _problem(settings, item["loc"], "is not set" if item["type"] == "missing" else item["msg"])
