@@ -35,6 +35,10 @@ class FindingError(AssertionError):
     """An input did what none may do."""
 
 
+class PlannedError(Exception):
+    """What a task raises on purpose: its traceback may be logged."""
+
+
 def _watch(event: str, arguments: tuple[object, ...]) -> None:
     if _is_watched and event in (*_CODE, *_PROGRAMS):
         _seen.append(f"{event} {arguments!r:.300}")
@@ -86,7 +90,8 @@ class _Written(logging.Handler):
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.lines.append(self.format(record))
+        is_planned = record.exc_info is not None and isinstance(record.exc_info[1], PlannedError)
+        self.lines.append(record.getMessage() if is_planned else self.format(record))
 
 
 @contextmanager

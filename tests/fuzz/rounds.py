@@ -1,7 +1,9 @@
 """Tries inputs of a surface, a round at a time: a seed gives the same ones again."""
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
+from traceback import format_exception
 from typing import Any, Final
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -9,7 +11,7 @@ from hypothesis.errors import HypothesisWarning
 from tests.fuzz.judge import no_code_is_run
 from tests.fuzz.surface import Ground, Surface
 
-_LONGEST: Final = 3000
+_LONGEST: Final = 2000
 _SLOW_AND_LARGE: Final = [
     HealthCheck.too_slow,
     HealthCheck.data_too_large,
@@ -35,11 +37,20 @@ class Finding:
     error: BaseException
 
     def __str__(self) -> str:
+        problems = "\n".join("".join(format_exception(one))[-_LONGEST:] for one in _single(self.error))
         return (
-            f"{self.surface}: {type(self.error).__name__}: {str(self.error)[:_LONGEST]}\n"
-            f"{self.example[:_LONGEST]}\n"
+            f"{self.surface}:\n{problems}\n{self.example[:_LONGEST]}\n"
             f"again: make fuzz SURFACE={self.surface} SEED={self.seed} MINUTES=0"
         )
+
+
+def _single(error: BaseException) -> Iterator[BaseException]:
+    """An error; or those of a group, which Hypothesis raises where it found several."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in error.exceptions:
+            yield from _single(one)
+    else:
+        yield error
 
 
 @dataclass(kw_only=True)

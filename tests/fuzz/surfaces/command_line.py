@@ -84,9 +84,7 @@ async def _put(url: str, keys: QueueKeys, odd: Odd) -> None:
     await put(url, keys, odd.plant, odd.letters, set())
     async with Redis.from_url(url) as redis:
         for name, (kind, value) in odd.foreign.items():
-            key = cast("str", getattr(keys, name))
-            await redis.delete(key)
-            await put_foreign(redis, key, kind, value)
+            await put_foreign(redis, cast("str", getattr(keys, name)), kind, value)
 
 
 def _try_out(ground: Ground, odd: Odd) -> None:

@@ -51,7 +51,8 @@ def _joined(name: str, value: str) -> str:
 
 
 def _url(scheme: str, user: str, place: str, options: list[str]) -> str:
-    return f"{scheme}://{user}{place}{'?' if options else ''}{'&'.join(options)}"
+    # No environment has a NUL.
+    return f"{scheme}://{user}{place}{'?' if options else ''}{'&'.join(options)}".replace("\0", "")
 
 
 def _line(name: str, value: bytes) -> bytes:
