@@ -154,9 +154,9 @@ BOM := dist/kiqstart.cdx.json
 
 .PHONY: audit
 audit: $(RELEASE) ## Look for known vulnerabilities in what a release runs with; without a network it says so and passes
-	@$(UV) audit --preview-features audit-command --script $(RELEASE) 2>$(LOCAL)/release/problem || { \
-		cat $(LOCAL)/release/problem >&2; \
-		grep -q 'Request failed\|error sending request' $(LOCAL)/release/problem \
+	@$(UV) audit --preview-features audit-command $(AUDIT) --script $(RELEASE) 2>$(RELEASE).problem || { \
+		cat $(RELEASE).problem >&2; \
+		grep -q 'Request failed\|error sending request' $(RELEASE).problem \
 			&& echo 'not audited: the database of vulnerabilities is out of reach' >&2; }
 
 .PHONY: sbom

@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from traceback import format_exception
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import HypothesisWarning
@@ -47,7 +47,7 @@ class Finding:
 def _single(error: BaseException) -> Iterator[BaseException]:
     """An error; or those of a group, which Hypothesis raises where it found several."""
     if isinstance(error, BaseExceptionGroup):
-        for one in error.exceptions:
+        for one in cast("BaseExceptionGroup[BaseException]", error).exceptions:
             yield from _single(one)
     else:
         yield error

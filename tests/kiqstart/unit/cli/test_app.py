@@ -29,7 +29,9 @@ def test_what_looks_at_queues_imports_neither_log_nor_migrations_nor_what_only_p
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("arguments", [["dead", "list", "\x1b[31m"], ["\x1b[2J"], ["--\x1b[2J"], ["ping", "--timeout", "\n\x07"]])
+@pytest.mark.parametrize(
+    "arguments", [["dead", "list", "\x1b[31m"], ["\x1b[2J"], ["--\x1b[2J"], ["ping", "--timeout", "\n\x07"]]
+)
 def test_arguments_that_are_none_are_quoted_harmless(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
