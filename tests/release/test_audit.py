@@ -28,12 +28,12 @@ class Database(BaseHTTPRequestHandler):
 
     vulnerable: bool
 
-    def do_POST(self) -> None:  # noqa: N802  # the base class' name
+    def do_POST(self) -> None:  # the base class' name
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         known = [{"id": VULNERABILITY["id"], "modified": VULNERABILITY["modified"]}] if self.vulnerable else []
         self._answer({"results": [{"vulns": known} if known else {} for _ in asked["queries"]]})
 
-    def do_GET(self) -> None:  # noqa: N802  # the base class' name
+    def do_GET(self) -> None:  # the base class' name
         self._answer(VULNERABILITY)
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002, ANN401  # the base class'

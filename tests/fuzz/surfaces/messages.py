@@ -54,6 +54,14 @@ _OTHERS: Final = (
     *("uniques", "places", "delayed", "delayed_messages", "cancelled", "dead", "dropped", "queues", "untaken"),
     *("misfit_index", "misfits_known", "worker_info", "layout", "draining", "quarantine_claim", "epoch", "janitor"),
 )
+_BELONGS: Final = {
+    **dict.fromkeys(("uniques", "places", "worker_info", "misfits_known"), "hash"),
+    **dict.fromkeys(("workers", "cancelled"), "sorted set"),
+    **dict.fromkeys(("queues", "untaken", "draining"), "set"),
+    **dict.fromkeys(("misfit_index", "dead"), "stream"),
+}
+_WORDS: Final = st.sampled_from([b"default", b"echo", b"odd", b"queue", b"name", b"tried", b"since", b"kiq-1", b"modal:x"])
+_SCORES: Final = st.sampled_from([0.0, -1e300, 1e300, float("inf"), float("-inf"), 1e12, 1e14]) | st.floats(0, 1e13)
 _TYPES: Final = ("text", "list", "hash", "set", "sorted set", "stream")
 
 
@@ -63,24 +71,27 @@ class Odd:
 
     Args:
         foreign: keys that hold something else, each with its type and what it holds.
+        strewn: what lies where it belongs: the key, a name, a value and a score.
         delayed: names of delayed messages, each with the message and when it is due.
         entries: of the queue's streams, each with which one it is.
     """
 
     foreign: dict[str, tuple[str, bytes]]
+    strewn: list[tuple[str, bytes, bytes, float]]
     delayed: dict[bytes, tuple[bytes, float]]
     entries: list[tuple[str, dict[bytes, bytes]]]
 
     def __len__(self) -> int:
-        return len(self.entries) + len(self.delayed) + len(self.foreign)
+        return len(self.entries) + len(self.delayed) + len(self.strewn) + len(self.foreign)
 
 
 _INPUTS: Final = st.builds(
     Odd,
     foreign=seldom(st.dictionaries(st.sampled_from(_OTHERS), st.tuples(st.sampled_from(_TYPES), BYTES), max_size=2)),
+    strewn=st.lists(st.tuples(st.sampled_from(sorted(_BELONGS)), BYTES | _WORDS, BYTES | _WORDS, _SCORES), max_size=4),
     delayed=st.dictionaries(
         BYTES,
-        st.tuples(_DATA, st.sampled_from([0.0, -1e300, 1e300, float("inf"), 1e12]) | st.floats(0, 1e13)),
+        st.tuples(_DATA, _SCORES),
         max_size=3,
     ),
     entries=st.lists(st.tuples(st.sampled_from(["new", "new", "new", "returned"]), _FIELDS), max_size=30),
@@ -107,7 +118,21 @@ async def put_foreign(redis: Redis, key: str, kind: str, value: bytes) -> None:
         await commands.execute()
 
 
+async def _strew(redis: Redis, key: str, kind: str, name: bytes, value: bytes, score: float) -> None:
+    match kind:
+        case "hash":
+            await redis.hset(key, name, value)
+        case "set":
+            await redis.sadd(key, name)
+        case "sorted set":
+            await redis.zadd(key, {name: score})
+        case _:
+            await redis.xadd(key, {name: value, b"queue": b"default", b"name": b"echo"})
+
+
 async def _put(redis: Redis, keys: QueueKeys, odd: Odd) -> None:
+    for key, name, value, score in odd.strewn:
+        await _strew(redis, cast("str", getattr(keys, key)), _BELONGS[key], name, value, score)
     for place, fields in odd.entries:
         stream = keys.name if place == "new" else keys.returned("default")
         await redis.xadd(stream, cast("dict[Any, Any]", fields or {b"": b""}))
