@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from tests.kiqstart.integration.scheduler.timeline import Timeline
 
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.redis_store import RedisScheduleStore
-from kiqstart.scheduler.scheduler_loop import Ticker
-from kiqstart.scheduler.triggers import Interval
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
+from kiqstart.scheduler.triggers import IntervalTrigger
 
-EVERY = Interval(every=timedelta(seconds=1))
-TICK = Definition(name="tick", task="work", timing=EVERY)
-ELSEWHERE = Definition(name="elsewhere", task="work", timing=EVERY, labels={"queue_name": "other"})
+EVERY = IntervalTrigger(every=timedelta(seconds=1))
+TICK = ScheduleDefinition(name="tick", task="work", timing=EVERY)
+ELSEWHERE = ScheduleDefinition(name="elsewhere", task="work", timing=EVERY, labels={"queue_name": "other"})
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def limited(timeline: Timeline) -> Timeline:
     return timeline
 
 
-async def pass_seconds(timeline: Timeline, ticker: Ticker, seconds: int) -> None:
+async def pass_seconds(timeline: Timeline, ticker: SchedulerLoop, seconds: int) -> None:
     for _ in range(seconds):
         timeline.pass_ms(1000)
         for _ in range(5):
