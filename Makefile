@@ -45,6 +45,10 @@ test-faults: $(INSTALLED) ## Kill, freeze and cut all that can be, and count the
 simulate: $(INSTALLED) ## Play histories of the broker and the scheduler in virtual time, with faults between any two steps (HISTORIES=1000)
 	@$(RUN)python -m tests.simulation --histories $(HISTORIES) $(SIMULATION)
 
+.PHONY: fuzz
+fuzz: $(INSTALLED) ## Send odd inputs to each surface, and look that they harm only themselves (MINUTES=10 SURFACE=messages SEED=1)
+	@$(RUN)python -m tests.fuzz $(if $(MINUTES),--minutes $(MINUTES)) $(if $(SURFACE),--surface $(SURFACE)) $(if $(SEED),--seed $(SEED))
+
 ##@ Develop
 
 .PHONY: install
@@ -150,9 +154,9 @@ BOM := dist/kiqstart.cdx.json
 
 .PHONY: audit
 audit: $(RELEASE) ## Look for known vulnerabilities in what a release runs with; without a network it says so and passes
-	@$(UV) audit --preview-features audit-command --script $(RELEASE) 2>$(LOCAL)/release/problem || { \
-		cat $(LOCAL)/release/problem >&2; \
-		grep -q 'Request failed\|error sending request' $(LOCAL)/release/problem \
+	@$(UV) audit --preview-features audit-command $(AUDIT) --script $(RELEASE) 2>$(RELEASE).problem || { \
+		cat $(RELEASE).problem >&2; \
+		grep -q 'Request failed\|error sending request' $(RELEASE).problem \
 			&& echo 'not audited: the database of vulnerabilities is out of reach' >&2; }
 
 .PHONY: sbom

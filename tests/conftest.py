@@ -1,11 +1,23 @@
 import os
 
-from tests.planted_secrets import pytest_runtest_makereport, pytest_runtest_teardown, servers
+from tests.planted_secrets import (
+    pytest_configure,
+    pytest_runtest_makereport,
+    pytest_runtest_teardown,
+    pytest_sessionfinish,
+    servers,
+)
 
 # Whatever folder a command is run in, it is about the service.
 os.environ["KIQSTART_APP"] = "todo_service.ioc.app:create_app"
 
-__all__ = ["pytest_runtest_makereport", "pytest_runtest_teardown", "servers"]
+__all__ = [
+    "pytest_configure",
+    "pytest_runtest_makereport",
+    "pytest_runtest_teardown",
+    "pytest_sessionfinish",
+    "servers",
+]
 
 # Of two fixtures with one name, that of the plugin counts which is named later.
 pytest_plugins = ["kiqstart.testing.plugin", "tests.service", "tests.printable_reports"]

@@ -1,12 +1,16 @@
 """Passwords in the URLs of the session's servers, which ask for none, and a look for them in all that tests print.
 
-Every process of a test logs to a file of its folder; commands' output and the tests' own is captured.
+Processes of a test log to files of its folder, the servers' and their supervisors below `.local`; what commands print is
+read by whoever started them, and what is printed otherwise is captured. All of that is looked through.
 """
 
 import dataclasses
+import functools
 import os
+import subprocess
 from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import make_url
@@ -17,11 +21,19 @@ DATABASE_PASSWORD = "planted/Datab@se-1"
 REDIS_PASSWORD = "planted-Redis-1"
 # As it stands in any notation of these.
 _SIGN = "planted"
+# Commands that run what a test gives them, which may print its environment.
+_ANYBODYS = frozenset({"local", "shell"})
+_LOGS = Path(__file__).parents[1] / ".local" / "test"
 
 
 @pytest.fixture(scope="session")
 def servers(servers: Servers) -> Servers:
-    """The session's servers; to those of this project's own belong passwords, which they are content with."""
+    """The session's servers, with planted passwords."""
+    return planted(servers)
+
+
+def planted(servers: Servers) -> Servers:
+    """Servers with passwords, which those of this project's own are content with."""
     database, redis = servers.database_url, servers.redis_url
     if "DATABASE_URL" not in os.environ:
         database = make_url(database).set(password=DATABASE_PASSWORD).render_as_string(hide_password=False)
@@ -33,6 +45,27 @@ def servers(servers: Servers) -> Servers:
 def check_output(text: str) -> None:
     """Fail if a planted secret stands in it."""
     assert _SIGN not in text, f"a secret is printed: {_around(text)}"
+
+
+def pytest_configure() -> None:
+    """From now on look through what processes hand to those who started them."""
+    communicate = subprocess.Popen.communicate
+
+    @functools.wraps(communicate)
+    def communicate_and_look(process: "subprocess.Popen[Any]", *arguments: Any, **options: Any) -> tuple[Any, Any]:  # noqa: ANN401  # its own
+        printed: tuple[str | bytes | None, ...] = communicate(process, *arguments, **options)
+        command = process.args if isinstance(process.args, list) else []
+        for text in () if _ANYBODYS & {*map(str, command)} else printed:
+            check_output(text.decode(errors="replace") if isinstance(text, bytes) else text or "")
+        return printed[0], printed[1]
+
+    subprocess.Popen.communicate = communicate_and_look  # type: ignore[method-assign]
+
+
+def pytest_sessionfinish() -> None:
+    """Look through the logs of the session's servers."""
+    for log in _LOGS.rglob("*.log"):
+        check_output(log.read_text(errors="replace"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,11 +1,20 @@
 """Reading settings from the environment, with one line for whatever is wrong with them."""
 
-from typing import TypeVar
+import re
+from pathlib import Path
+from typing import Final, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
+from pydantic_settings import SettingsError as MalformedSettingError
 
 from kiqstart.errors import OperatorError
+from kiqstart.trust import check_trusted
+
+# As each class of settings names it.
+_DOTENV: Final = Path(".env")
+
+_QUOTED: Final = re.compile(r'"(\w+)"')
 
 SettingsT = TypeVar("SettingsT", bound=BaseSettings)
 
@@ -19,9 +28,21 @@ def load_settings(settings: type[SettingsT]) -> SettingsT:
 
     Raises:
         SettingsError: naming each environment variable at fault, never its value (it may hold a password).
+        UntrustedPathError: another user can change `.env`.
     """
+    # It says which servers are given passwords and tasks.
+    if _DOTENV.exists():
+        check_trusted(_DOTENV, advice="work in a folder of your own, without that .env")
     try:
         return settings()
+    except MalformedSettingError as error:
+        # It says of a list that it cannot be read, and not how it was written.
+        name = next(iter(_QUOTED.findall(str(error))), "")
+        raise SettingsError(f'settings: {_variable(settings, name)} is no JSON, such as ["one", "two"]') from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"settings: {_DOTENV.absolute()} is no UTF-8 text") from None
+    except OSError as error:
+        raise SettingsError(f"settings: {_DOTENV.absolute()} cannot be read: {error.strerror}") from None
     except ValidationError as error:
         problems = "; ".join(
             _problem(settings, item["loc"], "is not set" if item["type"] == "missing" else item["msg"])
@@ -35,7 +56,11 @@ def _problem(settings: type[BaseSettings], location: tuple[int | str, ...], mess
     if not location:
         # A rule about several settings, which its message names.
         return message
-    return f"{settings.model_config.get('env_prefix', '')}{location[0]}".upper() + f" {message}"
+    return f"{_variable(settings, location[0])} {message}"
+
+
+def _variable(settings: type[BaseSettings], field: int | str) -> str:
+    return f"{settings.model_config.get('env_prefix', '')}{field}".upper()
 
 
 def check_settings(*settings: type[BaseSettings]) -> None:

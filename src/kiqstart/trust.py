@@ -12,6 +12,7 @@ import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from kiqstart.errors import OperatorError
 
@@ -23,8 +24,15 @@ class UntrustedPathError(OperatorError):
     """Another user can change what is at a path."""
 
 
-def check_trusted(path: Path) -> None:
+_ADVICE: Final = "work in a folder of your own, or set KIQSTART_APP, DATABASE_URL and REDIS_URL"
+
+
+def check_trusted(path: Path, *, advice: str = _ADVICE) -> None:
     """Return if no other user can change what is at `path`, or what leads there; what is missing yet is trusted.
+
+    Args:
+        path: a file or a folder.
+        advice: what the error says one may do.
 
     Raises:
         UntrustedPathError: one can, or the path cannot be looked at.
@@ -37,10 +45,7 @@ def check_trusted(path: Path) -> None:
         except OSError as error:
             raise UntrustedPathError(f"{step}: {error.strerror}") from None
         if problem := _problem(info):
-            raise UntrustedPathError(
-                f"{step} {problem}, so nothing is believed that is there: work in a folder of your own, "
-                "or set KIQSTART_APP, DATABASE_URL and REDIS_URL"
-            )
+            raise UntrustedPathError(f"{step} {problem}, so nothing is believed that is there: {advice}")
 
 
 def make_trusted_folder(path: Path) -> None:
@@ -77,7 +82,8 @@ def open_own(path: Path, flags: int, *, empty: bool = False) -> int:
             raise UntrustedPathError(f"{path}: is no file of this account's own: remove it") from None
         raise
     info = os.fstat(descriptor)
-    if info.st_uid != os.geteuid() or info.st_nlink != 1 or not stat.S_ISREG(info.st_mode):
+    # It has no name any more where a newer one has taken its place meanwhile.
+    if info.st_uid != os.geteuid() or info.st_nlink > 1 or not stat.S_ISREG(info.st_mode):
         os.close(descriptor)
         raise UntrustedPathError(f"{path}: is no file of this account's own: remove it")
     if empty:

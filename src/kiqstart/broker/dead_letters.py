@@ -22,12 +22,15 @@ from kiqstart.errors import OperatorError
 from kiqstart.tasks.caller_types import number, text
 from kiqstart.tasks.labels import UNIQUE_LABEL
 from kiqstart.tasks.messages import with_labels
+from kiqstart.tasks.sizes import MIB
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _RESEND: Final = Script("resend")
+_LETTERS: Final = Script("letters")
 _READ_AT_ONCE: Final = 100
+_BYTES_AT_ONCE: Final = 8 * MIB
 _TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL, POOL_CRASHES_LABEL})
 _ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
 
@@ -144,18 +147,16 @@ class DeadLetters:
         return found
 
     async def walk(self, *, reason: str | None = None, task_name: str | None = None) -> AsyncGenerator[DeadLetter]:
-        """All letters, newest first, read as they are asked for; none that is added meanwhile."""
+        """All letters, newest first, read as they are asked for, some MB at a time; none that is added meanwhile."""
         before = "+"
         while True:
-            entries = cast(
-                "list[tuple[bytes, Fields]]",
-                await self._redis.xrevrange(self._keys.dead, max=before, min="-", count=_READ_AT_ONCE),
-            )
-            for entry, fields in entries:
-                letter = self._letter(entry.decode(), fields)
+            call: list[Value] = [before, _READ_AT_ONCE, _BYTES_AT_ONCE]
+            entries = cast("list[tuple[bytes, list[bytes]]]", await _LETTERS(self._redis, [self._keys.dead], call))
+            for entry, parts in entries:
+                letter = self._letter(entry.decode(), dict(zip(parts[::2], parts[1::2], strict=True)))
                 if reason in (None, letter.reason) and task_name in (None, letter.task_name):
                     yield letter
-            if len(entries) < _READ_AT_ONCE:
+            if not entries:
                 return
             before = f"({entries[-1][0].decode()}"
 

@@ -8,7 +8,9 @@ from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.misfits import group_of
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.redis_text import texts_of, whole_number
 from kiqstart.broker.script import Script
+from kiqstart.tasks.queue_names import queue_name_problem
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -52,7 +54,7 @@ class MisfitRecall:
             until: the local time at which this turn ends; the next one goes on from there.
         """
         said = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys.misfits_known))
-        known = {group.decode(): int(at) for group, at in said.items() if at.isdigit()}
+        known = {group: whole_number(at, 0) for group, at in texts_of(said).items()}
         while True:
             page = cast(
                 "list[tuple[bytes, dict[bytes, bytes]]]",
@@ -60,7 +62,7 @@ class MisfitRecall:
             )
             over: defaultdict[str, list[str]] = defaultdict(list)
             for entry, fields in page:
-                texts = {name.decode(): value.decode() for name, value in fields.items()}
+                texts = texts_of(fields)
                 if self._is_over(texts, known, now_ms):
                     over[texts.get("queue", "")].append(entry.decode())
             for queue, entries in over.items():
@@ -72,7 +74,7 @@ class MisfitRecall:
     def _is_over(self, fields: dict[str, str], known: dict[str, int], now_ms: int) -> bool:
         group = group_of(*(fields.get(name, "") for name in ("queue", "name", "tried")))
         since = fields.get("since", "")
-        left_for = (now_ms - int(since)) / 1000 if since.isdigit() else self._grace
+        left_for = (now_ms - whole_number(since, 0)) / 1000
         said, now = known.get(group, 0), local_time()
         if group not in self._said:
             silent_for = min(max(left_for, 0.0), max((now_ms - said) / 1000, 0.0), self._grace)
@@ -83,6 +85,10 @@ class MisfitRecall:
 
     def _recall(self, queue: str, entries: list[str]) -> None:
         names = self._keys
+        if queue_name_problem(queue) is not None:
+            # A stranger's entry: nothing is left in a queue that cannot be.
+            self._redis.xdel(names.misfit_index, *entries)
+            return
         keys = [names.misfits(queue), names.returned(queue), *names.shared]
         count = cast("int", _RECALL.in_thread(self._redis, keys, entries))
         if count:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.redis_text import raw_name, texts_of
 from kiqstart.broker.script import Script
 
 if TYPE_CHECKING:
@@ -84,13 +85,13 @@ class Misfits:
                 self._redis.xrange(self._keys.misfit_index, min=self._next, max="+", count=_PAGE),
             )
             for entry, fields in page:
-                self._consider(entry.decode(), {name.decode(): value.decode() for name, value in fields.items()})
+                self._consider(entry.decode(), texts_of(fields))
             if page:
                 self._next = f"({page[-1][0].decode()}"
             if len(page) < _PAGE or local_time() - now > _SECONDS_OF_A_LOOK:
                 break
         if groups := self._groups | self._groups_before:
-            _SAY_KNOWN.in_thread(self._redis, [self._keys.misfits_known], sorted(groups))
+            _SAY_KNOWN.in_thread(self._redis, [self._keys.misfits_known], [raw_name(group) for group in sorted(groups)])
 
     def take(self, count: int) -> tuple[str, list[str]]:
         """A queue, and entries of it that this worker may take; others may have them by now."""

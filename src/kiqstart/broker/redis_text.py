@@ -24,6 +24,11 @@ def raw_name(name: str) -> bytes:
         return name.encode(errors="surrogatepass")
 
 
+def texts_of(fields: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Fields as text; `raw_name` gives each back."""
+    return {text_of_name(name): text_of_name(value) for name, value in fields.items()}
+
+
 def queue_names(found: Iterable[bytes]) -> list[str]:
     """The names of queues among those that Redis has; what can be none is left out."""
     names = [text_of_name(name) for name in found]

@@ -125,14 +125,8 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             ResultIsMissingError: there is none, or no longer.
             UnreadableResultError: what Redis has under its key cannot be read.
         """
-        value: bytes | None = None
         async with self._reads():
-            try:
-                value = cast("bytes | None", await self._redis.get(self._keys.result(task_id)))
-            except ResponseError as error:
-                if not is_foreign_type(error):
-                    raise
-                raise UnreadableResultError(task_id=task_id, reason="its key holds something else") from None
+            value = await self._get(task_id, self._keys.result(task_id))
         if value is None:
             # Its package imports as much as a whole worker needs, and few results are asked for too late.
             from taskiq_redis.exceptions import ResultIsMissingError
@@ -170,17 +164,38 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         await self._redis.set(self._keys.progress(task_id), value, px=self._ttl_ms or _PROGRESS_MS)
 
     async def get_progress(self, task_id: str) -> TaskProgress[ReturnType] | None:
-        """A task's progress, or None."""
-        value = cast("bytes | None", await self._redis.get(self._keys.progress(task_id)))
-        return None if value is None else TaskProgress[ReturnType].model_validate_json(value)
+        """A task's progress, or None.
+
+        Raises:
+            UnreadableResultError: what Redis has under its key cannot be read.
+        """
+        value = await self._get(task_id, self._keys.progress(task_id))
+        if value is None:
+            return None
+        self._check_size(task_id, value)
+        try:
+            return TaskProgress[ReturnType].model_validate_json(value)
+        except ValueError:
+            raise UnreadableResultError(task_id=task_id, reason="its key holds no progress") from None
 
     def _decoded(self, task_id: str, value: bytes) -> TaskiqResult[Any]:
-        if (problem := size_problem(value, self._limit)) is not None:
-            raise UnreadableResultError(task_id=task_id, reason=f"it has {problem} (TASKS_RESULT_BYTES, result_bytes)")
+        self._check_size(task_id, value)
         try:
             return decode_result(value)
         except ValueError as error:
             raise UnreadableResultError(task_id=task_id, reason=str(error)) from None
+
+    def _check_size(self, task_id: str, value: bytes) -> None:
+        if (problem := size_problem(value, self._limit)) is not None:
+            raise UnreadableResultError(task_id=task_id, reason=f"it has {problem} (TASKS_RESULT_BYTES, result_bytes)")
+
+    async def _get(self, task_id: str, key: str) -> bytes | None:
+        try:
+            return cast("bytes | None", await self._redis.get(key))
+        except ResponseError as error:
+            if not is_foreign_type(error):
+                raise
+            raise UnreadableResultError(task_id=task_id, reason=f"the key {key} holds something else") from None
 
     @property
     def _redis(self) -> Redis:

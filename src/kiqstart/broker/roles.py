@@ -70,7 +70,7 @@ _WORKERS: Final = (
 _SCHEDULERS: Final = tuple(
     f"scheduler/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")
 )
-_OPERATORS: Final = ("resend", "scheduler/pause", "scheduler/resume")
+_OPERATORS: Final = ("letters", "resend", "scheduler/pause", "scheduler/resume")
 
 # By role: its scripts, and the commands that it sends itself.
 _NEEDS: Final[Mapping[Role, tuple[Sequence[str], str]]] = {

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from importlib.resources import files
 from typing import ClassVar, Final, Protocol, cast
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 _ROOMS: Final = files("kiqstart")
 _LIBRARY: Final = (_ROOMS / "broker" / "lua" / "library.lua").read_text()
@@ -17,6 +17,12 @@ _DEFINITION: Final = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
 # Of `redis.call` and of a script's own functions around it.
 _COMMAND: Final = re.compile(r"\b\w+\('([A-Z]{3,})'(?:, '(CREATE|DELCONSUMER|CONSUMERS|USAGE)')?")
 _TAKE_TIME: Final = "table.remove(ARGV)"
+# Which line an error comes from, which key stands there, and which place among the keys the shared ones begin at.
+_LINE: Final = re.compile(r"user_script:(\d+)")
+_KEY: Final = re.compile(r"'[A-Z]+', (?:keys\.(\w+)|KEYS\[(\d+)\])")
+_FIRST_SHARED: Final = re.compile(r"= shared_keys\((\d+)\)")
+_FOREIGN_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
+_SHARED: Final = ("uniques", "places", "delayed", "messages", "cancelled", "dead", "dropped")
 
 Value = str | bytes | int | float
 
@@ -76,9 +82,12 @@ class Script:
         """Run it with an async client, and give what it returns."""
         client = cast("AsyncClient", redis)
         try:
-            return await client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
-        except NoScriptError:
-            return await client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+            try:
+                return await client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+            except NoScriptError:
+                return await client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+        except ResponseError as error:
+            raise self._named(error, keys) from None
 
     def begin(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> Awaitable[object]:
         """Run it where Redis knows it already, and begin at once; otherwise what is awaited is a `NoScriptError`."""
@@ -88,9 +97,25 @@ class Script:
         """Run it with a client that blocks, and give what it returns."""
         client = cast("SyncClient", redis)
         try:
-            return client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
-        except NoScriptError:
-            return client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+            try:
+                return client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+            except NoScriptError:
+                return client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+        except ResponseError as error:
+            raise self._named(error, keys) from None
+
+    def _named(self, error: ResponseError, keys: Sequence[str]) -> ResponseError:
+        """The error; where a key holds something else, with that key, which Redis does not say."""
+        text = str(error)
+        line = _LINE.search(text)
+        if "WRONGTYPE" not in text or "(key " in text or line is None:
+            return error
+        used = _KEY.search("".join(self._text.split("\n")[int(line[1]) - 1 :][:1]))
+        first = _FIRST_SHARED.search(self._text)
+        if used is None or (used[1] is not None and (first is None or used[1] not in _SHARED)):
+            return error
+        place = int(used[2]) if used[1] is None else int(cast("re.Match[str]", first)[1]) + _SHARED.index(used[1])
+        return ResponseError(f"{_FOREIGN_TYPE} (key {keys[place - 1]})")
 
 
 def _with_library(text: str) -> str:

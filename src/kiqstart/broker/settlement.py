@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from dataclasses import replace
 from logging import getLogger
 from typing import Final
 
@@ -63,10 +64,13 @@ class Settlement:
 
 
 def _lesser_ends(delivery: Delivery, problem: str) -> Iterator[tuple[Outcome, bytes]]:
-    """What may still be taken: the error instead of the result, no result, a later try instead of what is refused."""
+    """What may still be taken: the error instead of the result, no result, another try instead of what is refused."""
     outcome = delivery.outcome
     if delivery.result:
         yield outcome, encode_failure(ResultRefusedError(problem))
         yield outcome, b""
     if isinstance(outcome, Dead | Left):
         yield Again(message=outcome.message, delay=_SECONDS_UNTIL_AGAIN), b""
+    elif isinstance(outcome, Again) and outcome.delay:
+        # At once, so that this try is counted: what is left to the next worker as it is has no end.
+        yield replace(outcome, delay=0.0), b""

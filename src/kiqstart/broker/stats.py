@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.redis_retry import is_foreign_type
 from kiqstart.broker.redis_text import queue_names
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
@@ -81,13 +82,15 @@ async def _count_queue(broker: StreamBroker, queue: str) -> QueueCount:
             pipe.xlen(stream)
             pipe.xpending(stream, broker.consumer_group_name)
         answers = cast("list[object]", await pipe.execute(raise_on_error=False))
-    entries = sum(_number(length) for length in answers[::2])
+    entries = sum(_number(length, stream) for length, stream in zip(answers[::2], streams, strict=True))
     running = sum(_pending(answer) for answer in answers[1::2])
     # An entry is deleted when its task has ended, so what nobody has is waiting.
     return QueueCount(queue=queue, waiting=max(entries - running, 0), running=running)
 
 
-def _number(answer: object) -> int:
+def _number(answer: object, key: str) -> int:
+    if isinstance(answer, ResponseError) and is_foreign_type(answer):
+        raise ResponseError(f"{answer} (key {key})")
     if isinstance(answer, Exception):
         raise answer
     return cast("int", answer)

@@ -4,12 +4,14 @@ Each command is declared here and lives in a file of its own, which is imported 
 quick that way.
 """
 
-from typing import Annotated
+import io
+from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
 
 from kiqstart.cli.dead.app import dead
 from kiqstart.cli.schedules.app import schedules
+from kiqstart.cli.terminal import echo
 
 app = typer.Typer(
     help="Background tasks on taskiq: run them, look at them, and see them work.",
@@ -21,6 +23,31 @@ app = typer.Typer(
 )
 app.add_typer(schedules, name="schedules")
 app.add_typer(dead, name="dead")
+
+# The base of what Typer raises for arguments that are none, whichever click it brings.
+_ARGUMENT_ERROR: Final = cast(
+    "type[Exception]", next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+)
+
+
+def run_app() -> NoReturn:
+    """Run a command; arguments that are none are quoted without what could harm a terminal.
+
+    Raises:
+        SystemExit: it has ended.
+        OperatorError: it has failed.
+    """
+    try:
+        code = cast("int | None", app(standalone_mode=False))
+    except typer.Abort:
+        echo("Aborted!", err=True)
+        raise SystemExit(1) from None
+    except _ARGUMENT_ERROR as error:
+        written = io.StringIO()
+        cast("Any", error).show(written)
+        echo(written.getvalue().rstrip("\n"), err=True)
+        raise SystemExit(cast("Any", error).exit_code) from None
+    raise SystemExit(code or 0)
 
 
 @app.callback()

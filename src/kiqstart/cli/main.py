@@ -30,9 +30,9 @@ def run_command() -> None:
             from kiqstart.cli.worker import run
 
             raise SystemExit(run(sys.argv[2:]))
-        from kiqstart.cli.app import app
+        from kiqstart.cli.app import run_app
 
-        app()
+        run_app()
     except OperatorError as error:
         print_error(error)
         raise SystemExit(1) from None

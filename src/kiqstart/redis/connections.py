@@ -30,6 +30,7 @@ from kiqstart.redis.demotion import (
     NotingUnixConnection,
     SyncDemotionPool,
 )
+from kiqstart.redis.naming_client import NamingRedis
 from kiqstart.redis.pipeline import MultiplexedClient
 from kiqstart.redis.raw_connection import (
     RawConnection,
@@ -123,12 +124,13 @@ class RedisConnections:
         arguments["db"] = url.db
         if url.kind == "sentinel":
             master_class = CheckedTlsMasterConnection if url.tls else CheckedMasterConnection
-            return Redis.from_pool(self._sentinel_pool(master_class, arguments))
+            return NamingRedis.from_pool(self._sentinel_pool(master_class, arguments))
         if url.path:
-            return Redis.from_pool(DemotionPool(connection_class=CheckedUnixConnection, path=url.path, **arguments))
+            pool = DemotionPool(connection_class=CheckedUnixConnection, path=url.path, **arguments)
+            return NamingRedis.from_pool(pool)
         server_class = CheckedTlsConnection if url.tls else CheckedServerConnection
         host, port = url.nodes[0]
-        return Redis.from_pool(DemotionPool(connection_class=server_class, host=host, port=port, **arguments))
+        return NamingRedis.from_pool(DemotionPool(connection_class=server_class, host=host, port=port, **arguments))
 
     def pipeline(self, *, timeout: float) -> MultiplexedClient | Redis | RedisCluster:
         """A client for many callers at once, to be closed with `aclose()`; nothing is connected yet.

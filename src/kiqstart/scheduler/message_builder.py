@@ -111,9 +111,6 @@ class MessageBuilder:
             self.forget(name)
 
     def _end(self, name: str, work: "asyncio.Task[list[FireRequest]]") -> None:
-        if not work.cancelled():
-            # Nobody asks for it any more.
-            work.exception()
         if self._hanging.get(name) is work:
             del self._hanging[name]
 
@@ -139,7 +136,10 @@ class MessageBuilder:
     def _work(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[FireRequest]]":
         hanging = self._hanging.get(due.name)
         making = self._make(due, now_ms) if hanging is None else self._make_after(hanging, due, now_ms)
-        return asyncio.create_task(making)
+        work = asyncio.create_task(making)
+        # Of some, nobody asks what became of them.
+        work.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return work
 
     async def _make_after(
         self, hanging: "asyncio.Task[list[FireRequest]]", due: DueSchedule, now_ms: int

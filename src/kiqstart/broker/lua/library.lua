@@ -42,6 +42,14 @@ local function unless_foreign(...)
     return redis.call(...)
 end
 
+-- What a command has answered; where its key holds something else, with the key's name, which Redis does not say.
+local function named(answer, key)
+    if is_error(answer) and string.find(answer['err'], 'WRONGTYPE', 1, true) then
+        return {err = answer['err'] .. ' (key ' .. key .. ')'}
+    end
+    return answer
+end
+
 -- Where the holder of a unique key waits or runs: the janitor frees the keys of messages that are gone.
 local function note_place(keys, unique, stream, id)
     if unique ~= '' then
@@ -66,9 +74,9 @@ end
 -- Entries carry more than `data` only where there is more to know. Gives the entry's id, or an error.
 local function add_to_stream(keys, stream, message, unique, task)
     if unique == '' then
-        return redis.pcall('XADD', stream, '*', 'data', message)
+        return named(redis.pcall('XADD', stream, '*', 'data', message), stream)
     end
-    local added = redis.pcall('XADD', stream, '*', 'data', message, 'unique', unique, 'task', task)
+    local added = named(redis.pcall('XADD', stream, '*', 'data', message, 'unique', unique, 'task', task), stream)
     if not is_error(added) then
         note_place(keys, unique, stream, added)
     end
@@ -111,9 +119,9 @@ local function enqueue(keys, stream, now, delay, unique, task, message)
         is_free = redis.pcall('HSETNX', keys.messages, nth_delayed(task, count), packed)
     end
     if is_error(is_free) then
-        return is_free
+        return named(is_free, keys.messages)
     end
-    local added = redis.pcall('ZADD', keys.delayed, now + delay, nth_delayed(task, count))
+    local added = named(redis.pcall('ZADD', keys.delayed, now + delay, nth_delayed(task, count)), keys.delayed)
     if is_error(added) then
         redis.call('HDEL', keys.messages, nth_delayed(task, count))
         return added
@@ -168,7 +176,11 @@ end
 
 -- Takes a unique key for a task; gives the task that holds it where that is another delivery.
 local function acquire(keys, unique, task)
-    if redis.call('HSETNX', keys.uniques, unique, task) == 1 then
+    local is_free = named(redis.pcall('HSETNX', keys.uniques, unique, task), keys.uniques)
+    if is_error(is_free) then
+        error(is_free)
+    end
+    if is_free == 1 then
         return nil
     end
     return redis.call('HGET', keys.uniques, unique)

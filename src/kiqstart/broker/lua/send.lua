@@ -70,7 +70,7 @@ while at < #ARGV do
         for message = at, at + count - 1 do
             place = place + 1
             local has_room = take_room(keys, stream, 0, limit)
-            local sent = has_room and redis.pcall('XADD', stream, '*', 'data', ARGV[message])
+            local sent = has_room and named(redis.pcall('XADD', stream, '*', 'data', ARGV[message]), stream)
             if not has_room then
                 report(place, 'full', 'queue')
             elseif is_error(sent) then

@@ -3,6 +3,8 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
@@ -112,8 +114,14 @@ def _shown_time(time: datetime) -> str:
 
 async def _list(task: str | None, reason: str | None, limit: int) -> tuple[Sequence[DeadLetter], int, int]:
     async with stream_broker() as broker:
-        dead = broker.dead_letters
-        return await dead.list(limit, reason=reason, task_name=task), await dead.count(), await dead.dropped()
+        dead, found = broker.dead_letters, list[DeadLetter]()
+        async with aclosing(dead.walk(reason=reason, task_name=task)) as letters:
+            async for letter in letters:
+                if len(found) >= limit:
+                    break
+                # Messages may be large, and the table shows none.
+                found.append(replace(letter, data=b"", detail=shown_problem(letter.detail)))
+        return found, await dead.count(), await dead.dropped()
 
 
 async def _get(letter: str) -> DeadLetter:

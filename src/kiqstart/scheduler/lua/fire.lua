@@ -35,7 +35,7 @@ local function send(at)
     local stream, delay = KEYS[tonumber(ARGV[at + 5])], tonumber(ARGV[at + 6])
     local unique, task = ARGV[at + 7], ARGV[at + 8]
     if unique ~= '' then
-        local is_free = redis.pcall('HSETNX', KEYS[5], unique, task)
+        local is_free = named(redis.pcall('HSETNX', KEYS[5], unique, task), KEYS[5])
         if error_of(is_free) then
             return 'refused', error_of(is_free)
         end
@@ -62,7 +62,7 @@ end
 -- Gives an error, or nil. What a user may not do, or Redis has no memory for, is found here, while nothing is sent yet.
 local function move(name, due, following)
     if following ~= '' then
-        return error_of(redis.pcall('ZADD', KEYS[2], following, name))
+        return error_of(named(redis.pcall('ZADD', KEYS[2], following, name), KEYS[2]))
     end
     -- It changes nothing, but who may not do that could not put back what is refused.
     return error_of(redis.pcall('ZADD', KEYS[2], due, name)) or error_of(redis.pcall('HDEL', KEYS[1], name .. '\0'))

@@ -14,6 +14,7 @@ from taskiq import Context, TaskiqDepends
 from taskiq.kicker import AsyncKicker
 from tests.kiqstart.integration.broker.one_worker import make_broker, one_worker, redis_of
 
+from kiqstart.broker import dead_letters
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.dead_letters import (
     DeadLetter,
@@ -27,8 +28,10 @@ from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import WORKER_PREFIX
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.script import Value
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.registration import register_task
+from kiqstart.tasks.sizes import MIB
 from kiqstart.testing import eventually
 
 
@@ -299,6 +302,22 @@ async def test_letters_are_listed_newest_first_from_among_many(broker: StreamBro
     assert [one.id for one in await dead.list(1000, task_name="task-1")] == made[1::2][::-1]
     assert [one.id for one in await dead.list(3, task_name="task-0", reason="r0")] == made[0::6][::-1][:3]
     assert await dead.list(0) == []
+
+
+async def test_large_letters_are_read_a_few_at_a_time(broker: StreamBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    pages: list[int] = []
+
+    async def read(redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
+        page = cast("list[object]", await script(redis, keys, arguments))
+        pages.append(len(page))
+        return page
+
+    script = dead_letters._LETTERS
+    monkeypatch.setattr(dead_letters, "_LETTERS", read)
+    for _ in range(5):
+        await redis_of(broker).xadd(broker.keys.dead, {"data": "x" * 5 * MIB})
+    assert [len(one.data) for one in await broker.dead_letters.list(5)] == [5 * MIB] * 5
+    assert pages == [2, 2, 1, 0]
 
 
 async def buried_seconds_ago(redis: Redis, keys: QueueKeys, ages: Sequence[int]) -> None:

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.redis.servers import Server, make_server, running
 
-import kiqstart.tasks as package
+import kiqstart as package
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import UnansweredError
 from kiqstart.broker.rights import (
@@ -183,6 +183,7 @@ async def test_what_is_missing_is_one_line_without_the_password(server: Server) 
 
 def test_every_command_of_a_script_is_tried() -> None:
     texts = [path.read_text() for path in Path(package.__path__[0]).glob("*/lua/*.lua")]
+    assert len(texts) > 30
     used = {command for text in texts for command in re.findall(r"redis\.p?call\('([A-Z]+)'", text)}
     assert used - {"PUBLISH"} <= {probe.split()[0] for probe in PROBES}
 

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from kiqstart import trust as module
+from kiqstart.broker.settings import TasksSettings
 from kiqstart.local import local_stack
 from kiqstart.local.lease import Lease
 from kiqstart.local.log import open_log
 from kiqstart.local.state import State
+from kiqstart.settings import load_settings
 from kiqstart.trust import UntrustedPathError, check_trusted
 
 SOMEBODY = 54321
@@ -74,6 +76,37 @@ def test_a_folder_that_anybody_can_write_to_is_refused(folder: Path, mode: int) 
         check_trusted(folder / "open" / "below")
     (folder / "open").chmod(mode | stat.S_ISVTX)
     check_trusted(folder / "open" / "below")
+
+
+@pytest.mark.usefixtures("another_account")
+def test_settings_of_another_user_are_not_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / ".env").write_text("TASKS_KEY_PREFIX=theirs\n")
+    monkeypatch.chdir(folder)
+    of_somebody(folder / ".env")
+    with pytest.raises(UntrustedPathError, match=r"\.env belongs to .*: work in a folder of your own"):
+        load_settings(TasksSettings)
+    (folder / ".env").unlink()
+    (folder / "ours").write_text("TASKS_KEY_PREFIX=ours\n")
+    (folder / "ours").rename(folder / ".env")
+    if os.geteuid() == 0:
+        assert load_settings(TasksSettings).key_prefix == "ours"
+
+
+def test_a_file_that_is_replaced_while_it_is_opened_is_ones_own(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    really_open = os.open
+    (folder / "state").write_text("old")
+    (folder / "new").write_text("new")
+
+    def open_and_replace(path: Path, flags: int, mode: int = 0o777) -> int:
+        descriptor = really_open(path, flags, mode)
+        (folder / "new").replace(folder / "state")
+        return descriptor
+
+    with monkeypatch.context() as during:
+        during.setattr(os, "open", open_and_replace)
+        descriptor = module.open_own(folder / "state", os.O_RDONLY)
+    assert os.read(descriptor, 9) == b"old"
+    os.close(descriptor)
 
 
 def test_a_link_is_as_good_as_what_it_leads_to(folder: Path) -> None:

@@ -1,0 +1,1 @@
+"""What an input may name so that it is imported: it never may be."""
