@@ -21,6 +21,8 @@ def run_migrate(*, to: str, down: str | None, worker_role: str | None = None) ->
     """
     if down is None:
         _run(lambda database: database.upgrade(to))
+        if to == "head" and unconnected_application().retention is not None:
+            asyncio.run(_migrate_retention())
         echo(f"The schema is at {to}." if to != "head" else "The schema is up to date.")
         if worker_role is not None:
             _run(lambda database: database.grant(worker_role))
@@ -30,10 +32,24 @@ def run_migrate(*, to: str, down: str | None, worker_role: str | None = None) ->
         echo(f"The schema has gone down to {down}.")
 
 
+def run_retention_migrate() -> None:
+    """Bring the retention engine's own tables up to date."""
+    asyncio.run(_migrate_retention())
+    echo("The retention engine's tables are up to date.")
+
+
 def run_migration(name: str) -> None:
     """Write a migration, and say where it is."""
     path = _run(lambda database: database.write_migration(name))
     echo(f"{path}: read it, complete it, then run `make migrate`")
+
+
+async def _migrate_retention() -> None:
+    policies = unconnected_application().needs_retention()
+    try:
+        await policies.migrate()
+    finally:
+        await policies.engine.close()
 
 
 def _run(work: Callable[[Database], Awaitable[T]]) -> T:
