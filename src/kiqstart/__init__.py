@@ -11,6 +11,9 @@ from kiqstart.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from kiqstart.app import App, Database, MissingPartError
+    from kiqstart.cleanups.progress import CleanupProgress
+    from kiqstart.cleanups.runner import CleanupOptions, CleanupResult, CleanupRunner
+    from kiqstart.cleanups.task import RetentionTask
     from kiqstart.database.alembic_database import (
         AlembicDatabase,
         DatabaseUnavailableError,
@@ -58,6 +61,10 @@ __all__ = [
     "BaseTasksRegistry",
     "BulkSendFailedError",
     "Call",
+    "CleanupOptions",
+    "CleanupProgress",
+    "CleanupResult",
+    "CleanupRunner",
     "Controller",
     "Database",
     "DatabaseUnavailableError",
@@ -71,6 +78,7 @@ __all__ = [
     "ResultRefusedError",
     "ResultTimeoutError",
     "ResultTooLargeError",
+    "RetentionTask",
     "SchemaOutOfDateError",
     "SentTask",
     "SettingsError",
@@ -104,6 +112,9 @@ __getattr__ = lazy_names(
     __name__,
     {
         "kiqstart.app": ("App", "Database", "MissingPartError"),
+        "kiqstart.cleanups.progress": ("CleanupProgress",),
+        "kiqstart.cleanups.runner": ("CleanupOptions", "CleanupResult", "CleanupRunner"),
+        "kiqstart.cleanups.task": ("RetentionTask",),
         "kiqstart.database.alembic_database": (
             "AlembicDatabase",
             "DatabaseUnavailableError",

@@ -105,6 +105,13 @@ class App:
         if self.retention is not None:
             await self.retention.migrate()
 
+    async def close(self) -> None:
+        """Let all connections to the database go; the broker has a `shutdown` of its own."""
+        if self.retention is not None:
+            await self.retention.engine.close()
+        if self.database is not None:
+            await self.database.close()
+
     def needs_database(self) -> Database:
         """The database.
 

@@ -65,8 +65,7 @@ async def _run_all(*, needs_scheduler: bool, role: Role | None) -> int:
         checks |= _checks_of_database(app)
     results = [await _run_one(name, partial(check, app)) for name, check in checks.items()]
     results.append(await _run_one("scheduler", partial(_scheduler, app), is_needed=needs_scheduler))
-    if app.database is not None:
-        await app.database.close()
+    await app.close()
     return 0 if all(results) else 1
 
 

@@ -45,19 +45,19 @@ def run_migration(name: str) -> None:
 
 
 async def _migrate_retention() -> None:
-    policies = unconnected_application().needs_retention()
+    app = unconnected_application()
     try:
-        await policies.migrate()
+        await app.needs_retention().migrate()
     finally:
-        await policies.engine.close()
+        await app.close()
 
 
 def _run(work: Callable[[Database], Awaitable[T]]) -> T:
     async def run() -> T:
-        database = unconnected_application().needs_database()
+        app = unconnected_application()
         try:
-            return await work(database)
+            return await work(app.needs_database())
         finally:
-            await database.close()
+            await app.close()
 
     return asyncio.run(run())

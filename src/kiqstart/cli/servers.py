@@ -82,7 +82,4 @@ async def _migrate() -> None:
     except (SchemaOutOfDateError, RetentionSchemaError):
         await app.migrate()
     finally:
-        if app.retention is not None:
-            await app.retention.engine.close()
-        if app.database is not None:
-            await app.database.close()
+        await app.close()

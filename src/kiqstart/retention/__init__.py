@@ -156,7 +156,7 @@ __getattr__ = lazy_names(
         "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
         "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
         "kiqstart.retention.run": ("RunLimits", "RunOptions"),
-        "kiqstart.retention.schema": ("RETENTION_RIGHTS", "upgrade_retention",),
+        "kiqstart.retention.schema": ("RETENTION_RIGHTS", "upgrade_retention"),
         "kiqstart.retention.settings": ("RetentionSettings",),
     },
 )

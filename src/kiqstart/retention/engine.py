@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from logging import getLogger
 from uuid import uuid4
 
+from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
@@ -17,6 +18,7 @@ from kiqstart.retention.dry_run import DryRun, dry_run
 from kiqstart.retention.errors import InvalidRunOptionError
 from kiqstart.retention.journal import Journal
 from kiqstart.retention.load import LoadCheck, LoadGate, PostgresLoad
+from kiqstart.retention.models import RetentionRun, UndeletableRow
 from kiqstart.retention.notes import describe_run
 from kiqstart.retention.piece import Piece
 from kiqstart.retention.policy import RetentionPolicy
@@ -73,6 +75,12 @@ class RetentionEngine:
         """
         async with transaction(self._sessions) as connection:
             await check_tables(connection)
+
+    async def forget_runs(self) -> None:
+        """Empty the engine's own tables, so that no run goes on with what another one left: for tests."""
+        async with transaction(self._sessions) as connection:
+            for mapped in (RetentionRun, UndeletableRow):
+                await connection.execute(delete(mapped))
 
     async def close(self) -> None:
         """Let all connections of the database's engine go."""

@@ -34,8 +34,8 @@ _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _LOCK: Final = 7_461_236_911
 _NOT_THERE: Final = frozenset({"42P01", "42703"})
 _MEND: Final = (
-    "run `kiqstart retention migrate`, or `await RetentionEngine.migrate()`, or call `upgrade_retention(connection)` in "
-    "the env.py of your migrations"
+    "run `kiqstart retention migrate`, or `await RetentionEngine.migrate()`, or call `upgrade_retention(connection)` "
+    "in the env.py of your migrations"
 )
 
 

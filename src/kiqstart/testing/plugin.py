@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 from taskiq import TaskiqMessage
 
-from kiqstart.app import App, Database
+from kiqstart.app import App
 from kiqstart.app_finder import find_app
 from kiqstart.app_place import AppNotFoundError, needed_app_place
 from kiqstart.redis.settings import IN_MEMORY_URL
@@ -39,7 +39,7 @@ def servers(pytestconfig: pytest.Config) -> Generator[Servers]:
 def session_database_url(servers: Servers) -> Generator[str]:
     """A database with the schema of the application, shared by the tests of one process."""
     with own_database(servers.database_url) as url:
-        asyncio.run(_with_database(url, lambda database: database.upgrade()))
+        asyncio.run(_with_app(url, App.migrate))
         yield url
 
 
@@ -47,7 +47,7 @@ def session_database_url(servers: Servers) -> Generator[str]:
 def database_url(session_database_url: str) -> Generator[str]:
     """An empty database with the application's schema; its own tables are emptied again after the test."""
     yield session_database_url
-    asyncio.run(_with_database(session_database_url, lambda database: database.empty()))
+    asyncio.run(_with_app(session_database_url, _empty))
 
 
 @pytest.fixture
@@ -90,8 +90,7 @@ async def app(app_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     await made.broker.startup()
     yield made
     await made.broker.shutdown()
-    if made.database is not None:
-        await made.database.close()
+    await made.close()
 
 
 @pytest.fixture
@@ -145,13 +144,21 @@ def _unconnected_app() -> App:
         return find_app()
 
 
-async def _with_database(url: str, work: Callable[[Database], Awaitable[None]]) -> None:
+async def _with_app(url: str, work: Callable[[App], Awaitable[None]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", url)
-        database = _unconnected_app().database
-    if database is not None:
-        await work(database)
-        await database.close()
+        app = _unconnected_app()
+    try:
+        await work(app)
+    finally:
+        await app.close()
+
+
+async def _empty(app: App) -> None:
+    if app.database is not None:
+        await app.database.empty()
+    if app.retention is not None:
+        await app.retention.engine.forget_runs()
 
 
 def _used_servers(config: pytest.Config) -> set[str]:

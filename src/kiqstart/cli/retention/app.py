@@ -1,8 +1,7 @@
 """The declarations of `kiqstart retention …`; what a command needs is imported when it runs."""
 
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
-import click
 import typer
 from typer.core import TyperGroup
 
@@ -12,7 +11,7 @@ _DEFAULT: Final = "preview"
 class _PreviewByDefault(TyperGroup):
     """Takes what is not a command's name for policies: `kiqstart retention expired_tokens`."""
 
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:  # noqa: ANN401  # of typer's own copy of click
         if not args or args[0] not in {*self.commands, *ctx.help_option_names}:
             args = [_DEFAULT, *args]
         return super().parse_args(ctx, args)

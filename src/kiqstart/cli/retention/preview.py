@@ -49,9 +49,7 @@ async def _look(names: Sequence[str], sample: int | None) -> list[_Found]:
             for one in chosen
         ]
     finally:
-        await policies.engine.close()
-        if app.database is not None:
-            await app.database.close()
+        await app.close()
 
 
 def _chosen(policies: RetentionPolicies, names: Sequence[str]) -> Sequence[RetentionPolicy]:
