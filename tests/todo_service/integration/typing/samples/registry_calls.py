@@ -40,11 +40,11 @@ async def right_results(registry: TasksRegistry) -> None:
     first_error: str = todos["errors"][0]["error"]
     print(pong["result"], deleted, first_error)
     if (report := sessions["report"]) is not None:
-        stopped: str = report["stopped"]
-        key: str | int = report["errors"][0]["key"]["id"]
-        print(stopped, report["resumed"], report["deleted"] / report["seconds"], key)
+        stopped: str = report.stopped
+        key: str | int = report.errors[0].key["id"]
+        print(stopped, report.resumed, report.deleted / report.seconds, key)
     if (preview := todos["preview"]) is not None:
-        share: float = preview["rows"] / preview["table_rows"]
+        share: float = preview.rows / preview.table_rows
         print(share)
 
 
@@ -106,7 +106,7 @@ async def wrong_calls_of_many(registry: TasksRegistry) -> None:
 async def wrong_results(registry: TasksRegistry) -> None:
     result = (await (await registry.session_cleanup.kiq()).wait_result()).return_value
     print(result["todos_deleted"])  # error
-    print(result["report"]["deleted"])  # error
+    print(result["report"].deleted)  # error
     print((await registry.ping.task("one").result())["deleted_count"])  # error
     count: str = result["deleted_count"]  # error
     print(count)
