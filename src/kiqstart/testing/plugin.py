@@ -13,8 +13,12 @@ from taskiq import TaskiqMessage
 from kiqstart.app import App
 from kiqstart.app_finder import find_app
 from kiqstart.app_place import AppNotFoundError, needed_app_place
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.redis.settings import IN_MEMORY_URL
 from kiqstart.tasks.registry import BaseTasksRegistry
+from kiqstart.testing.draining import drain as drain_queues
+from kiqstart.testing.enqueued import Enqueued
 from kiqstart.testing.processes import ProcessFactory, kiqstart_command
 from kiqstart.testing.queues import queued_messages
 from kiqstart.testing.servers import (
@@ -73,6 +77,32 @@ def queued_tasks(redis_url: str, key_prefix: str) -> Callable[[], Awaitable[list
 
 
 @pytest.fixture
+def enqueued(queued_tasks: Callable[[], Awaitable[list[TaskiqMessage]]]) -> Enqueued:
+    """Asserts that a task was sent, whichever queue it is in; see `Enqueued`."""
+    return Enqueued(queued_tasks)
+
+
+@pytest.fixture
+def drain(app: App, redis_url: str) -> Callable[..., Awaitable[None]]:
+    """Runs what is in the queues in the test's own process, until nothing is left, when it is called and awaited.
+
+    Delayed tasks and further tries run at once. `timeout` is in seconds, 30 unless it is given.
+    """
+
+    async def run(*, timeout: float = 30.0) -> None:  # noqa: ASYNC109  # says what is left
+        if isinstance(app.broker, StreamBroker):
+            made = new_app()
+            try:
+                await drain_queues(made.broker, redis_url, timeout=timeout)
+            finally:
+                await made.close()
+        else:
+            await drain_queues(app.broker, redis_url, timeout=timeout)
+
+    return run
+
+
+@pytest.fixture
 def app_environment(redis_url: str, key_prefix: str, request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment variables with which a process works on the test's Redis keys and its database."""
     environment = {"REDIS_URL": redis_url, "TASKS_KEY_PREFIX": key_prefix, "TASKS_RESULT_TTL": "600"}
@@ -87,6 +117,24 @@ async def app(app_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     for name, value in app_environment.items():
         monkeypatch.setenv(name, value)
     made = new_app()
+    if isinstance(made.broker, StreamBroker) and app_environment["TASKS_KEY_PREFIX"] not in made.broker.queue_name:
+        pytest.fail("this application's broker does not follow TASKS_KEY_PREFIX: make it with `create_broker`")
+    await made.broker.startup()
+    yield made
+    await made.broker.shutdown()
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def inline_app(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[App]:
+    """The application without Redis: a task has run, with all of its tries, when its send returns."""
+    monkeypatch.setenv("REDIS_URL", IN_MEMORY_URL)
+    if _unconnected_app().database is not None:
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("database_url"))
+    made = new_app()
+    if not isinstance(made.broker, DelayingInMemoryBroker):
+        pytest.fail("this application's broker does not follow REDIS_URL: make it with `create_broker`")
+    made.broker.await_inplace, made.broker.delays = True, False
     await made.broker.startup()
     yield made
     await made.broker.shutdown()
@@ -94,11 +142,15 @@ async def app(app_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.fixture
+def inline(inline_app: App) -> BaseTasksRegistry:
+    """The tasks, each of which has run when its send returns; neither Redis nor a worker is needed."""
+    return _registry_of(inline_app)
+
+
+@pytest.fixture
 def registry(app: App) -> BaseTasksRegistry:
     """The tasks, to be sent to the workers that the test starts."""
-    if app.registry is None:
-        pytest.fail("this application has no registry: send its tasks by `app.broker`")
-    return app.registry
+    return _registry_of(app)
 
 
 @pytest.fixture
@@ -121,6 +173,12 @@ def scheduler(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory
         ready="Startup completed.",
         log_folder=tmp_path,
     )
+
+
+def _registry_of(app: App) -> BaseTasksRegistry:
+    if app.registry is None:
+        pytest.fail("this application has no registry: send its tasks by `app.broker`")
+    return app.registry
 
 
 def new_app() -> App:

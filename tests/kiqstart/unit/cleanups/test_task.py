@@ -58,9 +58,10 @@ def engine() -> Engine:
 
 @pytest_asyncio.fixture
 async def tasks(engine: Engine) -> AsyncGenerator[Tasks]:
+    done = Todo.is_completed.is_(True)
     policies = RetentionPolicies(
         cast("RetentionEngine", engine),
-        lambda: [RetentionPolicy(name=name, model=Todo, predicate=Todo.is_completed.is_(True)) for name in ("orders", "logs")],
+        lambda: [RetentionPolicy(name=name, model=Todo, predicate=done) for name in ("orders", "logs")],
     )
     registry = Tasks(DelayingInMemoryBroker(await_inplace=True))
     registry.register([RetentionTask(policies=policies)], TaskName)

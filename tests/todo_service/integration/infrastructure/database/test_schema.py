@@ -61,13 +61,14 @@ async def tables(engine: AsyncEngine) -> set[str]:
         return set(await connection.run_sync(lambda sync: inspect(sync).get_table_names()))
 
 
+def is_compared(name: str | None, kind: str, _: object) -> bool:
+    # Alembic knows its own version table by the name that it has in one of the two histories.
+    return kind != "table" or name != "retention_version"
+
+
 async def test_models_and_migrated_schema_agree(engine: AsyncEngine) -> None:
     def differences(connection: Connection) -> list[object]:
-        options = {
-            "compare_type": True,
-            "compare_server_default": True,
-            "include_name": lambda name, kind, _: kind != "table" or name != "retention_version",
-        }
+        options = {"compare_type": True, "compare_server_default": True, "include_name": is_compared}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), cast("MetaData", METADATA)))
 
     def checks(connection: Connection) -> set[str | None]:
