@@ -6,7 +6,6 @@ all that an application needs. Each is imported when it is asked for, so a progr
 
 from typing import TYPE_CHECKING
 
-from kiqstart.late_imports import put_off_admin_middleware
 from kiqstart.lazy_names import lazy_names
 
 if TYPE_CHECKING:
@@ -104,9 +103,6 @@ __all__ = [
     "register_task",
     "source_file",
 ]
-
-# Here, since it works only before taskiq is imported.
-put_off_admin_middleware()
 
 __getattr__ = lazy_names(
     __name__,
