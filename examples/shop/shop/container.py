@@ -10,7 +10,7 @@ from taskiq import AsyncBroker, TaskiqScheduler
 from kiqstart import Controller, RetentionTask, load_settings
 from kiqstart.broker import RedisSettings, TasksSettings, create_broker
 from kiqstart.retention import RetentionEngine, RetentionPolicies
-from kiqstart.scheduler import DurableScheduleSource, ScheduleTable, check_schedules
+from kiqstart.scheduler import DurableScheduleSource, StaticSchedules, check_schedules
 from shop.orders import Orders, old_orders
 from shop.tasks import SCHEDULES, OrderTaskController, TaskName, TasksRegistry
 
@@ -25,7 +25,7 @@ def create_container() -> SyncContainer:
         Singleton(_policies),
         Singleton(OrderTaskController, interface=Controller),
         Singleton(_retention_task, interface=Controller),
-        Object(SCHEDULES, interface=ScheduleTable),
+        Object(SCHEDULES, interface=StaticSchedules),
         Singleton(_broker),
         Singleton(_registry),
         Singleton(_scheduler),
@@ -55,12 +55,12 @@ def _broker() -> AsyncBroker:
     return create_broker(load_settings(RedisSettings), load_settings(TasksSettings))
 
 
-def _registry(broker: AsyncBroker, controllers: list[Controller], schedules: ScheduleTable) -> TasksRegistry:
+def _registry(broker: AsyncBroker, controllers: list[Controller], schedules: StaticSchedules) -> TasksRegistry:
     registry = TasksRegistry(broker)
     registry.register(controllers, TaskName)
     check_schedules(schedules, broker)
     return registry
 
 
-def _scheduler(registry: TasksRegistry, schedules: ScheduleTable) -> TaskiqScheduler:
+def _scheduler(registry: TasksRegistry, schedules: StaticSchedules) -> TaskiqScheduler:
     return TaskiqScheduler(registry.broker, [DurableScheduleSource(registry.broker, schedules)])

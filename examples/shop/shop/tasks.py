@@ -6,7 +6,7 @@ from enum import StrEnum
 from taskiq import AsyncBroker
 
 from kiqstart import BaseTasksRegistry, Controller, RetentionTask, TaskReference, register_task
-from kiqstart.scheduler import CronSchedule, ScheduleTable
+from kiqstart.scheduler import CronSchedule, StaticSchedules
 from shop.orders import Orders
 
 
@@ -46,7 +46,7 @@ class TasksRegistry(BaseTasksRegistry):
     retention_run = TaskReference(TaskName.RETENTION_RUN, RetentionTask.run)
 
 
-SCHEDULES = ScheduleTable(
+SCHEDULES = StaticSchedules(
     [
         CronSchedule(name="remind", task=TaskName.ORDER_REMIND, cron="0 8 * * 1-5", time_zone="Europe/Berlin"),
         CronSchedule(

@@ -19,7 +19,7 @@ from kiqstart.retention import (
     RunOptions,
     WalkKind,
 )
-from kiqstart.scheduler import CronSchedule, DurableScheduleSource, ScheduleTable, check_schedules
+from kiqstart.scheduler import CronSchedule, DurableScheduleSource, StaticSchedules, check_schedules
 from todo_service.core.todo.models import Todo
 
 
@@ -85,8 +85,8 @@ async def test_a_name_that_no_policy_has_is_one_line_and_not_tried_again(tasks: 
 
 
 def test_a_schedule_needs_a_line_only_and_its_options_are_checked(tasks: Tasks) -> None:
-    def table(**arguments: object) -> ScheduleTable:
-        return ScheduleTable(
+    def table(**arguments: object) -> StaticSchedules:
+        return StaticSchedules(
             [CronSchedule(name="old-orders", task=TaskName.RETENTION_RUN, cron="0 3 * * *", arguments=arguments)]
         )
 
