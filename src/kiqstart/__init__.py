@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         WorkerLostError,
     )
     from kiqstart.tasks.sent_task import ResultTimeoutError, SentTask
-    from kiqstart.tasks.sync_runner import SyncRunner
+    from kiqstart.tasks.sync_runner import SyncRunner, sync
     from kiqstart.tasks.task import Task
     from kiqstart.tasks.uniqueness import UniquenessMiddleware
 
@@ -102,6 +102,7 @@ __all__ = [
     "load_settings",
     "register_task",
     "source_file",
+    "sync",
 ]
 
 __getattr__ = lazy_names(
@@ -147,7 +148,7 @@ __getattr__ = lazy_names(
             "WorkerLostError",
         ),
         "kiqstart.tasks.sent_task": ("ResultTimeoutError", "SentTask"),
-        "kiqstart.tasks.sync_runner": ("SyncRunner",),
+        "kiqstart.tasks.sync_runner": ("SyncRunner", "sync"),
         "kiqstart.tasks.task": ("Task",),
         "kiqstart.tasks.uniqueness": ("UniquenessMiddleware",),
     },

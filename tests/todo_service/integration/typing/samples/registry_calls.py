@@ -2,8 +2,7 @@
 
 from taskiq import AsyncBroker
 
-from kiqstart.tasks.registration import register_task
-from kiqstart.tasks.sync_runner import SyncRunner
+from kiqstart import SyncRunner, register_task, sync
 from todo_service.delivery.tasks.controllers.ping import PingResult
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupResult
 from todo_service.delivery.tasks.controllers.todo_cleanup import TodoCleanupResult
@@ -55,9 +54,10 @@ async def right_values(registry: TasksRegistry) -> None:
     print(deleted, text)
 
 
-def right_calls_of_code_that_is_not_async(registry: TasksRegistry, run: SyncRunner) -> None:
-    deleted: int = run(run(registry.session_cleanup.kiq()).result())["deleted_count"]
-    print(deleted)
+def right_calls_of_code_that_is_not_async(registry: TasksRegistry, made: SyncRunner) -> None:
+    with sync(registry) as run:
+        deleted: int = run(run(registry.session_cleanup.kiq()).result())["deleted_count"]
+    print(deleted, made(registry.ping.kiq()).task_id)
 
 
 def add(left: int, right: int = 1) -> int:
