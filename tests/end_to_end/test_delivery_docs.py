@@ -119,9 +119,10 @@ def test_the_compose_file_hands_every_setting_on(settings: type[BaseSettings]) -
     assert handed_on == {f"{prefix}{name}".upper() for name in settings.model_fields}
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "docs/delivery.md", "docs/deployment.md", "docs/schedules.md", "docs/tasks.md"]
-)
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")]
+
+
+@pytest.mark.parametrize("document", [str(path.relative_to(ROOT)) for path in DOCUMENTS])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = ROOT / document
     for file, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", path.read_text()):

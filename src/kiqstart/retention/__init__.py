@@ -95,6 +95,7 @@ if TYPE_CHECKING:
     from kiqstart.retention.preview import RetentionPreview
     from kiqstart.retention.progress import ProgressCallback, RetentionProgress
     from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
+    from kiqstart.retention.row_update import RowUpdate
     from kiqstart.retention.run import RunLimits, RunOptions
     from kiqstart.retention.schema import RETENTION_RIGHTS, upgrade_retention
     from kiqstart.retention.settings import RetentionSettings
@@ -125,6 +126,7 @@ __all__ = [
     "RetentionSchemaError",
     "RetentionSettings",
     "RowCost",
+    "RowUpdate",
     "RunLimits",
     "RunOptions",
     "StopReason",
@@ -155,6 +157,7 @@ __getattr__ = lazy_names(
         "kiqstart.retention.preview": ("RetentionPreview",),
         "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
         "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
+        "kiqstart.retention.row_update": ("RowUpdate",),
         "kiqstart.retention.run": ("RunLimits", "RunOptions"),
         "kiqstart.retention.schema": ("RETENTION_RIGHTS", "upgrade_retention"),
         "kiqstart.retention.settings": ("RetentionSettings",),
