@@ -13,18 +13,19 @@ RUN uv venv /app/.venv
 # The dependencies change less often than the code, so they come first. requirements.lock holds those of development too;
 # as constraints its versions and hashes bind only what the service itself asks for.
 COPY pyproject.toml requirements.lock README.md LICENSE ./
-RUN mkdir -p src/kiqstart src/todo_service migrations && touch src/kiqstart/__init__.py src/todo_service/__init__.py \
+RUN mkdir -p src/kiqstart && touch src/kiqstart/__init__.py \
     && uv build --wheel --build-constraints build.lock --require-hashes --out-dir /dist/empty \
-    && uv pip install --python /app/.venv --constraints requirements.lock /dist/empty/*.whl
-COPY src src
-COPY migrations migrations
+    && uv pip install --python /app/.venv --constraints requirements.lock --group service /dist/empty/*.whl
+COPY src/kiqstart src/kiqstart
 RUN uv build --wheel --build-constraints build.lock --require-hashes --out-dir /dist \
     && uv pip install --python /app/.venv --no-deps --reinstall-package kiqstart /dist/*.whl
 
 FROM ${PYTHON_IMAGE}
 RUN useradd --system --uid 10001 --no-create-home kiqstart
 COPY --from=build /app/.venv /app/.venv
-ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1 LOG_FORMAT=json KIQSTART_APP=todo_service.ioc.app:create_app
+COPY src/todo_service /app/src/todo_service
+COPY migrations /app/migrations
+ENV PATH=/app/.venv/bin:$PATH PYTHONPATH=/app/src PYTHONUNBUFFERED=1 LOG_FORMAT=json KIQSTART_APP=todo_service.ioc.app:create_app
 WORKDIR /app
 USER kiqstart
 # Named by compose.yaml: the worker, the scheduler, or `kiqstart migrate`.

@@ -33,6 +33,10 @@ demo: $(INSTALLED) ## Show it: real rows, a real worker, a real scheduler (ROWS=
 test: $(INSTALLED) ## Run every test (PYTEST="-k name" narrows it)
 	@$(RUN)python $(PYTEST_AT_ONCE) $(PYTEST)
 
+.PHONY: test-fast
+test-fast: $(INSTALLED) ## Run the unit tests alone, which need no server (PYTEST="-k name" narrows it)
+	@$(RUN)python -m pytest -n 2 tests/kiqstart/unit tests/todo_service/unit $(PYTEST)
+
 .PHONY: coverage
 coverage: $(INSTALLED) ## Run every test and print the branches that none of them takes; half as slow again
 	@$(RUN)python $(PYTEST_AT_ONCE) --cov --cov-report=term $(PYTEST)
@@ -158,6 +162,11 @@ audit: $(RELEASE) ## Look for known vulnerabilities in what a release runs with;
 		cat $(RELEASE).problem >&2; \
 		grep -q 'Request failed\|error sending request' $(RELEASE).problem \
 			&& echo 'not audited: the database of vulnerabilities is out of reach' >&2; }
+
+.PHONY: reference
+reference: $(INSTALLED) ## Write the reference of all public names from their docstrings to dist/reference
+	@$(RUN)pdoc --docformat google --no-show-source --output-directory dist/reference kiqstart '!kiqstart.' kiqstart.broker '!kiqstart.broker.' \
+		kiqstart.scheduler '!kiqstart.scheduler.' kiqstart.retention '!kiqstart.retention.' kiqstart.testing '!kiqstart.testing.'
 
 .PHONY: sbom
 sbom: $(RELEASE) $(INSTALLED) ## Write dist/kiqstart.cdx.json: what a release is made of, with hashes (CycloneDX)

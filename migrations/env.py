@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 
 import todo_service.core
 from kiqstart import load_settings
-from kiqstart.retention import RetentionBase
+from kiqstart.retention import upgrade_retention
 from todo_service.infrastructure.database.base import Base
 from todo_service.infrastructure.database.engine import create_engine
 from todo_service.infrastructure.database.settings import DatabaseSettings, SchemaSettings
@@ -20,8 +20,8 @@ for module in pkgutil.walk_packages(todo_service.core.__path__, "todo_service.co
     if module.name.endswith(".models"):
         importlib.import_module(module.name)
 
-target_metadata = [Base.metadata, RetentionBase.metadata]
-OWN_TABLES = {name: table for metadata in target_metadata for name, table in metadata.tables.items()}
+target_metadata = Base.metadata
+OWN_TABLES = target_metadata.tables
 
 # One for all migrations of this project; any number that no other user of the database's advisory locks takes.
 LOCK = 7_461_236_910
@@ -49,6 +49,8 @@ def migrate(connection: Connection) -> None:
         # A second process that migrates at the same time waits here, and then finds nothing left to do.
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": LOCK})
         context.run_migrations()
+        # Beside them, with a version of their own: the tables of the retention engine.
+        upgrade_retention(connection)
 
 
 def write_sql() -> None:

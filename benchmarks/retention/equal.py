@@ -14,7 +14,6 @@ from benchmarks.retention.connection import connect
 from benchmarks.retention.plan import Plan
 from benchmarks.retention.results import Contestant, EqualPart, EqualRun, Shape
 from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.load import PostgresLoad
 from kiqstart.retention.policy import PaceKind, RetentionPolicy
 from kiqstart.retention.settings import RetentionSettings
 from todo_service.infrastructure.database.database import service_database
@@ -98,10 +97,7 @@ async def _run(engine: AsyncEngine, url: str, table: _Table, way: Contestant) ->
             started = time.monotonic()
             await connection.execute(_DELETE)
             return EqualRun(shape=table.shape, contestant=way, deleted=table.rows, seconds=time.monotonic() - started)
-    settings = RetentionSettings(pace=PaceKind.FULL)
-    retention = RetentionEngine(
-        _sessions=create_session_factory(engine), _settings=settings, _load=PostgresLoad(_settings=settings)
-    )
+    retention = RetentionEngine(create_session_factory(engine), settings=RetentionSettings(pace=PaceKind.FULL))
     policy = RetentionPolicy(name="moments", model=_Moment, predicate=_Moment.at < _CUTOFF, cursor=(_Moment.at,))
     await retention.check([policy])
     started = time.monotonic()

@@ -18,8 +18,8 @@ from benchmarks.retention.results import EngineReport, Table
 from benchmarks.retention.server import Server
 from kiqstart.broker.settings import TasksSettings
 from kiqstart.redis.settings import RedisSettings
+from kiqstart.retention import RetentionReport
 from kiqstart.testing.processes import ProcessFactory, ServiceProcess, taskiq_command
-from todo_service.delivery.tasks.cleanups import CleanupReport
 from todo_service.delivery.tasks.registry import TasksRegistry
 from todo_service.infrastructure.database.settings import DatabaseSettings
 from todo_service.ioc.container import ContainerFactory
@@ -70,7 +70,7 @@ class Worker:
         """
         started = time.monotonic()
         report = await (self._delete_sessions() if table is Table.SESSIONS else self._delete_todos())
-        return Deletion(started=started, ended=time.monotonic(), report=report and _report(report))
+        return Deletion(started=started, ended=time.monotonic(), report=None if report is None else _report(report))
 
     def batches(self) -> Sequence[Batch]:
         """Return the batches that were logged, if the worker was started with `BATCH_LOG`."""
@@ -84,12 +84,12 @@ class Worker:
                 found.append(Batch(ended=ended, rows=int(batch[1]), seconds=float(batch[2])))
         return found
 
-    async def _delete_sessions(self) -> CleanupReport | None:
+    async def _delete_sessions(self) -> RetentionReport | None:
         task = await self._registry.session_cleanup.kiq(days_old=DAYS_OLD)
         result = await task.wait_result(check_interval=_SECONDS_BETWEEN_ASKING, timeout=_SECONDS_TO_DELETE)
         return result.raise_for_error().return_value["report"]
 
-    async def _delete_todos(self) -> CleanupReport | None:
+    async def _delete_todos(self) -> RetentionReport | None:
         task = await self._registry.todo_cleanup.kiq()
         result = await task.wait_result(check_interval=_SECONDS_BETWEEN_ASKING, timeout=_SECONDS_TO_DELETE)
         return result.raise_for_error().return_value["report"]
@@ -138,11 +138,11 @@ class _LogLine(BaseModel):
     timestamp: datetime
 
 
-def _report(report: CleanupReport) -> EngineReport:
+def _report(report: RetentionReport) -> EngineReport:
     return EngineReport(
-        walk=report["walk"],
-        deleted=report["deleted"],
-        batches=report["batches"],
-        seconds=report["seconds"],
-        longest_batch=report["longest_batch"],
+        walk=report.walk,
+        deleted=report.deleted,
+        batches=report.batches,
+        seconds=report.seconds,
+        longest_batch=report.longest_batch,
     )

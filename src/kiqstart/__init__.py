@@ -6,11 +6,13 @@ all that an application needs. Each is imported when it is asked for, so a progr
 
 from typing import TYPE_CHECKING
 
-from kiqstart.late_imports import put_off_admin_middleware
 from kiqstart.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from kiqstart.app import App, Database, MissingPartError
+    from kiqstart.cleanups.progress import CleanupProgress
+    from kiqstart.cleanups.runner import CleanupOptions, CleanupResult, CleanupRunner
+    from kiqstart.cleanups.task import RetentionTask
     from kiqstart.database.alembic_database import (
         AlembicDatabase,
         DatabaseUnavailableError,
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
         WorkerLostError,
     )
     from kiqstart.tasks.sent_task import ResultTimeoutError, SentTask
-    from kiqstart.tasks.sync_runner import SyncRunner
+    from kiqstart.tasks.sync_runner import SyncRunner, sync
     from kiqstart.tasks.task import Task
     from kiqstart.tasks.uniqueness import UniquenessMiddleware
 
@@ -58,6 +60,10 @@ __all__ = [
     "BaseTasksRegistry",
     "BulkSendFailedError",
     "Call",
+    "CleanupOptions",
+    "CleanupProgress",
+    "CleanupResult",
+    "CleanupRunner",
     "Controller",
     "Database",
     "DatabaseUnavailableError",
@@ -71,6 +77,7 @@ __all__ = [
     "ResultRefusedError",
     "ResultTimeoutError",
     "ResultTooLargeError",
+    "RetentionTask",
     "SchemaOutOfDateError",
     "SentTask",
     "SettingsError",
@@ -95,15 +102,16 @@ __all__ = [
     "load_settings",
     "register_task",
     "source_file",
+    "sync",
 ]
-
-# Here, since it works only before taskiq is imported.
-put_off_admin_middleware()
 
 __getattr__ = lazy_names(
     __name__,
     {
         "kiqstart.app": ("App", "Database", "MissingPartError"),
+        "kiqstart.cleanups.progress": ("CleanupProgress",),
+        "kiqstart.cleanups.runner": ("CleanupOptions", "CleanupResult", "CleanupRunner"),
+        "kiqstart.cleanups.task": ("RetentionTask",),
         "kiqstart.database.alembic_database": (
             "AlembicDatabase",
             "DatabaseUnavailableError",
@@ -140,7 +148,7 @@ __getattr__ = lazy_names(
             "WorkerLostError",
         ),
         "kiqstart.tasks.sent_task": ("ResultTimeoutError", "SentTask"),
-        "kiqstart.tasks.sync_runner": ("SyncRunner",),
+        "kiqstart.tasks.sync_runner": ("SyncRunner", "sync"),
         "kiqstart.tasks.task": ("Task",),
         "kiqstart.tasks.uniqueness": ("UniquenessMiddleware",),
     },

@@ -94,6 +94,24 @@ class App:
         sources = self.scheduler.sources if self.scheduler is not None else []
         return [one for source in sources if isinstance(source, DurableScheduleSource) for one in source.table]
 
+    async def migrate(self) -> None:
+        """Bring the schema of the application up to date, and the retention engine's tables where it has policies.
+
+        Raises:
+            OperatorError: that cannot be done.
+        """
+        if self.database is not None:
+            await self.database.upgrade()
+        if self.retention is not None:
+            await self.retention.migrate()
+
+    async def close(self) -> None:
+        """Let all connections to the database go; the broker has a `shutdown` of its own."""
+        if self.retention is not None:
+            await self.retention.engine.close()
+        if self.database is not None:
+            await self.database.close()
+
     def needs_database(self) -> Database:
         """The database.
 

@@ -3,7 +3,7 @@
 `import taskiq` imports all its middlewares, of which the one for its admin page imports aiohttp: nearly half of the
 time that the import takes, and 8 MB. Its package of middlewares therefore runs here only when something else is asked
 of it than what `import taskiq` itself takes. Names and classes are the same either way, and nothing changes where
-taskiq was imported first.
+taskiq was imported first. Only processes that kiqstart's own command starts do it: no program that imports kiqstart.
 """
 
 import sys

@@ -12,9 +12,9 @@ from pydantic_settings import BaseSettings
 
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.settings import TasksSettings
-from kiqstart.retention.settings import RetentionSettings
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing.processes import ProcessFactory, taskiq_command
+from todo_service.infrastructure.database.settings import RetentionEnvironment
 
 ROOT = Path(__file__).parents[2]
 DELIVERY = (ROOT / "docs/delivery.md").read_text()
@@ -112,16 +112,17 @@ def test_every_reason_of_dead_letters_is_documented() -> None:
     assert set(table(section(DELIVERY, "Dead letters"))) == {reason.value for reason in DeadLetterReason}
 
 
-@pytest.mark.parametrize("settings", [TasksSettings, RetentionSettings])
+@pytest.mark.parametrize("settings", [TasksSettings, RetentionEnvironment])
 def test_the_compose_file_hands_every_setting_on(settings: type[BaseSettings]) -> None:
     prefix = settings.model_config.get("env_prefix", "")
     handed_on = set(re.findall(rf"^    ({prefix}\w+):$", (ROOT / "compose.yaml").read_text(), flags=re.MULTILINE))
     assert handed_on == {f"{prefix}{name}".upper() for name in settings.model_fields}
 
 
-@pytest.mark.parametrize(
-    "document", ["README.md", "docs/delivery.md", "docs/deployment.md", "docs/schedules.md", "docs/tasks.md"]
-)
+DOCUMENTS = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "examples").rglob("*.md")]
+
+
+@pytest.mark.parametrize("document", [str(path.relative_to(ROOT)) for path in DOCUMENTS])
 def test_links_between_documents_lead_somewhere(document: str) -> None:
     path = ROOT / document
     for file, anchor in re.findall(r"\]\(([\w./-]*)(?:#([\w-]+))?\)", path.read_text()):

@@ -25,12 +25,11 @@ from kiqstart.processes.shutdown import ShutdownSignal
 from kiqstart.redis.settings import RedisSettings
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import RetentionReport
-from kiqstart.retention.settings import RetentionSettings
 from kiqstart.tasks.controller import Controller
 from kiqstart.tasks.errors import TaskInterruptedError
 from kiqstart.testing.servers import Servers
 from todo_service.infrastructure.database.engine import create_engine
-from todo_service.infrastructure.database.settings import DatabaseSettings
+from todo_service.infrastructure.database.settings import DatabaseSettings, RetentionEnvironment
 
 ROOT = Path(__file__).parents[2]
 RETENTION = (ROOT / "docs/retention.md").read_text()
@@ -190,7 +189,7 @@ def extended(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Gene
     add_third_table(folder)
     with migrated_database(servers.database_url) as url:
         made = Extended(folder, url)
-        commands = re.findall(r"`kiqstart (migrat\w+)(?: \"(.+?)\")?`", RETENTION)
+        commands = re.findall(r"`kiqstart (migrat\w+)(?: \"(.+?)\")?`", RETENTION.partition("\n## Alone")[0])
         assert [name for name, _ in commands] == ["migration", "migrate"]
         made.kiqstart(*([name, *filter(None, [argument])] for name, argument in commands))
         yield made
@@ -244,10 +243,12 @@ def defaults(settings: type[BaseSettings]) -> dict[str, str]:
 
 def test_every_retention_setting_is_documented_with_its_default() -> None:
     documented = dict(re.findall(r"^\| `(RETENTION_\w+)` \| (\S+) \|", RETENTION, flags=re.MULTILINE))
-    assert documented == defaults(RetentionSettings)
+    assert documented == defaults(RetentionEnvironment)
 
 
-@pytest.mark.parametrize("settings", [DatabaseSettings, RedisSettings, TasksSettings, LogSettings, RetentionSettings])
+@pytest.mark.parametrize(
+    "settings", [DatabaseSettings, RedisSettings, TasksSettings, LogSettings, RetentionEnvironment]
+)
 def test_the_example_of_an_environment_file_lists_every_setting(settings: type[BaseSettings]) -> None:
     listed = dict(re.findall(r"^(?:# )?([A-Z_]+)=(.*)$", (ROOT / ".env.example").read_text(), flags=re.MULTILINE))
     for name, value in defaults(settings).items():

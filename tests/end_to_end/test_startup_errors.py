@@ -24,7 +24,7 @@ SETTINGS = [
     ({"TASKS_KEY_PREFIX": "{a}"}, "settings: TASKS_KEY_PREFIX String should match pattern"),
     ({"LOG_LEVEL": "LOUD"}, "settings: LOG_LEVEL Input should be "),
     ({"RETENTION_BATCH_SECONDS": "soon"}, "settings: RETENTION_BATCH_SECONDS Input should be a valid number"),
-    ({"RETENTION_PAUSE": "15"}, "settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER"),
+    ({"RETENTION_PAUSE": "15"}, "settings: RETENTION_TAKEOVER_AFTER must be above the pause"),
 ]
 NO_REDIS = (
     {"REDIS_URL": f"redis://:hunter2@{NOTHING_LISTENS}/0"},

@@ -21,10 +21,12 @@ class DelayingInMemoryBroker(InMemoryBroker):
     Args:
         max_stored_results: how many results are kept.
         await_inplace: whether a send waits until its task has run.
+        delays: whether what is delayed, or is tried again later, waits for that.
     """
 
-    def __init__(self, *, max_stored_results: int = 100, await_inplace: bool = False) -> None:
+    def __init__(self, *, max_stored_results: int = 100, await_inplace: bool = False, delays: bool = True) -> None:
         super().__init__(max_stored_results=max_stored_results, await_inplace=await_inplace)
+        self.delays = delays
         self.decorator_class = Task
         self.formatter = JsonFormatter(self)
         self._waiting: set[asyncio.Task[None]] = set()
@@ -34,14 +36,17 @@ class DelayingInMemoryBroker(InMemoryBroker):
         delay = float(cast("str", message.labels.get(DELAY_LABEL, 0)))
         if DUE_LABEL in message.labels:
             delay = float(cast("str", message.labels[DUE_LABEL])) - time.time()
-        if delay > 0:
+        if delay > 0 and self.delays:
             self._wait(message, delay)
         else:
             await super().kick(message)
 
     async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool = False) -> None:  # noqa: ARG002  # nothing waits before it
         """Run a message's task after `delay` seconds of this process' life."""
-        self._wait(message, delay)
+        if self.delays:
+            self._wait(message, delay)
+        else:
+            await super().kick(message)
 
     async def bury(self, message: BrokerMessage, reason: DeadLetterReason, detail: str) -> None:
         """Log what would be a dead letter: there is nothing here that keeps one."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, NoReturn, cast
 import typer
 
 from kiqstart.cli.dead.app import dead
+from kiqstart.cli.retention.app import retention
 from kiqstart.cli.schedules.app import schedules
 from kiqstart.cli.terminal import echo
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(schedules, name="schedules")
 app.add_typer(dead, name="dead")
+app.add_typer(retention, name="retention")
 
 # The base of what Typer raises for arguments that are none, whichever click it brings.
 _ARGUMENT_ERROR: Final = cast(
@@ -202,24 +204,6 @@ def tasks() -> None:
     from kiqstart.cli.tasks import run_tasks
 
     run_tasks()
-
-
-@app.command()
-def retention(
-    policies: Annotated[list[str] | None, typer.Argument(metavar="POLICY", help="These only, by their names.")] = None,
-    *,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the first batch's SQL and plan, and some of the rows.")
-    ] = False,
-    sample: Annotated[int, typer.Option(min=0, max=1000, help="Rows to show with --dry-run.")] = 5,
-) -> None:
-    """Show what the clean-ups would delete now.
-
-    And which way they would go through their tables. Nothing is deleted, with or without --dry-run.
-    """
-    from kiqstart.cli.retention import run_retention
-
-    run_retention(policies or [], sample=sample if dry_run else None)
 
 
 @app.command()

@@ -74,8 +74,7 @@ async def _run_all(*, needs_scheduler: bool, role: Role | None) -> int:
     results.append(await _run_one("scheduler", partial(_scheduler, app), is_needed=needs_scheduler))
     if isinstance(app.broker, StreamBroker) and role in _SEE_RUNS:
         await _run_one("runs", partial(_runs, app), is_needed=False)
-    if app.database is not None:
-        await app.database.close()
+    await app.close()
     return 0 if all(results) else 1
 
 

@@ -8,6 +8,7 @@ import sys
 from typing import Final
 
 from kiqstart.errors import OperatorError, print_error
+from kiqstart.late_imports import put_off_admin_middleware
 
 _OBJECTS_BETWEEN_LOOKS: Final = 50_000
 
@@ -30,6 +31,7 @@ def run_command() -> None:
             from kiqstart.cli.worker import run
 
             raise SystemExit(run(sys.argv[2:]))
+        put_off_admin_middleware()
         from kiqstart.cli.app import run_app
 
         run_app()

@@ -21,6 +21,8 @@ def run_migrate(*, to: str, down: str | None, worker_role: str | None = None) ->
     """
     if down is None:
         _run(lambda database: database.upgrade(to))
+        if to == "head" and unconnected_application().retention is not None:
+            asyncio.run(_migrate_retention())
         echo(f"The schema is at {to}." if to != "head" else "The schema is up to date.")
         if worker_role is not None:
             _run(lambda database: database.grant(worker_role))
@@ -30,18 +32,32 @@ def run_migrate(*, to: str, down: str | None, worker_role: str | None = None) ->
         echo(f"The schema has gone down to {down}.")
 
 
+def run_retention_migrate() -> None:
+    """Bring the retention engine's own tables up to date."""
+    asyncio.run(_migrate_retention())
+    echo("The retention engine's tables are up to date.")
+
+
 def run_migration(name: str) -> None:
     """Write a migration, and say where it is."""
     path = _run(lambda database: database.write_migration(name))
     echo(f"{path}: read it, complete it, then run `make migrate`")
 
 
+async def _migrate_retention() -> None:
+    app = unconnected_application()
+    try:
+        await app.needs_retention().migrate()
+    finally:
+        await app.close()
+
+
 def _run(work: Callable[[Database], Awaitable[T]]) -> T:
     async def run() -> T:
-        database = unconnected_application().needs_database()
+        app = unconnected_application()
         try:
-            return await work(database)
+            return await work(app.needs_database())
         finally:
-            await database.close()
+            await app.close()
 
     return asyncio.run(run())

@@ -14,6 +14,7 @@ from kiqstart.cli.signals import run_until_signal
 from kiqstart.database.alembic_database import SchemaOutOfDateError
 from kiqstart.local import LocalStackError, local_stack
 from kiqstart.redis.settings import IN_MEMORY_URL
+from kiqstart.retention.errors import RetentionSchemaError
 from kiqstart.settings import load_settings
 
 
@@ -72,12 +73,13 @@ def _text(secret: SecretStr | None) -> str:
 
 
 async def _migrate() -> None:
-    database = application().database
-    if database is None:
-        return
+    app = application()
     try:
-        await database.check()
-    except SchemaOutOfDateError:
-        await database.upgrade()
+        if app.database is not None:
+            await app.database.check()
+        if app.retention is not None:
+            await app.retention.engine.check_tables()
+    except (SchemaOutOfDateError, RetentionSchemaError):
+        await app.migrate()
     finally:
-        await database.close()
+        await app.close()

@@ -17,6 +17,7 @@ from kiqstart.errors import OperatorError
 
 if TYPE_CHECKING:
     from alembic.config import Config
+    from alembic.operations.ops import MigrationScript
 
 # Duplicate prepared statement, and one that is not there: two clients have one connection of the server in turn.
 _MIXED_UP: Final = frozenset({"42P05", "26000"})
@@ -49,7 +50,6 @@ class AlembicDatabase:
         tables: what the application has of its own.
         version_table: where Alembic keeps the schema's revision.
         worker_rights: the least that the role of a worker needs, by table.
-        is_checkout: whether migrations can be written there.
     """
 
     engine: AsyncEngine
@@ -57,7 +57,6 @@ class AlembicDatabase:
     tables: Sequence[MetaData]
     version_table: str = "alembic_version"
     worker_rights: Rights = field(default_factory=dict[str, Sequence[str]])
-    is_checkout: bool = True
 
     async def version(self) -> str:
         """Connect, and give PostgreSQL's version."""
@@ -109,29 +108,37 @@ class AlembicDatabase:
 
         Raises:
             DatabaseUnavailableError: PostgreSQL cannot be reached.
-            MigrationError: models and database agree, the database is behind, or this is no checkout.
+            MigrationError: models and database agree, the database is behind, or the folder cannot be written to.
         """
         from alembic import command
-        from alembic.operations.ops import MigrationScript
         from alembic.runtime.migration import MigrationContext
 
-        if not self.is_checkout:
-            raise MigrationError("migrations are written in a checkout of the project, not in an installed package")
-
-        def drop_empty(_: MigrationContext, __: object, scripts: list[MigrationScript]) -> None:
+        def drop_empty(_: MigrationContext, __: object, scripts: "list[MigrationScript]") -> None:
+            for script in scripts:
+                self._keep_own(script)
             if all(script.upgrade_ops is None or script.upgrade_ops.is_empty() for script in scripts):
                 scripts.clear()
 
         written: list[Path] = []
 
         def write(config: "Config") -> None:
-            script = command.revision(config, name, autogenerate=True, process_revision_directives=drop_empty)
+            try:
+                script = command.revision(config, name, autogenerate=True, process_revision_directives=drop_empty)
+            except OSError as error:
+                raise MigrationError(f"migrations: cannot write to {self.migrations}: {error.strerror}") from None
             written.extend(Path(one.path) for one in (script if isinstance(script, list) else [script]) if one)
 
         await self._run(write)
         if not written:
             raise MigrationError("models and database agree: there is nothing to migrate")
         return written[0]
+
+    def _keep_own(self, script: "MigrationScript") -> None:
+        """Leave out whatever is about tables that are none of the application's, as partitions and other programs'."""
+        own = {(one.schema, one.name) for metadata in self.tables for one in metadata.tables.values()}
+        for operations in (script.upgrade_ops, script.downgrade_ops):
+            if operations is not None:
+                operations.ops = [one for one in operations.ops if _table_of(one) in own or _table_of(one) is None]
 
     async def grant(self, role: str) -> None:
         """Give a role the least rights that a worker needs on this database's tables.
@@ -230,6 +237,12 @@ class AlembicDatabase:
             f"install the version that migrated {_place(self.engine)}; if another program's Alembic keeps its own "
             f"migrations in that database, set DATABASE_VERSION_TABLE to another name than {self.version_table!r}"
         )
+
+
+def _table_of(operation: object) -> tuple[str | None, str] | None:
+    """Schema and name of the table that an operation is about; None where it is about no table."""
+    name: str | None = getattr(operation, "table_name", None)
+    return None if name is None else (getattr(operation, "schema", None), name)
 
 
 @asynccontextmanager

@@ -44,9 +44,13 @@ class ShutdownSignal:
 
     def __init__(self) -> None:
         self.event = asyncio.Event()
+        self._followed: set[AsyncBroker] = set()
 
     def follow(self, broker: AsyncBroker) -> None:
-        """Take notice of the signals where the broker's tasks run in a worker."""
+        """Take notice of the signals where the broker's tasks run in a worker; a second call does nothing more."""
+        if broker in self._followed:
+            return
+        self._followed.add(broker)
 
         async def listen(_: TaskiqState) -> None:
             if broker.is_worker_process:

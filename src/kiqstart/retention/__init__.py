@@ -81,7 +81,13 @@ if TYPE_CHECKING:
     from kiqstart.retention.cost import RowCost
     from kiqstart.retention.dry_run import DryRun
     from kiqstart.retention.engine import MAX_SHARDS, RetentionEngine
-    from kiqstart.retention.errors import InvalidRunOptionError, PolicyError, RetentionError
+    from kiqstart.retention.errors import (
+        InvalidRunOptionError,
+        PolicyError,
+        RetentionError,
+        RetentionSchemaError,
+        UnknownPolicyError,
+    )
     from kiqstart.retention.load import LoadCheck, PostgresLoad
     from kiqstart.retention.models import RetentionBase, RetentionRun, UndeletableRow
     from kiqstart.retention.policies import RetentionPolicies
@@ -89,11 +95,14 @@ if TYPE_CHECKING:
     from kiqstart.retention.preview import RetentionPreview
     from kiqstart.retention.progress import ProgressCallback, RetentionProgress
     from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
+    from kiqstart.retention.row_update import RowUpdate
     from kiqstart.retention.run import RunLimits, RunOptions
+    from kiqstart.retention.schema import RETENTION_RIGHTS, upgrade_retention
     from kiqstart.retention.settings import RetentionSettings
 
 __all__ = [
     "MAX_SHARDS",
+    "RETENTION_RIGHTS",
     "Ceilings",
     "DailyWindow",
     "DryRun",
@@ -114,13 +123,17 @@ __all__ = [
     "RetentionProgress",
     "RetentionReport",
     "RetentionRun",
+    "RetentionSchemaError",
     "RetentionSettings",
     "RowCost",
+    "RowUpdate",
     "RunLimits",
     "RunOptions",
     "StopReason",
     "UndeletableRow",
+    "UnknownPolicyError",
     "WalkKind",
+    "upgrade_retention",
 ]
 
 __getattr__ = lazy_names(
@@ -130,7 +143,13 @@ __getattr__ = lazy_names(
         "kiqstart.retention.cost": ("RowCost",),
         "kiqstart.retention.dry_run": ("DryRun",),
         "kiqstart.retention.engine": ("MAX_SHARDS", "RetentionEngine"),
-        "kiqstart.retention.errors": ("InvalidRunOptionError", "PolicyError", "RetentionError"),
+        "kiqstart.retention.errors": (
+            "InvalidRunOptionError",
+            "PolicyError",
+            "RetentionError",
+            "RetentionSchemaError",
+            "UnknownPolicyError",
+        ),
         "kiqstart.retention.load": ("LoadCheck", "PostgresLoad"),
         "kiqstart.retention.models": ("RetentionBase", "RetentionRun", "UndeletableRow"),
         "kiqstart.retention.policies": ("RetentionPolicies",),
@@ -138,7 +157,9 @@ __getattr__ = lazy_names(
         "kiqstart.retention.preview": ("RetentionPreview",),
         "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
         "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
+        "kiqstart.retention.row_update": ("RowUpdate",),
         "kiqstart.retention.run": ("RunLimits", "RunOptions"),
+        "kiqstart.retention.schema": ("RETENTION_RIGHTS", "upgrade_retention"),
         "kiqstart.retention.settings": ("RetentionSettings",),
     },
 )

@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from logging import getLogger
 from uuid import uuid4
 
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncSession, async_sessionmaker
+from sqlalchemy import delete
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
 from kiqstart.retention.bloat import describe_bloat
 from kiqstart.retention.ceilings import lower
@@ -16,7 +17,8 @@ from kiqstart.retention.cost import BatchCost
 from kiqstart.retention.dry_run import DryRun, dry_run
 from kiqstart.retention.errors import InvalidRunOptionError
 from kiqstart.retention.journal import Journal
-from kiqstart.retention.load import LoadCheck, LoadGate
+from kiqstart.retention.load import LoadCheck, LoadGate, PostgresLoad
+from kiqstart.retention.models import RetentionRun, UndeletableRow
 from kiqstart.retention.notes import describe_run
 from kiqstart.retention.piece import Piece
 from kiqstart.retention.policy import RetentionPolicy
@@ -25,6 +27,7 @@ from kiqstart.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.retention.reconnect import transact
 from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
 from kiqstart.retention.run import Run, RunLimits
+from kiqstart.retention.schema import check_tables, missing_tables, upgrade_retention
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.retention.transaction import Transactions, promptly, to_its_end, transaction
 
@@ -33,13 +36,57 @@ logger = getLogger(__name__)
 MAX_SHARDS = 64
 
 
-@dataclass(frozen=True, kw_only=True)
 class RetentionEngine:
-    """Runs policies. Where a run stands is kept in the table `retention_runs`, with each batch."""
+    """Runs policies. Where a run stands is kept in the table `retention_runs`, with each batch.
 
-    _sessions: async_sessionmaker[AsyncSession]
-    _settings: RetentionSettings
-    _load: LoadCheck
+        report = await RetentionEngine(engine).run(policy)
+
+    Args:
+        database: the database's engine, or what makes sessions of it.
+        settings: how considerate the runs are; None for the defaults.
+        load: says when others come first; None looks at replicas and lock queues, as the settings say.
+    """
+
+    def __init__(
+        self,
+        database: AsyncEngine | async_sessionmaker[AsyncSession],
+        *,
+        settings: RetentionSettings | None = None,
+        load: LoadCheck | None = None,
+    ) -> None:
+        self._sessions = async_sessionmaker(database) if isinstance(database, AsyncEngine) else database
+        self._settings = settings or RetentionSettings()
+        self._load = load or PostgresLoad(settings=self._settings)
+
+    async def migrate(self) -> None:
+        """Make the engine's tables, or bring them up to date.
+
+        Raises:
+            RetentionSchemaError: they are of a later version of kiqstart.
+        """
+        async with transaction(self._sessions) as connection:
+            await connection.run_sync(upgrade_retention)
+
+    async def check_tables(self) -> None:
+        """Return if the engine's own tables are there.
+
+        Raises:
+            RetentionSchemaError: they are not, or of another version.
+        """
+        async with transaction(self._sessions) as connection:
+            await check_tables(connection)
+
+    async def forget_runs(self) -> None:
+        """Empty the engine's own tables, so that no run goes on with what another one left: for tests."""
+        async with transaction(self._sessions) as connection:
+            for mapped in (RetentionRun, UndeletableRow):
+                await connection.execute(delete(mapped))
+
+    async def close(self) -> None:
+        """Let all connections of the database's engine go."""
+        bind = self._sessions().bind
+        if isinstance(bind, AsyncEngine):
+            await bind.dispose()
 
     async def run(
         self,
@@ -70,6 +117,7 @@ class RetentionEngine:
 
         Raises:
             PolicyError: the policy cannot be run as it is written.
+            RetentionSchemaError: the engine's own tables are not there, or of another version.
             InvalidRunOptionError: a limit or the number of shards is out of its range.
             sqlalchemy.exc.DBAPIError: the database failed otherwise than by a row.
             OSError: the server did not come back in time.
@@ -151,8 +199,10 @@ class RetentionEngine:
 
         Raises:
             PolicyError: one of them cannot be run as it is written.
+            RetentionSchemaError: the engine's own tables are not there, or of another version.
         """
         async with transaction(self._sessions) as connection:
+            await check_tables(connection)
             return [await choose_walk(connection, policy) for policy in policies]
 
     @asynccontextmanager
@@ -179,6 +229,10 @@ class RetentionEngine:
         )
         try:
             yield run
+        except DBAPIError as error:
+            if (missing := missing_tables(error)) is not None:
+                raise missing from None
+            raise
         finally:
             await run.transactions.give_back()
 

@@ -1,5 +1,7 @@
 """What can go wrong with a retention run, apart from the database."""
 
+from collections.abc import Iterable
+
 
 class RetentionError(Exception):
     """Base of the errors of retention."""
@@ -11,6 +13,18 @@ class PolicyError(RetentionError, ValueError):
     def __init__(self, policy: str, problem: str) -> None:
         super().__init__(f"retention policy {policy!r}: {problem}")
         self.policy = policy
+
+
+class UnknownPolicyError(RetentionError, LookupError):
+    """There is no policy of that name."""
+
+    def __init__(self, policy: str, known: Iterable[str]) -> None:
+        super().__init__(f"there is no retention policy {policy!r}; there are {', '.join(known)}")
+        self.policy = policy
+
+
+class RetentionSchemaError(RetentionError):
+    """The engine's own tables are not there, or of another version; the text says what to do."""
 
 
 class PieceLostError(RetentionError):

@@ -35,14 +35,14 @@ class LoadCheck(Protocol):
 class PostgresLoad:
     """Waits while a replica lags too far behind, or while too many others wait for locks."""
 
-    _settings: RetentionSettings
+    settings: RetentionSettings
 
     async def reason_to_wait(self, connection: AsyncConnection) -> str | None:
         """Look at `pg_stat_replication` and `pg_stat_activity`, as far as the role may see them."""
-        load = (await connection.execute(_LOAD, {"ignored": self._settings.ignored_replicas})).one()
-        if load.replica_lag is not None and load.replica_lag > self._settings.max_replica_lag:
+        load = (await connection.execute(_LOAD, {"ignored": self.settings.ignored_replicas})).one()
+        if load.replica_lag is not None and load.replica_lag > self.settings.max_replica_lag:
             return f"a replica that is {load.replica_lag:.1f} s behind"
-        if load.lock_waiters > self._settings.max_lock_waiters:
+        if load.lock_waiters > self.settings.max_lock_waiters:
             return f"{load.lock_waiters} connections that wait for locks"
         return None
 

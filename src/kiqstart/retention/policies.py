@@ -6,7 +6,7 @@ from logging import getLogger
 from kiqstart.errors import OperatorError
 from kiqstart.retention.dry_run import DryRun
 from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.errors import PolicyError
+from kiqstart.retention.errors import PolicyError, RetentionError, RetentionSchemaError, UnknownPolicyError
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.preview import RetentionPreview
 
@@ -25,20 +25,47 @@ class RetentionPolicies:
         self._engine = engine
         self._policies = policies
 
+    @property
+    def engine(self) -> RetentionEngine:
+        """What runs them."""
+        return self._engine
+
     def all(self) -> list[RetentionPolicy]:
         """Return the policies."""
         return list(self._policies())
+
+    def named(self, name: str) -> RetentionPolicy:
+        """Return the policy of a name.
+
+        Raises:
+            UnknownPolicyError: there is none.
+        """
+        known = {one.name: one for one in self.all()}
+        if name not in known:
+            raise UnknownPolicyError(name, known)
+        return known[name]
+
+    async def migrate(self) -> None:
+        """Make the engine's tables, or bring them up to date.
+
+        Raises:
+            OperatorError: they are of a later version of kiqstart.
+        """
+        try:
+            await self._engine.migrate()
+        except RetentionSchemaError as error:
+            raise OperatorError(str(error)) from None
 
     async def check(self) -> None:
         """Log which way each policy goes through its table, and why.
 
         Raises:
-            OperatorError: one cannot be run; the text has the index to create.
+            OperatorError: one cannot be run, or the engine's tables are not there; the text says what to do.
         """
         policies = self.all()
         try:
             choices = await self._engine.check(policies)
-        except PolicyError as error:
+        except RetentionError as error:
             raise OperatorError(str(error)) from None
         for policy, choice in zip(policies, choices, strict=True):
             logger.info("%s: would go along the %s: %s", policy.name, choice.kind.described, choice.reason)

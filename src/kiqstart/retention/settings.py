@@ -1,18 +1,15 @@
 """How considerate a clean-up is."""
 
-from typing import Self
-
-from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from kiqstart.retention.ceilings import lower
 from kiqstart.retention.policy import PaceKind, RetentionPolicy
 
 
-class RetentionSettings(BaseSettings):
-    """Environment variables of the retention engine, for all policies. Times are seconds."""
+class RetentionSettings(BaseModel):
+    """What holds for all policies of an engine. Times are seconds."""
 
-    model_config = SettingsConfigDict(env_file=".env", env_prefix="RETENTION_", extra="ignore", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     pace: PaceKind = Field(
         default=PaceKind.GENTLE,
@@ -45,7 +42,10 @@ class RetentionSettings(BaseSettings):
         default=300, ge=0, description="Seconds that a run waits for PostgreSQL to come back before it fails."
     )
     takeover_after: float = Field(
-        default=15, ge=1, description="Seconds without a sign of life after which another worker goes on with a run."
+        default=15,
+        ge=1,
+        validate_default=True,
+        description="Seconds without a sign of life after which another worker goes on with a run.",
     )
     max_replica_lag: float = Field(
         default=10, gt=0, description="Seconds that the slowest replica may lag behind before a run waits for it."
@@ -72,11 +72,12 @@ class RetentionSettings(BaseSettings):
         description="Seconds for which rows that could not be deleted are left alone by the runs that follow.",
     )
 
-    @model_validator(mode="after")
-    def _shows_life_while_it_rests(self) -> Self:
-        if self.pause >= self.takeover_after:
-            raise ValueError("RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER, or a resting run is taken over")
-        return self
+    @field_validator("takeover_after")
+    @classmethod
+    def _is_longer_than_a_rest(cls, value: float, info: ValidationInfo) -> float:
+        if value <= info.data.get("pause", 0):
+            raise ValueError("must be above the pause, or a resting run is taken over")
+        return value
 
     def for_policy(self, policy: RetentionPolicy) -> "RetentionSettings":
         """Return the settings for a policy's runs: its own pace, and the lower of the ceilings."""

@@ -51,8 +51,8 @@ class ScheduleDefinition(BaseModel):
     labels: Mapping[str, Any] = Field(default_factory=dict[str, Any])
     timing: Trigger
     catch_up: CatchUp = Field(default=CatchUp.LATEST, alias="missed")
-    max_catch_up: int = Field(default=100, ge=1, alias="at_most")
-    misfire_grace_time: float | None = Field(default=None, ge=0, allow_inf_nan=False, alias="max_lateness")
+    max_catch_up: int = Field(default=100, ge=1, alias="max_catch_up")
+    misfire_grace_time: float | None = Field(default=None, ge=0, allow_inf_nan=False, alias="misfire_grace_time")
     is_dynamic: bool = False
 
     def dump(self) -> bytes:

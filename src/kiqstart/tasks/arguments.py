@@ -102,7 +102,9 @@ class TaskArguments:
             return self._validators[name].validate_python(value, by_alias=True, by_name=True)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
-            where = ".".join((name, *(str(part) for part in first["loc"])))
+            # What `**options` collects is named as the caller wrote it.
+            collected = self.signature.parameters[name].kind is inspect.Parameter.VAR_KEYWORD
+            where = ".".join(([] if collected else [name]) + [str(part) for part in first["loc"]])
             raise InvalidTaskArgumentsError(task_name, f"argument {where}: {first['msg']}") from None
 
 

@@ -5,7 +5,7 @@ import atexit
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar
 
 from taskiq import AsyncBroker
 
@@ -14,6 +14,23 @@ from kiqstart.redis.forks import tell_of_forks
 T = TypeVar("T")
 
 _SECONDS_TO_CLOSE: Final = 5.0
+
+
+class _HasBroker(Protocol):
+    @property
+    def broker(self) -> AsyncBroker: ...
+
+
+def sync(tasks: AsyncBroker | _HasBroker) -> "SyncRunner":
+    """Send tasks, and wait for them, from code that is not async.
+
+        with kiqstart.sync(registry) as run:
+            print(run(run(registry.ping.kiq()).result(timeout=5)))
+
+    Args:
+        tasks: their broker, or a registry or an application, which has one.
+    """
+    return SyncRunner(tasks if isinstance(tasks, AsyncBroker) else tasks.broker)
 
 
 class SyncRunner:

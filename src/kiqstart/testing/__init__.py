@@ -13,7 +13,8 @@ Then a test of a task, as a user meets it:
         assert result["deleted_count"] == 0
 """
 
+from kiqstart.testing.enqueued import Enqueued
 from kiqstart.testing.polling import eventually
 from kiqstart.testing.processes import ProcessFactory, ServiceProcess
 
-__all__ = ["ProcessFactory", "ServiceProcess", "eventually"]
+__all__ = ["Enqueued", "ProcessFactory", "ServiceProcess", "eventually"]

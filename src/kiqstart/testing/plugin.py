@@ -10,11 +10,15 @@ import pytest
 import pytest_asyncio
 from taskiq import TaskiqMessage
 
-from kiqstart.app import App, Database
+from kiqstart.app import App
 from kiqstart.app_finder import find_app
 from kiqstart.app_place import AppNotFoundError, needed_app_place
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.redis.settings import IN_MEMORY_URL
 from kiqstart.tasks.registry import BaseTasksRegistry
+from kiqstart.testing.draining import drain as drain_queues
+from kiqstart.testing.enqueued import Enqueued
 from kiqstart.testing.processes import ProcessFactory, kiqstart_command
 from kiqstart.testing.queues import queued_messages
 from kiqstart.testing.servers import (
@@ -39,7 +43,7 @@ def servers(pytestconfig: pytest.Config) -> Generator[Servers]:
 def session_database_url(servers: Servers) -> Generator[str]:
     """A database with the schema of the application, shared by the tests of one process."""
     with own_database(servers.database_url) as url:
-        asyncio.run(_with_database(url, lambda database: database.upgrade()))
+        asyncio.run(_with_app(url, App.migrate))
         yield url
 
 
@@ -47,7 +51,7 @@ def session_database_url(servers: Servers) -> Generator[str]:
 def database_url(session_database_url: str) -> Generator[str]:
     """An empty database with the application's schema; its own tables are emptied again after the test."""
     yield session_database_url
-    asyncio.run(_with_database(session_database_url, lambda database: database.empty()))
+    asyncio.run(_with_app(session_database_url, _empty))
 
 
 @pytest.fixture
@@ -73,6 +77,32 @@ def queued_tasks(redis_url: str, key_prefix: str) -> Callable[[], Awaitable[list
 
 
 @pytest.fixture
+def enqueued(queued_tasks: Callable[[], Awaitable[list[TaskiqMessage]]]) -> Enqueued:
+    """Asserts that a task was sent, whichever queue it is in; see `Enqueued`."""
+    return Enqueued(queued_tasks)
+
+
+@pytest.fixture
+def drain(app: App, redis_url: str) -> Callable[..., Awaitable[None]]:
+    """Runs what is in the queues in the test's own process, until nothing is left, when it is called and awaited.
+
+    Delayed tasks and further tries run at once. `timeout` is in seconds, 30 unless it is given.
+    """
+
+    async def run(*, timeout: float = 30.0) -> None:  # noqa: ASYNC109  # says what is left
+        if isinstance(app.broker, StreamBroker):
+            made = new_app()
+            try:
+                await drain_queues(made.broker, redis_url, timeout=timeout)
+            finally:
+                await made.close()
+        else:
+            await drain_queues(app.broker, redis_url, timeout=timeout)
+
+    return run
+
+
+@pytest.fixture
 def app_environment(redis_url: str, key_prefix: str, request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment variables with which a process works on the test's Redis keys and its database."""
     environment = {"REDIS_URL": redis_url, "TASKS_KEY_PREFIX": key_prefix, "TASKS_RESULT_TTL": "600"}
@@ -87,19 +117,40 @@ async def app(app_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     for name, value in app_environment.items():
         monkeypatch.setenv(name, value)
     made = new_app()
+    if isinstance(made.broker, StreamBroker) and app_environment["TASKS_KEY_PREFIX"] not in made.broker.queue_name:
+        pytest.fail("this application's broker does not follow TASKS_KEY_PREFIX: make it with `create_broker`")
     await made.broker.startup()
     yield made
     await made.broker.shutdown()
-    if made.database is not None:
-        await made.database.close()
+    await made.close()
+
+
+@pytest_asyncio.fixture
+async def inline_app(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[App]:
+    """The application without Redis: a task has run, with all of its tries, when its send returns."""
+    monkeypatch.setenv("REDIS_URL", IN_MEMORY_URL)
+    if _unconnected_app().database is not None:
+        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("database_url"))
+    made = new_app()
+    if not isinstance(made.broker, DelayingInMemoryBroker):
+        pytest.fail("this application's broker does not follow REDIS_URL: make it with `create_broker`")
+    made.broker.await_inplace, made.broker.delays = True, False
+    await made.broker.startup()
+    yield made
+    await made.broker.shutdown()
+    await made.close()
+
+
+@pytest.fixture
+def inline(inline_app: App) -> BaseTasksRegistry:
+    """The tasks, each of which has run when its send returns; neither Redis nor a worker is needed."""
+    return _registry_of(inline_app)
 
 
 @pytest.fixture
 def registry(app: App) -> BaseTasksRegistry:
     """The tasks, to be sent to the workers that the test starts."""
-    if app.registry is None:
-        pytest.fail("this application has no registry: send its tasks by `app.broker`")
-    return app.registry
+    return _registry_of(app)
 
 
 @pytest.fixture
@@ -124,6 +175,12 @@ def scheduler(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory
     )
 
 
+def _registry_of(app: App) -> BaseTasksRegistry:
+    if app.registry is None:
+        pytest.fail("this application has no registry: send its tasks by `app.broker`")
+    return app.registry
+
+
 def new_app() -> App:
     """Put the application together anew, with the settings of the environment as it is now.
 
@@ -145,13 +202,21 @@ def _unconnected_app() -> App:
         return find_app()
 
 
-async def _with_database(url: str, work: Callable[[Database], Awaitable[None]]) -> None:
+async def _with_app(url: str, work: Callable[[App], Awaitable[None]]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", url)
-        database = _unconnected_app().database
-    if database is not None:
-        await work(database)
-        await database.close()
+        app = _unconnected_app()
+    try:
+        await work(app)
+    finally:
+        await app.close()
+
+
+async def _empty(app: App) -> None:
+    if app.database is not None:
+        await app.database.empty()
+    if app.retention is not None:
+        await app.retention.engine.forget_runs()
 
 
 def _used_servers(config: pytest.Config) -> set[str]:

@@ -2,13 +2,13 @@
 
 What `taskiq worker` does, without its process manager where one worker is enough.
 
-- `options`: the command line's arguments, which are taskiq's.
-- `serving`: one worker, in this process; `loading` finds its broker, `ending` takes its signals.
-- `group`: the parent of several. It imports neither taskiq nor anything else of size.
-- `member`: what the parent starts.
-- `ward`: the process that a worker starts for tasks whose workers have died repeatedly; `ward_process` is that worker's
-  end of it, `ward_orders` what it is told. `streams` says what it is for ("Tasks that kill their workers").
+- `command`: where it begins; `options` has the command line's arguments, which are taskiq's.
+- `runner`: one worker, in this process; `loading` finds its broker.
+- `supervisor`: the parent of several. It imports neither taskiq nor anything else of size.
+- `worker_process`: what the parent starts.
+- `ward`: the process that a worker starts, by `ward_main`, for tasks whose workers have died repeatedly;
+  `kiqstart.broker` says what it is for ("Tasks that kill their workers"), and has the worker's end of it.
 
-Only `serving`, `ward` and what they use may import more than the standard library, and nothing of it is imported before
+Only `runner`, `ward` and what they use may import more than the standard library, and nothing of it is imported before
 it is known that a worker is to run here.
 """

@@ -4,6 +4,7 @@ import gc
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from kiqstart.late_imports import put_off_admin_middleware
 from kiqstart.processes.ending import Ending
 from kiqstart.worker.options import WorkerOptions, parse_options
 
@@ -45,6 +46,7 @@ def run_here(options: WorkerOptions, *, name: str = "worker-0", parent: "socket.
     ending.take_signals()
     # What is imported stays, so a search for what could go finds nothing, and takes a tenth of the start.
     gc.disable()
+    put_off_admin_middleware()
     from kiqstart.worker.runner import serve
 
     exit_code = serve(options, ending, name=name)

@@ -228,7 +228,3 @@ def _exit_later(seconds: float) -> None:
         os._exit(0)
 
     threading.Thread(target=end, name="exit", daemon=True).start()
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

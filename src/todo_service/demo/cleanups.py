@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import AsyncResultBackend, AsyncTaskiqTask, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 
+from kiqstart import CleanupProgress
 from kiqstart.cli.signals import raise_swallowed_cancellation
 from todo_service.delivery.tasks.controllers.ping import PingResult
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupResult
 from todo_service.delivery.tasks.names import TaskName
-from todo_service.delivery.tasks.progress import CleanupProgress
 from todo_service.delivery.tasks.registry import TasksRegistry
 from todo_service.demo.census import count_rows
 from todo_service.demo.errors import DemoError

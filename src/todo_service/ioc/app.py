@@ -4,12 +4,12 @@ from taskiq import TaskiqScheduler
 
 from kiqstart import AlembicDatabase, App, LogSettings, check_settings, configure_logging
 from kiqstart.broker import RedisSettings, TasksSettings
-from kiqstart.retention import RetentionPolicies, RetentionSettings
+from kiqstart.retention import RetentionPolicies
 from todo_service.core.session.service import RefreshSessionService
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.service import UserService
 from todo_service.delivery.tasks.registry import TasksRegistry
-from todo_service.infrastructure.database.settings import DatabaseSettings
+from todo_service.infrastructure.database.settings import DatabaseSettings, RetentionEnvironment
 from todo_service.ioc.container import ContainerFactory
 
 
@@ -19,7 +19,7 @@ def create_app() -> App:
     Raises:
         OperatorError: a setting, the wiring or a schedule is wrong, in one line.
     """
-    check_settings(RedisSettings, LogSettings, TasksSettings, DatabaseSettings, RetentionSettings)
+    check_settings(RedisSettings, LogSettings, TasksSettings, DatabaseSettings, RetentionEnvironment)
     container = ContainerFactory()()
     registry = container.resolve(TasksRegistry)
     return App(

@@ -20,10 +20,18 @@ from typing import Any, TypeVar
 
 from aioinject import Object, Singleton, SyncContainer
 from pydantic_settings import BaseSettings
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from taskiq import AsyncBroker, TaskiqScheduler
 
-from kiqstart import AlembicDatabase, Controller, LogSettings, ShutdownSignal, load_settings, source_file
+from kiqstart import (
+    AlembicDatabase,
+    CleanupRunner,
+    Controller,
+    LogSettings,
+    ShutdownSignal,
+    load_settings,
+    source_file,
+)
 from kiqstart.broker import RedisSettings, TasksSettings
 from kiqstart.retention import LoadCheck, PostgresLoad, RetentionEngine, RetentionSettings
 from kiqstart.scheduler import StaticSchedules
@@ -33,7 +41,6 @@ from todo_service.core.todo.repository import TodoRepository
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.repository import UserRepository
 from todo_service.core.user.service import UserService
-from todo_service.delivery.tasks.cleanups import CleanupRunner
 from todo_service.delivery.tasks.controllers.ping import PingTaskController
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupTaskController
 from todo_service.delivery.tasks.controllers.todo_cleanup import TodoCleanupTaskController
@@ -44,7 +51,7 @@ from todo_service.delivery.tasks.rights import WORKER_RIGHTS
 from todo_service.delivery.tasks.schedules import SCHEDULES
 from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine, create_session_factory
-from todo_service.infrastructure.database.settings import DatabaseSettings
+from todo_service.infrastructure.database.settings import DatabaseSettings, RetentionEnvironment
 from todo_service.ioc.wiring import Line, check_lines, interface_of
 
 T = TypeVar("T")
@@ -92,8 +99,8 @@ class ContainerFactory:
         return container
 
 
-def _settings(settings: type[BaseSettings]) -> Singleton[Any]:
-    return Singleton(partial(load_settings, settings), interface=settings)
+def _settings(settings: type[BaseSettings], *, interface: type[object] | None = None) -> Singleton[Any]:
+    return Singleton(partial(load_settings, settings), interface=interface or settings)
 
 
 def _lines() -> list[Line]:
@@ -102,12 +109,12 @@ def _lines() -> list[Line]:
         _settings(RedisSettings),
         _settings(TasksSettings),
         _settings(LogSettings),
-        _settings(RetentionSettings),
+        _settings(RetentionEnvironment, interface=RetentionSettings),
         Singleton(create_engine),
         Singleton(create_session_factory),
         Singleton(_database),
         Singleton(PostgresLoad, interface=LoadCheck),
-        Singleton(RetentionEngine),
+        Singleton(_retention),
         Singleton(UserRepository),
         Singleton(UserService),
         Singleton(RefreshSessionRepository),
@@ -132,6 +139,12 @@ def _lines() -> list[Line]:
 
 def _database(engine: AsyncEngine) -> AlembicDatabase:
     return service_database(engine, WORKER_RIGHTS)
+
+
+def _retention(
+    sessions: async_sessionmaker[AsyncSession], settings: RetentionSettings, load: LoadCheck
+) -> RetentionEngine:
+    return RetentionEngine(sessions, settings=settings, load=load)
 
 
 def _broker(factory: BrokerFactory) -> AsyncBroker:

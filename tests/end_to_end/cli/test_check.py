@@ -58,7 +58,7 @@ def test_each_setting_at_fault_is_named(kiqstart_on_database: Kiqstart) -> None:
 def test_settings_of_retention_that_contradict_each_other_are_named(kiqstart_on_database: Kiqstart) -> None:
     done = kiqstart_on_database("check", environment={"RETENTION_PAUSE": "20"})
     assert done.code == 1
-    assert done.err.startswith("FAILED  app         settings: RETENTION_PAUSE must be below RETENTION_TAKEOVER_AFTER")
+    assert done.err.startswith("FAILED  app         settings: RETENTION_TAKEOVER_AFTER must be above the pause")
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def test_too_few_rights_are_one_line_with_what_to_grant(
         f"GRANT SELECT ON users TO {worker_role}",
         f"GRANT SELECT, DELETE, UPDATE (id) ON refresh_sessions TO {worker_role}",
         f"GRANT DELETE, UPDATE (id) ON todos TO {worker_role}",
+        f"GRANT SELECT ON retention_version TO {worker_role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON retention_runs TO {worker_role}",
         f"GRANT SELECT, INSERT, UPDATE, DELETE ON retention_undeletable TO {worker_role}",
     )

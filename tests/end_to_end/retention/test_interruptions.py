@@ -30,7 +30,7 @@ async def test_on_sigterm_a_clean_up_is_left_to_the_next_worker_which_reports_al
         result = (await task.wait_result(timeout=20)).return_value
     report = result["report"]
     assert report is not None
-    assert (result["todos_deleted"], report["deleted"], report["stopped"]) == (COMPLETED, COMPLETED, "end")
+    assert (result["todos_deleted"], report.deleted, report.stopped) == (COMPLETED, COMPLETED, "end")
     assert await rows.left() == (0, 100)
     [run] = await rows.runs()
     assert (run["run_id"], run["deleted"]) == (task.task_id, COMPLETED)
@@ -50,7 +50,7 @@ async def test_a_clean_up_whose_worker_was_killed_goes_on_elsewhere_by_itself(
         report = (await task.wait_result(timeout=20)).return_value["report"]
     assert again.task_id == task.task_id
     assert report is not None
-    assert (report["run_id"], report["deleted"]) == (task.task_id, COMPLETED)
+    assert (report.run_id, report.deleted) == (task.task_id, COMPLETED)
     assert await rows.left() == (0, 100)
     [run] = await rows.runs()
     assert (run["run_id"], run["deleted"]) == (task.task_id, COMPLETED)
@@ -69,8 +69,8 @@ async def test_a_clean_up_whose_connection_is_cut_in_a_batch_goes_on_and_counts_
         result = (await task.wait_result(timeout=30)).return_value
     report = result["report"]
     assert report is not None
-    assert (result["todos_deleted"], report["stopped"]) == (COMPLETED, "end")
-    assert report["waited"] > 0
+    assert (result["todos_deleted"], report.stopped) == (COMPLETED, "end")
+    assert report.waited > 0
     assert await rows.left() == (0, 100)
     [run] = await rows.runs()
     assert run["deleted"] == COMPLETED

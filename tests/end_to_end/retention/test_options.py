@@ -8,9 +8,9 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.retention.rows import SLOW, Rows
 
+from kiqstart import CleanupProgress
+from kiqstart.retention import RetentionReport
 from kiqstart.testing import ProcessFactory, eventually
-from todo_service.delivery.tasks.cleanups import CleanupReport
-from todo_service.delivery.tasks.progress import CleanupProgress
 from todo_service.delivery.tasks.registry import TasksRegistry
 
 
@@ -42,7 +42,7 @@ async def test_a_dry_run_tells_the_count_and_deletes_nothing(
         result = (await (await registry.todo_cleanup.kiq(dry_run=True)).wait_result(timeout=20)).return_value
     preview = result["preview"]
     assert preview is not None
-    assert (preview["rows"], preview["is_estimate"], preview["table_rows"]) == (1200, False, 1500)
+    assert (preview.rows, preview.is_estimate, preview.table_rows) == (1200, False, 1500)
     assert (result["todos_deleted"], result["report"]) == (0, None)
     assert await rows.left() == (1200, 300)
     assert await rows.runs() == []
@@ -53,7 +53,7 @@ async def test_after_a_row_limit_the_next_clean_up_goes_on_where_the_last_one_st
 ) -> None:
     await rows.add(completed=0)
     await rows.add_sessions(1200, expired_days_ago=100)
-    reports: list[CleanupReport | None] = []
+    reports: list[RetentionReport | None] = []
     with worker():
         for row_limit in (777, None):
             task = await registry.session_cleanup.kiq(row_limit=row_limit)
@@ -62,7 +62,7 @@ async def test_after_a_row_limit_the_next_clean_up_goes_on_where_the_last_one_st
                 assert await rows.sessions_left() == 423
                 # It comes where the first call has been; the second goes on to the end, and then there.
                 await rows.add_sessions(1, expired_days_ago=300)
-    assert [report and (report["deleted"], report["stopped"], report["resumed"]) for report in reports] == [
+    assert [report and (report.deleted, report.stopped, report.resumed) for report in reports] == [
         (777, "row limit", False),
         (424, "end", True),
     ]
@@ -74,7 +74,7 @@ async def test_a_time_budget_ends_a_clean_up_early(registry: TasksRegistry, work
     with worker(environment=SLOW):
         result = (await (await registry.todo_cleanup.kiq(time_budget=2)).wait_result(timeout=20)).return_value
     assert result["report"] is not None
-    assert result["report"]["stopped"] == "time budget"
+    assert result["report"].stopped == "time budget"
     assert 0 < result["todos_deleted"] < 50_000
     assert (await rows.left())[0] == 50_000 - result["todos_deleted"]
 
@@ -95,7 +95,7 @@ async def test_a_clean_up_in_shards_is_shared_by_the_workers_and_reported_once(
         executions = [process.log.count("Executing task todo.cleanup") for process in (one, other)]
     report = result["report"]
     assert report is not None
-    assert (result["todos_deleted"], report["stopped"], report["run_id"]) == (8_000, "end", task.task_id)
+    assert (result["todos_deleted"], report.stopped, report.run_id) == (8_000, "end", task.task_id)
     assert await rows.left() == (0, 100)
     async with deletions.connect() as connection:
         found = await connection.execute(text("SELECT count(*), count(DISTINCT id) FROM deletions"))

@@ -11,8 +11,8 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq.kicker import AsyncKicker
 
+from kiqstart import CleanupResult
 from kiqstart.testing import ProcessFactory
-from todo_service.delivery.tasks.cleanups import CleanupReport
 from todo_service.delivery.tasks.registry import TasksRegistry
 
 ROOT = Path(__file__).parents[3]
@@ -54,11 +54,8 @@ from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
 from todo_service.core.token.models import expired_tokens
-from todo_service.delivery.tasks.cleanups import CleanupOptions, CleanupReport, CleanupRunner
 from todo_service.delivery.tasks.names import TaskName
-from todo_service.delivery.tasks.progress import CleanupProgress
-from kiqstart.tasks.controller import Controller
-from kiqstart.tasks.registration import register_task
+from kiqstart import CleanupProgress, CleanupResult, CleanupRunner, Controller, register_task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +67,8 @@ class TokenCleanupTaskController(Controller):
 
     async def cleanup(
         self, context: Context = TaskiqDepends(), progress: ProgressTracker[CleanupProgress] = TaskiqDepends()
-    ) -> CleanupReport | None:
-        return await self._cleanups.run(expired_tokens(datetime.now(UTC)), CleanupOptions(), context, progress)
+    ) -> CleanupResult:
+        return await self._cleanups.run(expired_tokens(datetime.now(UTC)), context, progress)
 """,
 }
 # Each below the line that it resembles.
@@ -162,9 +159,12 @@ async def test_a_policy_without_its_index_stops_the_worker_which_prints_the_inde
         await connection.execute(text(advice[1]))
     with worker(environment=extended) as process:
         assert "expired_tokens: would go along the index on its cursor: the policy asks for it" in process.log
-        kicker: AsyncKicker[[], CleanupReport] = AsyncKicker("token.cleanup", registry.broker, {})
-        report = (await (await kicker.kiq()).wait_result(timeout=20)).return_value
-    assert (report["policy"], report["walk"], report["deleted"]) == ("expired_tokens", "key", 2_000)
+        kicker: AsyncKicker[[], CleanupResult] = AsyncKicker(
+            "token.cleanup", registry.broker, {}, return_type=CleanupResult
+        )
+        report = (await (await kicker.kiq()).wait_result(timeout=20)).return_value.report
+    assert report is not None
+    assert (report.policy, report.walk, report.deleted) == ("expired_tokens", "key", 2_000)
     async with tokens.connect() as connection:
         left = await connection.execute(text("SELECT count(*), min(expires_at) > now() FROM access_tokens"))
         assert tuple(left.one()) == (1_000, True)

@@ -3,9 +3,11 @@ import sys
 
 import pytest
 
+PUT_OFF = "import sys; from kiqstart.late_imports import put_off_admin_middleware; put_off_admin_middleware()"
 ADMIN = """
 import asyncio, sys
-import kiqstart
+from kiqstart.late_imports import put_off_admin_middleware
+put_off_admin_middleware()
 from taskiq import InMemoryBroker
 {import_middleware}
 
@@ -44,7 +46,7 @@ def output_of(program: str) -> str:
 
 
 def test_taskiq_is_imported_without_what_only_its_admin_middleware_needs() -> None:
-    program = "import kiqstart, taskiq, sys; print('aiohttp' in sys.modules, taskiq.SmartRetryMiddleware.__name__)"
+    program = f"{PUT_OFF}; import taskiq; print('aiohttp' in sys.modules, taskiq.SmartRetryMiddleware.__name__)"
     assert output_of(program).split() == ["False", "SmartRetryMiddleware"]
 
 
@@ -62,11 +64,25 @@ def test_the_admin_middleware_works_however_it_is_imported(import_middleware: st
 
 
 def test_a_name_that_the_package_does_not_have_is_an_ordinary_attribute_error() -> None:
-    program = """
-import kiqstart, taskiq.middlewares
+    program = f"""
+{PUT_OFF}
+import taskiq.middlewares
 try:
     taskiq.middlewares.Nothing
 except AttributeError as error:
     print(error)
 """
     assert output_of(program).strip() == "module 'taskiq.middlewares' has no attribute 'Nothing'"
+
+
+def test_a_program_that_imports_kiqstart_keeps_its_imports_as_they_are() -> None:
+    program = """
+import sys
+before = list(sys.meta_path)
+import kiqstart, kiqstart.broker, kiqstart.scheduler, kiqstart.retention, kiqstart.testing
+kiqstart.App, kiqstart.broker.StreamBroker, kiqstart.testing.ProcessFactory
+import taskiq
+receiver = taskiq.receiver.Receiver.__module__
+print(sys.meta_path == before, receiver)
+"""
+    assert output_of(program).split() == ["True", "taskiq.receiver.receiver"]

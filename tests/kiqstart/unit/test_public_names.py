@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import FunctionType
 
 import pytest
 
@@ -13,7 +14,7 @@ PUBLIC = ("kiqstart", "kiqstart.broker", "kiqstart.scheduler", "kiqstart.retenti
 IMPORT = re.compile(r"^\s*(?:from|import) (kiqstart[\w.]*)(?: import (\([^)]*\)|[^\n]*))?", re.MULTILINE)
 # The demo shows what the commands do, and is made of their parts.
 APPLICATION = [path for path in (ROOT / "src/todo_service").rglob("*.py") if path.parent.name != "demo"]
-DOCUMENTS = [*(ROOT / "docs").glob("*.md"), ROOT / "README.md", ROOT / "SECURITY.md"]
+DOCUMENTS = [*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md"), *(ROOT / "examples").rglob("*.md")]
 
 
 @pytest.mark.parametrize("package", PUBLIC)
@@ -24,6 +25,15 @@ def test_every_public_name_is_there(package: str) -> None:
         assert getattr(module, name) is not None
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         module.nothing  # noqa: B018  # the point
+
+
+@pytest.mark.parametrize("package", PUBLIC)
+def test_every_public_class_and_function_says_what_it_is_for(package: str) -> None:
+    module = import_module(package)
+    parts: dict[str, object] = {name: getattr(module, name) for name in module.__all__}
+    documented = {name: part for name, part in parts.items() if isinstance(part, type | FunctionType)}
+    silent = [name for name, part in documented.items() if not (part.__doc__ or "").strip()]
+    assert silent == []
 
 
 @pytest.mark.parametrize("path", [*APPLICATION, *DOCUMENTS], ids=lambda path: str(path.relative_to(ROOT)))

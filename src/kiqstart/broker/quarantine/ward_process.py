@@ -13,7 +13,7 @@ from typing import Final
 from kiqstart.broker.quarantine.ward_orders import WardOrders
 from kiqstart.processes.child import End
 
-_WARD: Final = "kiqstart.worker.ward"
+_WARD: Final = "kiqstart.worker.ward_main"
 _MOST_BYTES: Final = 2**16
 NAME: Final = b"name "
 """What stands before the name that a ward has in Redis, each time it has a new one."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from kiqstart.retention import RetentionRun, UndeletableRow
+from kiqstart.retention import RETENTION_RIGHTS
 from todo_service.core.session.models import RefreshSession
 from todo_service.core.todo.models import Todo
 from todo_service.core.user.models import User
@@ -15,6 +15,5 @@ WORKER_RIGHTS: Final[Mapping[str, Sequence[str]]] = {
     User.__tablename__: ("SELECT",),
     RefreshSession.__tablename__: _CLEAN_UP,
     Todo.__tablename__: _CLEAN_UP,
-    RetentionRun.__tablename__: ("SELECT", "INSERT", "UPDATE", "DELETE"),
-    UndeletableRow.__tablename__: ("SELECT", "INSERT", "UPDATE", "DELETE"),
+    **RETENTION_RIGHTS,
 }

@@ -7,6 +7,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL
 
 from kiqstart import conceal
+from kiqstart.retention import RetentionSettings
 from todo_service.infrastructure.database.url import FORM, DatabaseUrl, parse_database_url
 
 # What is never connected to needs no address.
@@ -46,6 +47,12 @@ class DatabaseSettings(BaseSettings):
     def sqlalchemy_url(self) -> URL:
         """Return the URL for SQLAlchemy's asyncpg dialect, which knows nothing of TLS' files."""
         return self.parsed_url().url
+
+
+class RetentionEnvironment(RetentionSettings, BaseSettings):
+    """The retention engine's settings as environment variables."""
+
+    model_config = SettingsConfigDict(env_file=".env", env_prefix="RETENTION_", extra="ignore", frozen=True)
 
 
 class SchemaSettings(BaseSettings):

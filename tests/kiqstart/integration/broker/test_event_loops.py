@@ -22,7 +22,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import CancelOutcome
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.tasks.errors import WiringError
-from kiqstart.tasks.sync_runner import SyncRunner
+from kiqstart.tasks.sync_runner import SyncRunner, sync
 
 LoopFactory = Callable[[], asyncio.AbstractEventLoop]
 Send = Callable[[], Coroutine[Any, Any, object]]
@@ -161,7 +161,7 @@ def test_code_that_is_not_async_sends_through_one_loop_and_leaves_nothing(
     threads = [threading.Thread(target=lambda: run_sync(task.kiq())) for _ in range(5)]
     names = {thread.name for thread in threading.enumerate()}
     before = open_files()
-    with SyncRunner(sync_broker) as run_sync:
+    with sync(sync_broker) as run_sync:
         for thread in threads:
             thread.start()
         for thread in threads:

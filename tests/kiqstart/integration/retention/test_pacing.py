@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
-from tests.todo_service.integration.core.engines import EngineFactory, ExplicitSettings
+from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.load import PostgresLoad
@@ -17,6 +17,7 @@ from kiqstart.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run import RunLimits
+from kiqstart.retention.settings import RetentionSettings
 from kiqstart.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("completed")
@@ -158,7 +159,7 @@ async def test_a_run_waits_while_too_many_wait_for_locks(make_retention: EngineF
 
 
 async def test_without_replicas_nothing_lags(database: Database) -> None:
-    check = PostgresLoad(_settings=ExplicitSettings.of(max_replica_lag=0.001))
+    check = PostgresLoad(settings=RetentionSettings(max_replica_lag=0.001))
     async with database.engine.connect() as connection:
         assert await check.reason_to_wait(connection) is None
 
@@ -167,7 +168,7 @@ async def test_a_role_that_may_not_look_does_not_wait(database: Database) -> Non
     role = str(await database.value("SELECT 'kiqstart_' || md5(current_database())"))
     database.drop_after.append(f"DROP ROLE {role}")
     await database.execute(f"CREATE ROLE {role}")
-    check = PostgresLoad(_settings=ExplicitSettings.of())
+    check = PostgresLoad(settings=RetentionSettings())
     async with database.engine.begin() as connection:
         await connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
         assert await check.reason_to_wait(connection) is None

@@ -5,11 +5,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 from hypothesis.strategies import datetimes, sampled_from, times
-from tests.todo_service.integration.core.engines import ExplicitSettings
 
 from kiqstart.retention.ceilings import Ceilings, DailyWindow
 from kiqstart.retention.errors import PolicyError
 from kiqstart.retention.policy import PaceKind, RetentionPolicy
+from kiqstart.retention.settings import RetentionSettings
 from todo_service.core.todo.models import Todo
 
 POLICY = RetentionPolicy(name="todos", model=Todo, predicate=Todo.is_completed.is_(True))
@@ -54,7 +54,7 @@ def test_of_two_ceilings_the_lower_holds_and_the_policys_pace() -> None:
     policy = replace(
         POLICY, pace=PaceKind.FULL, ceilings=Ceilings(rows_per_second=50, batch_rows=300, batch_seconds=0.5)
     )
-    settings = ExplicitSettings.of(batch_rows=200, pace="gentle").for_policy(policy)
+    settings = RetentionSettings(batch_rows=200, pace=PaceKind.GENTLE).for_policy(policy)
     assert (settings.pace, settings.rows_per_second, settings.batch_rows) == (PaceKind.FULL, 50, 200)
     assert settings.batch_seconds == 0.1
-    assert ExplicitSettings.of().for_policy(POLICY) == ExplicitSettings.of()
+    assert RetentionSettings().for_policy(POLICY) == RetentionSettings()

@@ -1,11 +1,11 @@
 import pytest
-from tests.todo_service.integration.core.engines import ExplicitSettings
 
 from kiqstart.retention.pace import Pace
+from kiqstart.retention.settings import RetentionSettings
 
 
 def made(rows_per_second: float | None = None, **settings: float) -> Pace:
-    return Pace(ExplicitSettings.of(pace="full", **settings), rows_per_second)
+    return Pace(RetentionSettings.model_validate({"pace": "full", **settings}), rows_per_second)
 
 
 def record(pace: Pace, seconds: float, share: float = 1.0) -> None:

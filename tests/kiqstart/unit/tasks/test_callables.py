@@ -192,7 +192,7 @@ async def test_unpacked_options_are_checked_one_by_one(broker: AsyncBroker) -> N
     assert (await sent.wait_result(timeout=5)).return_value == "(1, 'a') ['copies', 'day'] datetime"
     for wrong, problem in (
         ({"colour": 1}, "got an unexpected keyword argument 'colour'; it takes copies, day"),
-        ({"copies": "x"}, "argument options.copies: Input should be a valid integer"),
+        ({"copies": "x"}, "argument copies: Input should be a valid integer"),
     ):
         with pytest.raises(InvalidTaskArgumentsError, match=problem):
             await task.kiq(1, "a", **wrong)

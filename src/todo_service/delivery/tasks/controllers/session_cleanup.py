@@ -1,7 +1,7 @@
 """The task that deletes refresh sessions which expired long enough ago."""
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Unpack
 
 from pydantic import Field
 from sqlalchemy.exc import DBAPIError
@@ -9,27 +9,18 @@ from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
-from kiqstart import Controller, register_task
+from kiqstart import CleanupOptions, CleanupProgress, CleanupRunner, Controller, register_task
+from kiqstart.retention import RetentionPreview, RetentionReport
 from todo_service.core.session.service import RefreshSessionService
-from todo_service.delivery.tasks.cleanups import (
-    CleanupOptions,
-    CleanupPreview,
-    CleanupReport,
-    CleanupRunner,
-    RowLimit,
-    Shards,
-    TimeBudget,
-)
 from todo_service.delivery.tasks.names import TaskName
-from todo_service.delivery.tasks.progress import CleanupProgress
 
 
 class SessionCleanupResult(TypedDict):
     """How many refresh sessions were deleted, and all about it; or, after a dry run, what would be deleted."""
 
     deleted_count: int
-    report: CleanupReport | None
-    preview: CleanupPreview | None
+    report: RetentionReport | None
+    preview: RetentionPreview | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,17 +47,12 @@ class SessionCleanupTaskController(Controller):
         self,
         days_old: Annotated[int, Field(ge=0, le=36_525)] = 30,
         *,
-        shards: Shards = 1,
-        row_limit: RowLimit = None,
-        time_budget: TimeBudget = None,
         dry_run: bool = False,
         context: Context = TaskiqDepends(),
         progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
+        **options: Unpack[CleanupOptions],
     ) -> SessionCleanupResult:
         """Delete the sessions that expired more than `days_old` days ago; 0 takes all that have expired."""
         policy = await self._sessions.expired_policy(days_old=days_old)
-        if dry_run:
-            return SessionCleanupResult(deleted_count=0, report=None, preview=await self._cleanups.preview(policy))
-        options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
-        report = await self._cleanups.run(policy, options, context, progress)
-        return SessionCleanupResult(deleted_count=report["deleted"] if report else 0, report=report, preview=None)
+        done = await self._cleanups.run(policy, context, progress, dry_run=dry_run, **options)
+        return SessionCleanupResult(deleted_count=done.deleted, report=done.report, preview=done.preview)

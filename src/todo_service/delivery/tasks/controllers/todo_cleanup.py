@@ -1,26 +1,18 @@
 """The task that deletes completed todos."""
 
 from dataclasses import dataclass
+from typing import Unpack
 
 from sqlalchemy.exc import DBAPIError
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
-from kiqstart import Controller, register_task
+from kiqstart import CleanupOptions, CleanupProgress, CleanupRunner, Controller, register_task
+from kiqstart.retention import RetentionPreview, RetentionReport
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.service import UserService
-from todo_service.delivery.tasks.cleanups import (
-    CleanupOptions,
-    CleanupPreview,
-    CleanupReport,
-    CleanupRunner,
-    RowLimit,
-    Shards,
-    TimeBudget,
-)
 from todo_service.delivery.tasks.names import TaskName
-from todo_service.delivery.tasks.progress import CleanupProgress
 
 
 class TodoCleanupError(TypedDict):
@@ -39,8 +31,8 @@ class TodoCleanupResult(TypedDict):
     users_processed: int
     todos_deleted: int
     errors: list[TodoCleanupError]
-    report: CleanupReport | None
-    preview: CleanupPreview | None
+    report: RetentionReport | None
+    preview: RetentionPreview | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,31 +59,23 @@ class TodoCleanupTaskController(Controller):
     async def cleanup_completed_todos(
         self,
         *,
-        shards: Shards = 1,
-        row_limit: RowLimit = None,
-        time_budget: TimeBudget = None,
         dry_run: bool = False,
         context: Context = TaskiqDepends(),
         progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
+        **options: Unpack[CleanupOptions],
     ) -> TodoCleanupResult:
         """Delete completed todos; one that cannot be deleted is reported and costs the others nothing."""
         users_processed = await self._users.count_active()
         policy = self._todos.completed_policy()
-        report: CleanupReport | None = None
-        preview: CleanupPreview | None = None
-        if dry_run:
-            preview = await self._cleanups.preview(policy)
-        else:
-            options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
-            report = await self._cleanups.run(policy, options, context, progress)
+        done = await self._cleanups.run(policy, context, progress, dry_run=dry_run, **options)
         return TodoCleanupResult(
             users_processed=users_processed,
-            todos_deleted=report["deleted"] if report else 0,
-            errors=_by_user(report) if report else [],
-            report=report,
-            preview=preview,
+            todos_deleted=done.deleted,
+            errors=_by_user(done.report) if done.report else [],
+            report=done.report,
+            preview=done.preview,
         )
 
 
-def _by_user(report: CleanupReport) -> list[TodoCleanupError]:
-    return [TodoCleanupError(user_id=int(one["key"]["user_id"]), error=one["error"]) for one in report["errors"]]
+def _by_user(report: RetentionReport) -> list[TodoCleanupError]:
+    return [TodoCleanupError(user_id=int(one.key["user_id"]), error=one.error) for one in report.errors]

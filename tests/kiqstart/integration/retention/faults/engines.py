@@ -5,7 +5,6 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 
 from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.load import PostgresLoad
 from kiqstart.retention.policy import PaceKind
 from kiqstart.retention.settings import RetentionSettings
 
@@ -31,4 +30,4 @@ def quick_settings(**settings: float) -> RetentionSettings:
 
 def retention_engine(sessions: async_sessionmaker[AsyncSession], settings: RetentionSettings) -> RetentionEngine:
     """Make an engine that heeds the real load."""
-    return RetentionEngine(_sessions=sessions, _settings=settings, _load=PostgresLoad(_settings=settings))
+    return RetentionEngine(sessions, settings=settings)

@@ -2,8 +2,7 @@
 
 from taskiq import AsyncBroker
 
-from kiqstart.tasks.registration import register_task
-from kiqstart.tasks.sync_runner import SyncRunner
+from kiqstart import SyncRunner, register_task, sync
 from todo_service.delivery.tasks.controllers.ping import PingResult
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupResult
 from todo_service.delivery.tasks.controllers.todo_cleanup import TodoCleanupResult
@@ -40,11 +39,11 @@ async def right_results(registry: TasksRegistry) -> None:
     first_error: str = todos["errors"][0]["error"]
     print(pong["result"], deleted, first_error)
     if (report := sessions["report"]) is not None:
-        stopped: str = report["stopped"]
-        key: str | int = report["errors"][0]["key"]["id"]
-        print(stopped, report["resumed"], report["deleted"] / report["seconds"], key)
+        stopped: str = report.stopped
+        key: str | int = report.errors[0].key["id"]
+        print(stopped, report.resumed, report.deleted / report.seconds, key)
     if (preview := todos["preview"]) is not None:
-        share: float = preview["rows"] / preview["table_rows"]
+        share: float = preview.rows / preview.table_rows
         print(share)
 
 
@@ -55,9 +54,10 @@ async def right_values(registry: TasksRegistry) -> None:
     print(deleted, text)
 
 
-def right_calls_of_code_that_is_not_async(registry: TasksRegistry, run: SyncRunner) -> None:
-    deleted: int = run(run(registry.session_cleanup.kiq()).result())["deleted_count"]
-    print(deleted)
+def right_calls_of_code_that_is_not_async(registry: TasksRegistry, made: SyncRunner) -> None:
+    with sync(registry) as run:
+        deleted: int = run(run(registry.session_cleanup.kiq()).result())["deleted_count"]
+    print(deleted, made(registry.ping.kiq()).task_id)
 
 
 def add(left: int, right: int = 1) -> int:
@@ -106,7 +106,7 @@ async def wrong_calls_of_many(registry: TasksRegistry) -> None:
 async def wrong_results(registry: TasksRegistry) -> None:
     result = (await (await registry.session_cleanup.kiq()).wait_result()).return_value
     print(result["todos_deleted"])  # error
-    print(result["report"]["deleted"])  # error
+    print(result["report"].deleted)  # error
     print((await registry.ping.task("one").result())["deleted_count"])  # error
     count: str = result["deleted_count"]  # error
     print(count)

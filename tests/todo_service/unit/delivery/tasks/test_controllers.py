@@ -1,11 +1,13 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import cast
+from typing import Unpack, cast
 
 import pytest
 from taskiq import InMemoryBroker
 
-from kiqstart.retention.policy import RetentionPolicy
+from kiqstart import CleanupOptions, CleanupResult, CleanupRunner
+from kiqstart.retention import RetentionFailure, RetentionPreview, RetentionReport
+from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.tasks.arguments import ArgumentsMiddleware
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from todo_service.core.session.repository import RefreshSessionRepository
@@ -13,43 +15,34 @@ from todo_service.core.session.service import RefreshSessionService
 from todo_service.core.todo.repository import TodoRepository
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.service import UserService
-from todo_service.delivery.tasks.cleanups import (
-    CleanupFailure,
-    CleanupOptions,
-    CleanupPreview,
-    CleanupReport,
-    CleanupRunner,
-)
 from todo_service.delivery.tasks.controllers.ping import PingTaskController
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupTaskController
 from todo_service.delivery.tasks.controllers.todo_cleanup import TodoCleanupTaskController
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.delivery.tasks.registry import TasksRegistry
 
-REPORT = CleanupReport(
+REPORT = RetentionReport(
     policy="test",
     run_id="a run",
-    walk="pages",
+    walk=WalkKind.PAGES,
     reason="the policy asks for it",
     deleted=5,
     batches=1,
     seconds=0.1,
     longest_batch=0.1,
-    skipped=0,
     failed=3,
-    errors=[
-        CleanupFailure(key={"user_id": 7, "id": 1}, error="is referenced", rows=2),
-        CleanupFailure(key={"user_id": 9, "id": 4}, error="is precious", rows=1),
-    ],
-    waited=0.0,
-    stopped="end",
-    resumed=False,
-    bloat=[],
-    per_row=None,
-    partitions=[],
+    errors=(
+        RetentionFailure(key={"user_id": 7, "id": 1}, error="is referenced", rows=2),
+        RetentionFailure(key={"user_id": 9, "id": 4}, error="is precious", rows=1),
+    ),
 )
-PREVIEW = CleanupPreview(
-    policy="test", walk="pages", reason="the policy asks for it", rows=11, is_estimate=False, table_rows=40
+PREVIEW = RetentionPreview(
+    policy="test",
+    walk=WalkKind.PAGES,
+    reason="the policy asks for it",
+    rows=11,
+    is_estimate=False,
+    table_rows=40,
 )
 
 
@@ -79,21 +72,26 @@ class Users:
 class Cleanups:
     """Stands in for the runner, and remembers what it was asked for."""
 
-    report: CleanupReport | None = field(default_factory=lambda: REPORT)
+    report: RetentionReport | None = field(default_factory=lambda: REPORT)
     runs: list[tuple[str, CleanupOptions]] = field(default_factory=list[tuple[str, CleanupOptions]])
     previews: list[str] = field(default_factory=list[str])
 
     async def run(
-        self, policy: RetentionPolicy, options: CleanupOptions, context: object, progress: object
-    ) -> CleanupReport | None:
+        self,
+        policy: RetentionPolicy,
+        context: object,
+        progress: object,
+        *,
+        dry_run: bool,
+        **options: Unpack[CleanupOptions],
+    ) -> CleanupResult:
         assert context is not None
         assert progress is not None
+        if dry_run:
+            self.previews.append(policy.name)
+            return CleanupResult(preview=PREVIEW)
         self.runs.append((policy.name, options))
-        return self.report
-
-    async def preview(self, policy: RetentionPolicy) -> CleanupPreview:
-        self.previews.append(policy.name)
-        return PREVIEW
+        return CleanupResult(deleted=self.report.deleted if self.report else 0, report=self.report)
 
 
 @pytest.fixture

@@ -8,12 +8,10 @@ from kiqstart.cli.application import unconnected_application
 from kiqstart.cli.terminal import echo, shown
 from kiqstart.errors import OperatorError
 from kiqstart.retention.dry_run import DryRun
+from kiqstart.retention.errors import UnknownPolicyError
+from kiqstart.retention.policies import RetentionPolicies
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.preview import RetentionPreview
-
-
-class UnknownPolicyError(OperatorError):
-    """There is no policy of that name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +37,7 @@ async def _look(names: Sequence[str], sample: int | None) -> list[_Found]:
     app = unconnected_application()
     policies = app.needs_retention()
     try:
-        chosen = _chosen(policies.all(), names)
+        chosen = _chosen(policies, names)
         if app.database is not None:
             await app.database.check()
         return [
@@ -51,16 +49,14 @@ async def _look(names: Sequence[str], sample: int | None) -> list[_Found]:
             for one in chosen
         ]
     finally:
-        if app.database is not None:
-            await app.database.close()
+        await app.close()
 
 
-def _chosen(policies: Sequence[RetentionPolicy], names: Sequence[str]) -> Sequence[RetentionPolicy]:
-    known = {one.name: one for one in policies}
-    for name in names:
-        if name not in known:
-            raise UnknownPolicyError(f"there is no retention policy {name!r}; there are {', '.join(known)}")
-    return [known[name] for name in names] or policies
+def _chosen(policies: RetentionPolicies, names: Sequence[str]) -> Sequence[RetentionPolicy]:
+    try:
+        return [policies.named(name) for name in names] or policies.all()
+    except UnknownPolicyError as error:
+        raise OperatorError(str(error)) from None
 
 
 def _lines(found: _Found) -> Iterator[str]:

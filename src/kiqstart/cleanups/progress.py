@@ -8,7 +8,7 @@ from redis.exceptions import RedisError
 from taskiq.depends.progress_tracker import ProgressTracker, TaskState
 from typing_extensions import TypedDict
 
-from kiqstart.retention import ProgressCallback, RetentionProgress
+from kiqstart.retention.progress import ProgressCallback, RetentionProgress
 
 logger = getLogger(__name__)
 

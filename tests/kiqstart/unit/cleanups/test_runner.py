@@ -12,6 +12,7 @@ from sqlalchemy.exc import OperationalError
 from taskiq import AsyncTaskiqDecoratedTask, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
+from kiqstart import CleanupOptions, CleanupProgress, CleanupResult, CleanupRunner
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.processes.shutdown import ShutdownSignal
@@ -23,8 +24,6 @@ from kiqstart.retention.report import RetentionFailure, RetentionReport, StopRea
 from kiqstart.retention.run import RunLimits, RunOptions
 from kiqstart.tasks.registration import register_task
 from todo_service.core.todo.repository import TodoRepository
-from todo_service.delivery.tasks.cleanups import CleanupOptions, CleanupReport, CleanupRunner
-from todo_service.delivery.tasks.progress import CleanupProgress
 
 REPORT = RetentionReport(
     policy="completed_todos",
@@ -83,18 +82,15 @@ class Cleaner:
 
     async def clean(
         self,
-        shards: int = 1,
-        row_limit: int | None = None,
-        time_budget: float | None = None,
         context: Context = TaskiqDepends(),
         progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
-    ) -> CleanupReport | None:
+        **options: Unpack[CleanupOptions],
+    ) -> CleanupResult:
         self.tries.append(f"{context.message.task_id} {context.message.labels.get('retries', 0)}")
-        options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
-        return await self.runner.run(TodoRepository().completed_policy(), options, context, progress)
+        return await self.runner.run(TodoRepository().completed_policy(), context, progress, **options)
 
 
-Task = AsyncTaskiqDecoratedTask[..., Coroutine[Any, Any, CleanupReport | None]]
+Task = AsyncTaskiqDecoratedTask[..., Coroutine[Any, Any, CleanupResult]]
 
 
 @pytest.fixture
@@ -109,7 +105,7 @@ def shutdown() -> ShutdownSignal:
 
 @pytest.fixture
 def cleaner(engine: Engine, shutdown: ShutdownSignal) -> Cleaner:
-    return Cleaner(CleanupRunner(_retention=cast("RetentionEngine", engine), _shutdown=shutdown))
+    return Cleaner(CleanupRunner(engine=cast("RetentionEngine", engine), shutdown=shutdown))
 
 
 @pytest_asyncio.fixture
@@ -134,25 +130,7 @@ async def test_the_run_has_the_tasks_id_its_limits_and_the_workers_signal(
 
 async def test_the_result_is_the_whole_report(clean: Task) -> None:
     result = await (await clean.kiq()).wait_result(timeout=5)
-    assert result.return_value == {
-        "policy": "completed_todos",
-        "run_id": "a run",
-        "walk": "pages",
-        "reason": "the policy has no cursor",
-        "deleted": 5,
-        "batches": 2,
-        "seconds": 0.5,
-        "longest_batch": 0.25,
-        "skipped": 1,
-        "failed": 2,
-        "errors": [{"key": {"user_id": 7}, "error": "is referenced", "rows": 2}],
-        "waited": 0.125,
-        "stopped": "end",
-        "resumed": True,
-        "bloat": ["todos: autovacuum will clean up 5 dead rows"],
-        "per_row": {"blocks_hit": 2.1, "blocks_read": 0.5, "blocks_dirtied": 0.02, "wal_bytes": 61.5},
-        "partitions": ["todos_2020 (about 7 rows)"],
-    }
+    assert result.return_value == CleanupResult(deleted=5, report=REPORT)
 
 
 async def test_others_are_called_to_the_run_with_messages_of_the_same_task(
@@ -218,7 +196,7 @@ async def test_progress_that_cannot_be_stored_costs_the_clean_up_nothing(
 
 
 async def test_what_needs_somebodys_attention_is_logged(clean: Task, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "todo_service")
+    caplog.set_level("INFO", "kiqstart.cleanups")
     await clean.kiq()
     assert [(record.levelname, record.message) for record in caplog.records] == [
         ("WARNING", "completed_todos: cannot delete {'user_id': 7}: is referenced"),

@@ -1,4 +1,4 @@
-"""Create retention runs."""
+"""Create the tables of the engine."""
 
 from collections.abc import Sequence
 
@@ -6,9 +6,9 @@ import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import postgresql
 
-revision: str = "32c5f6e66b08"
-down_revision: str | Sequence[str] | None = "10c8b2c9a091"
-branch_labels: str | Sequence[str] | None = None
+revision: str = "0001"
+down_revision: str | Sequence[str] | None = None
+branch_labels: str | Sequence[str] | None = ("kiqstart_retention",)
 depends_on: str | Sequence[str] | None = None
 
 
@@ -34,8 +34,15 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("policy", "run_id", "piece", name=op.f("pk_retention_runs")),
         # Room on each page for the next versions of its rows: every batch of a clean-up updates one, in place.
         postgresql_with={"fillfactor": 50},
+        # Early databases of the service have both tables from its own migrations.
+        if_not_exists=True,
     )
-
-
-def downgrade() -> None:
-    op.drop_table("retention_runs")
+    op.create_table(
+        "retention_undeletable",
+        sa.Column("policy", sa.String(), nullable=False),
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("error", sa.String(), nullable=False),
+        sa.Column("tried_at", sa.DateTime(timezone=True), server_default=sa.func.now(), nullable=False),
+        sa.PrimaryKeyConstraint("policy", "key", name=op.f("pk_retention_undeletable")),
+        if_not_exists=True,
+    )

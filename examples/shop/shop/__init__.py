@@ -1,0 +1,1 @@
+"""A shop that has its background tasks run by kiqstart."""

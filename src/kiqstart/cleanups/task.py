@@ -1,0 +1,73 @@
+"""The task `retention.run`: any of an application's policies, by its name."""
+
+from dataclasses import dataclass, field
+from typing import Final, Unpack
+
+from sqlalchemy.exc import DBAPIError
+from taskiq import AsyncBroker, Context, TaskiqDepends
+from taskiq.depends.progress_tracker import ProgressTracker
+
+from kiqstart.cleanups.progress import CleanupProgress
+from kiqstart.cleanups.runner import CleanupOptions, CleanupResult, CleanupRunner
+from kiqstart.processes.shutdown import ShutdownSignal
+from kiqstart.retention.policies import RetentionPolicies
+from kiqstart.tasks.controller import Controller
+from kiqstart.tasks.registration import register_task
+
+RETENTION_RUN: Final = "retention.run"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionTask(Controller):
+    """Runs retention policies by their names, so that one is sent or scheduled without a task of its own.
+
+        class TasksRegistry(BaseTasksRegistry):
+            retention_run = TaskReference(TaskName.RETENTION_RUN, RetentionTask.run)
+
+        registry.register([RetentionTask(policies=policies)], TaskName)
+        await registry.retention_run.kiq("old_orders", row_limit=1_000_000)
+
+    Args:
+        policies: the application's.
+        shutdown: tells that the worker is to end.
+    """
+
+    policies: RetentionPolicies
+    shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
+
+    def register(self, registry: AsyncBroker) -> None:
+        """Register `retention.run`; an error of the database is tried again three times, a minute apart."""
+        self.shutdown.follow(registry)
+        register_task(
+            registry,
+            self.run,
+            name=RETENTION_RUN,
+            max_retries=3,
+            retry_delay=60,
+            retry_on=(DBAPIError, OSError),
+            unique="retention.run:{policy}:{dry_run}",
+        )
+
+    async def run(
+        self,
+        policy: str,
+        *,
+        dry_run: bool = False,
+        context: Context = TaskiqDepends(),
+        progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
+        **options: Unpack[CleanupOptions],
+    ) -> CleanupResult:
+        """Delete what the policy names.
+
+        Args:
+            policy: its name.
+            dry_run: whether to say only what would be deleted.
+            context: is filled in.
+            progress: is filled in.
+            options: see `CleanupOptions`.
+
+        Raises:
+            UnknownPolicyError: there is no policy of that name; it is not tried again.
+        """
+        runner = CleanupRunner(engine=self.policies.engine, shutdown=self.shutdown)
+        return await runner.run(self.policies.named(policy), context, progress, dry_run=dry_run, **options)

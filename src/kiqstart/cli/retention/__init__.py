@@ -1,0 +1,1 @@
+"""`kiqstart retention …`: what the clean-ups would do, and the engine's own tables."""

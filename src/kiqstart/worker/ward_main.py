@@ -1,0 +1,12 @@
+"""What a worker starts for suspects: `ward`, in a process of its own."""
+
+import sys
+
+from kiqstart.late_imports import put_off_admin_middleware
+
+if __name__ == "__main__":
+    # It works only before taskiq is imported.
+    put_off_admin_middleware()
+    from kiqstart.worker.ward import main
+
+    sys.exit(main(*sys.argv[1:]))

@@ -1,0 +1,106 @@
+"""An empty environment with the wheel that this checkout makes, as a user has it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples"
+_PUBLIC = ("kiqstart", "kiqstart.broker", "kiqstart.scheduler", "kiqstart.retention", "kiqstart.testing")
+_IMPORT = re.compile(r"^\s*(?:from|import) (kiqstart[\w.]*)(?: import (\([^)]*\)|[^\n]*))?", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    """A copy of an example in a folder of its own, with an environment that knows nothing of this checkout.
+
+    Args:
+        folder: of the copy.
+        programs: where its environment has its commands.
+        environment: what its processes get beside a path.
+    """
+
+    folder: Path
+    programs: Path
+    environment: Mapping[str, str]
+
+    def run(self, *command: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """Run a command of the environment in the folder, to its end."""
+        return subprocess.run(
+            self.command(*command),
+            cwd=self.folder,
+            env=self.variables,
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=100,
+        )
+
+    def output_of(self, *command: str, stdin: str = "") -> str:
+        """Run a command that is to succeed, and give what it prints."""
+        done = self.run(*command, stdin=stdin)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def command(self, *command: str) -> list[str]:
+        """A command line of the environment."""
+        return [str(self.programs / command[0]), *command[1:]]
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """Its environment variables: nothing of the test process', but what a shell has."""
+        kept = {name: os.environ[name] for name in ("HOME", "LANG", "TMPDIR") if name in os.environ}
+        return {**kept, "PATH": f"{self.programs}:{os.environ['PATH']}", **self.environment}
+
+
+def build_wheel(target: Path) -> Path:
+    """Make the wheel of this checkout, with what is installed here."""
+    source = target / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    _uv("build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(target), str(source))
+    [wheel] = target.glob("*.whl")
+    return wheel
+
+
+def make_environment(folder: Path, packages: Sequence[str]) -> Path:
+    """Make an empty environment with these packages, at the versions of the lock; gives where its commands are."""
+    _uv("venv", "--python", sys.executable, str(folder))
+    python = str(folder / "bin" / "python")
+    install = ("pip", "install", "--python", python, "--constraints", str(ROOT / "requirements.lock"), *packages)
+    try:
+        # All of it was fetched when the checkout was installed.
+        _uv(*install, "--offline")
+    except subprocess.CalledProcessError:
+        _uv(*install)
+    return folder / "bin"
+
+
+def check_imports(folder: Path) -> int:
+    """Check that an example takes public names only; gives how many lines of code it has."""
+    lines = 0
+    for path in folder.rglob("*.py"):
+        code = path.read_text()
+        lines += sum(1 for line in code.splitlines() if line.strip())
+        for package, names in _IMPORT.findall(code):
+            assert package in _PUBLIC, f"{path}: {package}"
+            known = import_module(package).__all__
+            assert not [name for name in re.findall(r"\w+", names) if name not in known], path
+    return lines
+
+
+def _uv(*arguments: str) -> None:
+    local = ROOT / ".local" / "uv" / "bin" / "uv"
+    program = str(local) if local.exists() else shutil.which("uv")
+    assert program, "these tests need uv: run `make install`"
+    cache = {"UV_CACHE_DIR": str(ROOT / ".local" / "uv-cache"), **os.environ}
+    subprocess.run([program, "--quiet", *arguments], env=cache, check=True, capture_output=True, text=True, timeout=100)
