@@ -82,6 +82,7 @@ if TYPE_CHECKING:
     from kiqstart.retention.dry_run import DryRun
     from kiqstart.retention.engine import MAX_SHARDS, RetentionEngine
     from kiqstart.retention.errors import InvalidRunOptionError, PolicyError, RetentionError
+    from kiqstart.retention.faults import is_transient
     from kiqstart.retention.load import LoadCheck, PostgresLoad
     from kiqstart.retention.models import RetentionBase, RetentionRun, UndeletableRow
     from kiqstart.retention.policies import RetentionPolicies
@@ -121,6 +122,7 @@ __all__ = [
     "StopReason",
     "UndeletableRow",
     "WalkKind",
+    "is_transient",
 ]
 
 __getattr__ = lazy_names(
@@ -131,6 +133,7 @@ __getattr__ = lazy_names(
         "kiqstart.retention.dry_run": ("DryRun",),
         "kiqstart.retention.engine": ("MAX_SHARDS", "RetentionEngine"),
         "kiqstart.retention.errors": ("InvalidRunOptionError", "PolicyError", "RetentionError"),
+        "kiqstart.retention.faults": ("is_transient",),
         "kiqstart.retention.load": ("LoadCheck", "PostgresLoad"),
         "kiqstart.retention.models": ("RetentionBase", "RetentionRun", "UndeletableRow"),
         "kiqstart.retention.policies": ("RetentionPolicies",),

@@ -1,10 +1,13 @@
 """What all clean-up tasks have in common: their options, their report, and how the engine meets taskiq."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from typing import Annotated, Final
 
 from pydantic import Field
+from sqlalchemy.exc import DBAPIError
 from taskiq import Context
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
@@ -18,6 +21,7 @@ from kiqstart.retention import (
     RowCost,
     RunLimits,
     StopReason,
+    is_transient,
 )
 from todo_service.delivery.tasks.progress import CleanupProgress, report_progress
 
@@ -34,6 +38,10 @@ TimeBudget = Annotated[float | None, Field(gt=0, allow_inf_nan=False)]
 
 # On the messages that call other workers to a run: its id.
 _RUN_LABEL: Final = "retention_run"
+
+
+class CleanupDelayedError(Exception):
+    """The database is gone, locked, slow or full: the clean-up is worth another try, which goes on where it was."""
 
 
 class CleanupFailure(TypedDict):
@@ -147,6 +155,21 @@ class CleanupRunner:
             is_estimate=found.is_estimate,
             table_rows=found.table_rows,
         )
+
+
+@contextmanager
+def retrying_transient_errors() -> Generator[None]:
+    """Tell errors that pass from those that stay, of which a clean-up's caller hears at once.
+
+    Raises:
+        CleanupDelayedError: another try may go well.
+    """
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        if not is_transient(error):
+            raise
+        raise CleanupDelayedError(str(error)) from error
 
 
 @dataclass(frozen=True)

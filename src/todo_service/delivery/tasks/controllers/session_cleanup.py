@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from pydantic import Field
-from sqlalchemy.exc import DBAPIError
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
@@ -12,6 +11,7 @@ from typing_extensions import TypedDict
 from kiqstart import Controller, register_task
 from todo_service.core.session.service import RefreshSessionService
 from todo_service.delivery.tasks.cleanups import (
+    CleanupDelayedError,
     CleanupOptions,
     CleanupPreview,
     CleanupReport,
@@ -19,6 +19,7 @@ from todo_service.delivery.tasks.cleanups import (
     RowLimit,
     Shards,
     TimeBudget,
+    retrying_transient_errors,
 )
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.delivery.tasks.progress import CleanupProgress
@@ -40,14 +41,14 @@ class SessionCleanupTaskController(Controller):
     _cleanups: CleanupRunner
 
     def register(self, registry: AsyncBroker) -> None:
-        """Register `session.cleanup`; an error of the database is tried again three times, a minute apart."""
+        """Register `session.cleanup`; what passes, such as a server that is gone, is tried again three times."""
         register_task(
             registry,
             self.cleanup_old_sessions,
             name=TaskName.SESSION_CLEANUP,
             max_retries=3,
             retry_delay=60,
-            retry_on=(DBAPIError, OSError),
+            retry_on=(CleanupDelayedError,),
             acks_late=True,
             unique="session.cleanup:{days_old}:{dry_run}",
         )
@@ -64,9 +65,10 @@ class SessionCleanupTaskController(Controller):
         progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
     ) -> SessionCleanupResult:
         """Delete the sessions that expired more than `days_old` days ago; 0 takes all that have expired."""
-        policy = await self._sessions.expired_policy(days_old=days_old)
-        if dry_run:
-            return SessionCleanupResult(deleted_count=0, report=None, preview=await self._cleanups.preview(policy))
-        options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
-        report = await self._cleanups.run(policy, options, context, progress)
+        with retrying_transient_errors():
+            policy = await self._sessions.expired_policy(days_old=days_old)
+            if dry_run:
+                return SessionCleanupResult(deleted_count=0, report=None, preview=await self._cleanups.preview(policy))
+            options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
+            report = await self._cleanups.run(policy, options, context, progress)
         return SessionCleanupResult(deleted_count=report["deleted"] if report else 0, report=report, preview=None)

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy.exc import DBAPIError
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
@@ -11,6 +10,7 @@ from kiqstart import Controller, register_task
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.service import UserService
 from todo_service.delivery.tasks.cleanups import (
+    CleanupDelayedError,
     CleanupOptions,
     CleanupPreview,
     CleanupReport,
@@ -18,6 +18,7 @@ from todo_service.delivery.tasks.cleanups import (
     RowLimit,
     Shards,
     TimeBudget,
+    retrying_transient_errors,
 )
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.delivery.tasks.progress import CleanupProgress
@@ -52,14 +53,14 @@ class TodoCleanupTaskController(Controller):
     _cleanups: CleanupRunner
 
     def register(self, registry: AsyncBroker) -> None:
-        """Register `todo.cleanup`; an error of the database is tried again three times, a minute apart."""
+        """Register `todo.cleanup`; what passes, such as a server that is gone, is tried again three times."""
         register_task(
             registry,
             self.cleanup_completed_todos,
             name=TaskName.TODO_CLEANUP,
             max_retries=3,
             retry_delay=60,
-            retry_on=(DBAPIError, OSError),
+            retry_on=(CleanupDelayedError,),
             acks_late=True,
             unique="todo.cleanup:{dry_run}",
         )
@@ -75,15 +76,16 @@ class TodoCleanupTaskController(Controller):
         progress: ProgressTracker[CleanupProgress] = TaskiqDepends(),
     ) -> TodoCleanupResult:
         """Delete completed todos; one that cannot be deleted is reported and costs the others nothing."""
-        users_processed = await self._users.count_active()
         policy = self._todos.completed_policy()
         report: CleanupReport | None = None
         preview: CleanupPreview | None = None
-        if dry_run:
-            preview = await self._cleanups.preview(policy)
-        else:
-            options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
-            report = await self._cleanups.run(policy, options, context, progress)
+        with retrying_transient_errors():
+            users_processed = await self._users.count_active()
+            if dry_run:
+                preview = await self._cleanups.preview(policy)
+            else:
+                options = CleanupOptions(shards=shards, row_limit=row_limit, time_budget=time_budget)
+                report = await self._cleanups.run(policy, options, context, progress)
         return TodoCleanupResult(
             users_processed=users_processed,
             todos_deleted=report["deleted"] if report else 0,
