@@ -23,10 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import OperatorType
 
+from kiqstart.retention.explain import explain
 from kiqstart.retention.heap import Heap
 from kiqstart.retention.index import CursorIndex
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.retention.table import TableSize, explain
+from kiqstart.retention.table import TableSize
 from kiqstart.retention.ties import Ties, find_ties
 from kiqstart.retention.walk import Cut, Interval, Lines, Position
 
