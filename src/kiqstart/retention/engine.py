@@ -208,7 +208,7 @@ class RetentionEngine:
             waited=sum(state.waited for state in states),
             stopped=_why(pieces, left_alone),
             resumed=any(piece.resumed for piece in pieces),
-            notes=describe_run(states, failures, left_alone),
+            notes=describe_run(states, left_alone),
             bloat=bloat,
             per_row=sum((state.cost for state in states), BatchCost()).per_row,
             partitions=tuple(one for state in states for one in state.partitions),

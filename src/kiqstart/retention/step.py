@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.batch import Outcome, delete_batch
+from kiqstart.retention.climber import Climber
 from kiqstart.retention.cost import is_measured
 from kiqstart.retention.errors import LinesMovedError
 from kiqstart.retention.faults import Fault, fault_of
@@ -44,14 +45,25 @@ class Stepper:
     passes_over: bool = False
     # Seconds of the last batch in which it worked, and so could bother others.
     work: float = 0.0
+    # Whether it goes on from rows that went to those that they referred to.
+    climbs: bool = False
+    _climber: Climber = field(init=False)
     _sifter: Sifter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sifter = Sifter(piece=self.piece)
+        self._climber, self._sifter = Climber(piece=self.piece), Sifter(piece=self.piece)
+
+    @property
+    def is_climbing(self) -> bool:
+        """Whether the next batch is not one of an interval."""
+        return bool(self._climber.above)
 
     async def step(self, limit: int | None) -> bool:
         """Do a batch of the first interval that is left, at most so many rows; False if the whole table is locked."""
         piece = self.piece
+        if self.is_climbing:
+            self.work = await self._climber.step(limit)
+            return True
         interval, self.work = piece.state.todo[0], 0.0
         try:
             await self._batch(interval, limit)
@@ -93,7 +105,7 @@ class Stepper:
             await piece.save(connection, state, cut.batch)
         seconds = monotonic() - started
         piece.state = replace(state, longest_batch=max(state.longest_batch, seconds))
-        self.passes_over = outcome.locked > 0
+        self.passes_over, self._climber.above = outcome.locked > 0, outcome.above
         piece.pace.record(self.work, looked_at=cut.rows or deleted, deleted=deleted)
         if self.throttle is not None:
             self.throttle.record_batch(self.work, deleted)
@@ -120,6 +132,7 @@ class Stepper:
             limit=limit,
             passes_over=self.passes_over,
             measures=is_measured(self.piece.state.batches),
+            climbs=self.climbs,
         )
 
     async def _look(self, connection: AsyncConnection, *, after: bool) -> None:
