@@ -90,7 +90,7 @@ if TYPE_CHECKING:
     from kiqstart.retention.preview import RetentionPreview
     from kiqstart.retention.progress import ProgressCallback, RetentionProgress
     from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
-    from kiqstart.retention.run import RunLimits, RunOptions
+    from kiqstart.retention.run_options import RunLimits, RunOptions
     from kiqstart.retention.settings import RetentionSettings
 
 __all__ = [
@@ -141,7 +141,7 @@ __getattr__ = lazy_names(
         "kiqstart.retention.preview": ("RetentionPreview",),
         "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
         "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
-        "kiqstart.retention.run": ("RunLimits", "RunOptions"),
+        "kiqstart.retention.run_options": ("RunLimits", "RunOptions"),
         "kiqstart.retention.settings": ("RetentionSettings",),
     },
 )

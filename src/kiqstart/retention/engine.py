@@ -24,7 +24,8 @@ from kiqstart.retention.preview import RetentionPreview, preview
 from kiqstart.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.retention.reconnect import transact
 from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
-from kiqstart.retention.run import Run, RunLimits
+from kiqstart.retention.run import Run
+from kiqstart.retention.run_options import RunLimits
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.retention.transaction import Transactions, promptly, to_its_end, transaction
 

@@ -76,9 +76,9 @@ class _Explain(Executable, ClauseElement):
     inherit_cache = False
 
     def __init__(self, statement: ClauseElement, options: str) -> None:
-        self.statement, self.options = statement, options
+        self.statement, self.wanted = statement, options
 
 
 @compiles(_Explain, "postgresql")
 def _compile(element: _Explain, compiler: SQLCompiler, **kw: object) -> str:
-    return f"EXPLAIN {element.options} {compiler.process(element.statement, **kw)}"
+    return f"EXPLAIN {element.wanted} {compiler.process(element.statement, **kw)}"

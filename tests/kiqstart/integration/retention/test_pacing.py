@@ -16,7 +16,7 @@ from kiqstart.retention.others import look_at_others
 from kiqstart.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from kiqstart.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("completed")

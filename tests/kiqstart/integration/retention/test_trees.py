@@ -15,7 +15,7 @@ from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 
 WALKS = [WalkKind.KEY, WalkKind.PAGES]
 

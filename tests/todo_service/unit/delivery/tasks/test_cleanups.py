@@ -20,7 +20,7 @@ from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
-from kiqstart.retention.run import RunLimits, RunOptions
+from kiqstart.retention.run_options import RunLimits, RunOptions
 from kiqstart.tasks.registration import register_task
 from todo_service.core.todo.repository import TodoRepository
 from todo_service.delivery.tasks.cleanups import (
