@@ -91,6 +91,7 @@ if TYPE_CHECKING:
     from kiqstart.retention.progress import ProgressCallback, RetentionProgress
     from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
     from kiqstart.retention.run_options import RunLimits, RunOptions
+    from kiqstart.retention.row_update import RowUpdate
     from kiqstart.retention.settings import RetentionSettings
 
 __all__ = [
@@ -117,6 +118,7 @@ __all__ = [
     "RetentionRun",
     "RetentionSettings",
     "RowCost",
+    "RowUpdate",
     "RunLimits",
     "RunOptions",
     "StopReason",
@@ -142,6 +144,7 @@ __getattr__ = lazy_names(
         "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
         "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
         "kiqstart.retention.run_options": ("RunLimits", "RunOptions"),
+        "kiqstart.retention.row_update": ("RowUpdate",),
         "kiqstart.retention.settings": ("RetentionSettings",),
     },
 )
