@@ -156,7 +156,7 @@ async def test_a_failing_watcher_ends_the_run_and_the_next_goes_on(
 async def test_batches_do_not_wait_for_the_disk_and_the_runs_end_waits_as_the_role_does(
     database: Database, database_url: str, usual: str
 ) -> None:
-    database.drop_after += ["DROP FUNCTION IF EXISTS notice CASCADE", "DROP TABLE IF EXISTS commits"]
+    database.drop_after.extend(["DROP FUNCTION IF EXISTS notice CASCADE", "DROP TABLE IF EXISTS commits"])
     await database.execute(
         "CREATE TABLE commits (waits text, stopped text)",
         "CREATE FUNCTION notice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
