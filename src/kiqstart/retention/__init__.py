@@ -26,7 +26,7 @@ the same rows (`coverage`). A run begins with what the policy's last one has not
 one has passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also
 in the middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them.
 Rows that refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come
-back to.
+back to, and from each row that goes the run follows the chain to what it referred to (`climber`, `ways_up`).
 
 A batch is one transaction (`step`): set its limits (`transaction`), find where it ends, DELETE with the policy's
 predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the
@@ -34,7 +34,8 @@ transaction is rolled back with all that it deleted. The object in memory is rep
 
 What a batch reads is bounded by what it is told to look at, never by how many rows the predicate is true of, or how
 many are equal: so each comes forward, and writes that down. Along the key it looks at the next n rows of the index,
-between two values of the cursor; a value of more rows is cut by the whole key where the planner takes an index that has
+between two values of the cursor. Where nearly all of these went, the end of the next batch is guessed by the heap's
+order instead; one bad guess, which costs no more than a batch that is rolled back, is the last. A value of more rows is cut by the whole key where the planner takes an index that has
 it, else its interval is gone through in the order of the disk: an `Interval` with `lines` (`ties`, `heap`). The
 predicate itself chooses no plan (`conjuncts`). A walk along the key that turns out dearer than the pages, or does not
 find its next row in time, turns what is left of its interval into one with the lines of the whole heap. Lines name the
@@ -90,8 +91,8 @@ if TYPE_CHECKING:
     from kiqstart.retention.preview import RetentionPreview
     from kiqstart.retention.progress import ProgressCallback, RetentionProgress
     from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
-    from kiqstart.retention.run_options import RunLimits, RunOptions
     from kiqstart.retention.row_update import RowUpdate
+    from kiqstart.retention.run_options import RunLimits, RunOptions
     from kiqstart.retention.settings import RetentionSettings
 
 __all__ = [

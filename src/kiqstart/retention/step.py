@@ -85,14 +85,15 @@ class Stepper:
         async with piece.begin(interval) as connection:
             await self._look(connection, after=False)
             began = monotonic()
-            cut = await piece.advance(connection, interval, rows)
+            may_guess = limit is None and not (is_tree or self.passes_over)
+            cut = await piece.advance(connection, interval, rows, may_guess=may_guess)
             if cut.rest and is_tree:
                 await self._begin_at_the_end(connection, cut)
                 return
             outcome = await self._delete(connection, piece.where(cut.batch), limit)
             deleted = outcome.deleted
             if (limit is not None and deleted > limit) or (
-                rows > piece.pace.most and deleted > self._most_of(cut.batch)
+                (rows > piece.pace.most or cut.guessed) and deleted > self._most_of(cut.batch)
             ):
                 raise _TooManyRowsError
             self.work = monotonic() - began
@@ -111,6 +112,7 @@ class Stepper:
             self.throttle.record_batch(self.work, deleted)
         share = self.throttle.share if self.throttle else 1.0
         logger.debug("batch: rows=%d seconds=%.6f share=%.2f", deleted, seconds, share)
+        piece.judge(cut, deleted)
         piece.weigh(cut, deleted + outcome.locked + outcome.held)
 
     async def _begin_at_the_end(self, connection: AsyncConnection, cut: Cut) -> None:
