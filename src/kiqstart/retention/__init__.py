@@ -35,8 +35,9 @@ transaction is rolled back with all that it deleted. The object in memory is rep
 What a batch reads is bounded by what it is told to look at, never by how many rows the predicate is true of, or how
 many are equal: so each comes forward, and writes that down. Along the key it looks at the next n rows of the index,
 between two values of the cursor. Where nearly all of these went, the end of the next batch is guessed by the heap's
-order instead; one bad guess, which costs no more than a batch that is rolled back, is the last. A value of more rows is cut by the whole key where the planner takes an index that has
-it, else its interval is gone through in the order of the disk: an `Interval` with `lines` (`ties`, `heap`). The
+order instead; one bad guess, which costs no more than a batch that is rolled back, is the last. A value of more rows is
+cut by the whole key where the planner takes an index that has it, else its interval is gone through in the order of the
+disk: an `Interval` with `lines` (`ties`, `heap`). The
 predicate itself chooses no plan (`conjuncts`). A walk along the key that turns out dearer than the pages, or does not
 find its next row in time, turns what is left of its interval into one with the lines of the whole heap. Lines name the
 files that they are of; when these are no more, what is left of the interval is its keys. When a batch fails, `step`
