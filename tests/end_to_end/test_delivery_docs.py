@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.settings import TasksSettings
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.tasks.registration import register_task
@@ -109,7 +109,7 @@ def test_the_options_of_retries_are_documented_alike_in_both_places() -> None:
 
 
 def test_every_reason_of_dead_letters_is_documented() -> None:
-    assert set(table(section(DELIVERY, "Dead letters"))) == {reason.value for reason in DeadReason}
+    assert set(table(section(DELIVERY, "Dead letters"))) == {reason.value for reason in DeadLetterReason}
 
 
 @pytest.mark.parametrize("settings", [TasksSettings, RetentionSettings])

@@ -6,18 +6,18 @@ from typing import Final
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from tests.faults.recorder import Recorder
 
-from kiqstart.scheduler.definition import Missed
-from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, ScheduleTable
+from kiqstart.scheduler.definition import CatchUp
+from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, StaticSchedules
 
 _TICK: Final = "tick"
 
-TABLE: Final = ScheduleTable(
+TABLE: Final = StaticSchedules(
     [
-        IntervalSchedule(name="every-2-s", task=_TICK, every=timedelta(seconds=2), missed=Missed.ALL),
-        CronSchedule(name="each-minute", task=_TICK, cron="* * * * *", missed=Missed.ALL),
+        IntervalSchedule(name="every-2-s", task=_TICK, every=timedelta(seconds=2), catch_up=CatchUp.ALL),
+        CronSchedule(name="each-minute", task=_TICK, cron="* * * * *", catch_up=CatchUp.ALL),
     ]
 )
-"""Whatever was missed is made up, so that all that was due must have been sent."""
+"""Whatever was missed is caught up, so that all that was due must have been sent."""
 
 
 def register_tick(broker: AsyncBroker, recorder: Recorder) -> None:

@@ -5,7 +5,7 @@
 from random import Random
 from typing import Any, Final
 
-from tests.simulation.plan import Arguments, Plan, Step
+from tests.simulation.plan import Arguments, FireTime, Plan
 
 SLOTS: Final = ("w0", "w1", "w2")
 FAULTS: Final = ("request-lost", "answer-lost", "answer-late", "late")
@@ -30,7 +30,7 @@ class Chance:
         self.uid = 0
         self.tasks: list[str] = []
         self.seconds = random.uniform(5.0, 12.0)
-        self.steps: list[Step] = []
+        self.steps: list[FireTime] = []
         self.slots = SLOTS[: random.choice((1, 2, 2, 3))]
         self.is_gentle = False
         self.settings: dict[str, Arguments] = {}
@@ -58,7 +58,7 @@ class Chance:
 
     def add(self, do: str, at: float | None = None, **args: Any) -> None:
         """Let something happen, at that time or some time."""
-        self.steps.append(Step(at=self.at() if at is None else at, do=do, args=args))
+        self.steps.append(FireTime(at=self.at() if at is None else at, do=do, args=args))
 
     def producer(self) -> str:
         """One of them."""

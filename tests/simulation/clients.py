@@ -14,13 +14,13 @@ from tests.simulation.kernel import Process, current_thread
 from tests.simulation.network import Link, Network
 from tests.simulation.server import Value
 
-from kiqstart.redis.pipeline import RedisPipeline
+from kiqstart.redis.pipeline import MultiplexedClient
 
 _CALLBACKS: Final = redis.Redis(protocol=2).response_callbacks
 _ASYNC_CALLBACKS: Final = redis.asyncio.Redis(protocol=2).response_callbacks
 
 
-class Pipe(RedisPipeline):
+class Pipe(MultiplexedClient):
     """Stands in for the product's pipeline: one connection, on which the commands of many callers travel."""
 
     def __init__(self, network: Network, process: Process, *, timeout: float) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from tests.simulation.plan import Plan, Step
+from tests.simulation.plan import FireTime, Plan
 
 FOLDER: Final = Path(__file__).parent / "kept"
 
@@ -18,5 +18,5 @@ def as_json(plan: Plan) -> str:
 def load(file: Path) -> Plan:
     """A plan from a file."""
     fields = json.loads(file.read_text())
-    steps = [Step(**step) for step in fields.pop("steps")]
+    steps = [FireTime(**step) for step in fields.pop("steps")]
     return Plan(steps=steps, **fields)

@@ -9,7 +9,7 @@ Arguments = dict[str, Any]
 
 
 @dataclass(kw_only=True)
-class Step:
+class FireTime:
     """Something that happens to the world at a time.
 
     Args:
@@ -37,4 +37,4 @@ class Plan:
     workers: dict[str, dict[str, Any]]
     producers: int
     seconds: float
-    steps: list[Step]
+    steps: list[FireTime]

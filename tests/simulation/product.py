@@ -14,7 +14,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.consumer import WAIT_SECONDS, ConsumerClients, StreamConsumer
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
-from kiqstart.broker.loop_resources import Connection
+from kiqstart.broker.loop_resources import LoopResources
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.result_waiter import ResultWaiter
 from kiqstart.broker.retries import RetryMiddleware
@@ -51,7 +51,7 @@ class _Connections:
         return self.network.subscribe(self.process, listener)
 
 
-class SimulatedConnection(Connection):
+class SimulatedConnection(LoopResources):
     """What one process has of Redis."""
 
     def __init__(self, network: Network, process: Process, keys: QueueKeys) -> None:
@@ -78,18 +78,18 @@ class SimulatedConnection(Connection):
         )
 
 
-class _OneLoop(LoopLocal[Connection]):
+class _OneLoop(LoopLocal[LoopResources]):
     """The connection of a process, which has but one event loop."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: LoopResources) -> None:
         super().__init__(lambda: connection)
         self._connection = connection
 
-    def get(self) -> Connection:
+    def get(self) -> LoopResources:
         """The connection."""
         return self._connection
 
-    def peek(self) -> Connection | None:
+    def peek(self) -> LoopResources | None:
         """The connection."""
         return self._connection
 

@@ -14,11 +14,11 @@ from tests.simulation.product import OPTIONS, SimulatedBroker
 
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.conversions import ScheduleError
-from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.redis_store import RedisScheduleStore
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.schedules import Schedules
-from kiqstart.scheduler.triggers import Interval
+from kiqstart.scheduler.triggers import IntervalTrigger
 
 _SECONDS_UNTIL_AGAIN: Final = 0.5
 # The table of a service: names, and seconds between their times.
@@ -35,16 +35,18 @@ class Scheduler:
     """
 
     def __init__(
-        self, network: Network, process: Process, *, tick: Callable[[], Awaitable[None]], missed: Missed
+        self, network: Network, process: Process, *, tick: Callable[[], Awaitable[None]], catch_up: CatchUp
     ) -> None:
         self.process: Final = process
         self._broker, self._store = broker_and_store(network, process, tick)
         table = [
-            Definition(name=name, task="tick", timing=Interval(every=timedelta(seconds=seconds)), missed=missed)
+            ScheduleDefinition(
+                name=name, task="tick", timing=IntervalTrigger(every=timedelta(seconds=seconds)), catch_up=catch_up
+            )
             for name, seconds in TABLE.items()
         ]
         clock = StoreClock(wall=lambda: network.now_ms() / 1000)
-        self._ticker = Ticker(
+        self._ticker = SchedulerLoop(
             self._broker,
             self._store,
             table,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from tests.simulation.history import play
-from tests.simulation.plan import Plan, Step
+from tests.simulation.plan import FireTime, Plan
 from tests.simulation.server import Server
 
 
@@ -33,7 +33,7 @@ def _simpler_steps(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
             step = plan.steps[place]
             if step.do != "send":
                 continue
-            simpler = Step(at=step.at, do=step.do, args={key: step.args[key] for key in step.args if key != name})
+            simpler = FireTime(at=step.at, do=step.do, args={key: step.args[key] for key in step.args if key != name})
             fewer = replace(plan, steps=[*plan.steps[:place], simpler, *plan.steps[place + 1 :]])
             if breaks(fewer):
                 plan = fewer

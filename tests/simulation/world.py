@@ -29,7 +29,7 @@ from kiqstart.broker.fetcher import SuspectRule
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.results import decode_result
-from kiqstart.scheduler.definition import Missed
+from kiqstart.scheduler.definition import CatchUp
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
 _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
@@ -255,12 +255,12 @@ class World:
                 broker.orders = lambda: self._orders(broker, ward, version)
         self.workers[slot] = Worker(process, broker, at_once=settings["at_once"], grace=settings["grace"])
 
-    def start_scheduler(self, slot: str, missed: str = "latest") -> None:
+    def start_scheduler(self, slot: str, catch_up: str = "latest") -> None:
         """A scheduler, where there is none."""
         old = self.schedulers.get(slot)
         if old is None or old.process.is_dead:
             process = self.process(slot)
-            self.schedulers[slot] = Scheduler(self.network, process, tick=self._tick, missed=Missed(missed))
+            self.schedulers[slot] = Scheduler(self.network, process, tick=self._tick, catch_up=CatchUp(catch_up))
 
     def start_old_worker(self, slot: str) -> None:
         """A worker of the version before, beside the others."""

@@ -118,7 +118,7 @@ What each fault leaves
   give back for it.
 - A connection is cut in the middle of a read: Redis has delivered what never arrived. Each worker compares what is
   pending under its name with what it has, and gives the difference back. Should the answer arrive after all, it is
-  refused (`delivery.DeliveriesInHand`).
+  refused (`delivery.InFlightDeliveries`).
 - A connection is cut in the middle of a send: the batch is sent again under its number, which send.lua remembers with
   what it answered, and answers again. Whichever copy comes first counts, even if the first one was stuck in a frozen
   server and comes last. What a caller has given up in between is left out.
@@ -159,7 +159,7 @@ if TYPE_CHECKING:
         UniqueKeyHeldError,
         UnreadableDeadLetterError,
     )
-    from kiqstart.broker.delivery import DeadReason
+    from kiqstart.broker.delivery import DeadLetterReason
     from kiqstart.broker.factory import create_broker
     from kiqstart.broker.in_memory import DelayingInMemoryBroker
     from kiqstart.broker.lifecycle import check_at_start, close_at_end
@@ -168,7 +168,7 @@ if TYPE_CHECKING:
     from kiqstart.broker.rights import MissingRightsError
     from kiqstart.broker.sender import SendFailedError
     from kiqstart.broker.settings import TasksSettings
-    from kiqstart.broker.stats import QueueCount, TaskCounts, count_tasks
+    from kiqstart.broker.stats import QueueCount, QueueStats, count_tasks
     from kiqstart.redis.client import RedisUnavailableError
     from kiqstart.redis.settings import RedisSettings
     from kiqstart.redis.url import InvalidRedisUrlError
@@ -178,19 +178,19 @@ __all__ = [
     "DeadLetter",
     "DeadLetterError",
     "DeadLetterNotFoundError",
+    "DeadLetterReason",
     "DeadLetters",
-    "DeadReason",
     "DelayingInMemoryBroker",
     "InvalidRedisUrlError",
     "MissingRightsError",
     "QueueCount",
+    "QueueStats",
     "RedisSettings",
     "RedisUnavailableError",
     "RetryMiddleware",
     "SendFailedError",
     "StreamBroker",
     "StreamOptions",
-    "TaskCounts",
     "TasksSettings",
     "UniqueKeyHeldError",
     "UnreadableDeadLetterError",
@@ -213,7 +213,7 @@ __getattr__ = lazy_names(
             "UniqueKeyHeldError",
             "UnreadableDeadLetterError",
         ),
-        "kiqstart.broker.delivery": ("DeadReason",),
+        "kiqstart.broker.delivery": ("DeadLetterReason",),
         "kiqstart.broker.factory": ("create_broker",),
         "kiqstart.broker.in_memory": ("DelayingInMemoryBroker",),
         "kiqstart.broker.lifecycle": ("check_at_start", "close_at_end"),
@@ -222,7 +222,7 @@ __getattr__ = lazy_names(
         "kiqstart.broker.rights": ("MissingRightsError",),
         "kiqstart.broker.sender": ("SendFailedError",),
         "kiqstart.broker.settings": ("TasksSettings",),
-        "kiqstart.broker.stats": ("QueueCount", "TaskCounts", "count_tasks"),
+        "kiqstart.broker.stats": ("QueueCount", "QueueStats", "count_tasks"),
         "kiqstart.redis.client": ("RedisUnavailableError",),
         "kiqstart.redis.settings": ("RedisSettings",),
         "kiqstart.redis.url": ("InvalidRedisUrlError",),

@@ -6,7 +6,7 @@ from taskiq.acks import AckController
 
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.delivery import Again, Delivery
-from kiqstart.broker.receiver.preflight import Intake
+from kiqstart.broker.receiver.preflight import Preflight
 
 
 class DeliveryAcks(AckController):
@@ -17,12 +17,12 @@ class DeliveryAcks(AckController):
     """
 
     def __init__(
-        self, consumer: StreamConsumer, intake: Intake, delivery: Delivery, make_room: Callable[[Delivery], None]
+        self, consumer: StreamConsumer, preflight: Preflight, delivery: Delivery, make_room: Callable[[Delivery], None]
     ) -> None:
         # Its own method would make a cycle: a message and a result would live until Python looks for such.
         super().__init__(_is_overridden)
         self._consumer = consumer
-        self._intake = intake
+        self._intake = preflight
         self._delivery = delivery
         self._make_room = make_room
 

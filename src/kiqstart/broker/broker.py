@@ -24,18 +24,18 @@ from kiqstart.broker.broker_arguments import BrokerArguments
 from kiqstart.broker.cancellation import Canceller, CancelOutcome
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.dead_letters import DeadLetters
-from kiqstart.broker.delivery import DeadReason, Delivery, current_delivery
+from kiqstart.broker.delivery import DeadLetterReason, Delivery, current_delivery
 from kiqstart.broker.dispatcher import Dispatcher
 from kiqstart.broker.fetcher import SuspectRule
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.loop_resources import Connection
+from kiqstart.broker.loop_resources import LoopResources
 from kiqstart.broker.middleware import DeliveryMiddleware
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.ping import PING, ping
-from kiqstart.broker.receiver.preflight import Intake
+from kiqstart.broker.receiver.preflight import Preflight
 from kiqstart.broker.redis_retry import is_unauthorized, reason
 from kiqstart.broker.results import StreamResultBackend
-from kiqstart.broker.retrying_result_backend import PersistentResultBackend
+from kiqstart.broker.retrying_result_backend import RetryingResultBackend
 from kiqstart.broker.rights import check_rights
 from kiqstart.broker.roles import Role
 from kiqstart.broker.sender import SendFailedError
@@ -143,7 +143,9 @@ class StreamBroker(AsyncBroker):
             )
         self.queues = dict(queues)
         self.result_ttl = result_ttl
-        self._per_loop = LoopLocal(lambda: Connection(self.connections, self.keys, self.options), Connection.close)
+        self._per_loop = LoopLocal(
+            lambda: LoopResources(self.connections, self.keys, self.options), LoopResources.close
+        )
         self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
         self._consumer: StreamConsumer | None = None
         self._inherited: StreamConsumer | None = None
@@ -201,10 +203,10 @@ class StreamBroker(AsyncBroker):
 
     def with_result_backend(self, result_backend: AsyncResultBackend[Any]) -> Self:
         """Keep results elsewhere; there they are stored before the message is acknowledged, not in one step with it."""
-        return super().with_result_backend(PersistentResultBackend(result_backend, deadline=self.options.send_deadline))
+        return super().with_result_backend(RetryingResultBackend(result_backend, deadline=self.options.send_deadline))
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> LoopResources:
         """What this event loop has of Redis.
 
         Raises:
@@ -282,7 +284,7 @@ class StreamBroker(AsyncBroker):
         """Let a task that runs here run again after `delay` seconds, in the step that ends its delivery."""
         await self._dispatcher.retry(message, delay, is_first=is_first)
 
-    async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
+    async def bury(self, message: BrokerMessage, reason: DeadLetterReason, detail: str) -> None:
         """Make the message of a task that runs here a dead letter, if possible in the step that ends its delivery."""
         await self._dispatcher.bury(message, reason, detail)
 
@@ -342,14 +344,14 @@ class StreamBroker(AsyncBroker):
         running = current_delivery.get()
         if running is None and self._consumer is not None:
             # Another receiver than kiqstart's does not say whose delivery this is.
-            running = self._consumer.in_hand.of_task(task_id)
+            running = self._consumer.in_flight.of_task(task_id)
         return running if running is not None and running.task_id == task_id and not running.is_settled else None
 
     def _delivery_of_result(self, task_id: str) -> Delivery | None:
         delivery, consumer = self.delivery_of(task_id), self._consumer or self._past_consumer
         if delivery is None and consumer is not None and current_delivery.get() is None:
             # taskiq's receiver runs tasks on that were given back, also after the broker was shut down.
-            return consumer.in_hand.lost_of_task(task_id)
+            return consumer.in_flight.lost_of_task(task_id)
         return delivery
 
     async def consume(self) -> StreamConsumer:
@@ -370,23 +372,23 @@ class StreamBroker(AsyncBroker):
         if self._quarantine is not None:
             await self._quarantine.wait(seconds)
 
-    def intake(self, consumer: StreamConsumer) -> Intake:
+    def preflight(self, consumer: StreamConsumer) -> Preflight:
         """What sorts out deliveries that are not to be run."""
-        return Intake(self, consumer, self.options)
+        return Preflight(self, consumer, self.options)
 
     async def listen(self) -> AsyncGenerator[AckableMessage, None]:
         """Hand out messages one by one, for a receiver that is not kiqstart's."""
         consumer = await self.consume()
-        intake = self.intake(consumer)
+        preflight = self.preflight(consumer)
         waiting: list[Delivery] = []
         try:
             while True:
                 waiting += await consumer.fetch(1)
                 while waiting:
                     delivery = waiting.pop(0)
-                    if await intake.accept(delivery) is None or not await consumer.may_run(delivery):
+                    if await preflight.accept(delivery) is None or not await consumer.may_run(delivery):
                         continue
-                    if consumer.in_hand.begin(delivery):
+                    if consumer.in_flight.begin(delivery):
                         yield AckableMessage(data=delivery.data, ack=partial(consumer.settle, delivery))
         finally:
             await consumer.give_back(waiting)

@@ -10,8 +10,8 @@ from typing import Final, Protocol, cast
 from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.broker.delivery import (
-    DeliveriesInHand,
     Delivery,
+    InFlightDeliveries,
     local_time,
 )
 from kiqstart.broker.fetcher import Fetcher, NotRegisteredError, SuspectRule
@@ -22,7 +22,7 @@ from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfits import Misfits
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.quarantine.condemnation import Condemnation
-from kiqstart.broker.receiver.timeout_watchdog import Overruns
+from kiqstart.broker.receiver.timeout_watchdog import TimeoutWatchdog
 from kiqstart.broker.reclaimer import Reclaimer, give_back_call
 from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
 from kiqstart.broker.registrar import Registrar
@@ -97,9 +97,9 @@ class StreamConsumer:
         self._options = options
         self._task_id_of = task_id_of
         self.shape_of = shape_of
-        self.in_hand = DeliveriesInHand()
+        self.in_flight = InFlightDeliveries()
         self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD, on_registered=on_registered)
-        self.overruns = Overruns(grace=options.overrun_grace, replace=options.replace_overrun)
+        self.timeout_watchdog = TimeoutWatchdog(grace=options.overrun_grace, replace=options.replace_overrun)
         settler = Settler(
             clients.scripts, keys, group=group, options=options, result_ttl=result_ttl, large=clients.large_scripts
         )
@@ -113,7 +113,7 @@ class StreamConsumer:
             group=group,
             weights=weights,
             lease=self.lease,
-            in_hand=self.in_hand,
+            in_flight=self.in_flight,
             misfits=misfits,
             wait=WAIT_SECONDS,
             most_in_flight=options.in_flight_bytes,
@@ -131,7 +131,7 @@ class StreamConsumer:
             on_condemned=on_condemned,
         )
         reclaimer = Reclaimer(
-            thread, keys, group=group, options=options, in_hand=self.in_hand, condemn=condemn, queues=queues
+            thread, keys, group=group, options=options, in_flight=self.in_flight, condemn=condemn, queues=queues
         )
         janitor = Janitor(
             thread,
@@ -150,11 +150,11 @@ class StreamConsumer:
             options=options,
             lease=self.lease,
             registrar=Registrar(thread, keys, group=group, queues=queues, lease=self.lease),
-            in_hand=self.in_hand,
+            in_flight=self.in_flight,
             misfits=misfits,
             reclaimer=reclaimer,
             janitor=janitor,
-            overruns=self.overruns,
+            timeout_watchdog=self.timeout_watchdog,
             events=Events(on_lost=_cancel_runners, on_cancelled=_cancel_runners, on_suspects=on_suspects),
         )
         self._failures = 0
@@ -184,7 +184,7 @@ class StreamConsumer:
     @property
     def is_full(self) -> bool:
         """Whether what is in flight takes as much memory as it may."""
-        return self.in_hand.weight >= self._options.in_flight_bytes
+        return self.in_flight.weight >= self._options.in_flight_bytes
 
     def start_reading(self) -> None:
         """Read, also where another receiver has ended its reading before."""
@@ -255,7 +255,7 @@ class StreamConsumer:
     async def settle(self, delivery: Delivery) -> None:
         """Apply what became of a delivery, where it is still this worker's."""
         if delivery.is_lost:
-            self.in_hand.let_go(delivery)
+            self.in_flight.discard(delivery)
             return
         delivery.settling_since = local_time()
         is_ours = await self._settlement.settle(delivery)
@@ -266,7 +266,7 @@ class StreamConsumer:
         elif not is_ours:
             logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
         delivery.is_settled = True
-        self.in_hand.let_go(delivery)
+        self.in_flight.discard(delivery)
 
     async def interrupt(self, deliveries: Sequence[Delivery]) -> None:
         """Cancel what runs of deliveries, and then let others have them."""
@@ -285,7 +285,7 @@ class StreamConsumer:
             ours = list(group)
             for delivery in ours:
                 delivery.is_lost = True
-                self.in_hand.let_go(delivery)
+                self.in_flight.discard(delivery)
             entries = [one.entry for one in ours]
             keys, arguments = give_back_call(self._keys, self._group, ours[0].queue, stream, worker, entries)
             try:
@@ -346,7 +346,7 @@ class StreamConsumer:
                 return
 
     def _held(self) -> list[Delivery]:
-        return [one for one in self.in_hand.all() if not one.is_lost]
+        return [one for one in self.in_flight.all() if not one.is_lost]
 
     async def _after_failed_read(self, error: Exception) -> None:
         if isinstance(error, ResponseError) and "NOGROUP" in str(error):

@@ -69,7 +69,7 @@ class DeadLetter:
         queue: key of the stream in which its task waited.
         task_id: its task; None where the message cannot be read.
         task_name: the name of its task; None where the message cannot be read.
-        reason: a `DeadReason`, or that of a later version.
+        reason: a `DeadLetterReason`, or that of a later version.
         detail: a traceback or a sentence.
         deliveries: how many workers have had it, the last one included.
         first: when it was first delivered.

@@ -25,7 +25,7 @@ def local_time() -> float:
     return time.clock_gettime(_CLOCK)
 
 
-class DeadReason(StrEnum):
+class DeadLetterReason(StrEnum):
     """Why a message is a dead letter."""
 
     MALFORMED = "malformed"
@@ -68,7 +68,7 @@ class Dead:
         message: what is sent when the dead letter is tried again.
     """
 
-    reason: DeadReason
+    reason: DeadLetterReason
     detail: str
     message: bytes
 
@@ -173,7 +173,7 @@ def _without_contents(delivery: Delivery) -> Delivery:
     return replace(delivery, data=b"", result=b"", message=None, runner=None, outcome=DONE, fields=fields)
 
 
-class DeliveriesInHand:
+class InFlightDeliveries:
     """All deliveries of this worker that are not settled. The lease's thread looks at them too."""
 
     def __init__(self) -> None:
@@ -221,7 +221,7 @@ class DeliveriesInHand:
         """The delivery of a task that this worker had, and others have by now; a receiver may still run it here."""
         return self._lost_by_task.get(task_id)
 
-    def let_go(self, *deliveries: Delivery) -> None:
+    def discard(self, *deliveries: Delivery) -> None:
         """Forget deliveries that are settled, given back or lost."""
         with self._lock:
             for delivery in deliveries:
@@ -251,7 +251,7 @@ class DeliveriesInHand:
         with self._lock:
             return list(self._by_entry.values())
 
-    def strangers(self, stream: str, entries: Iterable[str]) -> list[str]:
+    def unknown_entries(self, stream: str, entries: Iterable[str]) -> list[str]:
         """Which entries of a stream this worker was given without having seen them. From now on it refuses them."""
         with self._lock:
             unknown = [entry for entry in entries if (stream, entry) not in self._by_entry]

@@ -8,10 +8,10 @@ from typing import Final, cast
 
 from taskiq import BrokerMessage
 
-from kiqstart.broker.delivery import Again, Dead, DeadReason, Delivery
+from kiqstart.broker.delivery import Again, Dead, DeadLetterReason, Delivery
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.letter_text import kept_detail
-from kiqstart.broker.loop_resources import Connection
+from kiqstart.broker.loop_resources import LoopResources
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.script import Script, Value
 from kiqstart.broker.sender import SendFailedError, Sending
@@ -46,7 +46,7 @@ class Dispatcher:
 
     def __init__(
         self,
-        connection: Callable[[], Connection],
+        connection: Callable[[], LoopResources],
         keys: QueueKeys,
         options: StreamOptions,
         *,
@@ -99,7 +99,7 @@ class Dispatcher:
             )
         )
 
-    async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
+    async def bury(self, message: BrokerMessage, reason: DeadLetterReason, detail: str) -> None:
         """Make a message a dead letter."""
         delivery = self._delivery_of(message.task_id)
         if delivery is not None:

@@ -11,7 +11,7 @@ from typing import Final, cast
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 
-from kiqstart.broker.delivery import DeliveriesInHand, Delivery, local_time
+from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfits import Misfits
@@ -98,7 +98,7 @@ class Fetcher:
         group: str,
         weights: Mapping[str, int],
         lease: Lease,
-        in_hand: DeliveriesInHand,
+        in_flight: InFlightDeliveries,
         misfits: Misfits,
         wait: float,
         most_in_flight: int,
@@ -114,7 +114,7 @@ class Fetcher:
         self._queue_of = {stream: queue for queue in weights for stream in keys.streams(queue)}
         self._suspects = {stream for queue in weights for stream in keys.quarantine(queue)}
         self._lease = lease
-        self._in_hand = in_hand
+        self._in_flight = in_flight
         self._misfits = misfits
         self._wait_ms = round(wait * 1000)
         self._most_in_flight = most_in_flight
@@ -149,13 +149,13 @@ class Fetcher:
             RedisError: Redis is away.
         """
         rule = self._rule_now()
-        if rule is SuspectRule.WARD and len(self._in_hand):
+        if rule is SuspectRule.WARD and len(self._in_flight):
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
             return []
         if self._misfits.are_there and (deliveries := await self._adopt(min(room, _ADOPTED_AT_ONCE))):
             return deliveries
         if self._is_backlog:
-            left = max(self._most_in_flight - self._in_hand.weight, 1)
+            left = max(self._most_in_flight - self._in_flight.weight, 1)
             # With what it is decoded to, a message takes at least twice its bytes.
             most_bytes = max(min(_MOST_BYTES, left // 2), 1)
             count = min(room, max(min(most_bytes // self._usual_bytes, left // self._usual_weight), 1))
@@ -180,7 +180,7 @@ class Fetcher:
         return await self._wait_for_some(rule, room, block_ms=round(seconds * 1000) if may_block else 0)
 
     def _rule_now(self) -> SuspectRule:
-        if self.rule is SuspectRule.ONE and any(one.is_suspect for one in self._in_hand.all()):
+        if self.rule is SuspectRule.ONE and any(one.is_suspect for one in self._in_flight.all()):
             return SuspectRule.NONE
         return self.rule
 
@@ -327,7 +327,7 @@ class Fetcher:
             self._usual_bytes = max(_bytes_of(deliveries) // len(deliveries), 1)
             self._usual_weight = max(sum(one.weight for one in deliveries) // len(deliveries), 1)
         # An answer to a name that was lost meanwhile: what it brings is with others, or soon will be.
-        return self._in_hand.take(deliveries) if taken.worker == self._lease.worker else []
+        return self._in_flight.take(deliveries) if taken.worker == self._lease.worker else []
 
     def _delivery(self, stream: str, raw: RawEntry, taken: "_Taken") -> Delivery:
         entry, found = raw[0].decode(), raw[1]

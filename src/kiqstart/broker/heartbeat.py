@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import RedisError, ResponseError
 
-from kiqstart.broker.delivery import DeliveriesInHand, Delivery, local_time
+from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
 from kiqstart.broker.janitor import Janitor
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease, is_ward
 from kiqstart.broker.misfits import Misfits
 from kiqstart.broker.options import StreamOptions
-from kiqstart.broker.receiver.timeout_watchdog import Overruns
+from kiqstart.broker.receiver.timeout_watchdog import TimeoutWatchdog
 from kiqstart.broker.reclaimer import Reclaimer
 from kiqstart.broker.redis_retry import reason, without_foreign_keys
 from kiqstart.broker.registrar import Registrar
@@ -73,11 +73,11 @@ class Heartbeat:
         options: StreamOptions,
         lease: Lease,
         registrar: Registrar,
-        in_hand: DeliveriesInHand,
+        in_flight: InFlightDeliveries,
         misfits: Misfits,
         reclaimer: Reclaimer,
         janitor: Janitor,
-        overruns: Overruns,
+        timeout_watchdog: TimeoutWatchdog,
         events: Events,
     ) -> None:
         self._redis = cast("Redis", redis)
@@ -86,11 +86,11 @@ class Heartbeat:
         self._options = options
         self._lease = lease
         self._registrar = registrar
-        self._in_hand = in_hand
+        self._in_flight = in_flight
         self._misfits = misfits
         self._reclaimer = reclaimer
         self._janitor = janitor
-        self._overruns = overruns
+        self._timeout_watchdog = timeout_watchdog
         self._events = events
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -163,7 +163,7 @@ class Heartbeat:
         Raises:
             RedisError: Redis is away.
         """
-        held = [one for one in self._in_hand.all() if not one.is_lost]
+        held = [one for one in self._in_flight.all() if not one.is_lost]
         for delivery in held:
             delivery.is_lost = True
         self._reclaimer.give_back_all(held)
@@ -199,9 +199,9 @@ class Heartbeat:
         # Whatever goes wrong below, the lease is renewed.
         if self._is_draining and self._drained != self._lease.worker:
             self._say_that_it_drains()
-        self._overruns.check(self._leave_with_blame)
+        self._timeout_watchdog.check(self._leave_with_blame)
         self._relieve_blocked_loop()
-        if len(self._in_hand):
+        if len(self._in_flight):
             with without_foreign_keys():
                 self._find_cancelled()
         state = self._janitor.take_turn(self._registrar.now_ms())
@@ -237,7 +237,7 @@ class Heartbeat:
             self._registrar.register(self._lease.worker)
             logger.warning("Redis had lost the queue; this worker has made it anew")
             return
-        lost = self._in_hand.all()
+        lost = self._in_flight.all()
         for delivery in lost:
             delivery.is_lost = True
         self._registrar.register(self._lease.begin())
@@ -251,7 +251,7 @@ class Heartbeat:
         self._loop.call_soon_threadsafe(self._see_loop)
         if blocked_for < max(_SECONDS_OF_A_BLOCKED_LOOP, self._options.beat * 2):
             return
-        waiting = self._in_hand.withdraw_waiting()
+        waiting = self._in_flight.withdraw_waiting()
         if waiting:
             logger.warning("The event loop is blocked; %d tasks that wait in it are given to others", len(waiting))
             self._reclaimer.give_back_all(waiting)
@@ -263,7 +263,7 @@ class Heartbeat:
     def _find_cancelled(self) -> None:
         if not self._redis.zcard(self._keys.cancelled):
             return
-        deliveries = [one for one in self._in_hand.all() if one.message is not None and not one.is_cancelled]
+        deliveries = [one for one in self._in_flight.all() if one.message is not None and not one.is_cancelled]
         if not deliveries:
             return
         names = [name for one in deliveries for name in (one.task_id, one.mark)]
@@ -277,7 +277,7 @@ class Heartbeat:
 
     def _beats_between_strays(self) -> int:
         is_in_doubt = local_time() - self._strays_until < _SECONDS_OF_DOUBT
-        return _STRAY_BEATS if is_in_doubt or len(self._in_hand) else _IDLE_STRAY_BEATS
+        return _STRAY_BEATS if is_in_doubt or len(self._in_flight) else _IDLE_STRAY_BEATS
 
     def _give_back_strays(self, *, beats: int) -> None:
         idle_ms = round(self._options.beat * beats * 1000)
@@ -285,7 +285,7 @@ class Heartbeat:
 
     def _leave_with_blame(self, task_id: str) -> None:
         """This process ends because of one task: it alone has this death counted, and the others are given back."""
-        held = [one for one in self._in_hand.all() if not one.is_lost]
+        held = [one for one in self._in_flight.all() if not one.is_lost]
         for delivery in held:
             delivery.is_lost = True
         self._reclaimer.give_back_all([one for one in held if one.task_id != task_id])

@@ -7,7 +7,7 @@ from typing import cast
 
 from taskiq import BrokerMessage, InMemoryBroker
 
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.tasks.formatting import JsonFormatter
 from kiqstart.tasks.labels import DELAY_LABEL, DUE_LABEL
 from kiqstart.tasks.task import Task
@@ -43,7 +43,7 @@ class DelayingInMemoryBroker(InMemoryBroker):
         """Run a message's task after `delay` seconds of this process' life."""
         self._wait(message, delay)
 
-    async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
+    async def bury(self, message: BrokerMessage, reason: DeadLetterReason, detail: str) -> None:
         """Log what would be a dead letter: there is nothing here that keeps one."""
         logger.error(
             "Task %s with id %s will not run again (%s): %s", message.task_name, message.task_id, reason, detail

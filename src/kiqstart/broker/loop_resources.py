@@ -9,7 +9,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.result_waiter import ResultWaiter
 from kiqstart.broker.sender import Sender
-from kiqstart.redis.connections import RedisConnections, RedisPipeline
+from kiqstart.redis.connections import MultiplexedClient, RedisConnections
 
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 _READS_AT_ONCE: Final = 32
@@ -17,7 +17,7 @@ _READS_AT_ONCE: Final = 32
 _SECONDS_TO_DRAIN: Final = 1.0
 
 
-class Connection:
+class LoopResources:
     """One shared client; connections of redis-py belong to the event loop in which they were opened."""
 
     def __init__(self, connections: RedisConnections, keys: QueueKeys, options: StreamOptions) -> None:
@@ -67,8 +67,8 @@ class Connection:
         await self.large_scripts.aclose()
         await self.redis.aclose()
 
-    def _shared_pipelines(self) -> list[RedisPipeline]:
-        return [one for one in (self.scripts, self.large_scripts) if isinstance(one, RedisPipeline)]
+    def _shared_pipelines(self) -> list[MultiplexedClient]:
+        return [one for one in (self.scripts, self.large_scripts) if isinstance(one, MultiplexedClient)]
 
     def _leave_server(self) -> None:
         # One was told that the server is no master now. The others might only read, and never be told.

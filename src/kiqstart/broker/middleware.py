@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from taskiq import BrokerMessage, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
-from kiqstart.broker.delivery import DeadReason, current_delivery
+from kiqstart.broker.delivery import DeadLetterReason, current_delivery
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.messages import with_labels
 
@@ -19,7 +19,7 @@ class DeliveringBroker(Protocol):
         """Wait until it is certain whose delivery this is; False where it is another worker's."""
         ...
 
-    async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
+    async def bury(self, message: BrokerMessage, reason: DeadLetterReason, detail: str) -> None:
         """Keep a message that will not be run again."""
         ...
 
@@ -54,4 +54,4 @@ class DeliveryMiddleware(TaskiqMiddleware):
         if isinstance(exception, InvalidTaskArgumentsError):
             detail = "".join(traceback.format_exception(exception))
             text = self.broker.formatter.dumps(with_labels(message, {}))
-            await self._deliveries.bury(text, DeadReason.INVALID_ARGUMENTS, detail)
+            await self._deliveries.bury(text, DeadLetterReason.INVALID_ARGUMENTS, detail)

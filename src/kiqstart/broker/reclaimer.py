@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import DeliveriesInHand, Delivery, local_time
+from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
 from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import WORKER_PREFIX, is_ward, watch_span
@@ -54,7 +54,7 @@ class Reclaimer:
         *,
         group: str,
         options: StreamOptions,
-        in_hand: DeliveriesInHand,
+        in_flight: InFlightDeliveries,
         condemn: Condemnation,
         queues: Sequence[str],
     ) -> None:
@@ -63,7 +63,7 @@ class Reclaimer:
         self._group = group
         self._queues = list(queues)
         self._options = options
-        self._in_hand = in_hand
+        self._in_flight = in_flight
         self._condemn = condemn
         self._orphans = FailureDetector(
             span=lambda consumer: watch_span(consumer, options.lease), longest_gap=options.beat * _LONGEST_GAP_BEATS
@@ -138,7 +138,7 @@ class Reclaimer:
         for queue in queues:
             for stream in self._keys.streams(queue):
                 pending = self._pending(stream, worker, idle_ms)
-                strays = self._in_hand.strangers(stream, pending)
+                strays = self._in_flight.unknown_entries(stream, pending)
                 if strays:
                     logger.info("%d tasks had not arrived here and are given back", len(strays))
                     self._give_back(queue, stream, strays, worker)

@@ -114,7 +114,7 @@ def pause(tries: int) -> float:
     return longest * random.uniform(0.5, 1.0)  # noqa: S311  # not a secret
 
 
-async def through_outage(call: Callable[[], Awaitable[Answer]], deadline: float) -> Answer:
+async def retry_transient(call: Callable[[], Awaitable[Answer]], deadline: float) -> Answer:
     """Make a call that may be repeated, again and again for up to `deadline` seconds while Redis is away."""
     until = local_time() + deadline
     tries = 0

@@ -11,7 +11,7 @@ from taskiq.depends.progress_tracker import TaskProgress
 
 from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.redis_retry import is_foreign_type, through_outage
+from kiqstart.broker.redis_retry import is_foreign_type, retry_transient
 from kiqstart.broker.script import Script
 from kiqstart.tasks.caller_types import shown
 from kiqstart.tasks.errors import WiringError
@@ -112,7 +112,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             return
         key = self._keys.result(task_id)
         arguments = (value, self._ttl_ms or 0, self._keys.channel_suffix)
-        await through_outage(lambda: ANNOUNCE(self._redis, [key], arguments), self._deadline)
+        await retry_transient(lambda: ANNOUNCE(self._redis, [key], arguments), self._deadline)
 
     async def is_result_ready(self, task_id: str) -> bool:
         """Whether there is a result."""

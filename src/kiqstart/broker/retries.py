@@ -8,7 +8,7 @@ from typing import Protocol, cast
 
 from taskiq import AsyncBroker, BrokerMessage, NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, TaskInterruptedError
 from kiqstart.tasks.label_values import (
     LONGEST_SECONDS,
@@ -35,7 +35,7 @@ class RetryQueue(Protocol):
         """Send the message after `delay` seconds; before others, where `is_first`."""
         ...
 
-    async def bury(self, message: BrokerMessage, reason: DeadReason, detail: str) -> None:
+    async def bury(self, message: BrokerMessage, reason: DeadLetterReason, detail: str) -> None:
         """Keep the message as a dead letter."""
         ...
 
@@ -90,7 +90,7 @@ class RetryMiddleware(TaskiqMiddleware):
             retries + 1,
         )
         detail = "".join(traceback.format_exception(exception))
-        await self._queue.bury(self._dumped(message, 0), DeadReason.RETRIES_EXHAUSTED, detail)
+        await self._queue.bury(self._dumped(message, 0), DeadLetterReason.RETRIES_EXHAUSTED, detail)
 
     def _dumped(self, message: TaskiqMessage, retries: int) -> BrokerMessage:
         return self.broker.formatter.dumps(with_labels(message, {RETRIES_LABEL: retries}))

@@ -18,7 +18,7 @@ logger = getLogger(__name__)
 ReturnType = TypeVar("ReturnType")
 
 
-class PersistentResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
+class RetryingResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
     """Another result backend, which is asked again where it cannot store a result at once.
 
     Args:

@@ -31,7 +31,7 @@ class QueueCount:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TaskCounts:
+class QueueStats:
     """What there is of a broker's tasks.
 
     Args:
@@ -47,7 +47,7 @@ class TaskCounts:
     workers: int
 
 
-async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> TaskCounts:
+async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats:
     """Count, in these queues, in all that workers have taken, and in up to 1,000 to which messages were sent.
 
     Raises:
@@ -65,7 +65,7 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> TaskCounts
         pipe.zcard(keys.delayed)
         pipe.zcount(keys.workers, since, "+inf")
         delayed, workers = cast("tuple[int, int]", await pipe.execute())
-    return TaskCounts(
+    return QueueStats(
         queues=[await _count_queue(broker, name) for name in names],
         delayed=delayed,
         dead_letters=await broker.dead_letters.count(),

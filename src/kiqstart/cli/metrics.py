@@ -5,7 +5,7 @@ import math
 from collections.abc import Sequence
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.stats import TaskCounts, count_tasks
+from kiqstart.broker.stats import QueueStats, count_tasks
 from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo
 from kiqstart.observability.exposition import Metric, MetricType, Sample, exposition
@@ -19,7 +19,7 @@ def run_metrics() -> None:
     echo(asyncio.run(_metrics()).rstrip("\n"))
 
 
-def task_metrics(counts: TaskCounts) -> list[Metric]:
+def task_metrics(counts: QueueStats) -> list[Metric]:
     """What there is of tasks and workers."""
     by_queue = [(one, {"queue": one.queue}) for one in counts.queues]
     return [

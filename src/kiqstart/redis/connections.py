@@ -30,7 +30,7 @@ from kiqstart.redis.demotion import (
     NotingUnixConnection,
     SyncDemotionPool,
 )
-from kiqstart.redis.pipeline import RedisPipeline
+from kiqstart.redis.pipeline import MultiplexedClient
 from kiqstart.redis.raw_connection import (
     RawConnection,
     RawMasterConnection,
@@ -39,7 +39,7 @@ from kiqstart.redis.raw_connection import (
     RawTlsMasterConnection,
     RawUnixConnection,
 )
-from kiqstart.redis.routes import ClusterRoute, Route, SentinelRoute, ServerRoute
+from kiqstart.redis.routes import ClusterConnector, Connector, SentinelConnector, ServerConnector
 from kiqstart.redis.subscription import Listener, Subscription
 from kiqstart.redis.url import (
     InvalidRedisOptionError,
@@ -48,7 +48,7 @@ from kiqstart.redis.url import (
     parse_redis_url,
 )
 
-__all__ = ["InvalidRedisOptionError", "InvalidRedisUrlError", "RedisConnections", "RedisPipeline"]
+__all__ = ["InvalidRedisOptionError", "InvalidRedisUrlError", "MultiplexedClient", "RedisConnections"]
 
 _MAX_CONNECTIONS: Final = 100
 # redis-py gives a command and its answer a single span each, however much of them has moved.
@@ -130,7 +130,7 @@ class RedisConnections:
         host, port = url.nodes[0]
         return Redis.from_pool(DemotionPool(connection_class=server_class, host=host, port=port, **arguments))
 
-    def pipeline(self, *, timeout: float) -> RedisPipeline | Redis | RedisCluster:
+    def pipeline(self, *, timeout: float) -> MultiplexedClient | Redis | RedisCluster:
         """A client for many callers at once, to be closed with `aclose()`; nothing is connected yet.
 
         To a single server it has one connection that all callers share. Behind Sentinels and on a cluster, where the
@@ -142,9 +142,9 @@ class RedisConnections:
         if self._url.kind != "server":
             return self.async_client(timeout=timeout)
         route = self.route(timeout=timeout)
-        return RedisPipeline(lambda: route.connect(""), timeout=timeout)
+        return MultiplexedClient(lambda: route.connect(""), timeout=timeout)
 
-    def large_pipeline(self, *, timeout: float) -> RedisPipeline | Redis | RedisCluster:
+    def large_pipeline(self, *, timeout: float) -> MultiplexedClient | Redis | RedisCluster:
         """A `pipeline` for commands and answers of many megabytes.
 
         Args:
@@ -153,7 +153,7 @@ class RedisConnections:
         """
         return self.pipeline(timeout=timeout if self._url.kind == "server" else timeout * _MORE_TIME_FOR_LARGE)
 
-    def route(self, *, timeout: float) -> Route:
+    def route(self, *, timeout: float) -> Connector:
         """A way to connections whose bytes are read by a protocol of our own.
 
         Args:
@@ -163,7 +163,7 @@ class RedisConnections:
         url = self._url
         if url.kind == "sentinel":
             master_class = RawTlsMasterConnection if url.tls else RawMasterConnection
-            return SentinelRoute(self._sentinel_pool(master_class, {**arguments, "db": url.db}))
+            return SentinelConnector(self._sentinel_pool(master_class, {**arguments, "db": url.db}))
         del arguments["max_connections"]
         server_class = RawTlsConnection if url.tls else RawServerConnection
 
@@ -172,10 +172,10 @@ class RedisConnections:
 
         if url.kind == "cluster":
             cluster = AsyncCluster(url.nodes, tls=url.tls, **arguments)
-            return ClusterRoute(cluster, to)
+            return ClusterConnector(cluster, to)
         if url.path:
-            return ServerRoute(lambda: RawUnixConnection(path=url.path, db=url.db, **arguments))
-        return ServerRoute(lambda: to(*url.nodes[0]))
+            return ServerConnector(lambda: RawUnixConnection(path=url.path, db=url.db, **arguments))
+        return ServerConnector(lambda: to(*url.nodes[0]))
 
     def subscription(self, listener: Listener) -> Subscription:
         """What hears channels, to be closed with `aclose()`; nothing is connected before the first one."""

@@ -18,7 +18,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from kiqstart.redis.demotion import is_demotion
 from kiqstart.redis.forks import tell_of_forks
 from kiqstart.redis.raw_connection import (
-    HandedOver,
+    DetachedTransport,
     RawConnection,
     TakenOverProtocol,
     Value,
@@ -42,7 +42,7 @@ class AnswerProtocol(TakenOverProtocol):
         on_demoted: is called where the server answers that it is a master no more; the connection then ends.
     """
 
-    def __init__(self, connection: HandedOver, on_demoted: Callable[[], None]) -> None:
+    def __init__(self, connection: DetachedTransport, on_demoted: Callable[[], None]) -> None:
         super().__init__(connection)
         self._on_demoted = on_demoted
         self._is_demoted = False
@@ -99,7 +99,7 @@ class AnswerProtocol(TakenOverProtocol):
             self.write(b"".join(commands))
 
 
-class RedisPipeline:
+class MultiplexedClient:
     """A client with one connection, opened by the first command and anew after it was lost or its server demoted.
 
     Nothing is sent twice: a command whose connection is lost fails, and may have been run. A caller that is cancelled

@@ -41,7 +41,7 @@ def pack(*command: Value) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class HandedOver:
+class DetachedTransport:
     """What a protocol needs to take a connection over.
 
     Args:
@@ -58,13 +58,13 @@ class HandedOver:
 class RawConnection(ForkSafeConnection):
     """Connects and logs in as redis-py does, then leaves its transport to another protocol."""
 
-    def hand_over(self) -> HandedOver:
+    def hand_over(self) -> DetachedTransport:
         """Give the transport away; this object still closes it, with `disconnect()`."""
         writer = self._writer
         if writer is None:
             raise RedisConnectionError("not connected")
         parse_error = cast("Callable[[str], Exception]", self._parser.parse_error)
-        return HandedOver(writer.transport, writer.transport.get_protocol(), parse_error)
+        return DetachedTransport(writer.transport, writer.transport.get_protocol(), parse_error)
 
 
 class RawServerConnection(RawConnection, Connection):
@@ -90,7 +90,7 @@ class RawTlsMasterConnection(RawConnection, SentinelManagedSSLConnection):
 class TakenOverProtocol(asyncio.Protocol):
     """Reads what Redis sends on a connection that was handed over."""
 
-    def __init__(self, connection: HandedOver) -> None:
+    def __init__(self, connection: DetachedTransport) -> None:
         self._transport = connection.transport
         self._predecessor = connection.predecessor
         self._reader = hiredis.Reader(

@@ -10,7 +10,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from kiqstart.redis.raw_connection import RawConnection
 
 
-class Route(Protocol):
+class Connector(Protocol):
     """A way to Redis, as its URL says."""
 
     async def connect(self, key: str) -> RawConnection:
@@ -26,7 +26,7 @@ class Route(Protocol):
         ...
 
 
-class ServerRoute:
+class ServerConnector:
     """To one server.
 
     Args:
@@ -44,7 +44,7 @@ class ServerRoute:
         """There is nothing to let go."""
 
 
-class SentinelRoute:
+class SentinelConnector:
     """To the master that the Sentinels name.
 
     Args:
@@ -63,7 +63,7 @@ class SentinelRoute:
         await self._pool.aclose()
 
 
-class ClusterRoute:
+class ClusterConnector:
     """To the node of a cluster that serves a key.
 
     Args:

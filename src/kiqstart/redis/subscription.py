@@ -9,8 +9,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.redis.forks import tell_of_forks
-from kiqstart.redis.raw_connection import HandedOver, RawConnection, TakenOverProtocol, pack
-from kiqstart.redis.routes import Route
+from kiqstart.redis.raw_connection import DetachedTransport, RawConnection, TakenOverProtocol, pack
+from kiqstart.redis.routes import Connector
 
 logger = getLogger(__name__)
 
@@ -41,7 +41,7 @@ class Listener(Protocol):
 class _MessageProtocol(TakenOverProtocol):
     """Hands messages on."""
 
-    def __init__(self, connection: HandedOver, owner: "Subscription") -> None:
+    def __init__(self, connection: DetachedTransport, owner: "Subscription") -> None:
         super().__init__(connection)
         self._owner = owner
 
@@ -74,7 +74,7 @@ class Subscription:
         listener: is called in this event loop.
     """
 
-    def __init__(self, route: Route, listener: Listener) -> None:
+    def __init__(self, route: Connector, listener: Listener) -> None:
         self.listener = listener
         self._route = route
         self._wanted: set[str] = set()

@@ -1,6 +1,6 @@
 """Schedules of which every due time is sent once, by any number of schedulers: the protocol.
 
-Where to start reading: `source.DurableScheduleSource` is what a project gives to taskiq's scheduler; `ticker.Ticker` is
+Where to start reading: `source.DurableScheduleSource` is what a project gives to taskiq's scheduler; `ticker.SchedulerLoop` is
 what it does; `backlog` reads what is due, `attempts` makes the messages, `step_taker` takes the steps; `lua/` holds
 every step that changes Redis, and takes the time at which it runs as an argument; `timing` and `making_up` say when
 something is due, and know neither clock nor store.
@@ -36,7 +36,7 @@ is. The label `scheduled_late` has the seconds by which it was sent late, where 
 One schedule, one guard
 -----------------------
 All that a scheduler does with one schedule before its step (reading it, computing its times, calling the middlewares,
-checking what Redis would refuse) happens in `Attempts._make`, a task of its own: whatever it raises, and however long
+checking what Redis would refuse) happens in `MessageBuilder._make`, a task of its own: whatever it raises, and however long
 it takes, concerns that schedule alone. The keys that only help (who looks, when anybody looked, what was last) may hold
 anything. What is due is read in pages, in pieces of some MiB, and sent in scripts of 200 steps or 4 MiB.
 
@@ -62,11 +62,11 @@ What each fault leaves
 ----------------------
 - A scheduler is killed or frozen: nothing of it is needed. What a thawed one has in hand starts from a time that is
   over, and is refused.
-- Redis is away: schedulers go on trying. What was missed is made up as each schedule says.
+- Redis is away: schedulers go on trying. What was missed is caught up as each schedule says.
 - Redis comes back empty: schedules of the table are put into effect again by those that know them, and are due when
   they would have been since that scheduler's last look, at most half a second before; schedules that were added are
   gone, and only an append-only file could have saved them.
-- Redis comes back as it was some time ago: what was due since then is due again, and made up as each schedule says. The
+- Redis comes back as it was some time ago: what was due since then is due again, and caught up as each schedule says. The
   table's number is lower than one that a scheduler has seen, which tells that from a deploy: the latest table is put
   into effect again.
 - Redis is full, or cannot write: steps are refused, and tried again for as long as that lasts; nothing counts as
@@ -82,21 +82,21 @@ from kiqstart.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from kiqstart.scheduler.conversions import ScheduleError
-    from kiqstart.scheduler.definition import Missed
-    from kiqstart.scheduler.schedules import KeptSchedule, Schedules
+    from kiqstart.scheduler.definition import CatchUp
+    from kiqstart.scheduler.schedules import Schedules, ScheduleState
     from kiqstart.scheduler.source import DurableScheduleSource
-    from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, Schedule, ScheduleTable, check_schedules
+    from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, Schedule, StaticSchedules, check_schedules
 
 __all__ = [
+    "CatchUp",
     "CronSchedule",
     "DurableScheduleSource",
     "IntervalSchedule",
-    "KeptSchedule",
-    "Missed",
     "Schedule",
     "ScheduleError",
-    "ScheduleTable",
+    "ScheduleState",
     "Schedules",
+    "StaticSchedules",
     "check_schedules",
 ]
 
@@ -104,14 +104,14 @@ __getattr__ = lazy_names(
     __name__,
     {
         "kiqstart.scheduler.conversions": ("ScheduleError",),
-        "kiqstart.scheduler.definition": ("Missed",),
-        "kiqstart.scheduler.schedules": ("KeptSchedule", "Schedules"),
+        "kiqstart.scheduler.definition": ("CatchUp",),
+        "kiqstart.scheduler.schedules": ("ScheduleState", "Schedules"),
         "kiqstart.scheduler.source": ("DurableScheduleSource",),
         "kiqstart.scheduler.table": (
             "CronSchedule",
             "IntervalSchedule",
             "Schedule",
-            "ScheduleTable",
+            "StaticSchedules",
             "check_schedules",
         ),
     },

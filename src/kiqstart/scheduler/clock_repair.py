@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from logging import getLogger
 from typing import Final
 
-from kiqstart.scheduler.definition import Definition, UnreadableScheduleError
+from kiqstart.scheduler.definition import ScheduleDefinition, UnreadableScheduleError
 from kiqstart.scheduler.misfires import next_after
 from kiqstart.scheduler.occurrence import from_ms, to_ms
-from kiqstart.scheduler.store import ScheduleStore, Sooner, StoredSchedule
+from kiqstart.scheduler.store import EarlierDue, ScheduleStore, StoredSchedule
 
 logger = getLogger(__name__)
 
@@ -35,13 +35,13 @@ async def _hurry(store: ScheduleStore, schedules: Sequence[StoredSchedule]) -> N
         await store.hurry(sooner)
 
 
-def _sooner(schedule: StoredSchedule, now_ms: int) -> Sooner | None:
+def _sooner(schedule: StoredSchedule, now_ms: int) -> EarlierDue | None:
     if schedule.due_ms is None:
         return None
     try:
-        following = next_after(Definition.load(schedule.data), from_ms(now_ms))
+        following = next_after(ScheduleDefinition.load(schedule.data), from_ms(now_ms))
     except UnreadableScheduleError:
         return None
     if following is None or to_ms(following) >= schedule.due_ms:
         return None
-    return Sooner(name=schedule.name, was_due_ms=schedule.due_ms, due_ms=to_ms(following))
+    return EarlierDue(name=schedule.name, was_due_ms=schedule.due_ms, due_ms=to_ms(following))

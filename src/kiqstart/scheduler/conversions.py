@@ -8,9 +8,9 @@ from pydantic import ValidationError
 from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, ScheduledTask
 
 from kiqstart.errors import OperatorError
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.store import LARGEST
-from kiqstart.scheduler.triggers import EPOCH, Cron, Interval, Once, Timing
+from kiqstart.scheduler.triggers import EPOCH, CronTrigger, DateTrigger, IntervalTrigger, Trigger
 from kiqstart.tasks.arguments import task_arguments
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError, source_file
 from kiqstart.tasks.label_values import option_problem
@@ -27,7 +27,7 @@ class ScheduleError(OperatorError):
 
 def definition_of(
     schedule: ScheduledTask, broker: AsyncBroker, *, interval_start: datetime, is_dynamic: bool
-) -> Definition:
+) -> ScheduleDefinition:
     """What is kept of a schedule of taskiq's.
 
     Raises:
@@ -42,7 +42,7 @@ def definition_of(
     if refusal := option_problem({name: value for name, value in labels.items() if task.labels.get(name) != value}):
         raise ScheduleError(f"schedule {schedule.schedule_id[:_SHOWN]!r}: {refusal}")
     try:
-        definition = Definition(
+        definition = ScheduleDefinition(
             name=schedule.schedule_id,
             task=schedule.task_name,
             args=tuple(schedule.args),
@@ -57,7 +57,7 @@ def definition_of(
     return definition
 
 
-def check_size(definition: Definition) -> None:
+def check_size(definition: ScheduleDefinition) -> None:
     """Refuse what cannot be kept.
 
     Raises:
@@ -69,7 +69,7 @@ def check_size(definition: Definition) -> None:
         raise ValueError(f"it has {size} bytes as JSON, of which {LARGEST} are possible")
 
 
-def label_definitions(broker: AsyncBroker) -> list[Definition]:
+def label_definitions(broker: AsyncBroker) -> list[ScheduleDefinition]:
     """The schedules in the tasks' labels: `@broker.task(schedule=[{"cron": "0 2 * * *", "args": [30]}])`.
 
     One without a `schedule_id` is named by its task and its place there: `task-0`.
@@ -77,7 +77,7 @@ def label_definitions(broker: AsyncBroker) -> list[Definition]:
     Raises:
         WiringError: one that cannot be, with the task's file.
     """
-    definitions: list[Definition] = []
+    definitions: list[ScheduleDefinition] = []
     for task in broker.get_all_tasks().values():
         for name, entry in _entries(task):
             where = f"{source_file(task.original_func)}: task {task.task_name!r}"
@@ -105,7 +105,7 @@ def simple_labels(labels: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in labels.items() if isinstance(value, str | int | float | bool)}
 
 
-def as_taskiq(definition: Definition) -> ScheduledTask:
+def as_taskiq(definition: ScheduleDefinition) -> ScheduledTask:
     """A kept schedule as taskiq has it."""
     timing = definition.timing
     return ScheduledTask(
@@ -114,10 +114,10 @@ def as_taskiq(definition: Definition) -> ScheduledTask:
         args=list(definition.args),
         kwargs=dict(definition.kwargs),
         schedule_id=definition.name,
-        cron=timing.expression if isinstance(timing, Cron) else None,
-        cron_offset=timing.time_zone if isinstance(timing, Cron) else None,
-        interval=timing.every if isinstance(timing, Interval) else None,
-        time=timing.at if isinstance(timing, Once) else None,
+        cron=timing.expression if isinstance(timing, CronTrigger) else None,
+        cron_offset=timing.time_zone if isinstance(timing, CronTrigger) else None,
+        interval=timing.every if isinstance(timing, IntervalTrigger) else None,
+        time=timing.at if isinstance(timing, DateTrigger) else None,
     )
 
 
@@ -143,14 +143,14 @@ def _typed(labels: Mapping[str, object], registered: Mapping[str, object]) -> di
     }
 
 
-def _timing(schedule: ScheduledTask, now: datetime) -> Timing:
+def _timing(schedule: ScheduledTask, now: datetime) -> Trigger:
     if schedule.cron is not None:
-        return Cron(expression=schedule.cron, time_zone=_zone_name(schedule.cron_offset))
+        return CronTrigger(expression=schedule.cron, time_zone=_zone_name(schedule.cron_offset))
     if schedule.interval is not None:
         every = schedule.interval if isinstance(schedule.interval, timedelta) else timedelta(seconds=schedule.interval)
-        return Interval(every=every, start=now)
+        return IntervalTrigger(every=every, start=now)
     at = schedule.time or now
-    return Once(at=at if at.tzinfo else at.replace(tzinfo=UTC))
+    return DateTrigger(at=at if at.tzinfo else at.replace(tzinfo=UTC))
 
 
 def _zone_name(offset: str | timedelta | None) -> str:

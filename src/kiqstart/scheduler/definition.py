@@ -8,20 +8,20 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kiqstart.scheduler.log_text import error_line
-from kiqstart.scheduler.triggers import Timing
+from kiqstart.scheduler.triggers import Trigger
 from kiqstart.tasks.colliding_keys import refuse_colliding_keys
 
 VERSION: Final = 1
 """Of what is kept. It grows where an older scheduler would do something else than what a definition says."""
 
 
-class Missed(StrEnum):
+class CatchUp(StrEnum):
     """What is done with times at which nobody could send: all schedulers were down, frozen, or without Redis."""
 
     LATEST = "latest"
-    """The last one is made up."""
+    """The last one is caught up."""
     ALL = "all"
-    """All are made up, oldest first, up to `at_most` of the newest."""
+    """All are caught up, oldest first, up to `max_catch_up` of the newest."""
     NONE = "none"
     """What is later than ten seconds is left out."""
 
@@ -30,14 +30,14 @@ class UnreadableScheduleError(Exception):
     """What is kept under a schedule's name is no schedule."""
 
 
-class Definition(BaseModel):
+class ScheduleDefinition(BaseModel):
     """What is sent, when, and what is done with times that were missed.
 
     Args:
         v: the version of what is kept, 1 where it is not there; a higher one is left to newer schedulers.
         name: unique; the task's id is `name@time`.
         labels: the task's own and those of this schedule.
-        max_lateness: seconds after which a missed time is not made up any more; None for any.
+        misfire_grace_time: seconds after which a missed time is not caught up any more; None for any.
     """
 
     # An older version ignores what a newer one has added.
@@ -49,10 +49,10 @@ class Definition(BaseModel):
     args: tuple[Any, ...] = ()
     kwargs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
     labels: Mapping[str, Any] = Field(default_factory=dict[str, Any])
-    timing: Timing
-    missed: Missed = Missed.LATEST
-    at_most: int = Field(default=100, ge=1)
-    max_lateness: float | None = Field(default=None, ge=0, allow_inf_nan=False)
+    timing: Trigger
+    catch_up: CatchUp = CatchUp.LATEST
+    max_catch_up: int = Field(default=100, ge=1)
+    misfire_grace_time: float | None = Field(default=None, ge=0, allow_inf_nan=False)
     is_dynamic: bool = False
 
     def dump(self) -> bytes:
@@ -66,7 +66,7 @@ class Definition(BaseModel):
         return json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     @classmethod
-    def load(cls, data: bytes, *, name: str | None = None) -> "Definition":
+    def load(cls, data: bytes, *, name: str | None = None) -> "ScheduleDefinition":
         """Read what `dump` gave.
 
         Args:

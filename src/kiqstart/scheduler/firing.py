@@ -16,7 +16,7 @@ class Outcome(StrEnum):
     HELD = "held"
     """Not sent: another task has its unique key."""
     SKIPPED = "skipped"
-    """Missed, and not made up."""
+    """Missed, and not caught up."""
     FAILED = "failed"
     """Given up after the send's deadline."""
     LOST = "lost"
@@ -26,7 +26,7 @@ class Outcome(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Firing:
+class FireRequest:
     """A step of a schedule, with the message that is sent in it. It is taken only by the first who asks for it.
 
     Args:
@@ -63,11 +63,11 @@ class FireScript:
 
     scheduler: str
     number: int
-    firings: Sequence[Firing]
+    firings: Sequence[FireRequest]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class FireResult:
     """What came of a firing; `detail` is the id of the task that holds the key, or an error."""
 
     outcome: Outcome

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from redis.exceptions import ResponseError
 from taskiq import BrokerMessage
 
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.due import DueMark, DuePage, Look
-from kiqstart.scheduler.firing import Answer, FireScript, Firing, Outcome
+from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript, Outcome
 from kiqstart.scheduler.store import (
     SECONDS_AHEAD,
     SET_BACK_MS,
+    EarlierDue,
     Entry,
     Heartbeats,
     LastStep,
-    Sooner,
     StoredSchedule,
     Summary,
 )
@@ -82,7 +82,7 @@ class MemoryScheduleStore:
         """Forget it."""
         self._seen_ms.pop(scheduler, None)
 
-    async def fire(self, script: FireScript) -> list[Answer]:
+    async def fire(self, script: FireScript) -> list[FireResult]:
         """One after another."""
         return [await self._fire(firing) for firing in script.firings]
 
@@ -144,7 +144,7 @@ class MemoryScheduleStore:
         self._kept.pop(mark.name, None)
         return True
 
-    async def hurry(self, sooner: Sequence[Sooner]) -> None:
+    async def hurry(self, sooner: Sequence[EarlierDue]) -> None:
         """Give them their new times."""
         for one in sooner:
             known = self._kept.get(one.name)
@@ -184,19 +184,19 @@ class MemoryScheduleStore:
         """Those that were seen."""
         return Heartbeats(now_ms=self._clock(), seen_ms=dict(self._seen_ms))
 
-    async def _fire(self, firing: Firing) -> Answer:
+    async def _fire(self, firing: FireRequest) -> FireResult:
         name = firing.due.name
         known = self._kept.get(name)
         if known is None or known.schedule.data != firing.due.data or known.schedule.due_ms != firing.expected_ms:
-            return Answer(outcome=Outcome.LOST)
+            return FireResult(outcome=Outcome.LOST)
         if firing.expected_ms > self._clock():
-            return Answer(outcome=Outcome.LOST)
+            return FireResult(outcome=Outcome.LOST)
         outcome, task_id = firing.outcome, ""
         if firing.message is not None:
             try:
                 await self._send(firing.message)
             except Exception as error:  # noqa: BLE001  # whatever a broker raises
-                return Answer(outcome=Outcome.REFUSED, detail=f"{type(error).__name__}: {error}")
+                return FireResult(outcome=Outcome.REFUSED, detail=f"{type(error).__name__}: {error}")
             outcome, task_id = Outcome.SENT, firing.message.task_id
         if firing.following_ms is None:
             del self._kept[name]
@@ -204,7 +204,7 @@ class MemoryScheduleStore:
             about = firing.send_ms or firing.expected_ms
             last = LastStep(due_ms=about, done_ms=self._clock(), task_id=task_id, outcome=outcome)
             known.schedule = replace(known.schedule, due_ms=firing.following_ms, last=last)
-        return Answer(outcome=outcome)
+        return FireResult(outcome=outcome)
 
     def _change(self, name: str, **changes: object) -> bool:
         known = self._kept.get(name)
@@ -218,7 +218,7 @@ def _new(entry: Entry) -> StoredSchedule:
 
 
 def _changed(kept: StoredSchedule, entry: Entry) -> StoredSchedule:
-    has_same_times = Definition.load(kept.data).timing == Definition.load(entry.data).timing
+    has_same_times = ScheduleDefinition.load(kept.data).timing == ScheduleDefinition.load(entry.data).timing
     due = kept.due_ms if kept.is_paused or has_same_times else entry.due_ms
     return replace(kept, data=entry.data, due_ms=due)
 

@@ -14,7 +14,7 @@ from taskiq.labels import prepare_label
 from kiqstart.broker.dispatcher import check_names, check_size, label_seconds
 from kiqstart.broker.sender import SendFailedError
 from kiqstart.scheduler.broker_limits import message_bytes
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.log_text import error_line, one_line
 from kiqstart.tasks.hooks import after_send, before_send, hooks_of
 from kiqstart.tasks.labels import DELAY_LABEL
@@ -63,7 +63,7 @@ def time_text(time: datetime) -> str:
 
 
 async def occurrence_message(
-    broker: AsyncBroker, definition: Definition, time: datetime, lateness: timedelta
+    broker: AsyncBroker, definition: ScheduleDefinition, time: datetime, lateness: timedelta
 ) -> BrokerMessage:
     """The message of one occurrence, after the middlewares' `pre_send`; it is not sent yet.
 

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from kiqstart.scheduler.definition import UnreadableScheduleError
 from kiqstart.scheduler.occurrence import from_ms
-from kiqstart.scheduler.schedules import KeptSchedule
+from kiqstart.scheduler.schedules import ScheduleState
 from kiqstart.scheduler.store import Heartbeats, ScheduleStore
 
 
@@ -26,8 +26,8 @@ class Overview:
     """
 
     now: datetime
-    table: Sequence[KeptSchedule]
-    added: Sequence[KeptSchedule]
+    table: Sequence[ScheduleState]
+    added: Sequence[ScheduleState]
     active: int
     paused: int
     unreadable: Sequence[str]
@@ -43,10 +43,10 @@ async def overview(store: ScheduleStore, *, limit: int) -> Overview:
     """
     summary = await store.summary(limit)
     unreadable = list(summary.set_aside)
-    kept: dict[str, KeptSchedule] = {}
+    kept: dict[str, ScheduleState] = {}
     for stored in (*summary.table, *summary.added):
         try:
-            kept[stored.name] = KeptSchedule.read(stored)
+            kept[stored.name] = ScheduleState.read(stored)
         except UnreadableScheduleError:
             unreadable.append(stored.name)
     first = summary.now_ms if summary.first_due_ms is None else summary.first_due_ms

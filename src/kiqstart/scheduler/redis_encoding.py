@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 from kiqstart.broker.redis_text import raw_name, text_of_name
 from kiqstart.broker.script import Value
 from kiqstart.scheduler.due import DueMark, DuePage, Look
-from kiqstart.scheduler.firing import Answer, Firing, Outcome
+from kiqstart.scheduler.firing import FireRequest, FireResult, Outcome
 from kiqstart.scheduler.occurrence import ms_of_score
 from kiqstart.scheduler.store import (
     Entry,
@@ -24,7 +24,7 @@ def sha1(data: bytes) -> str:
     return hashlib.sha1(data, usedforsecurity=False).hexdigest()
 
 
-def fire_values(firing: Firing, place: int) -> list[Value]:
+def fire_values(firing: FireRequest, place: int) -> list[Value]:
     """All that a script has to know of a step; `place` is that of its stream among the keys."""
     message, delay, unique, task = firing.message, 0, "", ""
     if message is not None:
@@ -37,11 +37,11 @@ def fire_values(firing: Firing, place: int) -> list[Value]:
     ]
 
 
-def fire_answers(answer: object) -> list[Answer]:
+def fire_answers(answer: object) -> list[FireResult]:
     """What came of each step."""
     flat = cast("list[bytes]", answer)
     return [
-        Answer(outcome=Outcome(outcome.decode()), detail=detail.decode(errors="replace"))
+        FireResult(outcome=Outcome(outcome.decode()), detail=detail.decode(errors="replace"))
         for outcome, detail in zip(flat[::2], flat[1::2], strict=True)
     ]
 

@@ -9,7 +9,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.script import Script, Value
 from kiqstart.scheduler.due import DueMark, DuePage, Look
-from kiqstart.scheduler.firing import Answer, FireScript, Firing
+from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript
 from kiqstart.scheduler.redis_encoding import (
     add_answers,
     fire_answers,
@@ -24,8 +24,8 @@ from kiqstart.scheduler.store import (
     SECONDS_AHEAD,
     SECONDS_UNTIL_GONE,
     SET_BACK_MS,
+    EarlierDue,
     Entry,
-    Sooner,
 )
 from kiqstart.tasks.labels import DEFAULT_QUEUE, QUEUE_LABEL
 
@@ -94,7 +94,7 @@ class RedisScheduleStore(RedisScheduleReader):
         await self._redis.zrem(self._names.schedulers, raw_name(scheduler))
         await self._redis.delete(self._names.answers(scheduler))
 
-    async def fire(self, script: FireScript) -> list[Answer]:
+    async def fire(self, script: FireScript) -> list[FireResult]:
         """All in one script."""
         streams = list(dict.fromkeys(self._stream(one) for one in script.firings))
         names, queue = self._names, self._keys
@@ -105,7 +105,7 @@ class RedisScheduleStore(RedisScheduleReader):
             arguments += fire_values(one, streams.index(self._stream(one)) + _FIRST_STREAM)
         return fire_answers(await _FIRE(self._redis, keys, arguments))
 
-    async def answers(self, script: FireScript) -> list[Answer] | None:
+    async def answers(self, script: FireScript) -> list[FireResult] | None:
         """In one script."""
         keys = [self._names.answers(script.scheduler)]
         return fire_answers(await _ANSWERS(self._redis, keys, [script.number])) or None
@@ -168,7 +168,7 @@ class RedisScheduleStore(RedisScheduleReader):
         done = cast("int", await _SET_ASIDE(self._redis, keys, arguments))
         return None if done < 0 else bool(done)
 
-    async def hurry(self, sooner: Sequence[Sooner]) -> None:
+    async def hurry(self, sooner: Sequence[EarlierDue]) -> None:
         """In one script."""
         arguments = [value for one in sooner for value in (raw_name(one.name), one.was_due_ms, one.due_ms)]
         await _HURRY(self._redis, [self._names.due], arguments)
@@ -189,6 +189,6 @@ class RedisScheduleStore(RedisScheduleReader):
         arguments: list[Value] = [now, scheduler, gone_ms, SET_BACK_MS, soon_ms, start, limit, _BYTES_OF_NAMES]
         return look_of(await _LOOK(self._redis, keys, arguments))
 
-    def _stream(self, firing: Firing) -> str:
+    def _stream(self, firing: FireRequest) -> str:
         labels = {} if firing.message is None else firing.message.labels
         return self._keys.stream(str(labels.get(QUEUE_LABEL, DEFAULT_QUEUE)))

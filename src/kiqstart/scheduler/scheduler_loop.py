@@ -10,13 +10,13 @@ from redis.exceptions import ResponseError
 from taskiq import AsyncBroker
 
 from kiqstart.broker.redis_retry import is_outage, reason
-from kiqstart.scheduler.attempts import Attempts
 from kiqstart.scheduler.backlog import LOOKED_AT, Backlog
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.clock_repair import repeat_times
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.due import DueSchedule, Look
 from kiqstart.scheduler.firing import Outcome
+from kiqstart.scheduler.message_builder import MessageBuilder
 from kiqstart.scheduler.occurrence import from_ms, to_ms
 from kiqstart.scheduler.step_taker import StepTaker, is_full
 from kiqstart.scheduler.store import Entry, ScheduleStore
@@ -35,7 +35,7 @@ _SECONDS_BETWEEN_REPAIRS: Final = 60.0
 _SECONDS_BETWEEN_TRIES: Final = 5.0
 
 
-class Ticker:
+class SchedulerLoop:
     """Takes the steps of all schedules that are due, side by side with any number of other tickers.
 
     Args:
@@ -50,7 +50,7 @@ class Ticker:
         self,
         broker: AsyncBroker,
         store: ScheduleStore,
-        table: Sequence[Definition],
+        table: Sequence[ScheduleDefinition],
         *,
         clock: StoreClock,
         send_deadline: float,
@@ -66,7 +66,7 @@ class Ticker:
         self._refusal = ""
         self._is_superseded = False
         self._clock = clock
-        self._attempts = Attempts(broker, deadline=send_deadline)
+        self._attempts = MessageBuilder(broker, deadline=send_deadline)
         self._backlog = Backlog(store, clock)
         self._name = name or uuid4().hex
         self._steps = StepTaker(broker, store, name=self._name, deadline=send_deadline)

@@ -12,11 +12,11 @@ from taskiq import AsyncBroker, BrokerMessage, ScheduledTask
 
 from kiqstart.broker.batcher import Batches, SimpleWork
 from kiqstart.broker.operator_acts import Done, do
-from kiqstart.broker.redis_retry import through_outage
+from kiqstart.broker.redis_retry import retry_transient
 from kiqstart.redis.loop_local import LoopLocal
 from kiqstart.scheduler.broker_limits import send_deadline
 from kiqstart.scheduler.conversions import ScheduleError, as_taskiq, definition_of
-from kiqstart.scheduler.definition import Definition, UnreadableScheduleError
+from kiqstart.scheduler.definition import ScheduleDefinition, UnreadableScheduleError
 from kiqstart.scheduler.misfires import next_after
 from kiqstart.scheduler.occurrence import (
     after_occurrence,
@@ -26,15 +26,15 @@ from kiqstart.scheduler.occurrence import (
     to_ms,
 )
 from kiqstart.scheduler.store import Entry, LastStep, ScheduleStore, StoredSchedule
-from kiqstart.scheduler.triggers import Once
+from kiqstart.scheduler.triggers import DateTrigger
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.kicker import held_by
 
-Answer = TypeVar("Answer")
+FireResult = TypeVar("FireResult")
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptSchedule:
+class ScheduleState:
     """A schedule with its state.
 
     Args:
@@ -42,7 +42,7 @@ class KeptSchedule:
         last: what it did last; None: nothing yet.
     """
 
-    definition: Definition
+    definition: ScheduleDefinition
     due: datetime | None
     is_paused: bool
     last: LastStep | None
@@ -55,7 +55,7 @@ class KeptSchedule:
             UnreadableScheduleError: its definition is none.
         """
         return cls(
-            definition=Definition.load(stored.data, name=stored.name),
+            definition=ScheduleDefinition.load(stored.data, name=stored.name),
             due=None if stored.due_ms is None else shown_time(stored.due_ms),
             is_paused=stored.is_paused,
             last=stored.last,
@@ -99,7 +99,7 @@ class Schedules:
             raise ScheduleError(f"there is no schedule {name!r}")
 
     async def pause(self, name: str) -> None:
-        """Let a schedule not be due until it is resumed; what is missed meanwhile is not made up.
+        """Let a schedule not be due until it is resumed; what is missed meanwhile is not caught up.
 
         Raises:
             ScheduleError: there is none.
@@ -142,7 +142,7 @@ class Schedules:
         await after_occurrence(self._broker, message, deadline=send_deadline(self._broker))
         return message.task_id
 
-    async def get(self, name: str) -> KeptSchedule:
+    async def get(self, name: str) -> ScheduleState:
         """A schedule by its name.
 
         Raises:
@@ -150,11 +150,11 @@ class Schedules:
         """
         return (await self._get(name))[1]
 
-    async def all(self) -> AsyncIterator[KeptSchedule]:
+    async def all(self) -> AsyncIterator[ScheduleState]:
         """All schedules that can be read, in no order."""
         async for stored in self._store.all():
             try:
-                yield KeptSchedule.read(stored)
+                yield ScheduleState.read(stored)
             except UnreadableScheduleError:
                 continue
 
@@ -164,21 +164,21 @@ class Schedules:
             if kept.definition.is_dynamic:
                 yield as_taskiq(kept.definition)
 
-    async def _get(self, name: str) -> tuple[StoredSchedule, KeptSchedule]:
+    async def _get(self, name: str) -> tuple[StoredSchedule, ScheduleState]:
         stored = await self._store.get(name)
         if stored is None:
             raise ScheduleError(f"there is no schedule {name!r}")
         try:
-            return stored, KeptSchedule.read(stored)
+            return stored, ScheduleState.read(stored)
         except UnreadableScheduleError as error:
             raise ScheduleError(f"schedule {name!r} cannot be read: {error}") from None
 
-    async def _do(self, call: Callable[[], Awaitable[Answer]], otherwise: str) -> Done[Answer]:
+    async def _do(self, call: Callable[[], Awaitable[FireResult]], otherwise: str) -> Done[FireResult]:
         # A Redis that is away already is not waited for: nothing has begun.
         await self._store.now_ms()
         return await do(call, deadline=send_deadline(self._broker), otherwise=otherwise)
 
-    def _next(self, kept: KeptSchedule, now: datetime) -> datetime:
+    def _next(self, kept: ScheduleState, now: datetime) -> datetime:
         name = kept.definition.name
         try:
             following = next_after(kept.definition, now)
@@ -189,7 +189,7 @@ class Schedules:
         return following
 
     async def _add_batch(self, batch: Sequence[ScheduledTask]) -> Sequence[BaseException | None]:
-        now = from_ms(await through_outage(self._store.now_ms, send_deadline(self._broker)))
+        now = from_ms(await retry_transient(self._store.now_ms, send_deadline(self._broker)))
         answers: list[BaseException | None] = [None] * len(batch)
         entries: dict[int, Entry] = {}
         for place, schedule in enumerate(batch):
@@ -198,7 +198,7 @@ class Schedules:
             except (ScheduleError, InvalidTaskArgumentsError) as error:
                 answers[place] = error
         wanted, script = list(entries.values()), uuid4().hex
-        kept = await through_outage(lambda: self._store.add(wanted, script=script), send_deadline(self._broker))
+        kept = await retry_transient(lambda: self._store.add(wanted, script=script), send_deadline(self._broker))
         for (place, entry), is_kept in zip(entries.items(), kept, strict=True):
             if isinstance(is_kept, ResponseError):
                 answers[place] = is_kept
@@ -210,5 +210,5 @@ class Schedules:
         definition = definition_of(schedule, self._broker, interval_start=now, is_dynamic=True)
         timing = definition.timing
         # A time that is over is sent at once.
-        due = timing.at if isinstance(timing, Once) else timing.next_after(now)
+        due = timing.at if isinstance(timing, DateTrigger) else timing.next_after(now)
         return Entry(name=definition.name, data=definition.dump(), due_ms=None if due is None else to_ms(due))

@@ -14,11 +14,11 @@ from kiqstart.processes.exits import exit_on_operator_error
 from kiqstart.scheduler.broker_limits import send_deadline
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.conversions import label_definitions
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.log_text import error_line
 from kiqstart.scheduler.memory_store import MemoryScheduleStore
 from kiqstart.scheduler.redis_store import RedisScheduleStore
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.schedules import Schedules
 from kiqstart.scheduler.store import ScheduleStore
 from kiqstart.scheduler.table import Schedule
@@ -78,13 +78,13 @@ class DurableScheduleSource(ScheduleSource):
         """Remove a schedule that was added; see `Schedules.remove`."""
         await self.schedules.remove(schedule_id)
 
-    def _begin(self, table: Sequence[Definition]) -> None:
+    def _begin(self, table: Sequence[ScheduleDefinition]) -> None:
         deadline = send_deadline(self._broker)
-        ticker = Ticker(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
+        ticker = SchedulerLoop(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
         self._stop = asyncio.Event()
         self._ticking = asyncio.create_task(self._tick(ticker), name="ticker")
 
-    def _definitions(self) -> list[Definition]:
+    def _definitions(self) -> list[ScheduleDefinition]:
         in_labels = label_definitions(self._broker)
         names = {definition.name for definition in in_labels}
         for schedule in self.table:
@@ -92,7 +92,7 @@ class DurableScheduleSource(ScheduleSource):
                 raise schedule.error("a task's label has one of that name")
         return [*in_labels, *(schedule.definition(self._broker) for schedule in self.table)]
 
-    async def _tick(self, ticker: Ticker) -> None:
+    async def _tick(self, ticker: SchedulerLoop) -> None:
         tries, told = 0, ""
         while not self._stop.is_set():
             try:

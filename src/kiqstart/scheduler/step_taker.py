@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from taskiq import AsyncBroker, BrokerMessage
 
 from kiqstart.broker.redis_retry import is_outage
-from kiqstart.scheduler.firing import Answer, FireScript, Firing, Outcome
+from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript, Outcome
 from kiqstart.scheduler.log_text import one_line
 from kiqstart.scheduler.occurrence import LATE, after_occurrence, from_ms, time_text
 from kiqstart.scheduler.store import ScheduleStore
@@ -41,7 +41,7 @@ class StepTaker:
         self._unanswered: tuple[FireScript, int] | None = None
         self._telling: set[asyncio.Task[None]] = set()
 
-    async def take(self, firings: Sequence[Firing], now_ms: int) -> list[tuple[Firing, Answer]]:
+    async def take(self, firings: Sequence[FireRequest], now_ms: int) -> list[tuple[FireRequest, FireResult]]:
         """Take steps; gives what came of each.
 
         What is large comes last: where it cannot be sent, only it is not.
@@ -49,7 +49,7 @@ class StepTaker:
         Raises:
             RedisError: Redis is away, or refuses it.
         """
-        answered: list[tuple[Firing, Answer]] = []
+        answered: list[tuple[FireRequest, FireResult]] = []
         for some in sorted(_parts(firings), key=lambda some: _bytes(some) > _BYTES_AT_ONCE):
             self._number += 1
             script = FireScript(scheduler=self._name, number=self._number, firings=some)
@@ -74,7 +74,9 @@ class StepTaker:
         for telling in self._telling:
             telling.cancel()
 
-    def _note(self, script: FireScript, answers: Sequence[Answer], now_ms: int) -> list[tuple[Firing, Answer]]:
+    def _note(
+        self, script: FireScript, answers: Sequence[FireResult], now_ms: int
+    ) -> list[tuple[FireRequest, FireResult]]:
         answered = list(zip(script.firings, answers, strict=True))
         for firing, answer in answered:
             self._log(firing, answer, now_ms)
@@ -82,7 +84,7 @@ class StepTaker:
                 self._tell(firing.message)
         return answered
 
-    def _log(self, firing: Firing, answer: Answer, now_ms: int) -> None:
+    def _log(self, firing: FireRequest, answer: FireResult, now_ms: int) -> None:
         name, message = one_line(firing.due.name), firing.message
         about = firing.expected_ms if firing.send_ms is None else firing.send_ms
         match answer.outcome:
@@ -94,7 +96,7 @@ class StepTaker:
                 holder = one_line(answer.detail)
                 logger.info("Schedule %s is not sent for %s: task %s has its key", name, _time(about), holder)
             case Outcome.SKIPPED:
-                logger.warning("Schedule %s was missed at %s and is not made up", name, _time(about))
+                logger.warning("Schedule %s was missed at %s and is not caught up", name, _time(about))
             case _:
                 pass
 
@@ -105,14 +107,14 @@ class StepTaker:
         telling.add_done_callback(self._telling.discard)
 
 
-def is_full(answer: Answer) -> bool:
+def is_full(answer: FireResult) -> bool:
     """Whether a step was refused since Redis cannot take any now: its queue or memory is full, or it cannot write."""
     is_passing = answer.detail.startswith(_FULL) or is_outage(ResponseError(answer.detail))
     return answer.outcome is Outcome.REFUSED and is_passing
 
 
-def _parts(firings: Sequence[Firing]) -> Iterator[list[Firing]]:
-    part: list[Firing] = []
+def _parts(firings: Sequence[FireRequest]) -> Iterator[list[FireRequest]]:
+    part: list[FireRequest] = []
     size = 0
     for firing in firings:
         added = _bytes([firing])
@@ -125,7 +127,7 @@ def _parts(firings: Sequence[Firing]) -> Iterator[list[Firing]]:
         yield part
 
 
-def _bytes(firings: Sequence[Firing]) -> int:
+def _bytes(firings: Sequence[FireRequest]) -> int:
     return sum(len(one.due.data) + (0 if one.message is None else len(one.message.message)) for one in firings)
 
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from redis.exceptions import ResponseError
 
 from kiqstart.scheduler.due import DueMark, DuePage, Look
-from kiqstart.scheduler.firing import Answer, FireScript
+from kiqstart.scheduler.firing import FireResult, FireScript
 from kiqstart.scheduler.firing import Outcome as Outcome  # noqa: PLC0414  # of a `LastStep`
 
 SECONDS_AHEAD: Final = 1.0
@@ -65,7 +65,7 @@ class Entry:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sooner:
+class EarlierDue:
     """A schedule that was due at one time and is to be due at an earlier one, in milliseconds since the Unix epoch."""
 
     name: str
@@ -144,14 +144,14 @@ class ScheduleStore(Protocol):
         """Forget a scheduler."""
         ...
 
-    async def fire(self, script: FireScript) -> list[Answer]:
+    async def fire(self, script: FireScript) -> list[FireResult]:
         """Take steps, in order, each in one piece: nothing of it or all.
 
         A script that was answered before is answered in the same way, and does nothing.
         """
         ...
 
-    async def answers(self, script: FireScript) -> list[Answer] | None:
+    async def answers(self, script: FireScript) -> list[FireResult] | None:
         """What a script was answered whose answer was lost; None: it did nothing, or nobody knows any more."""
         ...
 
@@ -204,7 +204,7 @@ class ScheduleStore(Protocol):
         """
         ...
 
-    async def hurry(self, sooner: Sequence[Sooner]) -> None:
+    async def hurry(self, sooner: Sequence[EarlierDue]) -> None:
         """Let schedules be due earlier than they are, where they are still due when they were."""
         ...
 

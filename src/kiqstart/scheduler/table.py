@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from taskiq import AsyncBroker
 
 from kiqstart.scheduler.conversions import check_size, problem, simple_labels
-from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.misfires import MOST_MADE_UP
-from kiqstart.scheduler.triggers import Cron, Interval, Timing
+from kiqstart.scheduler.triggers import CronTrigger, IntervalTrigger, Trigger
 from kiqstart.tasks.arguments import task_arguments
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError, shown_path
 
@@ -26,26 +26,26 @@ class Schedule(ABC):
         task: the task's name.
         arguments: named arguments of the call, as JSON values.
         missed: what is done with times at which no scheduler could send.
-        at_most: how many missed times are made up, with `Missed.ALL`; 10,000 at most.
-        max_lateness: how late a missed time may be made up; None: however late.
+        max_catch_up: how many missed times are caught up, with `CatchUp.ALL`; 10,000 at most.
+        misfire_grace_time: how late a missed time may be caught up; None: however late.
     """
 
     name: str
     task: str
     arguments: Mapping[str, object] = field(default_factory=dict[str, object])
-    missed: Missed = Missed.LATEST
-    at_most: int = 100
-    max_lateness: timedelta | None = None
+    catch_up: CatchUp = CatchUp.LATEST
+    max_catch_up: int = 100
+    misfire_grace_time: timedelta | None = None
     defined_at: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
         """Remember the line that the schedule stands on, and check what can be checked without the task."""
         caller = sys._getframe(2)  # noqa: SLF001  # 0 is here, 1 the generated __init__, 2 the table
         object.__setattr__(self, "defined_at", f"{shown_path(caller.f_code.co_filename)}:{caller.f_lineno}")
-        if not 1 <= self.at_most <= MOST_MADE_UP:
-            raise self.error(f"at_most={self.at_most} must be at least 1 and at most {MOST_MADE_UP}")
-        if self.max_lateness is not None and self.max_lateness < timedelta(0):
-            raise self.error(f"max_lateness={self.max_lateness} must not be negative")
+        if not 1 <= self.max_catch_up <= MOST_MADE_UP:
+            raise self.error(f"max_catch_up={self.max_catch_up} must be at least 1 and at most {MOST_MADE_UP}")
+        if self.misfire_grace_time is not None and self.misfire_grace_time < timedelta(0):
+            raise self.error(f"misfire_grace_time={self.misfire_grace_time} must not be negative")
         try:
             timing = self.timing
         except ValidationError as error:
@@ -55,14 +55,14 @@ class Schedule(ABC):
 
     @property
     @abstractmethod
-    def timing(self) -> Timing:
+    def timing(self) -> Trigger:
         """The times at which it is due."""
 
     def occurrences(self, after: datetime) -> Iterator[datetime]:
         """The times at which it is due, in order, each later than `after`, in UTC."""
         return self.timing.after(after)
 
-    def definition(self, broker: AsyncBroker) -> Definition:
+    def definition(self, broker: AsyncBroker) -> ScheduleDefinition:
         """What schedulers keep of it, its task's labels included.
 
         Raises:
@@ -71,15 +71,15 @@ class Schedule(ABC):
         task = broker.find_task(self.task)
         if task is None:
             raise self.error(f"there is no task {str(self.task)!r}")
-        definition = Definition(
+        definition = ScheduleDefinition(
             name=self.name,
             task=str(self.task),
             kwargs=dict(self.arguments),
             labels=simple_labels(task.labels),
             timing=self.timing,
-            missed=self.missed,
-            at_most=self.at_most,
-            max_lateness=None if self.max_lateness is None else self.max_lateness.total_seconds(),
+            catch_up=self.catch_up,
+            max_catch_up=self.max_catch_up,
+            misfire_grace_time=None if self.misfire_grace_time is None else self.misfire_grace_time.total_seconds(),
         )
         try:
             check_size(definition)
@@ -103,25 +103,25 @@ class IntervalSchedule(Schedule):
     every: timedelta
 
     @property
-    def timing(self) -> Timing:
+    def timing(self) -> Trigger:
         """Multiples of the interval since the epoch."""
-        return Interval(every=self.every)
+        return IntervalTrigger(every=self.every)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CronSchedule(Schedule):
-    """Due when a cron expression says so, in a named time zone; see `Cron` for clock changes."""
+    """Due when a cron expression says so, in a named time zone; see `CronTrigger` for clock changes."""
 
     cron: str
     time_zone: str = "UTC"
 
     @property
-    def timing(self) -> Timing:
+    def timing(self) -> Trigger:
         """The expression's times."""
-        return Cron(expression=self.cron, time_zone=self.time_zone)
+        return CronTrigger(expression=self.cron, time_zone=self.time_zone)
 
 
-class ScheduleTable(tuple[Schedule, ...]):
+class StaticSchedules(tuple[Schedule, ...]):
     """All schedules of a service; a type of its own, by which a container finds it."""
 
     __slots__ = ()

@@ -47,7 +47,7 @@ _NUMBERS: Final[Mapping[str, str]] = {
 _BOUNDS: Final = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 6))
 
 
-class _Timing(BaseModel, ABC):
+class _BaseTrigger(BaseModel, ABC):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @abstractmethod
@@ -73,7 +73,7 @@ class _Timing(BaseModel, ABC):
             span *= 4
 
 
-class Interval(_Timing):
+class IntervalTrigger(_BaseTrigger):
     """Each time `every` has passed, counted from `start`; the phase is the same for every process, for ever."""
 
     every: timedelta
@@ -96,7 +96,7 @@ class Interval(_Timing):
             yield due
 
 
-class Cron(_Timing):
+class CronTrigger(_BaseTrigger):
     """When a cron expression says so, in a named time zone or at an offset such as +02:00.
 
     Computed by cronsim as Debian's cron does it: where a clock change skips local times, one run comes at the next
@@ -108,7 +108,7 @@ class Cron(_Timing):
     time_zone: str = "UTC"
 
     @model_validator(mode="after")
-    def _check(self) -> "Cron":
+    def _check(self) -> "CronTrigger":
         zone(self.time_zone)
         if len(self.expression) > _LONGEST_EXPRESSION:
             raise ValueError(f"cron {self.expression[:20]!r}… has more than {_LONGEST_EXPRESSION} characters")
@@ -132,7 +132,7 @@ class Cron(_Timing):
                 yield due
 
 
-class Once(_Timing):
+class DateTrigger(_BaseTrigger):
     """At one time, to the millisecond."""
 
     at: AwareDatetime
@@ -157,7 +157,7 @@ class Once(_Timing):
 
 
 # Told apart by the names of their fields.
-Timing = Interval | Cron | Once
+Trigger = IntervalTrigger | CronTrigger | DateTrigger
 
 
 def zone(name: str) -> tzinfo:

@@ -161,7 +161,7 @@ class Ward:
         busy_at = time.monotonic()
         while time.monotonic() - busy_at < broker.options.lease * _IDLE_LEASES:
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
-            if len(consumer.in_hand):
+            if len(consumer.in_flight):
                 busy_at = time.monotonic()
         logger.info("No tasks are left whose workers died repeatedly; this process ends")
         self._parent.say_bye()

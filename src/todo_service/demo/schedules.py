@@ -5,11 +5,11 @@ from typing import Final
 
 from aioinject import Object
 
-from kiqstart.scheduler import IntervalSchedule, ScheduleTable
+from kiqstart.scheduler import IntervalSchedule, StaticSchedules
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.ioc.container import ContainerFactory, ServiceContainer
 
-DEMO_SCHEDULES: Final = ScheduleTable(
+DEMO_SCHEDULES: Final = StaticSchedules(
     (
         IntervalSchedule(name="ping", task=TaskName.PING, every=timedelta(seconds=1)),
         IntervalSchedule(
@@ -24,4 +24,4 @@ DEMO_SCHEDULES: Final = ScheduleTable(
 
 def demo_container() -> ServiceContainer:
     """The service's container with the demo's schedules in place of its own."""
-    return ContainerFactory(overrides=[Object(DEMO_SCHEDULES, interface=ScheduleTable)])()
+    return ContainerFactory(overrides=[Object(DEMO_SCHEDULES, interface=StaticSchedules)])()

@@ -26,7 +26,7 @@ from taskiq import AsyncBroker, TaskiqScheduler
 from kiqstart import AlembicDatabase, Controller, LogSettings, ShutdownSignal, load_settings, source_file
 from kiqstart.broker import RedisSettings, TasksSettings
 from kiqstart.retention import LoadCheck, PostgresLoad, RetentionEngine, RetentionSettings
-from kiqstart.scheduler import ScheduleTable
+from kiqstart.scheduler import StaticSchedules
 from todo_service.core.session.repository import RefreshSessionRepository
 from todo_service.core.session.service import RefreshSessionService
 from todo_service.core.todo.repository import TodoRepository
@@ -120,7 +120,7 @@ def _lines() -> list[Line]:
         Singleton(PingTaskController, interface=Controller),
         Singleton(SessionCleanupTaskController, interface=Controller),
         Singleton(TodoCleanupTaskController, interface=Controller),
-        Object(SCHEDULES, interface=ScheduleTable),
+        Object(SCHEDULES, interface=StaticSchedules),
         Singleton(BrokerFactory),
         Singleton(_broker),
         Singleton(TasksRegistryFactory),

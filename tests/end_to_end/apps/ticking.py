@@ -5,14 +5,14 @@ from datetime import timedelta
 from aioinject import Object
 from taskiq import TaskiqScheduler
 
-from kiqstart.scheduler.table import IntervalSchedule, ScheduleTable
+from kiqstart.scheduler.table import IntervalSchedule, StaticSchedules
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.ioc.container import ContainerFactory
 
-TABLE = ScheduleTable(
+TABLE = StaticSchedules(
     [
         IntervalSchedule(name="tick", task=TaskName.PING, every=timedelta(seconds=1)),
         IntervalSchedule(name="daily", task=TaskName.PING, every=timedelta(days=1)),
     ]
 )
-scheduler = ContainerFactory(overrides=[Object(TABLE, interface=ScheduleTable)])().resolve(TaskiqScheduler)
+scheduler = ContainerFactory(overrides=[Object(TABLE, interface=StaticSchedules)])().resolve(TaskiqScheduler)

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 from kiqstart.cli.application import stream_broker
 from kiqstart.scheduler.clock import StoreClock
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.source import DurableScheduleSource
 from todo_service.delivery.tasks.schedules import SCHEDULES
 
@@ -24,4 +24,4 @@ async def look_once() -> None:
     async with stream_broker() as broker:
         definitions = [schedule.definition(broker) for schedule in SCHEDULES]
         store = DurableScheduleSource(broker).store
-        await Ticker(broker, store, definitions, clock=StoreClock(), send_deadline=1.0).tick()
+        await SchedulerLoop(broker, store, definitions, clock=StoreClock(), send_deadline=1.0).tick()

@@ -22,10 +22,10 @@ from kiqstart.broker.rights import missing_rights
 from kiqstart.broker.roles import Role, acl_rules
 from kiqstart.redis.connections import RedisConnections
 from kiqstart.scheduler.clock import StoreClock
-from kiqstart.scheduler.definition import Definition
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.definition import ScheduleDefinition
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.source import DurableScheduleSource
-from kiqstart.scheduler.triggers import Interval
+from kiqstart.scheduler.triggers import IntervalTrigger
 from kiqstart.tasks.arguments import ArgumentsMiddleware
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import TaskCancelledError
@@ -144,8 +144,10 @@ async def test_schedulers_operators_and_monitors_work_with_their_rights(
     assert echo is not None
     await echo.kicker().with_schedule_id("added").schedule_by_time(added, datetime.now(UTC) + timedelta(days=1), 1)
     store = DurableScheduleSource(scheduler).store
-    every = Definition(name="every", task="once", timing=Interval(every=timedelta(seconds=1)), kwargs={"number": 1})
-    ticker = Ticker(scheduler, store, [every], clock=StoreClock(), send_deadline=1.0)
+    every = ScheduleDefinition(
+        name="every", task="once", timing=IntervalTrigger(every=timedelta(seconds=1)), kwargs={"number": 1}
+    )
+    ticker = SchedulerLoop(scheduler, store, [every], clock=StoreClock(), send_deadline=1.0)
     for _ in range(3):
         await ticker.tick()
         await asyncio.sleep(0.6)

@@ -5,7 +5,7 @@ import asyncio
 from tests.faults.scenario import scenario
 from tests.faults.world import World
 
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.tasks.results.errors import WorkerLostError
 from kiqstart.testing import eventually
 
@@ -31,7 +31,7 @@ async def poison(world: World) -> None:
         return sorted(
             (letter.task_id, letter.reason, letter.deliveries)
             for letter in letters
-            if letter.reason == DeadReason.WORKER_LOST
+            if letter.reason == DeadLetterReason.WORKER_LOST
         )
 
     async def are_buried() -> bool:
@@ -50,5 +50,5 @@ async def poison(world: World) -> None:
         error = (await producer.broker.result_backend.get_result(name)).error
         world.expect(isinstance(error, WorkerLostError), f"the caller of {name} got {error!r}")
     letters = await lost()
-    expected = [(name, DeadReason.WORKER_LOST, _DELIVERIES) for name in _POISONS]
+    expected = [(name, DeadLetterReason.WORKER_LOST, _DELIVERIES) for name in _POISONS]
     world.expect(letters == expected, f"the dead letters are {letters}")

@@ -8,7 +8,7 @@ from tests.faults.jobs import Edition
 from tests.faults.scenario import scenario
 from tests.faults.world import World
 
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.testing import eventually
 
 _KILLS: Final = 3
@@ -62,6 +62,6 @@ async def two_versions(world: World) -> None:
 
     async def is_buried() -> bool:
         letters = await producer.broker.dead_letters.list()
-        return any((one.task_id, one.reason) == (_STRANGER, DeadReason.UNKNOWN_TASK) for one in letters)
+        return any((one.task_id, one.reason) == (_STRANGER, DeadLetterReason.UNKNOWN_TASK) for one in letters)
 
     await eventually(is_buried, within=3 * _MISFIT_GRACE)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
 from typing import Final
 
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.redis_text import raw_name, shown_fields
@@ -58,7 +58,7 @@ class Condemnation:
         name = raw_name(worker)
         detail = f"its worker died {deaths} times while it had this task; the last one was ".encode() + name
         arguments: list[Value] = [self._group, name, entry, self._options.dead_letter_limit, self._keys.stream(queue)]
-        arguments += [DeadReason.WORKER_LOST.value, detail, deaths, data]
+        arguments += [DeadLetterReason.WORKER_LOST.value, detail, deaths, data]
         arguments += [_text(fields, b"task") or (task_id or "").encode(), _text(fields, b"unique"), result]
         arguments += [self._result_ms, self._keys.channel_suffix]
         is_new = bool(_CONDEMN.in_thread(self._redis, [*keys, *self._keys.shared], arguments))

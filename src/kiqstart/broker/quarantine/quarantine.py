@@ -12,7 +12,7 @@ from kiqstart.broker.delivery import local_time
 from kiqstart.broker.fetcher import SuspectRule
 from kiqstart.broker.quarantine.ward_orders import WardOrders
 from kiqstart.broker.quarantine.ward_process import WardEnd, WardProcess
-from kiqstart.broker.redis_retry import reason, through_outage
+from kiqstart.broker.redis_retry import reason, retry_transient
 from kiqstart.processes.memory_headroom import has_room_for_another
 from kiqstart.processes.shutdown import on_shutdown_signals
 
@@ -207,7 +207,7 @@ class Quarantine:
         if self._is_ending:
             return
         try:
-            is_condemned = await through_outage(lambda: self._witness.testify(worker), deadline=math.inf)
+            is_condemned = await retry_transient(lambda: self._witness.testify(worker), deadline=math.inf)
         except RedisError as error:
             logger.warning("Redis does not take that a process for suspects %s: %s", end, reason(error))
             return

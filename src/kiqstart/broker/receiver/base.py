@@ -34,7 +34,7 @@ class _Run:
     dependencies: AsyncResolveContext | None = None
 
 
-class RunningReceiver(Receiver):
+class BaseReceiver(Receiver):
     """taskiq's receiver, with the part that runs a task written anew.
 
     All that taskiq documents is as it is there (middlewares and their order, dependencies, parsing of arguments,

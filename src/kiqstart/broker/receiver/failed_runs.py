@@ -9,7 +9,7 @@ from logging import getLogger
 from taskiq import NoResultError, TaskiqMessage
 from taskiq.abc.formatter import TaskiqFormatter
 
-from kiqstart.broker.delivery import DONE, Again, Dead, DeadReason, Delivery, Left, Outcome
+from kiqstart.broker.delivery import DONE, Again, Dead, DeadLetterReason, Delivery, Left, Outcome
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.own_labels import POOL_CRASHES_LABEL, OwnLabels
 from kiqstart.broker.receiver.misfit import TaskCall
@@ -88,7 +88,9 @@ class FailedRuns:
             return self._crashed(delivery)
         if call.did_not_fit(error):
             left = self.left_to_others(delivery, str(error))
-            return Verdict(error=error, outcome=left or self.buried(delivery, DeadReason.INVALID_ARGUMENTS, error))
+            return Verdict(
+                error=error, outcome=left or self.buried(delivery, DeadLetterReason.INVALID_ARGUMENTS, error)
+            )
         return Verdict(error=error)
 
     def left_to_others(self, delivery: Delivery, problem: str) -> Left | None:
@@ -106,20 +108,20 @@ class FailedRuns:
             tried.append(shape)
         return Left(message=delivery.data, task_name=name, tried=tried)
 
-    def buried(self, delivery: Delivery, reason: DeadReason, why: BaseException | str) -> Dead:
+    def buried(self, delivery: Delivery, reason: DeadLetterReason, why: BaseException | str) -> Dead:
         """Make a dead letter of the message as it came."""
         detail = why if isinstance(why, str) else "".join(traceback.format_exception(tamed(why)))
         return Dead(reason=reason, detail=detail, message=self._labels.without(delivery.data))
 
     def _refused(self, delivery: Delivery, error: BaseException) -> Verdict:
-        dead = self.buried(delivery, DeadReason.MIDDLEWARE_FAILED, error)
+        dead = self.buried(delivery, DeadLetterReason.MIDDLEWARE_FAILED, error)
         return Verdict(error=error, outcome=dead, is_retriable=True)
 
     def _crashed(self, delivery: Delivery) -> Verdict:
         times = self._labels.count(delivery.data, POOL_CRASHES_LABEL) + 1
         detail = f"the process of the pool that ran it has died {times} times"
         if times >= self._options.max_deliveries:
-            dead = self.buried(delivery, DeadReason.WORKER_LOST, detail)
+            dead = self.buried(delivery, DeadLetterReason.WORKER_LOST, detail)
             return Verdict(error=WorkerLostError(delivery.task_id), outcome=dead)
         logger.warning("Task %s runs again: %s", delivery.task_id, detail)
         message = self._labels.with_count(delivery.data, POOL_CRASHES_LABEL, times)

@@ -8,7 +8,7 @@ from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, TaskiqMessage, TaskiqR
 from taskiq.exceptions import UnknownTaskError
 
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import DONE, Again, Dead, DeadReason, Delivery
+from kiqstart.broker.delivery import DONE, Again, Dead, DeadLetterReason, Delivery
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.own_labels import hide_own_labels
 from kiqstart.broker.receiver.failed_runs import FailedRuns
@@ -26,7 +26,7 @@ UNACKNOWLEDGED_LABEL: Final = "unacknowledged"
 _SECONDS_UNTIL_AGAIN: Final = 60.0
 
 
-class Intake:
+class Preflight:
     """Sorts out what cannot be run (a dead letter, in the end) and what was cancelled."""
 
     def __init__(self, broker: AsyncBroker, consumer: StreamConsumer, options: StreamOptions) -> None:
@@ -71,10 +71,10 @@ class Intake:
             delivery.result = b""
         else:
             detail = f"the task has ended {times} times without acknowledging its message"
-            delivery.outcome = Dead(reason=DeadReason.NOT_ACKNOWLEDGED, detail=detail, message=delivery.data)
+            delivery.outcome = Dead(reason=DeadLetterReason.NOT_ACKNOWLEDGED, detail=detail, message=delivery.data)
         await self._consumer.settle(delivery)
 
-    async def bury(self, delivery: Delivery, reason: DeadReason, why: BaseException | str) -> None:
+    async def bury(self, delivery: Delivery, reason: DeadLetterReason, why: BaseException | str) -> None:
         """Make a dead letter of a delivery."""
         outcome = self.failed_runs.buried(delivery, reason, why)
         await self._settle_dead(delivery, outcome)
@@ -86,7 +86,7 @@ class Intake:
         try:
             message = self._broker.formatter.loads(delivery.data)
             _check_names(message)
-            self._consumer.in_hand.name(delivery, message)
+            self._consumer.in_flight.name(delivery, message)
             message.parse_labels()
         except MessageTooLargeError as problem:
             await self._bury_too_large(delivery, problem)
@@ -108,19 +108,19 @@ class Intake:
             await self._consumer.settle(delivery)
             return
         await self._fail(delivery, UnknownTaskError(task_name=task_name))
-        await self.bury(delivery, DeadReason.UNKNOWN_TASK, problem)
+        await self.bury(delivery, DeadLetterReason.UNKNOWN_TASK, problem)
 
     async def _bury_malformed(self, delivery: Delivery, detail: str) -> None:
-        await self._settle_dead(delivery, Dead(reason=DeadReason.MALFORMED, detail=detail, message=delivery.data))
+        await self._settle_dead(delivery, Dead(reason=DeadLetterReason.MALFORMED, detail=detail, message=delivery.data))
 
     async def _bury_too_large(self, delivery: Delivery, problem: MessageTooLargeError) -> None:
         """Tell its caller, whose id and task's name stand in front of what is too large."""
         text = f"{problem} (TASKS_MESSAGE_BYTES, message_bytes)"
         message = beginning_of(delivery.data)
         if message is not None:
-            self._consumer.in_hand.name(delivery, message)
+            self._consumer.in_flight.name(delivery, message)
             await self._fail(delivery, TaskTooLargeError(text))
-        await self._settle_dead(delivery, Dead(reason=DeadReason.TOO_LARGE, detail=text, message=delivery.data))
+        await self._settle_dead(delivery, Dead(reason=DeadLetterReason.TOO_LARGE, detail=text, message=delivery.data))
 
     async def _settle_dead(self, delivery: Delivery, outcome: Dead) -> None:
         last_line = outcome.detail.strip().splitlines()[-1]

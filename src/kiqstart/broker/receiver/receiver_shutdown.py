@@ -50,15 +50,15 @@ class ReceiverShutdown:
     async def finish(self) -> None:
         """Wait for what runs, then let others have what still does, and wait for Redis to take what has ended."""
         consumer = self._consumer
-        await consumer.give_back([one for one in consumer.in_hand.all() if not one.is_started and not one.is_lost])
+        await consumer.give_back([one for one in consumer.in_flight.all() if not one.is_started and not one.is_lost])
         if self._running:
             logger.info("Waiting for %d running tasks to complete...", len(self._running))
         await asyncio.gather(self._wait_for_running(), self._broker.end_quarantine(self._seconds))
-        interrupted = [one for one in consumer.in_hand.all() if not one.is_lost and one.settling_since is None]
+        interrupted = [one for one in consumer.in_flight.all() if not one.is_lost and one.settling_since is None]
         if interrupted:
             logger.warning("%d tasks did not end in time and are given back", len(interrupted))
             await consumer.interrupt(interrupted)
-            if consumer.overruns.threads:
+            if consumer.timeout_watchdog.threads:
                 await self._leave_threads()
         # Not left to the broker's shutdown, for which taskiq allows five seconds.
         await consumer.wait_for_settling()
@@ -82,7 +82,7 @@ class ReceiverShutdown:
 
     async def _leave_threads(self) -> None:
         # Threads cannot be stopped, and Python would wait for them: they end with the process.
-        logger.warning("%d tasks in threads are cut off", self._consumer.overruns.threads)
+        logger.warning("%d tasks in threads are cut off", self._consumer.timeout_watchdog.threads)
         await self._broker.shutdown()
         sys.stdout.flush()
         sys.stderr.flush()

@@ -14,13 +14,13 @@ from taskiq.acks import AckController, AcknowledgeType
 from kiqstart.broker.ack import DeliveryAcks
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import DONE, DeadReason, Delivery, current_delivery
-from kiqstart.broker.receiver.base import RunningReceiver
+from kiqstart.broker.delivery import DONE, DeadLetterReason, Delivery, current_delivery
+from kiqstart.broker.receiver.base import BaseReceiver
 from kiqstart.broker.receiver.failed_runs import is_expected
 from kiqstart.broker.receiver.function_end import is_being_cancelled, leave_function
 from kiqstart.broker.receiver.garbage import collect_garbage_seldom
 from kiqstart.broker.receiver.misfit import TaskCall
-from kiqstart.broker.receiver.preflight import Intake
+from kiqstart.broker.receiver.preflight import Preflight
 from kiqstart.broker.receiver.receiver_shutdown import ReceiverShutdown
 from kiqstart.broker.redis_retry import reason
 from kiqstart.processes.exits import end_with_process_manager
@@ -37,7 +37,7 @@ _SECONDS_WHEN_CANCELLED: Final = 1.0
 _UNLIMITED: Final = 1000
 
 
-class StreamReceiver(RunningReceiver):
+class StreamReceiver(BaseReceiver):
     """The receiver of a `StreamBroker`; with any other broker it listens as taskiq's own.
 
     It reads as many messages at once as it has room for, and more while it waits for Redis to take what has ended. When
@@ -69,7 +69,7 @@ class StreamReceiver(RunningReceiver):
         self._turns = asyncio.Semaphore(self._limit) if max_prefetch else None
         self._taking_turns: set[Delivery] = set()
         self._consumer: StreamConsumer | None = None
-        self._intake: Intake | None = None
+        self._intake: Preflight | None = None
         # All that is in hand; and of these, those that still have a part of the capacity.
         self._running: dict[Delivery, asyncio.Task[None]] = {}
         self._occupied = 0
@@ -89,11 +89,11 @@ class StreamReceiver(RunningReceiver):
         consumer.start_reading()
         shutdown = ReceiverShutdown(self.broker, consumer, self._running, grace=self.wait_tasks_timeout)
         shutdown.expect(self._changed.set)
-        intake = self._intake = self.broker.intake(consumer)
+        preflight = self._intake = self.broker.preflight(consumer)
         logger.info("Listening started.")
         finish = asyncio.create_task(self._notice(finish_event))
         try:
-            await self._take_messages(consumer, intake, finish_event)
+            await self._take_messages(consumer, preflight, finish_event)
         finally:
             finish.cancel()
             await shutdown.finish()
@@ -136,12 +136,12 @@ class StreamReceiver(RunningReceiver):
         self, message: TaskiqMessage, result: TaskiqResult[Any], error: BaseException, call: TaskCall | None
     ) -> None:
         """Log an error and tell the middlewares, unless other workers are to try first."""
-        delivery, intake = current_delivery.get(), self._intake
-        if delivery is None or intake is None:
+        delivery, preflight = current_delivery.get(), self._intake
+        if delivery is None or preflight is None:
             await super().handle_error(message, result, error, call)
             return
         await leave_function(delivery)
-        verdict = intake.failed_runs.judge(delivery, error, call)
+        verdict = preflight.failed_runs.judge(delivery, error, call)
         result.error = verdict.error
         if verdict.is_failure:
             await super().handle_error(message, result, verdict.error, call)
@@ -183,9 +183,9 @@ class StreamReceiver(RunningReceiver):
             return await super().call(target, message, kwargs, timeout)
         if not self.is_coroutine(message.task_name, target):
             if self.pool is None:
-                target = consumer.overruns.tracked(target, message.task_name, message.task_id, timeout)
+                target = consumer.timeout_watchdog.tracked(target, message.task_name, message.task_id, timeout)
             return await super().call(target, message, kwargs, timeout)
-        with consumer.overruns.watching(message.task_name, message.task_id, timeout):
+        with consumer.timeout_watchdog.watching(message.task_name, message.task_id, timeout):
             return await super().call(target, message, kwargs, timeout)
 
     def log_error(self, message: TaskiqMessage, error: BaseException) -> None:
@@ -197,7 +197,7 @@ class StreamReceiver(RunningReceiver):
         # taskiq raises where the label makes no sense, and leaves the message.
         return super()._get_ack_time(message) if current_delivery.get() is None else ack_type_of(message, self.ack_time)
 
-    async def _take_messages(self, consumer: StreamConsumer, intake: Intake, finish_event: asyncio.Event) -> None:
+    async def _take_messages(self, consumer: StreamConsumer, preflight: Preflight, finish_event: asyncio.Event) -> None:
         left = self.max_tasks_to_execute or sys.maxsize
         while not finish_event.is_set():
             if left <= 0 and not self._running:
@@ -215,7 +215,7 @@ class StreamReceiver(RunningReceiver):
                 return
             left -= len(deliveries)
             for delivery in deliveries:
-                self._start(consumer, intake, delivery)
+                self._start(consumer, preflight, delivery)
 
     async def _notice(self, finish_event: asyncio.Event) -> None:
         await finish_event.wait()
@@ -223,9 +223,9 @@ class StreamReceiver(RunningReceiver):
         if self._consumer is not None:
             await self._consumer.stop_reading()
 
-    def _start(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
+    def _start(self, consumer: StreamConsumer, preflight: Preflight, delivery: Delivery) -> None:
         self._occupied += 1
-        delivery.runner = runner = asyncio.create_task(self._run(consumer, intake, delivery))
+        delivery.runner = runner = asyncio.create_task(self._run(consumer, preflight, delivery))
         self._running[delivery] = runner
         runner.add_done_callback(functools.partial(self._end, consumer, delivery))
 
@@ -236,40 +236,40 @@ class StreamReceiver(RunningReceiver):
         self._make_room(delivery)
         self._changed.set()
         if delivery.is_lost:
-            consumer.in_hand.let_go(delivery)
+            consumer.in_flight.discard(delivery)
 
-    async def _run(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
+    async def _run(self, consumer: StreamConsumer, preflight: Preflight, delivery: Delivery) -> None:
         current_delivery.set(delivery)
         try:
-            await self._run_accepted(consumer, intake, delivery)
+            await self._run_accepted(consumer, preflight, delivery)
         except asyncio.CancelledError:
             if delivery.is_lost or delivery.is_settled:
                 return
             if delivery.is_cancelled:
-                await intake.settle_cancelled(delivery)
+                await preflight.settle_cancelled(delivery)
             else:
                 await consumer.give_back([delivery])
         except Exception as error:  # noqa: BLE001  # whatever it is, nothing may be left without an end
             logger.error("Task %s could not be ended as it should: %s", delivery.task_id, reason(error))  # noqa: TRY400  # one line
             if delivery.settling_since is None and not delivery.is_lost:
-                await intake.bury(delivery, DeadReason.MIDDLEWARE_FAILED, error)
+                await preflight.bury(delivery, DeadLetterReason.MIDDLEWARE_FAILED, error)
 
-    async def _run_accepted(self, consumer: StreamConsumer, intake: Intake, delivery: Delivery) -> None:
-        task = await intake.accept(delivery)
+    async def _run_accepted(self, consumer: StreamConsumer, preflight: Preflight, delivery: Delivery) -> None:
+        task = await preflight.accept(delivery)
         message = delivery.message
         if task is None or message is None:
             return
         if self._turns is not None:
             await self._turns.acquire()
             self._taking_turns.add(delivery)
-        if not await consumer.may_run(delivery) or not consumer.in_hand.begin(delivery):
+        if not await consumer.may_run(delivery) or not consumer.in_flight.begin(delivery):
             return
-        acks = DeliveryAcks(consumer, intake, delivery, self._make_room)
+        acks = DeliveryAcks(consumer, preflight, delivery, self._make_room)
         await self.run_message(task, message, acks)
         if delivery.is_settled or delivery.is_lost:
             return
         if delivery.outcome is DONE and not delivery.is_cancelled:
-            await intake.settle_unacknowledged(delivery)
+            await preflight.settle_unacknowledged(delivery)
         else:
             await acks.ack()
 

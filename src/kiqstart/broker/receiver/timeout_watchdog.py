@@ -31,18 +31,18 @@ class TimedRun:
 class _Watching:
     """Not made by `contextmanager`, which sets the traceback of each error: not all allow that."""
 
-    def __init__(self, overruns: "Overruns", run: TimedRun) -> None:
-        self._overruns = overruns
+    def __init__(self, timeout_watchdog: "TimeoutWatchdog", run: TimedRun) -> None:
+        self._timeout_watchdog = timeout_watchdog
         self._run = run
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *_: object) -> None:
-        self._overruns.end(self._run)
+        self._timeout_watchdog.end(self._run)
 
 
-class Overruns:
+class TimeoutWatchdog:
     """The runs of this process that have a time-out, looked at by the lease's thread.
 
     Args:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.errors import OperatorError
 
 _AGE: Final = re.compile(r"([0-9]{1,9})([smhd])")
@@ -33,8 +33,8 @@ def check_reason(reason: str | None) -> None:
     Raises:
         SelectionError: there is not.
     """
-    if reason is not None and reason not in list(DeadReason):
-        raise SelectionError(f"--reason {reason!r} is none of {', '.join(DeadReason)}")
+    if reason is not None and reason not in list(DeadLetterReason):
+        raise SelectionError(f"--reason {reason!r} is none of {', '.join(DeadLetterReason)}")
 
 
 def parse_age(text: str) -> int:

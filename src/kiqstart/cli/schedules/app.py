@@ -50,7 +50,7 @@ def next_(
 def pause(names: Names) -> None:
     """Let schedules not be due until they are resumed.
 
-    What they miss meanwhile is not made up. The exit code is 1 if one is unknown.
+    What they miss meanwhile is not caught up. The exit code is 1 if one is unknown.
     """
     from kiqstart.cli.schedules.changing import run_pause
 

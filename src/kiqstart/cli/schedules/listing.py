@@ -18,7 +18,7 @@ from kiqstart.cli.schedules.wording import shown_arguments, shown_seconds, shown
 from kiqstart.cli.terminal import echo, shown
 from kiqstart.scheduler.occurrence import from_ms
 from kiqstart.scheduler.overview import Overview, overview
-from kiqstart.scheduler.schedules import KeptSchedule
+from kiqstart.scheduler.schedules import ScheduleState
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.scheduler.store import LastStep, Outcome
 
@@ -45,7 +45,7 @@ def run_list(*, limit: int) -> None:
         echo(f"kiqstart: {problem}", err=True)
 
 
-def schedules_table(schedules: Sequence[KeptSchedule], results: Mapping[str, str], *, now: datetime) -> Table:
+def schedules_table(schedules: Sequence[ScheduleState], results: Mapping[str, str], *, now: datetime) -> Table:
     """Two lines for each schedule; `results` has in a word what became of its last task.
 
     Times of the past are UTC.
@@ -102,7 +102,7 @@ def _shown_last(last: LastStep | None, now: datetime) -> str:
     return f"{_shown_time(from_ms(last.due_ms), now)} UTC\n{last.outcome.value}, {late} late"
 
 
-def _shown_next(schedule: KeptSchedule, now: datetime) -> str:
+def _shown_next(schedule: ScheduleState, now: datetime) -> str:
     if schedule.is_paused:
         return "paused"
     if schedule.due is None:

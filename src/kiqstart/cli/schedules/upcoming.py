@@ -10,7 +10,7 @@ from kiqstart.cli.schedules.wording import shown_duration, shown_local, shown_ti
 from kiqstart.cli.terminal import echo, shown
 from kiqstart.errors import OperatorError
 from kiqstart.scheduler.source import DurableScheduleSource
-from kiqstart.scheduler.triggers import Timing
+from kiqstart.scheduler.triggers import Trigger
 
 
 class StartError(OperatorError):
@@ -48,7 +48,7 @@ def parse_start(text: str | None) -> datetime:
         raise StartError(f"--from {text!r} is no time: write 2026-10-24T12:00, or 2026-10-24T12:00+02:00") from None
 
 
-def upcoming(timing: Timing, start: datetime, count: int) -> Iterator[str]:
+def upcoming(timing: Trigger, start: datetime, count: int) -> Iterator[str]:
     """A line for each run from `start` on, with its local time and UTC; a clock change in between is named.
 
     Without a time zone, `start` is in the schedule's.
@@ -75,7 +75,7 @@ def _shown_change(change: timedelta) -> str:
     return f"  (clocks went {'forward' if change > timedelta(0) else 'back'} by {shown_duration(abs(change))})"
 
 
-async def _kept_timings(names: Sequence[str]) -> Mapping[str, Timing]:
+async def _kept_timings(names: Sequence[str]) -> Mapping[str, Trigger]:
     async with stream_broker() as broker:
         schedules = DurableScheduleSource(broker).schedules
         return {name: (await schedules.get(name)).definition.timing for name in names}

@@ -5,17 +5,17 @@ from datetime import datetime, timedelta, tzinfo
 from typing import Final
 
 from kiqstart.cli.terminal import shown
-from kiqstart.scheduler.triggers import Cron, Interval, Timing, zone
+from kiqstart.scheduler.triggers import CronTrigger, IntervalTrigger, Trigger, zone
 
 _UNITS: Final = ((timedelta(days=1), "d"), (timedelta(hours=1), "h"), (timedelta(minutes=1), "min"))
 
 
-def shown_timing(timing: Timing) -> str:
+def shown_timing(timing: Trigger) -> str:
     """When it is due: `every 1 d`, `0 2 * * * Europe/Berlin` or `once`."""
     match timing:
-        case Interval():
+        case IntervalTrigger():
             return f"every {shown_duration(timing.every)}"
-        case Cron():
+        case CronTrigger():
             return shown(f"{timing.expression} {timing.time_zone}")
         case _:
             return "once"
@@ -42,12 +42,12 @@ def shown_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> lis
     return [shown(text) for text in (*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items()))]
 
 
-def zone_of(timing: Timing) -> tzinfo | None:
+def zone_of(timing: Trigger) -> tzinfo | None:
     """The time zone that a schedule is written in; None for this machine's."""
-    return zone(timing.time_zone) if isinstance(timing, Cron) else None
+    return zone(timing.time_zone) if isinstance(timing, CronTrigger) else None
 
 
-def shown_local(time: datetime, timing: Timing) -> str:
+def shown_local(time: datetime, timing: Trigger) -> str:
     """A time in the schedule's zone, else in this machine's: `Sun 2026-10-25 02:30:00+02:00 CEST`."""
     local = time.astimezone(zone_of(timing))
     name = f"{local:%Z}"

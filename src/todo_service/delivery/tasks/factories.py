@@ -7,7 +7,7 @@ from taskiq import AsyncBroker, TaskiqScheduler
 from kiqstart import AlembicDatabase, Controller, ShutdownSignal
 from kiqstart.broker import RedisSettings, TasksSettings, check_at_start, close_at_end, create_broker
 from kiqstart.retention import RetentionPolicies
-from kiqstart.scheduler import DurableScheduleSource, ScheduleTable, check_schedules
+from kiqstart.scheduler import DurableScheduleSource, StaticSchedules, check_schedules
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.delivery.tasks.registry import TasksRegistry
 
@@ -44,7 +44,7 @@ class TasksRegistryFactory:
 
     _broker: AsyncBroker
     _controllers: list[Controller]
-    _schedules: ScheduleTable
+    _schedules: StaticSchedules
 
     def __call__(self) -> TasksRegistry:
         """Build the registry.
@@ -63,7 +63,7 @@ class SchedulerFactory:
     """Gives the scheduler that sends what the table of schedules says, side by side with any number of others."""
 
     _registry: TasksRegistry
-    _schedules: ScheduleTable
+    _schedules: StaticSchedules
 
     def __call__(self) -> TaskiqScheduler:
         """Build the scheduler."""

@@ -3,10 +3,10 @@
 from datetime import timedelta
 from typing import Final
 
-from kiqstart.scheduler import CronSchedule, IntervalSchedule, ScheduleTable
+from kiqstart.scheduler import CronSchedule, IntervalSchedule, StaticSchedules
 from todo_service.delivery.tasks.names import TaskName
 
-SCHEDULES: Final = ScheduleTable(
+SCHEDULES: Final = StaticSchedules(
     [
         IntervalSchedule(name="ping-every-minute", task=TaskName.PING, every=timedelta(seconds=60)),
         IntervalSchedule(

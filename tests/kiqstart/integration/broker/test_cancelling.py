@@ -13,10 +13,10 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import CancelOutcome
 from kiqstart.broker.delivery import current_delivery
 from kiqstart.scheduler.clock import StoreClock
-from kiqstart.scheduler.definition import Definition
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.definition import ScheduleDefinition
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.source import DurableScheduleSource
-from kiqstart.scheduler.triggers import Interval
+from kiqstart.scheduler.triggers import IntervalTrigger
 from kiqstart.tasks.messages import with_labels
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import TaskCancelledError
@@ -74,9 +74,11 @@ async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_
             await eventually(is_moved, within=5)
 
     async def send_scheduled() -> None:
-        every, labels = Interval(every=timedelta(seconds=1)), {"queue_name": "late", "unique": "double:3"}
-        often = Definition(name="often", task="double", timing=every, kwargs={"number": 3}, labels=labels)
-        ticker = Ticker(sender, DurableScheduleSource(sender).store, [often], clock=StoreClock(), send_deadline=1.0)
+        every, labels = IntervalTrigger(every=timedelta(seconds=1)), {"queue_name": "late", "unique": "double:3"}
+        often = ScheduleDefinition(name="often", task="double", timing=every, kwargs={"number": 3}, labels=labels)
+        ticker = SchedulerLoop(
+            sender, DurableScheduleSource(sender).store, [often], clock=StoreClock(), send_deadline=1.0
+        )
 
         async def has_sent() -> bool:
             await ticker.tick()

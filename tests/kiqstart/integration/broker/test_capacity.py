@@ -91,7 +91,7 @@ async def test_while_ended_tasks_wait_for_redis_others_run_up_to_four_times_the_
 
         await eventually(have_run, within=10)
         await some_round_trips(redis)
-        assert (crowd.begun, len(consumer.in_hand)) == (4 * capacity, 4 * capacity)
+        assert (crowd.begun, len(consumer.in_flight)) == (4 * capacity, 4 * capacity)
         assert await redis.xlen(broker.keys.stream("default")) == 40
         settling.may_go_on.set()
         results = await asyncio.gather(*(one.wait_result(timeout=10) for one in sent))
@@ -145,7 +145,7 @@ async def test_a_run_that_is_cut_off_before_its_first_step_leaves_nothing_in_han
     await crowd.send(1)
     [delivery] = await consumer.fetch(1)
     receiver = StreamReceiver(broker, max_async_tasks=1)
-    receiver._start(consumer, broker.intake(consumer), delivery)
+    receiver._start(consumer, broker.preflight(consumer), delivery)
     assert delivery.runner is not None
     # As the lease's thread has it done for what another worker has by now.
     delivery.is_lost = True
@@ -153,7 +153,7 @@ async def test_a_run_that_is_cut_off_before_its_first_step_leaves_nothing_in_han
     await asyncio.wait({delivery.runner})
 
     async def is_let_go() -> bool:
-        return not consumer.in_hand and not receiver._running and not receiver._occupied
+        return not consumer.in_flight and not receiver._running and not receiver._occupied
 
     await eventually(is_let_go, within=1)
     assert crowd.begun == 0

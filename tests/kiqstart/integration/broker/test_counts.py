@@ -3,7 +3,7 @@ from redis.asyncio import Redis
 from tests.kiqstart.integration.broker.brokers import Brokers
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.stats import QueueCount, TaskCounts, count_tasks
+from kiqstart.broker.stats import QueueCount, QueueStats, count_tasks
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.sent_task import ResultTimeoutError
 
@@ -19,7 +19,7 @@ async def test_tasks_are_counted_by_queue_and_by_whether_a_worker_has_them(broke
     await task.kicker().after(60).kiq()
     consumer = await broker.consume()
     await consumer.fetch(2)
-    assert await count_tasks(broker, ["slow", broker.keys.name]) == TaskCounts(
+    assert await count_tasks(broker, ["slow", broker.keys.name]) == QueueStats(
         queues=[
             QueueCount(queue="default", waiting=1, running=2),
             QueueCount(queue="slow", waiting=1, running=0),

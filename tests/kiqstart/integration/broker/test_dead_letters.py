@@ -23,7 +23,7 @@ from kiqstart.broker.dead_letters import (
     UniqueKeyHeldError,
     UnreadableDeadLetterError,
 )
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import WORKER_PREFIX
 from kiqstart.broker.options import StreamOptions
@@ -115,13 +115,17 @@ async def test_whatever_cannot_be_run_is_a_dead_letter_and_its_neighbours_run(
         *malformed, one, other = await letters(broker, 6)
         bad_call, unknown = sorted((one, other), key=lambda letter: letter.reason)
         assert isinstance((await invalid.wait_result(timeout=10)).error, InvalidTaskArgumentsError)
-    assert [one.reason for one in malformed] == [DeadReason.MALFORMED] * 4
+    assert [one.reason for one in malformed] == [DeadLetterReason.MALFORMED] * 4
     assert [one.data for one in malformed[:3]] == [b"{ no JSON \x1b[31m", b"\xff\xfe\x00", b'{"task_id": 7}']
     assert b"b'odd': b'fields'" in malformed[3].data
     assert all(one.task_id is one.task_name is None and one.detail for one in malformed)
-    assert (unknown.reason, unknown.task_name, unknown.task_id) == (DeadReason.UNKNOWN_TASK, "unheard-of", "an-id")
+    assert (unknown.reason, unknown.task_name, unknown.task_id) == (
+        DeadLetterReason.UNKNOWN_TASK,
+        "unheard-of",
+        "an-id",
+    )
     assert "it has: echo" in unknown.detail
-    assert (bad_call.reason, bad_call.task_id) == (DeadReason.INVALID_ARGUMENTS, invalid.task_id)
+    assert (bad_call.reason, bad_call.task_id) == (DeadLetterReason.INVALID_ARGUMENTS, invalid.task_id)
     for letter in (*malformed, unknown, bad_call):
         assert letter.deliveries == 1
         assert letter.queue == stream

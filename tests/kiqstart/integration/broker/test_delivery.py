@@ -187,7 +187,7 @@ async def test_a_task_is_run_once_when_the_answer_to_its_end_is_lost(
         assert (await sent.wait_result(timeout=5)).return_value == 1
 
         async def has_settled() -> bool:
-            return not len((await broker.consume()).in_hand)
+            return not len((await broker.consume()).in_flight)
 
         await eventually(has_settled, within=5)
     assert (wire.lost_answers, runs) == (1, 1)
@@ -290,7 +290,7 @@ async def test_what_another_receiver_stores_of_a_task_that_was_given_back_is_dro
     sent = await task.kiq(2)
     consumer = await broker.consume()
     (delivery,) = await consumer.fetch(1)
-    consumer.in_hand.name(delivery, broker.formatter.loads(delivery.data))
+    consumer.in_flight.name(delivery, broker.formatter.loads(delivery.data))
     late: TaskiqResult[int] = TaskiqResult(is_err=False, return_value=5, execution_time=0.0)
     await consumer.give_back([delivery])
     await broker.result_backend.set_result(sent.task_id, late)

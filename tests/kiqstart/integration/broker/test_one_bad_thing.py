@@ -233,7 +233,7 @@ async def test_what_waits_in_a_blocked_event_loop_runs_elsewhere(brokers: Broker
     sent = [await task.kiq(number) for number in range(10)]
     deliveries = await consumer.fetch(10)
     register_task(other, double, name="double")
-    assert consumer.in_hand.begin(deliveries[0])
+    assert consumer.in_flight.begin(deliveries[0])
 
     def block_until_given_back() -> bool:
         # Nothing of this loop runs meanwhile.
@@ -245,7 +245,7 @@ async def test_what_waits_in_a_blocked_event_loop_runs_elsewhere(brokers: Broker
 
     assert block_until_given_back()
     assert not deliveries[0].is_lost
-    assert not consumer.in_hand.begin(deliveries[1])
+    assert not consumer.in_flight.begin(deliveries[1])
     async with working(other):
         for one in sent[1:]:
             assert not (await one.wait_result(timeout=5)).is_err

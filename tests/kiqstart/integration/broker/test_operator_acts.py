@@ -16,7 +16,7 @@ from tests.network.relay import Then
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import CancelOutcome
 from kiqstart.broker.dead_letters import DeadLetterNotFoundError
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.operator_acts import UnansweredError
 from kiqstart.broker.options import StreamOptions
 from kiqstart.scheduler.conversions import ScheduleError
@@ -46,7 +46,7 @@ class Bench:
         self.letters: list[str] = []
         for number in range(4):
             message = self.task.kicker()._prepare_message(number)
-            await self.broker.bury(self.broker.formatter.dumps(message), DeadReason.RETRIES_EXHAUSTED, "why")
+            await self.broker.bury(self.broker.formatter.dumps(message), DeadLetterReason.RETRIES_EXHAUSTED, "why")
         self.letters = [letter.id for letter in await self.broker.dead_letters.list()]
         tomorrow = datetime.now(UTC) + timedelta(days=1)
         for name in ("one", "two"):

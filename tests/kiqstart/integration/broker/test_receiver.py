@@ -8,7 +8,7 @@ from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, worki
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
-from kiqstart.broker.receiver import preflight as intake
+from kiqstart.broker.receiver import preflight as preflight
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
 
@@ -103,7 +103,7 @@ async def test_a_task_that_acknowledges_by_itself_is_run_once(broker: StreamBrok
 async def test_a_task_that_never_acknowledges_is_run_again_and_then_a_dead_letter(
     brokers: Brokers, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "_SECONDS_UNTIL_AGAIN", 0.1)
+    monkeypatch.setattr(preflight, "_SECONDS_UNTIL_AGAIN", 0.1)
     broker = brokers(options=StreamOptions(lease=1.0, max_deliveries=3))
     runs = 0
 
@@ -147,7 +147,7 @@ async def test_a_worker_has_no_more_in_hand_than_it_runs_and_prefetches(
         consumer = await broker.consume()
 
         async def is_full() -> bool:
-            return crowd.running == max_async_tasks and len(consumer.in_hand) == max_async_tasks + max_prefetch
+            return crowd.running == max_async_tasks and len(consumer.in_flight) == max_async_tasks + max_prefetch
 
         await eventually(is_full, within=5)
         crowd.may_end.set()
@@ -173,7 +173,7 @@ async def test_a_worker_that_ends_gives_back_at_once_what_it_has_not_begun(broke
     ending = asyncio.create_task(end())
 
     async def are_taken() -> bool:
-        return crowd.running == 1 and len((await broker.consume()).in_hand) == 4
+        return crowd.running == 1 and len((await broker.consume()).in_flight) == 4
 
     await eventually(are_taken, within=5)
     finish.set()

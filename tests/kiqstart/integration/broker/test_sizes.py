@@ -210,7 +210,7 @@ async def is_full(receiver: StreamReceiver) -> bool:
 
 def in_flight(receiver: StreamReceiver) -> int:
     assert receiver._consumer is not None
-    return receiver._consumer.in_hand.weight
+    return receiver._consumer.in_flight.weight
 
 
 async def test_what_has_run_is_freed_without_a_look_for_cycles(

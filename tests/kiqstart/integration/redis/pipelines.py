@@ -10,14 +10,14 @@ from tests.kiqstart.integration.redis.servers import ESCAPED_PASSWORD, Server
 from tests.network.relay import Relay, Streams, Then, relaying
 
 from kiqstart.redis.connections import RedisConnections
-from kiqstart.redis.pipeline import RedisPipeline
+from kiqstart.redis.pipeline import MultiplexedClient
 
 
 @asynccontextmanager
-async def pipeline_to(url: str, *, seconds: float = 3.0) -> AsyncGenerator[RedisPipeline]:
+async def pipeline_to(url: str, *, seconds: float = 3.0) -> AsyncGenerator[MultiplexedClient]:
     """A pipeline to a single server, closed at the end of the block; for so long it waits for an answer."""
     client = RedisConnections(url, connect_timeout=1.0).pipeline(timeout=seconds)
-    assert isinstance(client, RedisPipeline)
+    assert isinstance(client, MultiplexedClient)
     try:
         yield client
     finally:

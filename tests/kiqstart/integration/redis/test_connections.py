@@ -12,7 +12,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.redis.connections import RedisConnections
-from kiqstart.redis.pipeline import RedisPipeline
+from kiqstart.redis.pipeline import MultiplexedClient
 from kiqstart.testing import eventually
 
 AsyncClient = Redis | RedisCluster
@@ -36,7 +36,7 @@ async def client(url: str) -> AsyncGenerator[AsyncClient]:
     await client.aclose()
 
 
-async def run(client: AsyncClient | RedisPipeline, *command: str | bytes | int) -> object:
+async def run(client: AsyncClient | MultiplexedClient, *command: str | bytes | int) -> object:
     return cast("object", await client.execute_command(*command))
 
 

@@ -15,13 +15,13 @@ from tests.kiqstart.integration.redis.servers import (
     running,
 )
 
-from kiqstart.redis.pipeline import RedisPipeline
+from kiqstart.redis.pipeline import MultiplexedClient
 
 MANY = 1000
 
 
 async def test_commands_of_a_thousand_callers_share_a_connection_and_each_gets_its_own_answer(server: Server) -> None:
-    async def ask(client: RedisPipeline, number: int) -> tuple[object, object]:
+    async def ask(client: MultiplexedClient, number: int) -> tuple[object, object]:
         first = await client.execute_command("ECHO", f"first {number}")
         return first, await client.execute_command("ECHO", number)
 
@@ -78,7 +78,7 @@ async def test_a_command_that_cannot_be_sent_is_its_callers_alone_also_while_it_
 
 
 async def test_a_caller_that_is_cancelled_shifts_nobodys_answer(server: Server) -> None:
-    async def ask(client: RedisPipeline, number: int) -> object:
+    async def ask(client: MultiplexedClient, number: int) -> object:
         return await client.execute_command("ECHO", number)
 
     async with pipeline_to(url_of(server)) as client:

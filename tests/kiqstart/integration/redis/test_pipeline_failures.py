@@ -18,7 +18,7 @@ from tests.kiqstart.integration.redis.pipelines import connections_so_far, netwo
 from tests.kiqstart.integration.redis.servers import Server, free_port, make_server, running
 from tests.kiqstart.integration.redis.tls import make_certificate, require_tls, running_with_tls
 
-from kiqstart.redis.pipeline import RedisPipeline
+from kiqstart.redis.pipeline import MultiplexedClient
 
 SECONDS = 0.3
 
@@ -181,25 +181,25 @@ async def test_answers_that_nobody_can_read_or_has_asked_for_end_the_connection(
     assert not caplog.records
 
 
-async def is_outstanding(client: RedisPipeline) -> "asyncio.Future[object]":
+async def is_outstanding(client: MultiplexedClient) -> "asyncio.Future[object]":
     await client.execute_command("ECHO", 1)
     return client.execute_command("BLPOP", "nothing", 20)
 
 
-async def is_connecting(client: RedisPipeline) -> "asyncio.Future[object]":
+async def is_connecting(client: MultiplexedClient) -> "asyncio.Future[object]":
     answer = client.execute_command("ECHO", 1)
     await asyncio.sleep(0)
     return answer
 
 
-async def is_about_to_connect(client: RedisPipeline) -> "asyncio.Future[object]":
+async def is_about_to_connect(client: MultiplexedClient) -> "asyncio.Future[object]":
     return client.execute_command("ECHO", 1)
 
 
 @pytest.mark.parametrize("ask", [is_outstanding, is_connecting, is_about_to_connect])
 async def test_closing_makes_what_is_outstanding_an_error(server: Server, ask: object) -> None:
     async with pipeline_to(url_of(server)) as client:
-        answer = await cast("Callable[[RedisPipeline], asyncio.Future[asyncio.Future[object]]]", ask)(client)
+        answer = await cast("Callable[[MultiplexedClient], asyncio.Future[asyncio.Future[object]]]", ask)(client)
         await client.aclose()
         [error] = await outcomes(answer)
         assert (type(error), str(error)) == (RedisConnectionError, "the client is closed")

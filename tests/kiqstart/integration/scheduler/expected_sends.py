@@ -4,7 +4,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 
 _SET_BACK_MS = 60_000
 _ON_TIME_MS = 10_000
@@ -14,7 +14,7 @@ _ON_TIME_MS = 10_000
 class Plan:
     """A schedule with all times at which it is due, in milliseconds."""
 
-    definition: Definition
+    definition: ScheduleDefinition
     times: Sequence[int]
 
     def next_after(self, time: int) -> int | None:
@@ -27,9 +27,9 @@ class Plan:
     def sent_of(self, due: int, now: int) -> list[int]:
         """What is sent at `now` of the times since `due`."""
         definition = self.definition
-        count = definition.at_most if definition.missed is Missed.ALL else 1
-        longest = float("inf") if definition.max_lateness is None else definition.max_lateness * 1000
-        if definition.missed is Missed.NONE:
+        count = definition.max_catch_up if definition.catch_up is CatchUp.ALL else 1
+        longest = float("inf") if definition.misfire_grace_time is None else definition.misfire_grace_time * 1000
+        if definition.catch_up is CatchUp.NONE:
             longest = min(longest, _ON_TIME_MS)
         return [time for time in self.between(due, now)[-count:] if now - time <= longest]
 

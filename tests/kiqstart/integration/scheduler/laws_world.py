@@ -12,16 +12,16 @@ from tests.kiqstart.integration.scheduler.scenarios import SPAN, Event, Kind, Sc
 
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.conversions import ScheduleError
-from kiqstart.scheduler.definition import Definition, UnreadableScheduleError
+from kiqstart.scheduler.definition import ScheduleDefinition, UnreadableScheduleError
 from kiqstart.scheduler.due import DueSchedule
-from kiqstart.scheduler.firing import Answer, FireScript, Firing
+from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript
 from kiqstart.scheduler.occurrence import to_ms
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.schedules import Schedules
 from kiqstart.scheduler.store import Entry, ScheduleStore
 
 Store = Callable[[Callable[[], int]], ScheduleStore]
-Step = Callable[[], Awaitable[None]]
+FireTime = Callable[[], Awaitable[None]]
 _UNREADABLE = ("table-0", "added-0")
 _NO_DEADLINE = 1e9
 
@@ -41,7 +41,7 @@ class Faults:
 def faulty(store: ScheduleStore, faults: Faults) -> ScheduleStore:
     """The store, as one scheduler reaches it."""
 
-    async def fire(script: FireScript) -> list[Answer]:
+    async def fire(script: FireScript) -> list[FireResult]:
         faults.is_at_fire.set()
         await faults.thawed.wait()
         if faults.loses_request:
@@ -60,11 +60,11 @@ def faulty(store: ScheduleStore, faults: Faults) -> ScheduleStore:
     return Faulty()  # type: ignore[return-value]  # it has all of the store's
 
 
-def make_older(ticker: Ticker) -> None:
+def make_older(ticker: SchedulerLoop) -> None:
     """Let a ticker be of a version that cannot read some schedules."""
     make = ticker._attempts._make
 
-    async def make_some(due: DueSchedule, now_ms: int) -> list[Firing]:
+    async def make_some(due: DueSchedule, now_ms: int) -> list[FireRequest]:
         if due.name in _UNREADABLE:
             raise UnreadableScheduleError("it is of a later version")
         return await make(due, now_ms)
@@ -90,7 +90,7 @@ class Snapshot:
 class Scheduler:
     """One ticker, and what it knows."""
 
-    ticker: Ticker
+    ticker: SchedulerLoop
     faults: Faults
     table: dict[str, Plan]
     looked: int | None = None
@@ -105,7 +105,13 @@ class World:
     """Lets events happen, both to the schedulers and to what is expected."""
 
     def __init__(
-        self, scenario: Scenario, store: Store, empty: Step, *, save: Step | None = None, restore: Step | None = None
+        self,
+        scenario: Scenario,
+        store: Store,
+        empty: FireTime,
+        *,
+        save: FireTime | None = None,
+        restore: FireTime | None = None,
     ) -> None:
         self.scenario = scenario
         self.expected = ExpectedSends()
@@ -163,7 +169,7 @@ class World:
             case _:
                 pass
 
-    def _plans(self, definitions: Sequence[Definition]) -> dict[str, Plan]:
+    def _plans(self, definitions: Sequence[ScheduleDefinition]) -> dict[str, Plan]:
         return {one.name: plan_of(one, self.scenario.begin) for one in definitions}
 
     def _pass(self, by: int) -> None:
@@ -177,7 +183,7 @@ class World:
 
     async def _start(self, *, is_older: bool = False) -> None:
         faults, table = Faults(), self._tables[self._current]
-        ticker = Ticker(
+        ticker = SchedulerLoop(
             self._broker,
             faulty(self._store, faults),
             [plan.definition for plan in table.values()],

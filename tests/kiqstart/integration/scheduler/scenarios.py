@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from tests.kiqstart.integration.scheduler.expected_sends import Plan
 from tests.kiqstart.unit.scheduler.brute_force import cron_times
 
-from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.occurrence import to_ms
-from kiqstart.scheduler.triggers import EPOCH, Cron, Interval, Once, Timing
+from kiqstart.scheduler.triggers import EPOCH, CronTrigger, DateTrigger, IntervalTrigger, Trigger
 
 # A day before clocks change: Berlin's in spring and in autumn, and one by half an hour.
 BEGINNINGS = (
@@ -67,18 +67,18 @@ class Event:
 @dataclass(frozen=True)
 class Scenario:
     begin: datetime
-    tables: tuple[tuple[Definition, ...], ...]
-    dynamic: tuple[Definition, ...]
+    tables: tuple[tuple[ScheduleDefinition, ...], ...]
+    dynamic: tuple[ScheduleDefinition, ...]
     events: tuple[Event, ...]
 
 
-def plan_of(definition: Definition, begin: datetime) -> Plan:
+def plan_of(definition: ScheduleDefinition, begin: datetime) -> Plan:
     """With all times from a day before the beginning to a day after the end."""
     first, last = to_ms(begin - _MARGIN), to_ms(begin + SPAN + _MARGIN)
     timing = definition.timing
-    if isinstance(timing, Once):
+    if isinstance(timing, DateTrigger):
         return Plan(definition, [to_ms(timing.at)])
-    if isinstance(timing, Interval):
+    if isinstance(timing, IntervalTrigger):
         every = round(timing.every.total_seconds() * 1000)
         start = to_ms(timing.start)
         return Plan(definition, range(start + (first - start) // every * every, last, every))
@@ -92,25 +92,25 @@ def _cron_plan(expression: str, time_zone: str, begin: datetime) -> list[int]:
 
 
 @st.composite
-def _definitions(draw: st.DrawFn, begin: datetime, name: str, *, is_dynamic: bool) -> Definition:
-    kinds: list[st.SearchStrategy[Timing]] = [
+def _definitions(draw: st.DrawFn, begin: datetime, name: str, *, is_dynamic: bool) -> ScheduleDefinition:
+    kinds: list[st.SearchStrategy[Trigger]] = [
         st.builds(
-            Interval,
+            IntervalTrigger,
             every=st.sampled_from([1, 7, 60, 3600, 86_400]).map(lambda seconds: timedelta(seconds=seconds)),
             start=st.just(begin if is_dynamic else EPOCH),
         ),
-        st.sampled_from(_CRONS).map(lambda cron: Cron(expression=cron[0], time_zone=cron[1])),
+        st.sampled_from(_CRONS).map(lambda cron: CronTrigger(expression=cron[0], time_zone=cron[1])),
     ]
     if is_dynamic:
         shifts = st.integers(-3_600_000, 86_400_000).map(lambda shift: timedelta(milliseconds=shift))
-        kinds.append(shifts.map(lambda shift: Once(at=begin + shift)))
-    return Definition(
+        kinds.append(shifts.map(lambda shift: DateTrigger(at=begin + shift)))
+    return ScheduleDefinition(
         name=name,
         task="ping",
         timing=draw(st.one_of(kinds)),
-        missed=draw(st.sampled_from(Missed)),
-        at_most=draw(st.sampled_from([1, 3, 5])),
-        max_lateness=draw(st.sampled_from([None, None, 1, 5, 3600])),
+        catch_up=draw(st.sampled_from(CatchUp)),
+        max_catch_up=draw(st.sampled_from([1, 3, 5])),
+        misfire_grace_time=draw(st.sampled_from([None, None, 1, 5, 3600])),
         is_dynamic=is_dynamic,
     )
 

@@ -17,15 +17,15 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import text_of_name
 from kiqstart.cli.schedules.listing import schedules_table
 from kiqstart.scheduler.conversions import ScheduleError
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.occurrence import from_ms
 from kiqstart.scheduler.overview import overview
 from kiqstart.scheduler.schedules import Schedules
-from kiqstart.scheduler.triggers import Interval
+from kiqstart.scheduler.triggers import IntervalTrigger
 from kiqstart.tasks.arguments import ArgumentsMiddleware
 from kiqstart.tasks.uniqueness import UniquenessMiddleware
 
-SOUND = Definition(name="sound", task="work", timing=Interval(every=timedelta(seconds=1)))
+SOUND = ScheduleDefinition(name="sound", task="work", timing=IntervalTrigger(every=timedelta(seconds=1)))
 ZERO = b'{"name":"bad","task":"work","timing":{"at":"0001-01-01T00:00:00Z"}}'
 _numbers = count()
 

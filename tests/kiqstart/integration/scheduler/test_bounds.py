@@ -14,20 +14,22 @@ from tests.kiqstart.integration.scheduler.timeline import NOW, Timeline
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.scheduler.conversions import ScheduleError
-from kiqstart.scheduler.definition import Definition
-from kiqstart.scheduler.firing import Answer, FireScript
+from kiqstart.scheduler.definition import ScheduleDefinition
+from kiqstart.scheduler.firing import FireResult, FireScript
 from kiqstart.scheduler.redis_store import RedisScheduleStore
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.scheduler.store import Entry
-from kiqstart.scheduler.triggers import Interval, Once
+from kiqstart.scheduler.triggers import DateTrigger, IntervalTrigger
 
 AT = datetime(2027, 1, 15, 8, 0, 1, tzinfo=UTC)
-TICK = Definition(name="tick", task="work", timing=Interval(every=timedelta(seconds=1)))
+TICK = ScheduleDefinition(name="tick", task="work", timing=IntervalTrigger(every=timedelta(seconds=1)))
 
 
 def once(place: int, **arguments: object) -> Entry:
-    definition = Definition(name=f"once-{place}", task="work", timing=Once(at=AT), kwargs=arguments, is_dynamic=True)
+    definition = ScheduleDefinition(
+        name=f"once-{place}", task="work", timing=DateTrigger(at=AT), kwargs=arguments, is_dynamic=True
+    )
     return Entry(name=definition.name, data=definition.dump(), due_ms=NOW + 1000)
 
 
@@ -36,7 +38,7 @@ async def add(timeline: Timeline, entries: Sequence[Entry]) -> None:
         await timeline.store.add(entries[start : start + 500], script=uuid4().hex)
 
 
-async def settle(ticker: Ticker) -> None:
+async def settle(ticker: SchedulerLoop) -> None:
     while await ticker.tick() == 0:
         pass
 
@@ -83,7 +85,7 @@ async def test_scripts_are_small_however_much_is_due(timeline: Timeline, monkeyp
     sizes: list[tuple[int, int]] = []
     fire = RedisScheduleStore.fire
 
-    async def noting(store: RedisScheduleStore, script: FireScript) -> list[Answer]:
+    async def noting(store: RedisScheduleStore, script: FireScript) -> list[FireResult]:
         messages = [one.message.message for one in script.firings if one.message is not None]
         sizes.append((len(messages), sum(map(len, messages))))
         return await fire(store, script)

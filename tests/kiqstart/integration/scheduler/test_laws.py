@@ -17,17 +17,17 @@ from tests.kiqstart.integration.scheduler.scenarios import BEGINNINGS, Event, Ki
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.scheduler import backlog
-from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.memory_store import MemoryScheduleStore
 from kiqstart.scheduler.occurrence import to_ms
 from kiqstart.scheduler.redis_store import RedisScheduleStore
 from kiqstart.scheduler.store import ScheduleStore
-from kiqstart.scheduler.triggers import Interval
+from kiqstart.scheduler.triggers import IntervalTrigger
 
 _REPEATING = {Kind.SET_CLOCK, Kind.EMPTY, Kind.RESTORE}
 _EXAMPLES = 80
-_HOURLY = Definition(name="hourly", task="ping", timing=Interval(every=timedelta(hours=1)))
-_OTHERWISE = _HOURLY.model_copy(update={"missed": Missed.ALL})
+_HOURLY = ScheduleDefinition(name="hourly", task="ping", timing=IntervalTrigger(every=timedelta(hours=1)))
+_OTHERWISE = _HOURLY.model_copy(update={"missed": CatchUp.ALL})
 _PASS_AN_HOUR = Event(Kind.PASS, by=3_600_000)
 _TICK, _FREEZE, _THAW = Event(Kind.TICK), Event(Kind.FREEZE), Event(Kind.THAW)
 # Courses of events that chance seldom finds.

@@ -12,7 +12,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.conversions import ScheduleError
 from kiqstart.scheduler.overview import overview
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.scheduler.table import IntervalSchedule
 from kiqstart.tasks.registration import register_task
@@ -46,9 +46,9 @@ def source(broker: StreamBroker) -> DurableScheduleSource:
     return DurableScheduleSource(broker)
 
 
-def ticker_of(broker: StreamBroker, source: DurableScheduleSource) -> Ticker:
+def ticker_of(broker: StreamBroker, source: DurableScheduleSource) -> SchedulerLoop:
     definitions = [schedule.definition(broker) for schedule in TABLE]
-    return Ticker(broker, source.store, definitions, clock=StoreClock(), send_deadline=0.2)
+    return SchedulerLoop(broker, source.store, definitions, clock=StoreClock(), send_deadline=0.2)
 
 
 def once(name: str, time: datetime, number: int = 0, **labels: str) -> ScheduledTask:

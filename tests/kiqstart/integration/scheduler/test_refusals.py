@@ -17,17 +17,19 @@ from tests.kiqstart.integration.scheduler.laws_world import Faults, faulty
 from tests.kiqstart.integration.scheduler.timeline import NOW, Timeline
 
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.firing import FireScript, Outcome
 from kiqstart.scheduler.redis_store import RedisScheduleStore
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.store import Entry
-from kiqstart.scheduler.triggers import Interval, Once
+from kiqstart.scheduler.triggers import DateTrigger, IntervalTrigger
 
-TICK = Definition(name="tick", task="work", timing=Interval(every=timedelta(seconds=1)), missed=Missed.ALL)
+TICK = ScheduleDefinition(
+    name="tick", task="work", timing=IntervalTrigger(every=timedelta(seconds=1)), catch_up=CatchUp.ALL
+)
 AT = datetime(2027, 1, 15, 8, 0, 2, tzinfo=UTC)
 ONCE = {
-    name: Definition(name=name, task="work", timing=Once(at=AT), labels=labels, is_dynamic=True)
+    name: ScheduleDefinition(name=name, task="work", timing=DateTrigger(at=AT), labels=labels, is_dynamic=True)
     for name, labels in {"plain": {}, "alone": {"unique": "key"}, "delayed": {"delay": 60}}.items()
 }
 COMMANDS = [
@@ -42,7 +44,7 @@ async def add_all(timeline: Timeline) -> None:
     await timeline.store.add(entries, script="all")
 
 
-async def try_for(timeline: Timeline, ticker: Ticker, seconds: int) -> None:
+async def try_for(timeline: Timeline, ticker: SchedulerLoop, seconds: int) -> None:
     """What a scheduler does that goes on whatever Redis says."""
     for _ in range(seconds):
         timeline.pass_ms(1000)

@@ -6,30 +6,30 @@ import pytest
 from redis.asyncio import Redis
 from tests.kiqstart.integration.scheduler.timeline import NOW, Timeline
 
-from kiqstart.scheduler.definition import Definition, UnreadableScheduleError
+from kiqstart.scheduler.definition import ScheduleDefinition, UnreadableScheduleError
 from kiqstart.scheduler.due import DueSchedule
-from kiqstart.scheduler.firing import Firing
+from kiqstart.scheduler.firing import FireRequest
 from kiqstart.scheduler.overview import overview
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.store import Entry
-from kiqstart.scheduler.triggers import Interval
+from kiqstart.scheduler.triggers import IntervalTrigger
 
 SECOND = timedelta(seconds=1)
-TICK = Definition(name="tick", task="work", timing=Interval(every=SECOND))
+TICK = ScheduleDefinition(name="tick", task="work", timing=IntervalTrigger(every=SECOND))
 LATER = TICK.model_copy(update={"name": "later"}).dump().replace(b"{", b'{"v":2,', 1)
 
 
-async def unreadable(due: DueSchedule, now_ms: int) -> list[Firing]:  # noqa: ARG001  # of the method it replaces
+async def unreadable(due: DueSchedule, now_ms: int) -> list[FireRequest]:  # noqa: ARG001  # of the method it replaces
     raise UnreadableScheduleError("a timing of a later version")
 
 
-def older_one(timeline: Timeline) -> Ticker:
+def older_one(timeline: Timeline) -> SchedulerLoop:
     ticker = timeline.ticker(name="a-older")
     ticker._attempts._make = unreadable  # type: ignore[method-assign]  # pyright: ignore[reportAttributeAccessIssue]
     return ticker
 
 
-async def watch(timeline: Timeline, ticker: Ticker, seconds: int, *, step_ms: int = 10_000) -> None:
+async def watch(timeline: Timeline, ticker: SchedulerLoop, seconds: int, *, step_ms: int = 10_000) -> None:
     for _ in range(seconds * 1000 // step_ms):
         timeline.pass_ms(step_ms)
         await ticker.tick()
@@ -38,7 +38,7 @@ async def watch(timeline: Timeline, ticker: Ticker, seconds: int, *, step_ms: in
 async def test_an_older_scheduler_leaves_what_it_cannot_read_to_a_newer_one(
     timeline: Timeline, caplog: pytest.LogCaptureFixture
 ) -> None:
-    slow = TICK.model_copy(update={"timing": Interval(every=10 * SECOND)})
+    slow = TICK.model_copy(update={"timing": IntervalTrigger(every=10 * SECOND)})
     older, newer = older_one(timeline), timeline.ticker([slow], name="b-newer")
     await older.tick()
     await newer.tick()

@@ -9,9 +9,9 @@ from taskiq import AsyncBroker
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.scheduler.clock import StoreClock
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.redis_store import RedisScheduleStore
-from kiqstart.scheduler.scheduler_loop import Ticker
+from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 
 NOW = 1_800_000_000_000
 
@@ -27,10 +27,12 @@ class Timeline:
         self._broker = broker
         self._passed = 0
 
-    def ticker(self, table: Sequence[Definition] = (), *, deadline: float = 1e9, name: str = "one") -> Ticker:
+    def ticker(
+        self, table: Sequence[ScheduleDefinition] = (), *, deadline: float = 1e9, name: str = "one"
+    ) -> SchedulerLoop:
         """A further scheduler."""
         clock = StoreClock(steady=lambda: self._passed / 1000, wall=lambda: self.now / 1000)
-        return Ticker(self._broker, self.store, table, clock=clock, send_deadline=deadline, name=name)
+        return SchedulerLoop(self._broker, self.store, table, clock=clock, send_deadline=deadline, name=name)
 
     def pass_ms(self, milliseconds: int) -> None:
         """Let time pass, for Redis and all schedulers."""

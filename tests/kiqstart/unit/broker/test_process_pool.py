@@ -10,7 +10,7 @@ from taskiq import InMemoryBroker, TaskiqMessage
 from tests.kiqstart.unit.broker import pooled
 from tests.process_table import is_gone
 
-from kiqstart.broker.receiver.base import RunningReceiver
+from kiqstart.broker.receiver.base import BaseReceiver
 from kiqstart.broker.receiver.pool_process import RemoteTracebackError
 from kiqstart.broker.receiver.process_pool import ProcessPool
 from kiqstart.tasks.errors import ProcessLostError
@@ -158,5 +158,5 @@ async def test_the_method_of_an_instance_stays_in_the_workers_process() -> None:
     task = register_task(broker, Part().tell_process, name="tell")
     message = TaskiqMessage(task_id="one", task_name="tell", labels={}, args=[], kwargs={})
     with ProcessPoolExecutor(1) as executor:
-        receiver = RunningReceiver(broker, executor=executor)
+        receiver = BaseReceiver(broker, executor=executor)
         assert (await receiver.run_task(task.original_func, message)).return_value == os.getpid()

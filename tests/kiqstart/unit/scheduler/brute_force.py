@@ -1,4 +1,4 @@
-"""When a cron expression is due, found by looking at every minute: the oracle of `timing.Cron`."""
+"""When a cron expression is due, found by looking at every minute: the oracle of `timing.CronTrigger`."""
 
 import calendar
 from collections.abc import Iterator

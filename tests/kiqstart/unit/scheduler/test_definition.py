@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiqstart.scheduler.definition import Definition, Missed, UnreadableScheduleError
-from kiqstart.scheduler.triggers import Cron, Interval, Once
+from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition, UnreadableScheduleError
+from kiqstart.scheduler.triggers import CronTrigger, DateTrigger, IntervalTrigger
 
-HOURLY = Interval(every=timedelta(hours=1))
+HOURLY = IntervalTrigger(every=timedelta(hours=1))
 values = st.recursive(
     st.none()
     | st.booleans()
@@ -19,7 +19,7 @@ values = st.recursive(
     max_leaves=5,
 )
 definitions = st.builds(
-    Definition,
+    ScheduleDefinition,
     name=st.text(min_size=1, max_size=10),
     task=st.text(min_size=1, max_size=10),
     args=st.lists(values, max_size=3).map(tuple),
@@ -28,28 +28,28 @@ definitions = st.builds(
     timing=st.sampled_from(
         [
             HOURLY,
-            Interval(every=timedelta(seconds=7), start=datetime(2026, 5, 1, 12, 0, 0, 5000, tzinfo=UTC)),
-            Cron(expression="0 2 * * *", time_zone="Europe/Berlin"),
-            Once(at=datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)),
+            IntervalTrigger(every=timedelta(seconds=7), start=datetime(2026, 5, 1, 12, 0, 0, 5000, tzinfo=UTC)),
+            CronTrigger(expression="0 2 * * *", time_zone="Europe/Berlin"),
+            DateTrigger(at=datetime(2026, 5, 1, 12, 0, 0, 123_000, tzinfo=UTC)),
         ]
     ),
-    missed=st.sampled_from(Missed),
-    at_most=st.integers(1, 1000),
-    max_lateness=st.none() | st.floats(0, 1e6),
+    catch_up=st.sampled_from(CatchUp),
+    max_catch_up=st.integers(1, 1000),
+    misfire_grace_time=st.none() | st.floats(0, 1e6),
     is_dynamic=st.booleans(),
 )
 
 
 @given(definitions)
-def test_what_was_dumped_is_loaded(definition: Definition) -> None:
+def test_what_was_dumped_is_loaded(definition: ScheduleDefinition) -> None:
     data = definition.dump()
-    assert Definition.load(data) == definition
-    assert Definition.load(data).dump() == data
+    assert ScheduleDefinition.load(data) == definition
+    assert ScheduleDefinition.load(data).dump() == data
 
 
 def test_equal_definitions_are_the_same_text() -> None:
-    one = Definition(name="n", task="t", kwargs={"a": 1, "b": {"c": 2, "d": 3}}, timing=HOURLY)
-    other = Definition(name="n", task="t", kwargs={"b": {"d": 3, "c": 2}, "a": 1}, timing=HOURLY)
+    one = ScheduleDefinition(name="n", task="t", kwargs={"a": 1, "b": {"c": 2, "d": 3}}, timing=HOURLY)
+    other = ScheduleDefinition(name="n", task="t", kwargs={"b": {"d": 3, "c": 2}, "a": 1}, timing=HOURLY)
     assert one == other
     assert one.dump() == other.dump()
 
@@ -67,6 +67,6 @@ def test_equal_definitions_are_the_same_text() -> None:
 )
 def test_what_is_no_definition_says_why_in_a_line(data: bytes, problem: str) -> None:
     with pytest.raises(UnreadableScheduleError) as refused:
-        Definition.load(data)
+        ScheduleDefinition.load(data)
     assert problem in str(refused.value)
     assert "\n" not in str(refused.value)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from tests.kiqstart.unit.scheduler.brute_force import cron_times
 
-from kiqstart.scheduler.triggers import Cron, Interval, Once, Timing
+from kiqstart.scheduler.triggers import CronTrigger, DateTrigger, IntervalTrigger, Trigger
 
 _BERLIN = "Europe/Berlin"
 _LORD_HOWE = "Australia/Lord_Howe"
@@ -36,19 +36,19 @@ expressions = st.tuples(*(st.sampled_from(field) for field in (_MINUTES, _HOURS,
 shifts = st.timedeltas(timedelta(hours=-20), timedelta(hours=20))
 
 
-def cron(expression: str, time_zone: str = "UTC") -> Cron:
-    return Cron(expression=expression, time_zone=time_zone)
+def cron(expression: str, time_zone: str = "UTC") -> CronTrigger:
+    return CronTrigger(expression=expression, time_zone=time_zone)
 
 
 def at(text: str) -> datetime:
     return datetime.fromisoformat(text).replace(tzinfo=UTC)
 
 
-def first(timing: Timing, after: str, count: int = 3) -> list[str]:
+def first(timing: Trigger, after: str, count: int = 3) -> list[str]:
     return [f"{due:%m-%d %H:%M:%S}" for due in islice(timing.after(at(after)), count)]
 
 
-def up_to(timing: Timing, after: datetime, until: datetime) -> list[datetime]:
+def up_to(timing: Trigger, after: datetime, until: datetime) -> list[datetime]:
     return list(takewhile(lambda due: due <= until, timing.after(after)))
 
 
@@ -161,7 +161,7 @@ def near_change(change: tuple[str, datetime], shift: timedelta) -> datetime:
 
 timings = st.one_of(
     st.builds(
-        Interval,
+        IntervalTrigger,
         every=st.integers(1, 100_000).map(lambda seconds: timedelta(seconds=seconds)),
         start=st.datetimes(datetime(2005, 1, 1), datetime(2030, 1, 1), timezones=st.just(UTC)),  # noqa: DTZ001  # bounds are naive by contract
     ),
@@ -172,14 +172,14 @@ moments = st.builds(near_change, st.sampled_from(_CHANGES), shifts)
 
 @settings(max_examples=60, deadline=None)
 @given(timing=timings, moment=moments, pause=st.timedeltas(timedelta(0), timedelta(hours=3)))
-def test_what_is_due_does_not_depend_on_when_one_asks(timing: Timing, moment: datetime, pause: timedelta) -> None:
+def test_what_is_due_does_not_depend_on_when_one_asks(timing: Trigger, moment: datetime, pause: timedelta) -> None:
     later, until = moment + pause, moment + timedelta(hours=6)
     assert up_to(timing, later, until) == [due for due in up_to(timing, moment, until) if due > later]
 
 
 @settings(max_examples=60, deadline=None)
 @given(timing=timings, moment=moments, count=st.integers(1, 200), span=st.timedeltas(timedelta(0), timedelta(hours=10)))
-def test_newest_is_the_end_of_all(timing: Timing, moment: datetime, count: int, span: timedelta) -> None:
+def test_newest_is_the_end_of_all(timing: Trigger, moment: datetime, count: int, span: timedelta) -> None:
     due = timing.next_after(moment)
     assert due is not None
     until = due + span
@@ -188,18 +188,18 @@ def test_newest_is_the_end_of_all(timing: Timing, moment: datetime, count: int, 
 
 
 def test_newest_of_a_long_time_is_found_at_once() -> None:
-    every = Interval(every=timedelta(seconds=1))
+    every = IntervalTrigger(every=timedelta(seconds=1))
     assert every.newest(2, since=at("1971-01-01"), until=at("2026-01-01")) == [
         at("2025-12-31T23:59:59"),
         at("2026-01-01"),
     ]
     assert cron("0 0 1 1 *").newest(1, since=at("1971-01-01"), until=at("2026-06-01")) == [at("2026-01-01")]
-    once = Once(at=at("2026-01-01"))
+    once = DateTrigger(at=at("2026-01-01"))
     assert once.newest(5, since=once.at, until=at("2029-01-01")) == [once.at]
 
 
 def test_an_interval_does_not_drift() -> None:
-    minute = Interval(every=timedelta(seconds=60))
+    minute = IntervalTrigger(every=timedelta(seconds=60))
     due = minute.next_after(at("2026-05-01T12:00:17"))
     assert due is not None
     begin = due
@@ -210,13 +210,13 @@ def test_an_interval_does_not_drift() -> None:
 
 
 def test_an_interval_has_its_phase_before_its_start_too() -> None:
-    minute = Interval(every=timedelta(seconds=60), start=at("2026-05-01T12:00:17"))
+    minute = IntervalTrigger(every=timedelta(seconds=60), start=at("2026-05-01T12:00:17"))
     assert first(minute, "2026-05-01T11:00", 2) == ["05-01 11:00:17", "05-01 11:01:17"]
     assert first(minute, "2026-05-01T12:00:17", 1) == ["05-01 12:01:17"]
 
 
 def test_once_is_due_once() -> None:
-    once = Once(at=datetime(2026, 5, 1, 12, 0, 0, 123_999, tzinfo=timezone(timedelta(hours=2))))
+    once = DateTrigger(at=datetime(2026, 5, 1, 12, 0, 0, 123_999, tzinfo=timezone(timedelta(hours=2))))
     assert list(once.after(at("2026-05-01"))) == [at("2026-05-01T10:00:00.123")]
     assert list(once.after(at("2026-05-01T10:00:00.123"))) == []
 
@@ -262,9 +262,9 @@ def test_whatever_is_written_is_a_cron_or_refused(expression: str) -> None:
 @pytest.mark.parametrize("every", [timedelta(0), timedelta(seconds=-1), timedelta(seconds=1.5), timedelta.max])
 def test_an_interval_that_cannot_be(every: timedelta) -> None:
     with pytest.raises(ValidationError, match="must be"):
-        Interval(every=every)
+        IntervalTrigger(every=every)
 
 
 def test_a_time_needs_a_zone() -> None:
     with pytest.raises(ValidationError, match="timezone"):
-        Once(at=datetime(2026, 5, 1))  # noqa: DTZ001  # that is what is refused
+        DateTrigger(at=datetime(2026, 5, 1))  # noqa: DTZ001  # that is what is refused

@@ -15,8 +15,8 @@ from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
 from kiqstart.broker.receiver.pool_process import run_pickled, unpickled
 from kiqstart.broker.results import decode_result, encode_result
-from kiqstart.scheduler.definition import Definition
-from kiqstart.scheduler.triggers import EPOCH, Once
+from kiqstart.scheduler.definition import ScheduleDefinition
+from kiqstart.scheduler.triggers import EPOCH, DateTrigger
 from kiqstart.tasks.colliding_keys import CollidingKeysError
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.formatting import JsonFormatter
@@ -123,7 +123,7 @@ def test_a_result_that_leaves_its_process_as_json_loses_nothing_either() -> None
 
 
 def test_a_schedule_of_whose_arguments_json_loses_a_part_is_refused() -> None:
-    definition = Definition(name="one", task="take", args=({1: 2, "1": 3},), timing=Once(at=EPOCH))
+    definition = ScheduleDefinition(name="one", task="take", args=({1: 2, "1": 3},), timing=DateTrigger(at=EPOCH))
     with pytest.raises(ValueError, match=r"^the keys 1 and '1' are one in JSON$"):
         definition.dump()
 

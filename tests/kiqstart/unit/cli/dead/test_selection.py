@@ -1,6 +1,6 @@
 import pytest
 
-from kiqstart.broker.delivery import DeadReason
+from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.cli.dead.selection import SelectionError, check_reason, check_selection, parse_age
 
 
@@ -18,7 +18,7 @@ def test_filters_go_with_all_only() -> None:
 
 
 def test_reasons_are_those_there_are() -> None:
-    for reason in (None, *DeadReason):
+    for reason in (None, *DeadLetterReason):
         check_reason(reason)
     with pytest.raises(SelectionError, match="--reason 'bad' is none of malformed, too-large, unknown-task, "):
         check_reason("bad")

@@ -5,14 +5,14 @@ from rich.console import Console
 from taskiq import InMemoryBroker, TaskiqResult
 
 from kiqstart.cli.schedules.listing import schedules_table, shown_result
-from kiqstart.scheduler.definition import Definition
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.occurrence import to_ms
-from kiqstart.scheduler.schedules import KeptSchedule
+from kiqstart.scheduler.schedules import ScheduleState
 from kiqstart.scheduler.store import LastStep, Outcome
-from kiqstart.scheduler.triggers import Cron, Interval, Timing
+from kiqstart.scheduler.triggers import CronTrigger, IntervalTrigger, Trigger
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
-NIGHTLY = Cron(expression="30 2 * * *", time_zone="Europe/Berlin")
+NIGHTLY = CronTrigger(expression="30 2 * * *", time_zone="Europe/Berlin")
 
 
 def a_step(outcome: Outcome = Outcome.SENT, *, ago: timedelta = timedelta(hours=1), late: int = 12) -> LastStep:
@@ -21,13 +21,13 @@ def a_step(outcome: Outcome = Outcome.SENT, *, ago: timedelta = timedelta(hours=
 
 
 def a_schedule(
-    *, timing: Timing = NIGHTLY, name: str = "nightly", due: datetime | None = None, last: LastStep | None = None
-) -> KeptSchedule:
-    definition = Definition(name=name, task="report", kwargs={"pages": 3}, timing=timing)
-    return KeptSchedule(definition=definition, due=due, is_paused=due is None, last=last)
+    *, timing: Trigger = NIGHTLY, name: str = "nightly", due: datetime | None = None, last: LastStep | None = None
+) -> ScheduleState:
+    definition = ScheduleDefinition(name=name, task="report", kwargs={"pages": 3}, timing=timing)
+    return ScheduleState(definition=definition, due=due, is_paused=due is None, last=last)
 
 
-def shown(*schedules: KeptSchedule, width: int = 120) -> list[str]:
+def shown(*schedules: ScheduleState, width: int = 120) -> list[str]:
     console = Console(width=width)
     with console.capture() as captured:
         console.print(schedules_table(schedules, {"nightly": "ok"}, now=NOW))
@@ -46,7 +46,7 @@ def test_a_schedule_has_two_lines() -> None:
 
 
 def test_what_is_paused_or_overdue_or_of_another_year_says_so() -> None:
-    hourly = Interval(every=timedelta(hours=1))
+    hourly = IntervalTrigger(every=timedelta(hours=1))
     lines = shown(
         a_schedule(timing=hourly, last=a_step(Outcome.SKIPPED, ago=timedelta(days=365), late=5000)),
         a_schedule(timing=hourly, due=NOW - timedelta(minutes=5)),

@@ -3,9 +3,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from kiqstart.cli.schedules.upcoming import StartError, parse_start, upcoming
-from kiqstart.scheduler.triggers import Cron, Interval
+from kiqstart.scheduler.triggers import CronTrigger, IntervalTrigger
 
-NIGHTLY = Cron(expression="30 2 * * *", time_zone="Europe/Berlin")
+NIGHTLY = CronTrigger(expression="30 2 * * *", time_zone="Europe/Berlin")
 
 
 def test_runs_are_shown_over_a_clock_change_from_a_time_in_the_schedules_zone() -> None:
@@ -26,7 +26,7 @@ def test_a_time_with_a_zone_is_taken_as_it_is() -> None:
 
 
 def test_without_a_time_runs_are_those_after_now() -> None:
-    [line] = upcoming(Interval(every=timedelta(hours=1)), parse_start(None), 1)
+    [line] = upcoming(IntervalTrigger(every=timedelta(hours=1)), parse_start(None), 1)
     due = datetime.strptime(line.split("  ")[1], "%Y-%m-%d %H:%M:%S UTC").replace(tzinfo=UTC)
     assert timedelta(0) <= due - datetime.now(UTC) + timedelta(minutes=1) <= timedelta(minutes=61)
 
@@ -37,14 +37,16 @@ def test_what_is_no_time_is_refused(text: str) -> None:
         parse_start(text)
 
 
-@pytest.mark.parametrize("timing", [NIGHTLY, Cron(expression="0 2 * * *"), Interval(every=timedelta(days=30))])
+@pytest.mark.parametrize(
+    "timing", [NIGHTLY, CronTrigger(expression="0 2 * * *"), IntervalTrigger(every=timedelta(days=30))]
+)
 @pytest.mark.parametrize("text", ["0001-01-01", "0001-01-01T00:00Z", "0001-01-01T00:00+14:00"])
-def test_the_beginning_of_the_calendar_is_told(timing: Cron | Interval, text: str) -> None:
+def test_the_beginning_of_the_calendar_is_told(timing: CronTrigger | IntervalTrigger, text: str) -> None:
     with pytest.raises(StartError, match="too near to the beginning of the calendar"):
         list(upcoming(timing, parse_start(text), 5))
 
 
-@pytest.mark.parametrize("timing", [NIGHTLY, Interval(every=timedelta(days=30))])
-def test_the_end_of_the_calendar_is_told(timing: Cron | Interval) -> None:
+@pytest.mark.parametrize("timing", [NIGHTLY, IntervalTrigger(every=timedelta(days=30))])
+def test_the_end_of_the_calendar_is_told(timing: CronTrigger | IntervalTrigger) -> None:
     with pytest.raises(StartError, match="too near to the end of the calendar"):
         list(upcoming(timing, parse_start("9999-12-30"), 5))

@@ -9,7 +9,7 @@ from kiqstart.cli.schedules.wording import (
     shown_seconds,
     shown_timing,
 )
-from kiqstart.scheduler.triggers import Cron, Interval, Once, Timing
+from kiqstart.scheduler.triggers import CronTrigger, DateTrigger, IntervalTrigger, Trigger
 
 TIME = datetime(2026, 10, 25, 0, 30, tzinfo=UTC)
 
@@ -40,12 +40,12 @@ def test_a_time_span_is_shown_as_exactly_as_it_matters(seconds: float, shown: st
 @pytest.mark.parametrize(
     ("timing", "shown"),
     [
-        (Interval(every=timedelta(hours=36)), "every 36 h"),
-        (Cron(expression="0 2 * * *", time_zone="Europe/Berlin"), "0 2 * * * Europe/Berlin"),
-        (Once(at=TIME), "once"),
+        (IntervalTrigger(every=timedelta(hours=36)), "every 36 h"),
+        (CronTrigger(expression="0 2 * * *", time_zone="Europe/Berlin"), "0 2 * * * Europe/Berlin"),
+        (DateTrigger(at=TIME), "once"),
     ],
 )
-def test_when_a_schedule_is_due_is_said_shortly(timing: Timing, shown: str) -> None:
+def test_when_a_schedule_is_due_is_said_shortly(timing: Trigger, shown: str) -> None:
     assert shown_timing(timing) == shown
 
 
@@ -61,4 +61,4 @@ def test_arguments_are_shown_as_in_a_call_and_move_no_cursor() -> None:
     ],
 )
 def test_a_time_is_shown_in_the_zone_of_its_schedule(zone: str, shown: str) -> None:
-    assert shown_local(TIME, Cron(expression="30 * * * *", time_zone=zone)) == shown
+    assert shown_local(TIME, CronTrigger(expression="30 * * * *", time_zone=zone)) == shown

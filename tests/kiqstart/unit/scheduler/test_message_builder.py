@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from taskiq import InMemoryBroker, TaskiqMessage, TaskiqMiddleware
 
-from kiqstart.scheduler import attempts as module
-from kiqstart.scheduler.attempts import Attempts
-from kiqstart.scheduler.definition import Definition, Missed
+from kiqstart.scheduler import message_builder as module
+from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.due import DueSchedule
-from kiqstart.scheduler.firing import Firing, Outcome
-from kiqstart.scheduler.triggers import Cron, Interval
+from kiqstart.scheduler.firing import FireRequest, Outcome
+from kiqstart.scheduler.message_builder import MessageBuilder
+from kiqstart.scheduler.triggers import CronTrigger, IntervalTrigger
 from kiqstart.testing import eventually
 
 NOW = 1_777_593_600_000
@@ -34,7 +34,7 @@ class Hooked(TaskiqMiddleware):
 
 
 def due(task: str, now: int = NOW) -> DueSchedule:
-    definition = Definition(name=f"{task}-daily", task=task, timing=Interval(every=timedelta(days=1)))
+    definition = ScheduleDefinition(name=f"{task}-daily", task=task, timing=IntervalTrigger(every=timedelta(days=1)))
     return DueSchedule(name=definition.name, due_ms=now, data=definition.dump())
 
 
@@ -54,17 +54,17 @@ def _steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest_asyncio.fixture
-async def attempts(middleware: Hooked) -> AsyncGenerator[Attempts]:
-    made = Attempts(InMemoryBroker().with_middlewares(middleware), deadline=0.15)
+async def attempts(middleware: Hooked) -> AsyncGenerator[MessageBuilder]:
+    made = MessageBuilder(InMemoryBroker().with_middlewares(middleware), deadline=0.15)
     yield made
     made.cancel()
 
 
-def names(firings: list[Firing]) -> list[str]:
+def names(firings: list[FireRequest]) -> list[str]:
     return [firing.due.name for firing in firings]
 
 
-async def given_up(attempts: Attempts) -> Firing:
+async def given_up(attempts: MessageBuilder) -> FireRequest:
     """What is done at the deadline."""
     async with asyncio.timeout(5):
         while True:
@@ -90,7 +90,7 @@ async def cancel() -> None:
     [(hang, "a middleware hangs"), (fail, "ZeroDivisionError: no good"), (cancel, "CancelledError: ")],
 )
 async def test_one_that_cannot_be_sent_holds_up_no_other_and_is_given_up_at_the_deadline(
-    attempts: Attempts, middleware: Hooked, caplog: pytest.LogCaptureFixture, hook: Hook, problem: str
+    attempts: MessageBuilder, middleware: Hooked, caplog: pytest.LogCaptureFixture, hook: Hook, problem: str
 ) -> None:
     middleware.hook = hook
     assert names(await attempts.firings([ILL, SOUND], NOW)) == ["sound-daily"]
@@ -104,7 +104,7 @@ async def test_one_that_cannot_be_sent_holds_up_no_other_and_is_given_up_at_the_
     assert len(messages) == 2, "the same problem is told once"
 
 
-async def test_one_that_recovers_is_sent(attempts: Attempts, middleware: Hooked) -> None:
+async def test_one_that_recovers_is_sent(attempts: MessageBuilder, middleware: Hooked) -> None:
     middleware.hook = fail
     assert await attempts.firings([ILL], NOW) == []
     middleware.hook = None
@@ -112,7 +112,7 @@ async def test_one_that_recovers_is_sent(attempts: Attempts, middleware: Hooked)
 
 
 async def test_a_slow_message_is_sent_when_it_is_made_however_long_ago_it_was_begun(
-    attempts: Attempts, middleware: Hooked
+    attempts: MessageBuilder, middleware: Hooked
 ) -> None:
     begun, made = asyncio.Event(), asyncio.Event()
 
@@ -128,7 +128,9 @@ async def test_a_slow_message_is_sent_when_it_is_made_however_long_ago_it_was_be
     assert names(await attempts.firings([ILL], NOW + 3000)) == ["ill-daily"]
 
 
-async def test_what_is_due_soon_is_made_ahead_and_sent_at_its_time(attempts: Attempts, middleware: Hooked) -> None:
+async def test_what_is_due_soon_is_made_ahead_and_sent_at_its_time(
+    attempts: MessageBuilder, middleware: Hooked
+) -> None:
     assert await attempts.firings([ILL], NOW - 700) == []
     await asyncio.sleep(0)
     middleware.hook = fail
@@ -137,7 +139,7 @@ async def test_what_is_due_soon_is_made_ahead_and_sent_at_its_time(attempts: Att
     assert "scheduled_late" not in firing.message.labels
 
 
-async def test_what_was_made_ahead_is_made_anew_where_it_is_sent_late(attempts: Attempts) -> None:
+async def test_what_was_made_ahead_is_made_anew_where_it_is_sent_late(attempts: MessageBuilder) -> None:
     await attempts.firings([ILL], NOW - 700)
     await asyncio.sleep(0)
     (firing,) = await attempts.firings([ILL], NOW + 86_400_000 + 5000)
@@ -146,13 +148,13 @@ async def test_what_was_made_ahead_is_made_anew_where_it_is_sent_late(attempts: 
     assert firing.message.labels["scheduled_late"] == "5.0"
 
 
-async def test_what_came_to_nothing_is_made_anew(attempts: Attempts) -> None:
+async def test_what_came_to_nothing_is_made_anew(attempts: MessageBuilder) -> None:
     assert len(await attempts.firings([SOUND], NOW)) == 1
     (firing,) = await attempts.firings([SOUND], NOW + 86_400_000)
     assert firing.send_ms == NOW + 86_400_000
 
 
-async def test_what_the_store_refuses_is_given_up_at_the_deadline(attempts: Attempts) -> None:
+async def test_what_the_store_refuses_is_given_up_at_the_deadline(attempts: MessageBuilder) -> None:
     (firing,) = await attempts.firings([ILL], NOW)
     async with asyncio.timeout(5):
         while firing.outcome is not Outcome.FAILED:
@@ -161,7 +163,7 @@ async def test_what_the_store_refuses_is_given_up_at_the_deadline(attempts: Atte
             (firing,) = await attempts.firings([ILL], NOW + 50)
 
 
-async def test_what_cannot_be_read_is_told_apart_and_tried_no_more(attempts: Attempts) -> None:
+async def test_what_cannot_be_read_is_told_apart_and_tried_no_more(attempts: MessageBuilder) -> None:
     broken = DueSchedule(name="broken", due_ms=NOW, data=b"no JSON")
     assert names(await attempts.firings([broken, SOUND], NOW)) == ["sound-daily"]
     ((skipped, problem),) = attempts.unreadable.values()
@@ -197,7 +199,7 @@ async def end_generator() -> None:
     ],
 )
 async def test_a_hook_that_raises_what_no_hook_should_harms_its_own_schedule_alone(
-    attempts: Attempts, middleware: Hooked, caplog: pytest.LogCaptureFixture, hook: Hook, problem: str
+    attempts: MessageBuilder, middleware: Hooked, caplog: pytest.LogCaptureFixture, hook: Hook, problem: str
 ) -> None:
     middleware.hook = hook
     assert names(await attempts.firings([ILL, SOUND], NOW)) == ["sound-daily"]
@@ -206,7 +208,7 @@ async def test_a_hook_that_raises_what_no_hook_should_harms_its_own_schedule_alo
 
 
 async def test_a_hook_that_does_not_let_itself_be_cancelled_is_called_no_further_time(
-    attempts: Attempts, middleware: Hooked
+    attempts: MessageBuilder, middleware: Hooked
 ) -> None:
     calls: list[int] = []
     end = asyncio.Event()
@@ -233,13 +235,13 @@ async def test_a_hook_that_does_not_let_itself_be_cancelled_is_called_no_further
 
 
 async def test_what_takes_long_to_compute_lets_others_be_sent() -> None:
-    attempts = Attempts(InMemoryBroker(), deadline=30)
-    minutely = Definition(
-        name="many", task="sound", timing=Cron(expression="* * * * *"), missed=Missed.ALL, at_most=10_000
+    attempts = MessageBuilder(InMemoryBroker(), deadline=30)
+    minutely = ScheduleDefinition(
+        name="many", task="sound", timing=CronTrigger(expression="* * * * *"), catch_up=CatchUp.ALL, max_catch_up=10_000
     )
     many = DueSchedule(name="many", due_ms=NOW - 86_400_000 * 30, data=minutely.dump())
     assert "sound-daily" in names(await attempts.firings([many, SOUND], NOW))
-    found: list[Firing] = []
+    found: list[FireRequest] = []
 
     async def is_made() -> bool:
         found.extend(await attempts.firings([many], NOW))

@@ -11,11 +11,11 @@ from typing import Final
 from taskiq import AsyncBroker
 
 from kiqstart.broker.delivery import local_time
-from kiqstart.scheduler.definition import Definition, UnreadableScheduleError
+from kiqstart.scheduler.definition import ScheduleDefinition, UnreadableScheduleError
 from kiqstart.scheduler.due import DueSchedule
-from kiqstart.scheduler.firing import Firing, Outcome
+from kiqstart.scheduler.firing import FireRequest, Outcome
 from kiqstart.scheduler.log_text import error_line, one_line
-from kiqstart.scheduler.misfires import Step, next_after, steps
+from kiqstart.scheduler.misfires import FireTime, next_after, steps
 from kiqstart.scheduler.occurrence import from_ms, occurrence_message, to_ms
 
 logger = getLogger(__name__)
@@ -32,7 +32,7 @@ _COMPUTED_HERE: Final = 200
 class _Attempt:
     due: DueSchedule
     made_for_ms: int
-    work: "asyncio.Task[list[Firing]]"
+    work: "asyncio.Task[list[FireRequest]]"
     began: float | None = None
     """When it was first due here; None: it is not yet."""
     is_awaited: bool = False
@@ -46,7 +46,7 @@ class _Attempt:
     is_given_up: bool = False
 
 
-class Attempts:
+class MessageBuilder:
     """The schedules that are due, each with its messages as far as they are made.
 
     Args:
@@ -58,11 +58,11 @@ class Attempts:
         self._deadline = deadline
         self._attempts: dict[str, _Attempt] = {}
         # Work that was given up, and does not end.
-        self._hanging: dict[str, asyncio.Task[list[Firing]]] = {}
+        self._hanging: dict[str, asyncio.Task[list[FireRequest]]] = {}
         self.unreadable: dict[str, tuple[DueSchedule, str]] = {}
         """Those that cannot be read, by their names, each with what is wrong."""
 
-    async def firings(self, due: Sequence[DueSchedule], now_ms: int) -> list[Firing]:
+    async def firings(self, due: Sequence[DueSchedule], now_ms: int) -> list[FireRequest]:
         """The steps that can be taken now. What cannot be read is in `unreadable` afterwards.
 
         Of what is due only soon, the messages are made ahead.
@@ -79,13 +79,13 @@ class Attempts:
             for firing in self._come_to(attempt, now_ms)
         ]
 
-    def fail(self, firing: Firing, problem: str) -> None:
+    def fail(self, firing: FireRequest, problem: str) -> None:
         """The store did not take a step: it is tried again until the deadline."""
         attempt = self._attempts.get(firing.due.name)
         if attempt is not None:
             self._report(attempt, problem)
 
-    def postpone(self, firing: Firing, problem: str) -> None:
+    def postpone(self, firing: FireRequest, problem: str) -> None:
         """The store cannot take any step now: its message is tried again for as long as that lasts."""
         attempt = self._attempts.get(firing.due.name)
         if attempt is not None:
@@ -110,14 +110,14 @@ class Attempts:
         for name in [name for name, attempt in self._attempts.items() if wanted.get(name) != attempt.due]:
             self.forget(name)
 
-    def _end(self, name: str, work: "asyncio.Task[list[Firing]]") -> None:
+    def _end(self, name: str, work: "asyncio.Task[list[FireRequest]]") -> None:
         if not work.cancelled():
             # Nobody asks for it any more.
             work.exception()
         if self._hanging.get(name) is work:
             del self._hanging[name]
 
-    def _begin(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[Firing]] | None":
+    def _begin(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[FireRequest]] | None":
         """Make its messages: for its time, where that comes, else for now. Gives the work that can be waited for."""
         for_ms = max(due.due_ms, now_ms)
         attempt = self._attempts.get(due.name)
@@ -136,28 +136,30 @@ class Attempts:
             attempt.began = local_time()
         return attempt.work if is_new and due.due_ms <= now_ms else None
 
-    def _work(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[Firing]]":
+    def _work(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[FireRequest]]":
         hanging = self._hanging.get(due.name)
         making = self._make(due, now_ms) if hanging is None else self._make_after(hanging, due, now_ms)
         return asyncio.create_task(making)
 
-    async def _make_after(self, hanging: "asyncio.Task[list[Firing]]", due: DueSchedule, now_ms: int) -> list[Firing]:
+    async def _make_after(
+        self, hanging: "asyncio.Task[list[FireRequest]]", due: DueSchedule, now_ms: int
+    ) -> list[FireRequest]:
         """A middleware that does not let itself be cancelled is called no further time until it ends."""
         await asyncio.wait({hanging})
         return await self._make(due, now_ms)
 
-    async def _make(self, due: DueSchedule, now_ms: int) -> list[Firing]:
+    async def _make(self, due: DueSchedule, now_ms: int) -> list[FireRequest]:
         """All that is done with one schedule before its step: whatever fails here, fails for it alone."""
-        definition = Definition.load(due.data, name=due.name)
+        definition = ScheduleDefinition.load(due.data, name=due.name)
         now = from_ms(now_ms)
         found = await _steps(definition, due, now)
-        firings: list[Firing] = []
+        firings: list[FireRequest] = []
         for step in found:
             message = None
             if step.send is not None:
                 message = await occurrence_message(self._broker, definition, step.send, now - step.send)
             firings.append(
-                Firing(
+                FireRequest(
                     due=due,
                     expected_ms=to_ms(step.expected),
                     following_ms=None if step.following is None else to_ms(step.following),
@@ -169,7 +171,7 @@ class Attempts:
                 await asyncio.sleep(0)
         return firings
 
-    def _come_to(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
+    def _come_to(self, attempt: _Attempt, now_ms: int) -> list[FireRequest]:
         attempt.is_awaited, is_over = not attempt.work.done(), self._is_over(attempt)
         if attempt.work.done():
             # A middleware may raise a CancelledError of its own.
@@ -196,10 +198,10 @@ class Attempts:
             logger.error("Schedule %s cannot be sent, trying again: %s", one_line(attempt.due.name), one_line(problem))
         attempt.problem, attempt.has_failed = problem, True
 
-    def _give_up(self, attempt: _Attempt, now_ms: int) -> list[Firing]:
+    def _give_up(self, attempt: _Attempt, now_ms: int) -> list[FireRequest]:
         due = attempt.due
         try:
-            following = next_after(Definition.load(due.data), from_ms(now_ms))
+            following = next_after(ScheduleDefinition.load(due.data), from_ms(now_ms))
         except UnreadableScheduleError as error:
             self.unreadable[due.name] = (due, one_line(error))
             return []
@@ -207,11 +209,11 @@ class Attempts:
             attempt.is_given_up = True
             logger.error("Schedule %s is not sent for this time: %s", one_line(due.name), one_line(attempt.problem))
         following_ms = None if following is None else to_ms(following)
-        return [Firing(due=due, expected_ms=due.due_ms, following_ms=following_ms, outcome=Outcome.FAILED)]
+        return [FireRequest(due=due, expected_ms=due.due_ms, following_ms=following_ms, outcome=Outcome.FAILED)]
 
 
-async def _steps(definition: Definition, due: DueSchedule, now: datetime) -> list[Step]:
-    if definition.at_most <= _COMPUTED_HERE:
+async def _steps(definition: ScheduleDefinition, due: DueSchedule, now: datetime) -> list[FireTime]:
+    if definition.max_catch_up <= _COMPUTED_HERE:
         return steps(definition, from_ms(due.due_ms), now)
     # That takes long, and others get their turn.
     return await asyncio.to_thread(steps, definition, from_ms(due.due_ms), now)
