@@ -11,7 +11,13 @@ from kiqstart.lazy_names import lazy_names
 if TYPE_CHECKING:
     from kiqstart.app import App, Database, MissingPartError
     from kiqstart.cleanups.progress import CleanupProgress
-    from kiqstart.cleanups.runner import CleanupOptions, CleanupResult, CleanupRunner
+    from kiqstart.cleanups.runner import (
+        CleanupDelayedError,
+        CleanupOptions,
+        CleanupResult,
+        CleanupRunner,
+        retrying_transient_errors,
+    )
     from kiqstart.cleanups.task import RetentionTask
     from kiqstart.database.alembic_database import (
         AlembicDatabase,
@@ -60,6 +66,7 @@ __all__ = [
     "BaseTasksRegistry",
     "BulkSendFailedError",
     "Call",
+    "CleanupDelayedError",
     "CleanupOptions",
     "CleanupProgress",
     "CleanupResult",
@@ -101,6 +108,7 @@ __all__ = [
     "exit_on_operator_error",
     "load_settings",
     "register_task",
+    "retrying_transient_errors",
     "source_file",
     "sync",
 ]
@@ -110,7 +118,13 @@ __getattr__ = lazy_names(
     {
         "kiqstart.app": ("App", "Database", "MissingPartError"),
         "kiqstart.cleanups.progress": ("CleanupProgress",),
-        "kiqstart.cleanups.runner": ("CleanupOptions", "CleanupResult", "CleanupRunner"),
+        "kiqstart.cleanups.runner": (
+            "CleanupDelayedError",
+            "CleanupOptions",
+            "CleanupResult",
+            "CleanupRunner",
+            "retrying_transient_errors",
+        ),
         "kiqstart.cleanups.task": ("RetentionTask",),
         "kiqstart.database.alembic_database": (
             "AlembicDatabase",

@@ -34,7 +34,9 @@ from todo_service.infrastructure.database.settings import DatabaseSettings, Rete
 ROOT = Path(__file__).parents[2]
 RETENTION = (ROOT / "docs/retention.md").read_text()
 TASKS = (ROOT / "docs/tasks.md").read_text()
-MODEL, POLICY, PROGRAM, MORE_TABLES = re.findall(r"^```python\n(.*?)^```$", RETENTION, flags=re.MULTILINE | re.DOTALL)
+MODEL, POLICY, PROGRAM, MORE_TABLES, ACTIONS, CEILINGS = re.findall(
+    r"^```python\n(.*?)^```$", RETENTION, flags=re.MULTILINE | re.DOTALL
+)
 # Runs commands one after another: each process costs a second to start.
 KIQSTART = """
 import json, sys
@@ -84,6 +86,35 @@ async def main():
         report = await retention.run(policy)
         left = sorted(row[0] for row in await execute(f"SELECT * FROM {policy.table.name}"))
         print(json.dumps([policy.name, report.walk, report.deleted, left]))
+    await engine.dispose()
+
+asyncio.run(main())
+"""
+
+# Runs the policies with another action than DELETE, and prints what has become of the rows.
+RUN_ACTIONS = """
+async def main():
+    await execute('''
+        CREATE TABLE events_2020 PARTITION OF events FOR VALUES FROM ('2020-01-01') TO ('2021-01-01');
+        CREATE TABLE events_later PARTITION OF events DEFAULT;
+        INSERT INTO documents VALUES (1, '2020-01-01'), (2, now()), (3, NULL);
+        INSERT INTO customers VALUES (1, 'a@b.c', 'Ada', '2020-01-01'), (2, 'd@e.f', 'Bob', now());
+        INSERT INTO events VALUES (1, '2020-05-05', 'error'), (2, now() - interval '91 days', 'error'),
+            (3, now(), 'error')
+    ''')
+    report = await retention.run(archived_documents)
+    rows = await execute(
+        "SELECT 'left', id FROM documents UNION SELECT 'archived', id FROM archived_documents ORDER BY 1, 2"
+    )
+    print(json.dumps([report.deleted, [list(row) for row in rows]]))
+    report = await retention.run(forgotten_customers)
+    rows = await execute("SELECT id, email, name FROM customers ORDER BY 1")
+    print(json.dumps([report.deleted, [list(row) for row in rows]]))
+    report = await retention.run(old_events)
+    rows = await execute("SELECT id, tableoid::regclass::text FROM events")
+    print(json.dumps([report.deleted, [list(row) for row in rows], len(report.partitions)]))
+    [choice] = await retention.check([readings_at_night])
+    print(json.dumps([readings_at_night.pace, str(readings_at_night.window), choice.kind]))
     await engine.dispose()
 
 asyncio.run(main())
@@ -224,6 +255,18 @@ def test_composite_keys_nullable_cursors_and_partitions_are_cleaned_up_as_docume
         ["old_readings", "pages", 2, [1, 2]],
         ["old_documents", "key", 2, [2, 3]],
         ["old_debug_events", "key", 2, [2, 3]],
+    ]
+
+
+def test_policies_archive_update_drop_partitions_and_have_ceilings_as_documented(servers: Servers) -> None:
+    with migrated_database(servers.database_url) as url:
+        script = PARTS + MORE_TABLES + ACTIONS + CEILINGS + RUN_ACTIONS
+        printed = run_python(script, source=ROOT, database_url=url)
+    assert [json.loads(line) for line in printed.splitlines()] == [
+        [1, [["archived", 1], ["left", 2], ["left", 3]]],
+        [1, [[1, None, "deleted"], [2, "d@e.f", "Bob"]]],
+        [1, [[3, "events_later"]], 1],
+        ["full", "23:00 to 05:00 Europe/Berlin", "pages"],
     ]
 
 

@@ -1,10 +1,13 @@
 """What all clean-up tasks have in common: their options, their result, and how the engine meets taskiq."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
 from typing import Annotated, Final, Unpack
 
 from pydantic import Field
+from sqlalchemy.exc import DBAPIError
 from taskiq import Context
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
@@ -12,10 +15,11 @@ from typing_extensions import TypedDict
 from kiqstart.cleanups.progress import CleanupProgress, report_progress
 from kiqstart.processes.shutdown import ShutdownSignal
 from kiqstart.retention.engine import MAX_SHARDS, RetentionEngine
+from kiqstart.retention.faults import is_transient
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.preview import RetentionPreview
 from kiqstart.retention.report import RetentionReport, StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from kiqstart.tasks.errors import TaskInterruptedError
 
 logger = getLogger(__name__)
@@ -24,6 +28,10 @@ logger = getLogger(__name__)
 _MOST_ROWS: Final = 2**63 - 1
 # On the messages that call other workers to a run: its id.
 _RUN_LABEL: Final = "retention_run"
+
+
+class CleanupDelayedError(Exception):
+    """The database is gone, locked, slow or full: the clean-up is worth another try, which goes on where it was."""
 
 
 class CleanupOptions(TypedDict, total=False):
@@ -88,9 +96,20 @@ class CleanupRunner:
 
         Raises:
             TaskInterruptedError: the worker ends; the task is sent again.
+            CleanupDelayedError: what failed may go well a minute later; of other errors the caller hears at once.
         """
-        if dry_run:
-            return CleanupResult(preview=await self.engine.preview(policy))
+        with retrying_transient_errors():
+            if dry_run:
+                return CleanupResult(preview=await self.engine.preview(policy))
+            return await self._run(policy, context, progress, options)
+
+    async def _run(
+        self,
+        policy: RetentionPolicy,
+        context: Context,
+        progress: ProgressTracker[CleanupProgress],
+        options: CleanupOptions,
+    ) -> CleanupResult:
         stop = self.shutdown.event
         if (run_id := context.message.labels.get(_RUN_LABEL)) is not None:
             await self.engine.join(policy, str(run_id), stop=stop)
@@ -108,6 +127,23 @@ class CleanupRunner:
             raise TaskInterruptedError(reason=f"stopped after {report.deleted} rows, since this worker ends")
         _log(report)
         return CleanupResult(deleted=report.deleted, report=report)
+
+
+@contextmanager
+def retrying_transient_errors() -> Generator[None]:
+    """Tell errors of the database that pass from those that stay, of which a clean-up's caller hears at once.
+
+    For the `retry_on=(CleanupDelayedError,)` of a clean-up that asks the database for more than `CleanupRunner` does.
+
+    Raises:
+        CleanupDelayedError: another try may go well.
+    """
+    try:
+        yield
+    except (DBAPIError, OSError) as error:
+        if not is_transient(error):
+            raise
+        raise CleanupDelayedError(str(error)) from error
 
 
 @dataclass(frozen=True)

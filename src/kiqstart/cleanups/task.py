@@ -3,12 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Final, Unpack
 
-from sqlalchemy.exc import DBAPIError
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
 from kiqstart.cleanups.progress import CleanupProgress
-from kiqstart.cleanups.runner import CleanupOptions, CleanupResult, CleanupRunner
+from kiqstart.cleanups.runner import CleanupDelayedError, CleanupOptions, CleanupResult, CleanupRunner
 from kiqstart.processes.shutdown import ShutdownSignal
 from kiqstart.retention.policies import RetentionPolicies
 from kiqstart.tasks.controller import Controller
@@ -36,7 +35,7 @@ class RetentionTask(Controller):
     shutdown: ShutdownSignal = field(default_factory=ShutdownSignal)
 
     def register(self, registry: AsyncBroker) -> None:
-        """Register `retention.run`; an error of the database is tried again three times, a minute apart."""
+        """Register `retention.run`; what passes, such as a server that is gone, is tried again three times."""
         self.shutdown.follow(registry)
         register_task(
             registry,
@@ -44,7 +43,7 @@ class RetentionTask(Controller):
             name=RETENTION_RUN,
             max_retries=3,
             retry_delay=60,
-            retry_on=(DBAPIError, OSError),
+            retry_on=(CleanupDelayedError,),
             unique="retention.run:{policy}:{dry_run}",
         )
 

@@ -26,7 +26,7 @@ the same rows (`coverage`). A run begins with what the policy's last one has not
 one has passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also
 in the middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them.
 Rows that refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come
-back to.
+back to, and from each row that goes the run follows the chain to what it referred to (`climber`, `ways_up`).
 
 A batch is one transaction (`step`): set its limits (`transaction`), find where it ends, DELETE with the policy's
 predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the
@@ -34,8 +34,10 @@ transaction is rolled back with all that it deleted. The object in memory is rep
 
 What a batch reads is bounded by what it is told to look at, never by how many rows the predicate is true of, or how
 many are equal: so each comes forward, and writes that down. Along the key it looks at the next n rows of the index,
-between two values of the cursor; a value of more rows is cut by the whole key where the planner takes an index that has
-it, else its interval is gone through in the order of the disk: an `Interval` with `lines` (`ties`, `heap`). The
+between two values of the cursor. Where nearly all of these went, the end of the next batch is guessed by the heap's
+order instead; one bad guess, which costs no more than a batch that is rolled back, is the last. A value of more rows is
+cut by the whole key where the planner takes an index that has it, else its interval is gone through in the order of the
+disk: an `Interval` with `lines` (`ties`, `heap`). The
 predicate itself chooses no plan (`conjuncts`). A walk along the key that turns out dearer than the pages, or does not
 find its next row in time, turns what is left of its interval into one with the lines of the whole heap. Lines name the
 files that they are of; when these are no more, what is left of the interval is its keys. When a batch fails, `step`
@@ -88,6 +90,7 @@ if TYPE_CHECKING:
         RetentionSchemaError,
         UnknownPolicyError,
     )
+    from kiqstart.retention.faults import is_transient
     from kiqstart.retention.load import LoadCheck, PostgresLoad
     from kiqstart.retention.models import RetentionBase, RetentionRun, UndeletableRow
     from kiqstart.retention.policies import RetentionPolicies
@@ -96,7 +99,7 @@ if TYPE_CHECKING:
     from kiqstart.retention.progress import ProgressCallback, RetentionProgress
     from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
     from kiqstart.retention.row_update import RowUpdate
-    from kiqstart.retention.run import RunLimits, RunOptions
+    from kiqstart.retention.run_options import RunLimits, RunOptions
     from kiqstart.retention.schema import RETENTION_RIGHTS, upgrade_retention
     from kiqstart.retention.settings import RetentionSettings
 
@@ -133,6 +136,7 @@ __all__ = [
     "UndeletableRow",
     "UnknownPolicyError",
     "WalkKind",
+    "is_transient",
     "upgrade_retention",
 ]
 
@@ -150,6 +154,7 @@ __getattr__ = lazy_names(
             "RetentionSchemaError",
             "UnknownPolicyError",
         ),
+        "kiqstart.retention.faults": ("is_transient",),
         "kiqstart.retention.load": ("LoadCheck", "PostgresLoad"),
         "kiqstart.retention.models": ("RetentionBase", "RetentionRun", "UndeletableRow"),
         "kiqstart.retention.policies": ("RetentionPolicies",),
@@ -158,8 +163,8 @@ __getattr__ = lazy_names(
         "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
         "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
         "kiqstart.retention.row_update": ("RowUpdate",),
-        "kiqstart.retention.run": ("RunLimits", "RunOptions"),
         "kiqstart.retention.schema": ("RETENTION_RIGHTS", "upgrade_retention"),
+        "kiqstart.retention.run_options": ("RunLimits", "RunOptions"),
         "kiqstart.retention.settings": ("RetentionSettings",),
     },
 )

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kiqstart.retention.action import act_measured
 from kiqstart.retention.cost import BatchCost
 from kiqstart.retention.deletion import count_rows, delete_range, delete_unlocked
+from kiqstart.retention.heap import Place
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.relation import Relation
 from kiqstart.retention.report import FailureGroup, plain_key
@@ -16,12 +17,16 @@ from kiqstart.retention.tree import prune
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many rows went, are locked, or are held back by rows that refer to them; and which cannot go."""
+    """How many rows went, are locked, or are held back by rows that refer to them; and which cannot go.
+
+    `above` has places of rows that those which went referred to.
+    """
 
     deleted: int
     locked: int = 0
     held: int = 0
     failures: tuple[FailureGroup, ...] = ()
+    above: tuple[Place, ...] = ()
     cost: BatchCost = field(default_factory=BatchCost)
 
 
@@ -34,15 +39,18 @@ async def delete_batch(
     limit: int | None,
     passes_over: bool,
     measures: bool = False,
+    climbs: bool = False,
 ) -> Outcome:
     """Delete the policy's rows of a stretch; passing over locked rows, at most so many."""
+    above: tuple[Place, ...] = ()
     held, cost = 0, BatchCost()
     if relation.own_references:
         is_cut = passes_over and limit is not None and await count_rows(connection, policy, where) > limit
         most = limit if is_cut else None
-        deleted, held = await prune(
-            connection, policy, relation.own_references, where, limit=most, passes_over=passes_over
+        pruned = await prune(
+            connection, policy, relation.own_references, where, limit=most, passes_over=passes_over, climbs=climbs
         )
+        deleted, held, above = pruned.deleted, pruned.held, pruned.above
     elif passes_over:
         deleted = await delete_unlocked(connection, policy, where, limit=limit)
     elif measures:
@@ -50,14 +58,14 @@ async def delete_batch(
     else:
         deleted = await delete_range(connection, policy, where)
     if (passes_over and deleted == limit) or not (passes_over or relation.keeper):
-        return Outcome(deleted, held=held, cost=cost)
+        return Outcome(deleted, held=held, above=above, cost=cost)
     locked = max(0, await count_rows(connection, policy, where) - held)
     if not locked or relation.keeper is None:
-        return Outcome(deleted, locked, held, cost=cost)
+        return Outcome(deleted, locked, held, above=above, cost=cost)
     # Nobody has a lock on what a trigger keeps.
     kept = max(0, await _count_unlocked(connection, policy, where) - held)
     failures = await kept_rows(connection, policy, where, kept, relation.keeper)
-    return Outcome(deleted, locked - kept, held, failures, cost)
+    return Outcome(deleted, locked - kept, held, failures, above, cost)
 
 
 async def kept_rows(

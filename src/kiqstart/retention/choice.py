@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kiqstart.retention.action import check_action
 from kiqstart.retention.errors import PolicyError
 from kiqstart.retention.expired_partitions import check_partitions
+from kiqstart.retention.explain import explain
 from kiqstart.retention.faults import refused_by_server
 from kiqstart.retention.index import CursorIndex, find_index
 from kiqstart.retention.key_walk import KeyWalk
@@ -17,7 +18,6 @@ from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.relation import Relation, read_relation
 from kiqstart.retention.table import (
     TableSize,
-    explain,
     qualified_name,
     read_column_statistics,
     read_table_size,

@@ -1,15 +1,12 @@
 """What a batch's statement reads and writes, as PostgreSQL itself counts it (EXPLAIN ANALYZE)."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from pydantic import BaseModel, Field, TypeAdapter
-from sqlalchemy import Executable
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
+
+from kiqstart.retention.explain import run_and_explain
 
 # To count costs half as much again, so few batches do it: the first, a small one, and then one of so many.
 _FIRST: Final = 1
@@ -70,43 +67,11 @@ def is_measured(batches: int) -> bool:
 
 async def measure(connection: AsyncConnection, statement: ClauseElement) -> Measured:
     """Run a statement, and count what it reads and writes; triggers after it and cascades are not counted."""
-    plan = _RUN.validate_python(await connection.scalar(_Measure(statement)))[0].plan
-    rows = {node.name.removeprefix("CTE "): round(node.rows * node.loops) for node in plan.nodes() if node.name}
+    plan = await run_and_explain(connection, statement)
+    rows = {
+        node.subplan.removeprefix("CTE "): round(node.actual_rows * node.actual_loops)
+        for node in plan.nodes()
+        if node.subplan
+    }
     cost = BatchCost(0, plan.blocks_hit, plan.blocks_read, plan.blocks_dirtied, plan.wal_bytes)
-    return Measured(cost, {"": round(plan.rows), **rows})
-
-
-class _Node(BaseModel):
-    name: str | None = Field(alias="Subplan Name", default=None)
-    rows: float = Field(alias="Actual Rows")
-    loops: float = Field(alias="Actual Loops")
-    blocks_hit: int = Field(alias="Shared Hit Blocks")
-    blocks_read: int = Field(alias="Shared Read Blocks")
-    blocks_dirtied: int = Field(alias="Shared Dirtied Blocks")
-    wal_bytes: int = Field(alias="WAL Bytes")
-    children: list["_Node"] = Field(alias="Plans", default=[])
-
-    def nodes(self) -> Iterator["_Node"]:
-        yield self
-        for child in self.children:
-            yield from child.nodes()
-
-
-class _Run(BaseModel):
-    plan: _Node = Field(alias="Plan")
-
-
-_RUN: Final = TypeAdapter(list[_Run])
-
-
-class _Measure(Executable, ClauseElement):
-    inherit_cache = False
-
-    def __init__(self, statement: ClauseElement) -> None:
-        self.statement = statement
-
-
-@compiles(_Measure, "postgresql")
-def _compile_measure(element: _Measure, compiler: SQLCompiler, **kw: object) -> str:
-    options = "ANALYZE, BUFFERS, WAL, TIMING OFF, SUMMARY OFF, FORMAT JSON"
-    return f"EXPLAIN ({options}) {compiler.process(element.statement, **kw)}"
+    return Measured(cost, {"": round(plan.actual_rows), **rows})

@@ -3,17 +3,16 @@
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Column, Executable, Text, select, text
+from sqlalchemy import Column, Text, select, text
 from sqlalchemy import cast as sql_cast
 from sqlalchemy.exc import CompileError, DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.elements import ClauseElement
 
 from kiqstart.retention.action import action_statement
 from kiqstart.retention.choice import choose_walk
 from kiqstart.retention.expired_partitions import expired_partitions, has_other_rows
+from kiqstart.retention.explain import explain_in_words
 from kiqstart.retention.faults import Fault, fault_of
 from kiqstart.retention.pace import FIRST_ROWS
 from kiqstart.retention.policy import RetentionPolicy
@@ -56,7 +55,7 @@ async def dry_run(connection: AsyncConnection, policy: RetentionPolicy, *, sampl
         cut = await walk.advance(connection, whole, FIRST_ROWS)
         batch = action_statement(policy, walk.where(cut.batch))
         statement = _written(batch, connection)
-        plan = list(await connection.scalars(_ExplainInWords(batch)))
+        plan = await explain_in_words(connection, batch)
     partitions = await expired_partitions(connection, policy) if policy.partitions else []
     return DryRun(
         partitions=tuple([str(one) for one in partitions if not await has_other_rows(connection, policy, one)]),
@@ -93,15 +92,3 @@ def _written(statement: ClauseElement, connection: AsyncConnection) -> str:
         compiled = statement.compile(dialect=connection.dialect)
         values = ", ".join(f"{name} = {value!r}" for name, value in (compiled.params or {}).items())
         return f"{compiled} -- {values}"
-
-
-class _ExplainInWords(Executable, ClauseElement):
-    inherit_cache = False
-
-    def __init__(self, statement: ClauseElement) -> None:
-        self.statement = statement
-
-
-@compiles(_ExplainInWords, "postgresql")
-def _compile(element: _ExplainInWords, compiler: SQLCompiler, **kw: object) -> str:
-    return "EXPLAIN " + compiler.process(element.statement, **kw)

@@ -26,7 +26,8 @@ from kiqstart.retention.preview import RetentionPreview, preview
 from kiqstart.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.retention.reconnect import transact
 from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
-from kiqstart.retention.run import Run, RunLimits
+from kiqstart.retention.run import Run
+from kiqstart.retention.run_options import RunLimits
 from kiqstart.retention.schema import check_tables, missing_tables, upgrade_retention
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.retention.transaction import Transactions, promptly, to_its_end, transaction
@@ -262,7 +263,7 @@ class RetentionEngine:
             waited=sum(state.waited for state in states),
             stopped=_why(pieces, left_alone),
             resumed=any(piece.resumed for piece in pieces),
-            notes=describe_run(states, failures, left_alone),
+            notes=describe_run(states, left_alone),
             bloat=bloat,
             per_row=sum((state.cost for state in states), BatchCost()).per_row,
             partitions=tuple(one for state in states for one in state.partitions),

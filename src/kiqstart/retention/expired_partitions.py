@@ -21,8 +21,9 @@ from sqlalchemy.sql import operators
 
 from kiqstart.retention.conjuncts import conjuncts
 from kiqstart.retention.errors import PolicyError
+from kiqstart.retention.explain import explain
 from kiqstart.retention.policy import RetentionPolicy
-from kiqstart.retention.table import explain, qualified_name
+from kiqstart.retention.table import qualified_name
 
 _KEY: Final = text("""
 SELECT p.partstrat = 'r' AND p.partnatts = 1 AND a.attname = :column AS is_by_column,

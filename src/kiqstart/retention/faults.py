@@ -16,6 +16,7 @@ _READ_ONLY_TRANSACTION: Final = "25006"  # a primary that has become a replica
 _TIMED_OUT: Final = ("25P03", "25P04")
 # Connection, too many connections, server going down or starting.
 _LOST: Final = frozenset({"08", "53300", "57P01", "57P02", "57P03", _READ_ONLY_TRANSACTION, *_TIMED_OUT})
+_OUT_OF_RESOURCES: Final = "53"  # disk, memory, connections
 _ROLLED_BACK: Final = "40"  # deadlock, serialisation
 NOT_OF_A_ROW: Final = frozenset({"0A", "25", "28", "3D", "42", "53", "57", "58", "F0", "XX"})
 """SQLSTATE classes that no single row is to blame for, so that smaller batches do not help.
@@ -61,6 +62,17 @@ def fault_of_state(state: str) -> Fault:
     if state == _QUERY_CANCELED:
         return Fault.SLOW
     return Fault.FATAL if state[:2] in NOT_OF_A_ROW else Fault.OF_A_ROW
+
+
+def is_transient(error: DBAPIError | OSError) -> bool:
+    """Whether what failed may go well a minute later: a server that is gone, locks, time-outs, resources that ran out.
+
+    What is left is the statement, the schema, a right or a row, and stays as it is however often it is tried.
+    """
+    if fault_of(error) in {Fault.LOST, Fault.LOCKED, Fault.SLOW}:
+        return True
+    state: str = getattr(getattr(error, "driver_exception", None), "sqlstate", None) or ""
+    return state[:2] == _OUT_OF_RESOURCES
 
 
 def first_line(error: DBAPIError) -> str:

@@ -3,10 +3,11 @@
 A line of a partitioned table is that line of every partition.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from sqlalchemy import ColumnElement, Text, and_, cast, column, literal
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, and_, cast, column, func, literal, select, tuple_
 from sqlalchemy.types import UserDefinedType
 
 from kiqstart.retention.table import TableSize
@@ -26,6 +27,23 @@ class TupleId(UserDefinedType[str]):
 # Unqualified: a policy's predicate reaches other tables only inside subqueries.
 ctid: Final[ColumnElement[str]] = column("ctid", TupleId())
 tableoid: Final[ColumnElement[int]] = column("tableoid")
+
+
+# A row's partition and its place in it.
+Place = tuple[int, str]
+
+
+def is_at(places: Sequence[Place]) -> ColumnElement[bool]:
+    """Return the condition that a row is at one of these places."""
+    tables = cast([table for table, _ in places], ARRAY(BigInteger))
+    tids = cast(cast([tid for _, tid in places], ARRAY(Text)), ARRAY(TupleId()))
+    pairs = (
+        func.unnest(tables, tids)
+        .table_valued(column("t", BigInteger), column("c", TupleId()), name="place")
+        .render_derived()
+    )
+    # The place alone would name a row of each partition.
+    return (ctid == func.any(tids)) & tuple_(cast(tableoid, BigInteger), ctid).in_(select(pairs.c.t, pairs.c.c))
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,7 +43,8 @@ async def _finish(piece: OwnedPiece, limit: int | None, *, deletes: bool) -> Non
         where = or_(*(piece.where(one) for one in stretches))
         if deletes:
             references = piece.relation.own_references
-            deleted, left = await prune(connection, piece.policy, references, where, limit=most, passes_over=True)
+            pruned = await prune(connection, piece.policy, references, where, limit=most, passes_over=True)
+            deleted, left = pruned.deleted, pruned.held
         if piece.state.skipped:
             # What refers to them may have been locked.
             state = replace(state, given_up=state.given_up + left)

@@ -8,9 +8,10 @@ from sqlalchemy import Boolean, ColumnElement, Text, and_, cast, literal_column,
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.conjuncts import bounds_of
+from kiqstart.retention.explain import PlanNode, explain
 from kiqstart.retention.heap import ctid
 from kiqstart.retention.policy import RetentionPolicy
-from kiqstart.retention.table import FAMILY, PlanNode, explain, qualified_name
+from kiqstart.retention.table import FAMILY, qualified_name
 
 _ONLY_INDEXES: Final = text("""
 SELECT set_config('enable_seqscan', 'off', true), set_config('enable_sort', 'off', true),

@@ -23,10 +23,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import OperatorType
 
-from kiqstart.retention.heap import Heap
+from kiqstart.retention.explain import explain
+from kiqstart.retention.heap import Heap, ctid
 from kiqstart.retention.index import CursorIndex
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
-from kiqstart.retention.table import TableSize, explain
+from kiqstart.retention.table import TableSize
 from kiqstart.retention.ties import Ties, find_ties
 from kiqstart.retention.walk import Cut, Interval, Lines, Position
 
@@ -96,6 +97,24 @@ class KeyWalk:
         if values[0] != values[1]:
             return interval.cut_at((values[0],), rows)
         return await self._cut_equal(connection, interval, values[0], rows)
+
+    async def guess(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut | None:
+        """End at the value of a row that lies so many rows further on the disk, where the heap follows the cursor.
+
+        To find the n-th row in the index takes a fourth of the time in which these rows are deleted.
+        """
+        if interval.lines is not None or self.index is None or self.size.longest != self.size.pages:
+            return None
+        first, heap, inside = self.policy.key[0], Heap(self.size), self.where(interval)
+        begin = select(cast(ctid, Text)).select_from(self.policy.table).where(inside).order_by(first).limit(1)
+        begins_at = await connection.scalar(begin)
+        if begins_at is None:
+            return None
+        line = heap.last_of_batch(heap.line_of(begins_at), heap.last, rows)
+        # A page or two, whose rows are compared one by one: the index would come by all that lie before.
+        near = heap.between(line + 1, line + 2 * self.size.lines_per_page)
+        value = await connection.scalar(select(cast(first, Text)).where(near, inside.is_(true())).limit(1))
+        return None if value is None else replace(interval.cut_at((value,)), guessed=rows)
 
     async def _cut_equal(self, connection: AsyncConnection, interval: Interval, value: str, rows: int) -> Cut:
         """Cut where the n-th row and the next are equal in the first column."""

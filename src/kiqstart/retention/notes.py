@@ -1,9 +1,9 @@
 """What held a run up, in sentences."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final
 
-from kiqstart.retention.report import FailureGroup
 from kiqstart.retention.state import PieceState
 
 _MOST_CAUSES: Final = 5
@@ -11,19 +11,17 @@ _MOST_CAUSES: Final = 5
 _WORTH_A_WORD: Final = 1.0
 
 
-def describe_run(states: Sequence[PieceState], failures: Sequence[FailureGroup], left_alone: int) -> tuple[str, ...]:
+def describe_run(states: Sequence[PieceState], left_alone: int) -> tuple[str, ...]:
     """Say why rows could not be deleted, a line for each cause, how many are left alone, and what was waited for."""
-    return (*_causes(failures), *_left_alone(left_alone), *_waits(states))
+    return (*_causes(states), *_left_alone(left_alone), *_waits(states))
 
 
-def _causes(failures: Sequence[FailureGroup]) -> list[str]:
-    rows: dict[str, int] = {}
-    for one in failures:
-        rows[one.error] = rows.get(one.error, 0) + one.rows
-    causes = sorted(rows.items(), key=lambda cause: -cause[1])
-    said = [f"{count:,} {_rows(count)} cannot be deleted: {error}" for error, count in causes[:_MOST_CAUSES]]
-    if others := sum(count for _, count in causes[_MOST_CAUSES:]):
-        said.append(f"{others:,} {_rows(others)} cannot be deleted for {len(causes) - _MOST_CAUSES} other causes")
+def _causes(states: Sequence[PieceState]) -> list[str]:
+    rows = sum((Counter(state.causes) for state in states), Counter[str]())
+    causes = rows.most_common(_MOST_CAUSES)
+    said = [f"{count:,} {_rows(count)} cannot be deleted: {error}" for error, count in causes]
+    if others := sum(state.failed for state in states) - sum(count for _, count in causes):
+        said.append(f"{others:,} {_rows(others)} cannot be deleted for other causes")
     return said
 
 

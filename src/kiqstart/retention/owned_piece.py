@@ -25,6 +25,10 @@ logger = getLogger(__name__)
 
 # Looking for the end of a batch of so few rows takes long only where the index is full of what is no more.
 _FEW_TO_LOOK_FOR: Final = 1_000
+# Of fewer rows the end is found as quickly as guessed.
+_WORTH_A_GUESS: Final = 1_000
+_GOOD_GUESS: Final = 1.5
+_DENSE: Final = 0.9
 
 
 @dataclass(kw_only=True)
@@ -48,6 +52,8 @@ class OwnedPiece:
     # Whether a transaction looks where its batch ends, or ended while it did.
     is_looking: bool = False
     _fruitless: int = 0
+    _trusts_guesses: bool = True
+    _is_dense: bool = False
 
     def __post_init__(self) -> None:
         self._drop_old_lines()
@@ -65,12 +71,25 @@ class OwnedPiece:
         async with self.transactions.begin(limits) as connection:
             yield connection
 
-    async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
+    async def advance(
+        self, connection: AsyncConnection, interval: Interval, rows: int, *, may_guess: bool = False
+    ) -> Cut:
         """Cut off a batch that looks at about so many rows."""
-        self.is_looking = True
-        cut = await self.walk.advance(connection, interval, rows)
+        self.is_looking, cut = True, None
+        if may_guess and self._is_dense and self._trusts_guesses and rows >= _WORTH_A_GUESS:
+            cut = await self.walk.guess(connection, interval, rows)
+            # Until its batch has shown that it was a good one.
+            self._trusts_guesses = cut is None
+        cut = cut or await self.walk.advance(connection, interval, rows)
         self.is_looking = False
         return cut
+
+    def judge(self, cut: Cut, deleted: int) -> None:
+        """Learn whether to guess where the next batch ends: if nearly all rows go, and as many as were meant to."""
+        if cut.rows is not None:
+            self._is_dense = deleted >= _DENSE * cut.rows
+        if cut.guessed is not None:
+            self._trusts_guesses = max(cut.guessed, deleted) <= _GOOD_GUESS * min(cut.guessed, deleted)
 
     def where(self, batch: Interval) -> ColumnElement[bool]:
         """Return the condition that a row lies in a stretch, and is not left alone."""

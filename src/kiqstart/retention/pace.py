@@ -86,5 +86,9 @@ class Pace:
         """Make the next batch smaller, and where it is a single row, let it take longer; False when neither is left."""
         return self.shrink() or self.lengthen()
 
+    def resized(self, rows: int, seconds: float) -> int:
+        """Return how many rows a batch may have after one of so many took so long."""
+        return min(self.most, round(rows * self._factor(seconds)))
+
     def _factor(self, seconds: float) -> float:
         return min(_FASTEST_GROWTH, self._target / seconds) if seconds > 0 else _FASTEST_GROWTH

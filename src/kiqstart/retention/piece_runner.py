@@ -96,7 +96,7 @@ class PieceRunner:
             return reason
         if reason is not None:
             return await self._finish(reason)
-        if not self.state.todo:
+        if not self.state.todo and not self._stepper.is_climbing:
             return None if await self._come_back() else await self._finish(StopReason.END)
         if await self._must_wait():
             return None
@@ -142,7 +142,7 @@ class PieceRunner:
             await to_its_end(finish_held(self.piece, self._remaining()))
             return True
         self._deleted_before_round = self.state.deleted
-        self.piece.state = self.state.going_back()
+        self.piece.state, self._stepper.climbs = self.state.going_back(), True
         return True
 
     async def _must_wait(self) -> bool:

@@ -1,6 +1,6 @@
 """What a run did."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -110,6 +110,15 @@ def merge_failures(groups: Iterable[FailureGroup]) -> tuple[FailureGroup, ...]:
         elif len(merged) < MAX_FAILURES:
             merged[entry] = one
     return tuple(merged.values())
+
+
+def count_causes(causes: Mapping[str, int], groups: Iterable[FailureGroup]) -> dict[str, int]:
+    """Count the rows of groups for each cause; no more than `MAX_FAILURES` causes are told apart."""
+    counted = dict(causes)
+    for one in groups:
+        if one.error in counted or len(counted) < MAX_FAILURES:
+            counted[one.error] = counted.get(one.error, 0) + one.rows
+    return counted
 
 
 def plain_key(value: object) -> str | int:

@@ -1,6 +1,6 @@
 """The step after a batch that the database refused: fewer rows, each of which is tried."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import monotonic
 
 from sqlalchemy import ColumnElement
@@ -21,6 +21,8 @@ class Sifter:
     """Deletes those rows of a small batch that can go, and writes down which cannot, and why."""
 
     piece: OwnedPiece
+    # Rows that refer to each other are met again in each round, and counted once.
+    _known: set[str] = field(default_factory=set[str])
 
     async def try_no_row(self) -> None:
         """Raise what PostgreSQL says though no row is to go: a trigger of the statement's, or its own rules."""
@@ -84,13 +86,17 @@ class Sifter:
             raise
 
     async def _save(self, connection: AsyncConnection, cut: Cut, sifted: Sifted, seconds: float, held: int = 0) -> None:
-        piece = self.piece
+        piece, refused = self.piece, list[Refusal]()
         state = piece.state.with_batch(sifted.deleted, seconds)
         if sifted.is_complete:
             state = state.past(cut.rest).with_locked(cut.batch, sifted.locked).with_held(cut.batch, held)
             if state.locked == piece.state.locked or piece.is_last_round:
                 # Else they are met again when the run comes back for the locked ones.
-                state = state.with_failures(tuple(one.failure for one in sifted.refused))
-                await piece.quarantine.add(connection, sifted.refused)
+                refused = [one for one in sifted.refused if one.key_text not in self._known]
+                state = state.with_failures(tuple(one.failure for one in refused))
+                await piece.quarantine.add(connection, refused)
         await piece.save(connection, state, cut.batch)
         piece.state = state
+        if refused and piece.relation.own_references:
+            self._known.update(one.key_text for one in refused)
+            piece.left_alone = piece.quarantine.leaves()

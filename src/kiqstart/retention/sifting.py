@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pydantic import TypeAdapter
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, cast, column, func, select, text, tuple_
+from sqlalchemy import ColumnElement, Text, cast, func, select, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.action import act
 from kiqstart.retention.deletion import count_rows
 from kiqstart.retention.faults import NOT_OF_A_ROW, Fault, fault_of, fault_of_state, first_line
-from kiqstart.retention.heap import TupleId, ctid, tableoid
+from kiqstart.retention.heap import ctid, is_at, tableoid
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.report import FailureGroup, FailureKey, plain_key
 from kiqstart.retention.table import qualified_name
@@ -174,15 +174,4 @@ async def _refused_alone(
 
 
 async def _delete(connection: AsyncConnection, policy: RetentionPolicy, rows: Sequence[LockedRow]) -> int:
-    tables = cast([row.table for row in rows], ARRAY(BigInteger))
-    places = cast(cast([row.place for row in rows], ARRAY(Text)), ARRAY(TupleId()))
-    pairs = (
-        func.unnest(tables, places)
-        .table_valued(column("t", BigInteger), column("c", TupleId()), name="place")
-        .render_derived()
-    )
-    chosen = select(pairs.c.t, pairs.c.c)
-    # The place alone would name a row of each partition.
-    return await act(
-        connection, policy, (ctid == func.any(places)) & tuple_(cast(tableoid, BigInteger), ctid).in_(chosen)
-    )
+    return await act(connection, policy, is_at([(row.table, row.place) for row in rows]))

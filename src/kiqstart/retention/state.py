@@ -6,7 +6,7 @@ from typing import Any, Final
 from pydantic import TypeAdapter
 
 from kiqstart.retention.cost import BatchCost
-from kiqstart.retention.report import FailureGroup, merge_failures
+from kiqstart.retention.report import FailureGroup, count_causes, merge_failures
 from kiqstart.retention.walk import Interval
 
 # More stretches with locked rows than these are left to the next run.
@@ -30,8 +30,9 @@ class PieceState:
     `share` has the stretches that the piece was given, `covers` tells of which rows (`coverage.fingerprint`); `todo`
     has those that are left, `locked` those to come back to, `given_up` counts locked rows that nobody comes back to in
     this run, `held` has those of rows that rows of their own table refer to (`tree`), and `time_limit` says after how
-    many seconds from the run's beginning whoever has the piece stops. `partitions` of the first piece went before the
-    rows; `cost` is what the batches cost that were measured; `waited_for` is the last reason to wait.
+    many seconds from the run's beginning whoever has the piece stops. `causes` counts the rows that cannot be deleted
+    by the database's reasons. `partitions` of the first piece went before the rows; `cost` is what the batches cost
+    that were measured; `waited_for` is the last reason to wait.
     """
 
     todo: tuple[Interval, ...]
@@ -48,6 +49,7 @@ class PieceState:
     waited_for: str | None = None
     failed: int = 0
     failures: tuple[FailureGroup, ...] = ()
+    causes: dict[str, int] = field(default_factory=dict[str, int])
     partitions: tuple[str, ...] = ()
     cost: BatchCost = field(default_factory=BatchCost)
 
@@ -91,6 +93,7 @@ class PieceState:
             self,
             failed=self.failed + sum(one.rows for one in failures),
             failures=merge_failures((*self.failures, *failures)),
+            causes=count_causes(self.causes, failures),
         )
 
     def coming_back(self) -> "PieceState":
@@ -104,7 +107,16 @@ class PieceState:
     def restarted(self, share: tuple[Interval, ...], covers: str) -> "PieceState":
         """Go through these stretches, of whatever was gone through before, and keep the counts of what is gone."""
         return replace(
-            self, todo=share, share=share, covers=covers, locked=(), held=(), given_up=0, failed=0, failures=()
+            self,
+            todo=share,
+            share=share,
+            covers=covers,
+            locked=(),
+            held=(),
+            given_up=0,
+            failed=0,
+            failures=(),
+            causes={},
         )
 
     def to_json(self) -> dict[str, Any]:

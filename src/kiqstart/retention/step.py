@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.batch import Outcome, delete_batch
+from kiqstart.retention.climber import Climber
 from kiqstart.retention.cost import is_measured
 from kiqstart.retention.errors import LinesMovedError
 from kiqstart.retention.faults import Fault, fault_of
@@ -44,14 +45,25 @@ class Stepper:
     passes_over: bool = False
     # Seconds of the last batch in which it worked, and so could bother others.
     work: float = 0.0
+    # Whether it goes on from rows that went to those that they referred to.
+    climbs: bool = False
+    _climber: Climber = field(init=False)
     _sifter: Sifter = field(init=False)
 
     def __post_init__(self) -> None:
-        self._sifter = Sifter(piece=self.piece)
+        self._climber, self._sifter = Climber(piece=self.piece), Sifter(piece=self.piece)
+
+    @property
+    def is_climbing(self) -> bool:
+        """Whether the next batch is not one of an interval."""
+        return bool(self._climber.above)
 
     async def step(self, limit: int | None) -> bool:
         """Do a batch of the first interval that is left, at most so many rows; False if the whole table is locked."""
         piece = self.piece
+        if self.is_climbing:
+            self.work = await self._climber.step(limit)
+            return True
         interval, self.work = piece.state.todo[0], 0.0
         try:
             await self._batch(interval, limit)
@@ -73,14 +85,15 @@ class Stepper:
         async with piece.begin(interval) as connection:
             await self._look(connection, after=False)
             began = monotonic()
-            cut = await piece.advance(connection, interval, rows)
+            may_guess = limit is None and not (is_tree or self.passes_over)
+            cut = await piece.advance(connection, interval, rows, may_guess=may_guess)
             if cut.rest and is_tree:
                 await self._begin_at_the_end(connection, cut)
                 return
             outcome = await self._delete(connection, piece.where(cut.batch), limit)
             deleted = outcome.deleted
             if (limit is not None and deleted > limit) or (
-                rows > piece.pace.most and deleted > self._most_of(cut.batch)
+                (rows > piece.pace.most or cut.guessed) and deleted > self._most_of(cut.batch)
             ):
                 raise _TooManyRowsError
             self.work = monotonic() - began
@@ -93,12 +106,13 @@ class Stepper:
             await piece.save(connection, state, cut.batch)
         seconds = monotonic() - started
         piece.state = replace(state, longest_batch=max(state.longest_batch, seconds))
-        self.passes_over = outcome.locked > 0
+        self.passes_over, self._climber.above = outcome.locked > 0, outcome.above
         piece.pace.record(self.work, looked_at=cut.rows or deleted, deleted=deleted)
         if self.throttle is not None:
             self.throttle.record_batch(self.work, deleted)
         share = self.throttle.share if self.throttle else 1.0
         logger.debug("batch: rows=%d seconds=%.6f share=%.2f", deleted, seconds, share)
+        piece.judge(cut, deleted)
         piece.weigh(cut, deleted + outcome.locked + outcome.held)
 
     async def _begin_at_the_end(self, connection: AsyncConnection, cut: Cut) -> None:
@@ -120,6 +134,7 @@ class Stepper:
             limit=limit,
             passes_over=self.passes_over,
             measures=is_measured(self.piece.state.batches),
+            climbs=self.climbs,
         )
 
     async def _look(self, connection: AsyncConnection, *, after: bool) -> None:

@@ -1,15 +1,10 @@
 """What PostgreSQL knows about a policy's table."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from pydantic import BaseModel, Field, TypeAdapter
-from sqlalchemy import Column, Executable, FromClause, ScalarSelect, Select, Table, Text, column, text
+from sqlalchemy import Column, FromClause, ScalarSelect, Table, Text, column, text
 from sqlalchemy.ext.asyncio import AsyncConnection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.compiler import SQLCompiler
-from sqlalchemy.sql.elements import ClauseElement
 
 # A table with its partitions, and with what inherits from it, which a DELETE takes in as well.
 FAMILY: Final = """
@@ -97,54 +92,6 @@ class ColumnStatistics:
     """How far the heap's order follows a column's (-1 to 1)."""
 
     correlation: float
-
-
-class PlanNode(BaseModel):
-    """What is read of a node of PostgreSQL's query plan."""
-
-    node_type: str = Field(alias="Node Type")
-    rows: int = Field(alias="Plan Rows")
-    cost: float = Field(alias="Total Cost")
-    index: str | None = Field(alias="Index Name", default=None)
-    children: list["PlanNode"] = Field(alias="Plans", default=[])
-
-    def inside_limit(self) -> "PlanNode":
-        """Return what a LIMIT at the top cuts off."""
-        return self.children[0] if self.node_type == "Limit" and self.children else self
-
-    def indexes(self) -> frozenset[str]:
-        """Return the names of the indexes that it uses."""
-        return frozenset(node.index for node in self.nodes() if node.index is not None)
-
-    def nodes(self) -> Iterator["PlanNode"]:
-        """Go through this node and all below it."""
-        yield self
-        for child in self.children:
-            yield from child.nodes()
-
-
-class _Explained(BaseModel):
-    plan: PlanNode = Field(alias="Plan")
-
-
-_EXPLAINED: Final = TypeAdapter(list[_Explained])
-
-
-class _Explain(Executable, ClauseElement):
-    inherit_cache = False
-
-    def __init__(self, statement: Select[Any]) -> None:
-        self.statement = statement
-
-
-@compiles(_Explain, "postgresql")
-def _compile_explain(element: _Explain, compiler: SQLCompiler, **kw: object) -> str:
-    return "EXPLAIN (FORMAT JSON) " + compiler.process(element.statement, **kw)
-
-
-async def explain(connection: AsyncConnection, statement: Select[Any]) -> PlanNode:
-    """Return the plan that PostgreSQL makes for a statement, which is not run."""
-    return _EXPLAINED.validate_python(await connection.scalar(_Explain(statement)))[0].plan
 
 
 async def read_table_size(connection: AsyncConnection, table: FromClause) -> TableSize:

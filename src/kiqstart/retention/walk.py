@@ -51,12 +51,14 @@ class Interval:
 class Cut:
     """A batch, and what is left of the interval that it begins.
 
-    `rows` is how many it looks at, None if they are fewer than were asked for.
+    `rows` is how many it looks at, None if they are fewer than were asked for, or if the end is a guess: then `guessed`
+    is how many they were meant to be.
     """
 
     batch: Interval
     rest: tuple[Interval, ...] = ()
     rows: int | None = None
+    guessed: int | None = None
 
 
 class Walk(Protocol):
@@ -86,6 +88,10 @@ class Walk(Protocol):
 
     async def advance(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut:
         """Cut off a batch that looks at about so many rows of the interval's beginning; at 1, at a single one."""
+        ...
+
+    async def guess(self, connection: AsyncConnection, interval: Interval, rows: int) -> Cut | None:
+        """Cut off a batch of about so many rows without looking at them; None where there is nothing to go by."""
         ...
 
     def where(self, interval: Interval) -> ColumnElement[bool]:

@@ -12,12 +12,11 @@ from tests.fuzz.surface import Ground, Surface
 
 from kiqstart import LogSettings
 from kiqstart.broker import RedisSettings, TasksSettings
-from kiqstart.retention import RetentionSettings
-from todo_service.infrastructure.database.settings import DatabaseSettings, SchemaSettings
+from todo_service.infrastructure.database.settings import DatabaseSettings, RetentionEnvironment, SchemaSettings
 
 _CLASSES: Final[tuple[type[BaseSettings], ...]] = (
-    *(TasksSettings, RetentionSettings, LogSettings, RedisSettings),
-    *(DatabaseSettings, SchemaSettings),
+    *(TasksSettings, LogSettings, RedisSettings),
+    *(DatabaseSettings, SchemaSettings, RetentionEnvironment),
 )
 _VARIABLES: Final = sorted(
     {

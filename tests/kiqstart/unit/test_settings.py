@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from kiqstart.broker.settings import TasksSettings
-from kiqstart.retention import RetentionSettings
 from kiqstart.settings import SettingsError, load_settings
+from todo_service.infrastructure.database.settings import RetentionEnvironment
 
 
 @pytest.fixture(autouse=True)
@@ -31,5 +31,5 @@ def test_a_list_that_cannot_be_read_names_its_variable_and_not_its_value(
 ) -> None:
     monkeypatch.setenv("RETENTION_IGNORED_REPLICAS", value)
     with pytest.raises(SettingsError, match=r"^settings: RETENTION_IGNORED_REPLICAS [^\n]*$") as caught:
-        load_settings(RetentionSettings)
+        load_settings(RetentionEnvironment)
     assert "standby" not in str(caught.value)

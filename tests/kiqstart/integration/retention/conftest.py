@@ -3,10 +3,13 @@ from time import monotonic
 
 import pytest
 import pytest_asyncio
-from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.tables import Tables
+from tests.todo_service.integration.core.engines import EngineFactory
 
+from kiqstart.retention.engine import RetentionEngine
+from kiqstart.retention.load import LoadCheck
 from todo_service.core.user.models import User
 from todo_service.core.user.service import UserService
 
@@ -26,6 +29,18 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr("kiqstart.retention.piece_runner.monotonic", made)
     return made
+
+
+class QuickEngines(EngineFactory):
+    """Makes engines that do not rest beside the other tests, unless they are told to."""
+
+    def __call__(self, *, load: LoadCheck | None = None, **settings: float | str) -> RetentionEngine:
+        return super().__call__(load=load, **{"pace": "full", **settings})
+
+
+@pytest.fixture
+def make_retention(session_factory: async_sessionmaker[AsyncSession]) -> EngineFactory:
+    return QuickEngines(session_factory)
 
 
 @pytest_asyncio.fixture

@@ -18,7 +18,7 @@ from kiqstart.retention.errors import PolicyError
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.row_update import RowUpdate
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from todo_service.core.todo.models import Todo
 
 TOKENS = SHAPES["integer key"]

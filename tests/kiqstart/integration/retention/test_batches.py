@@ -1,8 +1,10 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.policies import WALKS, completed_todos, expired_sessions
+from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.engine import RetentionEngine
@@ -147,3 +149,29 @@ async def test_a_failing_watcher_ends_the_run_and_the_next_goes_on(
     assert 0 < left < 500
     report = await retention.run(completed_todos(walk), run_id="watched")
     assert (report.deleted, await database.count("todos WHERE is_completed")) == (500, 0)
+
+
+@pytest.mark.usefixtures("completed")
+@pytest.mark.parametrize("usual", ["on", "local"])
+async def test_batches_do_not_wait_for_the_disk_and_the_runs_end_waits_as_the_role_does(
+    database: Database, database_url: str, usual: str
+) -> None:
+    database.drop_after.extend(["DROP FUNCTION IF EXISTS notice CASCADE", "DROP TABLE IF EXISTS commits"])
+    await database.execute(
+        "CREATE TABLE commits (waits text, stopped text)",
+        "CREATE FUNCTION notice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO commits VALUES (current_setting('synchronous_commit'), NEW.stopped); RETURN NULL; END $$",
+        "CREATE TRIGGER notice AFTER UPDATE ON retention_runs FOR EACH ROW EXECUTE FUNCTION notice()",
+    )
+    engine = create_async_engine(
+        database_settings(database_url).sqlalchemy_url(),
+        connect_args={"server_settings": {"synchronous_commit": usual}},
+    )
+    try:
+        await EngineFactory(async_sessionmaker(engine))(batch_rows=100).run(completed_todos(WalkKind.KEY))
+    finally:
+        await engine.dispose()
+    assert await database.count("commits WHERE stopped IS NULL AND waits = 'off'") >= 5
+    assert await database.value(
+        "SELECT string_agg(waits || ' ' || stopped, ', ') FROM commits WHERE waits <> 'off'"
+    ) == (f"{usual} end")

@@ -7,7 +7,7 @@ from tests.todo_service.integration.core.engines import EngineFactory
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 
 ALL_TOKENS = RetentionPolicy(
     name="tokens", model=Token, predicate=Token.note.is_(None), cursor=(Token.expires_at,), walk=WalkKind.KEY

@@ -15,7 +15,7 @@ from kiqstart.retention.errors import InvalidRunOptionError
 from kiqstart.retention.policy import WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from todo_service.core.todo.models import Todo
 from todo_service.core.user.models import User
 

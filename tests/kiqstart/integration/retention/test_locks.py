@@ -12,7 +12,7 @@ from tests.todo_service.integration.core.engines import EngineFactory
 from kiqstart.retention.policy import WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from kiqstart.testing import eventually
 from todo_service.core.todo.models import Todo
 

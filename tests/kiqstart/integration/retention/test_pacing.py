@@ -16,7 +16,7 @@ from kiqstart.retention.others import look_at_others
 from kiqstart.retention.policy import PaceKind, RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.testing import eventually
 
@@ -202,14 +202,14 @@ async def test_a_gentle_run_rests_beside_others_and_one_at_full_pace_does_not(
         return report.seconds, {record.getMessage().rpartition("=")[2] for record in caplog.records}
 
     async with somebody_busy(database):
-        seconds, share = await shares(make_retention(batch_rows=20), policy)
+        seconds, share = await shares(make_retention(pace="gentle", batch_rows=20), policy)
         # It worked for 200 ms and more, and rested for three times that, but not after the last batch.
         assert share <= {"0.25", "0.27"}
         assert seconds > 0.5
         # The policy's own word comes before the settings'.
         for retention, own in (
             (make_retention(pace="full", batch_rows=20), policy),
-            (make_retention(batch_rows=20), replace(policy, pace=PaceKind.FULL)),
+            (make_retention(pace="gentle", batch_rows=20), replace(policy, pace=PaceKind.FULL)),
         ):
             assert (await shares(retention, own))[1] == {"1.00"}
 

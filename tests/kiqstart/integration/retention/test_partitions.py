@@ -15,7 +15,7 @@ from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.errors import PolicyError
 from kiqstart.retention.policy import PartitionAction, RetentionPolicy
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from kiqstart.testing import eventually
 
 EVENTS = SHAPES["partitioned, cursor on time"]

@@ -10,7 +10,7 @@ from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.models import RetentionRun
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from todo_service.core.todo.models import Todo
 
 

@@ -19,7 +19,7 @@ from kiqstart.retention.key_walk import KeyWalk
 from kiqstart.retention.policy import WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from kiqstart.retention.transaction import Limits, transaction
 from kiqstart.retention.walk import Cut, Interval
 from kiqstart.testing import eventually

@@ -15,7 +15,7 @@ from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 
 WALKS = [WalkKind.KEY, WalkKind.PAGES]
 
@@ -146,3 +146,51 @@ async def test_a_table_of_tokens_that_replace_each_other_is_deleted_in_a_few_bat
     (failure,) = report.errors
     assert "rows of its own table refer to it" in failure.error
     assert await database.count("comments") == 100 + held
+
+
+async def shuffled_chain(database: Database, rows: int) -> RetentionPolicy:
+    """Make a chain of which no two rows that follow each other are likely to lie in one stretch of the table."""
+    database.drop_after.append("DROP TABLE IF EXISTS comments")
+    await database.execute(
+        "CREATE TABLE comments (id int PRIMARY KEY, is_old bool NOT NULL DEFAULT true, answers int, place int)",
+        "INSERT INTO comments (id, answers, place) SELECT id, lag(id) OVER (ORDER BY md5(id::text)), "  # noqa: S608 - ours
+        f"row_number() OVER (ORDER BY md5(id::text)) FROM generate_series(1, {rows}) id ORDER BY id",
+        "ALTER TABLE comments ADD FOREIGN KEY (answers) REFERENCES comments",
+        "CREATE INDEX ON comments (answers)",
+        "ANALYZE comments",
+    )
+    return RetentionPolicy(
+        name="chain", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), walk=WalkKind.KEY
+    )
+
+
+async def test_a_chain_in_no_order_is_followed_wherever_its_rows_lie(
+    make_retention: EngineFactory, database: Database
+) -> None:
+    policy = await shuffled_chain(database, 3_000)
+    retention = make_retention(batch_rows=300, batch_seconds=5)
+    limited = await retention.run(policy, limits=RunLimits(rows=500))
+    report = await retention.run(policy)
+    assert (limited.deleted, report.deleted, report.failed) == (500, 2_500, 0)
+    # A round through all stretches for each row would be thousands.
+    assert limited.batches + report.batches <= 70
+    assert await database.count("comments") == 0
+
+
+@pytest.mark.parametrize("is_met_at_first", [False, True])
+@pytest.mark.parametrize("remembered", [0, 3600])
+async def test_a_chain_goes_up_to_a_row_that_cannot_which_is_counted_once(
+    make_retention: EngineFactory, database: Database, is_met_at_first: bool, remembered: int
+) -> None:
+    policy = await shuffled_chain(database, 1_000)
+    if is_met_at_first:
+        await database.execute("UPDATE comments SET answers = NULL WHERE place = 401")
+    await database.execute(
+        "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RAISE ''on hold''; END'",
+        "CREATE TRIGGER keep BEFORE DELETE ON comments FOR EACH ROW WHEN (OLD.place = 400) EXECUTE FUNCTION keep()",
+    )
+    database.drop_after.append("DROP FUNCTION IF EXISTS keep CASCADE")
+    report = await make_retention(batch_rows=300, batch_seconds=5, retry_failed_after=remembered).run(policy)
+    assert (report.deleted, report.failed) == (600, 400)
+    assert sorted(failure.rows for failure in report.errors) == [1, 399]
+    assert report.batches <= 200

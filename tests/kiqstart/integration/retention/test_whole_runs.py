@@ -10,7 +10,7 @@ from tests.todo_service.integration.core.engines import EngineFactory
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 from todo_service.core.todo.models import Todo
 
 pytestmark = pytest.mark.usefixtures("completed", "every_batch_is_reported")

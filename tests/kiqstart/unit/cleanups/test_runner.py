@@ -8,11 +8,11 @@ from typing import Any, Unpack, cast
 import pytest
 import pytest_asyncio
 from redis.exceptions import ConnectionError as RedisConnectionError
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError
 from taskiq import AsyncTaskiqDecoratedTask, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
-from kiqstart import CleanupOptions, CleanupProgress, CleanupResult, CleanupRunner
+from kiqstart import CleanupDelayedError, CleanupOptions, CleanupProgress, CleanupResult, CleanupRunner
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.processes.shutdown import ShutdownSignal
@@ -21,7 +21,7 @@ from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
-from kiqstart.retention.run import RunLimits, RunOptions
+from kiqstart.retention.run_options import RunLimits, RunOptions
 from kiqstart.tasks.registration import register_task
 from todo_service.core.todo.repository import TodoRepository
 
@@ -44,6 +44,14 @@ REPORT = RetentionReport(
     partitions=("todos_2020 (about 7 rows)",),
 )
 PROGRESS = RetentionProgress(deleted=5, total=8, fraction=0.625, seconds=1.0, rate=5.0, eta=0.6, waiting="a replica")
+
+
+class DatabaseError(Exception):
+    """What the driver raises."""
+
+    def __init__(self, sqlstate: str) -> None:
+        super().__init__("refused")
+        self.sqlstate = sqlstate
 
 
 @dataclass
@@ -113,7 +121,7 @@ async def clean(cleaner: Cleaner) -> AsyncGenerator[Task]:
     broker = DelayingInMemoryBroker(await_inplace=True)
     broker.add_middlewares(RetryMiddleware(broker))
     yield register_task(
-        broker, cleaner.clean, name="clean", max_retries=1, retry_delay=0, retry_on=(OperationalError, OSError)
+        broker, cleaner.clean, name="clean", max_retries=1, retry_delay=0, retry_on=(CleanupDelayedError,)
     )
     await broker.shutdown()
 
@@ -161,14 +169,34 @@ async def test_a_run_that_its_workers_end_has_stopped_goes_on_at_once_under_the_
     assert not result.is_err
 
 
-async def test_an_error_of_the_database_is_tried_again_under_the_same_id(
-    clean: Task, cleaner: Cleaner, engine: Engine
+@pytest.mark.parametrize(
+    "error",
+    [
+        ConnectionRefusedError("refused"),
+        DBAPIError("DELETE", {}, Exception("gone"), connection_invalidated=True),
+        DBAPIError("DELETE", {}, DatabaseError("53100")),
+        DBAPIError("DELETE", {}, DatabaseError("40P01")),
+    ],
+    ids=["refused", "gone", "disk full", "deadlock"],
+)
+async def test_what_passes_is_tried_again_under_the_same_id(
+    clean: Task, cleaner: Cleaner, engine: Engine, error: Exception
 ) -> None:
-    engine.reports = [OperationalError("DELETE", {}, Exception("gone"))]
+    engine.reports = [error]
     task = await clean.kiq()
     assert not (await task.wait_result(check_interval=0.01, timeout=5)).is_err
     assert cleaner.tries == [f"{task.task_id} 0", f"{task.task_id} 1"]
     assert [run.get("run_id") for run in engine.runs] == [task.task_id] * 2
+
+
+@pytest.mark.parametrize("state", ["42501", "42P01", "22P02"])
+async def test_what_stays_as_it_is_reaches_the_caller_at_once(
+    clean: Task, cleaner: Cleaner, engine: Engine, state: str
+) -> None:
+    engine.reports = [DBAPIError("DELETE", {}, DatabaseError(state))]
+    result = await (await clean.kiq()).wait_result(check_interval=0.01, timeout=5)
+    assert isinstance(result.error, DBAPIError)
+    assert len(cleaner.tries) == 1
 
 
 async def test_progress_can_be_followed(clean: Task) -> None:

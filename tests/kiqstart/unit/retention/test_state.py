@@ -28,6 +28,7 @@ states = st.builds(
     longest_batch=seconds,
     waited=seconds,
     waited_for=st.none() | st.text(max_size=9),
+    causes=st.dictionaries(st.text(max_size=9), counts, max_size=3),
     failed=counts,
     failures=st.lists(st.builds(FailureGroup, keys, keys, st.text(max_size=9), counts), max_size=3).map(tuple),
 )

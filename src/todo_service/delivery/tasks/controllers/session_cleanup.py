@@ -4,12 +4,19 @@ from dataclasses import dataclass
 from typing import Annotated, Unpack
 
 from pydantic import Field
-from sqlalchemy.exc import DBAPIError
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
-from kiqstart import CleanupOptions, CleanupProgress, CleanupRunner, Controller, register_task
+from kiqstart import (
+    CleanupDelayedError,
+    CleanupOptions,
+    CleanupProgress,
+    CleanupRunner,
+    Controller,
+    register_task,
+    retrying_transient_errors,
+)
 from kiqstart.retention import RetentionPreview, RetentionReport
 from todo_service.core.session.service import RefreshSessionService
 from todo_service.delivery.tasks.names import TaskName
@@ -31,14 +38,14 @@ class SessionCleanupTaskController(Controller):
     _cleanups: CleanupRunner
 
     def register(self, registry: AsyncBroker) -> None:
-        """Register `session.cleanup`; an error of the database is tried again three times, a minute apart."""
+        """Register `session.cleanup`; what passes, such as a server that is gone, is tried again three times."""
         register_task(
             registry,
             self.cleanup_old_sessions,
             name=TaskName.SESSION_CLEANUP,
             max_retries=3,
             retry_delay=60,
-            retry_on=(DBAPIError, OSError),
+            retry_on=(CleanupDelayedError,),
             acks_late=True,
             unique="session.cleanup:{days_old}:{dry_run}",
         )
@@ -53,6 +60,7 @@ class SessionCleanupTaskController(Controller):
         **options: Unpack[CleanupOptions],
     ) -> SessionCleanupResult:
         """Delete the sessions that expired more than `days_old` days ago; 0 takes all that have expired."""
-        policy = await self._sessions.expired_policy(days_old=days_old)
+        with retrying_transient_errors():
+            policy = await self._sessions.expired_policy(days_old=days_old)
         done = await self._cleanups.run(policy, context, progress, dry_run=dry_run, **options)
         return SessionCleanupResult(deleted_count=done.deleted, report=done.report, preview=done.preview)

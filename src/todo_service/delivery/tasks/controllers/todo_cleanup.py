@@ -3,12 +3,18 @@
 from dataclasses import dataclass
 from typing import Unpack
 
-from sqlalchemy.exc import DBAPIError
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
-from kiqstart import CleanupOptions, CleanupProgress, CleanupRunner, Controller, register_task
+from kiqstart import (
+    CleanupDelayedError,
+    CleanupOptions,
+    CleanupProgress,
+    CleanupRunner,
+    Controller,
+    register_task,
+)
 from kiqstart.retention import RetentionPreview, RetentionReport
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.service import UserService
@@ -44,14 +50,14 @@ class TodoCleanupTaskController(Controller):
     _cleanups: CleanupRunner
 
     def register(self, registry: AsyncBroker) -> None:
-        """Register `todo.cleanup`; an error of the database is tried again three times, a minute apart."""
+        """Register `todo.cleanup`; what passes, such as a server that is gone, is tried again three times."""
         register_task(
             registry,
             self.cleanup_completed_todos,
             name=TaskName.TODO_CLEANUP,
             max_retries=3,
             retry_delay=60,
-            retry_on=(DBAPIError, OSError),
+            retry_on=(CleanupDelayedError,),
             acks_late=True,
             unique="todo.cleanup:{dry_run}",
         )
@@ -65,7 +71,8 @@ class TodoCleanupTaskController(Controller):
         **options: Unpack[CleanupOptions],
     ) -> TodoCleanupResult:
         """Delete completed todos; one that cannot be deleted is reported and costs the others nothing."""
-        users_processed = await self._users.count_active()
+        with retrying_transient_errors():
+            users_processed = await self._users.count_active()
         policy = self._todos.completed_policy()
         done = await self._cleanups.run(policy, context, progress, dry_run=dry_run, **options)
         return TodoCleanupResult(

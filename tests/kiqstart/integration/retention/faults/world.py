@@ -27,7 +27,7 @@ from tests.kiqstart.integration.retention.faults.tables import NOW, TestedBase
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.faults import Fault, fault_of
 from kiqstart.retention.models import RetentionRun
-from kiqstart.retention.run import RunLimits
+from kiqstart.retention.run_options import RunLimits
 
 
 @dataclass(kw_only=True)

@@ -1,0 +1,63 @@
+"""Goes on from rows that went to those that they referred to, wherever these lie.
+
+The stretches of a table whose rows refer to each other in no order have few rows each that nothing refers to. What
+such a row referred to is the next one that can go, so a run that follows it needs no round through all stretches for
+each row of a chain. This only spares time: what it leaves out is met by the stretches.
+"""
+
+from dataclasses import dataclass
+from logging import getLogger
+from time import monotonic
+
+from sqlalchemy import and_
+from sqlalchemy.exc import DBAPIError
+
+from kiqstart.retention.faults import Fault, fault_of
+from kiqstart.retention.heap import Place
+from kiqstart.retention.owned_piece import OwnedPiece
+from kiqstart.retention.pace import FIRST_ROWS
+from kiqstart.retention.tree import prune
+from kiqstart.retention.ways_up import ways_up
+
+logger = getLogger(__name__)
+
+
+@dataclass(kw_only=True)
+class Climber:
+    """Deletes batches of rows on the ways up from rows that went."""
+
+    piece: OwnedPiece
+    # Rows that nothing may refer to any more.
+    above: tuple[Place, ...] = ()
+    _rows: int = FIRST_ROWS
+
+    async def step(self, limit: int | None) -> float:
+        """Delete a batch, at most so many rows, and return the seconds that its work took."""
+        piece, started, above = self.piece, monotonic(), self.above
+        rows = min(self._rows, piece.pace.most, *(() if limit is None else (limit,)))
+        self.above = ()
+        try:
+            async with piece.begin(None) as connection:
+                references = piece.relation.own_references
+                where = and_(ways_up(piece.policy, references, above, rows), ~piece.left_alone)
+                began = monotonic()
+                pruned = await prune(
+                    connection, piece.policy, references, where, passes_over=True, climbs=True, is_stretch=False
+                )
+                work = monotonic() - began
+                state = piece.state.with_batch(pruned.deleted, monotonic() - started)
+                if pruned.deleted:
+                    await piece.save(connection, state)
+        except DBAPIError as error:
+            if fault_of(error) not in {Fault.SLOW, Fault.LOCKED, Fault.OF_A_ROW}:
+                raise
+            # What is on the way is met by its own stretch; up to there fewer rows may go.
+            self.above = above if rows > 1 else ()
+            self._rows = max(1, rows // 8)
+            return 0.0
+        if pruned.deleted:
+            piece.state = state
+            self._rows = max(1, piece.pace.resized(rows, work))
+        self.above = pruned.above
+        logger.debug("batch on the way up: rows=%d seconds=%.6f", pruned.deleted, work)
+        return work
