@@ -14,6 +14,7 @@ from kiqstart import (
     CleanupRunner,
     Controller,
     register_task,
+    retrying_transient_errors,
 )
 from kiqstart.retention import RetentionPreview, RetentionReport
 from todo_service.core.todo.service import TodoService
