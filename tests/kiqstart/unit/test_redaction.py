@@ -50,7 +50,7 @@ def nothing_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redaction, "_CONCEALED", Concealed())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(password=PASSWORDS)
 def test_a_concealed_secret_is_found_in_any_notation(password: str) -> None:
     assume(password.strip(STAND_IN) and password not in repr(STAND_IN))
@@ -62,7 +62,7 @@ def test_a_concealed_secret_is_found_in_any_notation(password: str) -> None:
         assert quote(password, safe="") not in redact(text).replace(STAND_IN, "")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(password=st.text("abc@:/?#%&=' \"é", min_size=1, max_size=12))
 def test_a_url_is_shown_without_its_passwords(password: str) -> None:
     planted = quote(f"zq{password}qz", safe="")
