@@ -38,6 +38,7 @@ PROBES: Final[tuple[str, ...]] = (
     "XGROUP CREATE KEY group 0",
     "XGROUP DELCONSUMER KEY group consumer",
     "XINFO CONSUMERS KEY group",
+    "XINFO GROUPS KEY",
     "XREADGROUP GROUP group consumer STREAMS KEY >",
     "HGET KEY field",
     "HSET KEY field value",

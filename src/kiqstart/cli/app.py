@@ -188,6 +188,25 @@ def metrics() -> None:
 
 
 @app.command()
+def workers(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show who works: where each worker is, what it takes, and how many tasks it has."""
+    from kiqstart.cli.fleet import run_workers
+
+    run_workers(as_json=as_json)
+
+
+@app.command()
+def queues(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+    """Show what waits in each queue, how long already, and how many workers take it.
+
+    The exit code is 1 if tasks wait in a queue that no worker takes.
+    """
+    from kiqstart.cli.fleet import run_queues
+
+    raise typer.Exit(run_queues(as_json=as_json))
+
+
+@app.command()
 def doctor() -> None:
     """Look whether Redis keeps what is entrusted to it.
 

@@ -10,10 +10,12 @@ from sqlalchemy.exc import DBAPIError
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.fleet import read_queues
 from kiqstart.broker.redis_retry import reason
 from kiqstart.broker.rights import check_rights
 from kiqstart.broker.roles import Role
 from kiqstart.broker.run_stats import PROBLEMS, TaskStats, read_recent_task_stats
+from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.cli.application import application, stream_broker
 from kiqstart.cli.schedules.schedulers import missing_scheduler
 from kiqstart.cli.schedules.wording import shown_seconds
@@ -35,6 +37,10 @@ class RetentionCheckError(OperatorError):
 
 class UnknownRoleError(OperatorError):
     """There is no such role."""
+
+
+class UnservedQueueError(OperatorError):
+    """Tasks wait in a queue that no worker takes."""
 
 
 class FailingTasksError(OperatorError):
@@ -73,6 +79,7 @@ async def _run_all(*, needs_scheduler: bool, role: Role | None) -> int:
     results = [await _run_one(name, partial(check, app)) for name, check in checks.items()]
     results.append(await _run_one("scheduler", partial(_scheduler, app), is_needed=needs_scheduler))
     if isinstance(app.broker, StreamBroker) and role in _SEE_RUNS:
+        await _run_one("queues", partial(_queues, app), is_needed=False)
         await _run_one("runs", partial(_runs, app), is_needed=False)
     await app.close()
     return 0 if all(results) else 1
@@ -139,6 +146,16 @@ async def _retention(app: App) -> str:
     except (DBAPIError, OSError):
         raise RetentionCheckError("cannot be checked without PostgreSQL and its schema") from None
     return f"{len(policies.all())} policies can be run"
+
+
+async def _queues(app: App) -> str:
+    async with stream_broker(app) as broker:
+        queues = await read_queues(broker, [*broker.queues, *queues_of_tasks(broker)])
+    if unserved := [one for one in queues if one.is_unserved]:
+        raise UnservedQueueError(
+            "tasks wait that no worker takes: " + ", ".join(f"{one.waiting} in {one.name!r}" for one in unserved)
+        )
+    return f"{sum(one.waiting for one in queues)} tasks wait, {sum(one.running for one in queues)} are with workers"
 
 
 async def _runs(app: App) -> str:

@@ -5,15 +5,14 @@ import math
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram, TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
+from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo
 from kiqstart.observability.exposition import Metric, MetricType, Sample, exposition
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.source import DurableScheduleSource
-from kiqstart.tasks.labels import QUEUE_LABEL
 
 
 def run_metrics() -> None:
@@ -135,15 +134,10 @@ def _buckets(found: Histogram, labels: Mapping[str, str]) -> list[Sample]:
 
 async def _metrics() -> str:
     async with stream_broker() as broker:
-        counts = await count_tasks(broker, [*broker.queues, *_queues_of_tasks(broker)])
+        counts = await count_tasks(broker, [*broker.queues, *queues_of_tasks(broker)])
         stats = await read_task_stats(broker.connection.redis, broker.keys)
         found = await overview(DurableScheduleSource(broker).store, limit=0)
     # Services that share a machine's collector are told apart.
     return exposition(
         [*task_metrics(counts), *metrics_of_runs(stats), *schedule_metrics(found)], labels={"service": broker.keys.tag}
     )
-
-
-def _queues_of_tasks(broker: StreamBroker) -> Sequence[str]:
-    labels = [task.labels for task in broker.get_all_tasks().values()]
-    return [str(one[QUEUE_LABEL]) for one in labels if QUEUE_LABEL in one]

@@ -1,0 +1,172 @@
+"""Which workers live and what they have, and which queues there are and who takes them."""
+
+import json
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
+from redis.exceptions import ResponseError
+
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.lease import is_ward
+from kiqstart.broker.redis_text import text_of_name
+from kiqstart.broker.stats import count_tasks
+from kiqstart.broker.worker_info import queues_of
+from kiqstart.tasks.labels import DEFAULT_QUEUE
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorkerView:
+    """A worker process, as Redis knows it.
+
+    Args:
+        name: its name in Redis, which log lines and dead letters have.
+        host: of the machine; '' where it has not said so.
+        pid: of the process there; 0 where it has not said so.
+        queues: those that it takes.
+        in_flight: messages that it has, those included that it has fetched ahead.
+        seconds_since_beat: since it last renewed its lease.
+        is_alive: whether the lease holds.
+        is_ending: whether it was asked to end.
+        runs_suspects: whether it is the process in which a worker runs tasks whose workers have died repeatedly.
+    """
+
+    name: str
+    host: str
+    pid: int
+    queues: Sequence[str]
+    in_flight: int
+    seconds_since_beat: float
+    is_alive: bool
+    is_ending: bool
+    runs_suspects: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueView:
+    """A queue.
+
+    Args:
+        waiting: tasks that no worker has yet.
+        running: tasks in workers' hands.
+        oldest_seconds: since the message was put there that waits longest; None where none waits.
+        workers: how many workers that live take it.
+    """
+
+    name: str
+    waiting: int
+    running: int
+    oldest_seconds: float | None
+    workers: int
+
+    @property
+    def is_unserved(self) -> bool:
+        """Whether tasks wait that nobody takes."""
+        return self.waiting > 0 and self.workers == 0
+
+
+async def read_workers(broker: StreamBroker) -> list[WorkerView]:
+    """All workers that have not ended, those included whose lease is over, until others have found that out.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    now_ms = await _now_ms(redis)
+    beats = cast("list[tuple[bytes, float]]", await redis.zrange(keys.workers, 0, -1, withscores=True))
+    info = cast("dict[bytes, bytes]", await redis.hgetall(keys.worker_info))
+    ending = cast("set[bytes]", await redis.smembers(keys.draining))
+    queues = {queue for value in info.values() for queue in queues_of(value)} or {DEFAULT_QUEUE}
+    held = await _held(redis, broker, sorted(queues))
+    found: list[WorkerView] = []
+    for raw, beat in beats:
+        host, pid = _place(info.get(raw, b""))
+        seconds = max((now_ms - beat) / 1000, 0.0)
+        name = text_of_name(raw)
+        found.append(
+            WorkerView(
+                name=name,
+                host=host,
+                pid=pid,
+                queues=queues_of(info.get(raw, b"")),
+                in_flight=held.get(raw, 0),
+                seconds_since_beat=seconds,
+                is_alive=seconds < broker.options.lease,
+                is_ending=raw in ending,
+                runs_suspects=is_ward(name),
+            )
+        )
+    return sorted(found, key=lambda one: (one.host, one.pid))
+
+
+async def read_queues(broker: StreamBroker, queues: Sequence[str] = ()) -> list[QueueView]:
+    """These queues, those that workers take, and up to 1,000 others that messages were sent to.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis = cast("Redis", broker.connection.redis)
+    stats = await count_tasks(broker, queues)
+    workers = [one for one in await read_workers(broker) if one.is_alive and not one.runs_suspects]
+    now_ms = await _now_ms(redis)
+    return [
+        QueueView(
+            name=one.queue,
+            waiting=one.waiting,
+            running=one.running,
+            oldest_seconds=await _oldest(redis, broker, one.queue, now_ms) if one.waiting else None,
+            workers=sum(one.queue in _names(broker, worker.queues) for worker in workers),
+        )
+        for one in stats.queues
+    ]
+
+
+def _names(broker: StreamBroker, queues: Sequence[str]) -> set[str]:
+    # The key of the default queue's stream is a name of that queue, too.
+    return {DEFAULT_QUEUE if queue == broker.keys.name else queue for queue in queues}
+
+
+async def _oldest(redis: "Redis", broker: StreamBroker, queue: str, now_ms: int) -> float | None:
+    """By the ids of its streams' first entries; one that a worker has is older than those that wait."""
+    group, ages = broker.consumer_group_name, list[float]()
+    for stream in broker.keys.locations(queue):
+        after = "-"
+        with suppress(ResponseError):  # no such group, or no stream
+            groups = cast("list[dict[str, object]]", await redis.xinfo_groups(stream))
+            last = next((one["last-delivered-id"] for one in groups if _text(one["name"]) == group), None)
+            after = f"({_text(last)}" if last is not None else "-"
+        entries = cast("list[tuple[bytes, object]]", await redis.xrange(stream, min=after, count=1))
+        ages += [(now_ms - int(entry.partition(b"-")[0])) / 1000 for entry, _ in entries]
+    return max(ages, default=None)
+
+
+async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> dict[bytes, int]:
+    """How many messages each worker has."""
+    held: dict[bytes, int] = {}
+    for stream in broker.keys.all_locations(queues):
+        with suppress(ResponseError):  # no such group
+            pending = cast("dict[str, object]", await redis.xpending(stream, broker.consumer_group_name))
+            for one in cast("list[dict[str, bytes | int]]", pending["consumers"] or []):
+                name = cast("bytes", one["name"])
+                held[name] = held.get(name, 0) + cast("int", one["pending"])
+    return held
+
+
+async def _now_ms(redis: "Redis") -> int:
+    seconds, microseconds = await redis.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+def _place(info: bytes) -> tuple[str, int]:
+    with suppress(ValueError, TypeError, RecursionError, AttributeError):
+        said = cast("dict[str, object]", json.loads(info))
+        return str(said.get("host", "")), int(cast("int", said.get("pid", 0)))
+    return "", 0
+
+
+def _text(value: object) -> str:
+    return text_of_name(value) if isinstance(value, bytes) else str(value)
