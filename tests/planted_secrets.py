@@ -1,11 +1,10 @@
 """Passwords in the URLs of the session's servers, which ask for none, and a look for them in all that tests print.
 
-Processes of a test log to files of its folder, the servers' and their supervisors below `.local`; what commands print is
-read by whoever started them, and what is printed otherwise is captured. All of that is looked through.
+Processes of a test log to files of its folder, servers to files below `.local`; what commands print is read by whoever
+started them, and what is printed otherwise is captured. All of that is looked through.
 """
 
 import dataclasses
-import functools
 import os
 import subprocess
 from collections.abc import Generator
@@ -51,15 +50,18 @@ def pytest_configure() -> None:
     """From now on look through what processes hand to those who started them."""
     communicate = subprocess.Popen.communicate
 
-    @functools.wraps(communicate)
-    def communicate_and_look(process: "subprocess.Popen[Any]", *arguments: Any, **options: Any) -> tuple[Any, Any]:  # noqa: ANN401  # its own
-        printed: tuple[str | bytes | None, ...] = communicate(process, *arguments, **options)
+    def communicate_and_look(
+        process: "subprocess.Popen[Any]",
+        input: Any = None,  # noqa: A002, ANN401  # its own
+        timeout: float | None = None,
+    ) -> tuple[Any, Any]:
+        printed: tuple[str | bytes | None, ...] = communicate(process, input, timeout)
         command = process.args if isinstance(process.args, list) else []
         for text in () if _ANYBODYS & {*map(str, command)} else printed:
             check_output(text.decode(errors="replace") if isinstance(text, bytes) else text or "")
         return printed[0], printed[1]
 
-    subprocess.Popen.communicate = communicate_and_look  # type: ignore[method-assign]
+    subprocess.Popen.communicate = communicate_and_look  # type: ignore[method-assign, assignment]  # it is generic
 
 
 def pytest_sessionfinish() -> None:
