@@ -8,9 +8,9 @@ from tests.invariants.facts import Left
 # What docs/delivery.md has in its table of keys and is there when all has ended: what all agree on, and what expires.
 _LASTING = re.compile(
     r"((:queue:\w+)?(:returned|:suspects|:isolated|:misfits)?|:misfits:index|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
-    r"|:epoch|:layout|:group|:janitor|:schedules.*)"
+    r"|:epoch|:layout|:group|:janitor|:schedules.*|:stats)"
 )
-_EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:schedules.*")
+_EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:stats:.+|:schedules.*")
 
 
 def unexpected(left: Iterable[Left]) -> list[Left]:

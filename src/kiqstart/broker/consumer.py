@@ -26,6 +26,7 @@ from kiqstart.broker.receiver.timeout_watchdog import TimeoutWatchdog
 from kiqstart.broker.reclaimer import Reclaimer, give_back_call
 from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
 from kiqstart.broker.registrar import Registrar
+from kiqstart.broker.run_stats import RunStats
 from kiqstart.broker.script import AsyncClient, Script
 from kiqstart.broker.settlement import Settlement
 from kiqstart.broker.settler import Settler
@@ -143,13 +144,16 @@ class StreamConsumer:
             reclaimer=reclaimer,
             result_ttl=result_ttl,
         )
+        registrar = Registrar(thread, keys, group=group, queues=queues, lease=self.lease)
+        self.stats = RunStats(thread, keys, now_ms=registrar.now_ms)
         self._heartbeat = Heartbeat(
             thread,
             keys,
             queues=queues,
             options=options,
             lease=self.lease,
-            registrar=Registrar(thread, keys, group=group, queues=queues, lease=self.lease),
+            registrar=registrar,
+            stats=self.stats,
             in_flight=self.in_flight,
             misfits=misfits,
             reclaimer=reclaimer,
@@ -265,6 +269,8 @@ class StreamConsumer:
             raise is_ours
         elif not is_ours:
             logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
+        else:
+            self.stats.settled(delivery)
         delivery.is_settled = True
         self.in_flight.discard(delivery)
 

@@ -102,8 +102,8 @@ class Delivery:
 
     `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another worker's
     by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its worker's
-    capacity, until it `has_run` and is to be settled. `is_cut` says that a hook after its run was cut off. `weight` is
-    the memory that its message takes, about, in bytes.
+    capacity, until it `has_run` and is to be settled. `is_cut` says that a hook after its run was cut off, `has_failed`
+    that its result is an error. `weight` is the memory that its message takes, about, in bytes.
     """
 
     queue: str
@@ -124,6 +124,7 @@ class Delivery:
     is_occupying: bool = True
     has_run: bool = False
     is_cut: bool = False
+    has_failed: bool = False
     message: TaskiqMessage | None = None
     outcome: Outcome = DONE
     result: bytes = b""

@@ -20,6 +20,7 @@ from kiqstart.broker.receiver.timeout_watchdog import TimeoutWatchdog
 from kiqstart.broker.reclaimer import Reclaimer
 from kiqstart.broker.redis_retry import reason, without_foreign_keys
 from kiqstart.broker.registrar import Registrar
+from kiqstart.broker.run_stats import RunStats
 from kiqstart.processes.signal_safe_event import SignalSafeEvent
 from kiqstart.tasks.errors import WiringError
 
@@ -73,6 +74,7 @@ class Heartbeat:
         options: StreamOptions,
         lease: Lease,
         registrar: Registrar,
+        stats: RunStats,
         in_flight: InFlightDeliveries,
         misfits: Misfits,
         reclaimer: Reclaimer,
@@ -86,6 +88,7 @@ class Heartbeat:
         self._options = options
         self._lease = lease
         self._registrar = registrar
+        self._stats = stats
         self._in_flight = in_flight
         self._misfits = misfits
         self._reclaimer = reclaimer
@@ -128,6 +131,7 @@ class Heartbeat:
         with suppress(RedisError, OSError):
             with suppress(ResponseError):  # a stream or its group was deleted
                 self._give_back_strays(beats=0)
+            self._stats.flush()
             self._registrar.leave(self._lease.worker)
         with suppress(RedisError, OSError):
             self._redis.close()
@@ -209,6 +213,7 @@ class Heartbeat:
             self._tell(self._events.on_suspects, state.suspects)
         if state is not None and state.misfits and not (self._is_draining or is_ward(self._lease.worker)):
             self._misfits.look()
+        self._stats.flush()
         self._look_around(began_at)
         if state is not None and state.next_due is not None:
             return state.next_due

@@ -47,6 +47,7 @@ class QueueKeys:
         self.layout = f"{self._base}:layout"
         self.group = f"{self._base}:group"
         self.schedules = f"{self._base}:schedules"
+        self.stats = f"{self._base}:stats"
         self.probe = f"{self._base}:probe"
         self._results = results or f"{self._base}:result"
         # In the order of library.lua's `shared_keys`: what every script takes that moves messages.
@@ -134,6 +135,14 @@ class QueueKeys:
     def sender(self, sender: str) -> str:
         """Which batch of a sender came last."""
         return f"{self._base}:sender:{sender}"
+
+    def stats_of_hour(self, now_ms: int) -> str:
+        """What was counted within an hour of Redis' time."""
+        return f"{self.stats}:hour:{now_ms // 3_600_000}"
+
+    def stats_batch(self, process: str) -> str:
+        """Which batch of a process' counts came last."""
+        return f"{self.stats}:batch:{process}"
 
     def result(self, task_id: str) -> str:
         """A task's result; with `channel_suffix`, the channel on which it is announced."""

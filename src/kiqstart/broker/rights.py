@@ -42,6 +42,8 @@ PROBES: Final[tuple[str, ...]] = (
     "HGET KEY field",
     "HSET KEY field value",
     "HSETNX KEY field value",
+    "HINCRBY KEY field 1",
+    "PEXPIRE KEY 1000",
     "HDEL KEY field",
     "HEXISTS KEY field",
     "HSTRLEN KEY field",

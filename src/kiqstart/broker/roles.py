@@ -27,7 +27,7 @@ class Role(StrEnum):
 _CONNECTING: Final = "client|setname ping select"
 _RUNNING_SCRIPTS: Final = "eval evalsha"
 _COUNTING: Final = (
-    "get hkeys hmget scard smembers smismember srandmember time xlen xpending zcard zcount zmscore zrange"
+    "get hgetall hkeys hmget scard smembers smismember srandmember time xlen xpending zcard zcount zmscore zrange"
 )
 _PRODUCING: Final = (
     "del exists get hmget hscan mget set smembers smismember subscribe time unsubscribe xrange zmscore zrem"
@@ -40,7 +40,19 @@ _OPERATING: Final = "xdel xrevrange xtrim"
 
 _PRODUCERS: Final = ("send", "cancel", "cancel_entry", "scheduler/add", "scheduler/remove")
 _WORKERS: Final = (
-    *("adopt", "announce", "audit_keys", "beat", "bury", "condemn", "fence", "fetch", "find_holders", "forget_queue"),
+    *(
+        "adopt",
+        "announce",
+        "audit_keys",
+        "beat",
+        "bury",
+        "condemn",
+        "fence",
+        "fetch",
+        "find_holders",
+        "flush_stats",
+        "forget_queue",
+    ),
     *(
         "free_keys",
         "give_back",

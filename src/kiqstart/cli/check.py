@@ -13,6 +13,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import reason
 from kiqstart.broker.rights import check_rights
 from kiqstart.broker.roles import Role
+from kiqstart.broker.run_stats import PROBLEMS, TaskStats, read_recent_task_stats
 from kiqstart.cli.application import application, stream_broker
 from kiqstart.cli.schedules.schedulers import missing_scheduler
 from kiqstart.cli.schedules.wording import shown_seconds
@@ -24,6 +25,8 @@ from kiqstart.scheduler.source import DurableScheduleSource
 Check = Callable[[App], Awaitable[str]]
 
 _ANSWER_SECONDS: Final = 5.0
+_MOST_SHOWN: Final = 5
+_SEE_RUNS: Final = (None, Role.OPERATOR, Role.MONITOR)
 
 
 class RetentionCheckError(OperatorError):
@@ -32,6 +35,10 @@ class RetentionCheckError(OperatorError):
 
 class UnknownRoleError(OperatorError):
     """There is no such role."""
+
+
+class FailingTasksError(OperatorError):
+    """Runs of tasks failed."""
 
 
 class NoSchedulerError(OperatorError):
@@ -65,6 +72,8 @@ async def _run_all(*, needs_scheduler: bool, role: Role | None) -> int:
         checks |= _checks_of_database(app)
     results = [await _run_one(name, partial(check, app)) for name, check in checks.items()]
     results.append(await _run_one("scheduler", partial(_scheduler, app), is_needed=needs_scheduler))
+    if isinstance(app.broker, StreamBroker) and role in _SEE_RUNS:
+        await _run_one("runs", partial(_runs, app), is_needed=False)
     await app.close()
     return 0 if all(results) else 1
 
@@ -130,6 +139,22 @@ async def _retention(app: App) -> str:
     except (DBAPIError, OSError):
         raise RetentionCheckError("cannot be checked without PostgreSQL and its schema") from None
     return f"{len(policies.all())} policies can be run"
+
+
+async def _runs(app: App) -> str:
+    async with stream_broker(app) as broker:
+        stats = await read_recent_task_stats(broker.connection.redis, broker.keys)
+    if failing := [one for one in stats if one.problems]:
+        failing.sort(key=lambda one: -one.problems)
+        raise FailingTasksError(
+            "in the last one to two hours " + "; ".join(map(_shown_problems, failing[:_MOST_SHOWN]))
+        )
+    return f"{sum(one.started for one in stats)} in the last one to two hours, of which none failed"
+
+
+def _shown_problems(one: TaskStats) -> str:
+    how = ", ".join(f"{one.ended[outcome]} {outcome.value}" for outcome in PROBLEMS if outcome in one.ended)
+    return f"{one.task or 'tasks that no worker knows'}: {how} of {sum(one.ended.values())} runs"
 
 
 async def _scheduler(app: App) -> str:

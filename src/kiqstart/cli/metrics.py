@@ -2,9 +2,11 @@
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram, TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
 from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo
@@ -82,12 +84,64 @@ def _gauge(name: str, description: str, value: float) -> Metric:
     return Metric(name=name, description=description, samples=[Sample(value=value)])
 
 
+def metrics_of_runs(stats: Sequence[TaskStats]) -> list[Metric]:
+    """What became of tasks, and how long they ran and waited; of all workers together."""
+    by_task = [(one, {"task": one.task}) for one in stats]
+    return [
+        Metric(
+            name="kiqstart_tasks_started_total",
+            description="Runs of tasks that began.",
+            type=MetricType.COUNTER,
+            samples=[Sample(value=one.started, labels=labels) for one, labels in by_task],
+        ),
+        Metric(
+            name="kiqstart_tasks_ended_total",
+            description="Runs of tasks that ended, by how: a task that is retried has several.",
+            type=MetricType.COUNTER,
+            samples=[
+                Sample(value=count, labels={**labels, "outcome": outcome.value})
+                for one, labels in by_task
+                for outcome, count in one.ended.items()
+            ],
+        ),
+        Metric(
+            name="kiqstart_task_run_seconds",
+            description="How long a task's function took.",
+            type=MetricType.HISTOGRAM,
+            samples=[sample for one, labels in by_task for sample in _buckets(one.run, labels)],
+        ),
+        Metric(
+            name="kiqstart_task_wait_seconds",
+            description="How long a message was in its queue before a worker began with it.",
+            type=MetricType.HISTOGRAM,
+            samples=[sample for one, labels in by_task for sample in _buckets(one.wait, labels)],
+        ),
+    ]
+
+
+def _buckets(found: Histogram, labels: Mapping[str, str]) -> list[Sample]:
+    bounds = zip(SECONDS_BUCKETS, accumulate(found.counts), strict=True)
+    return [
+        *(
+            Sample(
+                value=count, labels={**labels, "le": "+Inf" if math.isinf(bound) else f"{bound:g}"}, ending="_bucket"
+            )
+            for bound, count in bounds
+        ),
+        Sample(value=found.seconds, labels=labels, ending="_sum"),
+        Sample(value=found.count, labels=labels, ending="_count"),
+    ]
+
+
 async def _metrics() -> str:
     async with stream_broker() as broker:
         counts = await count_tasks(broker, [*broker.queues, *_queues_of_tasks(broker)])
+        stats = await read_task_stats(broker.connection.redis, broker.keys)
         found = await overview(DurableScheduleSource(broker).store, limit=0)
     # Services that share a machine's collector are told apart.
-    return exposition([*task_metrics(counts), *schedule_metrics(found)], labels={"service": broker.keys.tag})
+    return exposition(
+        [*task_metrics(counts), *metrics_of_runs(stats), *schedule_metrics(found)], labels={"service": broker.keys.tag}
+    )
 
 
 def _queues_of_tasks(broker: StreamBroker) -> Sequence[str]:

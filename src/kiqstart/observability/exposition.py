@@ -15,6 +15,8 @@ class MetricType(StrEnum):
     """Go up and down."""
     COUNTER = "counter"
     """Only go up; the name ends with `_total`."""
+    HISTOGRAM = "histogram"
+    """How many values there were up to each bound; the samples' names have the endings `_bucket`, `_sum`, `_count`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +25,7 @@ class Sample:
 
     value: float
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    ending: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +49,7 @@ def exposition(metrics: Iterable[Metric], *, labels: Mapping[str, str]) -> str:
         description = metric.description.replace("\\", r"\\").replace("\n", r"\n")
         lines += [f"# HELP {metric.name} {description}", f"# TYPE {metric.name} {metric.type.value}"]
         lines += [
-            f"{metric.name}{{{_written_labels({**labels, **one.labels})}}} {_written(one.value)}"
+            f"{metric.name}{one.ending}{{{_written_labels({**labels, **one.labels})}}} {_written(one.value)}"
             for one in metric.samples
         ]
     return "".join(f"{line}\n" for line in lines)

@@ -1,23 +1,31 @@
 import asyncio
+import os
 import re
 import time
 from pathlib import Path
 
 import pytest
 from redis import Redis
+from taskiq import TaskiqMessage
 from tests.end_to_end.cli.in_process import Kiqstart
 
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.delivery import Delivery
+from kiqstart.broker.run_stats import RunStats
 from kiqstart.cli.application import stream_broker
+from todo_service.delivery.tasks.schedules import SCHEDULES
 
+# Whoever adds a schedule to the service, as its README has it, breaks nothing here.
+NAMES = [schedule.name for schedule in SCHEDULES]
 DEPLOYMENT = Path(__file__).parents[3] / "docs/deployment.md"
-LINE = re.compile(r'(\w+)\{service="([^"]+)"(?:,(\w+)="([^"]*)")?\} (\S+)')
+LINE = re.compile(r'(\w+)\{service="[^"]+"((?:,\w+="[^"]*")*)\} (\S+)')
 
 
 def read(text: str) -> dict[str, float]:
-    """Values by name and the label that is not the service's: `kiqstart_tasks_waiting default`."""
+    """Values by name and the labels that are not the service's: `kiqstart_tasks_waiting default`."""
     found = [LINE.fullmatch(line) for line in text.splitlines() if not line.startswith("# ")]
     assert all(found), text
-    return {" ".join(filter(None, [one[1], one[4]])): float(one[5]) for one in found if one is not None}
+    return {" ".join([one[1], *re.findall('"([^"]*)"', one[2])]): float(one[3]) for one in found if one is not None}
 
 
 async def send_some() -> None:
@@ -49,12 +57,12 @@ def test_metrics_count_what_waits_and_say_when_schedules_are_due(
     assert values["kiqstart_dead_letters_dropped_total"] == 7
     assert 0 <= values["kiqstart_scheduler_last_look_age_seconds"] < 30
     assert 90 <= values["kiqstart_schedules_overdue_seconds"] < 120
-    assert (values["kiqstart_schedules active"], values["kiqstart_schedules paused"]) == (2, 1)
+    assert (values["kiqstart_schedules active"], values["kiqstart_schedules paused"]) == (len(NAMES) - 1, 1)
     due = {name: value for name, value in values.items() if "_next_due_" in name}
     name = "kiqstart_schedule_next_due_timestamp_seconds"
-    assert set(due) == {f"{name} ping-every-minute", f"{name} cleanup-completed-todos-daily"}
+    assert set(due) == {f"{name} {one}" for one in NAMES if one != "cleanup-sessions-daily"}
     assert abs(due[f"{name} ping-every-minute"] - time.time()) < 90
-    assert done.out.count("# TYPE ") == done.out.count("# HELP ") == 11
+    assert done.out.count("# TYPE ") == done.out.count("# HELP ") == 15
     assert "# TYPE kiqstart_dead_letters_dropped_total counter\n" in done.out
 
 
@@ -67,3 +75,56 @@ def test_metrics_of_an_empty_redis_say_that_nobody_is_there(kiqstart_here: Kiqst
     values = read(kiqstart_here("metrics").out)
     assert values["kiqstart_scheduler_last_look_age_seconds"] == float("inf")
     assert values["kiqstart_schedulers"] == values["kiqstart_workers"] == values["kiqstart_tasks_waiting default"] == 0
+
+
+async def run_some() -> None:
+    """As a worker, of tasks of which some fail."""
+    async with stream_broker() as broker:
+        stats = RunStats(Redis.from_url(os.environ["REDIS_URL"]), broker.keys, now_ms=lambda: round(time.time() * 1000))
+        for number in range(5):
+            delivery = delivered(broker, number)
+            stats.started(delivery)
+            stats.ran("report", 0.3)
+            delivery.has_failed = number < 2
+            stats.settled(delivery)
+        stats.flush()
+
+
+def delivered(broker: StreamBroker, number: int) -> Delivery:
+    message = TaskiqMessage(task_id=f"{number}", task_name="report", labels={}, args=[], kwargs={})
+    entry = f"{round(time.time() * 1000) - 2000}-0"
+    delivery = Delivery(
+        queue="default",
+        stream=broker.keys.name,
+        entry=entry,
+        data=b"",
+        fields={},
+        deliveries=0,
+        worker="one",
+        epoch="",
+        is_suspect=False,
+    )
+    delivery.message, delivery.is_started = message, True
+    return delivery
+
+
+def test_that_tasks_fail_is_seen_and_how_long_they_take(kiqstart_on_database: Kiqstart) -> None:
+    assert (
+        "\nok      runs        0 in the last one to two hours, of which none failed"
+        in kiqstart_on_database("check").out
+    )
+    asyncio.run(run_some())
+    done = kiqstart_on_database("check")
+    assert "\nnote    runs        in the last one to two hours report: 2 failed of 5 runs" in done.out
+    values = read(kiqstart_on_database("metrics").out)
+    assert values["kiqstart_tasks_started_total report"] == 5
+    assert values["kiqstart_tasks_ended_total report failed"] == 2
+    assert values["kiqstart_tasks_ended_total report succeeded"] == 3
+    assert values["kiqstart_task_run_seconds_bucket report 0.1"] == 0
+    assert values["kiqstart_task_run_seconds_bucket report 0.5"] == 5
+    assert (
+        values["kiqstart_task_run_seconds_bucket report +Inf"] == values["kiqstart_task_run_seconds_count report"] == 5
+    )
+    assert values["kiqstart_task_run_seconds_sum report"] == 1.5
+    assert values["kiqstart_task_wait_seconds_bucket report 1"] == 0
+    assert values["kiqstart_task_wait_seconds_sum report"] >= 10

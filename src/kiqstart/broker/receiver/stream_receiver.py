@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping
 from logging import getLogger
 from typing import Any, Final
 
-from taskiq import AsyncBroker, TaskiqMessage, TaskiqResult
+from taskiq import AsyncBroker, NoResultError, TaskiqMessage, TaskiqResult
 from taskiq.acks import AckController, AcknowledgeType
 
 from kiqstart.broker.ack import DeliveryAcks
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import DONE, DeadLetterReason, Delivery, current_delivery
+from kiqstart.broker.delivery import DONE, DeadLetterReason, Delivery, current_delivery, local_time
 from kiqstart.broker.receiver.base import BaseReceiver
 from kiqstart.broker.receiver.failed_runs import is_expected
 from kiqstart.broker.receiver.function_end import is_being_cancelled, leave_function
@@ -114,7 +114,9 @@ class StreamReceiver(BaseReceiver):
         # This process may have stood still, or a hook taken its time, since that was looked at.
         if not (delivery.is_settled or await consumer.may_run(delivery)):
             raise asyncio.CancelledError
+        began_at = local_time()
         result = await super().run_task(target, message, ack_controller)
+        consumer.stats.ran(message.task_name, local_time() - began_at)
         if not delivery.has_run:
             await leave_function(delivery)
         return result
@@ -143,6 +145,7 @@ class StreamReceiver(BaseReceiver):
         await leave_function(delivery)
         verdict = preflight.failed_runs.judge(delivery, error, call)
         result.error = verdict.error
+        delivery.has_failed = verdict.is_failure and not isinstance(error, NoResultError)
         if verdict.is_failure:
             await super().handle_error(message, result, verdict.error, call)
         result.error = verdict.applied(delivery, result.error)
@@ -264,6 +267,7 @@ class StreamReceiver(BaseReceiver):
             self._taking_turns.add(delivery)
         if not await consumer.may_run(delivery) or not consumer.in_flight.begin(delivery):
             return
+        consumer.stats.started(delivery)
         acks = DeliveryAcks(consumer, preflight, delivery, self._make_room)
         await self.run_message(task, message, acks)
         if delivery.is_settled or delivery.is_lost:

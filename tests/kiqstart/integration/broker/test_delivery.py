@@ -69,10 +69,11 @@ async def test_finished_tasks_leave_only_results_in_redis_and_these_expire(
         assert await consumers(redis, broker, stream) == set()
     results = {f"result:{task_id}" for task_id in [*(one.task_id for one in sent), again.task_id]}
     left = await keys_of(redis, queue_name)
-    senders = {key for key in left if key.startswith("sender:")}
-    assert left - senders - results == {"", "returned", "suspects", "isolated", "epoch", "queues", "layout", "group"}
+    expiring = {key for key in left if key.startswith(("sender:", "stats:"))}
+    lasting = {"", "returned", "suspects", "isolated", "epoch", "queues", "layout", "group", "stats"}
+    assert left - expiring - results == lasting
     assert results <= left
-    for key in results | senders:
+    for key in results | expiring:
         assert await redis.pttl(f"{queue_name}:{key}") > 0
 
 

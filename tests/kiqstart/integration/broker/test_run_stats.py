@@ -1,0 +1,129 @@
+"""What becomes of tasks is counted, of all workers together, and each of them once."""
+
+import asyncio
+from collections.abc import Mapping
+
+import pytest
+from redis.asyncio import Redis
+from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.kiqstart.integration.broker.wire import Wire
+
+from kiqstart.broker import run_stats
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.run_stats import Outcome, TaskStats, read_recent_task_stats, read_task_stats
+from kiqstart.tasks.registration import register_task
+from kiqstart.testing import eventually
+
+
+async def stats_of(broker: StreamBroker) -> Mapping[str, TaskStats]:
+    return {one.task: one for one in await read_task_stats(broker.connection.redis, broker.keys)}
+
+
+async def test_each_end_of_a_task_is_counted(brokers: Brokers, redis: Redis) -> None:
+    broker = brokers()
+    tries = 0
+
+    async def fail() -> None:
+        raise LookupError
+
+    async def fail_once() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise LookupError
+
+    async def hang() -> None:
+        await asyncio.Event().wait()
+
+    async def nap() -> None:
+        await asyncio.sleep(0.2)
+
+    bad = register_task(broker, fail, name="fail")
+    again = register_task(broker, fail_once, name="again", max_retries=3, retry_delay=0)
+    never = register_task(broker, fail, name="never", max_retries=1, retry_delay=0)
+    hanging, napping = register_task(broker, hang, name="hang"), register_task(broker, nap, name="nap")
+    await redis.xadd(broker.keys.name, {"data": "no JSON"})
+    before = [await napping.kiq() for _ in range(3)]
+    async with working(broker):
+        for task in (bad, again, never):
+            await (await task.kiq()).wait_result(timeout=10)
+        cut = await hanging.kiq()
+
+        async def runs() -> bool:
+            return (await broker.cancel(cut.task_id)).value == "running"
+
+        await eventually(runs, within=10)
+        await cut.wait_result(timeout=10)
+        for one in before:
+            await one.wait_result(timeout=10)
+    found = await stats_of(broker)
+    assert {name: dict(one.ended) for name, one in found.items()} == {
+        "": {Outcome.DEAD: 1},
+        "again": {Outcome.RETRIED: 1, Outcome.SUCCEEDED: 1},
+        "fail": {Outcome.FAILED: 1},
+        "hang": {Outcome.CANCELLED: 1},
+        "nap": {Outcome.SUCCEEDED: 3},
+        "never": {Outcome.RETRIED: 1, Outcome.DEAD: 1},
+    }
+    assert {name: one.started for name, one in found.items() if name} == {
+        "again": 2, "fail": 1, "hang": 1, "nap": 3, "never": 2
+    }  # fmt: skip
+    nap_stats = found["nap"]
+    assert (nap_stats.run.count, nap_stats.wait.count) == (3, 3)
+    assert sum(nap_stats.run.counts[:3]) == 0, "none took up to 0.1 s"
+    assert nap_stats.run.seconds >= 0.6
+    assert {one.task: one for one in await read_recent_task_stats(broker.connection.redis, broker.keys)} == found
+    assert sorted(problem.task for problem in found.values() if problem.problems) == ["", "again", "fail", "never"]
+
+
+async def test_what_was_added_counts_once_where_the_answer_is_lost(brokers: Brokers, wire: Wire) -> None:
+    sender, worker = brokers(), brokers(url=wire.url)
+
+    async def work() -> None: ...
+
+    task = register_task(sender, work, name="work")
+    register_task(worker, work, name="work")
+    # Known to Redis, so that it is the script's hash that goes over the wire.
+    await sender.connection.redis.script_load(run_stats._FLUSH._text)
+    async with working(worker):
+        await (await task.kiq()).wait_result(timeout=10)
+        wire.lose_answer_to(run_stats._FLUSH._sha)
+
+        async def is_counted() -> bool:
+            return "work" in await stats_of(sender)
+
+        await eventually(is_counted, within=10)
+        for _ in range(2):
+            await (await task.kiq()).wait_result(timeout=10)
+    assert (await stats_of(sender))["work"].ended == {Outcome.SUCCEEDED: 3}
+
+
+async def test_a_task_costs_no_command_for_being_counted(brokers: Brokers, wire: Wire) -> None:
+    sender, worker = brokers(), brokers(url=wire.url)
+
+    async def work() -> None: ...
+
+    task = register_task(sender, work, name="work")
+    register_task(worker, work, name="work")
+    await sender.connection.redis.script_load(run_stats._FLUSH._text)
+    async with working(worker):
+        for one in [await task.kiq() for _ in range(200)]:
+            await one.wait_result(timeout=10)
+        assert wire.count(run_stats._FLUSH._sha) < 20
+
+
+@pytest.mark.parametrize("key", ["stats", "hour"])
+async def test_a_key_that_holds_something_else_spoils_no_task(brokers: Brokers, redis: Redis, key: str) -> None:
+    broker = brokers()
+
+    async def work() -> None: ...
+
+    task = register_task(broker, work, name="work")
+    seconds, _ = await redis.time()
+    for place in (0, 3_600_000):
+        name = broker.keys.stats if key == "stats" else broker.keys.stats_of_hour(seconds * 1000 + place)
+        await redis.set(name, "something else")
+    async with working(broker):
+        assert not (await (await task.kiq()).wait_result(timeout=10)).is_err
+    if key == "hour":
+        assert (await stats_of(broker))["work"].started == 1
