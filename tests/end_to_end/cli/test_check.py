@@ -8,6 +8,8 @@ from tests.end_to_end.cli.in_process import Kiqstart, look_once
 from tests.kiqstart.integration.redis.servers import make_server, running
 
 from kiqstart.testing import ProcessFactory
+from todo_service.delivery.tasks.names import TaskName
+from todo_service.delivery.tasks.schedules import SCHEDULES
 
 
 def test_everything_is_there(kiqstart: CommandLine) -> None:
