@@ -22,6 +22,7 @@ REDIS_PASSWORD = "planted-Redis-1"
 _SIGN = "planted"
 # Commands that run what a test gives them, which may print its environment.
 _ANYBODYS = frozenset({"local", "shell"})
+Output = str | bytes | None
 _LOGS = Path(__file__).parents[1] / ".local" / "test"
 
 
@@ -48,16 +49,16 @@ def check_output(text: str) -> None:
 
 def pytest_configure() -> None:
     """From now on look through what processes hand to those who started them."""
-    communicate = cast("Callable[..., tuple[str | bytes | None, str | bytes | None]]", subprocess.Popen.communicate)
+    communicate = cast("Callable[..., tuple[Output, Output]]", subprocess.Popen.communicate)
 
     def communicate_and_look(
         process: "subprocess.Popen[Any]",
         input: Any = None,  # noqa: A002, ANN401  # its own
         timeout: float | None = None,
-    ) -> tuple[Any, Any]:
+    ) -> tuple[Output, Output]:
         printed = communicate(process, input, timeout)
         command = process.args if isinstance(process.args, list) else []
-        for text in () if _ANYBODYS & {*map(str, command)} else printed:
+        for text in () if _ANYBODYS & {*map(str, cast("list[object]", command))} else printed:
             check_output(text.decode(errors="replace") if isinstance(text, bytes) else text or "")
         return printed
 
