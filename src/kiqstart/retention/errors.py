@@ -27,6 +27,17 @@ class RetentionSchemaError(RetentionError):
     """The engine's own tables are not there, or of another version; the text says what to do."""
 
 
+class UnreadableRunError(RetentionError):
+    """What is kept of a run is nothing that the engine has written; the text says what to do."""
+
+    def __init__(self, run_id: str, problem: str) -> None:
+        super().__init__(
+            f"what retention_runs has of run {run_id!r} cannot be read ({problem}): delete its rows there, and the "
+            "next run begins anew"
+        )
+        self.run_id = run_id
+
+
 class PieceLostError(RetentionError):
     """The piece is not where this worker left it: another goes on with it, or the server has lost the last batches.
 

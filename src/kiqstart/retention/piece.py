@@ -7,6 +7,7 @@ from typing import Any, Final, cast
 from sqlalchemy import ColumnElement, Label, Row, Select, Table, case, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from kiqstart.retention.errors import UnreadableRunError
 from kiqstart.retention.models import RetentionRun
 from kiqstart.retention.policy import WalkKind
 from kiqstart.retention.report import StopReason
@@ -59,11 +60,24 @@ def piece_columns(takeover_after: float) -> tuple[ColumnElement[Any], ...]:
     now_or_end = case((RUNS.c.stopped.is_(None), func.clock_timestamp()), else_=RUNS.c.heartbeat_at)
     age: Label[float] = func.greatest(0, func.extract("epoch", now_or_end - RUNS.c.started_at)).label("age")
     alive = RUNS.c.stopped.is_(None) & RUNS.c.owner.is_not(None) & is_recent(takeover_after)
-    return (*RUNS.c, age, alive.label("is_alive"))
+    # Times stay in the server, which has some that Python does not.
+    columns = (column for column in RUNS.c if column.name not in {"started_at", "heartbeat_at"})
+    return (*columns, age, alive.label("is_alive"))
 
 
 def piece_of(row: Row[*tuple[Any, ...]]) -> Piece:
-    """Make a piece of its columns."""
+    """Make a piece of its columns.
+
+    Raises:
+        UnreadableRunError: somebody else has written there.
+    """
+    try:
+        return _piece_of(row)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise UnreadableRunError(row.run_id, " ".join(str(error).split())) from None
+
+
+def _piece_of(row: Row[*tuple[Any, ...]]) -> Piece:
     return Piece(
         run_id=row.run_id,
         number=row.piece,

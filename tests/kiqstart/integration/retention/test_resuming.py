@@ -5,6 +5,7 @@ from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
+from kiqstart.retention.errors import UnreadableRunError
 from kiqstart.retention.policy import RetentionPolicy, WalkKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
@@ -216,3 +217,22 @@ async def test_batches_that_a_crashed_server_has_lost_are_done_again(
     assert (report.deleted, report.stopped) == (500, StopReason.END)
     assert await database.count("todos WHERE is_completed") == 0
     assert await database.rows(Todo) == kept
+
+
+@pytest.mark.parametrize(
+    ("column", "value"), [("walk", "'sideways'"), ("stopped", "'odd'"), ("state", "'{\"todo\": 5}'::jsonb")]
+)
+async def test_a_run_of_which_something_else_is_kept_ends_with_what_to_do(
+    make_retention: EngineFactory, database: Database, column: str, value: str
+) -> None:
+    retention = make_retention()
+    await retention.run(completed_todos(None), run_id="one", limits=RunLimits(rows=100))
+    values = {"stopped": "NULL", column: value}
+    changes = ", ".join(f"{name} = {to}" for name, to in values.items())
+    await database.execute(f"UPDATE retention_runs SET {changes}")  # noqa: S608 - the test's own
+    with pytest.raises(
+        UnreadableRunError, match=r"^what retention_runs has of run 'one' cannot be read \([^\n]*delete"
+    ):
+        await retention.run(completed_todos(None), run_id="one")
+    await database.execute("DELETE FROM retention_runs")
+    assert (await retention.run(completed_todos(None), run_id="one")).stopped is StopReason.END
