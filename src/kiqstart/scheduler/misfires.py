@@ -55,6 +55,17 @@ def next_after(definition: ScheduleDefinition, time: datetime) -> datetime | Non
         raise UnreadableScheduleError(f"its times cannot be computed: {error_line(error)}") from error
 
 
+def after_giving_up(definition: ScheduleDefinition, due: datetime, since: datetime) -> datetime | None:
+    """When a schedule is due next whose first step at `since` is given up: that time alone is, none that came later.
+
+    Raises:
+        UnreadableScheduleError: its times cannot be computed.
+    """
+    if definition.catch_up is CatchUp.ALL:
+        return next_after(definition, due)
+    return steps(definition, due, since)[0].following
+
+
 def _steps(definition: ScheduleDefinition, due: datetime, now: datetime) -> list[FireTime]:
     count = min(definition.max_catch_up, MOST_MADE_UP) if definition.catch_up is CatchUp.ALL else 1
     times = definition.timing.newest(count, since=due, until=now)

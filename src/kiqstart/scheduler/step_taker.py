@@ -9,7 +9,7 @@ from typing import Final
 from redis.exceptions import ResponseError
 from taskiq import AsyncBroker, BrokerMessage
 
-from kiqstart.broker.redis_retry import is_outage
+from kiqstart.broker.redis_retry import may_pass
 from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript, Outcome
 from kiqstart.scheduler.log_text import one_line
 from kiqstart.scheduler.occurrence import LATE, after_occurrence, from_ms, time_text
@@ -107,10 +107,10 @@ class StepTaker:
         telling.add_done_callback(self._telling.discard)
 
 
-def is_full(answer: FireResult) -> bool:
-    """Whether a step was refused since Redis cannot take any now: its queue or memory is full, or it cannot write."""
-    is_passing = answer.detail.startswith(_FULL) or is_outage(ResponseError(answer.detail))
-    return answer.outcome is Outcome.REFUSED and is_passing
+def is_passing(answer: FireResult) -> bool:
+    """Whether a step was refused for what passes: its queue or memory is full, Redis cannot write, a right is missing."""
+    passes = answer.detail.startswith(_FULL) or may_pass(ResponseError(answer.detail))
+    return answer.outcome is Outcome.REFUSED and passes
 
 
 def _parts(firings: Sequence[FireRequest]) -> Iterator[list[FireRequest]]:
