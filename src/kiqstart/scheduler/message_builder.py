@@ -15,7 +15,7 @@ from kiqstart.scheduler.definition import ScheduleDefinition, UnreadableSchedule
 from kiqstart.scheduler.due import DueSchedule
 from kiqstart.scheduler.firing import FireRequest, Outcome
 from kiqstart.scheduler.log_text import error_line, one_line
-from kiqstart.scheduler.misfires import FireTime, after_giving_up, steps
+from kiqstart.scheduler.misfires import FireTime, step_given_up, steps
 from kiqstart.scheduler.occurrence import from_ms, occurrence_message, time_text, to_ms
 
 logger = getLogger(__name__)
@@ -167,6 +167,7 @@ class MessageBuilder:
                     following_ms=None if step.following is None else to_ms(step.following),
                     send_ms=None if step.send is None else to_ms(step.send),
                     message=message,
+                    missed=step.missed,
                 )
             )
             if len(firings) % _MADE_AT_ONCE == 0:
@@ -204,16 +205,24 @@ class MessageBuilder:
         due = attempt.due
         try:
             definition = ScheduleDefinition.load(due.data)
-            following = after_giving_up(definition, from_ms(due.due_ms), from_ms(attempt.began_ms))
+            step = step_given_up(definition, from_ms(due.due_ms), from_ms(attempt.began_ms))
         except UnreadableScheduleError as error:
             self.unreadable[due.name] = (due, one_line(error))
             return []
         if not attempt.is_given_up:
             attempt.is_given_up = True
-            about = time_text(from_ms(due.due_ms))
+            about = time_text(step.send or step.expected)
             logger.error("Schedule %s is not sent for %s: %s", one_line(due.name), about, one_line(attempt.problem))
-        following_ms = None if following is None else to_ms(following)
-        return [FireRequest(due=due, expected_ms=due.due_ms, following_ms=following_ms, outcome=Outcome.FAILED)]
+        following_ms = None if step.following is None else to_ms(step.following)
+        return [
+            FireRequest(
+                due=due,
+                expected_ms=due.due_ms,
+                following_ms=following_ms,
+                outcome=Outcome.FAILED,
+                missed=step.missed,
+            )
+        ]
 
 
 async def _steps(definition: ScheduleDefinition, due: DueSchedule, now: datetime) -> list[FireTime]:

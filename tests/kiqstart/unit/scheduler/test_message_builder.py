@@ -106,7 +106,7 @@ async def test_one_that_cannot_be_sent_holds_up_no_other_and_is_given_up_at_the_
 
 @pytest.mark.parametrize(
     ("catch_up", "following_ms"),
-    [(CatchUp.ALL, NOW - 8000), (CatchUp.LATEST, NOW + 1000)],
+    [(CatchUp.ALL, NOW - 8000), (CatchUp.NONE, NOW - 8000), (CatchUp.LATEST, NOW + 1000)],
 )
 async def test_what_became_due_while_a_time_was_tried_is_not_given_up_with_it(
     attempts: MessageBuilder, middleware: Hooked, catch_up: CatchUp, following_ms: int
