@@ -1,16 +1,15 @@
 """Passwords in the URLs of the session's servers, which ask for none, and a look for them in all that tests print.
 
-Processes of a test log to files of its folder, the servers' and their supervisors below `.local`; what commands print is
-read by whoever started them, and what is printed otherwise is captured. All of that is looked through.
+Processes of a test log to files of its folder, servers to files below `.local`; what commands print is read by whoever
+started them, and what is printed otherwise is captured. All of that is looked through.
 """
 
 import dataclasses
-import functools
 import os
 import subprocess
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from sqlalchemy import make_url
@@ -23,6 +22,7 @@ REDIS_PASSWORD = "planted-Redis-1"
 _SIGN = "planted"
 # Commands that run what a test gives them, which may print its environment.
 _ANYBODYS = frozenset({"local", "shell"})
+Output = str | bytes | None
 _LOGS = Path(__file__).parents[1] / ".local" / "test"
 
 
@@ -49,17 +49,20 @@ def check_output(text: str) -> None:
 
 def pytest_configure() -> None:
     """From now on look through what processes hand to those who started them."""
-    communicate = subprocess.Popen.communicate
+    communicate = cast("Callable[..., tuple[Output, Output]]", subprocess.Popen.communicate)
 
-    @functools.wraps(communicate)
-    def communicate_and_look(process: "subprocess.Popen[Any]", *arguments: Any, **options: Any) -> tuple[Any, Any]:  # noqa: ANN401  # its own
-        printed: tuple[str | bytes | None, ...] = communicate(process, *arguments, **options)
+    def communicate_and_look(
+        process: "subprocess.Popen[Any]",
+        input: Any = None,  # noqa: A002, ANN401  # its own
+        timeout: float | None = None,
+    ) -> tuple[Output, Output]:
+        printed = communicate(process, input, timeout)
         command = process.args if isinstance(process.args, list) else []
-        for text in () if _ANYBODYS & {*map(str, command)} else printed:
+        for text in () if _ANYBODYS & {*map(str, cast("list[object]", command))} else printed:
             check_output(text.decode(errors="replace") if isinstance(text, bytes) else text or "")
-        return printed[0], printed[1]
+        return printed
 
-    subprocess.Popen.communicate = communicate_and_look  # type: ignore[method-assign]
+    subprocess.Popen.communicate = communicate_and_look  # type: ignore[method-assign, assignment]  # it is generic
 
 
 def pytest_sessionfinish() -> None:

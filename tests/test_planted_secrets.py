@@ -28,20 +28,9 @@ def test_sound(tmp_path): print("sound"); subprocess.run([sys.executable, "-c", 
 def test_it_is_found_wherever_it_is_printed(tmp_path: Path) -> None:
     (tmp_path / "test_leaks.py").write_text(LEAKS)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-p",
-        "tests.planted_secrets",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-    ]
+    plugins = ["-p", "tests.planted_secrets", "-p", "no:cacheprovider", "-p", "no:xdist"]
     subprocess.run(
-        [*command, "--junitxml", "report.xml", "test_leaks.py"],
+        [sys.executable, "-m", "pytest", *plugins, "--junitxml", "report.xml", "test_leaks.py"],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.DEVNULL,

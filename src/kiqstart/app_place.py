@@ -3,7 +3,7 @@
 import os
 import tomllib
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from kiqstart.errors import OperatorError
 from kiqstart.trust import check_trusted
@@ -63,8 +63,9 @@ def _place_in_pyproject() -> str | None:
 def _tool_table(folder: Path) -> dict[str, object] | None:
     try:
         settings = tomllib.loads((folder / "pyproject.toml").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
-    tools: dict[str, Any] = settings.get("tool", {})
-    table = tools.get("kiqstart")
+    table: object = settings
+    for name in ("tool", "kiqstart"):
+        table = cast("dict[str, object]", table).get(name) if isinstance(table, dict) else None
     return cast("dict[str, object]", table) if isinstance(table, dict) else None

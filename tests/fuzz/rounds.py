@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from traceback import format_exception
+from traceback import TracebackException
 from typing import Any, Final, cast
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
@@ -37,7 +37,7 @@ class Finding:
     error: BaseException
 
     def __str__(self) -> str:
-        problems = "\n".join("".join(format_exception(one))[-_LONGEST:] for one in _single(self.error))
+        problems = "\n".join("".join(_written(one))[-_LONGEST:] for one in _single(self.error))
         return (
             f"{self.surface}:\n{problems}\n{self.example[:_LONGEST]}\n"
             f"again: make fuzz SURFACE={self.surface} SEED={self.seed} MINUTES=0"
@@ -51,6 +51,13 @@ def _single(error: BaseException) -> Iterator[BaseException]:
             yield from _single(one)
     else:
         yield error
+
+
+def _written(error: BaseException) -> Iterator[str]:
+    written = TracebackException.from_exception(error)
+    # Hypothesis', whose example is longer than what happened.
+    written.__notes__ = None
+    return written.format()
 
 
 @dataclass(kw_only=True)

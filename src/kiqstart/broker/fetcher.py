@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import Final, cast
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfits import Misfits
+from kiqstart.broker.redis_retry import is_foreign_type
 from kiqstart.broker.redis_text import shown_fields, whole_number
 from kiqstart.broker.script import AsyncClient, Script, Value
 from kiqstart.broker.weighted_order import WeightedOrder
@@ -208,10 +209,15 @@ class Fetcher:
         returned = self._keys.returned(queue)
         keys = [self._keys.workers, self._keys.misfits(queue), returned, *self._keys.shared]
         answer: object = None
+        is_foreign = False
         try:
             answer = await _ADOPT(self._redis, keys, [self._group, taken.worker, room, *entries])
+        except ResponseError as error:
+            # What is there instead will be there the next time as well, and the queue is read meanwhile.
+            is_foreign = is_foreign_type(error)
+            raise
         finally:
-            if not isinstance(answer, list):
+            if not isinstance(answer, list) and not is_foreign:
                 self._misfits.put_back(queue, entries)
         if not isinstance(answer, list):
             raise NotRegisteredError

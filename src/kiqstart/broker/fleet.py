@@ -1,6 +1,5 @@
 """Which workers live and what they have, and which queues there are and who takes them."""
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.lease import is_ward
 from kiqstart.broker.redis_text import text_of_name
 from kiqstart.broker.stats import count_tasks
-from kiqstart.broker.worker_info import queues_of
+from kiqstart.broker.worker_info import place_of, queues_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -84,7 +83,7 @@ async def read_workers(broker: StreamBroker) -> list[WorkerView]:
     held = await _held(redis, broker, sorted(queues))
     found: list[WorkerView] = []
     for raw, beat in beats:
-        host, pid = _place(info.get(raw, b""))
+        host, pid = place_of(info.get(raw, b""))
         seconds = max((now_ms - beat) / 1000, 0.0)
         name = text_of_name(raw)
         found.append(
@@ -159,13 +158,6 @@ async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> 
 async def _now_ms(redis: "Redis") -> int:
     seconds, microseconds = await redis.time()
     return seconds * 1000 + microseconds // 1000
-
-
-def _place(info: bytes) -> tuple[str, int]:
-    with suppress(ValueError, TypeError, RecursionError, AttributeError):
-        said = cast("dict[str, object]", json.loads(info))
-        return str(said.get("host", "")), int(cast("int", said.get("pid", 0)))
-    return "", 0
 
 
 def _text(value: object) -> str:

@@ -41,7 +41,7 @@ def run_retention_migrate() -> None:
 def run_migration(name: str) -> None:
     """Write a migration, and say where it is."""
     path = _run(lambda database: database.write_migration(name))
-    echo(f"{path}: read it, complete it, then run `make migrate`")
+    echo(f"{path}: read it, complete it, then run `kiqstart migrate`")
 
 
 async def _migrate_retention() -> None:

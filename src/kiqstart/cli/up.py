@@ -4,6 +4,7 @@ import os
 import sys
 from typing import Final
 
+from kiqstart.cli.application import application
 from kiqstart.cli.processes import ChildProcesses
 from kiqstart.cli.servers import migrate_local, servers
 from kiqstart.cli.signals import exit_on_signal, run_until_signal
@@ -32,14 +33,16 @@ def run_up() -> int:
         migrate_local(found)
         _show(f"PostgreSQL  {redact_url(database_url.replace('+asyncpg', '', 1))}")
         _show(f"Redis       {redact_url(redis_url)}")
-        _show("`make shell` in another terminal sends tasks. Ctrl-C ends all this.")
+        _show("`kiqstart local -- kiqstart shell` in another terminal sends tasks. Ctrl-C ends all this.")
         return run_until_signal(_worker_and_scheduler())
 
 
 async def _worker_and_scheduler() -> int:
     async with ChildProcesses(_show_line) as processes:
-        await processes.start("worker", "kiqstart", "worker", "--no-configure-logging", "--workers", "2")
-        await processes.start("scheduler", "kiqstart", "scheduler", "--no-configure-logging")
+        # An application that sets up its own log has it alone.
+        log = ["--no-configure-logging"] if application().configure_logging is not None else []
+        await processes.start("worker", "kiqstart", "worker", "--workers", "2", *log)
+        await processes.start("scheduler", "kiqstart", "scheduler", *log)
         name, code = await processes.first_end()
         _show(f"The {name} has ended with exit code {code}; so the rest ends, too.")
         return code

@@ -230,6 +230,11 @@ class AlembicDatabase:
             raise MigrationError(f"migrations: {error} ({_place(self.engine)})") from None
         except DBAPIError as error:
             raise MigrationError(f"migrations: {_reason(error)} ({_place(self.engine)})") from None
+        except (AssertionError, ValueError, LookupError):
+            # So Alembic says that something odd is no revision.
+            if asked_for == "head":
+                raise
+            raise MigrationError(f"migrations: {asked_for!r} is no revision ({_place(self.engine)})") from None
 
     def _whose(self) -> str:
         """Say what to do about a revision that is none of this project's."""

@@ -76,6 +76,12 @@ class Heap:
         """Return the line of a place, of which the page is enough."""
         return int(tid.strip("()").partition(",")[0]) * self.size.lines_per_page
 
+    def line_after(self, tid: str, rows: int) -> int:
+        """Return the line that lies so many rows after a place, where pages have as many rows as on average."""
+        page, number = (int(part) for part in tid.strip("()").split(","))
+        pages, lines = divmod(number + rows, self.size.rows_per_page)
+        return (page + int(pages)) * self.size.lines_per_page + int(lines)
+
     def _tid(self, line: int) -> ColumnElement[str]:
         page, number = divmod(line, self.size.lines_per_page)
         return cast(literal(f"({page},{number})", Text), TupleId())

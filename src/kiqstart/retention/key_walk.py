@@ -110,9 +110,9 @@ class KeyWalk:
         begins_at = await connection.scalar(begin)
         if begins_at is None:
             return None
-        line = heap.last_of_batch(heap.line_of(begins_at), heap.last, rows)
+        line = heap.line_after(begins_at, rows)
         # A page or two, whose rows are compared one by one: the index would come by all that lie before.
-        near = heap.between(line + 1, line + 2 * self.size.lines_per_page)
+        near = heap.between(line, line + 2 * self.size.lines_per_page)
         value = await connection.scalar(select(cast(first, Text)).where(near, inside.is_(true())).limit(1))
         return None if value is None else replace(interval.cut_at((value,)), guessed=rows)
 

@@ -29,6 +29,8 @@ _FEW_TO_LOOK_FOR: Final = 1_000
 _WORTH_A_GUESS: Final = 1_000
 _GOOD_GUESS: Final = 1.5
 _DENSE: Final = 0.9
+# What a guess is for, as one too many would be too many.
+_OF_A_BATCH: Final = 0.9
 
 
 @dataclass(kw_only=True)
@@ -77,7 +79,7 @@ class OwnedPiece:
         """Cut off a batch that looks at about so many rows."""
         self.is_looking, cut = True, None
         if may_guess and self._is_dense and self._trusts_guesses and rows >= _WORTH_A_GUESS:
-            cut = await self.walk.guess(connection, interval, rows)
+            cut = await self.walk.guess(connection, interval, round(rows * _OF_A_BATCH))
             # Until its batch has shown that it was a good one.
             self._trusts_guesses = cut is None
         cut = cut or await self.walk.advance(connection, interval, rows)
@@ -110,6 +112,13 @@ class OwnedPiece:
         if storage == await self.journal.save(connection, self.number, state, since=self.state, reads=reads):
             return
         raise TableRewrittenError(self.policy.name) if self.walk.kind is WalkKind.PAGES else LinesMovedError
+
+    def let_go_of_nulled(self) -> bool:
+        """Hold no row back any more for a reference that becomes NULL instead; False if there is none, or none left."""
+        references = self.relation.own_references
+        holding = tuple(one for one in references if one.holds_all)
+        self.relation = replace(self.relation, own_references=holding)
+        return len(holding) < len(references)
 
     def look_less(self, interval: Interval) -> None:
         """Look for fewer rows; where that is no help, the index is full of what is no more: go along the pages."""

@@ -138,7 +138,7 @@ class PieceRunner:
         """Go to the stretches again whose rows others held back, as long as rows go there."""
         if not self.state.held:
             return False
-        if self._deleted_before_round == self.state.deleted:
+        if self._deleted_before_round == self.state.deleted and not self.piece.let_go_of_nulled():
             await to_its_end(finish_held(self.piece, self._remaining()))
             return True
         self._deleted_before_round = self.state.deleted

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from sqlalchemy import (
+    Alias,
     ColumnElement,
     Delete,
     Integer,
@@ -120,6 +121,11 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
             "its predicate names a table both in a subquery and outside of it: name tables other than "
             f"{table.name!r} in EXISTS or IN alone"
         ) from None
+    if any(isinstance(one, Alias) and one.element in only for one in outer_elements(predicate)):
+        raise TargetError(
+            f"its predicate looks at other rows of {table.name!r}, some of which earlier batches may have deleted, so "
+            "that other rows would go than those that it names now: mark the rows by a column first, and name that"
+        )
     if others:
         names = ", ".join(repr(name) for name in others)
         raise TargetError(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
 T = TypeVar("T")
@@ -139,16 +139,33 @@ async def transaction(
 
 @asynccontextmanager
 async def _dropped_if_silent(connection: AsyncConnection, seconds: float) -> AsyncGenerator[None]:
-    """Drop a connection after so many seconds, or when `promptly` says so."""
+    """Drop a connection when no statement has been answered for so many seconds, or when `promptly` says so."""
     opened = _open_connections.get()
     driver = cast("_DriverConnection", (await connection.get_raw_connection()).driver_connection)
-    silence = asyncio.get_running_loop().call_later(seconds, driver.terminate)
+    loop, answered = asyncio.get_running_loop(), monotonic()
+    silence: list[asyncio.TimerHandle] = []
+
+    def look() -> None:
+        left = answered + seconds - monotonic()
+        if left <= 0:
+            driver.terminate()
+        else:
+            silence[:] = [loop.call_later(left, look)]
+
+    def hear(*_: object) -> None:
+        nonlocal answered
+        answered = monotonic()
+
+    look()
+    event.listen(connection.sync_connection, "after_cursor_execute", hear)
     if opened is not None:
         opened.add(driver)
     try:
         yield
     finally:
-        silence.cancel()
+        for timer in silence:
+            timer.cancel()
+        event.remove(connection.sync_connection, "after_cursor_execute", hear)
         if opened is not None:
             opened.discard(driver)
 

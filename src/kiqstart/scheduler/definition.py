@@ -50,9 +50,11 @@ class ScheduleDefinition(BaseModel):
     kwargs: Mapping[str, Any] = Field(default_factory=dict[str, Any])
     labels: Mapping[str, Any] = Field(default_factory=dict[str, Any])
     timing: Trigger
-    catch_up: CatchUp = Field(default=CatchUp.LATEST, alias="missed")
-    max_catch_up: int = Field(default=100, ge=1, alias="max_catch_up")
-    misfire_grace_time: float | None = Field(default=None, ge=0, allow_inf_nan=False, alias="misfire_grace_time")
+    catch_up: CatchUp = Field(default=CatchUp.LATEST, validation_alias="missed", serialization_alias="missed")
+    max_catch_up: int = Field(default=100, ge=1, validation_alias="at_most", serialization_alias="at_most")
+    misfire_grace_time: float | None = Field(
+        default=None, ge=0, allow_inf_nan=False, validation_alias="max_lateness", serialization_alias="max_lateness"
+    )
     is_dynamic: bool = False
 
     def dump(self) -> bytes:

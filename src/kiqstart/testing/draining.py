@@ -15,6 +15,12 @@ from kiqstart.broker.receiver.stream_receiver import StreamReceiver
 from kiqstart.tasks.labels import DEFAULT_QUEUE, QUEUE_LABEL
 from kiqstart.testing.queues import queued_messages, redis_client
 
+# Messages in streams, the last of the keys being that of the delayed ones.
+_COUNT: Final = """
+local count = redis.call('ZCARD', KEYS[#KEYS])
+for place = 1, #KEYS - 1 do count = count + redis.call('XLEN', KEYS[place]) end
+return count
+"""
 _POLL_SECONDS: Final = 0.02
 _SECONDS_TO_END: Final = 5.0
 
@@ -40,7 +46,7 @@ async def drain(broker: AsyncBroker, redis_url: str, *, timeout: float) -> None:
     redis = redis_client(redis_url)
     try:
         async with _worker(broker), asyncio.timeout(timeout):
-            while messages:
+            while messages or not await _is_empty(redis, broker):
                 await _hurry(redis, broker)
                 await asyncio.sleep(_POLL_SECONDS)
                 messages = await queued_messages(redis_url, broker.queue_name)
@@ -55,6 +61,12 @@ def _queues(broker: StreamBroker, messages: Sequence[TaskiqMessage]) -> set[str]
     """Those of all tasks, and those that messages were sent to."""
     labels = [*(task.labels for task in broker.get_all_tasks().values()), *(one.labels for one in messages)]
     return {DEFAULT_QUEUE, *(str(one[QUEUE_LABEL]) for one in labels if one.get(QUEUE_LABEL))}
+
+
+async def _is_empty(redis: Redis | RedisCluster, broker: StreamBroker) -> bool:
+    """Whether nothing waits or runs, asked in one step: what is read one after the other can move past the reader."""
+    places = [*broker.keys.all_locations(broker.queues), broker.keys.delayed]
+    return bool(await cast("Redis", redis).eval(_COUNT, len(places), *places) == 0)
 
 
 async def _hurry(redis: Redis | RedisCluster, broker: StreamBroker) -> None:

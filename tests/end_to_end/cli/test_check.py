@@ -8,13 +8,15 @@ from tests.end_to_end.cli.in_process import Kiqstart, look_once
 from tests.kiqstart.integration.redis.servers import make_server, running
 
 from kiqstart.testing import ProcessFactory
+from todo_service.delivery.tasks.names import TaskName
+from todo_service.delivery.tasks.schedules import SCHEDULES
 
 
 def test_everything_is_there(kiqstart: CommandLine) -> None:
     done = kiqstart.run("check")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ok ") == 6
-    assert "3 tasks, 3 schedules" in done.stdout
+    assert done.stdout.count("ok ") == 7
+    assert f"{len(TaskName)} tasks, {len(list(SCHEDULES))} schedules" in done.stdout
     assert "retention   2 policies can be run" in done.stdout
 
 

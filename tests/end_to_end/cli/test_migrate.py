@@ -1,3 +1,4 @@
+import pytest
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart
 
@@ -11,8 +12,9 @@ def test_down_and_up_again(kiqstart: CommandLine, kiqstart_on_database: Kiqstart
     assert kiqstart_on_database("check").code == 0
 
 
-def test_an_unknown_revision_is_one_line(kiqstart_on_database: Kiqstart) -> None:
-    done = kiqstart_on_database("migrate", "--to", "nowhere")
+@pytest.mark.parametrize("revision", ["nowhere", "", "1-1", "@", "+99", "-99", "head\n\x1b[2J"])
+def test_an_unknown_revision_is_one_line(kiqstart_on_database: Kiqstart, revision: str) -> None:
+    done = kiqstart_on_database("migrate", "--to", revision)
     assert done.code == 1
     assert done.err.startswith("kiqstart: migrations: ")
     assert done.err.count("\n") == 1

@@ -144,4 +144,4 @@ def _try_out(ground: Ground, rows: list[Row]) -> None:
         asyncio.run(_clean(ground, rows))
 
 
-SURFACE: Final = Surface(name="journal", inputs=_INPUTS, try_out=_try_out, size=len, examples=6)
+SURFACE: Final = Surface(name="journal", inputs=_INPUTS, try_out=_try_out, size=len, examples=4)

@@ -139,5 +139,5 @@ SURFACE: Final = Surface(
     inputs=st.lists(st.tuples(VALUES, _PROGRESS), min_size=1, max_size=20),
     try_out=_try_out,
     size=len,
-    examples=25,
+    examples=15,
 )

@@ -20,7 +20,14 @@ def test_a_project_is_found_from_below(tmp_path: Path, monkeypatch: pytest.Monke
     assert app_place() == "shop.other:app"
 
 
-@pytest.mark.parametrize("content", ['[project]\nname = "another"\n', "[tool.x]\n", "not toml", "\x80"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *('[project]\nname = "another"\n', "[tool.x]\n", "not toml", "\x80"),
+        *("tool = 5", "[tool]\nkiqstart = 5", "a = " + "[" * 5000),
+    ],
+    ids=lambda content: content[:20],
+)
 def test_where_nothing_names_an_application_one_line_says_how_to(
     content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,7 @@ end
 local keys, room = shared_keys(4), tonumber(ARGV[3])
 -- Raises where this user may not take entries out: what is added would then be there twice.
 remove_misfit(keys, KEYS[2], '0-0')
-local answer = {redis.call('ZCARD', keys.cancelled)}
+local answer = {unless_foreign('ZCARD', keys.cancelled) or 0}
 
 local function read(count)
     local found = count > 0 and redis.call('XREADGROUP', 'GROUP', ARGV[1], ARGV[2], 'COUNT', count, 'STREAMS', KEYS[3], '>')

@@ -18,7 +18,7 @@ if problem then
 end
 release(keys, ARGV[11], ARGV[10])
 if ARGV[12] ~= '' then
-    local was_marked = redis.call('ZREM', keys.cancelled, mark_of(KEYS[2], ARGV[3])) == 1
+    local was_marked = unless_foreign('ZREM', keys.cancelled, mark_of(KEYS[2], ARGV[3])) == 1
     store_outcome(keys, was_marked, KEYS[3], ARGV[12], ARGV[13], ARGV[14])
 end
 forget_entry(KEYS[2], ARGV[1], ARGV[3])

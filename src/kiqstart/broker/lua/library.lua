@@ -283,7 +283,7 @@ end
 -- Takes a message out that was left to other workers.
 local function remove_misfit(keys, stream, id)
     redis.call('XDEL', stream, id)
-    redis.call('XDEL', beside(keys, ':misfits:index'), id)
+    unless_foreign('XDEL', beside(keys, ':misfits:index'), id)
 end
 
 -- Moves a pending entry to where another worker finds it. It is added there before it is removed here, so that an error
@@ -325,6 +325,6 @@ local function store_outcome(keys, was_marked, key, result, keep, channel_suffix
     if was_marked and (redis.call('ZSCORE', keys.cancelled, anew_mark(key)) or redis.call('EXISTS', key) == 1) then
         return nil
     end
-    redis.call('ZREM', keys.cancelled, anew_mark(key))
+    unless_foreign('ZREM', keys.cancelled, anew_mark(key))
     return store_result(key, result, keep, channel_suffix)
 end

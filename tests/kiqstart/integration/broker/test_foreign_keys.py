@@ -150,3 +150,22 @@ async def test_what_is_announced_falsely_harms_nobody_else_who_waits(broker: Str
     async with working(broker):
         assert [(await one).return_value for one in waiting[1:]] == [1, 2]
         assert (await sent[0].wait_result(timeout=5)).return_value == 0
+
+
+@pytest.mark.parametrize("key", ["cancelled", "misfits", "index"])
+async def test_a_queue_is_read_whatever_lies_where_misfits_are_looked_for(
+    broker: StreamBroker, redis: Redis, key: str
+) -> None:
+    task, keys = echo_of(broker), broker.keys
+    foreign = {"cancelled": keys.cancelled, "misfits": keys.misfits("default"), "index": keys.misfit_index}[key]
+    async with working(broker):
+        for number in range(20):
+            if key != "index":
+                await redis.xadd(keys.misfit_index, {"queue": "default", "name": "echo", "since": number})
+        await redis.set(foreign, "foreign")
+        # Longer than it takes until the index is looked at.
+        for _ in range(6):
+            sent = [await task.kiq(number) for number in range(20)]
+            for number, one in enumerate(sent):
+                assert (await one.wait_result(timeout=10)).return_value == number
+            await asyncio.sleep(0.1)

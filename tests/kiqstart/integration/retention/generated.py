@@ -290,13 +290,14 @@ def _leaf(made: Made, draw: st.DrawFn) -> Named:
         ),
         lambda: Named(model.id.in_(select(other.owner).where(other.gone == number))),
         lambda: Named(exists().where(other.owner == model.id, other.gone > number)),
-        lambda: Named(exists().where(again.number == model.number, again.id > model.id)),
-        lambda: Named(model.id.in_(select(again.id).where(again.number > number))),
         lambda: Named(select(func.count()).where(other.owner == model.id).scalar_subquery() > 0),
         # A forgotten join, a forgotten EXISTS.
         lambda: Named(other.gone == number, may_be_refused=True),
         lambda: Named(and_(other.owner == model.id, other.gone == number), may_be_refused=True),
         lambda: Named(again.number > number, may_be_refused=True),
+        # Rows that other rows decide about, which earlier batches delete.
+        lambda: Named(exists().where(again.number == model.number, again.id > model.id), may_be_refused=True),
+        lambda: Named(model.id.in_(select(again.id).where(again.number > number)), may_be_refused=True),
     ]
     if made.relatives:
         there: Any = draw(st.sampled_from(made.relatives))

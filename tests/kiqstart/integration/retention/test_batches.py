@@ -34,7 +34,7 @@ async def test_the_cutoff_itself_is_kept(retention: RetentionEngine, user: User,
 
 
 @pytest.mark.usefixtures("expired")
-@pytest.mark.parametrize(("size", "batches"), [(30, 17), (50, 10), (499, 2), (500, 1), (501, 1)])
+@pytest.mark.parametrize(("size", "batches"), [(50, 10), (499, 2), (500, 1), (501, 1)])
 async def test_key_batches_hold_as_many_rows_as_they_may(
     make_retention: EngineFactory, database: Database, size: int, batches: int
 ) -> None:
@@ -44,7 +44,7 @@ async def test_key_batches_hold_as_many_rows_as_they_may(
     assert await database.count("refresh_sessions") == await database.count(left) == 100
 
 
-@pytest.mark.parametrize("size", [1, 7, 50, 149, 150, 400])
+@pytest.mark.parametrize("size", [7, 149, 150, 400])
 async def test_rows_with_equal_keys_are_cut_into_batches(
     make_retention: EngineFactory, user: User, database: Database, size: int
 ) -> None:

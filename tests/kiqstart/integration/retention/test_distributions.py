@@ -24,8 +24,8 @@ from todo_service.infrastructure.database.engine import create_engine, create_se
 _EXAMPLES: Final = int(os.environ.get("EXAMPLES", "5"))
 CUTOFF: Final = datetime(2026, 6, 1, tzinfo=UTC)
 ANOTHER: Final = "INSERT INTO tokens (id, expires_at) OVERRIDING SYSTEM VALUE VALUES (100001, '2027-01-01')"
-# A run reads each row to find where a batch ends, to learn where equal ones lie, to delete it, where it changes its way,
-# once more, and for a wrong guess, once more; what is left of the rows of a page is read with the next batch.
+# A run reads each row to find where a batch ends, to learn where equal ones lie, to delete it, where it changes its
+# way, once more, and for a wrong guess, once more; what is left of the rows of a page is read with the next batch.
 _READS: Final = 6
 _MARGIN: Final = 2_000
 

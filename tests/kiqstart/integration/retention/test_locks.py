@@ -20,9 +20,9 @@ pytestmark = pytest.mark.usefixtures("completed")
 
 ALL_SIZES = pytest.mark.parametrize(
     ("walk", "batch_rows"),
-    [(WalkKind.KEY, 20), (WalkKind.KEY, 100_000), (WalkKind.PAGES, 50), (WalkKind.PAGES, 100_000)],
+    [(WalkKind.KEY, 60), (WalkKind.KEY, 100_000), (WalkKind.PAGES, 50), (WalkKind.PAGES, 100_000)],
 )
-SIZES = pytest.mark.parametrize(("walk", "batch_rows"), [(WalkKind.KEY, 20), (WalkKind.PAGES, 100_000)])
+SIZES = pytest.mark.parametrize(("walk", "batch_rows"), [(WalkKind.KEY, 60), (WalkKind.PAGES, 100_000)])
 BOTH_WALKS = pytest.mark.parametrize("walk", WALKS)
 # Two beside each other on one page, two on others.
 FOUR = "title IN ('todo 2', 'todo 4', 'todo 500', 'todo 1000')"

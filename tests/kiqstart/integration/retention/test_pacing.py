@@ -33,7 +33,7 @@ async def test_a_run_rests_after_each_batch(make_retention: EngineFactory, walk:
 
 
 @pytest.mark.parametrize("walk", WALKS)
-@pytest.mark.parametrize("batch_rows", [10, 100_000])
+@pytest.mark.parametrize("batch_rows", [30, 100_000])
 async def test_a_run_keeps_to_its_rows_per_second(
     make_retention: EngineFactory, walk: WalkKind, batch_rows: int
 ) -> None:

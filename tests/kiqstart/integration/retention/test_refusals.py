@@ -95,6 +95,10 @@ PREDICATES: dict[str, tuple[Callable[[], object], str]] = {
         "names a table both in a subquery and outside of it",
     ),
     "an alias": (lambda: aliased(Parcel, name="other").id > 3, "names more than the table"),
+    "other rows of its own table": (
+        lambda: ~exists().where((newer := aliased(Parcel)).id > Parcel.id, newer.id < 9),
+        "looks at other rows of 'parcels'",
+    ),
     "Python's and": (lambda: False, "must be a condition of SQLAlchemy's, not False"),
     "no condition": (lambda: Parcel.id, "argument of WHERE must be type boolean"),
     "another type": (lambda: Parcel.id == "x", "cannot run its statement: operator does not exist"),

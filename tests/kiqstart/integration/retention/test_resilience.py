@@ -190,3 +190,13 @@ async def test_a_table_that_stays_locked_ends_a_run_after_a_time(
         report = await retention.run(completed_todos(WalkKind.PAGES), progress=lock, limits=RunLimits(rows=500))
         await other.rollback()
     assert report.stopped in {StopReason.LOAD, StopReason.ROW_LIMIT}
+
+
+async def test_a_long_transaction_whose_statements_are_answered_keeps_its_connection(
+    engine: AsyncEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Less than all of them take.
+    monkeypatch.setattr(Limits, "answer", 1.5)
+    async with transaction(async_sessionmaker(engine), Limits(statement=2)) as connection:
+        for _ in range(8):
+            await connection.execute(text("SELECT pg_sleep(0.25)"))

@@ -194,3 +194,22 @@ async def test_a_chain_goes_up_to_a_row_that_cannot_which_is_counted_once(
     assert (report.deleted, report.failed) == (600, 400)
     assert sorted(failure.rows for failure in report.errors) == [1, 399]
     assert report.batches <= 200
+
+
+@pytest.mark.parametrize("walk", WALKS)
+async def test_a_reference_that_becomes_null_holds_no_row_for_one_that_stays(
+    make_retention: EngineFactory, database: Database, walk: WalkKind
+) -> None:
+    database.drop_after.append("DROP TABLE IF EXISTS comments")
+    await database.execute(
+        "CREATE TABLE comments (id int PRIMARY KEY, is_old bool NOT NULL, answers int REFERENCES comments, "
+        "quotes int REFERENCES comments ON DELETE SET NULL)",
+        # The first stays; so the second does, which quotes the third.
+        "INSERT INTO comments VALUES (3, true, NULL, NULL), (2, true, NULL, 3), (1, false, 2, NULL)",
+    )
+    policy = RetentionPolicy(
+        name="quotes", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), walk=walk
+    )
+    report = await make_retention().run(policy)
+    assert (report.deleted, report.failed) == (1, 1)
+    assert await database.count("comments WHERE id IN (1, 2) AND quotes IS NULL") == 2

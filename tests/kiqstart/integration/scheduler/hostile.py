@@ -64,8 +64,8 @@ _FIELDS: Final[dict[str, _Values]] = {
     "labels": _LABELS | _JSON,
     "timing": _TIMINGS,
     "missed": _some("latest", "all", "none", "never", 1, None),
-    "max_catch_up": _some(1, 5, 10**9, 0, -1) | _NUMBERS,
-    "misfire_grace_time": _NUMBERS,
+    "at_most": _some(1, 5, 10**9, 0, -1) | _NUMBERS,
+    "max_lateness": _NUMBERS,
     "is_dynamic": _JSON,
     "later": _JSON,
 }

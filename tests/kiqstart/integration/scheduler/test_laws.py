@@ -27,7 +27,7 @@ from kiqstart.scheduler.triggers import IntervalTrigger
 _REPEATING = {Kind.SET_CLOCK, Kind.EMPTY, Kind.RESTORE}
 _EXAMPLES = 80
 _HOURLY = ScheduleDefinition(name="hourly", task="ping", timing=IntervalTrigger(every=timedelta(hours=1)))
-_OTHERWISE = _HOURLY.model_copy(update={"missed": CatchUp.ALL})
+_OTHERWISE = _HOURLY.model_copy(update={"catch_up": CatchUp.ALL})
 _PASS_AN_HOUR = Event(Kind.PASS, by=3_600_000)
 _TICK, _FREEZE, _THAW = Event(Kind.TICK), Event(Kind.FREEZE), Event(Kind.THAW)
 # Courses of events that chance seldom finds.

