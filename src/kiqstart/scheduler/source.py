@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from logging import getLogger
 from typing import Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 from taskiq import AsyncBroker, ScheduledTask, ScheduleSource
 
 from kiqstart.broker.broker import StreamBroker
@@ -94,9 +94,12 @@ class DurableScheduleSource(ScheduleSource):
             return
         try:
             await self.store.now_ms()
+        except NoPermissionError:
+            # It is there; what its user may not do is waited for, or told by the check of rights.
+            return
         except (RedisError, OSError) as error:
             address = self._broker.connections.address
-            raise RedisUnavailableError(f"cannot use Redis at {address}: {reason(error)}") from None
+            raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {reason(error)}") from None
 
     def _definitions(self) -> list[ScheduleDefinition]:
         in_labels = label_definitions(self._broker)

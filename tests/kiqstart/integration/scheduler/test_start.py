@@ -27,7 +27,7 @@ def line_of(command: list[str], url: str) -> str:
 
 @BOTH
 def test_a_redis_that_is_away_is_one_line(command: list[str]) -> None:
-    assert line_of(command, NOTHING_LISTENS).startswith("kiqstart: cannot use Redis at 127.0.0.1:1: ")
+    assert line_of(command, NOTHING_LISTENS).startswith("kiqstart: cannot use Redis at 127.0.0.1:1 (REDIS_URL): ")
 
 
 @BOTH
@@ -35,7 +35,7 @@ def test_a_redis_that_is_frozen_is_one_line(command: list[str], tmp_path: Path) 
     with running(make_server(tmp_path)) as server:
         server.freeze()
         line = line_of(command, f"redis://127.0.0.1:{server.port}")
-        assert line.startswith(f"kiqstart: cannot use Redis at 127.0.0.1:{server.port}: ")
+        assert line.startswith(f"kiqstart: cannot use Redis at 127.0.0.1:{server.port} (REDIS_URL): ")
 
 
 @BOTH
