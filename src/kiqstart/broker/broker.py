@@ -37,7 +37,7 @@ from kiqstart.broker.retrying_result_backend import RetryingResultBackend
 from kiqstart.broker.sender import SendFailedError
 from kiqstart.broker.served_queues import served_queues
 from kiqstart.broker.worker_side import WorkerSide, failed
-from kiqstart.redis.connections import RedisConnections
+from kiqstart.redis.connections import InvalidRedisUrlError, RedisConnections
 from kiqstart.redis.forks import tell_of_forks
 from kiqstart.redis.loop_local import InheritedLoopError, LoopLocal
 from kiqstart.tasks.caller_types import text
@@ -125,9 +125,12 @@ class StreamBroker(AsyncBroker):
         self.queue_name = queue_name
         self.consumer_group_name = consumer_group_name
         self.options = options
-        self.connections = RedisConnections(
-            url, connect_timeout=connect_timeout, max_connections=max_connection_pool_size, **connection_options
-        )
+        try:
+            self.connections = RedisConnections(
+                url, connect_timeout=connect_timeout, max_connections=max_connection_pool_size, **connection_options
+            )
+        except InvalidRedisUrlError as error:
+            raise InvalidRedisUrlError(f"the url of the StreamBroker {queue_name!r} {error}") from None
         self.keys = QueueKeys(queue_name, results=result_prefix, database=self.connections.database)
         if self.connections.is_cluster and not self.keys.share_a_slot:
             raise WiringError(

@@ -39,7 +39,7 @@ _WORKING: Final = (
 _SCHEDULING: Final = "del get hmget hscan set smembers smismember time zmscore zrange zrem"
 _OPERATING: Final = "xdel xrevrange xtrim"
 
-_PRODUCERS: Final = ("send", "cancel", "cancel_entry", "scheduler/add", "scheduler/remove")
+_PRODUCERS: Final = ("send", "cancel", "cancel_entry", "scheduler/add", "scheduler/read", "scheduler/remove")
 _WORKERS: Final = (
     *(
         "adopt",

@@ -4,12 +4,17 @@ A worker is to run at once, and its parent to stay small: neither needs what rea
 """
 
 import gc
+import signal
 import sys
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kiqstart.errors import OperatorError, print_error
 from kiqstart.late_imports import put_off_admin_middleware
+from kiqstart.processes.ending import EarlyEnd
 
+# With which exit code a command ends that is asked to before it has begun.
+_EARLY_CODES: Final[Mapping[str, int]] = {"scheduler": 0, "worker": 128 + signal.SIGTERM}
 _OBJECTS_BETWEEN_LOOKS: Final = 50_000
 
 
@@ -26,7 +31,10 @@ def main() -> None:
 
 def run_command() -> None:
     """Run the command line's command; a mistake that the operator can mend is one line and exit code 1."""
+    command = command_of(sys.argv[1:])
     try:
+        if command in _EARLY_CODES:
+            EarlyEnd(_EARLY_CODES[command]).take_signals()
         if sys.argv[1:2] == ["worker"]:
             from kiqstart.cli.worker import run
 
@@ -38,3 +46,14 @@ def run_command() -> None:
     except OperatorError as error:
         print_error(error)
         raise SystemExit(1) from None
+
+
+def command_of(arguments: Sequence[str]) -> str:
+    """The name of the command, which stands behind the options that all commands have; '' where there is none."""
+    rest = iter(arguments)
+    for argument in rest:
+        if argument == "--app":
+            next(rest, None)
+        elif not argument.startswith("-"):
+            return argument
+    return ""

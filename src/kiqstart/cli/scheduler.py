@@ -1,11 +1,14 @@
 """`kiqstart scheduler`: what sends tasks by itself when they are due."""
 
 import asyncio
+import signal
+from contextlib import suppress
 
 from taskiq.cli.scheduler.args import SchedulerArgs
 from taskiq.cli.scheduler.run import run_scheduler as run_taskiq_scheduler
 
 from kiqstart.cli.application import application
+from kiqstart.processes.ending import EarlyEnd
 
 
 def run_scheduler(*, configure_logging: bool) -> None:
@@ -22,6 +25,9 @@ def run_scheduler(*, configure_logging: bool) -> None:
     scheduler = app.needs_scheduler()
     if app.configure_logging is not None:
         app.configure_logging()
-    asyncio.run(
-        run_taskiq_scheduler(SchedulerArgs(scheduler=scheduler, modules=[], configure_logging=configure_logging))
-    )
+    if isinstance(signal.getsignal(signal.SIGINT), EarlyEnd):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    arguments = SchedulerArgs(scheduler=scheduler, modules=[], configure_logging=configure_logging)
+    # taskiq lets what cancels it between its start and its loop through.
+    with suppress(asyncio.CancelledError, KeyboardInterrupt):
+        asyncio.run(run_taskiq_scheduler(arguments))

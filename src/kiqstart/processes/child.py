@@ -49,7 +49,9 @@ class Child:
     def __init__(self, number: int, default_broker: str, arguments: Sequence[str]) -> None:
         self.name = f"worker-{number}"
         self.start_at: float | None = 0.0
-        self._arguments = [str(number), default_broker, *arguments]
+        self._number = str(number)
+        self._is_first = True
+        self._arguments = [default_broker, *arguments]
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
         self._started_at = 0.0
@@ -70,8 +72,10 @@ class Child:
         self._started_at = time.monotonic()
         self._connection, theirs = socket.socketpair()
         with theirs:
-            command = [sys.executable, "-m", _MEMBER, str(theirs.fileno()), *self._arguments]
+            which = [str(theirs.fileno()), self._number, "1" if self._is_first else "0"]
+            command = [sys.executable, "-m", _MEMBER, *which, *self._arguments]
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+        self._is_first = False
 
     def start_later(self, *, has_failed: bool) -> float:
         """Have a process started anew; return the seconds until then: 0 where the last one has not failed."""

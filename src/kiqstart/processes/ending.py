@@ -20,6 +20,34 @@ SECONDS_OF_ONE_REQUEST: Final = 0.3
 _SECONDS_BETWEEN_CANCELS: Final = 0.05
 
 
+class EarlyEnd:
+    """Ends this process at once on SIGTERM or Ctrl-C, for as long as it has begun nothing that must be ended in order.
+
+    Without it the first process of a container ignores SIGTERM while it imports what it needs.
+
+    Args:
+        code: the exit code.
+    """
+
+    def __init__(self, code: int) -> None:
+        self._code = code
+
+    def take_signals(self) -> None:
+        """Take them until somebody else does."""
+        signal.signal(signal.SIGTERM, self)
+        if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+            signal.signal(signal.SIGINT, self)
+
+    def __call__(self, _: int, __: FrameType | None) -> None:
+        """End."""
+        os._exit(self._code)
+
+
+def is_taken(number: signal.Signals) -> bool:
+    """Whether a signal has a handler that is to stay."""
+    return signal.getsignal(number) is not signal.SIG_DFL and not isinstance(signal.getsignal(number), EarlyEnd)
+
+
 class Ending:
     """Takes the signals of this process, and the orders of its parent where it has one.
 

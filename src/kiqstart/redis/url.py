@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from kiqstart.errors import OperatorError
 from kiqstart.redis.options import checked_option, is_tls_option, known_options, why_not
 
 FORMS: Final = (
@@ -18,11 +19,11 @@ FORMS: Final = (
 Kind = Literal["server", "sentinel", "cluster"]
 
 
-class InvalidRedisUrlError(ValueError):
+class InvalidRedisUrlError(OperatorError, ValueError):
     """A text that is no URL of a Redis. The message continues the name of a setting and never repeats the text."""
 
 
-class InvalidRedisOptionError(ValueError):
+class InvalidRedisOptionError(OperatorError, ValueError):
     """A keyword argument that no connection to Redis takes here. The message says it all, in one line."""
 
 

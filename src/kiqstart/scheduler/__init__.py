@@ -69,10 +69,10 @@ What each fault leaves
 - Redis comes back as it was some time ago: what was due since then is due again, and caught up as each schedule says.
   The table's number is lower than one that a scheduler has seen, which tells that from a deploy: the latest table is
   put into effect again.
-- Redis is full, or cannot write: steps are refused, and tried again for as long as that lasts; nothing counts as
-  failed.
+- Redis is full, cannot write, or its user lacks a right: steps are refused, and tried again for as long as that lasts;
+  nothing counts as failed.
 - A message cannot be made (a middleware raises or hangs): it is tried again until the send's deadline, beside all
-  others; then its time counts as failed, and the schedule goes on.
+  others; then its time alone counts as failed, and the schedule goes on.
 - What is kept under a name is no schedule: it is reported once, skipped, and set aside after ten minutes.
 """
 

@@ -5,10 +5,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, cast
 
 from pydantic import ValidationError
-from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, ScheduledTask
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, BrokerMessage, ScheduledTask
 
+from kiqstart.broker.sender import SendFailedError
 from kiqstart.errors import OperatorError
 from kiqstart.scheduler.definition import ScheduleDefinition
+from kiqstart.scheduler.occurrence import check_message
 from kiqstart.scheduler.store import LARGEST
 from kiqstart.scheduler.triggers import EPOCH, CronTrigger, DateTrigger, IntervalTrigger, Trigger
 from kiqstart.tasks.arguments import task_arguments
@@ -51,22 +53,31 @@ def definition_of(
             timing=_timing(schedule, interval_start),
             is_dynamic=is_dynamic,
         )
-        check_size(definition)
+        check_size(definition, broker)
     except (ValueError, OverflowError) as error:
         raise ScheduleError(f"schedule {schedule.schedule_id[:_SHOWN]!r}: {problem(error)}") from None
     return definition
 
 
-def check_size(definition: ScheduleDefinition) -> None:
-    """Refuse what cannot be kept.
+def check_size(definition: ScheduleDefinition, broker: AsyncBroker) -> None:
+    """Refuse what cannot be kept, or cannot be sent at any time.
 
     Raises:
-        ValueError: it is nothing that JSON has, or it or its name is too large.
+        ValueError: it is nothing that JSON has, it or its name is too large, or a send would refuse its labels.
     """
     if len(definition.name) > LONGEST_NAME:
         raise ValueError(f"its name has {len(definition.name)} characters, of which {LONGEST_NAME} are possible")
-    if (size := len(definition.dump())) > LARGEST:
-        raise ValueError(f"it has {size} bytes as JSON, of which {LARGEST} are possible")
+    data = definition.dump()
+    if len(data) > LARGEST:
+        raise ValueError(f"it has {len(data)} bytes as JSON, of which {LARGEST} are possible")
+    labels = dict(definition.labels)
+    try:
+        # Of the message, which has little more than this.
+        check_message(
+            BrokerMessage(task_id=definition.name, task_name=definition.task, message=data, labels=labels), broker
+        )
+    except SendFailedError as error:
+        raise ValueError(str(error)) from None
 
 
 def label_definitions(broker: AsyncBroker) -> list[ScheduleDefinition]:

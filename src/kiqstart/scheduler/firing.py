@@ -36,6 +36,7 @@ class FireRequest:
         send_ms: the time that is sent; None: nothing is.
         message: what is sent; its labels say where and when, as with any other send.
         outcome: what is noted of a step that sends nothing.
+        missed: which times are passed over for good in this step, in words; '': none.
     """
 
     due: DueSchedule
@@ -44,6 +45,7 @@ class FireRequest:
     send_ms: int | None = None
     message: BrokerMessage | None = None
     outcome: Outcome = Outcome.SKIPPED
+    missed: str = ""
 
     @property
     def expected(self) -> str:

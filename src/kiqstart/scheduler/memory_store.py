@@ -116,9 +116,11 @@ class MemoryScheduleStore:
     async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:  # noqa: ARG002  # the protocol's
         """Keep what the table has no name for."""
         table = {name for name, one in self._kept.items() if one.is_of_table}
-        self._kept |= {
-            one.name: _Kept(schedule=_new(one), is_of_table=False) for one in entries if one.name not in table
-        }
+        for one in entries:
+            if one.name not in table:
+                known = self._kept.get(one.name)
+                schedule = _new(one) if known is None else _added(known.schedule, one)
+                self._kept[one.name] = _Kept(schedule=schedule, is_of_table=False)
         return [entry.name not in table for entry in entries]
 
     async def remove(self, name: str) -> bool | None:
@@ -215,6 +217,11 @@ class MemoryScheduleStore:
 
 def _new(entry: Entry) -> StoredSchedule:
     return StoredSchedule(name=entry.name, data=entry.data, due_ms=entry.due_ms, is_paused=False, last=None)
+
+
+def _added(kept: StoredSchedule, entry: Entry) -> StoredSchedule:
+    due = kept.due_ms if kept.is_paused or entry.stays else entry.due_ms
+    return replace(kept, data=entry.data, due_ms=due)
 
 
 def _changed(kept: StoredSchedule, entry: Entry) -> StoredSchedule:

@@ -15,8 +15,8 @@ from kiqstart.scheduler.definition import ScheduleDefinition, UnreadableSchedule
 from kiqstart.scheduler.due import DueSchedule
 from kiqstart.scheduler.firing import FireRequest, Outcome
 from kiqstart.scheduler.log_text import error_line, one_line
-from kiqstart.scheduler.misfires import FireTime, next_after, steps
-from kiqstart.scheduler.occurrence import from_ms, occurrence_message, to_ms
+from kiqstart.scheduler.misfires import FireTime, step_given_up, steps
+from kiqstart.scheduler.occurrence import from_ms, occurrence_message, time_text, to_ms
 
 logger = getLogger(__name__)
 
@@ -35,6 +35,8 @@ class _Attempt:
     work: "asyncio.Task[list[FireRequest]]"
     began: float | None = None
     """When it was first due here; None: it is not yet."""
+    began_ms: int = 0
+    """The same by the store's clock."""
     is_awaited: bool = False
     """Whether it was not done when it was last asked for; what is then made is not too old to be sent."""
     is_offered: bool = False
@@ -76,7 +78,7 @@ class MessageBuilder:
             firing
             for attempt in self._attempts.values()
             if attempt.due.due_ms <= now_ms
-            for firing in self._come_to(attempt, now_ms)
+            for firing in self._come_to(attempt)
         ]
 
     def fail(self, firing: FireRequest, problem: str) -> None:
@@ -130,7 +132,7 @@ class MessageBuilder:
                 attempt.work, attempt.made_for_ms = self._work(due, for_ms), for_ms
                 attempt.is_offered = False
         if attempt.began is None and due.due_ms <= now_ms:
-            attempt.began = local_time()
+            attempt.began, attempt.began_ms = local_time(), now_ms
         return attempt.work if is_new and due.due_ms <= now_ms else None
 
     def _work(self, due: DueSchedule, now_ms: int) -> "asyncio.Task[list[FireRequest]]":
@@ -165,13 +167,14 @@ class MessageBuilder:
                     following_ms=None if step.following is None else to_ms(step.following),
                     send_ms=None if step.send is None else to_ms(step.send),
                     message=message,
+                    missed=step.missed,
                 )
             )
             if len(firings) % _MADE_AT_ONCE == 0:
                 await asyncio.sleep(0)
         return firings
 
-    def _come_to(self, attempt: _Attempt, now_ms: int) -> list[FireRequest]:
+    def _come_to(self, attempt: _Attempt) -> list[FireRequest]:
         attempt.is_awaited, is_over = not attempt.work.done(), self._is_over(attempt)
         if attempt.work.done():
             # A middleware may raise a CancelledError of its own.
@@ -188,7 +191,7 @@ class MessageBuilder:
         elif is_over:
             attempt.work.cancel()
             self._report(attempt, "a middleware hangs")
-        return self._give_up(attempt, now_ms) if is_over else []
+        return self._give_up(attempt) if is_over else []
 
     def _is_over(self, attempt: _Attempt) -> bool:
         return attempt.began is not None and local_time() - attempt.began > self._deadline
@@ -198,18 +201,28 @@ class MessageBuilder:
             logger.error("Schedule %s cannot be sent, trying again: %s", one_line(attempt.due.name), one_line(problem))
         attempt.problem, attempt.has_failed = problem, True
 
-    def _give_up(self, attempt: _Attempt, now_ms: int) -> list[FireRequest]:
+    def _give_up(self, attempt: _Attempt) -> list[FireRequest]:
         due = attempt.due
         try:
-            following = next_after(ScheduleDefinition.load(due.data), from_ms(now_ms))
+            definition = ScheduleDefinition.load(due.data)
+            step = step_given_up(definition, from_ms(due.due_ms), from_ms(attempt.began_ms))
         except UnreadableScheduleError as error:
             self.unreadable[due.name] = (due, one_line(error))
             return []
         if not attempt.is_given_up:
             attempt.is_given_up = True
-            logger.error("Schedule %s is not sent for this time: %s", one_line(due.name), one_line(attempt.problem))
-        following_ms = None if following is None else to_ms(following)
-        return [FireRequest(due=due, expected_ms=due.due_ms, following_ms=following_ms, outcome=Outcome.FAILED)]
+            about = time_text(step.send or step.expected)
+            logger.error("Schedule %s is not sent for %s: %s", one_line(due.name), about, one_line(attempt.problem))
+        following_ms = None if step.following is None else to_ms(step.following)
+        return [
+            FireRequest(
+                due=due,
+                expected_ms=due.due_ms,
+                following_ms=following_ms,
+                outcome=Outcome.FAILED,
+                missed=step.missed,
+            )
+        ]
 
 
 async def _steps(definition: ScheduleDefinition, due: DueSchedule, now: datetime) -> list[FireTime]:

@@ -2,15 +2,23 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Final
 
 from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition, UnreadableScheduleError
 from kiqstart.scheduler.log_text import error_line
+from kiqstart.scheduler.occurrence import time_text
+from kiqstart.scheduler.triggers import IntervalTrigger, Trigger
 
 # A scheduler that was restarted, or a short outage, does not make a time a missed one.
 ON_TIME: Final = timedelta(seconds=10)
+_MOMENT: Final = timedelta(microseconds=1)
 MOST_MADE_UP: Final = 10_000
 """How many missed times of a schedule are caught up at most, whatever it says."""
+# An interval is a second at least.
+_MOST_ON_TIME: Final = 11
+# Of cron expressions; an interval's times need no counting.
+_MOST_COUNTED: Final = 100
 # So many steps are given at a time: the rest is still due afterwards, and others get their turn before.
 _STEPS_AT_ONCE: Final = 200
 
@@ -22,11 +30,13 @@ class FireTime:
     Args:
         send: the time that is sent in this step; None: nothing is.
         following: None where the schedule has ended.
+        missed: which times are passed over for good in this step, in words; '': none.
     """
 
     expected: datetime
     send: datetime | None
     following: datetime | None
+    missed: str = ""
 
 
 def steps(definition: ScheduleDefinition, due: datetime, now: datetime) -> list[FireTime]:
@@ -55,19 +65,54 @@ def next_after(definition: ScheduleDefinition, time: datetime) -> datetime | Non
         raise UnreadableScheduleError(f"its times cannot be computed: {error_line(error)}") from error
 
 
+def step_given_up(definition: ScheduleDefinition, due: datetime, since: datetime) -> FireTime:
+    """The step that gives up what was first tried at `since`: that time alone, and none that came later.
+
+    Raises:
+        UnreadableScheduleError: its times cannot be computed.
+    """
+    if definition.catch_up is CatchUp.ALL:
+        return FireTime(expected=due, send=None, following=next_after(definition, due))
+    return steps(definition, due, since)[0]
+
+
 def _steps(definition: ScheduleDefinition, due: datetime, now: datetime) -> list[FireTime]:
-    count = min(definition.max_catch_up, MOST_MADE_UP) if definition.catch_up is CatchUp.ALL else 1
-    times = definition.timing.newest(count, since=due, until=now)
+    times = definition.timing.newest(_count(definition), since=due, until=now)
     latest = times[-1] if times else due
     sent = [time for time in times if not _is_too_late(definition, now - time)]
     following = definition.timing.next_after(latest)
     if not sent:
-        return [FireTime(expected=due, send=None, following=following)]
+        missed = _in_words(definition.timing, due, latest) or f"at {time_text(due)}"
+        return [FireTime(expected=due, send=None, following=following, missed=missed)]
+    missed = _in_words(definition.timing, due, sent[0] - _MOMENT) if sent[0] > due else ""
     expectations = [due, *sent[1:]]
     return [
-        FireTime(expected=expected, send=time, following=after)
-        for expected, time, after in zip(expectations, sent, [*sent[1:], following], strict=True)
+        FireTime(expected=expected, send=time, following=after, missed="" if place else missed)
+        for place, (expected, time, after) in enumerate(zip(expectations, sent, [*sent[1:], following], strict=True))
     ][:_STEPS_AT_ONCE]
+
+
+def _count(definition: ScheduleDefinition) -> int:
+    """How many of the newest times are sent at most."""
+    match definition.catch_up:
+        case CatchUp.ALL:
+            return min(definition.max_catch_up, MOST_MADE_UP)
+        case CatchUp.NONE:
+            return _MOST_ON_TIME
+        case CatchUp.LATEST:
+            return 1
+
+
+def _in_words(timing: Trigger, since: datetime, until: datetime) -> str:
+    """The times from `since` to `until`, both included: '' where there are none."""
+    found = list(islice(timing.between(since, until), _MOST_COUNTED + 1))
+    if len(found) < 2:  # noqa: PLR2004  # one is no range
+        return "".join(f"at {time_text(time)}" for time in found)
+    (last,) = timing.newest(1, since=since, until=until)
+    how_many = str(len(found)) if len(found) <= _MOST_COUNTED else f"more than {_MOST_COUNTED}"
+    if isinstance(timing, IntervalTrigger):
+        how_many = str(1 + (last - found[0]) // timing.every)
+    return f"{how_many} times from {time_text(found[0])} to {time_text(last)}"
 
 
 def _is_too_late(definition: ScheduleDefinition, lateness: timedelta) -> bool:

@@ -31,7 +31,6 @@ _LAST_MS: Final = (datetime.max.replace(tzinfo=UTC) - _EPOCH) // _MILLISECOND
 _TWO_DAYS_MS: Final = 2 * 86_400_000
 # What is sent later than that says so.
 LATE: Final = timedelta(seconds=1)
-_LONGEST_DELAY: Final = 36_525 * 86_400.0
 
 
 def ms_of_score(score: float | str | bytes) -> int:
@@ -87,7 +86,7 @@ async def occurrence_message(
     with _contained():
         message = await before_send(broker, message)
     made = broker.formatter.dumps(message)
-    _check(made, message_bytes(broker))
+    check_message(made, broker)
     return made
 
 
@@ -122,17 +121,12 @@ def _contained() -> Generator[None]:
         raise SendFailedError(problem=error_line(error)) from error
 
 
-def _check(message: BrokerMessage, limit: int) -> None:
+def check_message(message: BrokerMessage, broker: AsyncBroker) -> None:
     """Refuse what Redis, or its client, would refuse together with all that is sent in the same step.
-
-    Args:
-        message: is sent.
-        limit: bytes that it may have.
 
     Raises:
         SendFailedError: this cannot be sent.
     """
-    if label_seconds(message.labels, DELAY_LABEL) > _LONGEST_DELAY:
-        raise SendFailedError(problem=f"the label {DELAY_LABEL} is more than a hundred years")
+    label_seconds(message.labels, DELAY_LABEL)
     check_names(message)
-    check_size(message, limit)
+    check_size(message, message_bytes(broker))

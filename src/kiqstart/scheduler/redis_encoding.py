@@ -88,6 +88,11 @@ def flat(entries: Iterable[Entry]) -> list[Value]:
     return [value for entry in entries for value in (raw_name(entry.name), entry.data, optional(entry.due_ms))]
 
 
+def added(entries: Iterable[Entry]) -> list[Value]:
+    """The same, each with whether it stays due when it is."""
+    return [value for entry in entries for value in (*flat([entry]), int(entry.stays))]
+
+
 def stored_schedule(
     name: str, data: bytes, due: float | None, last: bytes | None, *, is_paused: bool
 ) -> StoredSchedule:

@@ -12,6 +12,7 @@ from kiqstart.scheduler.due import DueMark, DuePage, Look
 from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript
 from kiqstart.scheduler.redis_encoding import (
     add_answers,
+    added,
     fire_answers,
     fire_values,
     flat,
@@ -135,7 +136,7 @@ class RedisScheduleStore(RedisScheduleReader):
             self._names.aside,
             self._names.added,
         ]
-        return add_answers(await _ADD(self._redis, keys, [script, _REMEMBERED_MS, *flat(entries)]))
+        return add_answers(await _ADD(self._redis, keys, [script, _REMEMBERED_MS, *added(entries)]))
 
     async def remove(self, name: str) -> bool | None:
         """In one script."""

@@ -18,7 +18,7 @@ from kiqstart.scheduler.due import DueSchedule, Look
 from kiqstart.scheduler.firing import Outcome
 from kiqstart.scheduler.message_builder import MessageBuilder
 from kiqstart.scheduler.occurrence import from_ms, to_ms
-from kiqstart.scheduler.step_taker import StepTaker, is_full
+from kiqstart.scheduler.step_taker import StepTaker, is_passing
 from kiqstart.scheduler.store import Entry, ScheduleStore
 
 logger = getLogger(__name__)
@@ -184,7 +184,7 @@ class SchedulerLoop:
                 continue
             if answer.outcome is Outcome.REFUSED:
                 refused.add(name)
-                put_off = self._attempts.postpone if is_full(answer) else self._attempts.fail
+                put_off = self._attempts.postpone if is_passing(answer) else self._attempts.fail
                 put_off(firing, answer.detail)
                 continue
             self._due_ms.pop(name, None)

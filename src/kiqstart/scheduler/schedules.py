@@ -1,6 +1,7 @@
 """Schedules as those who ask for them see them: added, removed, paused, sent now, and looked at."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -26,7 +27,7 @@ from kiqstart.scheduler.occurrence import (
     to_ms,
 )
 from kiqstart.scheduler.store import Entry, LastStep, ScheduleStore, StoredSchedule
-from kiqstart.scheduler.triggers import DateTrigger
+from kiqstart.scheduler.triggers import DateTrigger, IntervalTrigger, Trigger
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.kicker import held_by
 
@@ -75,7 +76,8 @@ class Schedules:
     async def add(self, schedule: ScheduledTask) -> None:
         """Add a schedule, or change the one that has its id.
 
-        An interval is counted from now. A `cron_offset` is a time zone's name or a difference to UTC.
+        An interval is counted from now, or goes on where one of that id has the same. A paused one stays paused. A
+        `cron_offset` is a time zone's name or a difference to UTC.
 
         Raises:
             ScheduleError: its times cannot be, its task is not known, or the service's table has that id.
@@ -192,9 +194,10 @@ class Schedules:
         now = from_ms(await retry_transient(self._store.now_ms, send_deadline(self._broker)))
         answers: list[BaseException | None] = [None] * len(batch)
         entries: dict[int, Entry] = {}
+        known = await self._known([schedule.schedule_id for schedule in batch])
         for place, schedule in enumerate(batch):
             try:
-                entries[place] = self._entry(schedule, now)
+                entries[place] = self._entry(schedule, now, known.get(schedule.schedule_id))
             except (ScheduleError, InvalidTaskArgumentsError) as error:
                 answers[place] = error
         wanted, script = list(entries.values()), uuid4().hex
@@ -206,9 +209,27 @@ class Schedules:
                 answers[place] = ScheduleError(f"schedule {entry.name!r}: the service's table has one of that name")
         return answers
 
-    def _entry(self, schedule: ScheduledTask, now: datetime) -> Entry:
+    async def _known(self, names: Sequence[str]) -> dict[str, Trigger]:
+        """The times of those that there are."""
+        known: dict[str, Trigger] = {}
+        while names:
+            some = names
+            found = await retry_transient(lambda: self._store.definitions(some), send_deadline(self._broker))  # noqa: B023  # it is awaited here
+            for name, data in zip(some, found, strict=False):
+                if isinstance(data, bytes):
+                    with suppress(UnreadableScheduleError):
+                        known[name] = ScheduleDefinition.load(data, name=name).timing
+            names = names[max(len(found), 1) :]
+        return known
+
+    def _entry(self, schedule: ScheduledTask, now: datetime, kept: Trigger | None) -> Entry:
         definition = definition_of(schedule, self._broker, interval_start=now, is_dynamic=True)
         timing = definition.timing
+        if isinstance(timing, IntervalTrigger) and isinstance(kept, IntervalTrigger) and timing.every == kept.every:
+            # Else one that is added at each start of a program, say, would never be due.
+            timing = kept
+            definition = definition.model_copy(update={"timing": kept})
         # A time that is over is sent at once.
         due = timing.at if isinstance(timing, DateTrigger) else timing.next_after(now)
-        return Entry(name=definition.name, data=definition.dump(), due_ms=None if due is None else to_ms(due))
+        due_ms = None if due is None else to_ms(due)
+        return Entry(name=definition.name, data=definition.dump(), due_ms=due_ms, stays=timing == kept)

@@ -5,12 +5,13 @@ from collections.abc import Sequence
 from logging import getLogger
 from typing import Final
 
-from redis.exceptions import RedisError
+from redis.exceptions import NoPermissionError, RedisError
 from taskiq import AsyncBroker, ScheduledTask, ScheduleSource
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import pause, reason
 from kiqstart.processes.exits import exit_on_operator_error
+from kiqstart.redis.client import RedisUnavailableError
 from kiqstart.scheduler.broker_limits import send_deadline
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.conversions import label_definitions
@@ -50,11 +51,15 @@ class DurableScheduleSource(ScheduleSource):
         self._stop = asyncio.Event()
 
     async def startup(self) -> None:
-        """Begin to send, where this is a scheduler's process; one with a schedule that cannot be ends with a line."""
+        """Begin to send, where this is a scheduler's process.
+
+        One with a schedule that cannot be, or without Redis, ends with a line.
+        """
         if not self._broker.is_scheduler_process:
             return
         with exit_on_operator_error():
             table = self._definitions()
+            await self._check_store()
         end_on_sigterm()
         self._begin(table)
 
@@ -83,6 +88,18 @@ class DurableScheduleSource(ScheduleSource):
         ticker = SchedulerLoop(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
         self._stop = asyncio.Event()
         self._ticking = asyncio.create_task(self._tick(ticker), name="ticker")
+
+    async def _check_store(self) -> None:
+        if not isinstance(self._broker, StreamBroker):
+            return
+        try:
+            await self.store.now_ms()
+        except NoPermissionError:
+            # It is there; what its user may not do is waited for, or told by the check of rights.
+            return
+        except (RedisError, OSError) as error:
+            address = self._broker.connections.address
+            raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {reason(error)}") from None
 
     def _definitions(self) -> list[ScheduleDefinition]:
         in_labels = label_definitions(self._broker)

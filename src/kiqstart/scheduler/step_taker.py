@@ -9,7 +9,7 @@ from typing import Final
 from redis.exceptions import ResponseError
 from taskiq import AsyncBroker, BrokerMessage
 
-from kiqstart.broker.redis_retry import is_outage
+from kiqstart.broker.redis_retry import may_pass
 from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript, Outcome
 from kiqstart.scheduler.log_text import one_line
 from kiqstart.scheduler.occurrence import LATE, after_occurrence, from_ms, time_text
@@ -21,6 +21,7 @@ logger = getLogger(__name__)
 _STEPS_AT_ONCE: Final = 200
 # What fire.lua says of a queue that takes no more.
 _FULL: Final = "FULL"
+_NOT_TAKEN: Final = (Outcome.LOST, Outcome.REFUSED)
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
 
 
@@ -95,10 +96,10 @@ class StepTaker:
             case Outcome.HELD:
                 holder = one_line(answer.detail)
                 logger.info("Schedule %s is not sent for %s: task %s has its key", name, _time(about), holder)
-            case Outcome.SKIPPED:
-                logger.warning("Schedule %s was missed at %s and is not caught up", name, _time(about))
             case _:
                 pass
+        if firing.missed and answer.outcome not in _NOT_TAKEN:
+            logger.warning("Schedule %s was missed %s, which is not caught up", name, firing.missed)
 
     def _tell(self, sent: BrokerMessage) -> None:
         # In a task of its own: a middleware that hangs holds nothing up.
@@ -107,10 +108,10 @@ class StepTaker:
         telling.add_done_callback(self._telling.discard)
 
 
-def is_full(answer: FireResult) -> bool:
-    """Whether a step was refused since Redis cannot take any now: its queue or memory is full, or it cannot write."""
-    is_passing = answer.detail.startswith(_FULL) or is_outage(ResponseError(answer.detail))
-    return answer.outcome is Outcome.REFUSED and is_passing
+def is_passing(answer: FireResult) -> bool:
+    """Whether a step was refused for what passes: a full queue or memory, no writes, a missing right."""
+    passes = answer.detail.startswith(_FULL) or may_pass(ResponseError(answer.detail))
+    return answer.outcome is Outcome.REFUSED and passes
 
 
 def _parts(firings: Sequence[FireRequest]) -> Iterator[list[FireRequest]]:

@@ -57,11 +57,16 @@ class StoredSchedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A schedule to be kept: its definition, and when it is due if it is new or has changed."""
+    """A schedule to be kept: its definition, and when it is due if it is new or has changed.
+
+    Args:
+        stays: of one that is added: whether its times are those of what is kept, so that it stays due when it is.
+    """
 
     name: str
     data: bytes
     due_ms: int | None
+    stays: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,7 +174,7 @@ class ScheduleStore(Protocol):
         ...
 
     async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:
-        """Add or change schedules that are in no table.
+        """Add or change schedules that are in no table; one that is paused stays so.
 
         Args:
             entries: the schedules.

@@ -82,7 +82,7 @@ class Schedule(ABC):
             misfire_grace_time=None if self.misfire_grace_time is None else self.misfire_grace_time.total_seconds(),
         )
         try:
-            check_size(definition)
+            check_size(definition, broker)
         except ValueError as error:
             raise self.error(problem(error)) from None
         return definition

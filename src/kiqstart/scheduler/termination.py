@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 
+from kiqstart.processes.ending import is_taken
+
 _KILLED_BY_A_SIGNAL = 128
 
 
@@ -15,7 +17,7 @@ def end_on_sigterm() -> None:
     platforms without signal handlers in the event loop.
     """
     task = asyncio.current_task()
-    if task is None or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+    if task is None or is_taken(signal.SIGTERM):
         return
     loop = asyncio.get_running_loop()
 

@@ -58,6 +58,10 @@ class _BaseTrigger(BaseModel, ABC):
         """The first time later than `time`; None where there is none any more."""
         return next(self.after(time), None)
 
+    def between(self, since: datetime, until: datetime) -> Iterator[datetime]:
+        """The times from `since` to `until`, both included, in order."""
+        return takewhile(lambda due: due <= until, self.after(_just_before(since)))
+
     def newest(self, count: int, *, since: datetime, until: datetime) -> list[datetime]:
         """The last `count` times from `since` to `until`, both included, in order.
 

@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class QueueAwayError(OperatorError):
-    """A worker cannot start without Redis."""
+    """A worker cannot start without Redis, which may be back when it is started anew."""
 
 
 def serve(options: WorkerOptions, ending: Ending, *, name: str) -> int:
@@ -70,11 +70,15 @@ async def _listen(receiver: Receiver, ending: Ending) -> None:
 
 
 def _complain_of_outage(broker: AsyncBroker, error: Exception) -> None:
-    from kiqstart.broker.broker import StreamBroker
-    from kiqstart.broker.redis_retry import is_outage, is_unauthorized, reason
+    from redis.exceptions import RedisError
 
-    if isinstance(broker, StreamBroker) and (is_outage(error) or is_unauthorized(error)):
-        raise QueueAwayError(f"cannot use Redis at {broker.connections.address}: {reason(error)}") from None
+    from kiqstart.broker.broker import StreamBroker
+    from kiqstart.broker.redis_retry import may_pass, reason
+    from kiqstart.redis.client import RedisUnavailableError
+
+    if isinstance(broker, StreamBroker) and (may_pass(error) or isinstance(error, RedisError)):
+        kind = QueueAwayError if may_pass(error) else RedisUnavailableError
+        raise kind(f"cannot use Redis at {broker.connections.address}: {reason(error)}") from None
 
 
 async def _shut_down(broker: AsyncBroker, timeout: float) -> None:  # noqa: ASYNC109  # the command line's

@@ -26,7 +26,8 @@ class Group:
     """Several workers in processes of their own, as many as the options say.
 
     One that dies is started anew, after a pause that grows where it dies soon again and again; one that has ended by
-    itself, at once. Where one cannot start by a mistake that only the operator can mend, all end.
+    itself, at once. Where one cannot start by a mistake that only the operator can mend, all end; so they do where
+    Redis is away when the first one of a place starts, and not later.
 
     Args:
         arguments: those of the command line, for each of the workers.

@@ -9,8 +9,8 @@ from kiqstart.worker.command import run_here
 from kiqstart.worker.options import parse_options
 
 
-def main(descriptor: str, number: str, default_broker: str, *arguments: str) -> int:
-    """Run the worker; return the exit code."""
+def main(descriptor: str, number: str, is_first: str, default_broker: str, *arguments: str) -> int:
+    """Run the worker, which is the first of its place or not ('1' or '0'); return the exit code."""
     parent = socket.socket(fileno=int(descriptor))
     # The processes of tasks must not keep it open.
     parent.set_inheritable(False)
@@ -21,7 +21,7 @@ def main(descriptor: str, number: str, default_broker: str, *arguments: str) -> 
     except OperatorError as error:
         from kiqstart.worker.runner import QueueAwayError
 
-        if not isinstance(error, QueueAwayError):
+        if is_first == "1" or not isinstance(error, QueueAwayError):
             exit_with(error)
         # It may be back when this worker is started anew.
         print_error(error)

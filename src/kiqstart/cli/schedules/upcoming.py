@@ -62,7 +62,7 @@ def upcoming(timing: Trigger, start: datetime, count: int) -> Iterator[str]:
         offset: timedelta | None = None
         for due in islice(timing.after(first - timedelta(microseconds=1)), count):
             now = due.astimezone(zone).utcoffset()
-            change = "" if now is None or offset in (None, now) else _shown_change(now - (offset or now))
+            change = "" if now is None or offset is None or offset == now else _shown_change(now - offset)
             yield f"{shown_local(due, timing)}  {due:%Y-%m-%d %H:%M:%S} UTC{change}"
             offset = now
     except (OverflowError, ValueError):

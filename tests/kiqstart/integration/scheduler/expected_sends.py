@@ -27,7 +27,7 @@ class Plan:
     def sent_of(self, due: int, now: int) -> list[int]:
         """What is sent at `now` of the times since `due`."""
         definition = self.definition
-        count = definition.max_catch_up if definition.catch_up is CatchUp.ALL else 1
+        count = {CatchUp.ALL: definition.max_catch_up, CatchUp.LATEST: 1}.get(definition.catch_up, len(self.times))
         longest = float("inf") if definition.misfire_grace_time is None else definition.misfire_grace_time * 1000
         if definition.catch_up is CatchUp.NONE:
             longest = min(longest, _ON_TIME_MS)

@@ -308,8 +308,9 @@ class World:
             done = min(now, plan.times[0] - 1) if len(plan.times) == 1 else now
             due = plan.next_after(done)
             name = plan.definition.name
+            is_paused = name in expected.kept and expected.kept[name].is_paused
             await self._store.add([Entry(name=name, data=plan.definition.dump(), due_ms=due)], script=uuid4().hex)
-            expected.kept[name] = Kept(plan, done, is_dynamic=True)
+            expected.kept[name] = Kept(plan, done, is_paused, is_dynamic=True)
             return
         if not expected.kept:
             return

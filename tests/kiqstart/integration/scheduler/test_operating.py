@@ -11,10 +11,14 @@ from tests.kiqstart.integration.broker.brokers import Brokers
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.conversions import ScheduleError
+from kiqstart.scheduler.definition import ScheduleDefinition
+from kiqstart.scheduler.occurrence import to_ms
 from kiqstart.scheduler.overview import overview
 from kiqstart.scheduler.scheduler_loop import SchedulerLoop
 from kiqstart.scheduler.source import DurableScheduleSource
+from kiqstart.scheduler.store import Entry
 from kiqstart.scheduler.table import IntervalSchedule
+from kiqstart.scheduler.triggers import DateTrigger
 from kiqstart.tasks.registration import register_task
 
 TABLE = [
@@ -122,7 +126,12 @@ async def test_a_run_whose_key_another_task_has_is_refused(
 async def test_a_delay_that_is_no_number_holds_up_no_other_schedule(
     broker: StreamBroker, source: DurableScheduleSource, redis: Redis
 ) -> None:
-    await source.add_schedule(once("broken", datetime.now(UTC), delay="soon"))
+    now = datetime.now(UTC)
+    broken = ScheduleDefinition(
+        name="broken", task="work", args=(0,), labels={"delay": "soon"}, timing=DateTrigger(at=now), is_dynamic=True
+    )
+    # A caller's would be refused.
+    await source.store.add([Entry(name="broken", data=broken.dump(), due_ms=to_ms(now))], script="one")
     await source.add_schedule(once("sound", datetime.now(UTC)))
     await ticker_of(broker, source).tick()
     assert await redis.xlen(broker.keys.name) == 1

@@ -72,6 +72,7 @@ def expected(seconds: int) -> Counter[str]:
 async def test_a_user_who_may_not_use_a_command_sends_nothing_twice_and_loses_nothing(
     timeline: Timeline, redis_url: str, key_prefix: str, command: str
 ) -> None:
+    """For however long: the deadline of a send is over at once."""
     await timeline.redis.execute_command(
         "ACL", "SETUSER", key_prefix, "on", ">secret", "~*", "&*", "+@all", f"-{command}"
     )  # type: ignore[no-untyped-call]
@@ -82,7 +83,7 @@ async def test_a_user_who_may_not_use_a_command_sends_nothing_twice_and_loses_no
             timeline.store,
             RedisScheduleStore(lambda: poor, timeline.keys, clock=lambda: timeline.now),
         )
-        await try_for(timeline, timeline.ticker([TICK], name="poor"), 5)
+        await try_for(timeline, timeline.ticker([TICK], name="poor", deadline=0.0), 5)
     timeline.store = store
     assert max((await all_sent(timeline)).values(), default=1) == 1
     await try_for(timeline, timeline.ticker([TICK]), 2)

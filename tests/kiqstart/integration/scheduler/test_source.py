@@ -7,8 +7,9 @@ from typing import cast
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
-from taskiq import ScheduledTask, TaskiqMessage, TaskiqMiddleware
+from taskiq import AsyncBroker, ScheduledTask, TaskiqMessage, TaskiqMiddleware
 from tests.kiqstart.integration.broker.brokers import Brokers
+from tests.kiqstart.integration.scheduler.timeline import Timeline
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.scheduler import backlog
@@ -16,6 +17,7 @@ from kiqstart.scheduler import scheduler_loop as ticker
 from kiqstart.scheduler.conversions import ScheduleError
 from kiqstart.scheduler.redis_encoding import sha1
 from kiqstart.scheduler.redis_store import RedisScheduleStore
+from kiqstart.scheduler.schedules import Schedules
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.scheduler.table import IntervalSchedule, Schedule
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
@@ -25,6 +27,7 @@ from kiqstart.testing import eventually
 
 SECOND = timedelta(seconds=1)
 DAY = timedelta(days=1)
+DAILY = {"task_name": "work", "cron": "@daily"}
 
 
 async def work(number: int = 0) -> None: ...
@@ -159,6 +162,10 @@ async def test_labels_keep_their_types(
         ({"task_name": "work", "interval": 10**10}, "at most a hundred years"),
         ({"task_name": "work", "cron": "@daily", "kwargs": {"number": "many"}}, "argument number: Input should be"),
         ({"task_name": "work", "cron": "@daily", "schedule_id": "listed"}, "table has"),
+        ({**DAILY, "labels": {"delay": "soon"}}, "the label delay must be a number of seconds, not 'soon'"),
+        ({**DAILY, "labels": {"delay": "1e12"}}, "the label delay='1e12' is more than ten years ahead"),
+        ({**DAILY, "labels": {"queue_name": "a b"}}, "has the label queue_name='a b': "),
+        ({**DAILY, "labels": {"unique": "x" * 9000}}, "its unique key or id has 9000 bytes, "),
     ],
 )
 async def test_what_cannot_be_kept_is_refused_with_a_line(
@@ -316,6 +323,44 @@ async def test_one_that_is_paused_is_not_sent_until_it_is_resumed_or_run(
         following = await source.schedules.resume("tick")
         _, message = await wait_for(broker, 2)
     assert datetime.fromisoformat(message.labels["scheduled_at"]) == following
+
+
+@pytest.mark.parametrize("seconds", [3600, 7200], ids=["unchanged", "changed"])
+async def test_one_that_is_paused_stays_so_when_it_is_added_again(
+    broker: StreamBroker, source: DurableScheduleSource, seconds: int
+) -> None:
+    await task(broker).kicker().with_schedule_id("tick").schedule_by_interval(source, 3600, 7)
+    await source.schedules.pause("tick")
+    await task(broker).kicker().with_schedule_id("tick").schedule_by_interval(source, seconds, 8)
+    kept = await source.schedules.get("tick")
+    assert (kept.is_paused, kept.due, kept.definition.args) == (True, None, (8,))
+    await source.schedules.resume("tick")
+    assert (await source.schedules.get("tick")).due is not None
+
+
+async def test_an_interval_that_is_added_again_keeps_its_next_time(
+    broker: StreamBroker, source: DurableScheduleSource
+) -> None:
+    async def due_of(seconds: int, number: int) -> datetime | None:
+        await task(broker).kicker().with_schedule_id("tick").schedule_by_interval(source, seconds, number)
+        return (await source.schedules.get("tick")).due
+
+    first = await due_of(3600, 7)
+    assert await due_of(3600, 7) == await due_of(3600, 8) == first
+    assert (await source.schedules.get("tick")).definition.args == (8,)
+    assert await due_of(3601, 8) != first
+
+
+async def test_what_is_overdue_stays_so_when_it_is_added_again(timeline: Timeline, maker: AsyncBroker) -> None:
+    """Else what was missed would not be caught up where a program adds its schedules at each start."""
+    maker.register_task(work, task_name="work")
+    schedules = Schedules(maker, timeline.store)
+    daily = ScheduledTask(task_name="work", labels={}, args=[], kwargs={}, schedule_id="daily", cron="0 * * * *")
+    await schedules.add(daily)
+    timeline.pass_ms(5_000_000)
+    await schedules.add(daily)
+    await timeline.ticker().tick()
+    assert len(await timeline.times("daily")) == 1
 
 
 @pytest.mark.parametrize("change", ["pause", "resume", "remove", "run"])

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from kiqstart.cli.main import command_of
 from kiqstart.scheduler.termination import end_on_sigterm
 from kiqstart.testing import ServiceProcess
-from kiqstart.testing.processes import ProcessFactory, taskiq_command
+from kiqstart.testing.processes import ProcessFactory, kiqstart_command, taskiq_command
 
+SLOW_APP = "tests.kiqstart.integration.scheduler.apps.slow_import:app"
 APP = "tests.kiqstart.integration.scheduler.apps.ending:scheduler"
 AS_PROCESS_1 = ["unshare", "--pid", "--fork", "--mount-proc"]
 
@@ -24,16 +26,20 @@ def can_unshare() -> bool:
 
 
 @pytest.fixture(params=["process 1", "any process"])
-def scheduler(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServiceProcess]:
+def prefix(request: pytest.FixtureRequest) -> list[str]:
     prefix = AS_PROCESS_1 if request.param == "process 1" else []
     if prefix and not can_unshare():
         pytest.skip("no right to make a namespace of processes")
-    factory = ProcessFactory(
-        command=[*prefix, *taskiq_command("scheduler", APP)],
-        environment={},
-        ready="Startup completed.",
-        log_folder=tmp_path,
-    )
+    return prefix
+
+
+@pytest.fixture
+def scheduler(prefix: list[str], tmp_path: Path) -> Iterator[ServiceProcess]:
+    command = [*prefix, *taskiq_command("scheduler", APP)]
+    yield from running(ProcessFactory(command=command, environment={}, ready="Startup completed.", log_folder=tmp_path))
+
+
+def running(factory: ProcessFactory) -> Iterator[ServiceProcess]:
     process = factory.start()
     try:
         process.wait_for_log(factory.ready)
@@ -53,6 +59,35 @@ def test_a_scheduler_ends_on_sigterm_also_as_process_1(scheduler: ServiceProcess
     assert scheduler.wait(timeout=10) == 0
     assert scheduler.log.count("ended\n") == 1
     assert "Traceback" not in scheduler.log
+
+
+@pytest.fixture
+def importing(prefix: list[str], tmp_path: Path) -> Iterator[ServiceProcess]:
+    """A scheduler that has not come so far as to begin."""
+    command = [*prefix, *kiqstart_command("--app", SLOW_APP, "scheduler")]
+    yield from running(ProcessFactory(command=command, environment={}, ready="began as process", log_folder=tmp_path))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_scheduler_ends_on_a_signal_while_its_application_is_imported(
+    importing: ServiceProcess, number: signal.Signals
+) -> None:
+    os.kill(pid_of(importing), number)
+    assert importing.wait(timeout=10) == 0
+    assert "Traceback" not in importing.log
+
+
+@pytest.mark.parametrize(
+    ("arguments", "command"),
+    [
+        (["scheduler", "--no-configure-logging"], "scheduler"),
+        (["--app", "scheduler", "worker"], "worker"),
+        (["--app=here:app", "schedules", "run", "scheduler"], "schedules"),
+        (["--help"], ""),
+    ],
+)
+def test_a_command_is_found_behind_the_options_of_all(arguments: list[str], command: str) -> None:
+    assert command_of(arguments) == command
 
 
 @pytest.fixture

@@ -1,8 +1,10 @@
 import os
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
+from tests.kiqstart.integration.redis.servers import make_server, running
 
 from kiqstart.testing.processes import kiqstart_command
 
@@ -72,8 +74,30 @@ def test_a_wrong_argument_is_one_line(worker_environment: dict[str, str], argume
     assert complaint in done.stderr
 
 
-def test_a_redis_that_is_away_is_one_line(worker_environment: dict[str, str]) -> None:
-    done = run({**worker_environment, "REDIS_URL": NOTHING_LISTENS}, f"{APP}:broker", "--log-level", "WARNING")
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_redis_that_is_away_is_one_line(worker_environment: dict[str, str], workers: str) -> None:
+    environment = {**worker_environment, "REDIS_URL": NOTHING_LISTENS}
+    done = run(environment, f"{APP}:broker", "--log-level", "WARNING", "--workers", workers)
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert done.stderr.startswith("kiqstart: cannot use Redis at 127.0.0.1:1: ")
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_database_that_redis_does_not_have_is_one_line(
+    worker_environment: dict[str, str], tmp_path: Path, workers: str
+) -> None:
+    with running(make_server(tmp_path)) as server:
+        environment = {**worker_environment, "REDIS_URL": f"redis://127.0.0.1:{server.port}/99"}
+        done = run(environment, f"{APP}:broker", "--log-level", "WARNING", "--workers", workers)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "DB index is out of range" in done.stderr
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_a_wrong_url_is_one_line(worker_environment: dict[str, str], workers: str) -> None:
+    done = run({**worker_environment, "REDIS_URL": "http://x"}, f"{APP}:broker", "--workers", workers)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert "is no URL of a Redis: write redis://" in done.stderr

@@ -37,7 +37,9 @@ def test_a_time_to_keep_results_that_is_no_number_of_seconds_is_refused(ttl: obj
 
 @pytest.mark.parametrize("url", [None, b"redis://localhost", 5])
 def test_a_url_that_is_no_text_is_refused_in_one_line(url: object) -> None:
-    with pytest.raises(InvalidRedisUrlError, match=r"^is no URL of a Redis: write redis://.*$"):
+    with pytest.raises(
+        InvalidRedisUrlError, match=r"^the url of the StreamBroker 'taskiq' is no URL of a Redis: write redis://.*$"
+    ):
         StreamBroker(url)  # type: ignore[arg-type]  # as above
 
 

@@ -64,11 +64,11 @@ def names(firings: list[FireRequest]) -> list[str]:
     return [firing.due.name for firing in firings]
 
 
-async def given_up(attempts: MessageBuilder) -> FireRequest:
+async def given_up(attempts: MessageBuilder, ill: DueSchedule = ILL, now: int = NOW + 100) -> FireRequest:
     """What is done at the deadline."""
     async with asyncio.timeout(5):
         while True:
-            for firing in await attempts.firings([ILL], NOW + 100):
+            for firing in await attempts.firings([ill], now):
                 return firing
             await asyncio.sleep(0.01)
 
@@ -100,8 +100,25 @@ async def test_one_that_cannot_be_sent_holds_up_no_other_and_is_given_up_at_the_
     assert (firing.expected_ms, firing.following_ms) == (NOW, NOW + 86_400_000)
     messages = [record.message for record in caplog.records]
     assert messages[0] == f"Schedule ill-daily cannot be sent, trying again: {problem}"
-    assert messages[-1] == f"Schedule ill-daily is not sent for this time: {problem}"
+    assert messages[-1] == f"Schedule ill-daily is not sent for 2026-05-01T00:00:00Z: {problem}"
     assert len(messages) == 2, "the same problem is told once"
+
+
+@pytest.mark.parametrize(
+    ("catch_up", "following_ms"),
+    [(CatchUp.ALL, NOW - 8000), (CatchUp.NONE, NOW - 8000), (CatchUp.LATEST, NOW + 1000)],
+)
+async def test_what_became_due_while_a_time_was_tried_is_not_given_up_with_it(
+    attempts: MessageBuilder, middleware: Hooked, catch_up: CatchUp, following_ms: int
+) -> None:
+    """Of the latest missed time, the one that was tried when it was begun."""
+    middleware.hook = fail
+    timing = IntervalTrigger(every=timedelta(seconds=1))
+    definition = ScheduleDefinition(name="ill", task="ill", timing=timing, catch_up=catch_up)
+    missed = DueSchedule(name="ill", due_ms=NOW - 9000, data=definition.dump())
+    assert await attempts.firings([missed], NOW) == []
+    firing = await given_up(attempts, missed, NOW + 60_000)
+    assert (firing.outcome, firing.expected_ms, firing.following_ms) == (Outcome.FAILED, NOW - 9000, following_ms)
 
 
 async def test_one_that_recovers_is_sent(attempts: MessageBuilder, middleware: Hooked) -> None:

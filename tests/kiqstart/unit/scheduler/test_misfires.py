@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.misfires import steps
-from kiqstart.scheduler.triggers import DateTrigger, IntervalTrigger
+from kiqstart.scheduler.triggers import CronTrigger, DateTrigger, IntervalTrigger
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -50,6 +50,49 @@ def seconds_sent(definition: ScheduleDefinition, seconds_late: float) -> list[fl
 )
 def test_what_is_made_up(definition: ScheduleDefinition, seconds_late: float, expected: list[float]) -> None:
     assert seconds_sent(definition, seconds_late) == expected
+
+
+def secondly(catch_up: CatchUp, max_catch_up: int = 100) -> ScheduleDefinition:
+    timing = IntervalTrigger(every=timedelta(seconds=1))
+    return ScheduleDefinition(name="n", task="t", timing=timing, catch_up=catch_up, max_catch_up=max_catch_up)
+
+
+def test_each_time_that_is_still_on_time_is_sent_where_none_is_caught_up() -> None:
+    assert seconds_sent(secondly(CatchUp.NONE), 3) == [0, 1, 2, 3]
+    assert seconds_sent(secondly(CatchUp.NONE), 60) == [*range(50, 61)]
+
+
+@pytest.mark.parametrize(
+    ("definition", "seconds_late", "expected"),
+    [
+        (minutely(CatchUp.LATEST), 59, ""),
+        (minutely(CatchUp.LATEST), 60, "at 2026-05-01T12:00:00Z"),
+        (minutely(CatchUp.LATEST), 200, "3 times from 2026-05-01T12:00:00Z to 2026-05-01T12:02:00Z"),
+        (
+            minutely(CatchUp.LATEST, misfire_grace_time=19),
+            90,
+            "2 times from 2026-05-01T12:00:00Z to 2026-05-01T12:01:00Z",
+        ),
+        (minutely(CatchUp.ALL), 200, ""),
+        (minutely(CatchUp.ALL, max_catch_up=2), 200, "2 times from 2026-05-01T12:00:00Z to 2026-05-01T12:01:00Z"),
+        (minutely(CatchUp.NONE), 10, ""),
+        (minutely(CatchUp.NONE), 11, "at 2026-05-01T12:00:00Z"),
+        (secondly(CatchUp.LATEST), 5000, "5000 times from 2026-05-01T12:00:00Z to 2026-05-01T13:23:19Z"),
+        (secondly(CatchUp.NONE), 15, "5 times from 2026-05-01T12:00:00Z to 2026-05-01T12:00:04Z"),
+    ],
+)
+def test_what_is_passed_over_for_good_is_named_in_the_first_step(
+    definition: ScheduleDefinition, seconds_late: float, expected: str
+) -> None:
+    first, *others = steps(definition, NOON, NOON + timedelta(seconds=seconds_late))
+    assert first.missed == expected
+    assert not any(step.missed for step in others)
+
+
+def test_very_many_times_of_a_cron_expression_are_not_counted() -> None:
+    every = ScheduleDefinition(name="n", task="t", timing=CronTrigger(expression="* * * * *"))
+    (step,) = steps(every, NOON, NOON + timedelta(days=1))
+    assert step.missed == "more than 100 times from 2026-05-01T12:00:00Z to 2026-05-02T11:59:00Z"
 
 
 @given(

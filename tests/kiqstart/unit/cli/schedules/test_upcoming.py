@@ -20,6 +20,15 @@ def test_runs_are_shown_over_a_clock_change_from_a_time_in_the_schedules_zone() 
     ]
 
 
+@pytest.mark.parametrize(
+    ("zone", "change"), [("Antarctica/Troll", "forward by 2 h"), ("Europe/London", "forward by 1 h")]
+)
+def test_a_clock_change_away_from_utc_is_named(zone: str, change: str) -> None:
+    daily = CronTrigger(expression="0 12 * * *", time_zone=zone)
+    _, line = upcoming(daily, parse_start("2026-03-28T12:00"), 2)
+    assert line.endswith(f"(clocks went {change})")
+
+
 def test_a_time_with_a_zone_is_taken_as_it_is() -> None:
     [line] = upcoming(NIGHTLY, parse_start("2026-10-24T00:31Z"), 1)
     assert line.startswith("Sun 2026-10-25")
