@@ -31,6 +31,8 @@ def test_local_servers_are_migrated_and_end_with_the_command(kiqstart: CommandLi
         ["ok", "schema"],
         ["ok", "retention"],
         ["note", "scheduler"],
+        ["ok", "queues"],
+        ["ok", "runs"],
     ]
     assert not list((kiqstart.folder / ".local" / "stack").rglob("state.json"))
 

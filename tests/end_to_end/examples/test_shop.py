@@ -16,6 +16,9 @@ report = (await (await registry.retention_run.kiq("old_orders")).result(timeout=
 print("deleted:", report.deleted)
 """
 
+# Each command starts a process in an environment of its own.
+pytestmark = pytest.mark.timeout(300)
+
 
 @pytest.fixture
 def shop(example: Callable[[str], Example]) -> Example:
