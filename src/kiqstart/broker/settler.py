@@ -9,7 +9,7 @@ from typing import Final, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from kiqstart.broker.batcher import Batches
+from kiqstart.broker.batcher import Batches, Work
 from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Done, Left
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.letter_text import kept_detail
@@ -31,7 +31,7 @@ _TRIES_OF_LARGE: Final = 4
 _LARGE: Final = 1024 * 1024
 
 
-class Settler:
+class Settler(Work[Delivery, bool]):
     """Settles deliveries, however long Redis is away: what has run must not run again for want of an answer.
 
     Args:

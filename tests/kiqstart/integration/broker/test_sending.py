@@ -109,7 +109,7 @@ async def test_a_redis_that_is_away_until_the_deadline_fails_the_send_with_one_c
         await task.kicker().with_task_id("some-id").kiq()
     text = str(caught.value)
     assert text.startswith("task some-id was not sent to Redis at 127.0.0.1:1: Error ")
-    assert text.endswith("(tried for 0.2 s; the last try may still arrive)")
+    assert text.endswith("(tried for 0.2 s)")
     assert "\n" not in text
 
 
