@@ -9,7 +9,7 @@ from typing import Final, cast
 from taskiq import BrokerMessage
 
 from kiqstart.broker.delivery import Again, Dead, DeadLetterReason, Delivery
-from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.keys import PROGRESS_SUFFIX, QueueKeys
 from kiqstart.broker.letter_text import kept_detail
 from kiqstart.broker.loop_resources import LoopResources
 from kiqstart.broker.options import StreamOptions
@@ -162,6 +162,11 @@ def check_names(message: Outgoing) -> None:
         size = max(len(unique.encode()), len(message.task_id.encode()))
     except UnicodeEncodeError as error:
         raise SendFailedError(problem=f"task {message.task_id!r}: its key or id is no text: {error}") from None
+    if message.task_id.endswith(PROGRESS_SUFFIX):
+        raise SendFailedError(
+            problem=f"task {message.task_id[:_SHOWN]!r}: an id may not end with {PROGRESS_SUFFIX!r}, which is where the "
+            "progress of another task is kept"
+        )
     if size > LONGEST_NAME:
         raise SendFailedError(
             problem=f"task {message.task_id[:_SHOWN]!r}: its unique key or id has {size} bytes, {LONGEST_NAME} at most"

@@ -57,6 +57,8 @@ class Kicker(AsyncKicker[P, R]):
     def with_task_id(self, task_id: str | None) -> Self:
         """Give it an id of one's own. The result that an earlier task of that id has left is removed when it is sent.
 
+        It may be any text up to 8192 bytes that does not end with `__progress`; the send of another one fails.
+
         Raises:
             TypeError: it is no text.
         """

@@ -164,6 +164,14 @@ async def test_ids_and_keys_may_be_any_text(broker: StreamBroker) -> None:
         assert (await other.wait_result(timeout=5)).return_value == 6
 
 
+async def test_an_id_that_is_where_the_progress_of_another_task_is_kept_is_refused(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    with pytest.raises(SendFailedError) as caught:
+        await task.kicker().with_task_id("q__progress").kiq()
+    why = "an id may not end with '__progress', which is where the progress of another task is kept"
+    assert str(caught.value) == f"task 'q__progress': {why}"
+
+
 @pytest.mark.parametrize("labels", [{}, {"delay": 60}, {"unique": "key"}])
 async def test_a_send_whose_answer_is_lost_is_made_again_and_sent_once(
     brokers: Brokers, wire: Wire, redis: Redis, labels: dict[str, str | int]
