@@ -156,7 +156,7 @@ class Settler(Work[Delivery, bool]):
 
 def _kind(delivery: Delivery) -> tuple[str, str, bool | Delivery]:
     """What may stand together: all of one stream that have simply ended, and each other one alone."""
-    is_plain = delivery.outcome is DONE and not delivery.fields
+    is_plain = delivery.outcome is DONE and not (delivery.fields or delivery.is_early)
     return delivery.stream, delivery.epoch, True if is_plain else delivery
 
 

@@ -90,10 +90,6 @@ def register_task(
         raise WiringError(f"{where}: the name is taken already")
     if queue is not None and (problem := queue_name_problem(queue)):
         raise WiringError(f"{where}: queue={queue!r}: {problem}")
-    if unique is not None and not acks_late:
-        raise WiringError(
-            f"{where}: unique needs acks_late=True, since the key is held until the message is acknowledged"
-        )
     arguments = _arguments(where, method)
     if unique is not None:
         _check_template(where, unique, arguments)

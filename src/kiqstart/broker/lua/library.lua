@@ -205,6 +205,11 @@ local function begin_anew(keys, result)
     end
 end
 
+-- Which deliveries were acknowledged before they ran, and what each is to leave if its worker does not end it.
+local function early_key(keys)
+    return beside(keys, ':early')
+end
+
 local function is_marked(keys, task, stream, entry)
     return unless_foreign('ZSCORE', keys.cancelled, task) or unless_foreign('ZSCORE', keys.cancelled, mark_of(stream, entry))
 end
@@ -327,4 +332,23 @@ local function store_outcome(keys, was_marked, key, result, keep, channel_suffix
     end
     redis.call('ZREM', keys.cancelled, anew_mark(key))
     return store_result(key, result, keep, channel_suffix)
+end
+
+-- Ends a pending entry that was acknowledged before it ran, and is not to be run again; gives whether it was.
+local function end_early(keys, stream, group, entry)
+    local mark = mark_of(stream, entry)
+    local will = unless_foreign('HGET', early_key(keys), mark)
+    if not will then
+        return false
+    end
+    check_removal(stream, group)
+    local is_read, fields = pcall(cmsgpack.unpack, will)
+    if is_read and type(fields) == 'table' and #fields == 6 then
+        local result_key, task, unique, result, keep, suffix = unpack(fields)
+        release(keys, unique, task)
+        store_outcome(keys, redis.call('ZREM', keys.cancelled, mark) == 1, result_key, result, keep, suffix)
+    end
+    forget_entry(stream, group, entry)
+    redis.call('HDEL', early_key(keys), mark)
+    return true
 end

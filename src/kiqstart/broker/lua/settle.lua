@@ -130,6 +130,7 @@ local function settle_single(stream, is_known)
     if is_owned then
         forget_entry(stream, group, entry)
         unmark(stream, entry)
+        unless_foreign('HDEL', early_key(keys), mark_of(stream, entry))
     end
 end
 
