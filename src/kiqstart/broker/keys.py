@@ -41,6 +41,8 @@ class QueueKeys:
         self.dead = f"{self._base}:dead"
         self.dropped = f"{self._base}:dead:dropped"
         self.cancelled = f"{self._base}:cancelled"
+        # Deliveries that were acknowledged before they ran.
+        self.early = f"{self._base}:early"
         self.uniques = f"{self._base}:unique"
         self.places = f"{self._base}:unique:places"
         self.janitor = f"{self._base}:janitor"
