@@ -108,6 +108,13 @@ Unique keys
 A hash has each key's task, and another one where that task is, which each move updates. The janitor looks at these
 places in turn; a key whose task is not there, nor anywhere else, is freed.
 
+Acknowledged before they run
+----------------------------
+Such a delivery stays pending with its worker until it has ended, like any other, so that it is found and cancelled, and
+its unique key is held. acknowledge.lua notes it in a hash beforehand, with the result that its caller gets where the
+worker does not end it. Whatever would give the entry to others (give_back.lua, reclaim.lua, testify.lua) ends it with
+that result instead.
+
 What each fault leaves
 ----------------------
 - A worker is killed: its entries stay pending under its name, until they are reclaimed. An entry may also be pending

@@ -70,7 +70,8 @@ def register_task(
         retry_max_delay: the longest delay in seconds.
         retry_jitter: by what share (0 to 1) a delay is lengthened or shortened at random.
         retry_on: which exceptions are worth another try.
-        acks_late: True acknowledges when the result is stored (a crash runs the task again), False before it runs.
+        acks_late: True acknowledges when the result is stored (a crash runs the task again), False before it runs
+            (a crash loses the task, and its caller gets `TaskCutOffError`).
         timeout: seconds after which a run is cancelled and counts as failed; None for no limit.
         unique: of the calls that have this key, one waits or runs at a time; another one is not sent, and its caller
             gets the task that is there. Arguments stand in braces: `"report:{user_id}"`; see `KeyTemplate`.
