@@ -13,6 +13,7 @@ from typing import Final
 from taskiq import TaskiqMessage
 
 from kiqstart.broker.redis_text import whole_number
+from kiqstart.tasks.messages import send_of
 
 # CLOCK_BOOTTIME goes on while the machine sleeps; where there is none, the monotonic clock has to do.
 # Of which it is known that they were given to others while a receiver still ran them.
@@ -51,11 +52,13 @@ class Again:
         message: the message of its next try.
         delay: seconds until then.
         is_first: whether it then comes before what waits already.
+        send: where the task has sent itself, which send of its id that is.
     """
 
     message: bytes
     delay: float = 0.0
     is_first: bool = False
+    send: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,6 +165,11 @@ class Delivery:
     def first(self) -> int:
         """When it was first delivered or sent, in milliseconds of Redis' clock."""
         return whole_number(self.fields.get("first"), int(self.entry.partition("-")[0]))
+
+    @property
+    def send(self) -> str:
+        """Which send of its id it is; '' for an id that no other task has had."""
+        return send_of(self.message) if self.message is not None else ""
 
     @property
     def task_id(self) -> str:

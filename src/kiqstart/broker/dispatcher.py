@@ -24,6 +24,7 @@ from kiqstart.tasks.labels import (
     LONGEST_NAME,
     MAX_DELAY_SECONDS,
     QUEUE_LABEL,
+    SEND_LABEL,
     UNIQUE_LABEL,
     bounded_delay,
 )
@@ -65,9 +66,10 @@ class Dispatcher:
         """
         labels = message.labels
         delivery = self._delivery_of(message.task_id)
+        send = str(labels.get(SEND_LABEL, ""))
         delay = label_seconds(labels, DELAY_LABEL)
         if delivery is not None:
-            delivery.outcome = Again(message=message.message, delay=bounded_delay(delay))
+            delivery.outcome = Again(message=message.message, delay=bounded_delay(delay), send=send)
             return
         sent = await self._connection().sender.send(self._sending(message, is_anew=has_own_id.get()))
         if sent != message.task_id:
@@ -130,6 +132,7 @@ class Dispatcher:
             delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
             due=label_seconds(labels, DUE_LABEL, since=time.time()) or None,
             unique=str(labels.get(UNIQUE_LABEL, "")),
+            send=str(labels.get(SEND_LABEL, "")) if is_anew else "",
             is_anew=is_anew,
         )
 

@@ -43,6 +43,8 @@ class QueueKeys:
         self.cancelled = f"{self._base}:cancelled"
         # Deliveries that were acknowledged before they ran.
         self.early = f"{self._base}:early"
+        # Which send of an id that others have had the result belongs to.
+        self.latest = f"{self._base}:latest"
         self.uniques = f"{self._base}:unique"
         self.places = f"{self._base}:unique:places"
         self.janitor = f"{self._base}:janitor"

@@ -52,6 +52,7 @@ class Sending:
         delay: seconds until it is due.
         due: or the time, in seconds since the Unix epoch, at which it is due.
         unique: a key of which one task waits or runs at a time, or ''.
+        send: which send of its id it is, where another task may have had that.
         is_anew: whether another task may have had its id, whose result is none of this one's.
         deadline: until when it is tried, by this machine's clock; the sender sets it.
         is_given_up: whether nobody waits for it any more: from now on it is not sent.
@@ -64,6 +65,7 @@ class Sending:
     delay: float = 0.0
     due: float | None = None
     unique: str = ""
+    send: str = ""
     is_anew: bool = False
     deadline: float = 0.0
     is_given_up: bool = False
@@ -243,7 +245,7 @@ class Sender(Work[Sending, str]):
                 when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
                 first_result = _FIRST_STREAM + len(streams)
                 at = first_result + results.index(self._keys.result(one.task_id)) if one.is_anew else 0
-                arguments += [place, 0, when, one.unique, one.task_id, one.message, at]
+                arguments += [place, 0, when, one.unique, one.task_id, one.message, at, one.send]
         return keys, arguments
 
 
