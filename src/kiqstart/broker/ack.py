@@ -33,8 +33,7 @@ class DeliveryAcks(AckController):
         return bool(self._delivery.result)
 
     async def ack(self) -> None:
-        """Acknowledge the message: before its task has run, so that nobody runs it again; after that, with all that
-        comes of it.
+        """Acknowledge the message, with all that comes of it; before its task has run, so that nobody runs it again.
 
         Raises:
             CancelledError: the task has not run, and is another worker's.

@@ -144,7 +144,9 @@ class Canceller:
             findings.has_missed |= found == b""
         if not findings.has_result:
             # It may have ended since, and was then met nowhere: by itself, or by the mark of its id.
-            stored = (await self._do(lambda: self._redis.get(self._keys.result(task_id)), "")).answer
+            stored = cast(
+                "bytes | None", (await self._do(lambda: self._redis.get(self._keys.result(task_id)), "")).answer
+            )
             findings.has_result = stored is not None
             findings.running += not findings.waiting and not findings.delayed and _is_cancellation(stored)
 

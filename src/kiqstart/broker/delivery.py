@@ -105,8 +105,9 @@ class Delivery:
 
     `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another worker's
     by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its worker's
-    capacity, until it `has_run` and is to be settled. `is_early` says that it was acknowledged before it has run, so that nobody runs it again. `is_cut` says that a hook after its run was cut off, `has_failed`
-    that its result is an error. `weight` is the memory that its message takes, about, in bytes.
+    capacity, until it `has_run` and is to be settled. `is_early` says that it was acknowledged before it has run,
+    so that nobody runs it again. `is_cut` says that a hook after its run was cut off, `has_failed` that its result
+    is an error. `weight` is the memory that its message takes, about, in bytes.
     """
 
     queue: str

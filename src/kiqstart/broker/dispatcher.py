@@ -167,8 +167,8 @@ def check_names(message: Outgoing) -> None:
         raise SendFailedError(problem=f"task {message.task_id!r}: its key or id is no text: {error}") from None
     if message.task_id.endswith(PROGRESS_SUFFIX):
         raise SendFailedError(
-            problem=f"task {message.task_id[:_SHOWN]!r}: an id may not end with {PROGRESS_SUFFIX!r}, which is where the "
-            "progress of another task is kept"
+            problem=f"task {message.task_id[:_SHOWN]!r}: an id may not end with {PROGRESS_SUFFIX!r}, which is where "
+            "the progress of another task is kept"
         )
     if size > LONGEST_NAME:
         raise SendFailedError(

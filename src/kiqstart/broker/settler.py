@@ -139,7 +139,14 @@ class Settler(Work[Delivery, bool]):
             if not is_plain:
                 one = run[0]
                 keys += [self._target(one), names.result(one.task_id)]
-                arguments += [one.send, one.task_id, one.fields.get("unique", ""), *_outcome(one), one.entry, one.result]
+                arguments += [
+                    one.send,
+                    one.task_id,
+                    one.fields.get("unique", ""),
+                    *_outcome(one),
+                    one.entry,
+                    one.result,
+                ]
                 continue
             for one in run:
                 arguments += [one.entry, one.result]

@@ -37,7 +37,9 @@ class TaskCutOffError(WorkerLostError):
     """The task was cut off as its worker ended or died; acknowledged before it ran, it does not run again."""
 
     def __str__(self) -> str:
-        return f"task {self.task_id} was cut off with its worker; it was acknowledged before it ran and does not run again"
+        return (
+            f"task {self.task_id} was cut off with its worker; it was acknowledged before it ran and does not run again"
+        )
 
 
 class TaskExitedError(Exception):

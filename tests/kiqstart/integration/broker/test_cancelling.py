@@ -505,8 +505,9 @@ async def test_a_task_that_ends_by_the_mark_of_its_id_before_it_is_come_upon_was
 
     async def look_late(*_: object) -> AsyncGenerator[tuple[str, bytes]]:
         await eventually(has_ended, within=5)
-        for nothing in ():
-            yield nothing
+        nothing: list[tuple[str, bytes]] = []
+        for one in nothing:
+            yield one
 
     monkeypatch.setattr(Canceller, "_entries_of", look_late)
     async with working(broker):

@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from taskiq.acks import AcknowledgeType
+from taskiq.kicker import AsyncKicker
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import CancelOutcome
-from kiqstart.tasks.kicker import Kicker
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import TaskCancelledError, TaskCutOffError
 from kiqstart.testing import eventually
@@ -49,18 +49,18 @@ def who_says_it(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def early(broker: StreamBroker, sleeper: Sleeper, who: str, **options: Any) -> "tuple[Kicker[[], Any], dict[str, Any]]":
+def early(
+    broker: StreamBroker, sleeper: Sleeper, who: str, unique: str | None = None
+) -> tuple[AsyncKicker[[], Any], dict[str, Any]]:
     """What sends such a task, and the options of the receiver that runs it."""
     if who == "the worker":
 
         async def sleep() -> str:
             return await sleeper.sleep()
 
-        task = broker.register_task(sleep, task_name="sleep", **options)
-        if options:
-            broker.keep_promises()
+        task = broker.register_task(sleep, task_name="sleep", **({"unique": unique} if unique else {}))
         return task.kicker(), {"ack_type": AcknowledgeType.WHEN_RECEIVED}
-    task = register_task(broker, sleeper.sleep, name="sleep", acks_late=who == "the call", **options)
+    task = register_task(broker, sleeper.sleep, name="sleep", acks_late=who == "the call", unique=unique)
     return (task.kicker().with_labels(ack_type="when_received") if who == "the call" else task.kicker()), {}
 
 

@@ -74,14 +74,19 @@ async def has_ended(runs: Runs, name: str) -> bool:
 
 
 async def test_a_task_that_sends_itself_again_while_it_runs_has_its_own_outcome(brokers: Brokers, redis: Redis) -> None:
-    worker, sender, tries = brokers(), brokers(), []
+    worker, sender = brokers(), brokers()
+    tries: list[str] = []
 
     async def again(context: Context = TaskiqDepends()) -> int:
         tries.append(context.message.task_id)
         if len(tries) == 1:
-            await register_task(brokers(), again, name="unused").kicker().with_broker(worker).with_task_id(
-                context.message.task_id
-            ).kiq()
+            await (
+                register_task(brokers(), again, name="unused")
+                .kicker()
+                .with_broker(worker)
+                .with_task_id(context.message.task_id)
+                .kiq()
+            )
         return len(tries)
 
     register_task(worker, again, name="again")
@@ -93,7 +98,8 @@ async def test_a_task_that_sends_itself_again_while_it_runs_has_its_own_outcome(
 
 
 async def test_a_dead_letter_that_is_sent_again_has_its_own_outcome(brokers: Brokers, redis: Redis) -> None:
-    worker, sender, tries = brokers(), brokers(), []
+    worker, sender = brokers(), brokers()
+    tries: list[int] = []
 
     async def fail_twice() -> int:
         tries.append(1)
