@@ -1,6 +1,6 @@
 """Sending a task with options of one call."""
 
-import os
+import uuid
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
@@ -130,7 +130,7 @@ class Kicker(AsyncKicker[P, R]):
         held_by.set(None)
         is_own = self.custom_task_id is not None or message.task_id != made_id
         if is_own and isinstance(broker, BulkBroker):
-            message.labels[SEND_LABEL] = os.urandom(8).hex()
+            message.labels[SEND_LABEL] = uuid.uuid4().hex
         outgoing = written(self.task_name, args, kwargs, lambda: broker.formatter.dumps(message))
         token = has_own_id.set(is_own)
         try:

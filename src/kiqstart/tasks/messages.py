@@ -11,8 +11,8 @@ from taskiq.labels import prepare_label
 from kiqstart.tasks.labels import SEND_LABEL
 
 _BYTES_OF_A_BEGINNING: Final = 16 * 1024
-_SEND: Final = re.compile("[0-9a-f]{16}")
-_SEND_IN_JSON: Final = re.compile(rb'"%s": ?"([0-9a-f]{16})"' % SEND_LABEL.encode())
+_SEND: Final = re.compile("[0-9a-z]{1,32}")
+_SEND_IN_JSON: Final = re.compile(rb'"%s": ?"([0-9a-z]{1,32})"' % SEND_LABEL.encode())
 
 
 def beginning_of(data: bytes) -> TaskiqMessage | None:

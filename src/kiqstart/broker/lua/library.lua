@@ -197,10 +197,11 @@ local function latest_key(keys)
 end
 
 -- A task was sent whose id another one may have had: what is kept under its id is the old one's, and so is what the old one
--- leaves yet. It raises no error.
-local function begin_anew(keys, result, send)
+-- leaves yet. It raises no error. What workers of older versions or strangers have left in the hash goes a day later.
+local function begin_anew(keys, result, send, delay)
     redis.pcall('DEL', result, result .. '__progress')
     redis.pcall('HSET', latest_key(keys), result, send)
+    redis.pcall('PEXPIRE', latest_key(keys), 86400000 + math.max(delay, 0))
 end
 
 -- Which deliveries were acknowledged before they ran, and what each is to leave if its worker does not end it.

@@ -21,5 +21,5 @@ end
 note_queue(keys, KEYS[2])
 redis.call('XDEL', keys.dead, ARGV[1])
 unless_foreign('ZREM', keys.cancelled, ARGV[2])
-begin_anew(keys, KEYS[1], ARGV[5])
+begin_anew(keys, KEYS[1], ARGV[5], 0)
 return {'sent', ''}

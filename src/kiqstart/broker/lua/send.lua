@@ -44,7 +44,7 @@ local function send_one(place, stream, at)
         release(keys, unique, task)
         report(place, 'error', sent['err'])
     elseif ARGV[at + 4] ~= '0' then
-        begin_anew(keys, KEYS[tonumber(ARGV[at + 4])], ARGV[at + 5])
+        begin_anew(keys, KEYS[tonumber(ARGV[at + 4])], ARGV[at + 5], math.floor(delay))
     end
 end
 
