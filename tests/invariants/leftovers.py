@@ -10,7 +10,7 @@ _LASTING = re.compile(
     r"((:queue:\w+)?(:returned|:suspects|:isolated|:misfits)?|:misfits:index|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
     r"|:epoch|:layout|:group|:janitor|:schedules.*|:stats)"
 )
-_EXPIRING = re.compile(r":result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:stats:.+|:schedules.*")
+_EXPIRING = re.compile(r":latest|:result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:stats:.+|:schedules.*")
 
 
 def unexpected(left: Iterable[Left]) -> list[Left]:

@@ -238,9 +238,8 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         Edit(script="", old="redis.pcall('PUBLISH'", new="redis.call('PUBLISH'"),
         Edit(
             script="settle",
-            old="local is_well, problem = pcall(finish, target, result_key, details, stream, entry, result, is_owned)",
-            new="forget_entry(stream, group, entry)\n"
-            "    local is_well, problem = true, finish(target, result_key, details, stream, entry, result, is_owned)",
+            old="local is_well, problem = pcall(finish, target,",
+            new="forget_entry(stream, group, entry)\n    local is_well, problem = true, finish(target,",
         ),
     ),
     "settling removes before it adds": (

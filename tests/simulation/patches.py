@@ -33,6 +33,7 @@ from kiqstart.broker.receiver import receiver_shutdown
 from kiqstart.broker.script import ScriptClock
 from kiqstart.processes import shutdown_watchdog
 from kiqstart.scheduler import redis_keys, schedules
+from kiqstart.tasks import kicker
 from kiqstart.worker import ward
 
 # What every script gets as its time; the network puts Redis' time in its place.
@@ -74,6 +75,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (fetching, "random", Random(kernel)),
             (lease, "uuid", names),
             (sender, "uuid", names),
+            (kicker, "uuid", names),
             (registrar, "uuid4", names.uuid4),
             (run_stats, "uuid4", names.uuid4),
             (redis_keys, "uuid", names),

@@ -180,11 +180,11 @@ class World:
         while at < len(arguments):
             count = cast("int", arguments[at])
             place, at = place + max(count, 1), at + 2
-            if count == 0 and arguments[at + 2] == "left" and place not in (*lost, *refused[::2]):
-                message = cast("bytes", arguments[at + 3])
+            if count == 0 and arguments[at + 3] == "left" and place not in (*lost, *refused[::2]):
+                message = cast("bytes", arguments[at + 4])
                 if named := UID.search(message):
                     self.model.left.leave(self.model.sent[int(named[1])], command.process)
-            at += 2 * count if count else 10
+            at += 2 * count if count else 11
 
     def has_new_worker(self) -> bool:
         """Whether a worker of the newer version has been there for some time, and nothing happens that disturbs it."""

@@ -99,14 +99,26 @@ streams: what waits is taken out (cancel_entry.lua), and of what runs the entry 
 sees.
 When all of it was found, the mark of the id goes; the mark of an unknown id stays for `cancel_age`.
 
-The id is free then, though a marked run may take its time to end. A send of an id that another task may have had
-removes the result that is there, and where anything is marked leaves a mark of that result. A marked run stores its own
-only where there is neither a result nor that mark, which goes with the end of the new task.
+The id is free then, though a marked run may take its time to end.
+
+An id that is sent again
+------------------------
+A send of an id that another task may have had carries a random value as a label, which stays with the message wherever
+it goes; it removes the result that is there, and a hash says that the result is that send's (`:latest`). What ends
+stores its result only if it is that send. The entry of the hash goes with the end of that task; from then on what is
+there is its result, and nothing else overwrites one. An id that a sender has made for itself costs nothing of this.
 
 Unique keys
 -----------
 A hash has each key's task, and another one where that task is, which each move updates. The janitor looks at these
 places in turn; a key whose task is not there, nor anywhere else, is freed.
+
+Acknowledged before they run
+----------------------------
+Such a delivery stays pending with its worker until it has ended, like any other, so that it is found and cancelled, and
+its unique key is held. acknowledge.lua notes it in a hash beforehand, with the result that its caller gets where the
+worker does not end it. Whatever would give the entry to others (give_back.lua, reclaim.lua, testify.lua) ends it with
+that result instead.
 
 What each fault leaves
 ----------------------

@@ -1,11 +1,12 @@
 """Acknowledging a delivery."""
 
+import asyncio
 from collections.abc import Callable
 
 from taskiq.acks import AckController
 
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import Again, Delivery
+from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.receiver.preflight import Preflight
 
 
@@ -32,19 +33,19 @@ class DeliveryAcks(AckController):
         return bool(self._delivery.result)
 
     async def ack(self) -> None:
-        """Acknowledge the message, with all that comes of it."""
+        """Acknowledge the message, with all that comes of it; before its task has run, so that nobody runs it again.
+
+        Raises:
+            CancelledError: the task has not run, and is another worker's.
+        """
         if self.is_acked:
             return
         delivery = self._delivery
         if delivery.has_run:
             self._make_room(delivery)
-        if isinstance(delivery.outcome, Again) and delivery.is_cancelled:
-            # Cancelled after its run has failed: there is no next try.
-            await self._intake.settle_cancelled(delivery)
-        else:
-            if isinstance(delivery.outcome, Again):
-                delivery.result = b""
-            await self._consumer.settle(delivery)
+            await self._intake.end(delivery)
+        elif not await self._consumer.acknowledge_early(delivery):
+            raise asyncio.CancelledError
         self.is_acked = True
 
 

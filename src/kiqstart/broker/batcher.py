@@ -41,8 +41,16 @@ class Work(Protocol[Taken_contra, Given_co]):
         """Where it failed: try again, or give up. What this raises is raised for all items."""
         ...
 
+    def patience(self, items: Sequence[Taken_contra]) -> float | None:  # noqa: ARG002  # for those that override it
+        """Seconds after which what was begun is given up, and is to be mended; None waits however long it takes."""
+        return None
 
-class SimpleWork(Generic[Item, Answer]):
+    def expired(self, items: Sequence[Taken_contra]) -> Sequence[BaseException] | None:  # noqa: ARG002  # as above
+        """What the items of one caller fail with, whose time is over before they were begun; None where it is not."""
+        return None
+
+
+class SimpleWork(Work[Item, Answer]):
     """A function that gives the answers, and has nothing to mend.
 
     Args:
@@ -127,6 +135,8 @@ class _Lane(Generic[Item, Answer]):
         self._is_busy = False
         self._idle = asyncio.Event()
         self._mending: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._is_too_late = False
 
     def add(self, items: Sequence[Item], size: int) -> "asyncio.Future[Sequence[Answer | BaseException]]":
         loop = asyncio.get_running_loop()
@@ -143,6 +153,11 @@ class _Lane(Generic[Item, Answer]):
             await self._idle.wait()
 
     def _begin(self) -> None:
+        self._drop_expired()
+        if not self._waiting:
+            self._is_busy = False
+            self._idle.set()
+            return
         batch = self._next_batch()
         items = batch[0].items if len(batch) == 1 else [item for group in batch for item in group.items]
         try:
@@ -150,12 +165,38 @@ class _Lane(Generic[Item, Answer]):
         except Exception as error:  # noqa: BLE001  # handed to those who wait
             self._end(batch, [error] * len(items))
             return
+        self._is_too_late = False
+        seconds = self._work.patience(items)
+        if seconds is not None:
+            self._timer = under_way.get_loop().call_later(seconds, self._cut_off, under_way)
         under_way.add_done_callback(partial(self._take_outcome, batch, items))
+
+    def _drop_expired(self) -> None:
+        count = 0
+        for group in self._waiting:
+            errors = self._work.expired(group.items)
+            if errors is None:
+                break
+            if not group.answers.done():
+                group.answers.set_result(errors)
+            count += 1
+        del self._waiting[:count]
+
+    def _cut_off(self, under_way: "asyncio.Future[object]") -> None:
+        self._is_too_late = not under_way.done()
+        under_way.cancel()
 
     def _take_outcome(
         self, batch: Sequence[_Group[Item, Answer]], items: Sequence[Item], under_way: "asyncio.Future[object]"
     ) -> None:
-        error = asyncio.CancelledError() if under_way.cancelled() else under_way.exception()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        error: BaseException | None
+        if under_way.cancelled():
+            error = TimeoutError("no answer in time") if self._is_too_late else asyncio.CancelledError()
+        else:
+            error = under_way.exception()
         if error is None:
             self._end(batch, self._answers(items, under_way.result()))
         elif isinstance(error, Exception):
@@ -186,11 +227,7 @@ class _Lane(Generic[Item, Answer]):
             if not group.answers.done():
                 group.answers.set_result(answers[start:end])
             start = end
-        if self._waiting:
-            self._begin()
-        else:
-            self._is_busy = False
-            self._idle.set()
+        self._begin()
 
     def _next_batch(self) -> Sequence[_Group[Item, Answer]]:
         groups, items, size = 0, 0, 0

@@ -14,7 +14,7 @@ from kiqstart.broker.operator_acts import Done, UnansweredError, do
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.redis_retry import reason, without_foreign_keys
 from kiqstart.broker.redis_text import queue_names, text_of_name
-from kiqstart.broker.results import encode_failure
+from kiqstart.broker.results import decode_result, encode_failure
 from kiqstart.broker.script import Script, Value
 from kiqstart.tasks.results.errors import TaskCancelledError
 
@@ -143,9 +143,12 @@ class Canceller:
             findings.running += found == b"running"
             findings.has_missed |= found == b""
         if not findings.has_result:
-            # It may have ended since, and was then met nowhere.
-            done = await self._do(lambda: self._redis.exists(self._keys.result(task_id)), "")
-            findings.has_result = bool(done.answer)
+            # It may have ended since, and was then met nowhere: by itself, or by the mark of its id.
+            stored = cast(
+                "bytes | None", (await self._do(lambda: self._redis.get(self._keys.result(task_id)), "")).answer
+            )
+            findings.has_result = stored is not None
+            findings.running += not findings.waiting and not findings.delayed and _is_cancellation(stored)
 
     def _of_result(self, result: bytes) -> list[Value]:
         return [result, self._result_ms, self._keys.channel_suffix]
@@ -218,6 +221,14 @@ def _is_text(task_id: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_cancellation(stored: bytes | None) -> bool:
+    """Whether a result is that of a cancelled task."""
+    try:
+        return stored is not None and isinstance(decode_result(stored).error, TaskCancelledError)
+    except ValueError:
+        return False
 
 
 def _outcome(findings: _Findings) -> CancelOutcome:

@@ -14,6 +14,7 @@ from kiqstart.broker.delivery import (
     InFlightDeliveries,
     local_time,
 )
+from kiqstart.broker.early_ack import EarlyAcks
 from kiqstart.broker.fetcher import Fetcher, NotRegisteredError, SuspectRule
 from kiqstart.broker.heartbeat import Events, Heartbeat
 from kiqstart.broker.janitor import Janitor
@@ -104,6 +105,7 @@ class StreamConsumer:
         settler = Settler(
             clients.scripts, keys, group=group, options=options, result_ttl=result_ttl, large=clients.large_scripts
         )
+        self._early_acks = EarlyAcks(clients.scripts, keys, group=group, result_ttl=result_ttl)
         self._settlement = Settlement(settler, deadline=options.send_deadline)
         misfits = Misfits(clients.thread, keys, queues=list(weights), shape_of=shape_of)
         self._fetcher = Fetcher(
@@ -273,6 +275,20 @@ class StreamConsumer:
             self.stats.settled(delivery)
         delivery.is_settled = True
         self.in_flight.discard(delivery)
+
+    async def acknowledge_early(self, delivery: Delivery) -> bool:
+        """Let nobody run a task again that is about to run; False where another worker has it by now.
+
+        It stays in hand until it is settled. Where this worker does not settle it, its caller gets `TaskCutOffError`.
+
+        Raises:
+            RedisError: Redis refuses it.
+        """
+        delivery.is_early = await self._early_acks.acknowledge(delivery)
+        if not delivery.is_early:
+            logger.warning("Task %s was given to another worker before it began here", delivery.task_id)
+            delivery.is_lost = True
+        return delivery.is_early
 
     async def interrupt(self, deliveries: Sequence[Delivery]) -> None:
         """Cancel what runs of deliveries, and then let others have them."""

@@ -21,7 +21,7 @@ from kiqstart.broker.script import Script, Value
 from kiqstart.errors import OperatorError
 from kiqstart.tasks.caller_types import number, text
 from kiqstart.tasks.labels import UNIQUE_LABEL
-from kiqstart.tasks.messages import with_labels
+from kiqstart.tasks.messages import send_of, with_labels
 from kiqstart.tasks.sizes import MIB
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ class DeadLetters:
         keys = self._keys
         if not keys.is_queue(found.queue):
             raise DeadLetterError(f"dead letter {letter} cannot be sent again: {found.queue[:100]!r} is no queue's key")
-        call: list[Value] = [letter, message.task_id, unique, self._as_new(message, found.data)]
+        call: list[Value] = [letter, message.task_id, unique, self._as_new(message, found.data), send_of(message)]
         done = await do(
             lambda: _RESEND(self._redis, [keys.result(message.task_id), found.queue, *keys.shared], call),
             deadline=self._deadline,

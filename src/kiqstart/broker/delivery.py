@@ -13,6 +13,7 @@ from typing import Final
 from taskiq import TaskiqMessage
 
 from kiqstart.broker.redis_text import whole_number
+from kiqstart.tasks.messages import send_of
 
 # CLOCK_BOOTTIME goes on while the machine sleeps; where there is none, the monotonic clock has to do.
 # Of which it is known that they were given to others while a receiver still ran them.
@@ -51,11 +52,13 @@ class Again:
         message: the message of its next try.
         delay: seconds until then.
         is_first: whether it then comes before what waits already.
+        send: where the task has sent itself, which send of its id that is.
     """
 
     message: bytes
     delay: float = 0.0
     is_first: bool = False
+    send: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,8 +105,9 @@ class Delivery:
 
     `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another worker's
     by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its worker's
-    capacity, until it `has_run` and is to be settled. `is_cut` says that a hook after its run was cut off, `has_failed`
-    that its result is an error. `weight` is the memory that its message takes, about, in bytes.
+    capacity, until it `has_run` and is to be settled. `is_early` says that it was acknowledged before it has run,
+    so that nobody runs it again. `is_cut` says that a hook after its run was cut off, `has_failed` that its result
+    is an error. `weight` is the memory that its message takes, about, in bytes.
     """
 
     queue: str
@@ -122,6 +126,7 @@ class Delivery:
     is_lost: bool = False
     is_cancelled: bool = False
     is_occupying: bool = True
+    is_early: bool = False
     has_run: bool = False
     is_cut: bool = False
     has_failed: bool = False
@@ -161,6 +166,11 @@ class Delivery:
     def first(self) -> int:
         """When it was first delivered or sent, in milliseconds of Redis' clock."""
         return whole_number(self.fields.get("first"), int(self.entry.partition("-")[0]))
+
+    @property
+    def send(self) -> str:
+        """Which send of its id it is; '' for an id that no other task has had."""
+        return send_of(self.message) if self.message is not None else ""
 
     @property
     def task_id(self) -> str:

@@ -9,7 +9,7 @@ from typing import Final, cast
 from taskiq import BrokerMessage
 
 from kiqstart.broker.delivery import Again, Dead, DeadLetterReason, Delivery
-from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.keys import PROGRESS_SUFFIX, QueueKeys
 from kiqstart.broker.letter_text import kept_detail
 from kiqstart.broker.loop_resources import LoopResources
 from kiqstart.broker.options import StreamOptions
@@ -24,6 +24,7 @@ from kiqstart.tasks.labels import (
     LONGEST_NAME,
     MAX_DELAY_SECONDS,
     QUEUE_LABEL,
+    SEND_LABEL,
     UNIQUE_LABEL,
     bounded_delay,
 )
@@ -65,9 +66,10 @@ class Dispatcher:
         """
         labels = message.labels
         delivery = self._delivery_of(message.task_id)
+        send = str(labels.get(SEND_LABEL, ""))
         delay = label_seconds(labels, DELAY_LABEL)
         if delivery is not None:
-            delivery.outcome = Again(message=message.message, delay=bounded_delay(delay))
+            delivery.outcome = Again(message=message.message, delay=bounded_delay(delay), send=send)
             return
         sent = await self._connection().sender.send(self._sending(message, is_anew=has_own_id.get()))
         if sent != message.task_id:
@@ -130,6 +132,7 @@ class Dispatcher:
             delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
             due=label_seconds(labels, DUE_LABEL, since=time.time()) or None,
             unique=str(labels.get(UNIQUE_LABEL, "")),
+            send=str(labels.get(SEND_LABEL, "")) if is_anew else "",
             is_anew=is_anew,
         )
 
@@ -162,6 +165,11 @@ def check_names(message: Outgoing) -> None:
         size = max(len(unique.encode()), len(message.task_id.encode()))
     except UnicodeEncodeError as error:
         raise SendFailedError(problem=f"task {message.task_id!r}: its key or id is no text: {error}") from None
+    if message.task_id.endswith(PROGRESS_SUFFIX):
+        raise SendFailedError(
+            problem=f"task {message.task_id[:_SHOWN]!r}: an id may not end with {PROGRESS_SUFFIX!r}, which is where "
+            "the progress of another task is kept"
+        )
     if size > LONGEST_NAME:
         raise SendFailedError(
             problem=f"task {message.task_id[:_SHOWN]!r}: its unique key or id has {size} bytes, {LONGEST_NAME} at most"

@@ -11,6 +11,9 @@ from kiqstart.tasks.queue_names import queue_name_problem
 
 _HASH_TAG: Final = re.compile(r"\{[^}]+\}")
 
+# As taskiq-redis has it: what the key of a task's progress has after that of its result.
+PROGRESS_SUFFIX: Final = "__progress"
+
 
 class QueueKeys:
     """All keys of one broker. They share a hash tag, so that scripts may use them together on a cluster.
@@ -38,6 +41,10 @@ class QueueKeys:
         self.dead = f"{self._base}:dead"
         self.dropped = f"{self._base}:dead:dropped"
         self.cancelled = f"{self._base}:cancelled"
+        # Deliveries that were acknowledged before they ran.
+        self.early = f"{self._base}:early"
+        # Which send of an id that others have had the result belongs to.
+        self.latest = f"{self._base}:latest"
         self.uniques = f"{self._base}:unique"
         self.places = f"{self._base}:unique:places"
         self.janitor = f"{self._base}:janitor"
@@ -150,7 +157,7 @@ class QueueKeys:
 
     def progress(self, task_id: str) -> str:
         """A task's progress."""
-        return f"{self._results}:{task_id}__progress"
+        return f"{self.result(task_id)}{PROGRESS_SUFFIX}"
 
     def _prefix(self, queue: str) -> str:
         return self._base if self._is_default(queue) else f"{self.queue_prefix}{queue}"

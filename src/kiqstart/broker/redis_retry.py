@@ -11,6 +11,7 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     ClusterError,
+    MaxConnectionsError,
     NoPermissionError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -53,6 +54,10 @@ _PASSING_ANSWERS: Final = (
     "CLUSTERDOWN",
     "TRYAGAIN",
 )
+# Answers, one of which redis-py takes for a lost connection; and what ends a command before it has a connection.
+_ANSWERS: Final = (ResponseError, BusyLoadingError)
+_UNSENT: Final = (MaxConnectionsError, SlotNotCoveredError)
+_NOT_CONNECTED: Final = ("connecting to", "No master found for")
 # A password that is being changed, or a right that is missing, for a command or inside a script.
 _UNAUTHORIZED: Final = (
     "NOAUTH",
@@ -88,6 +93,13 @@ def is_unauthorized(error: BaseException) -> bool:
 def is_foreign_type(error: BaseException) -> bool:
     """Whether a key holds something of another type, which a stranger has put there."""
     return isinstance(error, ResponseError) and "WRONGTYPE" in str(error)
+
+
+def may_have_run(error: BaseException) -> bool:
+    """Whether a command that ended so may have reached Redis and have been run, or be run yet: it has no answer."""
+    if isinstance(error, _ANSWERS):
+        return False
+    return not isinstance(error, _UNSENT) and not any(words in text_of(error) for words in _NOT_CONNECTED)
 
 
 @contextmanager

@@ -42,6 +42,7 @@ _OPERATING: Final = "xdel xrevrange xtrim"
 _PRODUCERS: Final = ("send", "cancel", "cancel_entry", "scheduler/add", "scheduler/read", "scheduler/remove")
 _WORKERS: Final = (
     *(
+        "acknowledge",
         "adopt",
         "announce",
         "audit_keys",

@@ -11,10 +11,10 @@ from typing import Final, cast
 from redis.exceptions import NoScriptError
 from taskiq.exceptions import SendTaskError
 
-from kiqstart.broker.batcher import Batches
+from kiqstart.broker.batcher import Batches, Work
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.redis_retry import is_outage, pause, reason
+from kiqstart.broker.redis_retry import is_outage, may_have_run, pause, reason
 from kiqstart.broker.script import Script, Value
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
@@ -25,10 +25,12 @@ _SEND: Final = Script("send")
 _REMEMBERED_MS: Final = 3_600_000
 # Behind the key of the sender's last batch and those that scripts share.
 _FIRST_STREAM: Final = 9
+# What a try may take beyond the deadline of the first message that it carries.
+_SECONDS_BEYOND: Final = 1.0
 
 
 class SendFailedError(SendTaskError):
-    """A task could not be sent. What is said of an outage: the last try may still arrive."""
+    """A task could not be sent. Where a try had no answer, its text says that the task may be enqueued all the same."""
 
     __template__ = "{problem}"
     problem: str
@@ -50,6 +52,7 @@ class Sending:
         delay: seconds until it is due.
         due: or the time, in seconds since the Unix epoch, at which it is due.
         unique: a key of which one task waits or runs at a time, or ''.
+        send: which send of its id it is, where another task may have had that.
         is_anew: whether another task may have had its id, whose result is none of this one's.
         deadline: until when it is tried, by this machine's clock; the sender sets it.
         is_given_up: whether nobody waits for it any more: from now on it is not sent.
@@ -62,6 +65,7 @@ class Sending:
     delay: float = 0.0
     due: float | None = None
     unique: str = ""
+    send: str = ""
     is_anew: bool = False
     deadline: float = 0.0
     is_given_up: bool = False
@@ -73,7 +77,11 @@ class Sending:
         return not self.unique and self.delay <= 0 and not is_odd
 
 
-class Sender:
+# Of two tries, the first may have been run, and only its answer have been lost.
+_DOUBT_OF_EARLIER: Final = "an earlier try had no answer: it may be enqueued"
+
+
+class Sender(Work[Sending, str]):
     """Sends messages, those of one turn of the event loop in one step.
 
     A batch has a number, which Redis remembers: a batch that is sent again, since the connection was lost before its
@@ -104,6 +112,8 @@ class Sender:
         self._key = keys.sender(uuid.uuid4().hex)
         self._number = 0
         self._limit = queue_limit or 0
+        # Why the last try has failed.
+        self._away: Exception | None = None
         way = None
         if large is not None:
             way = Sender(large, keys, deadline=deadline, address=address, queue_limit=queue_limit)
@@ -142,6 +152,7 @@ class Sender:
 
     def answers(self, items: Sequence[Sending], outcome: object) -> Sequence[str | BaseException]:
         """Each message's task; but for those that were not simply sent."""
+        self._away = None
         answers: list[str | BaseException] = [one.task_id for one in items]
         flat = cast("list[object]", outcome)
         for place, kind, text in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
@@ -152,19 +163,35 @@ class Sender:
                 answers[position] = value if kind == b"held" else self._failure(items[position], value)
         return answers
 
+    def patience(self, items: Sequence[Sending]) -> float:
+        """Seconds that a try may take; those that were sent first have the nearest deadline."""
+        left = items[0].deadline - local_time() if items else self._deadline
+        return max(left, 0.0) + _SECONDS_BEYOND
+
+    def expired(self, items: Sequence[Sending]) -> Sequence[BaseException] | None:
+        """Fail what waited for others until its deadline, while Redis is away; it was never sent."""
+        if self._away is None or not items or items[0].deadline > local_time():
+            return None
+        return [self._failure(one, f"{reason(self._away)} (waited for {self._deadline:g} s)") for one in items]
+
     async def mend(self, items: Sequence[Sending], error: Exception) -> Sequence[str | BaseException]:
         """Send a batch again, under its number, until each message's deadline."""
         failures: dict[int, BaseException] = {}
-        tries = 0
+        tries, was_unanswered = 0, False
+        left = items
         while True:
             if not isinstance(error, NoScriptError):
-                self._give_up(items, error, failures)
-                if len(failures) == len(items):
+                self._away = error
+                self._give_up(items, error, failures, was_unanswered=was_unanswered)
+                was_unanswered = was_unanswered or may_have_run(error)
+                left = [one for place, one in enumerate(items) if place not in failures]
+                if not left:
                     break
-                await asyncio.sleep(pause(tries))
+                await asyncio.sleep(min(pause(tries), max(left[0].deadline - local_time(), 0.0)))
                 tries += 1
             try:
-                outcome = await _SEND(self._redis, *self._call(items))
+                async with asyncio.timeout(self.patience(left)):
+                    outcome = await _SEND(self._redis, *self._call(items))
             except Exception as again:  # noqa: BLE001  # each caller gets its own
                 error = again
             else:
@@ -172,12 +199,19 @@ class Sender:
                 return [failures.get(place, answer) for place, answer in enumerate(answers)]
         return [failures[place] for place in range(len(items))]
 
-    def _give_up(self, items: Sequence[Sending], error: Exception, failures: dict[int, BaseException]) -> None:
+    def _give_up(
+        self, items: Sequence[Sending], error: Exception, failures: dict[int, BaseException], *, was_unanswered: bool
+    ) -> None:
         """Fail those whose time is over, or all where Redis refuses the batch; what failed is not sent any more."""
         now, is_passing = local_time(), is_outage(error)
+        problem = reason(error)
+        if is_passing:
+            problem += f" (tried for {self._deadline:g} s{_doubt(error, was_unanswered=was_unanswered)})"
+        elif was_unanswered:
+            problem += f" ({_DOUBT_OF_EARLIER})"
         for place, one in enumerate(items):
             if place not in failures and (not is_passing or one.deadline <= now or one.is_given_up):
-                failures[place] = self._failure(one, reason(error), may_arrive=is_passing)
+                failures[place] = self._failure(one, problem)
                 one.is_given_up = True
 
     def _full(self, sending: Sending, what: str) -> QueueFullError:
@@ -190,11 +224,8 @@ class Sender:
             problem=f"task {sending.task_id} was not sent: {where}, as many as TASKS_QUEUE_LIMIT (queue_limit) allows"
         )
 
-    def _failure(self, sending: Sending, problem: str, *, may_arrive: bool = False) -> SendFailedError:
-        text = f"task {sending.task_id} was not sent to Redis at {self._address}: {problem}"
-        if may_arrive:
-            text += f" (tried for {self._deadline:g} s; the last try may still arrive)"
-        return SendFailedError(problem=text)
+    def _failure(self, sending: Sending, problem: str) -> SendFailedError:
+        return SendFailedError(problem=f"task {sending.task_id} was not sent to Redis at {self._address}: {problem}")
 
     def _call(self, batch: Sequence[Sending]) -> tuple[list[str], list[Value]]:
         streams = list(dict.fromkeys(one.stream for one in batch))
@@ -214,5 +245,12 @@ class Sender:
                 when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
                 first_result = _FIRST_STREAM + len(streams)
                 at = first_result + results.index(self._keys.result(one.task_id)) if one.is_anew else 0
-                arguments += [place, 0, when, one.unique, one.task_id, one.message, at]
+                arguments += [place, 0, when, one.unique, one.task_id, one.message, at, one.send]
         return keys, arguments
+
+
+def _doubt(error: Exception, *, was_unanswered: bool) -> str:
+    """What is said of tries that may have been run, the last of which has ended with `error`."""
+    if may_have_run(error):
+        return "; the last try may still arrive"
+    return f"; {_DOUBT_OF_EARLIER}" if was_unanswered else ""

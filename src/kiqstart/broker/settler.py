@@ -9,7 +9,7 @@ from typing import Final, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import NoScriptError, ResponseError
 
-from kiqstart.broker.batcher import Batches
+from kiqstart.broker.batcher import Batches, Work
 from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Done, Left
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.letter_text import kept_detail
@@ -31,7 +31,7 @@ _TRIES_OF_LARGE: Final = 4
 _LARGE: Final = 1024 * 1024
 
 
-class Settler:
+class Settler(Work[Delivery, bool]):
     """Settles deliveries, however long Redis is away: what has run must not run again for want of an answer.
 
     Args:
@@ -139,7 +139,14 @@ class Settler:
             if not is_plain:
                 one = run[0]
                 keys += [self._target(one), names.result(one.task_id)]
-                arguments += [one.task_id, one.fields.get("unique", ""), *_outcome(one), one.entry, one.result]
+                arguments += [
+                    one.send,
+                    one.task_id,
+                    one.fields.get("unique", ""),
+                    *_outcome(one),
+                    one.entry,
+                    one.result,
+                ]
                 continue
             for one in run:
                 arguments += [one.entry, one.result]
@@ -156,7 +163,7 @@ class Settler:
 
 def _kind(delivery: Delivery) -> tuple[str, str, bool | Delivery]:
     """What may stand together: all of one stream that have simply ended, and each other one alone."""
-    is_plain = delivery.outcome is DONE and not delivery.fields
+    is_plain = delivery.outcome is DONE and not (delivery.fields or delivery.is_early or delivery.send)
     return delivery.stream, delivery.epoch, True if is_plain else delivery
 
 
@@ -167,9 +174,9 @@ def _bytes_of(delivery: Delivery) -> int:
 
 def _outcome(delivery: Delivery) -> list[Value]:
     match delivery.outcome:
-        case Again(message=message, delay=delay):
+        case Again(message=message, delay=delay, send=send):
             cancelled = encode_failure(TaskCancelledError(delivery.task_id))
-            return ["again", message, round(bounded_delay(delay) * 1000), cancelled, "", ""]
+            return ["again", message, round(bounded_delay(delay) * 1000), cancelled, send or delivery.send, ""]
         case Left(message=message, task_name=name, tried=tried):
             cancelled = encode_failure(TaskCancelledError(delivery.task_id))
             return ["left", message, " ".join(tried), cancelled, delivery.queue, name]

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from contextlib import suppress
+from typing import Final
 
 from redis.exceptions import RedisError
 from taskiq.exceptions import ResultGetError, SendTaskError
@@ -14,6 +15,8 @@ from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo
 from kiqstart.errors import OperatorError
 from kiqstart.tasks.sent_task import ResultTimeoutError
+
+_SECONDS_TO_EXPLAIN: Final = 1.0
 
 
 class NoAnswerError(OperatorError):
@@ -56,5 +59,9 @@ async def _round_trip(queue: str, timeout: float) -> float:  # noqa: ASYNC109  #
 
 
 async def _complain_of_rights(broker: StreamBroker) -> None:
+    # A Redis that does not answer has nothing to say of rights either.
     with suppress(RedisError, OSError):
-        await check_rights(broker.connection.redis, broker.keys, address=broker.connections.address, role=Role.PRODUCER)
+        async with asyncio.timeout(_SECONDS_TO_EXPLAIN):
+            await check_rights(
+                broker.connection.redis, broker.keys, address=broker.connections.address, role=Role.PRODUCER
+            )

@@ -1,5 +1,6 @@
 """Sending a task with options of one call."""
 
+import uuid
 from collections.abc import Iterable, Mapping
 from contextvars import ContextVar
 from datetime import datetime
@@ -11,11 +12,11 @@ from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.exceptions import SendTaskError
 from taskiq.kicker import AsyncKicker
 
-from kiqstart.tasks.bulk import BulkSending, Call
+from kiqstart.tasks.bulk import BulkBroker, BulkSending, Call
 from kiqstart.tasks.caller_types import number, shown, text
 from kiqstart.tasks.hooks import after_send, before_send
 from kiqstart.tasks.label_values import option_problem
-from kiqstart.tasks.labels import DEFAULT_QUEUE, DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS, QUEUE_LABEL
+from kiqstart.tasks.labels import DEFAULT_QUEUE, DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS, QUEUE_LABEL, SEND_LABEL
 from kiqstart.tasks.sent_task import Origin, SentTask
 from kiqstart.tasks.written import written
 
@@ -56,6 +57,8 @@ class Kicker(AsyncKicker[P, R]):
 
     def with_task_id(self, task_id: str | None) -> Self:
         """Give it an id of one's own. The result that an earlier task of that id has left is removed when it is sent.
+
+        It may be any text up to 8192 bytes that does not end with `__progress`; the send of another one fails.
 
         Raises:
             TypeError: it is no text.
@@ -125,8 +128,11 @@ class Kicker(AsyncKicker[P, R]):
         made_id = message.task_id
         message = await before_send(broker, message)
         held_by.set(None)
+        is_own = self.custom_task_id is not None or message.task_id != made_id
+        if is_own and isinstance(broker, BulkBroker):
+            message.labels[SEND_LABEL] = uuid.uuid4().hex
         outgoing = written(self.task_name, args, kwargs, lambda: broker.formatter.dumps(message))
-        token = has_own_id.set(self.custom_task_id is not None or message.task_id != made_id)
+        token = has_own_id.set(is_own)
         try:
             await _kick(broker, outgoing)
         finally:

@@ -11,6 +11,8 @@ MAX_DELAY_SECONDS: Final = 3650 * 24 * 3600.0
 # A key of which one task waits or runs at a time; '' for none.
 UNIQUE_LABEL: Final = "unique"
 QUEUE_LABEL: Final = "queue_name"
+# Which send of its id a message is, where others may have had that id: the result belongs to the latest one.
+SEND_LABEL: Final = "send"
 # The queue of tasks that name none.
 DEFAULT_QUEUE: Final = "default"
 # Bytes of a unique key, of an id and of a task's name.

@@ -1,5 +1,6 @@
 """Messages that were received: changed, to be sent again, or read in part."""
 
+import re
 from collections.abc import Mapping
 from typing import Final, cast
 
@@ -7,7 +8,11 @@ import pydantic_core
 from taskiq import TaskiqMessage
 from taskiq.labels import prepare_label
 
+from kiqstart.tasks.labels import SEND_LABEL
+
 _BYTES_OF_A_BEGINNING: Final = 16 * 1024
+_SEND: Final = re.compile("[0-9a-z]{1,32}")
+_SEND_IN_JSON: Final = re.compile(rb'"%s": ?"([0-9a-z]{1,32})"' % SEND_LABEL.encode())
 
 
 def beginning_of(data: bytes) -> TaskiqMessage | None:
@@ -18,6 +23,18 @@ def beginning_of(data: bytes) -> TaskiqMessage | None:
         return TaskiqMessage.model_validate({**fields, "labels": {}, "labels_types": {}, "args": [], "kwargs": {}})
     except ValueError:
         return None
+
+
+def send_of(message: TaskiqMessage) -> str:
+    """Which send of its id a message is; '' where no other one has had its id."""
+    send: object = message.labels.get(SEND_LABEL, "")
+    return send if isinstance(send, str) and _SEND.fullmatch(send) else ""
+
+
+def send_in(data: bytes) -> str:
+    """The same of a message that need not be read for it; '' also where it is no JSON."""
+    found = _SEND_IN_JSON.search(data)
+    return found[1].decode() if found is not None else ""
 
 
 def with_labels(message: TaskiqMessage, labels: Mapping[str, str | float | bool]) -> TaskiqMessage:

@@ -70,7 +70,8 @@ def register_task(
         retry_max_delay: the longest delay in seconds.
         retry_jitter: by what share (0 to 1) a delay is lengthened or shortened at random.
         retry_on: which exceptions are worth another try.
-        acks_late: True acknowledges when the result is stored (a crash runs the task again), False before it runs.
+        acks_late: True acknowledges when the result is stored (a crash runs the task again), False before it runs
+            (a crash loses the task, and its caller gets `TaskCutOffError`).
         timeout: seconds after which a run is cancelled and counts as failed; None for no limit.
         unique: of the calls that have this key, one waits or runs at a time; another one is not sent, and its caller
             gets the task that is there. Arguments stand in braces: `"report:{user_id}"`; see `KeyTemplate`.
@@ -90,10 +91,6 @@ def register_task(
         raise WiringError(f"{where}: the name is taken already")
     if queue is not None and (problem := queue_name_problem(queue)):
         raise WiringError(f"{where}: queue={queue!r}: {problem}")
-    if unique is not None and not acks_late:
-        raise WiringError(
-            f"{where}: unique needs acks_late=True, since the key is held until the message is acknowledged"
-        )
     arguments = _arguments(where, method)
     if unique is not None:
         _check_template(where, unique, arguments)

@@ -109,13 +109,16 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
 
         Raises:
             Exception: the error that the task has ended with.
+            TypeError: the time-out is no number.
+            ValueError: it is not above 0.
             ResultTimeoutError: there was no result in time; it says so if no worker takes the task's queue.
             UnreadableResultError: what is stored is no result, or one of a version that this one cannot read.
             ResultGetError: the result backend fails otherwise.
         """
-        if timeout is not None and timeout <= 0:
+        seconds = -1.0 if timeout is None else number(timeout, "result(timeout=…)", "seconds, None for ever")
+        if timeout is not None and not seconds > 0:
             raise ValueError(f"timeout={timeout}: it is a number of seconds above 0, or None to wait for ever")
-        result = await self.wait_result(timeout=timeout or -1.0)
+        result = await self.wait_result(timeout=seconds)
         result.raise_for_error()
         return result.return_value
 

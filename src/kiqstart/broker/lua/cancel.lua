@@ -8,7 +8,7 @@ local now = now_ms()
 redis.call('ZREMRANGEBYSCORE', keys.cancelled, '-inf', now)
 redis.call('ZADD', keys.cancelled, now + ARGV[2], ARGV[1])
 -- Whatever has this id is cancelled from now on.
-redis.call('ZREM', keys.cancelled, anew_mark(KEYS[1]))
+unless_foreign('HDEL', latest_key(keys), KEYS[1])
 redis.call('ZREMRANGEBYRANK', keys.cancelled, 0, -(tonumber(ARGV[3]) + 1))
 local count = 0
 while true do

@@ -23,4 +23,5 @@ if fields['left'] then
     remove_misfit(keys, KEYS[1], ARGV[2])
 end
 release(keys, fields['unique'] or '', ARGV[3])
+unless_foreign('HDEL', latest_key(keys), KEYS[2])
 return 'waiting'

@@ -6,7 +6,7 @@ local keys = shared_keys(3)
 local problem = nil
 for place = 3, #ARGV do
     local entry = ARGV[place]
-    if owner_of(KEYS[1], ARGV[1], entry) == ARGV[2] then
+    if owner_of(KEYS[1], ARGV[1], entry) == ARGV[2] and not end_early(keys, KEYS[1], ARGV[1], entry) then
         local fields = fields_of(KEYS[1], entry)
         if not fields then
             redis.call('XACK', KEYS[1], ARGV[1], entry)

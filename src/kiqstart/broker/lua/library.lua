@@ -191,18 +191,22 @@ local function mark_of(stream, entry)
     return entry .. '@' .. stream
 end
 
--- Of an id that was sent again, by the key of its result: what a run that is being cancelled leaves there is not the new task's.
-local function anew_mark(result)
-    return '\n' .. result
+-- Of ids that others may have had: which send of it the result belongs to, by the result's key, until that task has ended.
+local function latest_key(keys)
+    return beside(keys, ':latest')
 end
 
--- A task was sent whose id another one may have had: what is kept under its id is the old one's. It raises no error.
-local function begin_anew(keys, result)
+-- A task was sent whose id another one may have had: what is kept under its id is the old one's, and so is what the old one
+-- leaves yet. It raises no error. What workers of older versions or strangers have left in the hash goes a day later.
+local function begin_anew(keys, result, send, delay)
     redis.pcall('DEL', result, result .. '__progress')
-    local latest = redis.pcall('ZRANGE', keys.cancelled, -1, -1, 'WITHSCORES')[2]
-    if latest then
-        redis.pcall('ZADD', keys.cancelled, latest, anew_mark(result))
-    end
+    redis.pcall('HSET', latest_key(keys), result, send)
+    redis.pcall('PEXPIRE', latest_key(keys), 86400000 + math.max(delay, 0))
+end
+
+-- Which deliveries were acknowledged before they ran, and what each is to leave if its worker does not end it.
+local function early_key(keys)
+    return beside(keys, ':early')
 end
 
 local function is_marked(keys, task, stream, entry)
@@ -319,12 +323,49 @@ local function store_result(key, result, keep, channel_suffix)
     return nil
 end
 
--- Stores the result of a delivery that ends; that of a cancelled one only where no other task of its id has begun since.
--- Gives an error where it could not be stored.
-local function store_outcome(keys, was_marked, key, result, keep, channel_suffix)
-    if was_marked and (redis.call('ZSCORE', keys.cancelled, anew_mark(key)) or redis.call('EXISTS', key) == 1) then
+-- Whether a result is that of the latest send of its id. Once that has ended, what is there is its.
+local function is_latest(keys, was_marked, send, key)
+    local latest = unless_foreign('HGET', latest_key(keys), key)
+    if latest then
+        return latest == send and not (was_marked and send == '')
+    end
+    return (unless_foreign('STRLEN', key) or 0) == 0
+end
+
+-- The task of a send has ended for good.
+local function end_latest(keys, send, key)
+    if unless_foreign('HGET', latest_key(keys), key) == send then
+        redis.call('HDEL', latest_key(keys), key)
+    end
+end
+
+-- Stores the result of a delivery that ends, unless its id was sent again since. Gives an error where it could not be stored.
+local function store_outcome(keys, was_marked, send, key, result, keep, channel_suffix)
+    if not is_latest(keys, was_marked, send, key) then
         return nil
     end
-    unless_foreign('ZREM', keys.cancelled, anew_mark(key))
-    return store_result(key, result, keep, channel_suffix)
+    local problem = store_result(key, result, keep, channel_suffix)
+    if not problem then
+        end_latest(keys, send, key)
+    end
+    return problem
+end
+
+-- Ends a pending entry that was acknowledged before it ran, and is not to be run again; gives whether it was.
+local function end_early(keys, stream, group, entry)
+    local mark = mark_of(stream, entry)
+    local will = unless_foreign('HGET', early_key(keys), mark)
+    if not will then
+        return false
+    end
+    check_removal(stream, group)
+    local is_read, fields = pcall(cmsgpack.unpack, will)
+    if is_read and type(fields) == 'table' and #fields == 7 then
+        local result_key, task, unique, result, send, keep, suffix = unpack(fields)
+        release(keys, unique, task)
+        store_outcome(keys, unless_foreign('ZREM', keys.cancelled, mark) == 1, send, result_key, result, keep, suffix)
+    end
+    forget_entry(stream, group, entry)
+    redis.call('HDEL', early_key(keys), mark)
+    return true
 end

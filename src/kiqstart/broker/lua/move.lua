@@ -51,7 +51,7 @@ local function move(id)
     if unless_foreign('ZSCORE', keys.cancelled, task) then
         release(keys, unique, task)
         local escaped = string.gsub(string.sub(cjson.encode(task), 2, -2), '%%', '%%%%')
-        redis.call('ZREM', keys.cancelled, anew_mark(ARGV[6] .. task))
+        unless_foreign('HDEL', latest_key(keys), ARGV[6] .. task)
         store_result(ARGV[6] .. task, (string.gsub(ARGV[7], ARGV[8], escaped)), ARGV[9], ARGV[10])
     else
         local added = add_to_stream(keys, stream, message, unique, task)

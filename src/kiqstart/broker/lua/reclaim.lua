@@ -17,6 +17,10 @@ local deaths_of_this = unless_foreign('SISMEMBER', KEYS[2], ARGV[2]) == 1 and 0 
 local answer = {#pending == tonumber(ARGV[4]) and 1 or 0, 0}
 
 local function give_back(entry)
+    if end_early(keys, KEYS[3], ARGV[1], entry) then
+        answer[2] = answer[2] + 1
+        return
+    end
     local fields, raw = fields_of(KEYS[3], entry)
     if not fields then
         redis.call('XACK', KEYS[3], ARGV[1], entry)

@@ -1,6 +1,6 @@
 -- Takes a dead letter out and sends its message anew, as if it had never been delivered.
 -- KEYS  1 result, 2 queue's stream, 3... shared
--- ARGV  1 dead letter, 2 task, 3 unique key or '', 4 message
+-- ARGV  1 dead letter, 2 task, 3 unique key or '', 4 message, 5 which send of its id it is or ''
 -- Returns 'sent', 'unknown' where there is no such letter, or what kept it there: 'held' and the task that holds the unique
 -- key, 'error' and its text.
 local keys = shared_keys(3)
@@ -21,5 +21,5 @@ end
 note_queue(keys, KEYS[2])
 redis.call('XDEL', keys.dead, ARGV[1])
 unless_foreign('ZREM', keys.cancelled, ARGV[2])
-begin_anew(keys, KEYS[1])
+begin_anew(keys, KEYS[1], ARGV[5], 0)
 return {'sent', ''}

@@ -3,8 +3,8 @@
 -- ARGV  1 number of this batch, 2 milliseconds to remember it, 3 how many messages a stream may hold, and how many may be
 --       delayed, or 0 for any number, then again and again a stream's place in KEYS and how many messages follow that are
 --       simply added to it; or 0 and a single message with all that it has:
---       milliseconds of delay or '@' and the time, unique key or '', task id, message, and the place in KEYS of its
---       result, or 0 where no other task can have had its id; or 0 instead of a place, and
+--       milliseconds of delay or '@' and the time, unique key or '', task id, message, the place in KEYS of its
+--       result, or 0 where no other task can have had its id, and which send of its id it is or ''; or 0 instead of a place, and
 --       how many messages were here when the batch came first and are sent no more, since their callers gave up
 -- Returns what is not simply "sent": place, 'held', id of the task that holds the unique key; or place, 'error', text; or
 -- place, 'full', 'queue' or 'delayed'.
@@ -44,7 +44,7 @@ local function send_one(place, stream, at)
         release(keys, unique, task)
         report(place, 'error', sent['err'])
     elseif ARGV[at + 4] ~= '0' then
-        begin_anew(keys, KEYS[tonumber(ARGV[at + 4])])
+        begin_anew(keys, KEYS[tonumber(ARGV[at + 4])], ARGV[at + 5], math.floor(delay))
     end
 end
 
@@ -65,7 +65,7 @@ while at < #ARGV do
         if not is_well then
             report(place, 'error', type(problem) == 'table' and problem['err'] or tostring(problem))
         end
-        at = at + 5
+        at = at + 6
     else
         for message = at, at + count - 1 do
             place = place + 1

@@ -4,8 +4,8 @@
 -- ARGV  1 group, 2 how many dead letters to keep, 3 milliseconds to keep a result or 0, 4 what a channel's name has beside
 --       the result's key, then runs of deliveries:
 --       how many that have simply ended, or 0 for a single one with all that it has; epoch of the deliveries;
---       of a single one its task, unique key or '', 'done', 'again', 'left' or 'dead', and five more: for 'again' the
---       message, the delay in milliseconds and the result where the task was cancelled meanwhile, for 'left' the message,
+--       of a single one which send of its id it is or '', its task, unique key or '', 'done', 'again', 'left' or 'dead', and five more: for 'again' the
+--       message, the delay in milliseconds, the result where the task was cancelled meanwhile and which send that is, for 'left' the message,
 --       which shapes of the task it does not fit, the same result, queue and name of the task, for 'dead' the message,
 --       reason, detail, deliveries and time of the first delivery; then of each its entry, and its result or ''
 -- Returns the places of deliveries that their worker no longer had, for which nothing was done; then places and errors of
@@ -25,11 +25,16 @@ local function unmark(stream, entry)
     return has_marks and redis.call('ZREM', keys.cancelled, mark_of(stream, entry)) == 1
 end
 
-local function store(was_marked, result_key, result)
-    if not has_marks then
+local has_latest = (unless_foreign('HLEN', latest_key(keys)) or 0) > 0
+
+local function store(was_marked, send, result_key, result)
+    if not has_latest then
+        if (unless_foreign('STRLEN', result_key) or 0) > 0 then
+            return nil
+        end
         return store_result(result_key, result, keep, suffix)
     end
-    return store_outcome(keys, was_marked, result_key, result, keep, suffix)
+    return store_outcome(keys, was_marked, send, result_key, result, keep, suffix)
 end
 
 -- An entry that was here is still this worker's: what another one is given has a new id.
@@ -53,7 +58,7 @@ local function settle_plain(stream, is_known, count)
         if not is_owned and is_known then
             lost[#lost + 1] = place
         end
-        local problem = (is_owned or not is_known) and result ~= '' and store(was_marked, result_key, result)
+        local problem = (is_owned or not is_known) and result ~= '' and store(was_marked, '', result_key, result)
         if problem then
             refuse(problem)
         end
@@ -86,7 +91,7 @@ local function leave(target, details, stream, entry)
     return nil
 end
 
-local function finish(target, result_key, details, stream, entry, result, is_owned)
+local function finish(target, result_key, send, details, stream, entry, result, is_owned)
     local task, unique, outcome = ARGV[details], ARGV[details + 1], ARGV[details + 2]
     if (outcome == 'again' or outcome == 'left') and has_marks and is_marked(keys, task, stream, entry) then
         outcome, result = 'done', ARGV[details + 5]
@@ -95,6 +100,10 @@ local function finish(target, result_key, details, stream, entry, result, is_own
     if outcome == 'again' then
         problem = enqueue(keys, target, now_ms(), tonumber(ARGV[details + 4]), unique, task, ARGV[details + 3])
         problem = is_error(problem) and problem or nil
+        -- The task has sent itself anew.
+        if not problem and send ~= '' and unless_foreign('HGET', latest_key(keys), result_key) == send then
+            redis.call('HSET', latest_key(keys), result_key, ARGV[details + 6])
+        end
     elseif outcome == 'left' then
         problem = leave(target, details, stream, entry)
     elseif outcome == 'dead' then
@@ -103,18 +112,22 @@ local function finish(target, result_key, details, stream, entry, result, is_own
             'deliveries', ARGV[details + 6], 'first', ARGV[details + 7], 'last', now_ms()})
     end
     if not problem and result ~= '' then
-        problem = store(has_marks and redis.call('ZSCORE', keys.cancelled, mark_of(stream, entry)), result_key, result)
+        problem = store(has_marks and redis.call('ZSCORE', keys.cancelled, mark_of(stream, entry)), send, result_key, result)
     end
     -- In a Redis that has lost its data, the key is that of a later send, also where that has the same id.
     if not problem and is_owned and outcome ~= 'again' and outcome ~= 'left' then
         release(keys, unique, task)
+        if has_latest then
+            end_latest(keys, send, result_key)
+        end
     end
     return problem
 end
 
 local function settle_single(stream, is_known)
-    local target, result_key, details, entry, result = KEYS[key], KEYS[key + 1], at, ARGV[at + 8], ARGV[at + 9]
-    place, key, at = place + 1, key + 2, at + 10
+    local target, result_key, send, details = KEYS[key], KEYS[key + 1], ARGV[at], at + 1
+    local entry, result = ARGV[at + 9], ARGV[at + 10]
+    place, key, at = place + 1, key + 2, at + 11
     local is_owned = owner_of(stream, group, entry) ~= nil
     if not is_owned and (is_known or not is_first_time(entry)) then
         if is_known then
@@ -122,7 +135,7 @@ local function settle_single(stream, is_known)
         end
         return
     end
-    local is_well, problem = pcall(finish, target, result_key, details, stream, entry, result, is_owned)
+    local is_well, problem = pcall(finish, target, result_key, send, details, stream, entry, result, is_owned)
     if not is_well or problem then
         refuse(problem)
         return
@@ -130,6 +143,7 @@ local function settle_single(stream, is_known)
     if is_owned then
         forget_entry(stream, group, entry)
         unmark(stream, entry)
+        unless_foreign('HDEL', early_key(keys), mark_of(stream, entry))
     end
 end
 

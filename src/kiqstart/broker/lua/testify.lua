@@ -14,8 +14,11 @@ for place = 2 + SHARED, #KEYS do
 end
 for _, one in ipairs(held) do
     local place, entry = one[1], one[2]
+    local is_ended = end_early(keys, KEYS[place], ARGV[1], entry)
     local fields, raw = fields_of(KEYS[place], entry)
-    if not fields then
+    if is_ended then
+        -- It runs nowhere any more.
+    elseif not fields then
         redis.call('XACK', KEYS[place], ARGV[1], entry)
     elseif #held == 1 then
         return {place, entry, number_of(fields['deliveries']) + 1, raw}

@@ -10,6 +10,7 @@ from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.redis_text import raw_name, shown_fields
 from kiqstart.broker.results import encode_failure
 from kiqstart.broker.script import Script, Value
+from kiqstart.tasks.messages import send_in
 from kiqstart.tasks.results.errors import WorkerLostError
 from kiqstart.tasks.sizes import kept_of
 
@@ -60,7 +61,7 @@ class Condemnation:
         arguments: list[Value] = [self._group, name, entry, self._options.dead_letter_limit, self._keys.stream(queue)]
         arguments += [DeadLetterReason.WORKER_LOST.value, detail, deaths, data]
         arguments += [_text(fields, b"task") or (task_id or "").encode(), _text(fields, b"unique"), result]
-        arguments += [self._result_ms, self._keys.channel_suffix]
+        arguments += [self._result_ms, self._keys.channel_suffix, send_in(data)]
         is_new = bool(_CONDEMN.in_thread(self._redis, [*keys, *self._keys.shared], arguments))
         if is_new:
             logger.error("Task %s went down with its worker too often and is a dead letter", task_id)

@@ -82,7 +82,7 @@ class FailedRuns:
             return Verdict(error=cancelled, outcome=DONE)
         if call is None:
             return self._refused(delivery, error)
-        if delivery.is_settled:
+        if delivery.is_settled or delivery.is_early:
             return Verdict(error=error)
         if isinstance(error, ProcessLostError):
             return self._crashed(delivery)

@@ -56,6 +56,16 @@ class Preflight:
         await self._fail(delivery, TaskCancelledError(delivery.task_id))
         await self._consumer.settle(delivery)
 
+    async def end(self, delivery: Delivery) -> None:
+        """End a delivery that has run, as its outcome says."""
+        if isinstance(delivery.outcome, Again) and delivery.is_cancelled:
+            # Cancelled after its run has failed: there is no next try.
+            await self.settle_cancelled(delivery)
+            return
+        if isinstance(delivery.outcome, Again):
+            delivery.result = b""
+        await self._consumer.settle(delivery)
+
     async def settle_unacknowledged(self, delivery: Delivery) -> None:
         """Run a task again that was to acknowledge by itself (`ack_type="manual"`) and has not.
 

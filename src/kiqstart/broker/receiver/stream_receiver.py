@@ -167,7 +167,11 @@ class StreamReceiver(BaseReceiver):
         if delivery is not None and delivery.is_cut and delivery.is_cancelled and not delivery.is_settled:
             delivery.outcome = DONE
             result.is_err, result.return_value, result.error = True, None, TaskCancelledError(delivery.task_id)
-        return await super().save(message, result, raise_err=raise_err)
+        is_saved = await super().save(message, result, raise_err=raise_err)
+        if delivery is not None and delivery.is_early and self._intake is not None:
+            self._make_room(delivery)
+            await self._intake.end(delivery)
+        return is_saved
 
     def stores_with_acknowledgement(self, acks: AckController) -> bool:
         """Whether the broker's own result backend has laid a result by."""

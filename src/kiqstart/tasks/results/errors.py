@@ -33,6 +33,15 @@ class WorkerLostError(Exception):
         return f"task {self.task_id} was lost with its worker too often; it is among the dead letters"
 
 
+class TaskCutOffError(WorkerLostError):
+    """The task was cut off as its worker ended or died; acknowledged before it ran, it does not run again."""
+
+    def __str__(self) -> str:
+        return (
+            f"task {self.task_id} was cut off with its worker; it was acknowledged before it ran and does not run again"
+        )
+
+
 class TaskExitedError(Exception):
     """The task raised what is no error but an end: SystemExit, KeyboardInterrupt, CancelledError or the like.
 

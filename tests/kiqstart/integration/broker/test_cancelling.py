@@ -1,5 +1,6 @@
 import asyncio
 import threading
+from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.cancellation import CancelOutcome
+from kiqstart.broker.cancellation import Canceller, CancelOutcome
 from kiqstart.broker.delivery import current_delivery
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.definition import ScheduleDefinition
@@ -488,3 +489,28 @@ async def test_a_task_that_ends_while_it_is_looked_for_has_ended_and_its_id_is_f
 async def test_an_id_that_no_task_can_have_is_unknown(broker: StreamBroker, redis: Redis) -> None:
     assert await broker.cancel("\udc80") == CancelOutcome.UNKNOWN
     assert not await redis.exists(broker.keys.cancelled)
+
+
+async def test_a_task_that_ends_by_the_mark_of_its_id_before_it_is_come_upon_was_running(
+    broker: StreamBroker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = asyncio.Event()
+
+    async def run() -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    async def has_ended() -> bool:
+        return bool(await redis.exists(broker.keys.result("mine")))
+
+    async def look_late(*_: object) -> AsyncGenerator[tuple[str, bytes]]:
+        await eventually(has_ended, within=5)
+        nothing: list[tuple[str, bytes]] = []
+        for one in nothing:
+            yield one
+
+    monkeypatch.setattr(Canceller, "_entries_of", look_late)
+    async with working(broker):
+        await register_task(broker, run, name="run").kicker().with_task_id("mine").kiq()
+        await began.wait()
+        assert await broker.cancel("mine") is CancelOutcome.RUNNING

@@ -3,13 +3,13 @@ from collections.abc import Awaitable, Sequence
 
 import pytest
 
-from kiqstart.broker.batcher import Batches
+from kiqstart.broker.batcher import Batches, Work
 from kiqstart.testing import eventually
 
 MEBIBYTE = 1024 * 1024
 
 
-class Execution:
+class Execution(Work[int, str]):
     """Answers each item with its text, when it may; remembers the batches."""
 
     def __init__(self) -> None:

@@ -1,5 +1,7 @@
 """What a caller gets of a task: its value, its error, or that there is neither yet."""
 
+from typing import cast
+
 import pytest
 from taskiq import InMemoryBroker
 from taskiq.exceptions import TaskiqResultTimeoutError
@@ -38,6 +40,12 @@ async def test_a_timeout_is_above_0(broker: InMemoryBroker, seconds: float) -> N
     task = register_task(broker, halve, name="halve")
     with pytest.raises(ValueError, match="it is a number of seconds above 0, or None"):
         await task.task("one").result(timeout=seconds)
+
+
+async def test_a_timeout_is_a_number(broker: InMemoryBroker) -> None:
+    task = register_task(broker, halve, name="halve")
+    with pytest.raises(TypeError, match=r"^result\(timeout=…\) takes a number of seconds, None for ever, not '5'$"):
+        await task.task("one").result(timeout=cast("float", "5"))
 
 
 async def test_a_timeout_names_the_task(broker: InMemoryBroker) -> None:
