@@ -192,8 +192,9 @@ class Kicker(AsyncKicker[P, R]):
         problem = self._refusal or (self._given and option_problem(self._given))
         if problem:
             raise ValueError(problem)
-        # A label of None is one that is not set; taskiq would send the text "None".
-        self.labels = {name: value for name, value in self.labels.items() if value is not None}
+        if None in self.labels.values():
+            # A label of None is one that is not set; taskiq would send the text "None".
+            self.labels = {name: value for name, value in self.labels.items() if value is not None}
         return super()._prepare_message(*args, **kwargs)
 
 

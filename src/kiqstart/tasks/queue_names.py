@@ -13,7 +13,8 @@ def queue_name_problem(name: object) -> str | None:
         return "a queue's name is text"
     if not 0 < len(name) <= _LONGEST:
         return f"a queue's name has 1 to {_LONGEST} characters"
-    if any(not one.isprintable() or one.isspace() for one in name):
+    # Of what is a space, Python takes this one alone for printable.
+    if not name.isprintable() or " " in name:
         return "a queue's name has no space and no control character"
     if name.endswith(_RESERVED):
         return f"a queue's name does not end with {', '.join(_RESERVED)}"

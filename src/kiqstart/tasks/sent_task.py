@@ -1,10 +1,9 @@
 """A task that was sent, and waited for without polling."""
 
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 from taskiq import AsyncBroker, AsyncResultBackend, AsyncTaskiqTask, TaskiqResult
 from taskiq.compat import create_type_adapter
@@ -59,9 +58,8 @@ class ResultTimeoutError(TaskiqResultTimeoutError):
     problem: str
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Origin:
-    """What a task was sent as.
+class Origin(NamedTuple):
+    """What a task was sent as; one for each that is sent, so it is made quickly.
 
     Args:
         broker: by which.

@@ -13,7 +13,7 @@ from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.formatting import Outgoing, UnsendableLabelError, to_json
 
 # What a message holds if a number or a secret was lost in it: cheap to look for, and few messages have one.
-_TRACES_OF_NUMBERS: Final = (b"null", b"NaN", b"Infinity")
+_NULL, _NAN, _INFINITY = b"null", b"NaN", b"Infinity"
 _TRACE_OF_SECRETS: Final = b"**********"
 
 
@@ -43,7 +43,7 @@ def written(
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTaskArgumentsError(task_name, _refusal(args, kwargs, error)) from None
     data = made.message
-    numbers, secrets = any(trace in data for trace in _TRACES_OF_NUMBERS), _TRACE_OF_SECRETS in data
+    numbers, secrets = _NULL in data or _NAN in data or _INFINITY in data, _TRACE_OF_SECRETS in data
     if numbers or secrets:
         for name, value in _named(args, kwargs):
             for lost in _lost(value, numbers=numbers, secrets=secrets):
