@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from logging import getLogger
 from typing import Final, Protocol, cast
@@ -133,8 +134,17 @@ class StreamConsumer:
             result_ttl=result_ttl,
             on_condemned=on_condemned,
         )
+        registrar = Registrar(thread, keys, group=group, queues=queues, lease=self.lease)
+        keep = partial(registrar.keep, options.beat)
         reclaimer = Reclaimer(
-            thread, keys, group=group, options=options, in_flight=self.in_flight, condemn=condemn, queues=queues
+            thread,
+            keys,
+            group=group,
+            options=options,
+            in_flight=self.in_flight,
+            condemn=condemn,
+            queues=queues,
+            keep=keep,
         )
         janitor = Janitor(
             thread,
@@ -145,8 +155,8 @@ class StreamConsumer:
             lease=self.lease,
             reclaimer=reclaimer,
             result_ttl=result_ttl,
+            keep=keep,
         )
-        registrar = Registrar(thread, keys, group=group, queues=queues, lease=self.lease)
         self.stats = RunStats(thread, keys, now_ms=registrar.now_ms)
         self._heartbeat = Heartbeat(
             thread,

@@ -29,7 +29,7 @@ from kiqstart.tasks.labels import (
     bounded_delay,
 )
 from kiqstart.tasks.queue_names import queue_name_problem
-from kiqstart.tasks.sizes import kept_of, size_problem
+from kiqstart.tasks.sizes import MOST_GROWTH, kept_of, size_problem
 
 logger = getLogger(__name__)
 
@@ -118,7 +118,8 @@ class Dispatcher:
             return error
 
     def _sending(self, message: Outgoing, *, is_anew: bool = False) -> Sending:
-        check_size(message, self._options.message_bytes)
+        if len(message.message) * MOST_GROWTH >= self._options.message_bytes:
+            check_size(message, self._options.message_bytes)
         labels = message.labels
         is_short = message.task_id.isascii() and len(message.task_id) <= LONGEST_NAME
         if not labels and not is_anew and is_short:

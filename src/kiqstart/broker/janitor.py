@@ -1,6 +1,6 @@
 """The role that one worker of all has: it finds dead workers, moves what is due, and tidies up."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -75,6 +75,7 @@ class Janitor:
         redis: a client that blocks.
         queues: those that this worker takes.
         result_ttl: seconds for which results are kept; None for ever.
+        keep: keeps this worker's own lease between its duties.
 
     Attributes:
         workers: how many workers there are, as far as is known.
@@ -91,6 +92,7 @@ class Janitor:
         lease: Lease,
         reclaimer: Reclaimer,
         result_ttl: float | None,
+        keep: Callable[[], None],
     ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
@@ -98,6 +100,7 @@ class Janitor:
         self._options = options
         self._lease = lease
         self._reclaimer = reclaimer
+        self._keep = keep
         self._streams = _quarantine(keys, queues)
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
         self._detector = FailureDetector(
@@ -250,6 +253,7 @@ class Janitor:
     def _attempt(self, what: str) -> Generator[None]:
         """Do one of the janitor's duties. A key that holds something else keeps none of the others from being done."""
         try:
+            self._keep()
             yield
             self._told.pop(what, None)
         except ResponseError as error:

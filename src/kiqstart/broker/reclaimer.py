@@ -1,6 +1,6 @@
 """Takes the tasks of dead workers, and what went astray, back to where the living find it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from logging import getLogger
 from typing import TYPE_CHECKING, Final, cast
@@ -45,6 +45,7 @@ class Reclaimer:
         redis: a client that blocks.
         condemn: ends what its workers have died of.
         queues: those that this worker takes; it looks after all others that are known, too.
+        keep: keeps this worker's own lease meanwhile.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Reclaimer:
         in_flight: InFlightDeliveries,
         condemn: Condemnation,
         queues: Sequence[str],
+        keep: Callable[[], None],
     ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
@@ -65,6 +67,7 @@ class Reclaimer:
         self._options = options
         self._in_flight = in_flight
         self._condemn = condemn
+        self._keep = keep
         self._orphans = FailureDetector(
             span=lambda consumer: watch_span(consumer, options.lease), longest_gap=options.beat * _LONGEST_GAP_BEATS
         )
@@ -76,7 +79,10 @@ class Reclaimer:
         streams = self._streams()
         # Before the first one is given back.
         last_death = 1 if self._options.max_deliveries == 1 and self._had_one(worker, streams) else None
-        count = sum(self._reclaim(queue, stream, worker, idle_ms=0, last_death=last_death) for queue, stream in streams)
+        count = 0
+        for queue, stream in streams:
+            self._keep()
+            count += self._reclaim(queue, stream, worker, idle_ms=0, last_death=last_death)
         with without_foreign_keys():
             self._redis.srem(self._keys.draining, raw_name(worker))
         logger.warning("Worker %r is gone; the tasks it had are given to others: %d", worker, count)
@@ -127,6 +133,7 @@ class Reclaimer:
         for consumer, queue, stream in orphans:
             if consumer not in gone:
                 continue
+            self._keep()
             is_ours = consumer.startswith(WORKER_PREFIX)
             idle_ms, deaths = (0, 0) if is_ours else (_FOREIGN_IDLE_MS, 1)
             count = self._reclaim(queue, stream, consumer, idle_ms=idle_ms, deaths=deaths)
@@ -137,6 +144,7 @@ class Reclaimer:
         """Give back what Redis has handed to this worker without it having arrived: its connection was cut."""
         for queue in queues:
             for stream in self._keys.streams(queue):
+                self._keep()
                 pending = self._pending(stream, worker, idle_ms)
                 strays = self._in_flight.unknown_entries(stream, pending)
                 if strays:
@@ -217,6 +225,7 @@ class Reclaimer:
             return 0
 
     def _consumers(self, stream: str) -> set[str]:
+        self._keep()
         try:
             consumers = cast("list[dict[str, bytes]]", self._redis.xinfo_consumers(stream, self._group))
         except ResponseError:  # no such key or no such group: nothing was ever read from it

@@ -44,6 +44,7 @@ class Registrar:
         self._lease = lease
         self._offset_ms = 0
         self._last_beat = 0
+        self._renewed_at = float("-inf")
 
     def register(self, worker: str) -> None:
         """Make a name known, with the queue's streams and groups, and trust the lease from now on.
@@ -75,10 +76,12 @@ class Registrar:
             )
         self._set_clock(now_ms)
         self._last_beat = now_ms
+        self._renewed_at = began_at
         self._lease.registered(found, began_at)
 
     def renew(self, worker: str) -> bool:
         """Beat once; False where Redis does not know the name any more."""
+        self._renewed_at = local_time()
         beat = self.now_ms()
         # Redis answers whether it has changed.
         self._last_beat = beat if beat != self._last_beat else beat + 1
@@ -86,6 +89,18 @@ class Registrar:
             return bool(self._redis.zadd(self._keys.workers, {worker: self._last_beat}, xx=True, ch=True))
         except OutOfMemoryError:
             return bool(_BEAT.in_thread(self._redis, [self._keys.workers], [worker, self._last_beat]))
+
+    def keep(self, seconds: float) -> None:
+        """Beat once more where the last beat is that long ago; in the lease's thread, between the duties of a beat.
+
+        They are many commands, which may take longer than the lease on a slow link.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        began_at = local_time()
+        if began_at - self._renewed_at >= seconds and self.renew(self._lease.worker):
+            self._lease.renewed(began_at)
 
     def epoch(self) -> str:
         """The epoch of the data that Redis has now; '' for none."""

@@ -151,9 +151,12 @@ class BulkSending:
         if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller's types are checked
             raise TypeError(f"kiq_many takes what Task.call gives, not {call!r}")
         if self._template is not None:
+            template, task_id = self._template, self._broker.id_generator()
+            quick = template.message_of_scalars(task_id, call.args, call.kwargs)
+            if quick is not None:
+                return quick
             args = [self._prepare_argument(value) for value in call.args]
             kwargs = {name: self._prepare_argument(value) for name, value in call.kwargs.items()}
-            template, task_id = self._template, self._broker.id_generator()
             return self._written(call, lambda: template.message(task_id, args, kwargs))
         message = self._prepare(*call.args, **call.kwargs)
         formatter = self._broker.formatter

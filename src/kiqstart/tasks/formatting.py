@@ -14,13 +14,15 @@ from taskiq.labels import LabelType
 from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
 from kiqstart.tasks.colliding_keys import refuse_colliding_keys
-from kiqstart.tasks.long_numbers import refuse_long_numbers
+from kiqstart.tasks.long_numbers import MOST_DIGITS, refuse_long_numbers
 from kiqstart.tasks.sizes import DEFAULT_BYTES, MessageTooLargeError, size_problem
 
 _OTHER: Final = LabelType.ANY.value
 # Characters of a label's name in an error.
 _LONGEST: Final = 100
 _BYTES_OF_OWN_LABELS: Final = 4096
+# Not those of classes that inherit from them, which may have rules of their own.
+_LOST_BY_NOBODY: Final = frozenset({str, int, bool, type(None)})
 _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
 
 
@@ -40,7 +42,7 @@ def to_json(value: object, *, inf_nan_mode: Literal["null", "constants"] = "null
         ValueError: an integer of more digits than Python reads.
     """
     data = pydantic_core.to_json(value, inf_nan_mode=inf_nan_mode, by_alias=False, fallback=_by_its_own_rules)
-    return refuse_long_numbers(data)
+    return data if len(data) <= MOST_DIGITS else refuse_long_numbers(data)
 
 
 def as_json(value: object) -> object:
@@ -112,6 +114,22 @@ class MessageTemplate:
         self._long_way = long_way
         same = {"task_name": first.task_name, "labels": first.labels, "labels_types": first.labels_types}
         self._same = to_json(same)[:-1] + b","
+
+    def message_of_scalars(
+        self, task_id: str, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> OutgoingJson | None:
+        """The message of a call whose arguments are texts and whole numbers, of which JSON cannot lose a part.
+
+        None for other arguments, and for those that cannot be sent.
+        """
+        for value in (*args, *kwargs.values()):
+            if type(value) not in _LOST_BY_NOBODY:
+                return None
+        try:
+            data = self._same + to_json({"task_id": task_id, "args": args, "kwargs": kwargs})[1:]
+        except ValueError:
+            return None
+        return OutgoingJson(task_id, self._first.task_name, data, self._first.labels)
 
     def message(self, task_id: str, args: Sequence[object], kwargs: Mapping[str, object]) -> Outgoing:
         """The message of one call.

@@ -5,8 +5,8 @@ import re
 import sys
 from typing import Final
 
-_LIMIT: Final = sys.int_info.default_max_str_digits
-_LONG: Final = re.compile(rb"[0-9]{%d}" % (_LIMIT + 1))
+MOST_DIGITS: Final = sys.int_info.default_max_str_digits
+_LONG: Final = re.compile(rb"[0-9]{%d}" % (MOST_DIGITS + 1))
 
 
 def refuse_long_numbers(data: bytes) -> bytes:
@@ -16,8 +16,8 @@ def refuse_long_numbers(data: bytes) -> bytes:
         ValueError: it has an integer of too many digits.
     """
     # A run that is so long has a digit at one of these places.
-    for place in range(_LIMIT, len(data), _LIMIT):
-        near = place - _LIMIT, place + _LIMIT + 1
+    for place in range(MOST_DIGITS, len(data), MOST_DIGITS):
+        near = place - MOST_DIGITS, place + MOST_DIGITS + 1
         if data[place : place + 1].isdigit() and _LONG.search(data, *near):
             # It may stand in a text.
             json.loads(data)

@@ -18,6 +18,8 @@ _DICT: Final = 230
 _ITEM: Final = 50
 # Whatever a smaller one holds, nobody notices.
 _SMALL: Final = 1024
+MOST_GROWTH: Final = _LIST // _GROWTH
+"""JSON of which that many times the size is below a limit is not too large, whatever it holds."""
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
 
 
