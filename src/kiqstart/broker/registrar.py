@@ -93,13 +93,14 @@ class Registrar:
     def keep(self, seconds: float) -> None:
         """Beat once more where the last beat is that long ago; in the lease's thread, between the duties of a beat.
 
-        They are many commands, which may take longer than the lease on a slow link.
+        They are many commands, which may take longer than the lease on a slow link. A lease that has lapsed stays so.
 
         Raises:
             RedisError: Redis is away.
         """
         began_at = local_time()
-        if began_at - self._renewed_at >= seconds and self.renew(self._lease.worker):
+        is_due = self._lease.is_trusted and began_at - self._renewed_at >= seconds
+        if is_due and self.renew(self._lease.worker):
             self._lease.renewed(began_at)
 
     def epoch(self) -> str:
