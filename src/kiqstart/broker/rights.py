@@ -48,6 +48,7 @@ PROBES: Final[tuple[str, ...]] = (
     "HDEL KEY field",
     "HEXISTS KEY field",
     "HSTRLEN KEY field",
+    "STRLEN KEY",
     "HGETALL KEY",
     "HLEN KEY",
     "HMGET KEY field",

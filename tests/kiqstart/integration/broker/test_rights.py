@@ -184,7 +184,7 @@ async def test_what_is_missing_is_one_line_without_the_password(server: Server) 
 def test_every_command_of_a_script_is_tried() -> None:
     texts = [path.read_text() for path in Path(package.__path__[0]).glob("*/lua/*.lua")]
     assert len(texts) > 30
-    used = {command for text in texts for command in re.findall(r"redis\.p?call\('([A-Z]+)'", text)}
+    used = {command for text in texts for command in re.findall(r"(?:redis\.p?call|unless_foreign)\('([A-Z]+)'", text)}
     assert used - {"PUBLISH"} <= {probe.split()[0] for probe in PROBES}
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import signal
 import subprocess
 import sys
 
@@ -58,9 +59,15 @@ async def test_a_process_and_its_fork_send_with_one_broker(redis_url: str, queue
     assert names == ["before", "child", "after"]
 
 
+class AbortedError(Exception):
+    """The program has ended itself by SIGABRT."""
+
+
 async def fork_a_loop(*arguments: str) -> str:
     command = [sys.executable, "-m", f"{APPS}.forking_loop", *arguments]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode == -signal.SIGABRT:
+        raise AbortedError
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -77,10 +84,19 @@ async def test_a_child_that_goes_on_with_its_parents_event_loop_sends_by_itself(
 
 
 async def test_a_child_in_its_parents_uvloop_is_told_that_it_cannot_send_there(redis_url: str, queue_name: str) -> None:
-    said = await fork_a_loop(redis_url, queue_name, "uvloop", "exit")
+    # The child takes away what the parent's libuv watches, and that ends itself sometimes, whatever is sent.
+    for attempt in range(5):
+        queue = f"{queue_name}-{attempt}"
+        try:
+            said = await fork_a_loop(redis_url, queue, "uvloop", "exit")
+            break
+        except AbortedError:
+            continue
+    else:
+        pytest.fail("libuv has ended itself each time")
     assert "begin one of its own, as asyncio.run() does\n" in said
     assert said.endswith("True\n")
-    names = [message.kwargs["name"] for message in await waiting_messages(redis_url, queue_name)]
+    names = [message.kwargs["name"] for message in await waiting_messages(redis_url, queue)]
     assert sorted(names) == sorted(
         ["before", *(f"parent {number} {half}" for number in range(50) for half in range(2))]
     )
