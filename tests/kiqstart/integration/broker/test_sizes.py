@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import pytest
 from redis.asyncio import Redis
@@ -239,5 +239,5 @@ async def test_what_has_run_is_freed_without_a_look_for_cycles(
 
 async def are_few_alive(broker: StreamBroker) -> bool:
     # What other tests leave may raise where it is asked for its class, and pytest keeps those that have failed.
-    alive = [cast("Delivery", one) for one in gc.get_objects() if type(one) is Delivery]
+    alive = [one for one in gc.get_objects() if type(one) is Delivery]
     return sum(one.stream == broker.keys.name for one in alive) <= 2
