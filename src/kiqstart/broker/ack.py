@@ -23,7 +23,7 @@ class DeliveryAcks(AckController):
         # Its own method would make a cycle: a message and a result would live until Python looks for such.
         super().__init__(_is_overridden)
         self._consumer = consumer
-        self._intake = preflight
+        self._preflight = preflight
         self._delivery = delivery
         self._make_room = make_room
 
@@ -43,7 +43,7 @@ class DeliveryAcks(AckController):
         delivery = self._delivery
         if delivery.has_run:
             self._make_room(delivery)
-            await self._intake.end(delivery)
+            await self._preflight.end(delivery)
         elif not await self._consumer.acknowledge_early(delivery):
             raise asyncio.CancelledError
         self.is_acked = True

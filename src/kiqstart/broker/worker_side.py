@@ -36,6 +36,7 @@ class WorkerSide:
         self.suspect_rule = SuspectRule.ONE
         self.on_registered: Callable[[str], None] | None = None
         self._consumer: StreamConsumer | None = None
+        # Kept alive in a child, whose garbage it would be: it is not the child's to close.
         self._inherited: StreamConsumer | None = None
         self._past_consumer: StreamConsumer | None = None
         self._registering = asyncio.Lock()

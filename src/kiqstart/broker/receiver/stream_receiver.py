@@ -69,7 +69,7 @@ class StreamReceiver(BaseReceiver):
         self._turns = asyncio.Semaphore(self._limit) if max_prefetch else None
         self._taking_turns: set[Delivery] = set()
         self._consumer: StreamConsumer | None = None
-        self._intake: Preflight | None = None
+        self._preflight: Preflight | None = None
         # All that is in hand; and of these, those that still have a part of the capacity.
         self._running: dict[Delivery, asyncio.Task[None]] = {}
         self._occupied = 0
@@ -89,7 +89,7 @@ class StreamReceiver(BaseReceiver):
         consumer.start_reading()
         shutdown = ReceiverShutdown(self.broker, consumer, self._running, grace=self.wait_tasks_timeout)
         shutdown.expect(self._changed.set)
-        preflight = self._intake = self.broker.preflight(consumer)
+        preflight = self._preflight = self.broker.preflight(consumer)
         logger.info("Listening started.")
         finish = asyncio.create_task(self._notice(finish_event))
         try:
@@ -138,7 +138,7 @@ class StreamReceiver(BaseReceiver):
         self, message: TaskiqMessage, result: TaskiqResult[Any], error: BaseException, call: TaskCall | None
     ) -> None:
         """Log an error and tell the middlewares, unless other workers are to try first."""
-        delivery, preflight = current_delivery.get(), self._intake
+        delivery, preflight = current_delivery.get(), self._preflight
         if delivery is None or preflight is None:
             await super().handle_error(message, result, error, call)
             return
@@ -168,9 +168,9 @@ class StreamReceiver(BaseReceiver):
             delivery.outcome = DONE
             result.is_err, result.return_value, result.error = True, None, TaskCancelledError(delivery.task_id)
         is_saved = await super().save(message, result, raise_err=raise_err)
-        if delivery is not None and delivery.is_early and self._intake is not None:
+        if delivery is not None and delivery.is_early and self._preflight is not None:
             self._make_room(delivery)
-            await self._intake.end(delivery)
+            await self._preflight.end(delivery)
         return is_saved
 
     def stores_with_acknowledgement(self, acks: AckController) -> bool:
