@@ -15,7 +15,7 @@ RUN uv venv /app/.venv
 COPY pyproject.toml requirements.lock README.md LICENSE ./
 RUN mkdir -p src/kiqstart && touch src/kiqstart/__init__.py \
     && uv build --wheel --build-constraints build.lock --require-hashes --out-dir /dist/empty \
-    && uv pip install --python /app/.venv --constraints requirements.lock --group service /dist/empty/*.whl
+    && uv pip install --python /app/.venv --constraints requirements.lock --group service "$(ls /dist/empty/*.whl)[dashboard,encryption]"
 COPY src/kiqstart src/kiqstart
 RUN uv build --wheel --build-constraints build.lock --require-hashes --out-dir /dist \
     && uv pip install --python /app/.venv --no-deps --reinstall-package kiqstart /dist/*.whl

@@ -11,6 +11,8 @@ VENV := .venv
 UV := $(LOCAL)/uv/bin/uv
 RUN := $(VENV)/bin/
 INSTALLED := $(VENV)/.installed
+# What pytest, the type checkers and the reference find, and no process that a test starts: pyproject.toml says why.
+BESIDE := $(LOCAL)/beside
 # What only the benchmarks need: other libraries to compare with, and one that draws.
 PEERS := $(LOCAL)/benchmarks/venv/.installed
 # The task queues of the throughput benchmark do not go together: each has a lock file and an environment of its own.
@@ -19,15 +21,15 @@ QUEUES_INSTALLED := $(QUEUES:%=$(LOCAL)/benchmarks/%/.installed)
 export UV_CACHE_DIR ?= $(CURDIR)/$(LOCAL)/uv-cache
 # A process that must compile all it imports takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE
-# By file, in the order of their names: processes come first and the quick unit tests last, so that no core is idle. Half of
-# the time tests wait for processes and servers: so many at once keep two cores busy.
+# By file, in the order of tests/conftest.py: what takes long comes first. Half of the time tests wait for processes and
+# servers: so many at once keep two cores busy.
 PYTEST_AT_ONCE := -m pytest -n 4 --dist loadfile --no-loadscope-reorder
 
 ##@ Start here
 
 .PHONY: demo
-demo: $(INSTALLED) ## Show it: real rows, a real worker, a real scheduler (ROWS=200000)
-	@$(RUN)python -m todo_service.demo --rows $(ROWS)
+demo: $(INSTALLED) ## Show it: real rows, a real worker, a real scheduler (ROWS=200000 DASHBOARD=1)
+	@$(RUN)python -m todo_service.demo --rows $(ROWS) $(if $(DASHBOARD),--dashboard)
 
 .PHONY: test
 test: $(INSTALLED) ## Run every test (PYTEST="-k name" narrows it)
@@ -62,13 +64,17 @@ install: $(INSTALLED) ## Install what is missing (every other target does it too
 up: $(INSTALLED) ## Run PostgreSQL, Redis, a worker and a scheduler until Ctrl-C
 	@$(RUN)kiqstart up
 
+# What ends by itself, as a mistake in an edit makes it, stays down until the next save.
+RELOADING = $(RUN)kiqstart local -- $(RUN)watchmedo auto-restart --directory src --pattern '**/*.py' --recursive \
+	--signal SIGTERM --debounce-interval 0.2 --no-restart-on-command-exit --
+
 .PHONY: worker-dev
 worker-dev: $(INSTALLED) ## Run a worker that reloads when a file changes
-	@$(RUN)kiqstart local -- $(RUN)taskiq worker --reload --reload-dir src todo_service.delivery.tasks.app:broker
+	@$(RELOADING) $(RUN)kiqstart worker --no-configure-logging
 
 .PHONY: scheduler-dev
 scheduler-dev: $(INSTALLED) ## Run a scheduler that reloads when a file changes
-	@$(RUN)kiqstart local -- $(RUN)watchmedo auto-restart --directory src --pattern '**/*.py' --recursive --signal SIGINT --no-restart-on-command-exit -- $(RUN)taskiq scheduler todo_service.delivery.tasks.app:scheduler
+	@$(RELOADING) $(RUN)kiqstart scheduler --no-configure-logging
 
 .PHONY: shell
 shell: $(INSTALLED) ## Open an async Python prompt with `container` and `registry` ready
@@ -88,6 +94,10 @@ migration: $(INSTALLED) ## Write a migration from the models' changes (name="add
 .PHONY: benchmark-delivery
 benchmark-delivery: $(INSTALLED) ## Measure what finished tasks leave in Redis, beside plain taskiq
 	@$(RUN)python -m benchmarks.delivery $(BENCHMARK)
+
+.PHONY: benchmark-dashboard
+benchmark-dashboard: $(INSTALLED) ## Measure how long each page of the dashboard takes with 100,000 kept runs
+	@$(RUN)python -m benchmarks.dashboard $(BENCHMARK)
 
 .PHONY: benchmark-scheduling
 benchmark-scheduling: $(INSTALLED) ## Measure how late schedules are sent, and what idling costs, beside plain taskiq
@@ -119,7 +129,9 @@ format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 
 PIP_INSTALL := --quiet --disable-pip-version-check --require-hashes --no-deps --requirement build.lock
 LOCKING := --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url --quiet
-LOCK := pip compile pyproject.toml --all-extras --group dev $(LOCKING)
+# All extras but `opentelemetry`, which is beside the environment.
+LOCK := pip compile pyproject.toml --extra local --extra dashboard --extra encryption --extra testing --group dev $(LOCKING)
+BESIDE_LOCK := pip compile --group pyproject.toml:beside --no-deps --constraints requirements.lock $(LOCKING)
 # uv itself, and what builds the package: the first that is installed, so by hash too.
 BUILD_LOCK := pip compile --group pyproject.toml:build $(LOCKING)
 PEERS_LOCK := pip compile --group pyproject.toml:benchmarks $(LOCKING)
@@ -130,6 +142,7 @@ QUEUE_LOCK := pip compile $(LOCKING) $(QUEUES_IN)
 lock: $(UV) ## Write requirements.lock from pyproject.toml
 	@$(UV) $(BUILD_LOCK) --upgrade --output-file build.lock
 	@$(UV) $(LOCK) --upgrade --output-file requirements.lock
+	@$(UV) $(BESIDE_LOCK) --upgrade --output-file tests/beside.lock
 	@$(UV) $(PEERS_LOCK) --upgrade --output-file benchmarks/requirements.lock
 	@for queue in $(QUEUES); do \
 		$(UV) $(QUEUE_LOCK)/$$queue/requirements.in --upgrade --output-file $(QUEUES_IN)/$$queue/requirements.lock || exit 1; done
@@ -143,6 +156,9 @@ lock-check: $(UV) ## Fail where requirements.lock does not fit pyproject.toml
 	@$(UV) $(LOCK) --output-file $(LOCAL)/requirements.lock
 	@cp benchmarks/requirements.lock $(LOCAL)/peers.lock
 	@$(UV) $(PEERS_LOCK) --output-file $(LOCAL)/peers.lock
+	@cp tests/beside.lock $(LOCAL)/beside.lock
+	@$(UV) $(BESIDE_LOCK) --output-file $(LOCAL)/beside.lock
+	@cmp -s tests/beside.lock $(LOCAL)/beside.lock || { echo 'tests/beside.lock does not fit pyproject.toml: run `make lock`' >&2; exit 1; }
 	@cmp -s requirements.lock $(LOCAL)/requirements.lock && cmp -s benchmarks/requirements.lock $(LOCAL)/peers.lock || { \
 		echo 'requirements.lock does not fit pyproject.toml: run `make lock`' >&2; exit 1; }
 	@for queue in $(QUEUES); do \
@@ -165,8 +181,8 @@ audit: $(RELEASE) ## Look for known vulnerabilities in what a release runs with;
 
 .PHONY: reference
 reference: $(INSTALLED) ## Write the reference of all public names from their docstrings to dist/reference
-	@$(RUN)pdoc --docformat google --no-show-source --output-directory dist/reference kiqstart '!kiqstart.' kiqstart.broker '!kiqstart.broker.' \
-		kiqstart.scheduler '!kiqstart.scheduler.' kiqstart.retention '!kiqstart.retention.' kiqstart.testing '!kiqstart.testing.'
+	@PYTHONPATH=$(BESIDE) $(RUN)pdoc --docformat google --no-show-source --output-directory dist/reference kiqstart '!kiqstart.' kiqstart.broker '!kiqstart.broker.' \
+		kiqstart.scheduler '!kiqstart.scheduler.' kiqstart.retention '!kiqstart.retention.' kiqstart.dashboard '!kiqstart.dashboard.' kiqstart.testing '!kiqstart.testing.'
 
 .PHONY: sbom
 sbom: $(RELEASE) $(INSTALLED) ## Write dist/kiqstart.cdx.json: what a release is made of, with hashes (CycloneDX)
@@ -203,9 +219,11 @@ $(RELEASE): $(UV) requirements.lock pyproject.toml
 	@$(UV) pip compile pyproject.toml --constraints requirements.lock --universal --python-version 3.11 --no-header --no-annotate --no-emit-index-url --quiet \
 		| awk 'BEGIN { print "# /// script\n# requires-python = \">=3.11\"\n# dependencies = [" } { print "#   \"" $$0 "\"," } END { print "# ]\n# ///" }' >$@
 
-$(INSTALLED): $(UV) requirements.lock pyproject.toml
+$(INSTALLED): $(UV) requirements.lock tests/beside.lock pyproject.toml
 	@test -x $(VENV)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(VENV)
 	@$(UV) pip sync --quiet --python $(VENV) --require-hashes requirements.lock
+	@rm -rf $(BESIDE)
+	@$(UV) pip install --quiet --python $(VENV) --target $(BESIDE) --no-deps --require-hashes --requirement tests/beside.lock
 	@$(UV) pip install --quiet --python $(VENV) --no-deps --no-build-isolation --editable .
 	@touch $(INSTALLED)
 

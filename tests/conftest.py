@@ -1,5 +1,10 @@
+import logging
 import os
+from collections.abc import Generator
+from pathlib import Path
+from typing import Final
 
+import pytest
 from hypothesis import HealthCheck, settings
 from tests.planted_secrets import (
     pytest_configure,
@@ -16,7 +21,43 @@ settings.load_profile("suite")
 # Whatever folder a command is run in, it is about the service.
 os.environ["KIQSTART_APP"] = "todo_service.ioc.app:create_app"
 
+# What takes long comes first, and what is quick last, so that at the end no core waits for another.
+_LONG_FIRST: Final = (
+    "tests/todo_service/integration/typing",
+    "tests/simulation",
+    "tests/end_to_end",
+    "tests/conformance",
+    "tests/fuzz",
+    "tests/kiqstart/integration",
+    "tests/todo_service/integration",
+)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files by how long they take."""
+    folders = [config.rootpath / folder for folder in _LONG_FIRST]
+
+    def place(path: Path) -> int:
+        return next((place for place, folder in enumerate(folders) if folder in path.parents), len(folders))
+
+    places = {path: place(path) for path in {item.path for item in items}}
+    items.sort(key=lambda item: places[item.path])
+
+
+@pytest.fixture(autouse=True)
+def log_levels() -> Generator[None]:
+    """A worker or a command in the test's process sets them; the next test logs as if it were the only one.
+
+    `setLevel` also makes loggers forget what they have noted of levels.
+    """
+    levels = [(one, one.level) for one in (logging.getLogger(), logging.getLogger("taskiq"))]
+    yield
+    for one, level in levels:
+        one.setLevel(level)
+
+
 __all__ = [
+    "log_levels",
     "pytest_configure",
     "pytest_runtest_makereport",
     "pytest_runtest_teardown",

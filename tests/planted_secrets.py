@@ -34,12 +34,12 @@ def servers(servers: Servers) -> Servers:
 
 def planted(servers: Servers) -> Servers:
     """Servers with passwords, which those of this project's own are content with."""
-    database, redis = servers.database_url, servers.redis_url
-    if "DATABASE_URL" not in os.environ:
+    database, redis = servers.postgres_url, servers.redis_url
+    if database is not None and "DATABASE_URL" not in os.environ:
         database = make_url(database).set(password=DATABASE_PASSWORD).render_as_string(hide_password=False)
     if redis is not None and "REDIS_URL" not in os.environ:
         redis = f"{redis}&username=default&password={REDIS_PASSWORD}"
-    return dataclasses.replace(servers, database_url=database, redis_url=redis)
+    return dataclasses.replace(servers, postgres_url=database, redis_url=redis)
 
 
 def check_output(text: str) -> None:

@@ -124,7 +124,7 @@ async def in_memory_registry(database_url: str) -> AsyncGenerator[TasksRegistry]
 
 
 @pytest.fixture
-def worker(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
+def taskiq_worker(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     """Start real workers with taskiq's command, each of one process unless `"--workers", "2"` is passed."""
     return ProcessFactory(
         command=taskiq_command("worker", "todo_service.delivery.tasks.app:broker", "--workers", "1"),
@@ -135,7 +135,7 @@ def worker(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
 
 
 @pytest.fixture
-def scheduler(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
+def taskiq_scheduler(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     """A factory of real schedulers, with taskiq's command."""
     return ProcessFactory(
         command=taskiq_command("scheduler", "todo_service.delivery.tasks.app:scheduler"),

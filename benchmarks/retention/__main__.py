@@ -12,6 +12,7 @@ from rich.console import Console
 
 from benchmarks.progress import Progress
 from benchmarks.retention.dataset import Datasets
+from benchmarks.retention.document import renewed
 from benchmarks.retention.drawing import draw
 from benchmarks.retention.equal import measure_equal
 from benchmarks.retention.flatness import measure_flatness
@@ -46,7 +47,7 @@ class _Options(argparse.Namespace):
     large: bool
     only: list[str] | None
     output: Path
-    pictures: Path | None
+    docs: bool
     once_above: float
     limit: float
 
@@ -61,9 +62,9 @@ def _options(home: Path) -> _Options:
     add("--only", nargs="+", choices=_PARTS, metavar="PART", help=f"measure these parts only: {', '.join(_PARTS)}")
     add("--large", action="store_true", help="measure memory with ten times the rows, too")
     add("--output", type=_absolute, default=home, help="where results.json, retention.md and the pictures go")
-    add("--pictures", type=_absolute, help="another folder for the pictures, say docs")
+    add("--docs", action="store_true", help="renew the figures and the pictures of docs/retention-benchmark.md, too")
     add("--once-above", type=float, default=60, help="seconds from which on a way to delete is not repeated (60)")
-    add("--limit", type=float, default=900, help="seconds after which a loop is stopped (900)")
+    add("--limit", type=float, default=10, help="seconds after which a loop is stopped (10)")
     options = parser.parse_args(namespace=_Options())
     if options.rows < 1000 or options.repeat < 1:  # noqa: PLR2004 - fewer rows are no run
         parser.error("--rows must be 1000 or more, and --repeat 1 or more")
@@ -108,7 +109,12 @@ async def _benchmark(options: _Options, server: Server, folder: Path) -> None:
     (options.output / "retention.md").write_text(
         "\n".join(section.markdown() for section in sections), encoding="utf-8"
     )
-    await draw(results, options.pictures or options.output)
+    await draw(results, options.output)
+    if options.docs:
+        docs = project_folder() / "docs"
+        document = docs / "retention-benchmark.md"
+        document.write_text(renewed(document.read_text(encoding="utf-8"), sections), encoding="utf-8")
+        await draw(results, docs)
     console.print(f"Results and tables are in {options.output}.", markup=False)
 
 

@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import product
 from typing import Final
 
 from pydantic import SecretStr
 from sqlalchemy import DateTime, MetaData
-from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from benchmarks.retention.connection import connect
@@ -66,43 +66,60 @@ class _Table:
             for at in (expired, kept)
         ]
         known = ["VACUUM ANALYZE moments"] if self.shape.is_analysed else []
-        return ["SET synchronous_commit = off", *made, *known, "SELECT count(moments) FROM moments", "CHECKPOINT"]
+        # Without statistics, but with the hint bits that the first reader sets.
+        return ["SET synchronous_commit = off", *made, *known, "SELECT count(moments) FROM moments"]
 
 
 async def measure_equal(plan: Plan) -> EqualPart:
-    """Let the engine and one unbounded DELETE take turns on a table of each shape."""
-    server, name = plan.datasets.server, f"{plan.datasets.server.prefix}_equal"
-    await server.create(name)
-    url, runs = server.url(name), list[EqualRun]()
-    engine = create_engine(DatabaseSettings(database_url=SecretStr(url)))
-    try:
-        await service_database(engine).upgrade()
-        for shape in Shape:
-            for _ in range(plan.repeat):
-                for way in _WAYS:
-                    run = await _run(engine, url, _Table(shape=shape, rows=plan.rows), way)
-                    plan.progress.say(f"equal: {shape}: {way}: {run.rows_per_second:,.0f} rows/s")
-                    runs.append(run)
-    finally:
-        await engine.dispose()
-        await server.drop(name)
+    """Let the engine and one unbounded DELETE take turns on fresh copies of a table of each shape."""
+    runs = [run for shape in Shape for run in await _take_turns(plan, _Table(shape=shape, rows=plan.rows))]
     return EqualPart(environment=plan.environment, rows=plan.rows, repeat=plan.repeat, runs=runs)
 
 
-async def _run(engine: AsyncEngine, url: str, table: _Table, way: Contestant) -> EqualRun:
+async def _take_turns(plan: Plan, table: _Table) -> list[EqualRun]:
+    server, runs = plan.datasets.server, list[EqualRun]()
+    template, name = (f"{server.prefix}_equal_{kind}" for kind in ("template", "run"))
+    await server.create(template)
+    try:
+        await _make(server.url(template), table)
+        for _, way in product(range(plan.repeat), _WAYS):
+            await server.create(name, template=template)
+            try:
+                run = await _run(server.url(name), table, way)
+            finally:
+                await server.drop(name)
+            plan.progress.say(f"equal: {table.shape}: {way}: {run.rows_per_second:,.0f} rows/s")
+            runs.append(run)
+    finally:
+        await server.drop(template)
+    return runs
+
+
+async def _make(url: str, table: _Table) -> None:
+    engine = create_engine(DatabaseSettings(database_url=SecretStr(url)))
+    await service_database(engine).upgrade()
+    await engine.dispose()
     async with connect(url) as connection:
         for statement in table.statements:
+            await connection.execute(statement)
+
+
+async def _run(url: str, table: _Table, way: Contestant) -> EqualRun:
+    async with connect(url) as connection:
+        for statement in ("SELECT count(moments) FROM moments", "CHECKPOINT"):
             await connection.execute(statement)
         if way is Contestant.UNBOUNDED:
             started = time.monotonic()
             await connection.execute(_DELETE)
             return EqualRun(shape=table.shape, contestant=way, deleted=table.rows, seconds=time.monotonic() - started)
+    engine = create_engine(DatabaseSettings(database_url=SecretStr(url)))
     retention = RetentionEngine(create_session_factory(engine), settings=RetentionSettings(pace=PaceKind.FULL))
     policy = RetentionPolicy(name="moments", model=_Moment, predicate=_Moment.at < _CUTOFF, cursor=(_Moment.at,))
     await retention.check([policy])
     started = time.monotonic()
     report = await retention.run(policy)
     seconds = time.monotonic() - started
+    await engine.dispose()
     if report.deleted != table.rows:
         raise RuntimeError(f"{table.shape}: {report.deleted} of {table.rows} rows went")
     return EqualRun(

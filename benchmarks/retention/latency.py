@@ -27,12 +27,12 @@ _SETTINGS: Final[dict[Traffic, dict[str, str]]] = {
     Traffic.FULL: FULL_PACE,
     Traffic.GENTLE: {},
 }
-_MOST_SECONDS_IDLE: Final = 10.0
+_MOST_SECONDS_IDLE: Final = 6.0
 _LEAST_SECONDS_IDLE: Final = 2.0
 # Idle for as long as deletions of so many rows a second take.
 _ROWS_PER_SECOND: Final = 100_000
 # Connections, plans and caches of the foreground get warm; half of it is shown in the picture.
-_SECONDS_BEFORE: Final = 2.0
+_SECONDS_BEFORE: Final = 1.5
 _SECONDS_SHOWN: Final = 1.0
 _TENTH: Final = 0.1
 

@@ -97,7 +97,7 @@ class Environment(Record):
 class EngineReport(Record):
     """What the engine itself says about a run."""
 
-    walk: str
+    scan: str
     deleted: int
     batches: int
     seconds: float

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from itertools import product
+from typing import Final
 
 from benchmarks.retention.connection import connect, fetch_int
 from benchmarks.retention.contestants import Contestants
@@ -10,8 +11,10 @@ from benchmarks.retention.plan import Plan
 from benchmarks.retention.results import Contestant, Layout, SpeedPart, SpeedRun, Table
 
 WAL_POSITION = "SELECT pg_wal_lsn_diff(pg_current_wal_insert_lsn(), '0/0')::bigint"
-# They take their time, and differ from the others by far more than runs differ.
-_ONCE = frozenset({Contestant.PER_USER, Contestant.DJANGO})
+# They differ from the limit by more than runs differ, or where nobody else is, not at all.
+_ONCE: Final = frozenset(Contestant) - {Contestant.UNBOUNDED, Contestant.KIQSTART}
+# These take as long wherever the rows lie, and with or without an old transaction beside.
+_ALIKE: Final = frozenset({Contestant.PER_USER, Contestant.DJANGO, Contestant.GENTLE})
 
 
 async def measure_speed(plan: Plan) -> SpeedPart:
@@ -25,7 +28,11 @@ async def measure_speed(plan: Plan) -> SpeedPart:
 
 
 async def _take_turns(plan: Plan, dataset: Dataset, beside_old: bool) -> AsyncGenerator[SpeedRun]:
-    left = list(Contestants.of(dataset.table))
+    left = [
+        one
+        for one in Contestants.of(dataset.table)
+        if one not in _ALIKE or (dataset.layout is Layout.SHUFFLED and not beside_old)
+    ]
     for _ in range(plan.repeat):
         for contestant in tuple(left):
             run = await _run(plan, dataset, contestant, beside_old=beside_old)

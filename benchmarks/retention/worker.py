@@ -140,7 +140,7 @@ class _LogLine(BaseModel):
 
 def _report(report: RetentionReport) -> EngineReport:
     return EngineReport(
-        walk=report.walk,
+        scan=report.scan,
         deleted=report.deleted,
         batches=report.batches,
         seconds=report.seconds,

@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision: str = "5d0c4e7a91b3"
-down_revision: str | Sequence[str] | None = "10c8b2c9a091"
+down_revision: str | Sequence[str] | None = "5d0e6a7c41b2"
 branch_labels: str | Sequence[str] | None = None
 depends_on: str | Sequence[str] | None = None
 

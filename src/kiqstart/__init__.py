@@ -1,7 +1,8 @@
 """Background tasks for async Python on taskiq: what an application is made of.
 
-The names here, and those of `kiqstart.broker`, `kiqstart.scheduler`, `kiqstart.retention` and `kiqstart.testing`, are
-all that an application needs. Each is imported when it is asked for, so a program pays for what it uses.
+The names here, and those of `kiqstart.broker`, `kiqstart.scheduler`, `kiqstart.retention`, `kiqstart.dashboard` and
+`kiqstart.testing`, are all that an application needs. Each is imported when it is asked for, so a program pays for what
+it uses.
 """
 
 from typing import TYPE_CHECKING
@@ -10,6 +11,8 @@ from kiqstart.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from kiqstart.app import App, Database, MissingPartError
+    from kiqstart.broker.task_log import TaskLogMiddleware
+    from kiqstart.broker.tracing.middleware import TracingMiddleware
     from kiqstart.cleanups.progress import CleanupProgress
     from kiqstart.cleanups.runner import (
         CleanupDelayedError,
@@ -27,8 +30,9 @@ if TYPE_CHECKING:
     )
     from kiqstart.database.rights import MissingDatabaseRightsError
     from kiqstart.errors import OperatorError
-    from kiqstart.observability.logging import LogSettings, TaskLogMiddleware, configure_logging
+    from kiqstart.observability.logging import LogSettings, configure_logging
     from kiqstart.observability.redaction import conceal
+    from kiqstart.observability.task_fields import TaskLogFilter, add_task_fields
     from kiqstart.processes.exits import exit_on_operator_error
     from kiqstart.processes.shutdown import ShutdownSignal
     from kiqstart.settings import SettingsError, check_settings, load_settings
@@ -43,6 +47,7 @@ if TYPE_CHECKING:
         WiringError,
         source_file,
     )
+    from kiqstart.tasks.progress import report_progress
     from kiqstart.tasks.registration import register_task
     from kiqstart.tasks.registry import BaseTasksRegistry, TaskReference
     from kiqstart.tasks.results.errors import (
@@ -96,20 +101,24 @@ __all__ = [
     "TaskCutOffError",
     "TaskExitedError",
     "TaskInterruptedError",
+    "TaskLogFilter",
     "TaskLogMiddleware",
     "TaskReference",
+    "TracingMiddleware",
     "UniquenessMiddleware",
     "UnreadableResultError",
     "UnserializableResultError",
     "UnsupportedTaskError",
     "WiringError",
     "WorkerLostError",
+    "add_task_fields",
     "check_settings",
     "conceal",
     "configure_logging",
     "exit_on_operator_error",
     "load_settings",
     "register_task",
+    "report_progress",
     "retrying_transient_errors",
     "source_file",
     "sync",
@@ -119,6 +128,7 @@ __getattr__ = lazy_names(
     __name__,
     {
         "kiqstart.app": ("App", "Database", "MissingPartError"),
+        "kiqstart.broker.tracing.middleware": ("TracingMiddleware",),
         "kiqstart.cleanups.progress": ("CleanupProgress",),
         "kiqstart.cleanups.runner": (
             "CleanupDelayedError",
@@ -136,8 +146,10 @@ __getattr__ = lazy_names(
         ),
         "kiqstart.database.rights": ("MissingDatabaseRightsError",),
         "kiqstart.errors": ("OperatorError",),
-        "kiqstart.observability.logging": ("LogSettings", "TaskLogMiddleware", "configure_logging"),
+        "kiqstart.broker.task_log": ("TaskLogMiddleware",),
+        "kiqstart.observability.logging": ("LogSettings", "configure_logging"),
         "kiqstart.observability.redaction": ("conceal",),
+        "kiqstart.observability.task_fields": ("TaskLogFilter", "add_task_fields"),
         "kiqstart.processes.exits": ("exit_on_operator_error",),
         "kiqstart.processes.shutdown": ("ShutdownSignal",),
         "kiqstart.settings": ("SettingsError", "check_settings", "load_settings"),
@@ -152,6 +164,7 @@ __getattr__ = lazy_names(
             "WiringError",
             "source_file",
         ),
+        "kiqstart.tasks.progress": ("report_progress",),
         "kiqstart.tasks.registration": ("register_task",),
         "kiqstart.tasks.registry": ("BaseTasksRegistry", "TaskReference"),
         "kiqstart.tasks.results.errors": (

@@ -1,16 +1,11 @@
 """Finds the application that a command is about."""
 
-import sys
-from contextlib import suppress
-from pathlib import Path
-
 from taskiq import AsyncBroker
 
 from kiqstart.app import App
 from kiqstart.app_place import AppNotFoundError, needed_app_place
 from kiqstart.tasks.registry import BaseTasksRegistry
-from kiqstart.trust import UntrustedPathError, check_trusted
-from kiqstart.worker.loading import load_place
+from kiqstart.worker.loading import import_from_here, load_place
 
 
 def find_app(place: str | None = None) -> App:
@@ -24,7 +19,7 @@ def find_app(place: str | None = None) -> App:
         LoadError: what is named is not there.
     """
     place = place or needed_app_place()
-    _extend_path(Path.cwd())
+    import_from_here()
     found = load_place(place)
     if isinstance(found, App):
         return found
@@ -36,11 +31,3 @@ def find_app(place: str | None = None) -> App:
         f"{place} is no application, but a {type(found).__name__}: name a kiqstart App, a taskiq broker, or a function "
         "without arguments that returns one"
     )
-
-
-def _extend_path(folder: Path) -> None:
-    """Let the application be imported from a folder, unless another user can put modules there."""
-    if str(folder) not in sys.path:
-        with suppress(UntrustedPathError):
-            check_trusted(folder)
-            sys.path.insert(0, str(folder))

@@ -1,6 +1,10 @@
 """The one kind of error that a command shows as a line instead of a traceback."""
 
 import sys
+from typing import Final
+
+# Of a longer line, which quotes what somebody else has written, both ends are printed.
+_LONGEST: Final = 4000
 
 
 class OperatorError(Exception):
@@ -12,10 +16,13 @@ class OperatorError(Exception):
 
 
 def print_error(error: OperatorError | str) -> None:
-    """Print an error's line on standard error: without secrets, and in one line whatever it quotes."""
+    """Print an error on standard error: without secrets, and in one line of bounded length, whatever it quotes."""
     # What starts a worker stays small, and most of the time nothing is wrong.
     from kiqstart.observability.redaction import redact
     from kiqstart.observability.terminal_escape import escape
 
-    sys.stderr.write(f"kiqstart: {escape(redact(str(error)))}\n")
+    line = escape(redact(str(error)))
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+    sys.stderr.write(f"kiqstart: {line}\n")
     sys.stderr.flush()

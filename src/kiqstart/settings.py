@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Final, TypeVar, get_args
 
 from pydantic import ValidationError
 from pydantic_settings import BaseSettings
@@ -31,14 +31,20 @@ def load_settings(settings: type[SettingsT]) -> SettingsT:
         UntrustedPathError: another user can change `.env`.
     """
     # It says which servers are given passwords and tasks.
-    if _DOTENV.exists():
+    has_file = _DOTENV.exists()
+    if has_file:
         check_trusted(_DOTENV, advice="work in a folder of your own, without that .env")
     try:
-        return settings()
+        # One that somebody makes at this moment was not checked.
+        return settings() if has_file else settings(_env_file=None)
     except MalformedSettingError as error:
         # It says of a list that it cannot be read, and not how it was written.
         name = next(iter(_QUOTED.findall(str(error))), "")
         raise SettingsError(f'settings: {_variable(settings, name)} is no JSON, such as ["one", "two"]') from None
+    except RecursionError:
+        raise SettingsError(
+            f"settings: of {_variables(settings)} one is JSON of too many levels, such as no list needs"
+        ) from None
     except UnicodeDecodeError:
         raise SettingsError(f"settings: {_DOTENV.absolute()} is no UTF-8 text") from None
     except OSError as error:
@@ -57,6 +63,13 @@ def _problem(settings: type[BaseSettings], location: tuple[int | str, ...], mess
         # A rule about several settings, which its message names.
         return message
     return f"{_variable(settings, location[0])} {message}"
+
+
+def _variables(settings: type[BaseSettings]) -> str:
+    """Those that are read as JSON: whose type has parts."""
+    return ", ".join(
+        _variable(settings, name) for name, one in settings.model_fields.items() if get_args(one.annotation)
+    )
 
 
 def _variable(settings: type[BaseSettings], field: int | str) -> str:

@@ -48,6 +48,26 @@ def check_trusted(path: Path, *, advice: str = _ADVICE) -> None:
             raise UntrustedPathError(f"{step} {problem}, so nothing is believed that is there: {advice}")
 
 
+def check_importable(folder: Path) -> None:
+    """Return if no other user can put a module into a folder, or has put one there, or can put another in its place.
+
+    Raises:
+        UntrustedPathError: one can, or has.
+    """
+    check_trusted(folder)
+    real = folder.resolve()
+    # In a sticky folder anybody may make a file, and a new module is enough.
+    if problem := _problem(real.stat(), is_sticky_enough=False):
+        raise UntrustedPathError(f"{real} {problem}, so nothing is imported from there: {_ADVICE}")
+    us = os.geteuid()
+    with os.scandir(real) as entries:
+        for entry in entries:
+            owner = entry.stat(follow_symlinks=False).st_uid
+            if owner not in (0, us):
+                problem = f"{entry.path} belongs to {_name(owner)}"
+                raise UntrustedPathError(f"{problem}, so nothing is imported from there: {_ADVICE}")
+
+
 def make_trusted_folder(path: Path) -> None:
     """Make the folder, and those above it, unless it is there.
 
@@ -97,12 +117,12 @@ def _steps(path: Path) -> Iterator[Path]:
     yield from dict.fromkeys([*reversed(written.parents), written, *reversed(real.parents), real])
 
 
-def _problem(info: os.stat_result) -> str:
+def _problem(info: os.stat_result, *, is_sticky_enough: bool = True) -> str:
     us = os.geteuid()
     if info.st_uid not in (0, us):
         return f"belongs to {_name(info.st_uid)}"
     # A link has no mode of its own. In a sticky folder others can make files, but change none of ours.
-    if stat.S_ISLNK(info.st_mode) or info.st_mode & stat.S_ISVTX:
+    if stat.S_ISLNK(info.st_mode) or (is_sticky_enough and info.st_mode & stat.S_ISVTX):
         return ""
     if info.st_mode & _OTHERS or (info.st_mode & _GROUP and not _is_private(info.st_gid, us)):
         return "can be written by other users"

@@ -13,6 +13,8 @@ from xml.etree import ElementTree as ET
 
 from tests.conformance.selection import Selection
 
+# Where OpenTelemetry is installed.
+_BESIDE: Final = Path(__file__).parents[2] / ".local" / "beside"
 _PLUGIN: Final = Path(__file__).parent / "plugin" / "kiqstart_in_taskiq_tests.py"
 # Some of taskiq's tests wait for ever where something is wrong.
 _SECONDS_A_TEST: Final = 20
@@ -81,7 +83,7 @@ def published_run(
                 **environment,
                 "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
                 "PYTEST_ADDOPTS": "",
-                "PYTHONPATH": str(_PLUGIN.parent),
+                "PYTHONPATH": os.pathsep.join((str(_PLUGIN.parent), str(_BESIDE))),
             },
             stdout=output,
             stderr=subprocess.STDOUT,

@@ -17,10 +17,12 @@ from todo_service.infrastructure.database.engine import create_engine
 
 async def execute(url: str, *statements: str) -> None:
     engine = create_engine(database_settings(url))
-    async with engine.begin() as connection:
-        for statement in statements:
-            await connection.execute(text(statement))
-    await engine.dispose()
+    try:
+        async with engine.begin() as connection:
+            for statement in statements:
+                await connection.execute(text(statement))
+    finally:
+        await engine.dispose()
 
 
 async def give_rights(url: str, role: str) -> None:
@@ -50,3 +52,8 @@ def worker_url(database_url: str, worker_role: str) -> str:
 @pytest.fixture
 def worker(worker: ProcessFactory, worker_url: str) -> ProcessFactory:
     return replace(worker, environment={**worker.environment, "DATABASE_URL": worker_url})
+
+
+@pytest.fixture
+def taskiq_worker(taskiq_worker: ProcessFactory, worker_url: str) -> ProcessFactory:
+    return replace(taskiq_worker, environment={**taskiq_worker.environment, "DATABASE_URL": worker_url})

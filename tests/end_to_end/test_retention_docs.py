@@ -34,7 +34,7 @@ from todo_service.infrastructure.database.settings import DatabaseSettings, Rete
 ROOT = Path(__file__).parents[2]
 RETENTION = (ROOT / "docs/retention.md").read_text()
 TASKS = (ROOT / "docs/tasks.md").read_text()
-MODEL, POLICY, PROGRAM, MORE_TABLES, ACTIONS, CEILINGS = re.findall(
+MODEL, POLICY, PROGRAM, MORE_TABLES, NEWEST, ACTIONS, CEILINGS = re.findall(
     r"^```python\n(.*?)^```$", RETENTION, flags=re.MULTILINE | re.DOTALL
 )
 # Runs commands one after another: each process costs a second to start.
@@ -58,7 +58,7 @@ from datetime import UTC, datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
 from todo_service.infrastructure.database.base import Base
 from todo_service.ioc.container import ContainerFactory
 
@@ -80,12 +80,13 @@ async def main():
         INSERT INTO readings VALUES (1, '2020-01-01'), (1, now()), (2, '2020-01-01'), (2, now() - interval '89 days');
         INSERT INTO documents VALUES (1, '2020-01-01'), (2, now()), (3, NULL), (4, now() - interval '91 days');
         INSERT INTO events VALUES (1, '2020-05-05', 'debug'), (2, '2020-05-05', 'error'), (3, now(), 'debug'),
-            (4, now() - interval '91 days', 'debug')
+            (4, now() - interval '91 days', 'debug');
+        INSERT INTO logins SELECT n, n / 5, timestamptz '2020-01-01' + n * interval '1 h' FROM generate_series(0, 9) n
     ''')
-    for policy in (old_readings, old_documents, old_debug_events):
+    for policy in (old_readings, old_documents, old_debug_events, old_logins):
         report = await retention.run(policy)
         left = sorted(row[0] for row in await execute(f"SELECT * FROM {policy.table.name}"))
-        print(json.dumps([policy.name, report.walk, report.deleted, left]))
+        print(json.dumps([policy.name, report.scan, report.deleted, left]))
     await engine.dispose()
 
 asyncio.run(main())
@@ -137,7 +138,7 @@ async def main():
         print(f"{policy.name}: goes along the {choice.kind.described}: {choice.reason}")
     await execute("DROP INDEX ix_access_tokens_expires_at")
     try:
-        await retention.check([replace(policy, walk=WalkKind.KEY)])
+        await retention.check([replace(policy, scan=ScanKind.KEY)])
     except ValueError as error:
         print(error)
     await engine.dispose()
@@ -248,13 +249,16 @@ def test_the_engine_explains_its_choice_in_the_documented_words(extended: Extend
     ]
 
 
-def test_composite_keys_nullable_cursors_and_partitions_are_cleaned_up_as_documented(servers: Servers) -> None:
+def test_composite_keys_nullable_cursors_partitions_and_newest_rows_are_cleaned_up_as_documented(
+    servers: Servers,
+) -> None:
     with migrated_database(servers.database_url) as url:
-        printed = run_python(PARTS + MORE_TABLES + RUN_POLICIES, source=ROOT, database_url=url)
+        printed = run_python(PARTS + MORE_TABLES + NEWEST + RUN_POLICIES, source=ROOT, database_url=url)
     assert [json.loads(line) for line in printed.splitlines()] == [
         ["old_readings", "pages", 2, [1, 2]],
         ["old_documents", "key", 2, [2, 3]],
         ["old_debug_events", "key", 2, [2, 3]],
+        ["old_logins", "pages", 4, [2, 3, 4, 7, 8, 9]],
     ]
 
 

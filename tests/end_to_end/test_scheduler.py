@@ -5,14 +5,15 @@ import pytest
 from taskiq import TaskiqMessage
 
 from kiqstart.testing import ProcessFactory, eventually
+from kiqstart.testing.processes import taskiq_command
 
 QueuedTasks = Callable[[], Awaitable[list[TaskiqMessage]]]
 
 
 @pytest.fixture
-def ticking(scheduler: ProcessFactory) -> ProcessFactory:
+def ticking(taskiq_scheduler: ProcessFactory) -> ProcessFactory:
     """Schedulers of a table with a tick each second, and a daily one."""
-    return replace(scheduler, command=[*scheduler.command[:-1], "tests.end_to_end.apps.ticking:scheduler"])
+    return replace(taskiq_scheduler, command=taskiq_command("scheduler", "tests.end_to_end.apps.ticking:scheduler"))
 
 
 async def wait_for_ticks(queued_tasks: QueuedTasks, count: int) -> None:

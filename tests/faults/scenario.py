@@ -25,9 +25,10 @@ CALLS: Final = 6.0
 _OFFENDERS: Final = 5
 _LOG_LINES: Final = 15
 # A log's lines that tell nothing: of tasks that are run, and of those that fail since they are told to.
-_USUAL: Final = re.compile(r"Executing task|smart_retry_middleware")
+_USUAL: Final = re.compile(r"Executing task|Task \S+ succeeded in|smart_retry_middleware")
 _EXPECTED: Final = re.compile(
-    r"[^\n]*Exception found while executing function\.\nTraceback[^\n]*(\n [^\n]*)*\n\S*FlakyError\n"
+    r"[^\n]*(Task \S+ failed in [^\n]*|Exception found while executing function\.)\n"
+    r"Traceback[^\n]*(\n [^\n]*)*\n\S*FlakyError\n"
 )
 _FAULTS: Final = 40
 

@@ -41,6 +41,9 @@ class Run:
     process: Process
     began: float
     end: str = ""
+    ended: float = 0.0
+    is_retried: bool = False
+    """Whether the task itself asks for another run by its error."""
 
     @property
     def is_going_on(self) -> bool:
@@ -61,6 +64,8 @@ class Sent:
     behaviour: Behaviour
     unique: str = ""
     max_retries: int = 0
+    acks: str = ""
+    """When it is acknowledged, as its sender says: 'when_received', 'when_executed', or '' for with its result."""
     needs_new: bool = False
     """Whether only workers of a newer version can run it."""
     asked: float = 0.0
@@ -76,8 +81,15 @@ class Sent:
     """A worker that had it when it was cancelled."""
     is_buried: bool = False
     is_resent: bool = False
+    was_cut_off: bool = False
+    """Whether it was acknowledged before it ran, and its worker has not ended it."""
     lost_workers: int = 0
     """How many workers have lost their lease that were handed it before."""
+
+    @property
+    def acknowledges_first(self) -> bool:
+        """Whether it is not to be run again once it has begun."""
+        return self.acks == "when_received"
 
     @property
     def holder(self) -> str:

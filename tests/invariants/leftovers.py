@@ -7,10 +7,12 @@ from tests.invariants.facts import Left
 
 # What docs/delivery.md has in its table of keys and is there when all has ended: what all agree on, and what expires.
 _LASTING = re.compile(
-    r"((:queue:\w+)?(:returned|:suspects|:isolated|:misfits)?|:misfits:index|:dead(:dropped)?|:cancelled|:workers(:info|:draining)?|:queues"
-    r"|:epoch|:layout|:group|:janitor|:schedules.*|:stats)"
+    r"((:queue:\w+)?(:returned|:suspects|:isolated|:misfits)?|:misfits:index|:dead(:dropped)?|:cancelled|:workers(:info|:draining|:registered)?|:queues"
+    r"|:epoch|:layout|:group|:janitor|:schedules.*|:stats(:schedules|:retention)?|:runs(:failed|:counts)?)"
 )
-_EXPIRING = re.compile(r":latest|:result:.+|:sender:.+|(:quarantine|:probe)|:epoch:settled:.+|:stats:.+|:schedules.*")
+_EXPIRING = re.compile(
+    r":latest|:workers:restored|:result:.+|:sender:.+|:cancel:.+|(:quarantine|:probe)|:epoch:settled:.+|:stats:.+|:workers:load:.+|:schedules.*"
+)
 
 
 def unexpected(left: Iterable[Left]) -> list[Left]:

@@ -3,14 +3,16 @@
 import math
 from collections.abc import Callable, Iterable, Mapping
 
+from tests.invariants.early_acks import EarlyAcks
 from tests.invariants.facts import Breach, Found, Left, Process, Run, Sent, name_of
 from tests.invariants.leftovers import unexpected
 from tests.invariants.misfits import LeftMessages
 from tests.invariants.occurrences import Occurrences
-from tests.invariants.unique_keys import breaches_of_answer, breaches_of_holders
+from tests.invariants.unique_keys import breaches_of_answer, breaches_of_gone_holders, breaches_of_holders
 
 # For so long a caller who cancels looks through what waits.
 _SECONDS_TO_LOOK = 4.0
+_ANY_NUMBER = 10**6
 _MISFITS = ("unknown-task", "invalid-arguments")
 
 
@@ -36,13 +38,18 @@ class Model:
         self.outcomes: dict[str, set[str]] = {}
         self.occurrences = Occurrences(now, self._break)
         self.left = LeftMessages(self._break)
+        self.early_acks = EarlyAcks(self._break)
         # Whether a worker of the newer version has been there for a while, to which nothing happens.
         self.has_new_worker: Callable[[], bool] = lambda: False
+        # Whether a process has never lost what it ran.
+        self.has_kept: Callable[[Process], bool] = lambda _: False
         self.cancels: dict[str, list[float]] = {}
         # Whether a worker of the version before takes part, which promised less.
         self.has_old_version = False
         # Whether some process lacks rights: it may have had to give a result up.
         self.may_refuse = False
+        # When Redis has lost data last.
+        self.lost_at = -math.inf
         # The promises that did not hold, in the order in which that was seen.
         self.breaches: list[Breach] = []
         self._owed: dict[int, Sent] = {}
@@ -89,6 +96,9 @@ class Model:
         sent = self.sent[uid]
         now = self._now()
         self._check_alone(sent, process)
+        if not self.has_old_version:
+            # It knows no such acknowledgements.
+            self.early_acks.begin(sent)
         if sent.holder and not sent.is_touched:
             self._break(f"{name_of(sent)} runs, and its sender was told that {sent.holder} holds its key", sent.task_id)
         if (
@@ -104,7 +114,7 @@ class Model:
 
     def end(self, uid: int, run: Run, how: str, *, is_final: bool) -> None:
         """A run has ended; where nothing is to come after it, the message may be gone."""
-        run.end = how
+        run.end, run.is_retried, run.ended = how, how == "error" and not is_final, self._now()
         if is_final:
             self.let_go(self.sent[uid])
 
@@ -115,11 +125,20 @@ class Model:
 
     def lose(self, present: Iterable[Found] | None = None) -> None:
         """Redis has lost all data, or come back with older ones, which have what is present."""
+        self.lost_at = self._now()
         self.occurrences.lose()
+        # Marks are data, too, also those whose cancelling has not been answered yet.
+        self._forgotten_at = self._now()
         self._marked.clear()
-        kept = {one.uid for one in present or () if one.uid is not None}
+        deaths: dict[int, int] = {}
+        for one in present or ():
+            if one.uid is not None:
+                deaths[one.uid] = max(one.deaths, deaths.get(one.uid, 0))
+        kept = deaths.keys()
         for sent in self.sent.values():
             sent.is_touched = True
+            # More are not counted than those that happen from now on.
+            sent.lost_workers = deaths.get(sent.uid, 0)
             if sent.uid not in kept:
                 self._owed.pop(sent.uid, None)
 
@@ -141,13 +160,17 @@ class Model:
             self._break(f"task {task_id} was cancelled after its caller had its outcome", task_id)
 
     def cancelled_unknown(self, task_id: str, asked: float) -> None:
-        """The caller was told that there is no such task: what comes with that id later does not begin."""
+        """The caller was told that there is no such task: what comes with that id later does not begin.
+
+        A janitor of the version before moves what is due and does not say to which queue, so that none may be known.
+        """
         for sent in self.of_task.get(task_id, ()):
             found, since = self._places.get(sent.uid, (None, math.inf))
-            is_new = since >= asked or self._now() - asked > _SECONDS_TO_LOOK
+            is_new = since >= asked or self._now() - asked > _SECONDS_TO_LOOK or self.has_old_version
             if found is not None and found.kind == "stream" and not (is_new or sent.is_touched or self.may_refuse):
                 self._break(f"{name_of(sent)} waits in {found.where}, and who cancelled it was told of none", task_id)
-        if task_id not in self.of_task and len(self.cancels[task_id]) == 1:
+        is_kept = asked > self._forgotten_at
+        if is_kept and task_id not in self.of_task and len(self.cancels[task_id]) == 1:
             self._marked[task_id] = self._now()
 
     def cancel_at(self, uid: int, process: Process | None) -> None:
@@ -175,8 +198,23 @@ class Model:
         if not self._is_true(task_id, outcome, some):
             self._break(f"the outcome of task {task_id} is not true: {outcome}", task_id)
 
-    def check(self, found: list[Found]) -> None:
-        """All that must hold after each step."""
+    def check(self, found: list[Found], *, gives_back: bool = False) -> None:
+        """All that must hold after each step, which may be one that gives to others what a worker had."""
+        places = self._places_of(found)
+        self._note_places(places)
+        has_old = self.has_old_version
+        for sent in self.early_acks.check(found, self.sent, gives_back=gives_back, has_old_version=has_old):
+            sent.was_cut_off = True
+            self.let_go(sent)
+        self.breaches += breaches_of_holders(found, self.sent)
+        if not (self.may_refuse or self.has_old_version):
+            self.breaches += breaches_of_gone_holders(found, self.of_task)
+        self.occurrences.check({one.task_id for one in found})
+        for uid, sent in self._owed.items():
+            if uid not in places:
+                self._break(f"{name_of(sent)} was accepted and is nowhere", sent.task_id)
+
+    def _places_of(self, found: Iterable[Found]) -> dict[int, Found]:
         places: dict[int, Found] = {}
         for one in found:
             if one.kind == "unreachable":
@@ -186,7 +224,8 @@ class Model:
             sent = self.sent[one.uid]
             if sent.arrived is None:
                 sent.arrived = self._now()
-            if one.deaths > sent.lost_workers and not sent.is_touched:
+            # A worker of the version before counts those that older data have.
+            if one.deaths > sent.lost_workers and not (sent.is_touched and self.has_old_version):
                 deaths = f"{one.deaths} deaths are counted against it, and {sent.lost_workers} workers had it that died"
                 self._break(f"{name_of(sent)}: {deaths}", sent.task_id)
             if one.kind == "dead":
@@ -195,12 +234,7 @@ class Model:
                 where = f"{places[one.uid].where} and {one.where}"
                 self._break(f"{name_of(sent)} is there twice: {where}", sent.task_id)
             places[one.uid] = one
-        self._note_places(places)
-        self.breaches += breaches_of_holders(found, self.sent)
-        self.occurrences.check({one.task_id for one in found})
-        for uid, sent in self._owed.items():
-            if uid not in places:
-                self._break(f"{name_of(sent)} was accepted and is nowhere", sent.task_id)
+        return places
 
     def miss(self, task_id: str) -> None:
         """A caller waits for ever for what became of a task."""
@@ -217,7 +251,7 @@ class Model:
         if results is None:
             return
         for sent in self.sent.values():
-            if sent.told != "sent" or sent.is_touched:
+            if sent.told != "sent" or (sent.is_touched and not self._has_ended_since(sent)):
                 continue
             if sent.task_id not in results and not (sent.is_resent or self.may_refuse or self.has_old_version):
                 self._break(f"{name_of(sent)} was accepted and has no result", sent.task_id)
@@ -258,6 +292,23 @@ class Model:
         for uid in handed:
             self.sent[uid].lost_workers += 1
 
+    def forgive(self) -> None:
+        """From now on any number of deaths may be counted: nobody is left who knows that Redis has older data."""
+        for sent in self.sent.values():
+            sent.lost_workers = _ANY_NUMBER if sent.is_touched else sent.lost_workers
+
+    def cut(self, uid: int, run: Run) -> None:
+        """A run is cut off in a worker that lives, is not to end, and whose lease nobody has ended."""
+        sent = self.sent[uid]
+        if not (sent.is_cancelled or self.has_old_version):
+            self._break(f"{name_of(sent)} is cut off in {run.process.name}, which lives and has it", sent.task_id)
+
+    def run_on(self, uid: int, run: Run) -> None:
+        """A run goes on, although its message was marked as cancelled long before, and nothing disturbs its worker."""
+        sent = self.sent[uid]
+        if run.is_going_on:
+            self._break(f"{name_of(sent)} was cancelled while it ran in {run.process.name}, and runs on", sent.task_id)
+
     def lose_lease(self, worker: str) -> None:
         """A worker is taken for dead that lives, and to which nothing has happened."""
         self._break(f"worker {worker} lives and has lost its lease")
@@ -282,6 +333,14 @@ class Model:
         """Whether a task had ended by then, as a caller knew."""
         return not (sent.is_touched or sent.is_resent) and self._heard.get(sent.task_id, at) < at
 
+    def _has_ended_since(self, sent: Sent) -> bool:
+        """Whether a task has ended since Redis has lost data, in a worker that could say so."""
+        if not sent.runs or len(self.of_task[sent.task_id]) > 1 or sent.is_cancelled:
+            return False
+        run = sent.runs[-1]
+        has_ended = run.end in ("ok", "error") and not run.is_retried and self.lost_at < run.ended
+        return has_ended and self.has_kept(run.process)
+
     def _check_spent(self, task_id: str, outcome: str) -> None:
         """A task whose tries are spent is a dead letter."""
         (sent, *others) = self.of_task[task_id]
@@ -301,9 +360,14 @@ class Model:
                 self._break(
                     f"{name_of(sent)} is a dead letter, {letter.where}, where a worker could run it", sent.task_id
                 )
-        elif letter.where == "worker-lost" and "kill" not in sent.behaviour.ends and not sent.is_touched:
-            # Older data may have it as alone in a process that runs another one by now, and dies of that.
+        elif letter.where == "worker-lost" and sent.acknowledges_first and not self._may_be_lost(sent):
+            self._break(f"{name_of(sent)} has run, was acknowledged before, and is a dead letter", sent.task_id)
+        elif letter.where == "worker-lost" and "kill" not in sent.behaviour.ends and sent.lost_workers < _ANY_NUMBER:
             self._break(f"{name_of(sent)} never hurt its worker, and is a dead letter of a lost worker", sent.task_id)
+
+    def _may_be_lost(self, sent: Sent) -> bool:
+        """Whether the worker of an early acknowledged message may have died before it began."""
+        return sent.is_touched or not sent.runs or sent.runs[-1].is_retried
 
     def _check_alone(self, sent: Sent, process: Process) -> None:
         for other in self._of_key[sent.unique] if sent.unique else [sent]:
@@ -323,6 +387,8 @@ class Model:
                 )
             case "cancelled":
                 return task_id in self.cancels
+            case "cut":
+                return any(sent.was_cut_off for sent in some)
             case "lost" | "unfit":
                 return any(sent.is_buried for sent in some)
             case "ResultRefusedError":

@@ -44,3 +44,13 @@ def breaches_of_holders(found: Sequence[Found], sent: Mapping[int, Sent]) -> Ite
             text = f"{held[one.unique].uid} and {one.uid} both have the key {one.unique}"
             yield Breach(text=text, task_id=one.task_id)
         held[one.unique] = one
+
+
+def breaches_of_gone_holders(found: Sequence[Found], of_task: Mapping[str, Sequence[Sent]]) -> Iterator[Breach]:
+    """Which keys are held by tasks that are nowhere."""
+    there = {one.task_id for one in found if one.kind in ("stream", "delayed")}
+    for one in found:
+        if one.kind == "key" and one.task_id not in there:
+            holders = of_task.get(one.task_id, ())
+            if holders and not any(holder.is_touched for holder in holders):
+                yield Breach(text=f"key {one.unique} is held by {one.task_id}, which is nowhere", task_id=one.task_id)

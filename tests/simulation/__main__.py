@@ -25,8 +25,8 @@ from tests.simulation.server import Server
 
 _AT_ONCE: Final = 50
 _HISTORIES: Final = 1000
-_HISTORIES_FOR_A_DEFECT: Final = 200
-_SECONDS_FOR_A_DEFECT: Final = 20.0
+_HISTORIES_FOR_A_DEFECT: Final = 400
+_SECONDS_FOR_A_DEFECT: Final = 60.0
 
 
 def main(arguments: Sequence[str]) -> int:

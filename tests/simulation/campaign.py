@@ -5,15 +5,12 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing.sharedctypes import Synchronized
-from typing import Final
 
 from tests.simulation.history import play
 from tests.simulation.plan import Plan
 from tests.simulation.plans import plan_of
-from tests.simulation.server import Server, forget_the_killed
+from tests.simulation.server import HISTORIES_BETWEEN_COLLECTIONS, Server, forget_the_killed
 from tests.simulation.shrinking import same_promise, shrink
-
-_HISTORIES_BETWEEN_COLLECTIONS: Final = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +53,12 @@ def play_some(start: int, number: int) -> Played:
     broken: list[Broken] = []
     # Found at its time, what killed processes had begun could not even be ignored: Python imports `warnings` for it.
     gc.disable()
+    forget_the_killed()
+    # What is there by now stays: it is not looked through each time.
+    gc.freeze()
     with Server() as server:
         for seed in range(start, start + number):
-            if seed % _HISTORIES_BETWEEN_COLLECTIONS == 0:
+            if seed % HISTORIES_BETWEEN_COLLECTIONS == 0:
                 forget_the_killed()
             plan = plan_of(seed)
             verdict = play(plan, server)

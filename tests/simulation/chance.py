@@ -8,8 +8,16 @@ from typing import Any, Final
 from tests.simulation.plan import Arguments, FireTime, Plan
 
 SLOTS: Final = ("w0", "w1", "w2")
-FAULTS: Final = ("request-lost", "answer-lost", "answer-late", "late")
+FAULTS: Final = ("request-lost", "answer-lost", "answer-late", "late", "repeated")
+# With which a worker renews its lease.
+BEATS: Final = ("ZADD", "tend", "watch")
 _PRODUCERS: Final = 2
+_RIGHTS_OF_SCHEDULERS: Final = (
+    ["%R~*", "&*", "+@all"],
+    ["~*", "&*", "+@all", "-zadd"],
+    ["~*", "&*", "+@all", "-xadd"],
+    ["~*", "&*", "+@all", "-hset"],
+)
 
 
 class Chance:
@@ -85,10 +93,26 @@ class Chance:
 
     def send(self) -> None:
         """Some message, or several, are sent."""
-        random = self.random
-        args: Arguments = {"seconds": random.choice((0.0, 0.05, 0.3, 1.0, 2.5))}
+        random, args = self.random, self._job_arguments()
         self.uid += 1
         uid = self.uid
+        if random.random() < 0.2 and self.tasks:
+            args["task_id"] = random.choice(self.tasks)
+        task_id = args.get("task_id", f"t{uid}")
+        self.tasks.append(task_id)
+        at = self.at()
+        if random.random() < 0.1:
+            more = [uid, *range(uid + 1, uid + random.randint(2, 5))]
+            self.uid = more[-1]
+            self.tasks += [f"t{one}" for one in more]
+            shared = {name: args[name] for name in ("seconds", "unique", "delay", "acks") if name in args}
+            self.add("send_many", at, by=self.producer(), uids=more, **shared)
+            return
+        self.add("send", at, by=self.producer(), uid=uid, **args)
+
+    def _job_arguments(self) -> Arguments:
+        random = self.random
+        args: Arguments = {"seconds": random.choice((0.0, 0.05, 0.3, 1.0, 2.5))}
         if random.random() < 0.3:
             args["delay"] = random.choice((0.2, 1.0, 3.0))
         if random.random() < 0.4:
@@ -104,19 +128,9 @@ class Chance:
             args["ends"] = ["error"]
         if random.random() < 0.1:
             args["stubborn"] = True
-        if random.random() < 0.2 and self.tasks:
-            args["task_id"] = random.choice(self.tasks)
-        task_id = args.get("task_id", f"t{uid}")
-        self.tasks.append(task_id)
-        at = self.at()
-        if random.random() < 0.1:
-            more = [uid, *range(uid + 1, uid + random.randint(2, 5))]
-            self.uid = more[-1]
-            self.tasks += [f"t{one}" for one in more]
-            shared = {name: args[name] for name in ("seconds", "unique", "delay") if name in args}
-            self.add("send_many", at, by=self.producer(), uids=more, **shared)
-            return
-        self.add("send", at, by=self.producer(), uid=uid, **args)
+        if random.random() < 0.15:
+            args["acks"] = random.choice(("when_received", "when_received", "when_executed"))
+        return args
 
     def schedule(self) -> None:
         """Schedulers, and what may happen to them."""
@@ -127,7 +141,7 @@ class Chance:
             self.add("scheduler", random.choice((0.0, 0.0, self.at())), slot=slot, missed=missed)
         for _ in range(random.randint(0, 4)):
             slot = random.choice(slots)
-            match random.choice(("kill", "freeze", "fault", "fault", "operate", "operate")):
+            match random.choice(("kill", "freeze", "fault", "fault", "rights", *["operate"] * 4)):
                 case "kill":
                     at = self.at()
                     self.add("kill_scheduler", at, slot=slot)
@@ -137,6 +151,21 @@ class Chance:
                 case "fault":
                     kind = random.choice(FAULTS)
                     self.add("fault", of=slot, kind=kind, script=random.choice(("fire", "look", "")), seconds=2.0)
+                case "rights":
+                    of, rights = random.choice((*slots, "op")), random.choice(_RIGHTS_OF_SCHEDULERS)
+                    self.add("rights", of=of, rights=rights, seconds=random.choice((0.5, 3.0)))
                 case _:
-                    what = random.choice(("add", "add", "remove", "pause", "resume", "run"))
-                    self.add("operate", what=what, name=random.choice(("quick", "slow", "added")))
+                    self._operate()
+
+    def _operate(self) -> None:
+        """Somebody changes a schedule, and may have to see how far he got."""
+        random, at = self.random, self.at()
+        what = random.choice(("add", "add", "remove", "pause", "pause", "resume", "run"))
+        name = random.choice(("quick", "slow", "added"))
+        if random.random() < 0.2:
+            self.add("fault", at, of="op", kind=random.choice(FAULTS), seconds=2.0)
+        self.add("operate", at, what=what, name=name)
+        if random.random() < 0.1:
+            self.add("freeze_operator", at + 0.005, seconds=random.choice((1.0, 4.0)))
+        if random.random() < 0.1:
+            self.add("kill_operator", at + random.choice((0.005, 0.05)))

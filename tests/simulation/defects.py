@@ -13,13 +13,14 @@ from unittest.mock import patch
 from tests.simulation.history import play
 from tests.simulation.plans import plan_of
 from tests.simulation.scripts import scripts
-from tests.simulation.server import Server
+from tests.simulation.server import HISTORIES_BETWEEN_COLLECTIONS, Server, forget_the_killed
 
 from kiqstart.broker import reclaimer
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.fetcher import Fetcher
+from kiqstart.broker.heartbeat import Heartbeat
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfit_recall import MisfitRecall
 from kiqstart.broker.misfits import Misfits
@@ -53,7 +54,11 @@ class Replaced:
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
-    """From which seed on how many histories are played, for how many seconds, until a defect counts as not found."""
+    """From which seed on how many histories are played until a defect counts as not found.
+
+    Args:
+        seconds: of this process' own work, for which they are played at most.
+    """
 
     seed: int
     histories: int
@@ -74,11 +79,13 @@ def find_defect(name: str, search: Search) -> Finding | None:
     Raises:
         ValueError: the defect cannot be put back: the product's text is another one by now.
     """
-    until = time.monotonic() + search.seconds
+    until = time.process_time() + search.seconds
     with Server() as server, put_back(name):
         for number in range(search.histories):
-            if time.monotonic() > until:
+            if time.process_time() > until:
                 break
+            if number % HISTORIES_BETWEEN_COLLECTIONS == 0:
+                forget_the_killed()
             broken = play(plan_of(search.seed + number), server).broken
             if broken:
                 return Finding(number=number + 1, broken=broken)
@@ -125,7 +132,8 @@ async def _taken_as_it_is(self: Settlement, delivery: object, answer: bool | Bas
 
 
 async def _find_tasks_only(self: StreamConsumer, deliveries: Any) -> None:
-    tasks = [self._task_id_of(one.data) or "" for one in deliveries]
+    read = [self._read_message(one.data) for one in deliveries]
+    tasks = ["" if one is None else one.task_id for one in read]
     scripts: Any = self._clients.scripts
     marks: list[object] = await scripts.execute_command("ZMSCORE", self._keys.cancelled, *tasks)
     for delivery, mark in zip(deliveries, marks, strict=True):
@@ -137,12 +145,12 @@ async def _look_for_none(self: StreamConsumer, deliveries: object) -> None:
 
 
 async def _marks_or_nothing(self: Fetcher, marks: Any) -> None:
-    self.cancelled_tasks = await marks
+    self._note_marks(await marks)
 
 
 async def _no_marks(self: Fetcher, marks: Any) -> None:
     marks.cancel()
-    self.cancelled_tasks = 0
+    self._note_marks(0)
 
 
 def _by_age_alone(self: FailureDetector, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
@@ -153,9 +161,7 @@ def _by_age_alone(self: FailureDetector, beats: Mapping[str, str], now: float) -
 
 
 def _beat_plainly(self: Registrar, worker: str) -> bool:
-    beat = self.now_ms()
-    self._last_beat = beat if beat != self._last_beat else beat + 1
-    return bool(self._redis.zadd(self._keys.workers, {worker: self._last_beat}, xx=True, ch=True))
+    return bool(self._redis.zadd(self._keys.workers, {worker: self.next_beat()}, xx=True, ch=True))
 
 
 def _always_trusted(_: Lease) -> bool:
@@ -177,6 +183,14 @@ def _over_after_the_grace(self: MisfitRecall, fields: Mapping[str, str], known: 
 
 def _take_anything(self: Misfits, entry: str, fields: Mapping[str, str]) -> None:
     self._found[entry] = fields["queue"]
+
+
+def _was_lost_with_all(self: Registrar) -> bool:
+    return self.epoch() != self._lease.epoch
+
+
+def _find_none(self: Heartbeat) -> None:
+    del self
 
 
 def _same_beat(self: Registrar, worker: str) -> bool:
@@ -204,15 +218,15 @@ Change = Edit | Replaced
 DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "a known batch is answered 'sent'": (
         Edit(
-            script="send",
-            old="return answer ~= '' and tonumber(number) == tonumber(ARGV[1]) and cmsgpack.unpack(answer) or {}",
+            script="",
+            old="return answer ~= '' and tonumber(last) == tonumber(number) and cmsgpack.unpack(answer) or {}",
             new="return {}",
         ),
     ),
     "a batch is not known again": (
         Edit(
-            script="send",
-            old="if number and #number < 16 and tonumber(number) >= tonumber(ARGV[1]) then",
+            script="",
+            old="if last and #last < 16 and tonumber(last) >= tonumber(number) then",
             new="if false then",
         ),
     ),
@@ -238,16 +252,16 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         Edit(script="", old="redis.pcall('PUBLISH'", new="redis.call('PUBLISH'"),
         Edit(
             script="settle",
-            old="local is_well, problem = pcall(finish, target,",
-            new="forget_entry(stream, group, entry)\n    local is_well, problem = true, finish(target,",
+            old="local is_well, problem, is_cancelled = pcall(finish, target,",
+            new="forget_entry(stream, group, entry)\n    local is_well, problem, is_cancelled = true, finish(target,",
         ),
     ),
     "settling removes before it adds": (
         Edit(
             script="settle",
-            old="    local is_well, problem = pcall(finish,",
+            old="    local is_well, problem, is_cancelled = pcall(finish,",
             new="    if is_owned then forget_entry(stream, group, entry) end\n"
-            "    local is_well, problem = pcall(finish,",
+            "    local is_well, problem, is_cancelled = pcall(finish,",
         ),
     ),
     "moving removes before it adds": (
@@ -298,12 +312,12 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "marks of entries are not seen when they are read": (
         Replaced(where=StreamConsumer, name="_find_cancelled", value=_find_tasks_only),
     ),
-    "a read that waits does not count marks": (Replaced(where=Fetcher, name="_note_marks", value=_no_marks),),
+    "a read that waits does not count marks": (Replaced(where=Fetcher, name="_await_marks", value=_no_marks),),
     "marks are never looked at by a reader": (
         Replaced(where=StreamConsumer, name="_find_cancelled", value=_look_for_none),
     ),
     "a lost count of marks loses what was read": (
-        Replaced(where=Fetcher, name="_note_marks", value=_marks_or_nothing),
+        Replaced(where=Fetcher, name="_await_marks", value=_marks_or_nothing),
     ),
     "a dead letter of a lost worker has no result": (
         Edit(script="condemn", old="if ARGV[12] ~= '' then", new="if false then"),
@@ -346,6 +360,8 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "places of unique keys are kept": (
         Edit(script="", old="        unless_foreign('HDEL', keys.places, unique)\n", new=""),
+        # The janitor would remove them in its turn.
+        Edit(script="audit_keys", old="        redis.call('HDEL', keys.places, placed[2][at])\n", new=""),
     ),
     "a beat may say what it said before": (Replaced(where=Registrar, name="renew", value=_same_beat),),
     "orphans are taken at once": (
@@ -368,6 +384,25 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "a worker testifies at once": (Replaced(where=quarantine, name="_SECONDS_TO_TESTIFY", value=0.0),),
     "the first of several suspects is guilty": (Edit(script="testify", old="#held == 1", new="#held >= 1"),),
+    "a worker that older data do not know cancels what it runs": (
+        Replaced(where=Registrar, name="was_lost_with_data", value=_was_lost_with_all),
+    ),
+    "what ends before its worker is registered again is dropped": (
+        Edit(
+            script="",
+            old="return not redis.pcall('ZSCORE', beside(keys, ':workers:registered'), worker)",
+            new="return false",
+        ),
+    ),
+    "those whom older data have as workers die of what they have there": (
+        Edit(script="fence", old="    redis.pcall('SADD', KEYS[1] .. ':draining', ARGV[1])\n", new=""),
+    ),
+    "a witness does not look whether Redis has older data": (
+        Edit(script="testify", old="local is_certain = ", new="local is_certain = true or "),
+    ),
+    "nobody looks for what was cancelled while it runs": (
+        Replaced(where=Heartbeat, name="_find_cancelled", value=_find_none),
+    ),
     "a step of a schedule is taken by all who ask": (
         Edit(
             script="fire",
@@ -377,6 +412,38 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "a dead letter is sent again and stays": (
         Edit(script="resend", old="redis.call('XDEL', keys.dead, ARGV[1])\n", new=""),
+    ),
+    "what was acknowledged before it ran runs again": (
+        Edit(script="", old="    if not will then\n        return false", new="    if true then\n        return false"),
+    ),
+    "what was acknowledged before it ran keeps its key when it is cut off": (
+        Edit(
+            script="",
+            old="        release(keys, unique, task)\n        store_outcome(keys, unless_foreign('ZREM'",
+            new="        store_outcome(keys, unless_foreign('ZREM'",
+        ),
+    ),
+    "nobody hears of what is cut off": (
+        Edit(
+            script="",
+            old="        store_outcome(keys, unless_foreign('ZREM'",
+            new="        local _ = (unless_foreign('ZREM'",
+        ),
+        Edit(
+            script="",
+            old="== 1, send, result_key, result, keep, suffix)\n    end\n    forget_entry",
+            new="== 1)\n    end\n    forget_entry",
+        ),
+    ),
+    "an early acknowledgement is kept for ever": (
+        Edit(script="settle", old="        unless_foreign('HDEL', early_key(keys), mark_of(stream, entry))\n", new=""),
+    ),
+    "what is acknowledged before it runs leaves its worker": (
+        Edit(
+            script="acknowledge",
+            old="        redis.call('HSET', early_key(keys), mark_of(stream, entry), cmsgpack.pack(will))",
+            new="        forget_entry(stream, group, entry)",
+        ),
     ),
     "names of delayed messages have gaps": (
         Edit(

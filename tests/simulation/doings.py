@@ -2,6 +2,7 @@
 
 # ruff: noqa: ANN401  # a plan's arguments are JSON
 
+import json
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -9,7 +10,10 @@ from tests.invariants.facts import Behaviour, Sent
 from tests.simulation.network import FaultKind, NetworkFault
 from tests.simulation.plan import Arguments
 from tests.simulation.product import LATE_QUEUE
+from tests.simulation.version_n.sender import OldMessage
 from tests.simulation.world import World
+
+from kiqstart.broker.pauses import Pausable, field_of
 
 
 def _sent(uid: int, args: Arguments) -> Sent:
@@ -24,6 +28,7 @@ def _sent(uid: int, args: Arguments) -> Sent:
         behaviour=behaviour,
         unique=args.get("unique", ""),
         max_retries=args.get("retries", 0),
+        acks=args.get("acks", ""),
         needs_new=args.get("task", "job") != "job",
     )
 
@@ -108,6 +113,20 @@ def _freeze_producer(world: World, *, by: str, seconds: float) -> None:
     world.kernel.after(seconds, process.thaw)
 
 
+def _kill_producer(world: World, *, by: str) -> None:
+    world.kill_producer(by)
+
+
+def _freeze_operator(world: World, *, seconds: float) -> None:
+    if world.operator is not None:
+        world.operator.process.freeze()
+        world.kernel.after(seconds, world.operator.process.thaw)
+
+
+def _kill_operator(world: World) -> None:
+    world.kill_operator()
+
+
 def _fault(world: World, *, of: str, kind: str, script: str = "", count: int = 1, seconds: float = 0.0) -> None:
     fault = NetworkFault(kind=FaultKind(kind), script=script, count=count, seconds=seconds)
     world.network.faults.setdefault(of, []).append(fault)
@@ -121,6 +140,17 @@ def _cut(world: World, *, of: str | None = None) -> None:
 
 def _stall(world: World, *, seconds: float) -> None:
     world.network.stalled_until = world.kernel.now + seconds
+
+
+def _pause(world: World, *, kind: str, name: str, seconds: float, uid: int = 0) -> None:
+    """Somebody pauses a queue, a task, or its calls with this uid, and resumes it later."""
+    if kind == Pausable.QUEUE:
+        name = world.keys.stream(name)
+    where = {"uid": str(uid)} if kind == "calls" else {}
+    field = field_of(Pausable.TASK if where else Pausable(kind), name, where)
+    world.has_paused = True
+    world.server.wire.ask("HSET", world.keys.paused, field, "{}")
+    world.kernel.after(seconds, lambda: world.server.wire.ask("HDEL", world.keys.paused, field))
 
 
 def _script_flush(world: World) -> None:
@@ -178,9 +208,31 @@ def _operate(world: World, *, what: str, name: str) -> None:
     world.operate(what, name)
 
 
-def _old_worker(world: World, *, slot: str, seconds: float) -> None:
+def _old_worker(world: World, *, slot: str, seconds: float, ends: bool = False) -> None:
+    """Runs for some seconds; then it is killed, or ends as it should."""
     world.start_old_worker(slot)
-    world.kernel.after(seconds, lambda: world.kill_old_worker(slot))
+    stop = world.end_old_worker if ends else world.kill_old_worker
+    world.kernel.after(seconds, lambda: stop(slot))
+
+
+def _old_send(world: World, *, uid: int, **args: Any) -> None:
+    sent = _sent(uid, args)
+    content: dict[str, object] = {
+        "task_id": sent.task_id,
+        "task_name": "job",
+        "labels": {},
+        "labels_types": {},
+        "args": [uid],
+        "kwargs": {},
+    }
+    message = OldMessage(
+        task_id=sent.task_id,
+        queue=args.get("queue", "default"),
+        unique=sent.unique,
+        delay=args.get("delay", 0.0),
+        data=json.dumps(content, separators=(",", ":")).encode(),
+    )
+    world.send_from_old(sent, message)
 
 
 # What takes nobody's lease who lives.
@@ -188,6 +240,7 @@ GENTLE: Final = frozenset(
     {
         "send",
         "send_many",
+        "old_send",
         "cancel",
         "retry_letters",
         "purge",
@@ -195,10 +248,12 @@ GENTLE: Final = frozenset(
         "kill_both",
         "deploy",
         "freeze_producer",
+        "kill_producer",
         "script_flush",
+        "pause",
         "full",
     }
-    | {"unreadable", "scheduler", "kill_scheduler", "freeze_scheduler", "operate"}
+    | {"unreadable", "scheduler", "kill_scheduler", "freeze_scheduler", "operate", "freeze_operator", "kill_operator"}
 )
 DOINGS: Final[dict[str, Callable[..., None]]] = {
     "send": _send,
@@ -213,9 +268,11 @@ DOINGS: Final[dict[str, Callable[..., None]]] = {
     "freeze": _freeze,
     "freeze_ward": _freeze_ward,
     "freeze_producer": _freeze_producer,
+    "kill_producer": _kill_producer,
     "fault": _fault,
     "cut": _cut,
     "stall": _stall,
+    "pause": _pause,
     "script_flush": _script_flush,
     "redis_restart": _redis_restart,
     "snapshot": _snapshot,
@@ -229,5 +286,8 @@ DOINGS: Final[dict[str, Callable[..., None]]] = {
     "kill_scheduler": _kill_scheduler,
     "freeze_scheduler": _freeze_scheduler,
     "operate": _operate,
+    "freeze_operator": _freeze_operator,
+    "kill_operator": _kill_operator,
     "old_worker": _old_worker,
+    "old_send": _old_send,
 }

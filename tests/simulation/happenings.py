@@ -9,20 +9,22 @@ from tests.simulation.world import NO_CHANNELS
 
 _SCRIPTS_OF_WORKERS: Final = (
     "settle",
+    "acknowledge",
     "fetch",
     "give_back",
     "XREADGROUP",
     "ZADD",
     "ZCARD",
+    "EXISTS",
     "reclaim",
     "move",
     "tend",
+    "watch",
+    "strays",
     "register",
     "fence",
     "testify",
     "condemn",
-    "XINFO",
-    "XPENDING",
     "SET",
     "GET",
 )
@@ -155,6 +157,14 @@ def _kill(chance: Chance) -> None:
     chance.add("kill", slot=chance.slot(), restart=chance.random.choice((0.2, 2.0)))
 
 
+def _kill_producer(chance: Chance) -> None:
+    """A program that sends dies, often in the middle of it."""
+    sends = [one for one in chance.steps if one.do in ("send", "send_many", "cancel", "retry_letters")]
+    step = chance.random.choice(sends)
+    at = round(step.at + chance.random.choice((0.001, 0.01, 0.1, 1.0)), 3)
+    chance.add("kill_producer", at, by=step.args["by"])
+
+
 def _massacre(chance: Chance) -> None:
     """All workers are killed again and again, whatever they do: no task is to blame."""
     at, by = chance.random.uniform(0.0, 2.0), chance.producer()
@@ -210,7 +220,7 @@ def _lost_answer(chance: Chance) -> None:
     """The answer to a certain send is lost, or comes late."""
     random = chance.random
     if random.random() < 0.3:
-        chance.add("fault", of=chance.slot(), kind="answer-lost", script="ZCARD")
+        chance.add("fault", of=chance.slot(), kind="answer-lost", script="EXISTS")
         return
     sends = [one for one in chance.steps if one.do in ("send", "send_many")]
     sent = random.choice([one for one in sends if one.args.get("unique")] or sends)
@@ -288,6 +298,19 @@ def _clock(chance: Chance) -> None:
     chance.add("clock", seconds=seconds)
 
 
+def _pause(chance: Chance) -> None:
+    """A queue, a task or one call is paused, and resumed later; its tasks come before, meanwhile and after."""
+    random, at = chance.random, chance.at()
+    kind, name = random.choice((("queue", "default"), ("task", "job"), ("calls", "job")))
+    seconds = random.choice((0.5, 2.0, 7.0))
+    chance.add("pause", at, kind=kind, name=name, seconds=seconds, uid=chance.uid + 1)
+    for _ in range(random.choice((1, 3))):
+        chance.job(max(at + random.uniform(-1.0, seconds), 0.0), seconds=random.choice((0.0, 1.0)))
+    if random.random() < 0.5:
+        chance.add("kill", at + random.uniform(0.0, seconds), slot=chance.slot(), restart=0.2)
+    chance.last(at + seconds + 1.0)
+
+
 def _flush(chance: Chance) -> None:
     """Redis forgets the scripts."""
     chance.add("script_flush")
@@ -314,7 +337,27 @@ def _rights(chance: Chance) -> None:
 
 def _old_version(chance: Chance) -> None:
     """A worker of the version before runs beside the others for some seconds."""
-    chance.add("old_worker", slot="old", seconds=chance.random.choice((1.0, 4.0, 20.0)))
+    random = chance.random
+    chance.add("old_worker", slot="old", seconds=random.choice((1.0, 4.0, 20.0)), ends=random.random() < 0.5)
+
+
+def _old_sender(chance: Chance) -> None:
+    """Programs of the version before send beside the others."""
+    random, at = chance.random, chance.at()
+    for _ in range(random.choice((1, 3))):
+        args: Arguments = {"seconds": random.choice((0.0, 0.3, 2.5))}
+        if random.random() < 0.4:
+            args["unique"] = random.choice(("k", "l"))
+        if random.random() < 0.3:
+            args["delay"] = random.choice((0.2, 1.0))
+        if random.random() < 0.2:
+            args["queue"] = "other"
+        chance.uid += 1
+        chance.tasks.append(f"t{chance.uid}")
+        chance.add("old_send", at + random.uniform(0.0, 1.0), uid=chance.uid, **args)
+    if random.random() < 0.3:
+        kind, seconds = random.choice(FAULTS), random.choice((0.3, 6.0))
+        chance.add("fault", at, of="oldp", kind=kind, script="send", seconds=seconds)
 
 
 HAPPENINGS: Final[dict[str, Callable[[Chance], None]]] = {
@@ -326,6 +369,7 @@ HAPPENINGS: Final[dict[str, Callable[[Chance], None]]] = {
     "misfits": _misfits,
     "letters": _letters,
     "kill": _kill,
+    "kill_producer": _kill_producer,
     "massacre": _massacre,
     "deploy": _deploy,
     "freeze": _freeze,
@@ -338,10 +382,12 @@ HAPPENINGS: Final[dict[str, Callable[[Chance], None]]] = {
     "loss": _loss,
     "clock": _clock,
     "flush": _flush,
+    "pause": _pause,
     "full": _full,
     "unreadable": _unreadable,
     "rights": _rights,
     "old_version": _old_version,
+    "old_sender": _old_sender,
 }
 
 # For these no living worker loses its lease.
@@ -355,9 +401,11 @@ GENTLE: Final = (
         "misfits",
         "letters",
         "kill",
+        "kill_producer",
         "massacre",
         "deploy",
         "flush",
+        "pause",
         "full",
     ),
     "unreadable",

@@ -10,10 +10,9 @@ from tests.invariants.leftovers import unexpected
 from tests.simulation.doings import DOINGS, GENTLE
 from tests.simulation.patches import simulated
 from tests.simulation.plan import Plan
-from tests.simulation.producer import Producer
-from tests.simulation.scheduler import TABLE
+from tests.simulation.scheduler import ADDED, TABLE
 from tests.simulation.server import Server
-from tests.simulation.world import World, outcome_of
+from tests.simulation.world import World
 
 # Virtual seconds within which all that was sent must have ended, once everything is well; and what tidying takes.
 _LONGEST_END: Final = 400.0
@@ -55,14 +54,7 @@ def play(plan: Plan, server: Server, *, trace: Callable[[str], None] | None = No
 
 def _begin(world: World, plan: Plan) -> None:
     for number in range(plan.producers):
-        name = f"p{number}"
-        world.producers[name] = Producer(
-            world.network,
-            world.process(name),
-            world.model,
-            outcome_of=outcome_of,
-            on_nothing=world.on_nothing,
-        )
+        world.start_producer(f"p{number}")
     world.settings = plan.workers
     world.is_gentle = all(step.do in GENTLE for step in plan.steps)
     for slot in plan.workers:
@@ -101,6 +93,6 @@ def _finish_schedules(world: World) -> None:
     until = world.kernel.now + _SECONDS_TO_SCHEDULE
     world.kernel.run(until, world.is_over)
     if not (world.network.is_down or world.model.broken):
-        world.model.occurrences.check_going_on(TABLE)
+        world.model.occurrences.check_going_on(TABLE, ADDED)
     for slot in world.schedulers:
         world.kill_scheduler(slot)

@@ -63,7 +63,7 @@ class Process:
         self._offset = offset
         self._rate = rate
         self.is_frozen = self.was_frozen = False
-        self.is_dead = False
+        self.is_dead = self.was_asked_to_end = False
         self.loop: Final = SimulatedLoop(self)
         # What the process does on SIGTERM; and what comes of it when it exits.
         self.on_signal: Final[list[Call]] = []
@@ -122,6 +122,7 @@ class Process:
 
     def signal(self) -> None:
         """SIGTERM: it is asked to end."""
+        self.was_asked_to_end = True
         self.soon(lambda: [handle() for handle in self.on_signal])
 
     def exit(self) -> None:

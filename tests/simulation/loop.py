@@ -35,7 +35,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
 
     def turn(self) -> None:
         """Do all that can be done now."""
-        if self._process.is_dead or self._is_turning:
+        if self._process.is_dead or self._is_turning or not self._has_work():
             return
         self._is_turning = True
         events._set_running_loop(self)

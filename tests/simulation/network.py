@@ -3,7 +3,7 @@
 import re
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import partial
 from random import Random
@@ -36,6 +36,8 @@ class FaultKind(StrEnum):
     ANSWER_LOST = "answer-lost"
     ANSWER_LATE = "answer-late"
     LATE = "late"
+    REPEATED = "repeated"
+    """The connection is lost with it, and it is executed later all the same, after its sender has tried again."""
 
 
 @dataclass(kw_only=True)
@@ -199,6 +201,8 @@ class Network:
         self.handed: dict[str, set[int]] = {}
         self.clock_offset_ms = start_ms
         self.is_down = False
+        # How often the server was started anew.
+        self.restarts = 0
         self.stalled_until = 0.0
         # What happens to the next commands of each process, by its name; and the rights of those that have not all.
         self.faults: dict[str, list[NetworkFault]] = {}
@@ -240,7 +244,7 @@ class Network:
         arrival = max(self.kernel.now + latency(process.random), session.last_arrival + _IN_ORDER)
         if fault is not None:
             command.fault, command.seconds = fault.kind, fault.seconds
-            if fault.kind is not FaultKind.ANSWER_LATE:
+            if fault.kind not in (FaultKind.ANSWER_LATE, FaultKind.REPEATED):
                 arrival += fault.seconds
             self.late_until = max(self.late_until, arrival + fault.seconds)
         session.last_arrival = arrival
@@ -294,6 +298,11 @@ class Network:
         elif command.fault is FaultKind.REQUEST_LOST:
             command.is_dropped = True
             self._break(session, RedisConnectionError("connection reset"))
+        elif command.fault is FaultKind.REPEATED:
+            command.is_dropped = True
+            if "BLOCK" not in command.arguments:
+                self.kernel.after(command.seconds, partial(self._repeat, command, self.restarts))
+            self._break(session, RedisConnectionError("connection reset"))
         elif session.parked is not None:
             session.queue.append(command)
         else:
@@ -333,6 +342,15 @@ class Network:
             found = self._read(parked)
             if found is not None:
                 self._unpark(parked, found)
+
+    def _repeat(self, command: Command, restarts: int) -> None:
+        """What was on its way for long is executed, if the server is still the same; nobody hears of its answer."""
+        if self.is_down or restarts != self.restarts:
+            return
+        if self.stalled_until > self.kernel.now:
+            self.kernel.at(self.stalled_until, partial(self._repeat, command, restarts))
+            return
+        self._execute(replace(command, fault=None, is_answered=True, is_dropped=False))
 
     def let_expire(self) -> None:
         """Keys that were set for some seconds go by the simulated time; here no script waits for one to go.
@@ -418,6 +436,8 @@ class Network:
                 key = str(arguments[1]).encode()
                 rows = cast("list[list[bytes]]", found)
                 return [row for row in rows if self._taken_at.get((key, row[0]), 0.0) <= since]
+            case "strays":
+                return self._strays(command)
             case "SMEMBERS":
                 found = wire.ask(*arguments)
                 return found if isinstance(found, Exception) else sorted(cast("list[bytes]", found))
@@ -429,6 +449,21 @@ class Network:
                 return answer
             case _:
                 return wire.ask(*arguments)
+
+    def _strays(self, command: Command) -> object:
+        """What the script finds if it does not ask since when, and then what of it has been there for as long."""
+        count = cast("int", command.arguments[2])
+        keys, (group, worker, idle_ms) = command.arguments[3 : 3 + count], command.arguments[3 + count : 6 + count]
+        rights = self.rights.get(command.process.name)
+        wire = self._server.wire if rights is None else self._server.as_user(rights)
+        found = wire.ask(*command.arguments[: 3 + count], group, worker, 0, self.now_ms())
+        if isinstance(found, Exception):
+            return found
+        since = self.kernel.now - cast("int", idle_ms) / 1000
+        return [
+            [entry for entry in entries if self._taken_at.get((str(key).encode(), entry), 0.0) <= since]
+            for key, entries in zip(keys, cast("list[list[bytes]]", found), strict=True)
+        ]
 
     def _read(self, command: Command) -> object:
         arguments = command.arguments
@@ -460,7 +495,8 @@ class Network:
             )
             places = cast("list[int]", answer[1::2])
             entries = cast("list[list[RawEntry]]", answer[2::2])
-            found = [(str(keys[at - 1]).encode(), some) for at, some in zip(places, entries, strict=True)]
+            # Behind all else stands what is paused.
+            found = [(str(keys[at - 1]).encode(), some) for at, some in zip(places, entries, strict=True) if at]
         for stream, some in found:
             for entry in some:
                 self._taken_at[stream, entry[0]] = self.kernel.now

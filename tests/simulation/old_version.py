@@ -4,6 +4,7 @@ import json
 from collections.abc import Callable
 
 from taskiq import TaskiqResult
+from tests.invariants.facts import Run
 from tests.invariants.model import Model
 from tests.simulation.clients import BlockingClient
 from tests.simulation.kernel import Process, current_thread
@@ -64,6 +65,14 @@ class SimulatedProgram:
         self._process = process
         self._sleep = sleep
         self._on_kill = on_kill
+        self._running: tuple[int, Run] | None = None
+
+    def cut(self) -> None:
+        """Cut off what runs."""
+        if self._running is not None:
+            uid, run = self._running
+            self._running = None
+            self._model.end(uid, run, "cut", is_final=False)
 
     def __call__(self, data: bytes, claim: Claim) -> bytes | None:
         """Run a message."""
@@ -76,7 +85,12 @@ class SimulatedProgram:
         uid: int = message["args"][0]
         run = self._model.begin(uid, self._process)
         behaviour = self._model.sent[uid].behaviour
+        self._running = (uid, run)
         self._sleep(behaviour.seconds)
+        if run.end:
+            # Cut off.
+            return None
+        self._running = None
         how = behaviour.ends[min(run.number, len(behaviour.ends) - 1)]
         if not claim.is_held():
             # Another worker has it by now, and what it did here is dropped.

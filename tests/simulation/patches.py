@@ -25,7 +25,7 @@ from tests.simulation.stand_ins import (
 )
 from tests.simulation.ward import Orders, WardChild
 
-from kiqstart.broker import delivery, heartbeat, lease, registrar, run_stats, sender
+from kiqstart.broker import cancellation, delivery, heartbeat, lease, registrar, sender, stats_batch
 from kiqstart.broker import fetcher as fetching
 from kiqstart.broker import redis_retry as outage
 from kiqstart.broker.quarantine import quarantine, ward_orders
@@ -77,7 +77,8 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (sender, "uuid", names),
             (kicker, "uuid", names),
             (registrar, "uuid4", names.uuid4),
-            (run_stats, "uuid4", names.uuid4),
+            (cancellation, "uuid4", names.uuid4),
+            (stats_batch, "uuid4", names.uuid4),
             (redis_keys, "uuid", names),
             (schedules, "uuid4", names.uuid4),
             (heartbeat, "threading", Threading),

@@ -13,7 +13,7 @@ from tests.simulation.network import Network
 from tests.simulation.product import NEWS, WIDE, SimulatedBroker
 
 from kiqstart.broker.cancellation import CancelOutcome
-from kiqstart.broker.dead_letters import DeadLetterError
+from kiqstart.broker.dead_letter import DeadLetterError
 from kiqstart.tasks.bulk import BulkSendFailedError
 
 if TYPE_CHECKING:
@@ -46,9 +46,10 @@ class Producer:
         self._outcome_of = outcome_of
         self._on_nothing = on_nothing
         self._open: set[asyncio.Task[None]] = set()
-        self._job = cast("Task[[int], str]", self.broker.register_task(_nothing, task_name="job"))
-        self._news = cast("Task[[int], str]", self.broker.register_task(_nothing_new, task_name=NEWS))
-        self._wide = cast("Task[[int, int], str]", self.broker.register_task(_nothing_wide, task_name=WIDE))
+        here = _NothingHere()
+        self._job = cast("Task[[int], str]", self.broker.register_task(here.job, task_name="job"))
+        self._news = cast("Task[[int], str]", self.broker.register_task(here.news, task_name=NEWS))
+        self._wide = cast("Task[[int, int], str]", self.broker.register_task(here.wide, task_name=WIDE))
 
     @property
     def is_idle(self) -> bool:
@@ -83,6 +84,8 @@ class Producer:
             labels["unique"] = sent.unique
         if delay:
             labels["delay"] = delay
+        if sent.acks:
+            labels["ack_type"] = sent.acks
         if sent.max_retries:
             labels |= {"max_retries": sent.max_retries, "retry_delay": 0.5}
         self._model.ask(sent)
@@ -109,6 +112,8 @@ class Producer:
         labels: dict[str, str | float] = {"delay": delay} if delay else {}
         if several[0].unique:
             labels["unique"] = several[0].unique
+        if several[0].acks:
+            labels["ack_type"] = several[0].acks
         ids = iter([one.task_id for one in several])
         self.broker.id_generator = lambda: next(ids)
         for one in several:
@@ -175,16 +180,19 @@ class Producer:
             self._on_nothing(task_id)
 
 
-async def _nothing(uid: int) -> str:
-    """Run here by nobody."""
-    return str(uid)
+class _NothingHere:
+    """What the tasks are here, where nobody runs them. taskiq renames what it registers: each producer has its own."""
 
+    def __init__(self) -> None:
+        async def job(uid: int) -> str:
+            return str(uid)
 
-async def _nothing_new(uid: int) -> str:
-    """Run here by nobody."""
-    return str(uid)
+        async def news(uid: int) -> str:
+            return str(uid)
 
+        async def wide(uid: int, extra: int) -> str:
+            return str(uid + extra)
 
-async def _nothing_wide(uid: int, extra: int) -> str:
-    """Run here by nobody."""
-    return str(uid + extra)
+        self.job: Final = job
+        self.news: Final = news
+        self.wide: Final = wide

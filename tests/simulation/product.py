@@ -19,6 +19,7 @@ from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.result_waiter import ResultWaiter
 from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.broker.sender import Sender
+from kiqstart.broker.sent_stats import SentStats
 from kiqstart.redis.loop_local import LoopLocal
 
 if TYPE_CHECKING:
@@ -63,9 +64,12 @@ class SimulatedConnection(LoopResources):
         self.redis: Redis = AsyncClient(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
         self.scripts = Pipe(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
         self.large_scripts = self.scripts
-        self.sender = Sender(self.scripts, keys, deadline=OPTIONS.send_deadline, address="the simulation")
-        self.reads = asyncio.Semaphore(8)
         ears: object = _Connections(network, process)
+        self.sent = SentStats(cast("RedisConnections", ears), keys).counter(self.scripts)
+        self.sender = Sender(
+            self.scripts, keys, deadline=OPTIONS.send_deadline, address="the simulation", sent=self.sent
+        )
+        self.reads = asyncio.Semaphore(8)
         self.waiter = ResultWaiter(self.scripts, self.scripts, cast("RedisConnections", ears), keys)
 
     async def consumer_clients(self) -> ConsumerClients:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from tests.simulation.chance import FAULTS, SLOTS, Chance
+from tests.simulation.chance import BEATS, FAULTS, SLOTS, Chance
 from tests.simulation.plan import Arguments
 
 # What the tasks are like whose workers have died; and what may happen when they run in a process of their own.
@@ -14,6 +14,8 @@ _SUSPECTS: Final[tuple[Arguments, ...]] = (
     {"ends": ["kill", "kill", "kill", "ok"]},
     {"ends": ["ok", "ok", "error", "ok"], "retries": 2},
     {"stubborn": True},
+    {"acks": "when_received"},
+    {"acks": "when_received", "ends": ["kill"]},
     {"wait": 30.0},
 )
 _TROUBLES: Final[tuple[tuple[str, Arguments], ...]] = (
@@ -32,7 +34,21 @@ _TROUBLES: Final[tuple[tuple[str, Arguments], ...]] = (
     ("clock", {"seconds": -600.0}),
     ("full", {"seconds": 8.0}),
 )
-_SCRIPTS_OF_WARDS: Final = ("fetch", "settle", "register", "ZADD", "give_back", "leave")
+_SCRIPTS_OF_WARDS: Final = ("fetch", "settle", "acknowledge", "register", "ZADD", "watch", "give_back", "leave")
+_EARLY: Final[tuple[Arguments, ...]] = (
+    *(
+        {},
+        {"unique": "k"},
+        {"unique": "l"},
+        {"unique": "k", "wait": 30.0},
+        {"retries": 2, "ends": ["error", "ok"]},
+        {"ends": ["kill"]},
+    ),
+    *({"ends": ["error"], "retries": 1}, {"stubborn": True}, {"delay": 0.2}),
+)
+_TROUBLES_OF_EARLY: Final = (
+    *("kill", "kill", "kill", "deploy", "freeze", "cancel", "fault", "rights", "full", "restore", "empty"),
+)
 _NO_REMOVAL: Final = (["~*", "&*", "+@all", "-xdel"], ["~*", "&*", "+@all", "-xack"])
 
 
@@ -92,10 +108,25 @@ def _forgotten_worker(chance: Chance) -> None:
         chance.add("snapshot", at - 3.0)
         chance.add("kill", at - 2.5, slot=slot, restart=0.2)
         chance.add("restore", at, seconds=0.2)
-    chance.add("fault", at + 0.01, of=slot, kind="late", script="ZADD", count=3, seconds=1.8)
+    for beat in BEATS:
+        chance.add("fault", at + 0.01, of=slot, kind="late", script=beat, count=3, seconds=1.8)
     for number in range(6):
         chance.job(at + 0.3 + number * 0.25, seconds=2.5)
     chance.last(at + 5.0)
+
+
+def _late_reader(chance: Chance) -> None:
+    """A worker stands still, and its read comes to Redis when others have ended its lease, and is handed tasks."""
+    random, at = chance.random, chance.random.uniform(1.0, 3.0)
+    chance.slots = SLOTS[:2]
+    chance.settings |= {slot: {"at_once": 1} for slot in chance.slots}
+    slot = chance.slot()
+    chance.add("fault", at - 0.5, of=slot, kind="late", script="XREADGROUP", count=2, seconds=random.uniform(7.5, 9.0))
+    chance.job(at - 0.3, seconds=0.0)
+    chance.add("freeze", at, slot=slot, seconds=12.0)
+    for number in range(8):
+        chance.job(at + 5.0 + number * 0.5, seconds=2.5)
+    chance.last(at + 18.0)
 
 
 def _newcomer(chance: Chance) -> None:
@@ -106,7 +137,7 @@ def _newcomer(chance: Chance) -> None:
     slot = chance.slot()
     chance.add("kill", at - random.choice((0.3, 1.0)), slot=slot, restart=0.2)
     for other in chance.slots:
-        chance.add("fault", 3.0, of=other, kind="late", script="XINFO", count=20, seconds=random.uniform(0.15, 0.4))
+        chance.add("fault", 3.0, of=other, kind="late", script="tend", count=20, seconds=random.uniform(0.15, 0.4))
     for number in range(8):
         chance.job(at - 0.5 + number * 0.25, seconds=2.5)
     chance.last(at + 5.0)
@@ -116,7 +147,7 @@ def _lost_count(chance: Chance) -> None:
     """What a read was handed arrives, and what was asked in the same breath does not."""
     random, at = chance.random, chance.random.uniform(0.3, 2.0)
     for slot in chance.slots:
-        chance.add("fault", at, of=slot, kind=random.choice(FAULTS), script="ZCARD", count=4, seconds=1.0)
+        chance.add("fault", at, of=slot, kind=random.choice(FAULTS), script="EXISTS", count=4, seconds=1.0)
     for number in range(8):
         chance.job(at + number * 0.4, seconds=random.choice((0.0, 0.3)))
     chance.last(at + 5.0)
@@ -133,7 +164,8 @@ def _thawed_reader(chance: Chance) -> None:
     chance.add("send_many", at - 0.4, by=chance.producer(), uids=list(range(first, chance.uid + 1)), seconds=seconds)
     frozen = random.uniform(6.5, 9.0)
     chance.add("freeze", at, slot=slot, seconds=frozen)
-    chance.add("fault", at + frozen - 0.01, of=slot, kind="late", script="ZADD", seconds=0.5)
+    for beat in BEATS:
+        chance.add("fault", at + frozen - 0.01, of=slot, kind="late", script=beat, seconds=0.5)
     chance.last(at + frozen + 3.0)
 
 
@@ -157,12 +189,13 @@ def _frozen_reader(chance: Chance) -> None:
     random, at = chance.random, chance.random.uniform(0.5, 3.0)
     chance.slots = SLOTS[: random.choice((1, 2))]
     chance.settings |= {slot: {"at_once": 4} for slot in chance.slots}
-    for _ in range(random.randint(1, 3)):
-        chance.job(at - 0.2, seconds=random.choice((6.0, 12.0)))
-    for slot in chance.slots:
-        chance.add("freeze", at, slot=slot, seconds=random.uniform(6.0, 9.0))
+    for time in (at, at + 20.0, at + 40.0):
+        for _ in range(random.randint(1, 3)):
+            chance.job(time - 0.2, seconds=random.choice((6.0, 12.0)))
+        for slot in chance.slots:
+            chance.add("freeze", time, slot=slot, seconds=random.uniform(6.0, 9.0))
     chance.slots = SLOTS[: len(chance.slots) + 1]
-    chance.last(at + 12.0)
+    chance.last(at + 52.0)
 
 
 def _killed_with_its_ward(chance: Chance) -> None:
@@ -224,11 +257,120 @@ def _crowded_ward(chance: Chance) -> None:
     chance.last(at + 20.0)
 
 
+def _acknowledged_first(chance: Chance) -> None:
+    """Tasks are acknowledged before they run, and something happens to their worker, to Redis, or to them."""
+    random, at = chance.random, chance.random.uniform(0.2, 3.0)
+    chance.settings |= {slot: {"grace": 0.5, "at_once": 4} for slot in chance.slots}
+    uids = [
+        chance.job(
+            at + random.uniform(0.0, 0.5),
+            seconds=random.choice((0.0, 1.0, 2.5, 8.0)),
+            acks=random.choice(("when_received", "when_received", "when_executed")),
+            **random.choice(_EARLY),
+        )
+        for _ in range(random.randint(1, 4))
+    ]
+    for _ in range(random.choice((1, 1, 2))):
+        time, slot = at + random.uniform(-0.05, 1.2), chance.slot()
+        match random.choice(_TROUBLES_OF_EARLY):
+            case "kill":
+                chance.add("kill", time, slot=slot, restart=0.2)
+            case "deploy":
+                chance.add("deploy", time, slot=slot, kill_after=random.choice((0.3, 4.0)), restart=0.2)
+            case "freeze":
+                chance.add("freeze", time, slot=slot, seconds=random.choice((3.0, 8.0)))
+            case "cancel":
+                chance.add("cancel", time, by=chance.producer(), task_id=f"t{random.choice(uids)}")
+            case "fault":
+                script = random.choice(("acknowledge", "acknowledge", "settle", "give_back", "reclaim"))
+                kind, seconds = random.choice(FAULTS), random.choice((0.5, 6.0))
+                chance.add("fault", time, of=slot, kind=kind, script=script, seconds=seconds)
+            case "rights":
+                chance.add("rights", time, of=slot, rights=["~*", "&*", "+@all", "-hset", "-hdel"], seconds=3.0)
+            case "full":
+                chance.add("full", time, seconds=random.choice((0.5, 8.0)))
+            case "restore":
+                chance.add("snapshot", time)
+                chance.add("restore", time + random.uniform(0.1, 2.0), seconds=0.2)
+            case _:
+                chance.add("empty", time, seconds=0.2)
+    chance.last(at + 10.0)
+
+
+def _cancelled_as_it_runs(chance: Chance) -> None:
+    """Running tasks are cancelled, and nothing disturbs their workers."""
+    random = chance.random
+    chance.slots = SLOTS[: random.choice((1, 2))]
+    chance.settings |= {slot: {"at_once": 4} for slot in chance.slots}
+    for _ in range(random.randint(2, 4)):
+        at = random.uniform(0.2, 4.0)
+        args: Arguments = random.choice(
+            ({}, {"unique": "k"}, {"stubborn": True}, {"acks": "when_received"}, {"wait": 30.0})
+        )
+        uid = chance.job(at, seconds=random.choice((4.0, 8.0)), **args)
+        chance.add("cancel", at + random.uniform(0.3, 2.5), by=chance.producer(), task_id=f"t{uid}")
+    chance.last(8.0)
+
+
+def _older_data(chance: Chance) -> None:
+    """Redis comes back with older data: since they were saved, workers have begun, ended or died, and tasks as well."""
+    random, at = chance.random, chance.random.uniform(1.0, 3.0)
+    chance.slots = SLOTS[: random.choice((2, 3))]
+    chance.settings |= {slot: {"rule": "none", "at_once": 4, "ward": ""} for slot in chance.slots}
+    for _ in range(random.choice((1, 3))):
+        chance.job(at - 0.5, seconds=random.choice((1.0, 6.0)))
+    chance.add("snapshot", at)
+    for slot in chance.slots:
+        match random.choice(("kill", "deploy", "")):
+            case "kill":
+                chance.add("kill", at + random.uniform(0.1, 1.0), slot=slot, restart=random.choice((0.2, 30.0)))
+            case "deploy":
+                chance.add("deploy", at + random.uniform(0.1, 1.0), slot=slot, kill_after=8.0, restart=0.2)
+            case _:
+                pass
+    restored = at + random.uniform(1.5, 4.0)
+    for _ in range(random.choice((2, 4))):
+        args: Arguments = random.choice(
+            ({}, {"unique": "k"}, {"retries": 1, "ends": ["error", "ok"]}, {"acks": "when_received"})
+        )
+        chance.job(random.uniform(at + 1.0, restored + 0.3), seconds=random.choice((1.0, 3.0)), wait=30.0, **args)
+    away = random.choice((0.2, 3.0))
+    chance.add("restore", restored, seconds=away)
+    for slot in chance.slots:
+        # It ends before its worker has seen that Redis does not know it.
+        chance.add("fault", restored, of=slot, kind="late", script=random.choice(BEATS), count=2, seconds=1.0)
+        chance.job(
+            restored + away + random.uniform(-0.2, 0.8) - 1.3,
+            seconds=1.0,
+            **random.choice(({}, {"retries": 1, "ends": ["error", "ok"]})),
+        )
+    chance.last(restored + 9.0)
+
+
+def _older_data_in_a_ward(chance: Chance) -> None:
+    """Processes for suspects run others than older data say, with which Redis comes back, and some die of them."""
+    random, at = chance.random, chance.random.uniform(0.2, 0.6)
+    chance.slots = SLOTS[:1]
+    chance.settings["w0"] = {"rule": "none", "at_once": 20, "ward": ""}
+    killers = random.choice((2, 4))
+    for number in range(9):
+        args: Arguments = {"ends": ["ok", "ok", "kill"]} if number % 9 < killers else {}
+        chance.job(at, seconds=2.0, **args)
+    for time in (at + 1.0, at + 8.2):
+        chance.add("kill", time, slot="w0", restart=0.2)
+    saved = at + random.uniform(16.5, 19.0)
+    chance.add("snapshot", saved)
+    for _ in range(3):
+        chance.add("restore", saved + random.uniform(2.2, 4.0), seconds=0.05)
+    chance.last(saved + 9.0)
+
+
 RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "half_a_move": _half_a_move,
     "twins_apart": _twins_apart,
     "beat_before_the_fence": _beat_before_the_fence,
     "forgotten_worker": _forgotten_worker,
+    "late_reader": _late_reader,
     "newcomer": _newcomer,
     "lost_count": _lost_count,
     "thawed_reader": _thawed_reader,
@@ -237,4 +379,8 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "killed_with_its_ward": _killed_with_its_ward,
     "trouble_in_a_ward": _trouble_in_a_ward,
     "crowded_ward": _crowded_ward,
+    "acknowledged_first": _acknowledged_first,
+    "cancelled_as_it_runs": _cancelled_as_it_runs,
+    "older_data": _older_data,
+    "older_data_in_a_ward": _older_data_in_a_ward,
 }

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 from redis.exceptions import RedisError
 from taskiq import ScheduledTask
 from taskiq.exceptions import SendTaskError
+from tests.invariants.occurrences import Occurrences, Operated
 from tests.simulation.kernel import Process
 from tests.simulation.network import Network
 from tests.simulation.product import OPTIONS, SimulatedBroker
@@ -23,7 +25,8 @@ from kiqstart.scheduler.triggers import IntervalTrigger
 _SECONDS_UNTIL_AGAIN: Final = 0.5
 # The table of a service: names, and seconds between their times.
 TABLE: Final = {"quick": 2, "slow": 5}
-_ADDED_SECONDS: Final = 3
+# Of those that somebody may add.
+ADDED: Final = {"added": 3}
 
 
 class Scheduler:
@@ -78,30 +81,43 @@ def broker_and_store(
 class Operator:
     """Somebody who changes schedules."""
 
-    def __init__(self, network: Network, process: Process, tick: Callable[[], Awaitable[None]]) -> None:
+    def __init__(
+        self, network: Network, process: Process, tick: Callable[[], Awaitable[None]], occurrences: Occurrences
+    ) -> None:
         self.process: Final = process
+        self._occurrences = occurrences
         self._schedules = Schedules(*broker_and_store(network, process, tick))
 
     def do(self, what: str, name: str) -> None:
         """Begin a change."""
-        process = self.process
-        process.soon(lambda: process.loop.create_task(self._change(what, name)))
+        process, work = self.process, self._run if what == "run" else self._change
+        process.soon(lambda: process.loop.create_task(work(what, name)))
+
+    async def _run(self, _: str, name: str) -> None:
+        with suppress(ScheduleError, SendTaskError, RedisError, OSError):
+            await self._schedules.run(name)
 
     async def _change(self, what: str, name: str) -> None:
+        before = self._occurrences.begin_change(name, is_known=name in TABLE)
         try:
             match what:
                 case "add":
                     schedule = ScheduledTask(
-                        task_name="tick", labels={}, args=[], kwargs={}, schedule_id=name, interval=_ADDED_SECONDS
+                        task_name="tick", labels={}, args=[], kwargs={}, schedule_id=name, interval=ADDED.get(name, 1)
                     )
                     await self._schedules.add(schedule)
+                    state = Operated.PAUSED if before is Operated.PAUSED else Operated.ON
                 case "remove":
                     await self._schedules.remove(name)
+                    state = Operated.GONE
                 case "pause":
                     await self._schedules.pause(name)
-                case "resume":
-                    await self._schedules.resume(name)
+                    state = Operated.PAUSED
                 case _:
-                    await self._schedules.run(name)
-        except (ScheduleError, SendTaskError, RedisError, OSError):
-            return
+                    await self._schedules.resume(name)
+                    state = Operated.ON
+        except ScheduleError:
+            state = before
+        except (RedisError, OSError):
+            state = Operated.UNKNOWN
+        self._occurrences.end_change(name, state)

@@ -20,6 +20,7 @@ from redis._parsers import BaseParser
 from kiqstart.local.redis import find_redis
 
 Value = str | bytes | int | float
+HISTORIES_BETWEEN_COLLECTIONS: Final = 10
 _SECONDS: Final = 10
 _PIECE: Final = 1 << 16
 
@@ -50,9 +51,9 @@ class Wire:
             raise
         self._reader = hiredis.Reader(replyError=cast("type[Exception]", BaseParser.parse_error))
 
-    def write(self, *command: Value) -> None:
-        """Write a command; its answer is to be read."""
-        self._socket.sendall(packed(command))
+    def write(self, *commands: Sequence[Value]) -> None:
+        """Write commands; their answers are to be read."""
+        self._socket.sendall(b"".join(map(packed, commands)))
 
     def read(self) -> object:
         """An answer; errors are returned."""
@@ -65,8 +66,13 @@ class Wire:
 
     def ask(self, *command: Value) -> object:
         """Write a command and read its answer; errors are returned."""
-        self.write(*command)
+        self.write(command)
         return self.read()
+
+    def ask_all(self, commands: Sequence[Sequence[Value]]) -> list[object]:
+        """Write commands and read their answers, all in one breath; errors are returned."""
+        self.write(*commands)
+        return [self.read() for _ in commands]
 
     def ask_both(self, command: Sequence[Value], look: bytes) -> tuple[object, object]:
         """Ask, and look at what has come of it in the same breath; the answers."""
@@ -119,7 +125,7 @@ class Server:
 
     def heard(self) -> list[tuple[str, bytes]]:
         """What was published since this was asked last: channels and messages."""
-        self._ears.write("PING")
+        self._ears.write(("PING",))
         found: list[tuple[str, bytes]] = []
         while (answer := cast("list[bytes]", self._ears.read()))[0] != b"pong":
             found.append((answer[2].decode(), answer[3]))
@@ -144,17 +150,15 @@ class Server:
     def keys(self) -> list[tuple[str, bool]]:
         """All keys, each with whether it expires."""
         names = sorted(cast("list[bytes]", self.wire.demand("KEYS", "*")))
-        for name in names:
-            self.wire.write("PTTL", name)
-        return [(name.decode(), cast("int", self.wire.read()) >= 0) for name in names]
+        left = cast("list[int]", self.wire.ask_all([("PTTL", name) for name in names]))
+        return [(name.decode(), one >= 0) for name, one in zip(names, left, strict=True)]
 
     def dump(self) -> list[tuple[bytes, int, bytes]]:
         """All data: each key with the milliseconds that it has left, or 0, and its value."""
-        found: list[tuple[bytes, int, bytes]] = []
-        for key in sorted(cast("list[bytes]", self.wire.demand("KEYS", "*"))):
-            left = cast("int", self.wire.demand("PTTL", key))
-            found.append((key, max(left, 0), cast("bytes", self.wire.demand("DUMP", key))))
-        return found
+        names = sorted(cast("list[bytes]", self.wire.demand("KEYS", "*")))
+        answers = self.wire.ask_all([(verb, name) for name in names for verb in ("PTTL", "DUMP")])
+        left, values = cast("list[int]", answers[::2]), cast("list[bytes]", answers[1::2])
+        return [(name, max(one, 0), value) for name, one, value in zip(names, left, values, strict=True)]
 
     def restore(self, dump: Sequence[tuple[bytes, int, bytes]]) -> None:
         """Have exactly these data."""

@@ -40,7 +40,7 @@ def _simpler_steps(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
     return plan
 
 
-_OPTIONAL = frozenset({"delay", "unique", "queue", "wait", "retries", "ends", "stubborn", "task_id", "give_up"})
+_OPTIONAL = frozenset({"delay", "unique", "queue", "wait", "retries", "ends", "stubborn", "task_id", "give_up", "acks"})
 
 
 def same_promise(broken: str, server: Server, plan: Plan) -> bool:

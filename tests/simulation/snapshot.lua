@@ -1,5 +1,5 @@
 -- All messages that Redis has, and who holds which unique key, in one look.
--- KEYS  1 unique keys, 2 delayed ids, 3 delayed messages, 4 dead letters, 5 cancelled, 6... streams
+-- KEYS  1 unique keys, 2 delayed ids, 3 delayed messages, 4 dead letters, 5 early acknowledgements, 6... streams
 local found = {}
 local function add(...)
     found[#found + 1] = table.concat({...}, '\t')
@@ -39,5 +39,9 @@ end
 local uniques = redis.call('HGETALL', KEYS[1])
 for at = 1, #uniques, 2 do
     add('key', '', uniques[at + 1], uniques[at], '', '')
+end
+for _, mark in ipairs(redis.call('HKEYS', KEYS[5])) do
+    local entry, stream = string.match(mark, '^(.-)@(.*)$')
+    add('early', '', '', '', stream, entry)
 end
 return found

@@ -38,11 +38,16 @@ class _Parent(Parent):
         self._process = process
         self.name: str | None = None
         self.is_announced = False
+        self.losses = 0
         self.is_closed = False
 
     def tell_name(self, worker: str) -> None:
         """The worker reads it when this process has ended."""
         self.name = worker
+
+    def tell_loss(self) -> None:
+        """The worker reads it when this process has ended."""
+        self.losses += 1
 
     def say_bye(self) -> None:
         """The worker reads it when this process has ended."""
@@ -92,7 +97,7 @@ class WardChild:
 
     def end_at_once(self) -> None:
         """Close the connection."""
-        self._parent.is_closed = True
+        self._parent.is_closed = self.process.was_asked_to_end = True
 
     def kill(self) -> None:
         """SIGKILL."""
@@ -102,7 +107,8 @@ class WardChild:
         """It ends in the middle of whatever it does. Only the kernel's events may do this."""
         if not self.process.is_dead:
             self.process.kill()
-        end = WardEnd(code=code, complaint="", worker=self._parent.name, is_announced=self._parent.is_announced)
+        told = self._parent
+        end = WardEnd(code=code, complaint="", worker=told.name, is_announced=told.is_announced, losses=told.losses)
         after = latency(self.host.random)
         self.host.kernel.after(after, lambda: self.host.do(lambda: self._tell(end)))
 

@@ -9,8 +9,10 @@ from random import Random
 from typing import Any, Final, cast
 
 from taskiq import TaskiqResult
-from tests.invariants.facts import Found, Left, Run
+from tests.invariants.facts import Found, Left, Run, Sent
+from tests.invariants.facts import Process as AnyProcess
 from tests.invariants.model import Model
+from tests.simulation.chance import BEATS
 from tests.simulation.kernel import Kernel, Process
 from tests.simulation.network import TELLING, UID, Command, Network, name_of_value
 from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgram
@@ -20,6 +22,7 @@ from tests.simulation.scheduler import Operator, Scheduler
 from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, Value, packed
 from tests.simulation.trust import Trust
+from tests.simulation.version_n.sender import OldMessage, OldSender
 from tests.simulation.version_n.worker import OldWorker
 from tests.simulation.ward import Orders, WardChild
 from tests.simulation.worker import Worker
@@ -36,11 +39,18 @@ _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).h
 # After these, something may be gone, or be there twice.
 _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
-    | {"bury", "free_keys", "forget_queue", "adopt", "recall"}
+    | {"bury", "free_keys", "forget_queue", "adopt", "recall", "acknowledge"}
 )
+# These end what was acknowledged before it ran: its worker is gone, or goes.
+_GIVING_BACK: Final = frozenset({"give_back", "reclaim", "testify"})
 _READING: Final = frozenset({"fetch", "adopt", "XREADGROUP"})
 # What a result takes to reach who waits for it: two on their way, one after the other.
 _SECONDS_TO_HEAR: Final = 0.5
+# Of all machines, as `World.process` makes them.
+_SLOWEST_CLOCK: Final = 0.995
+# Within which a running task is cut off that was cancelled: its worker's next beat, a second later at most, and the
+# commands of that beat.
+_SECONDS_TO_CUT: Final = 2.0
 # Within which a new worker has said what it may take.
 _SECONDS_TO_BE_KNOWN: Final = 10.0
 # By so much the clock may be set back, and the schedulers wait until it is as late.
@@ -75,6 +85,8 @@ class World:
             mark_seconds=_SECONDS_OF_A_MARK,
         )
         self.model.has_new_worker = self.has_new_worker
+        self.model.has_kept = self._has_kept
+        self.model.early_acks.may_be_cut_off = self._may_be_cut_off
         self.network: Final = Network(self.kernel, server, self, start_ms=start_ms)
         self.keys: Final = QueueKeys(QUEUE)
         self.workers: dict[str, Worker] = {}
@@ -88,6 +100,7 @@ class World:
         self.is_gentle = False
         # Whether something was sent to a queue that no worker takes yet.
         self.uses_late_queue = False
+        self.has_paused = False
         self._has_unreadable = False
         self.processes: list[Process] = []
         self.settings: dict[str, dict[str, Any]] = {}
@@ -96,13 +109,25 @@ class World:
         self._births = 0
         self._told_at: dict[str, float] = {}
         self._fired: set[tuple[str, int]] = set()
+        self._seeing = {
+            "testify": self._note_testimony,
+            "fence": self._note_fenced,
+            "note_older_data": self._note_older_data,
+        }
         self._noting = {"fire": self._note_fired, "settle": self._note_left}
         self._fenced_at: dict[str, float] = {}
+        # Which workers lived as Redis came back with older data, until one of them has noted it.
+        self._witnesses: list[Process] | None = None
+        # Whose lease others have ended.
+        self._fenced: set[AnyProcess] = set()
+        self._dumped_at = 0.0
+        # Whether Redis came back with data so new that workers may not have beaten in between.
+        self._may_be_unnoticed = False
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
         server.begin([*script_texts(), _SNAPSHOT])
         self._streams = self.keys.all_locations([*WEIGHTS, LATE_QUEUE])
-        shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.cancelled)
+        shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.early)
         self._snapshot_keys = [*shown, *self._streams]
         look: tuple[Value, ...] = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
         self.network.look = packed(look)
@@ -148,6 +173,8 @@ class World:
         """Look whether all promises hold after a command."""
         if self.trace is not None:
             self.trace(self._line(command, answer))
+        if command.name in self._seeing:
+            self._seeing[command.name](command, answer)
         if command.name in _CHANGING:
             if command.name in self._noting:
                 self._noting[command.name](command, answer)
@@ -156,19 +183,24 @@ class World:
                 self.model.resend(name_of_value(command.arguments[3 + cast("int", command.arguments[2])]), found)
             if answer == b"running":
                 self._note_cancelled(command, found)
-            self.model.check(found)
-        if command.name == "fence" and answer == 1:
-            self._note_fenced(name_of_value(command.arguments[3 + cast("int", command.arguments[2])]))
+            self.model.check(found, gives_back=command.name in _GIVING_BACK)
         if self.is_gentle and command.name in TELLING:
             self._note_told(command)
         if command.name in _READING and isinstance(answer, list):
             self._check_reader(command, cast("list[object]", answer))
-        elif command.name == "ZADD" and self.is_gentle:
+        elif command.name in BEATS and self.is_gentle:
             self._check_trusted(command.process)
 
     def on_handed(self, process: Process, uid: int, *, is_over: bool) -> None:
         """A process was handed a message."""
         self.model.left.hand(self.model.sent[uid], process, is_over=is_over)
+
+    def _may_be_cut_off(self, place: tuple[str, str]) -> bool:
+        """Whether the worker that has an entry has ended, is to end, or has lost its lease."""
+        process = self.network.taker(*place)
+        if process is None or process.is_dead or process.was_asked_to_end:
+            return True
+        return process.was_frozen or not self.trust.is_trusted(process)
 
     def _note_left(self, command: Command, answer: object) -> None:
         """Messages were left to other workers."""
@@ -176,15 +208,19 @@ class World:
         if not isinstance(answer, list) or command.process.name in self.old_workers:
             return
         lost, refused = cast("list[list[int]]", answer)
-        at, place = 4, 0
+        at, place = 5, 0
         while at < len(arguments):
             count = cast("int", arguments[at])
-            place, at = place + max(count, 1), at + 2
+            place, at = place + max(count, 1), at + 5
             if count == 0 and arguments[at + 3] == "left" and place not in (*lost, *refused[::2]):
                 message = cast("bytes", arguments[at + 4])
-                if named := UID.search(message):
+                if (named := UID.search(message)) and self._may_be_a_misfit(self.model.sent[int(named[1])]):
                     self.model.left.leave(self.model.sent[int(named[1])], command.process)
             at += 2 * count if count else 11
+
+    def _may_be_a_misfit(self, sent: Sent) -> bool:
+        """Whether a worker may have left it to others, and not since its task is paused."""
+        return sent.needs_new or not self.has_paused
 
     def has_new_worker(self) -> bool:
         """Whether a worker of the newer version has been there for some time, and nothing happens that disturbs it."""
@@ -255,6 +291,12 @@ class World:
                 broker.orders = lambda: self._orders(broker, ward, version)
         self.workers[slot] = Worker(process, broker, at_once=settings["at_once"], grace=settings["grace"])
 
+    def start_producer(self, name: str) -> None:
+        """A program that sends."""
+        self.producers[name] = Producer(
+            self.network, self.process(name), self.model, outcome_of=outcome_of, on_nothing=self.on_nothing
+        )
+
     def start_scheduler(self, slot: str, catch_up: str = "latest") -> None:
         """A scheduler, where there is none."""
         old = self.schedulers.get(slot)
@@ -275,7 +317,7 @@ class World:
             host.sleep,
             on_kill=lambda: self.kernel.after(0.0, lambda: self.kill_old_worker(slot)),
         )
-        OldWorker(
+        worker = OldWorker(
             host,
             program,
             self.keys,
@@ -284,6 +326,30 @@ class World:
             on_lease=lambda lease: self._on_lease(process, lease),
         )
         self.old_workers[slot] = process
+
+        def end() -> None:
+            program.cut()
+            worker.end(on_end=lambda: self.kernel.after(0.0, lambda: self.kill_old_worker(slot)))
+
+        process.on_signal.append(end)
+
+    def end_old_worker(self, slot: str) -> None:
+        """The old version is asked to end."""
+        if slot in self.old_workers:
+            self.old_workers[slot].signal()
+
+    def send_from_old(self, sent: Sent, message: OldMessage) -> None:
+        """A program of the version before sends a message, and ends some time after."""
+        process = self.process("oldp")
+        host, name = SimulatedHost(self.network, process), f"old{self._births}"
+        sender = OldSender(host, name, self.keys, deadline=OPTIONS.send_deadline)
+        self.model.ask(sent)
+
+        def tell(answer: str) -> None:
+            told = "sent" if answer == sent.task_id else answer or "failed"
+            self.model.tell(sent, told)
+
+        sender.send(message, tell)
 
     def kill_old_worker(self, slot: str) -> None:
         """The old version goes."""
@@ -299,10 +365,21 @@ class World:
 
     def operate(self, what: str, name: str) -> None:
         """Somebody changes a schedule."""
-        if self.operator is None:
-            self.operator = Operator(self.network, self.process("op"), self._tick)
-        self.model.occurrences.changed.add(name)
+        if self.operator is None or self.operator.process.is_dead:
+            self.operator = Operator(self.network, self.process("op"), self._tick, self.model.occurrences)
         self.operator.do(what, name)
+
+    def kill_producer(self, name: str) -> None:
+        """A program that sends dies, and another one takes its place."""
+        self.producers[name].process.kill()
+        self.network.break_all(of=self.producers[name].process)
+        self.start_producer(name)
+
+    def kill_operator(self) -> None:
+        """Whoever changes schedules dies over it."""
+        if self.operator is not None:
+            self.operator.process.kill()
+            self.network.break_all(of=self.operator.process)
 
     def kill(self, slot: str, *, restart: float | None) -> None:
         """A process dies, and another one may take its place."""
@@ -392,6 +469,8 @@ class World:
                     self.kernel.after(0.0, lambda: self._die_of(process))
                     await asyncio.sleep(3600.0)
             except asyncio.CancelledError:
+                if self._has_kept(process):
+                    self.model.cut(uid, run)
                 if behaviour.is_stubborn:
                     self.model.end(uid, run, "error", is_final=False)
                     raise JobError(name) from None
@@ -403,6 +482,14 @@ class World:
             return name
 
         return job
+
+    def _has_kept(self, process: AnyProcess) -> bool:
+        """Whether a process lives on, is not to end, and has what it runs: nobody has ended its lease."""
+        if not isinstance(process, Process) or process.was_asked_to_end or process.is_dead or process.was_frozen:
+            return False
+        hosts = [ward.host for ward in self.wards if ward.process is process]
+        has_lease = process in self.trust.leases and process not in self._fenced
+        return has_lease and not any(host.is_dead or host.was_asked_to_end for host in hosts)
 
     def _end(self, uid: int, run: Run, how: str) -> None:
         delivery = current_delivery.get()
@@ -417,6 +504,7 @@ class World:
         """Redis is away for some seconds, and comes back with its data, or with others."""
         self.network.break_all()
         self.network.is_down = True
+        self.network.restarts += 1
         self.free_memory()
         if data is not None:
             self.server.restore(data)
@@ -429,18 +517,34 @@ class World:
 
     def take_snapshot(self) -> None:
         """Remember all data."""
-        self._dump, self._dumped = self.server.dump(), self.found()
+        self._dump, self._dumped, self._dumped_at = self.server.dump(), self.found(), self.kernel.now
 
     def restore_snapshot(self, seconds: float) -> None:
         """Come back with what was remembered."""
         if self._dump is not None:
             self.restart_redis(seconds, self._dump)
+            self._forget_the_dead()
+            self._witnesses = self._living_witnesses()
+            self._may_be_unnoticed |= self.kernel.now - self._dumped_at < 2 * OPTIONS.beat
             self.model.lose(self._dumped)
 
     def empty_redis(self, seconds: float) -> None:
         """Come back with nothing."""
         self.restart_redis(seconds, ())
+        self._forget_the_dead()
         self.model.lose()
+
+    def _forget_the_dead(self) -> None:
+        """What workers had that were dead by now has no death counted when older data have them as alive."""
+        living = {lease.worker for process, lease in self.trust.leases.items() if not process.is_dead}
+        for worker in self.network.handed.keys() - living:
+            del self.network.handed[worker]
+
+    def _living_witnesses(self) -> list[Process]:
+        """Which workers live that have beaten since the data were saved: no other one can see that they are older."""
+        since = (self.kernel.now - self._dumped_at) * _SLOWEST_CLOCK
+        processes = [one for one in self.trust.leases if isinstance(one, Process) and not one.is_dead]
+        return [one for one in processes if one.local_time() - self.trust.leases[one].renewed_at < since]
 
     def set_clock(self, seconds: float) -> None:
         """Redis' clock is set. (Keys expire by real time, which is to say: not at all.)"""
@@ -488,14 +592,43 @@ class World:
         stream, entry = str(command.arguments[3]), cast("bytes", command.arguments[first + 1]).decode()
         for one in found:
             if one.uid is not None and (one.where, one.entry) == (stream, entry):
-                self.model.cancel_at(one.uid, self.network.taker(stream, entry))
+                process = self.network.taker(stream, entry)
+                self.model.cancel_at(one.uid, process)
+                if self.is_gentle and process is not None:
+                    self._expect_end(one.uid, process)
 
-    def _note_fenced(self, worker: str) -> None:
+    def _expect_end(self, uid: int, process: Process) -> None:
+        """What is marked as cancelled, and runs, is cut off soon, where nothing disturbs its worker."""
+        runs = [run for run in self.model.sent[uid].runs if run.process is process and run.is_going_on]
+
+        def check() -> None:
+            for run in runs:
+                self.model.run_on(uid, run)
+
+        self.kernel.after(_SECONDS_TO_CUT, check)
+
+    def _note_testimony(self, _: Command, __: object) -> None:
+        self._forgive_without_witness()
+
+    def _note_older_data(self, _: Command, answer: object) -> None:
+        if isinstance(answer, int):  # not where Redis does not know the script
+            self._witnesses = None
+
+    def _note_fenced(self, command: Command, answer: object) -> None:
+        if answer != 1:
+            return
+        worker = name_of_value(command.arguments[3 + cast("int", command.arguments[2])])
         self._fenced_at[worker] = self.kernel.now
+        self._forgive_without_witness()
+        self._fenced |= {one for one, lease in self.trust.leases.items() if lease.worker == worker}
         self.model.lose_worker(self.network.handed.pop(worker, ()))
         for process, lease in self.trust.leases.items():
             if self.is_gentle and not process.is_dead and lease.worker == worker:
                 self.model.lose_lease(worker)
+
+    def _forgive_without_witness(self) -> None:
+        if self._witnesses is not None and not any(map(self.trust.is_trusted, self._witnesses)):
+            self.model.forgive()
 
     def plant_unreadable(self, value: bytes) -> None:
         """Somebody has put something else among the delayed messages; it is due now."""
@@ -514,6 +647,8 @@ class World:
         self.network.rights.clear()
         self.network.stalled_until = 0.0
         self.free_memory()
+        # A Redis that was restored has what was paused then.
+        self.server.wire.ask("DEL", self.keys.paused)
         # What is due by the latest of all clocks that there were is due then.
         if self._latest_clock_ms > self.network.clock_offset_ms:
             self.set_clock((self._latest_clock_ms - self.network.clock_offset_ms) / 1000)
@@ -548,25 +683,29 @@ class World:
         found = self.server.keys()
         kept = {self.keys.delayed, self.keys.delayed_messages, f"{self.keys.delayed_messages}:unreadable"}
         expected = kept if self._has_unreadable else set[str]()
+        if self._may_be_unnoticed:
+            expected.add(self.keys.running)
         return [Left(name=name.removeprefix(QUEUE), expires=expires) for name, expires in found if name not in expected]
 
     def gone_but_known(self) -> list[str]:
         """What Redis still knows of workers that are gone."""
         living = {lease.worker for process, lease in self.trust.leases.items() if not process.is_dead}
-        wire, names = self.server.wire, self.keys
-        found = {
-            "a worker": wire.demand("ZRANGE", names.workers, 0, -1),
-            "what is known of worker": wire.demand("HKEYS", names.worker_info),
-            "draining worker": wire.demand("SMEMBERS", names.draining),
+        names = self.keys
+        questions: dict[str, tuple[Value, ...]] = {
+            "a worker": ("ZRANGE", names.workers, 0, -1),
+            "what is known of worker": ("HKEYS", names.worker_info),
+            "draining worker": ("SMEMBERS", names.draining),
+            "what is run by worker": ("HKEYS", names.running),
         }
-        for stream in self._streams:
-            consumers = wire.ask("XINFO", "CONSUMERS", stream, GROUP)
-            if isinstance(consumers, list):
-                found[f"a consumer of {stream}"] = [one[1] for one in cast("list[list[bytes]]", consumers)]
+        questions |= {f"a consumer of {stream}": ("XINFO", "CONSUMERS", stream, GROUP) for stream in self._streams}
+        found: dict[str, list[bytes]] = {}
+        for what, answer in zip(questions, self.server.wire.ask_all(list(questions.values())), strict=True):
+            some = cast("list[bytes] | list[list[bytes]]", answer) if isinstance(answer, list) else []
+            found[what] = [one[1] if isinstance(one, list) else one for one in some]
         return [
             f"{what} {name.decode()}"
             for what, some in found.items()
-            for name in sorted(cast("list[bytes]", some))
+            for name in sorted(some)
             if name.decode() not in living
         ]
 
@@ -597,6 +736,7 @@ def outcome_of(result: TaskiqResult[Any]) -> str:
         return f"ok:{result.return_value}"
     kind, arguments = type(result.error).__name__, result.error.args
     names = {"JobError": "error", "TaskCancelledError": "cancelled", "WorkerLostError": "lost"}
+    names["TaskCutOffError"] = "cut"
     names |= {"UnknownTaskError": "unfit", "TypeError": "unfit"}
     detail = str(arguments[0]) if kind == "JobError" and arguments else ""
     return f"{names.get(kind, kind)}:{detail}"

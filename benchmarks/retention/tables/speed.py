@@ -60,12 +60,12 @@ def _table(part: SpeedPart, table: Table, *, beside_old: bool) -> FigureTable:
 def _row(runs: Sequence[SpeedRun], limit: float) -> list[str]:
     first = runs[0]
     reports = [run.report.seconds for run in runs if run.report]
-    walks = sorted({run.report.walk for run in runs if run.report})
+    scans = sorted({run.report.scan for run in runs if run.report})
     speed = median(run.rows_per_second for run in runs)
     stopped = "" if all(run.finished for run in runs) else " *"
     return [
         first.layout,
-        first.contestant + (f", {' or '.join(walks)}" if walks else "") + stopped,
+        first.contestant + (f", {' or '.join(scans)}" if scans else "") + stopped,
         spread([run.rows_per_second for run in runs], per_second),
         ratio(speed / limit) if speed / limit >= 0.01 else f"{speed / limit:.1g}",  # noqa: PLR2004 - two digits
         f"{median(reports):.2f}" if reports else "",

@@ -11,7 +11,9 @@ States of a message, and who may move it
     delivered   pending, with one worker's name: fetch.lua, or a read that waits
     settled     gone: settle.lua, for the worker that has it
     left        in a stream that nobody reads, since a worker did not know its task or take its arguments: settle.lua;
-                adopt.lua hands it to a worker that may run it, and recall.lua gives it back where none is there
+                adopt.lua hands it to a worker that may run it, and recall.lua gives it back where none is there. What
+                is read of a paused task, or of a task's paused calls, is left, too, and taken by nobody until it is
+                resumed
     returned    waiting again, before others: give_back.lua for the worker that has it; reclaim.lua for any worker, once
                 the one that has it is dead
     suspect     returned, after its workers have died repeatedly: reclaim.lua; it runs in quarantine
@@ -20,6 +22,7 @@ States of a message, and who may move it
                 settle.lua for what is marked
     dead        in the stream of dead letters: settle.lua, or condemn.lua after the last death; resend.lua makes it wait
                 anew, for whoever asks
+    failed      settled; as long as its run is kept, resend_run.lua makes it wait anew once, for whoever asks
 
 A message that is moved is a new entry, and the old one is deleted in the same step. So an entry's id stands for one
 delivery to one worker: as long as it is pending, nobody else has ever had it, and once it is not it is somebody else's.
@@ -38,14 +41,16 @@ The lease
 A worker is alive as long as it beats. It registers under a name that is new each time and says how long its lease is
 (register.lua), and a thread of its own renews that once in a fifth of it, whatever the event loop does: a task that
 blocks the loop for an hour is safe. What the thread cannot outlast is a call in C that holds Python's interpreter lock
-for longer than the lease; such a process counts as standing still. A beat is one command, ZADD, with Redis' time as the
-worker knows it.
+for longer than the lease; such a process counts as standing still. A beat is one command, with Redis' time as the
+worker knows it: ZADD with the step from the last one, to which the answer shows what Redis had, or a script that has it
+in it (watch.lua, tend.lua).
 
 What a beat says does not matter, only that it changes. Others take a worker for dead whose beat they have seen
-unchanged for nine tenths of the lease in its name, by their own clock, without a gap (`failure_detector`). When Redis
-was frozen, away or slow, or the watcher itself stood still, all that was seen before is forgotten, and live workers
-have the time to beat again. Redis' clock may be set as one likes. Then fence.lua removes the name, unless it has beaten
-since, and reclaim.lua gives back what is pending under it.
+unchanged for nine tenths of the lease in its name, by their own clock, without a gap (`failure_detector`); they look
+when that time is over, not only with their next beat. When Redis was frozen, away or slow, or the watcher itself stood
+still, all that was seen before is forgotten, and live workers have the time to beat again. Redis' clock may be set as
+one likes. Then fence.lua removes the name, unless it has beaten since, and reclaim.lua gives back what is pending under
+it.
 
 A worker that stood still finds its name gone with its next beat. Until that beat is answered it starts nothing
 (`lease.Lease.is_trusted`: it counts from when its last renewal began, by its own clock, and trusts that for less than
@@ -56,10 +61,14 @@ A worker whose event loop is blocked is alive. Its thread gives back what has no
 
 The janitor
 -----------
-One of the registered workers has the role (tend.lua): it looks at all beats with each of its own, moves what is due,
-bounds what is kept, frees unique keys whose tasks are gone and forgets queues that nobody takes. The role is free where
-the worker that has it is not registered, so it ends with that worker's lease; one that leaves hands it on. The others
-look, the less often the more they are, for workers that are late, the janitor among them.
+One of the registered workers has the role: it looks at all beats with each of its own, moves what is due, bounds what
+is kept, frees unique keys whose tasks are gone and forgets queues that nobody takes. The role is free where the worker
+that has it is not registered, so it ends with that worker's lease; one that leaves hands it on. The others look, the
+less often the more they are, for workers that are late, the janitor among them.
+
+A look and a beat are the same step, so that an idle worker sends one command with each beat: the janitor tend.lua,
+which also finds what is pending under names that are no workers'; the others watch.lua, or ZADD where they do not look.
+If Redis refuses what is looked at, the beat is sent by itself: the lease depends on nothing else.
 
 Tasks that kill their workers
 -----------------------------
@@ -93,11 +102,13 @@ thread; one that was asked to end does not. Without such messages, none of this 
 Cancelling
 ----------
 cancel.lua marks the id and takes out what is delayed. From then on whatever comes upon the id ends it: a worker that
-reads it, a retry (settle.lua), the move of what is due. A read that waits asks for the number of marks in the same
-breath, so that an id that was cancelled before its task was sent is known with it. Then the caller looks through the
-streams: what waits is taken out (cancel_entry.lua), and of what runs the entry is marked, which its worker's thread
-sees.
-When all of it was found, the mark of the id goes; the mark of an unknown id stays for `cancel_age`.
+reads it, a retry (settle.lua), the move of what is due. fetch.lua hands out the marks with the messages while they are
+few. A read that waits asks for the number of marks in the same breath, so that an id that was cancelled before its task
+was sent is known with it, and so does one of large messages after it. Then the caller looks through the streams: what
+waits is taken out (cancel_entry.lua), and of what runs the entry is marked, which its worker's thread sees. When all of
+it was found, the mark of the id goes (unmark.lua), unless another cancellation has set it since; the mark of an unknown
+id stays for `cancel_age`. Where cancel.lua had no answer and is tried again, the further try is remembered with its
+answer: a copy that was on its way for long cancels nothing that was sent since.
 
 The id is free then, though a marked run may take its time to end.
 
@@ -115,10 +126,33 @@ places in turn; a key whose task is not there, nor anywhere else, is freed.
 
 Acknowledged before they run
 ----------------------------
-Such a delivery stays pending with its worker until it has ended, like any other, so that it is found and cancelled, and
-its unique key is held. acknowledge.lua notes it in a hash beforehand, with the result that its caller gets where the
+Such a delivery, and one that is acknowledged when it has run and before its result is there, stays pending with its
+worker until it has ended, like any other, so that it is found and cancelled, and its unique key is held.
+acknowledge.lua notes it in a hash beforehand, with the result that its caller gets where the
 worker does not end it. Whatever would give the entry to others (give_back.lua, reclaim.lua, testify.lua) ends it with
 that result instead.
+
+What is kept of ended runs
+--------------------------
+A worker writes what one may ask of a run later (`run_record`), and the step that ends it, settle.lua or condemn.lua,
+adds that to one of two streams, failures apart so that they outlive the rest. It comes after all else in the step, only
+for deliveries that were still this worker's and whose end Redis has not refused; it raises no error, whatever is wrong
+with the streams. So it can neither lose a task, nor end one twice, nor hold one up, and a step that is repeated since
+its answer was lost finds nothing to end and adds nothing. Runs that end together are one entry, so that a task costs no
+command; an entry's id counts runs, not entries, and by that each step bounds how many are kept. Their age and their
+bytes are the janitor's (bound_runs.lua). Nothing of the protocol reads them, but for what follows.
+
+A failed run that left no dead letter can be sent again (resend_run.lua), since its message is kept as it came, signed
+and encrypted if it was, and redacted only where it is shown. It is there whole up to 2 KiB; a longer one is cut, and
+what was cut is refused. More is not kept for that: between two looks of the janitor only the number of runs is
+bounded, so a storm of failures with large messages would take a multiple of the bytes that are allowed; a task whose
+messages are that large has a dead letter that keeps them whole, if it has `max_retries`. A letter is sent once because
+it goes; a run stays, to be read. So a mark says that it was sent: in one step with the message, and before it, so that
+of two who ask, or of a try that is repeated for want of an answer, one sends it. Marks go with their runs: each step
+drops those of runs that are kept no longer, and Redis all of them once every run must be gone. Who asks names a task,
+and its last run is meant: an earlier one would run beside what was sent since. That the task waits or runs again,
+since its id was sent anew by somebody else, is looked for beforehand and not in the step, as for any id that is sent
+again.
 
 What each fault leaves
 ----------------------
@@ -141,8 +175,16 @@ What each fault leaves
 - Redis comes back empty: what waited is gone; only its append-only file could have saved it. The epoch, a random value
   beside the queue, is gone too. By that workers know that their names were not taken from them; they register again, go
   on with what they run, and settle.lua stores results although there is nothing to acknowledge.
-- Redis comes back with older data: a worker that it does not know is fenced, and what that worker runs is cancelled,
-  since the older data have it as waiting.
+- Redis comes back with older data: of a worker that is still registered nobody has taken anything, since its lease is
+  ended before that; nor of one that these data never knew (`:workers:registered` has the names of all that registered,
+  also of those that are gone), which registers again. So what such a worker runs and those data do not have as pending
+  was lost with the data: settle.lua stores its result and what follows as in an empty Redis, and takes it out where it
+  waits. Of a step that is repeated for want of an answer, which may have been done, only the result is stored. A
+  registered worker sees it by its beat, to which Redis answers which one it had before (`beats`). The first to see it
+  notes who is registered (note_older_data.lua); each gives back what it does not have, and takes itself out of that.
+  Whoever is in it when its lease is ended may have been gone before, and counts as one that was asked to end
+  (fence.lua). A witness whose quarantine has not seen to the same losses of data, or for which Redis has another beat
+  than its last, makes nobody guilty (testify.lua).
 - A worker is asked to end: it gives back what it has not started, then waits, then gives back what still runs after
   having cancelled it and what a read that was broken off was handed, and leaves (leave.lua). None of that counts as
   going down with a worker.
@@ -163,14 +205,14 @@ from kiqstart.lazy_names import lazy_names
 if TYPE_CHECKING:
     from kiqstart.broker.broker import StreamBroker
     from kiqstart.broker.cancellation import CancelOutcome
-    from kiqstart.broker.dead_letters import (
+    from kiqstart.broker.dead_letter import (
         DeadLetter,
         DeadLetterError,
         DeadLetterNotFoundError,
-        DeadLetters,
         UniqueKeyHeldError,
         UnreadableDeadLetterError,
     )
+    from kiqstart.broker.dead_letters import DeadLetters
     from kiqstart.broker.delivery import DeadLetterReason
     from kiqstart.broker.factory import create_broker
     from kiqstart.broker.in_memory import DelayingInMemoryBroker
@@ -178,12 +220,19 @@ if TYPE_CHECKING:
     from kiqstart.broker.options import StreamOptions
     from kiqstart.broker.retries import RetryMiddleware
     from kiqstart.broker.rights import MissingRightsError
+    from kiqstart.broker.run_decoding import Run
+    from kiqstart.broker.run_stats import Outcome
+    from kiqstart.broker.runs import RunFilter, read_runs, walk_runs
     from kiqstart.broker.sender import SendFailedError
     from kiqstart.broker.settings import TasksSettings
     from kiqstart.broker.stats import QueueCount, QueueStats, count_tasks
     from kiqstart.redis.client import RedisUnavailableError
     from kiqstart.redis.settings import RedisSettings
     from kiqstart.redis.url import InvalidRedisUrlError
+    from kiqstart.tasks.results.errors import UntrustedTaskError
+    from kiqstart.tasks.sealing.errors import SealingError
+    from kiqstart.tasks.sealing.sealing import Sealing
+    from kiqstart.tasks.task_ids import InvalidTaskIdError
 
 __all__ = [
     "CancelOutcome",
@@ -194,22 +243,31 @@ __all__ = [
     "DeadLetters",
     "DelayingInMemoryBroker",
     "InvalidRedisUrlError",
+    "InvalidTaskIdError",
     "MissingRightsError",
+    "Outcome",
     "QueueCount",
     "QueueStats",
     "RedisSettings",
     "RedisUnavailableError",
     "RetryMiddleware",
+    "Run",
+    "RunFilter",
+    "Sealing",
+    "SealingError",
     "SendFailedError",
     "StreamBroker",
     "StreamOptions",
     "TasksSettings",
     "UniqueKeyHeldError",
     "UnreadableDeadLetterError",
+    "UntrustedTaskError",
     "check_at_start",
     "close_at_end",
     "count_tasks",
     "create_broker",
+    "read_runs",
+    "walk_runs",
 ]
 
 __getattr__ = lazy_names(
@@ -217,14 +275,14 @@ __getattr__ = lazy_names(
     {
         "kiqstart.broker.broker": ("StreamBroker",),
         "kiqstart.broker.cancellation": ("CancelOutcome",),
-        "kiqstart.broker.dead_letters": (
+        "kiqstart.broker.dead_letter": (
             "DeadLetter",
             "DeadLetterError",
             "DeadLetterNotFoundError",
-            "DeadLetters",
             "UniqueKeyHeldError",
             "UnreadableDeadLetterError",
         ),
+        "kiqstart.broker.dead_letters": ("DeadLetters",),
         "kiqstart.broker.delivery": ("DeadLetterReason",),
         "kiqstart.broker.factory": ("create_broker",),
         "kiqstart.broker.in_memory": ("DelayingInMemoryBroker",),
@@ -232,11 +290,18 @@ __getattr__ = lazy_names(
         "kiqstart.broker.options": ("StreamOptions",),
         "kiqstart.broker.retries": ("RetryMiddleware",),
         "kiqstart.broker.rights": ("MissingRightsError",),
+        "kiqstart.broker.run_decoding": ("Run",),
+        "kiqstart.broker.run_stats": ("Outcome",),
+        "kiqstart.broker.runs": ("RunFilter", "read_runs", "walk_runs"),
         "kiqstart.broker.sender": ("SendFailedError",),
         "kiqstart.broker.settings": ("TasksSettings",),
         "kiqstart.broker.stats": ("QueueCount", "QueueStats", "count_tasks"),
         "kiqstart.redis.client": ("RedisUnavailableError",),
         "kiqstart.redis.settings": ("RedisSettings",),
         "kiqstart.redis.url": ("InvalidRedisUrlError",),
+        "kiqstart.tasks.results.errors": ("UntrustedTaskError",),
+        "kiqstart.tasks.sealing.errors": ("SealingError",),
+        "kiqstart.tasks.sealing.sealing": ("Sealing",),
+        "kiqstart.tasks.task_ids": ("InvalidTaskIdError",),
     },
 )

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable
 
+from redis.exceptions import RedisError
 from taskiq.acks import AckController
 
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import Delivery
+from kiqstart.broker.delivery import Again, Delivery, Left
 from kiqstart.broker.receiver.preflight import Preflight
 
 
@@ -33,20 +34,30 @@ class DeliveryAcks(AckController):
         return bool(self._delivery.result)
 
     async def ack(self) -> None:
-        """Acknowledge the message, with all that comes of it; before its task has run, so that nobody runs it again.
+        """Acknowledge the message, with all that comes of it; before its result is there, so that nobody runs it again.
 
         Raises:
-            CancelledError: the task has not run, and is another worker's.
+            CancelledError: the task is another worker's.
+            RedisError: the task has not run, and Redis refuses it.
         """
         if self.is_acked:
             return
         delivery = self._delivery
-        if delivery.has_run:
+        if delivery.is_saved or isinstance(delivery.outcome, Again | Left):
             self._make_room(delivery)
             await self._preflight.end(delivery)
-        elif not await self._consumer.acknowledge_early(delivery):
+        elif not await self._acknowledge_early(delivery):
             raise asyncio.CancelledError
         self.is_acked = True
+
+    async def _acknowledge_early(self, delivery: Delivery) -> bool:
+        try:
+            return await self._consumer.acknowledge_early(delivery)
+        except RedisError:
+            if delivery.has_run:
+                # It is acknowledged with its result.
+                return True
+            raise
 
 
 def _is_overridden() -> None:

@@ -103,10 +103,7 @@ class Batches(Generic[Item, Answer]):
 
         A caller that is cancelled leaves its item in the batch.
         """
-        answer = (await self.add_all((item,)))[0]
-        if isinstance(answer, BaseException):
-            raise answer
-        return answer
+        return only(await self.add_all((item,)))
 
     def add_all(self, items: Sequence[Item]) -> "asyncio.Future[Sequence[Answer | BaseException]]":
         """Let items travel in one batch; the future gives an answer or an error for each."""
@@ -126,6 +123,14 @@ class Batches(Generic[Item, Answer]):
             await self._large.drain()
 
 
+def only(answers: Sequence[Answer | BaseException]) -> Answer:
+    """The answer of a single item; its error is raised."""
+    [answer] = answers
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
 class _Lane(Generic[Item, Answer]):
     """One batch after the other."""
 
@@ -135,6 +140,9 @@ class _Lane(Generic[Item, Answer]):
         self._is_busy = False
         self._idle = asyncio.Event()
         self._mending: asyncio.Task[None] | None = None
+        self._under_way: asyncio.Future[object] | None = None
+        self._gives_up_at = 0.0
+        # One for many batches: most are done long before their time.
         self._timer: asyncio.TimerHandle | None = None
         self._is_too_late = False
 
@@ -153,7 +161,8 @@ class _Lane(Generic[Item, Answer]):
             await self._idle.wait()
 
     def _begin(self) -> None:
-        self._drop_expired()
+        if self._waiting:
+            self._drop_expired()
         if not self._waiting:
             self._is_busy = False
             self._idle.set()
@@ -168,7 +177,7 @@ class _Lane(Generic[Item, Answer]):
         self._is_too_late = False
         seconds = self._work.patience(items)
         if seconds is not None:
-            self._timer = under_way.get_loop().call_later(seconds, self._cut_off, under_way)
+            self._watch(under_way, seconds)
         under_way.add_done_callback(partial(self._take_outcome, batch, items))
 
     def _drop_expired(self) -> None:
@@ -180,18 +189,33 @@ class _Lane(Generic[Item, Answer]):
             if not group.answers.done():
                 group.answers.set_result(errors)
             count += 1
-        del self._waiting[:count]
+        if count:
+            del self._waiting[:count]
 
-    def _cut_off(self, under_way: "asyncio.Future[object]") -> None:
-        self._is_too_late = not under_way.done()
+    def _watch(self, under_way: "asyncio.Future[object]", seconds: float) -> None:
+        loop = under_way.get_loop()
+        self._under_way, self._gives_up_at = under_way, loop.time() + seconds
+        if self._timer is not None and self._timer.when() > self._gives_up_at:
+            self._timer.cancel()
+            self._timer = None
+        if self._timer is None:
+            self._timer = loop.call_at(self._gives_up_at, self._look)
+
+    def _look(self) -> None:
+        self._timer, under_way = None, self._under_way
+        if under_way is None or under_way.done():
+            return
+        loop = under_way.get_loop()
+        if loop.time() < self._gives_up_at:
+            self._timer = loop.call_at(self._gives_up_at, self._look)
+            return
+        self._is_too_late = True
         under_way.cancel()
 
     def _take_outcome(
         self, batch: Sequence[_Group[Item, Answer]], items: Sequence[Item], under_way: "asyncio.Future[object]"
     ) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._under_way = None
         error: BaseException | None
         if under_way.cancelled():
             error = TimeoutError("no answer in time") if self._is_too_late else asyncio.CancelledError()
@@ -230,6 +254,9 @@ class _Lane(Generic[Item, Answer]):
         self._begin()
 
     def _next_batch(self) -> Sequence[_Group[Item, Answer]]:
+        if len(self._waiting) == 1:
+            batch, self._waiting = self._waiting, []
+            return batch
         groups, items, size = 0, 0, 0
         for group in self._waiting:
             items += len(group.items)

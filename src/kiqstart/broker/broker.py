@@ -16,7 +16,9 @@ from taskiq import (
     BrokerMessage,
     SimpleRetryMiddleware,
     SmartRetryMiddleware,
+    TaskiqMessage,
 )
+from taskiq.abc.formatter import TaskiqFormatter
 
 from kiqstart.broker.broker_arguments import BrokerArguments
 from kiqstart.broker.cancellation import Canceller, CancelOutcome
@@ -34,18 +36,24 @@ from kiqstart.broker.receiver.preflight import Preflight
 from kiqstart.broker.redis_retry import reason
 from kiqstart.broker.results import StreamResultBackend
 from kiqstart.broker.retrying_result_backend import RetryingResultBackend
+from kiqstart.broker.run_resender import RunResender
 from kiqstart.broker.sender import SendFailedError
+from kiqstart.broker.sent_stats import SentStats
 from kiqstart.broker.served_queues import served_queues
 from kiqstart.broker.worker_side import WorkerSide, failed
+from kiqstart.processes.forks import tell_of_forks
 from kiqstart.redis.connections import InvalidRedisUrlError, RedisConnections
-from kiqstart.redis.forks import tell_of_forks
 from kiqstart.redis.loop_local import InheritedLoopError, LoopLocal
 from kiqstart.tasks.caller_types import text
 from kiqstart.tasks.errors import WiringError
 from kiqstart.tasks.formatting import JsonFormatter, Outgoing
 from kiqstart.tasks.hooks import need
 from kiqstart.tasks.labels import DEFAULT_QUEUE
+from kiqstart.tasks.messages import beginning_of
 from kiqstart.tasks.results.errors import TaskCancelledError
+from kiqstart.tasks.sealing.formatting import SealedFormatter
+from kiqstart.tasks.sealing.sealing import Sealing, SealingParts
+from kiqstart.tasks.sealing.secrets import NO_SECRETS
 from kiqstart.tasks.task import Task
 
 logger = getLogger(__name__)
@@ -84,6 +92,7 @@ class StreamBroker(AsyncBroker):
             names its queue by the label `queue_name`.
         consumer_group_name: the group that all workers share.
         options: how it delivers.
+        sealing: the keys with which messages are signed, and arguments and results encrypted; None: neither.
         result_ttl: seconds for which results are kept; None for ever.
         result_prefix: what the keys of results begin with.
         connect_timeout: seconds to wait for a connection.
@@ -104,6 +113,7 @@ class StreamBroker(AsyncBroker):
         queues: Mapping[str, int] = _ONE_QUEUE,
         consumer_group_name: str = "taskiq",
         options: StreamOptions = _OPTIONS,
+        sealing: Sealing | None = None,
         result_ttl: float | None = 3600.0,
         result_prefix: str | None = None,
         connect_timeout: float = 5.0,
@@ -118,6 +128,7 @@ class StreamBroker(AsyncBroker):
             queues=queues,
             consumer_group_name=consumer_group_name,
             options=options,
+            sealing=sealing,
             result_prefix=result_prefix,
             connect_timeout=connect_timeout,
             max_connection_pool_size=max_connection_pool_size,
@@ -138,20 +149,32 @@ class StreamBroker(AsyncBroker):
                 f"result_prefix={result_prefix!r} do not have the same {{tag}}"
             )
         self.queues = dict(queues)
+        self.sealing = None if sealing is None else SealingParts(sealing, queue_name)
+        self.secrets = NO_SECRETS if self.sealing is None else self.sealing.secrets
         self.result_ttl = result_ttl
+        sent = SentStats(self.connections, self.keys)
         self._per_loop = LoopLocal(
-            lambda: LoopResources(self.connections, self.keys, self.options), LoopResources.close
+            lambda: LoopResources(self.connections, self.keys, self.options, sent), LoopResources.close
         )
         self.worker = WorkerSide(self)
-        self._dispatcher = Dispatcher(lambda: self.connection, self.keys, options, delivery_of=self.delivery_of)
+        self._dispatcher = Dispatcher(
+            lambda: self.connection, self.keys, options, delivery_of=self.delivery_of, secrets=self.secrets
+        )
         tell_of_forks(self)
         self._is_worker = False
         self._keeps_promises = False
         # What this process' receiver was told that a process for suspects has to know.
         self.receiver_options: Mapping[str, Any] = {}
+        # How many tasks its receiver runs at once; 0 where there is none.
+        self.slots = 0
         self.made_by: str | None = None
         self.decorator_class = Task
-        self.formatter = JsonFormatter(self, limit=options.message_bytes)
+        limit = options.message_bytes
+        self.formatter = (
+            JsonFormatter(self, limit=limit)
+            if self.sealing is None
+            else SealedFormatter(self, self.sealing, limit=limit)
+        )
         self.id_generator = _random_id
         self.middlewares.append(DeliveryMiddleware(self))
         self.middlewares[0].set_broker(self)
@@ -164,6 +187,7 @@ class StreamBroker(AsyncBroker):
             ttl=result_ttl,
             deadline=options.send_deadline,
             limit=options.result_bytes,
+            secrets=self.secrets,
         )
 
     @property
@@ -181,18 +205,29 @@ class StreamBroker(AsyncBroker):
 
             taskiq.receiver.Receiver = StreamReceiver  # type: ignore[assignment,misc]  # the name that `taskiq worker` imports
 
-    def run_suspects(self, on_registered: Callable[[str], None]) -> None:
+    def run_suspects(self, on_registered: Callable[[str], None], on_loss: Callable[[], None]) -> None:
         """Take suspects only, for the worker that has started this process.
 
         Args:
             on_registered: is told each name that this process has in Redis, in the lease's thread.
+            on_loss: is told there that Redis had lost data, and this process has seen to it.
         """
         self.worker.suspect_rule = SuspectRule.WARD
-        self.worker.on_registered = on_registered
+        self.worker.on_registered, self.worker.on_loss = on_registered, on_loss
 
     def with_result_backend(self, result_backend: AsyncResultBackend[Any]) -> Self:
         """Keep results elsewhere; there they are stored before the message is acknowledged, not in one step with it."""
         return super().with_result_backend(RetryingResultBackend(result_backend, deadline=self.options.send_deadline))
+
+    def with_formatter(self, formatter: TaskiqFormatter) -> Self:
+        """Write messages otherwise.
+
+        Raises:
+            WiringError: they are to be sealed, which no other formatter does.
+        """
+        if self.sealing is not None:
+            raise WiringError(f"a broker with sealing has a formatter of its own: drop {type(formatter).__name__}")
+        return super().with_formatter(formatter)
 
     @property
     def connection(self) -> LoopResources:
@@ -209,7 +244,20 @@ class StreamBroker(AsyncBroker):
     @property
     def dead_letters(self) -> DeadLetters:
         """The messages that will not be run, of all queues, on this event loop's connection."""
-        return DeadLetters(self.connection.redis, self.keys, self.formatter, deadline=self.options.send_deadline)
+        deadline = self.options.send_deadline
+        return DeadLetters(self.connection.redis, self.keys, self.formatter, deadline=deadline, secrets=self.secrets)
+
+    @property
+    def run_resender(self) -> RunResender:
+        """What sends failed runs again, on this event loop's connection."""
+        options = self.options
+        return RunResender(
+            self.connection.redis,
+            self.keys,
+            self.formatter,
+            deadline=options.send_deadline,
+            marks_age=options.failed_runs_age,
+        )
 
     def keep_promises(self) -> None:
         """Do what the options of `register_task` say, also where nobody has added the middlewares for that."""
@@ -279,6 +327,7 @@ class StreamBroker(AsyncBroker):
 
         Raises:
             TypeError: the id is no text.
+            InvalidTaskIdError: no task can have it.
             UnansweredError: Redis does not answer any more; the text says whether the task is cancelled.
             RedisError: Redis is away, and nothing was done.
         """
@@ -301,7 +350,11 @@ class StreamBroker(AsyncBroker):
 
     def find_task(self, task_name: str) -> AsyncTaskiqDecoratedTask[..., Any] | None:
         """The task of a name; beside those that are registered, every worker has `ping`."""
-        return super().find_task(task_name) or (self.ping if task_name == PING else None)
+        return (
+            self.local_task_registry.get(task_name)
+            or super().find_task(task_name)
+            or (self.ping if task_name == PING else None)
+        )
 
     @property
     def ping(self) -> Task[[], Coroutine[Any, Any, str]]:
@@ -360,9 +413,20 @@ class StreamBroker(AsyncBroker):
             await consumer.give_back(waiting)
 
     def task_id_of(self, data: bytes) -> str | None:
-        """The task of a message; None where it is none."""
+        """The task of a message, whoever has made it, also of one that cannot be read but for its front; else None."""
+        formatter = self.formatter
+        message = None
         try:
-            return self.formatter.loads(data).task_id
+            message = formatter.envelope(data) if isinstance(formatter, JsonFormatter) else self.read_message(data)
+        except Exception:  # noqa: BLE001  # as below
+            logger.debug("A message cannot be read")
+        message = message or beginning_of(data)
+        return None if message is None else message.task_id
+
+    def read_message(self, data: bytes) -> TaskiqMessage | None:
+        """A message; None where it is none, or not sealed as it has to be."""
+        try:
+            return self.formatter.loads(data)
         except Exception:  # noqa: BLE001  # whatever a serializer raises; nobody waits for what is no task
             return None
 

@@ -4,7 +4,9 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Final, TypeVar, cast
+from uuid import uuid4
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -13,16 +15,19 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import Done, UnansweredError, do
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.redis_retry import reason, without_foreign_keys
-from kiqstart.broker.redis_text import queue_names, text_of_name
+from kiqstart.broker.redis_text import queue_names
 from kiqstart.broker.results import decode_result, encode_failure
 from kiqstart.broker.script import Script, Value
+from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.tasks.results.errors import TaskCancelledError
+from kiqstart.tasks.task_ids import check_task_id
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _CANCEL: Final = Script("cancel")
 _CANCEL_ENTRY: Final = Script("cancel_entry")
+_UNMARK: Final = Script("unmark")
 _ENTRIES_AT_ONCE: Final = 500
 _SECONDS_TO_LOOK: Final = 5.0
 
@@ -38,7 +43,7 @@ class CancelOutcome(StrEnum):
     WAITING = "waiting"
     """It waited in its queue, and is gone."""
     RUNNING = "running"
-    """A worker has it, and cancels it within about a second."""
+    """A worker has it, and cancels it within about a second; once more, if it still cleans up after an earlier one."""
     ENDED = "ended"
     """It has a result already; nothing was done."""
     UNKNOWN = "unknown"
@@ -51,6 +56,7 @@ class _Findings:
     waiting: int = 0
     running: int = 0
     has_result: bool = False
+    marked_until: int = 0
     is_complete: bool = False
     has_missed: bool = False
 
@@ -95,12 +101,12 @@ class Canceller:
         Once it has begun, it goes through an outage.
 
         Raises:
+            InvalidTaskIdError: no task can have this id.
             UnansweredError: Redis does not answer any more; the text says whether the task is cancelled.
             RedisError: Redis is away, and nothing was done.
         """
-        if not _is_text(task_id):
-            return CancelOutcome.UNKNOWN
-        group = await self._group_of_workers()
+        check_task_id(task_id)
+        group = await group_of_workers(self._redis, self._keys, self._group)
         result_key, result = self._keys.result(task_id), encode_failure(TaskCancelledError(task_id))
         had_result = bool(await self._redis.exists(result_key))
         findings = await self._mark(task_id, result, had_result=had_result)
@@ -108,7 +114,9 @@ class Canceller:
             await self._look(task_id, group, queues, result, findings)
             outcome = _outcome(findings)
             if findings.is_complete and not findings.has_missed and outcome is not CancelOutcome.UNKNOWN:
-                await self._do(lambda: self._redis.zrem(self._keys.cancelled, task_id), "")
+                await self._do(
+                    partial(_UNMARK, self._redis, [self._keys.cancelled], [task_id, findings.marked_until]), ""
+                )
         except RedisError as error:
             raise UnansweredError(
                 f"task {task_id!r} is marked as cancelled, but what was found of it is not known: {reason(error)}; "
@@ -120,21 +128,24 @@ class Canceller:
         """Mark the id, and take out what is delayed."""
         keys = [self._keys.result(task_id), *self._keys.shared]
         arguments: list[Value] = [task_id, self._mark_ms, self._options.cancel_limit, *self._of_result(result)]
+        arguments.append(uuid4().hex)
+        tries = count()
         done = await self._do(
-            lambda: _CANCEL(self._redis, keys, arguments), f"task {task_id!r} may be cancelled or not: cancel it again"
+            lambda: _CANCEL(self._redis, keys, [*arguments, min(next(tries), 1)]),
+            f"task {task_id!r} may be cancelled or not: cancel it again",
         )
-        delayed, has_result = cast("list[int]", done.answer)
-        findings = _Findings(delayed=delayed, has_result=bool(has_result))
+        delayed, has_result, marked_until = cast("list[int]", done.answer)
+        findings = _Findings(delayed=delayed, has_result=bool(has_result), marked_until=marked_until)
         if done.is_repeated and not (delayed or had_result) and await self._is_stored(result, task_id):
             # By the try that had no answer.
-            findings = _Findings(delayed=1)
+            findings = _Findings(delayed=1, marked_until=marked_until)
         return findings
 
     async def _look(self, task_id: str, group: str, queues: Iterable[str], result: bytes, findings: _Findings) -> None:
         """Look through the streams, and cancel what is there."""
         async for stream, entry in self._entries_of(task_id, queues, findings):
             keys = [stream, self._keys.result(task_id), *self._keys.shared]
-            arguments: list[Value] = [group, entry, task_id, self._mark_ms, *self._of_result(result)]
+            arguments: list[Value] = [group, entry, task_id, findings.marked_until, *self._of_result(result)]
             done = await self._do(partial(_CANCEL_ENTRY, self._redis, keys, arguments), "")
             found = done.answer
             if found == b"" and done.is_repeated and await self._is_stored(result, task_id):
@@ -161,13 +172,6 @@ class Canceller:
         done = await do(call, deadline=self._options.send_deadline, otherwise=otherwise)
         self._waited += done.waited
         return done
-
-    async def _group_of_workers(self) -> str:
-        """The group whose workers take the queue, whatever this program's own setting is."""
-        known = None
-        with without_foreign_keys():
-            known = cast("bytes | None", await self._redis.get(self._keys.group))
-        return self._group if known is None else text_of_name(known)
 
     @property
     def _mark_ms(self) -> int:
@@ -212,15 +216,6 @@ class Canceller:
                 return []
             raise
         return cast("list[RawEntry]", found)
-
-
-def _is_text(task_id: str) -> bool:
-    """Whether UTF-8 can hold an id; no task is sent with any other."""
-    try:
-        task_id.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_cancellation(stored: bytes | None) -> bool:

@@ -9,6 +9,7 @@ from logging import getLogger
 from typing import Final, Protocol, cast
 
 from redis.exceptions import RedisError, ResponseError
+from taskiq import TaskiqMessage
 
 from kiqstart.broker.delivery import (
     Delivery,
@@ -23,15 +24,21 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfits import Misfits
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.quarantine.condemnation import Condemnation
+from kiqstart.broker.quarantine.testimony import Testimonies
 from kiqstart.broker.receiver.timeout_watchdog import TimeoutWatchdog
 from kiqstart.broker.reclaimer import Reclaimer, give_back_call
 from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
 from kiqstart.broker.registrar import Registrar
+from kiqstart.broker.run_record import RunRecorder
 from kiqstart.broker.run_stats import RunStats
+from kiqstart.broker.running import RunningReport
 from kiqstart.broker.script import AsyncClient, Script
 from kiqstart.broker.settlement import Settlement
 from kiqstart.broker.settler import Settler
+from kiqstart.broker.worker_load import LoadReporter, WorkerActivity
+from kiqstart.tasks.sealing.secrets import Secrets
 
 logger = getLogger(__name__)
 
@@ -72,10 +79,14 @@ class StreamConsumer:
         result_ttl: seconds for which results are kept; None for ever.
         rule: which suspects it takes.
         task_id_of: gives the task of a message, None where it cannot be read.
+        read_message: reads a message, None where it is none.
         shape_of: gives the shape of a task's function, None for a task that this worker does not have.
+        secrets: encrypts what is kept of errors.
         on_condemned: is given each task that its workers have died of, in the lease's thread.
         on_suspects: is told, in the event loop, how many suspects wait, also of queues that this worker does not take.
         on_registered: is told each name that this worker has in Redis, in the lease's thread.
+        on_loss: is told there that Redis had lost data, and this worker has seen to it.
+        slots: how many tasks it runs at once; 0 where that is not known.
     """
 
     def __init__(
@@ -89,26 +100,40 @@ class StreamConsumer:
         result_ttl: float | None,
         rule: SuspectRule,
         task_id_of: Callable[[bytes], str | None],
+        read_message: Callable[[bytes], TaskiqMessage | None],
         shape_of: Callable[[str], str | None],
+        secrets: Secrets,
         on_condemned: Callable[[str], None],
         on_suspects: Callable[[int], None],
-        on_registered: Callable[[str], None] | None = None,
+        on_registered: Callable[[str], None] | None,
+        on_loss: Callable[[], None],
+        slots: int = 0,
     ) -> None:
         self._clients = clients
         self._keys = keys
         self._group = group
         self._options = options
-        self._task_id_of = task_id_of
+        self._read_message = read_message
         self.shape_of = shape_of
         self.in_flight = InFlightDeliveries()
         self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD, on_registered=on_registered)
         self.timeout_watchdog = TimeoutWatchdog(grace=options.overrun_grace, replace=options.replace_overrun)
+        thread, queues = clients.thread, list(weights)
+        registrar = Registrar(thread, keys, group=group, queues=queues, lease=self.lease, slots=slots)
         settler = Settler(
-            clients.scripts, keys, group=group, options=options, result_ttl=result_ttl, large=clients.large_scripts
+            clients.scripts,
+            keys,
+            group=group,
+            options=options,
+            result_ttl=result_ttl,
+            recorder=RunRecorder(registrar.to_redis_ms, secrets),
+            secrets=secrets,
+            large=clients.large_scripts,
         )
         self._early_acks = EarlyAcks(clients.scripts, keys, group=group, result_ttl=result_ttl)
         self._settlement = Settlement(settler, deadline=options.send_deadline)
-        misfits = Misfits(clients.thread, keys, queues=list(weights), shape_of=shape_of)
+        self._paused = PausedNames()
+        misfits = Misfits(thread, keys, queues=queues, shape_of=shape_of, paused=self._paused)
         self._fetcher = Fetcher(
             clients.scripts,
             clients.large_scripts,
@@ -119,12 +144,12 @@ class StreamConsumer:
             lease=self.lease,
             in_flight=self.in_flight,
             misfits=misfits,
+            paused=self._paused,
             wait=WAIT_SECONDS,
             most_in_flight=options.in_flight_bytes,
             rule=rule,
             fleet=lambda: janitor.workers,
         )
-        thread, queues = clients.thread, list(weights)
         condemn = Condemnation(
             thread,
             keys,
@@ -134,7 +159,6 @@ class StreamConsumer:
             result_ttl=result_ttl,
             on_condemned=on_condemned,
         )
-        registrar = Registrar(thread, keys, group=group, queues=queues, lease=self.lease)
         keep = partial(registrar.keep, options.beat)
         reclaimer = Reclaimer(
             thread,
@@ -155,9 +179,11 @@ class StreamConsumer:
             lease=self.lease,
             reclaimer=reclaimer,
             result_ttl=result_ttl,
-            keep=keep,
+            registrar=registrar,
         )
+        self._testimonies = Testimonies(reclaimer, registrar, self.lease, queues, on_loss=on_loss)
         self.stats = RunStats(thread, keys, now_ms=registrar.now_ms)
+        self.activity = WorkerActivity()
         self._heartbeat = Heartbeat(
             thread,
             keys,
@@ -166,12 +192,15 @@ class StreamConsumer:
             lease=self.lease,
             registrar=registrar,
             stats=self.stats,
+            running=RunningReport(thread, keys, in_flight=self.in_flight, lease=self.lease, registrar=registrar),
+            load=LoadReporter(thread, keys, self.activity),
             in_flight=self.in_flight,
             misfits=misfits,
             reclaimer=reclaimer,
             janitor=janitor,
             timeout_watchdog=self.timeout_watchdog,
             events=Events(on_lost=_cancel_runners, on_cancelled=_cancel_runners, on_suspects=on_suspects),
+            testimonies=self._testimonies,
         )
         self._failures = 0
 
@@ -240,13 +269,20 @@ class StreamConsumer:
         key, milliseconds = self._keys.quarantine_claim, round(seconds * 1000)
         return await scripts.execute_command("SET", key, self.lease.worker, "NX", "PX", milliseconds) is not None
 
-    async def testify(self, worker: str) -> bool:
+    @property
+    def losses(self) -> int:
+        """How often Redis has lost data, and this worker had seen to it."""
+        return self._testimonies.losses
+
+    async def testify(self, worker: str, losses: int) -> bool:
         """Say that a process has died to which this worker had given suspects; gives whether a task is condemned by it.
+
+        That needs that both had seen to as many `losses` of data.
 
         Raises:
             RedisError: Redis is away; they are found when its lease ends, without a witness.
         """
-        return await asyncio.to_thread(self._heartbeat.testify, worker)
+        return await asyncio.wrap_future(self._heartbeat.testify(worker, losses))
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages; none after a short wait, also while Redis is away."""
@@ -261,28 +297,34 @@ class StreamConsumer:
         if self._failures:
             logger.info("The queue is back")
             self._failures = 0
-        kept = _at_once(deliveries, self._fetcher.rule)[:room]
+        # A read that waited already when a queue was paused is handed what comes to it.
+        free = [one for one in deliveries if not self._paused.has_stream(self._keys.stream(one.queue))]
+        kept = _at_once(free, self._fetcher.rule)[:room]
         if len(kept) < len(deliveries):
             await self.give_back([one for one in deliveries if one not in kept])
         if kept and self._fetcher.cancelled_tasks:
             await self._find_cancelled(kept)
         return kept
 
+    def pause_of(self, message: TaskiqMessage, function: Callable[..., object]) -> str | None:
+        """What had paused a call when this worker has read last, as `PausedNames.pause_of` says it."""
+        return self._paused.pause_of(message, function)
+
     async def settle(self, delivery: Delivery) -> None:
         """Apply what became of a delivery, where it is still this worker's."""
         if delivery.is_lost:
             self.in_flight.discard(delivery)
             return
-        delivery.settling_since = local_time()
+        self.in_flight.settle(delivery)
         is_ours = await self._settlement.settle(delivery)
-        if isinstance(is_ours, RedisError):
+        if is_ours is True:
+            self.stats.settled(delivery)
+        elif isinstance(is_ours, RedisError):
             logger.error("Task %s could not be settled and will run again: %s", delivery.task_id, reason(is_ours))
         elif isinstance(is_ours, BaseException):
             raise is_ours
-        elif not is_ours:
-            logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
         else:
-            self.stats.settled(delivery)
+            logger.warning("Task %s was given to another worker; what it did here is dropped", delivery.task_id)
         delivery.is_settled = True
         self.in_flight.discard(delivery)
 
@@ -294,7 +336,8 @@ class StreamConsumer:
         Raises:
             RedisError: Redis refuses it.
         """
-        delivery.is_early = await self._early_acks.acknowledge(delivery)
+        # Meanwhile the lease's thread may have given it back.
+        delivery.is_early = await self._early_acks.acknowledge(delivery) and not delivery.is_lost
         if not delivery.is_early:
             logger.warning("Task %s was given to another worker before it began here", delivery.task_id)
             delivery.is_lost = True
@@ -333,6 +376,10 @@ class StreamConsumer:
         """
         self._heartbeat.give_back_all()
 
+    def may_run_now(self, delivery: Delivery) -> bool:
+        """Whether a delivery may run at once, as nearly all may; where not, `may_run` waits until that is certain."""
+        return self.lease.is_trusted and not delivery.is_lost
+
     async def may_run(self, delivery: Delivery) -> bool:
         """Wait until the lease is certain; False where the delivery is another worker's by then."""
         while not self.lease.is_trusted and not delivery.is_lost:  # noqa: ASYNC110  # a thread renews it, seldom late
@@ -358,7 +405,14 @@ class StreamConsumer:
 
         A mark names a task, or an entry: one that was marked while it ran elsewhere keeps its mark when it is moved.
         """
-        names = [name for one in deliveries for name in (self._task_id_of(one.data) or "", one.mark)]
+        for delivery in deliveries:
+            delivery.read = self._read_message(delivery.data)
+        if (known := self._fetcher.marks) is not None:
+            for delivery in deliveries:
+                is_of_task = delivery.read is not None and delivery.read.task_id in known
+                delivery.is_cancelled = is_of_task or delivery.mark in known
+            return
+        names = [name for one in deliveries for name in (one.read.task_id if one.read else "", one.mark)]
         scripts = cast("AsyncClient", self._clients.scripts)
         tries = 0
         while not self._fetcher.is_interrupted:

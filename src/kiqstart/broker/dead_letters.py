@@ -4,24 +4,28 @@ import math
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, Self, cast
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
-from taskiq import TaskiqMessage
 from taskiq.abc.formatter import TaskiqFormatter
 
+from kiqstart.broker.dead_letter import (
+    DeadLetter,
+    DeadLetterError,
+    DeadLetterNotFoundError,
+    Fields,
+    UniqueKeyHeldError,
+    UnreadableDeadLetterError,
+)
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import do
-from kiqstart.broker.own_labels import POOL_CRASHES_LABEL
-from kiqstart.broker.receiver.preflight import UNACKNOWLEDGED_LABEL
 from kiqstart.broker.redis_text import whole_number
-from kiqstart.broker.retries import RETRIES_LABEL
+from kiqstart.broker.resent_message import as_new, envelope_of
 from kiqstart.broker.script import Script, Value
-from kiqstart.errors import OperatorError
 from kiqstart.tasks.caller_types import number, text
 from kiqstart.tasks.labels import UNIQUE_LABEL
-from kiqstart.tasks.messages import send_of, with_labels
+from kiqstart.tasks.messages import send_of
+from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 from kiqstart.tasks.sizes import MIB
 
 if TYPE_CHECKING:
@@ -30,85 +34,9 @@ if TYPE_CHECKING:
 _RESEND: Final = Script("resend")
 _LETTERS: Final = Script("letters")
 _READ_AT_ONCE: Final = 100
+_DROPPED_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 8 * MIB
-_TRIES_LABELS: Final = frozenset({RETRIES_LABEL, UNACKNOWLEDGED_LABEL, POOL_CRASHES_LABEL})
 _ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
-
-Fields = dict[bytes, bytes]
-
-
-class DeadLetterError(OperatorError):
-    """A dead letter cannot be sent again."""
-
-
-class DeadLetterNotFoundError(DeadLetterError):
-    """There is no such dead letter, or no longer."""
-
-    def __init__(self, letter: str) -> None:
-        super().__init__(f"there is no dead letter {letter!r}: it was sent again, purged or dropped, or never was")
-
-
-class UnreadableDeadLetterError(DeadLetterError):
-    """A dead letter holds no task."""
-
-    def __init__(self, letter: str) -> None:
-        super().__init__(f"dead letter {letter} cannot be sent again, since it holds no readable message: purge it")
-
-
-class UniqueKeyHeldError(DeadLetterError):
-    """Another task has the unique key of a dead letter's task."""
-
-    def __init__(self, letter: str, key: str, holder: str) -> None:
-        super().__init__(f"dead letter {letter} stays, since task {holder} waits or runs with its unique key {key!r}")
-        self.holder = holder
-
-
-@dataclass(frozen=True, kw_only=True)
-class DeadLetter:
-    """A message that will not be run.
-
-    Args:
-        id: names the letter; later letters have greater ids.
-        queue: key of the stream in which its task waited.
-        task_id: its task; None where the message cannot be read.
-        task_name: the name of its task; None where the message cannot be read.
-        reason: a `DeadLetterReason`, or that of a later version.
-        detail: a traceback or a sentence.
-        deliveries: how many workers have had it, the last one included.
-        first: when it was first delivered.
-        last: when it became a dead letter.
-        data: the message as it is sent again; where there was none, what there was instead.
-    """
-
-    id: str
-    queue: str
-    task_id: str | None
-    task_name: str | None
-    reason: str
-    detail: str
-    deliveries: int
-    first: datetime
-    last: datetime
-    data: bytes
-
-    @classmethod
-    def from_fields(cls, letter: str, fields: Fields, message: TaskiqMessage | None) -> Self:
-        """Make one of an entry of the stream, however odd."""
-        texts = {name: value.decode(errors="replace") for name, value in fields.items()}
-        buried = int(letter.partition("-")[0])
-        last = whole_number(texts.get(b"last"), buried)
-        return cls(
-            id=letter,
-            queue=texts.get(b"queue", ""),
-            task_id=message.task_id if message is not None else None,
-            task_name=message.task_name if message is not None else None,
-            reason=texts.get(b"reason", ""),
-            detail=texts.get(b"detail", ""),
-            deliveries=whole_number(texts.get(b"deliveries"), 0),
-            first=_time(whole_number(texts.get(b"first"), last), buried),
-            last=_time(last, buried),
-            data=fields.get(b"data", b""),
-        )
 
 
 class DeadLetters:
@@ -121,13 +49,23 @@ class DeadLetters:
         keys: the broker's names.
         formatter: reads and writes the broker's messages.
         deadline: seconds for which an act that has begun is tried through an outage.
+        secrets: decrypts what letters say.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, formatter: TaskiqFormatter, *, deadline: float) -> None:
+    def __init__(
+        self,
+        redis: object,
+        keys: QueueKeys,
+        formatter: TaskiqFormatter,
+        *,
+        deadline: float,
+        secrets: Secrets = NO_SECRETS,
+    ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
         self._formatter = formatter
         self._deadline = deadline
+        self._secrets = secrets
 
     async def list(
         self, limit: int = 100, *, reason: str | None = None, task_name: str | None = None
@@ -146,9 +84,14 @@ class DeadLetters:
                 found.append(letter)
         return found
 
-    async def walk(self, *, reason: str | None = None, task_name: str | None = None) -> AsyncGenerator[DeadLetter]:
-        """All letters, newest first, read as they are asked for, some MB at a time; none that is added meanwhile."""
-        before = "+"
+    async def walk(
+        self, *, reason: str | None = None, task_name: str | None = None, older_than: float | None = None
+    ) -> AsyncGenerator[DeadLetter]:
+        """All letters, newest first, read as they are asked for, some MB at a time; none that is added meanwhile.
+
+        Those only that were buried more than `older_than` seconds ago, where that is named.
+        """
+        before = "+" if older_than is None else str(max(await self._oldest_kept(older_than) - 1, 0))
         while True:
             call: list[Value] = [before, _READ_AT_ONCE, _BYTES_AT_ONCE]
             entries = cast("list[tuple[bytes, list[bytes]]]", await _LETTERS(self._redis, [self._keys.dead], call))
@@ -186,14 +129,20 @@ class DeadLetters:
             RedisError: Redis is away, and it stays.
         """
         found = await self.get(letter)
-        message = self._message(found.data)
+        message = envelope_of(self._formatter, found.data)
         if message is None:
             raise UnreadableDeadLetterError(letter)
         unique = str(message.labels.get(UNIQUE_LABEL, ""))
         keys = self._keys
         if not keys.is_queue(found.queue):
             raise DeadLetterError(f"dead letter {letter} cannot be sent again: {found.queue[:100]!r} is no queue's key")
-        call: list[Value] = [letter, message.task_id, unique, self._as_new(message, found.data), send_of(message)]
+        call: list[Value] = [
+            letter,
+            message.task_id,
+            unique,
+            as_new(self._formatter, message, found.data),
+            send_of(message),
+        ]
         done = await do(
             lambda: _RESEND(self._redis, [keys.result(message.task_id), found.queue, *keys.shared], call),
             deadline=self._deadline,
@@ -249,9 +198,35 @@ class DeadLetters:
         """
         if not number(seconds, "purge_older_than(…)", "seconds") >= 0:
             raise ValueError(f"purge_older_than({seconds}): write a number of seconds that is not below 0")
+        return await self._drop_before(str(await self._oldest_kept(seconds)))
+
+    async def purge_many(self, letters: Sequence[str]) -> int:
+        """Drop letters by their ids, and tell how many of them there still were.
+
+        Raises:
+            TypeError: an id is no text.
+            UnansweredError: Redis does not answer any more; some may have been dropped.
+            RedisError: Redis is away; those of later steps of 500 stay.
+        """
+        dropped = 0
+        # What is no id is no letter's.
+        ids = [one for one in letters if _is_id(one)]
+        for first in range(0, len(ids), _DROPPED_AT_ONCE):
+            some = ids[first : first + _DROPPED_AT_ONCE]
+            done = await do(
+                partial(self._redis.xdel, self._keys.dead, *some),
+                deadline=self._deadline,
+                otherwise=f"{dropped} dead letters have been dropped, and {len(some)} more may have been",
+            )
+            # What a try without an answer has dropped is not there any more.
+            dropped += len(some) if done.is_repeated else done.answer
+        return dropped
+
+    async def _oldest_kept(self, seconds: float) -> int:
+        """So many seconds ago, in milliseconds of Redis' clock."""
         now, microseconds = await self._redis.time()
-        oldest = now * 1000 + microseconds // 1000 - seconds * 1000
-        return await self._drop_before(str(max(math.floor(oldest), 0))) if math.isfinite(oldest) else 0
+        oldest = now * 1000 + microseconds // 1000 - number(seconds, "older than", "seconds") * 1000
+        return max(math.floor(oldest), 0) if math.isfinite(oldest) else 0
 
     async def _drop_before(self, letter: str) -> int:
         # By their ids: a try that arrives late drops no letter that came later.
@@ -285,29 +260,14 @@ class DeadLetters:
         raise DeadLetterNotFoundError(letter)
 
     def _letter(self, letter: str, fields: Fields) -> DeadLetter:
-        return DeadLetter.from_fields(letter, fields, self._message(fields.get(b"data", b"")))
+        if b"detail" in fields:
+            fields = {**fields, b"detail": self._secrets.show_detail(fields[b"detail"])}
+        return DeadLetter.from_fields(letter, fields, envelope_of(self._formatter, fields.get(b"data", b"")))
 
-    def _message(self, data: bytes) -> TaskiqMessage | None:
-        try:
-            message = self._formatter.loads(data)
-            message.parse_labels()
-        except Exception:  # noqa: BLE001  # whatever a serializer raises
-            return None
-        return message
-
-    def _as_new(self, message: TaskiqMessage, data: bytes) -> bytes:
-        spent = _TRIES_LABELS & message.labels.keys()
-        if not spent:
-            return data
-        return self._formatter.dumps(with_labels(message, dict.fromkeys(spent, 0))).message
+    def shown_message(self, letter: DeadLetter) -> bytes:
+        """A letter's message to be looked at: arguments are decrypted where this process has the key."""
+        return self._secrets.shown_message(letter.data)
 
 
 def _is_id(letter: str) -> bool:
     return _ID.fullmatch(text(letter, "a dead letter", "its id")) is not None
-
-
-def _time(milliseconds: int, default: int) -> datetime:
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC)
-    except (ValueError, OverflowError, OSError):
-        return datetime.fromtimestamp(default / 1000, UTC)

@@ -15,9 +15,9 @@ from taskiq import TaskiqMessage
 from kiqstart.broker.redis_text import whole_number
 from kiqstart.tasks.messages import send_of
 
-# CLOCK_BOOTTIME goes on while the machine sleeps; where there is none, the monotonic clock has to do.
 # Of which it is known that they were given to others while a receiver still ran them.
 _MOST_LOST: Final = 1000
+# CLOCK_BOOTTIME goes on while the machine sleeps; where there is none, the monotonic clock has to do.
 _CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 
@@ -30,6 +30,7 @@ class DeadLetterReason(StrEnum):
     """Why a message is a dead letter."""
 
     MALFORMED = "malformed"
+    UNTRUSTED = "untrusted"
     TOO_LARGE = "too-large"
     UNKNOWN_TASK = "unknown-task"
     INVALID_ARGUMENTS = "invalid-arguments"
@@ -84,11 +85,13 @@ class Left:
         message: as it came.
         task_name: its task's.
         tried: the shapes of that task which do not take its arguments, as `call_shape` gives them.
+        held_by: the field of the pause of such calls that holds it; '' where none does.
     """
 
     message: bytes
     task_name: str
     tried: Sequence[str]
+    held_by: str = ""
 
 
 Outcome = Done | Again | Dead | Left
@@ -105,9 +108,15 @@ class Delivery:
 
     `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another worker's
     by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its worker's
-    capacity, until it `has_run` and is to be settled. `is_early` says that it was acknowledged before it has run,
-    so that nobody runs it again. `is_cut` says that a hook after its run was cut off, `has_failed` that its result
-    is an error. `weight` is the memory that its message takes, about, in bytes.
+    capacity, until it `has_run` and is to be settled. `is_early` says that it was acknowledged before its result was
+    there, so that nobody runs it again; `is_saved` that the result is laid by, or that there is none, and `has_result`
+    which. `is_cut` says that a hook after its run was cut off, `has_failed` that its result is an error, `problem` is
+    the text of what its run has raised, and `error` that itself until it is logged. `is_unanswered` says that Redis may
+    have settled it and only the answer was lost. It `began_at` a time, and its function took so many `seconds`;
+    `progress` is what it has reported last: done, total and a text. `read` is its message where that was read already
+    to see whether it was cancelled. `cancelled_until` says until when the mark is kept by which it was cancelled as it
+    ran, and so which cancellation that was. `weight` is the memory that its message takes, about, in bytes, and its
+    result while that waits for Redis.
     """
 
     queue: str
@@ -125,11 +134,21 @@ class Delivery:
     is_settled: bool = False
     is_lost: bool = False
     is_cancelled: bool = False
+    cancelled_until: float | None = None
     is_occupying: bool = True
     is_early: bool = False
     has_run: bool = False
+    is_saved: bool = False
+    has_result: bool = False
     is_cut: bool = False
     has_failed: bool = False
+    is_unanswered: bool = False
+    problem: str = ""
+    error: BaseException | None = None
+    began_at: float | None = None
+    seconds: float = 0.0
+    progress: tuple[float, float | None, str] | None = None
+    read: TaskiqMessage | None = None
     message: TaskiqMessage | None = None
     outcome: Outcome = DONE
     result: bytes = b""
@@ -153,6 +172,11 @@ class Delivery:
         return f"{self.entry}@{self.stream}"
 
     @property
+    def is_in_function(self) -> bool:
+        """Whether its function runs, or a middleware's hook before it."""
+        return self.began_at is not None and not self.has_run
+
+    @property
     def was_left(self) -> bool:
         """Whether other workers have left it before."""
         return "left" in self.fields
@@ -170,7 +194,12 @@ class Delivery:
     @property
     def send(self) -> str:
         """Which send of its id it is; '' for an id that no other task has had."""
-        return send_of(self.message) if self.message is not None else ""
+        return send_of(self.message) if self.message is not None and self.message.labels else ""
+
+    @property
+    def task_name(self) -> str:
+        """The task's name; '' for what is no message."""
+        return self.message.task_name if self.message is not None else ""
 
     @property
     def task_id(self) -> str:
@@ -181,7 +210,9 @@ class Delivery:
 def _without_contents(delivery: Delivery) -> Delivery:
     """The same, but for what may take much memory."""
     fields = {**delivery.fields, "task": delivery.task_id}
-    return replace(delivery, data=b"", result=b"", message=None, runner=None, outcome=DONE, fields=fields)
+    return replace(
+        delivery, data=b"", result=b"", read=None, message=None, runner=None, error=None, outcome=DONE, fields=fields
+    )
 
 
 class InFlightDeliveries:
@@ -193,20 +224,31 @@ class InFlightDeliveries:
         self._by_task: dict[str, Delivery] = {}
         self._lost_by_task: dict[str, Delivery] = {}
         self._refused: set[tuple[str, str]] = set()
+        self._weight = 0
+        self._suspects = 0
 
     def __len__(self) -> int:
         return len(self._by_entry)
 
     @property
     def weight(self) -> int:
-        """Bytes of memory that messages and results take, about."""
-        return sum(one.weight + len(one.result) for one in self.all())
+        """Bytes of memory that messages, and results that wait for Redis, take, about."""
+        return self._weight
+
+    @property
+    def has_suspects(self) -> bool:
+        """Whether one of them is a suspect."""
+        return self._suspects > 0
 
     def take(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Take over what was read, but for what the lease's thread has given back in the meantime."""
         with self._lock:
             taken = [one for one in deliveries if (one.stream, one.entry) not in self._refused]
-            self._by_entry.update({(one.stream, one.entry): one for one in taken})
+            for one in taken:
+                self._forget((one.stream, one.entry))
+                self._by_entry[one.stream, one.entry] = one
+                self._weight += one.weight
+                self._suspects += one.is_suspect
             return taken
 
     def name(self, delivery: Delivery, message: TaskiqMessage) -> None:
@@ -224,6 +266,15 @@ class InFlightDeliveries:
             delivery.is_started = True
             return True
 
+    def settle(self, delivery: Delivery) -> None:
+        """Note that a delivery is to be settled, and that its result waits for that in memory."""
+        delivery.settling_since = local_time()
+        with self._lock:
+            size = len(delivery.result)
+            delivery.weight += size
+            if self._by_entry.get((delivery.stream, delivery.entry)) is delivery:
+                self._weight += size
+
     def of_task(self, task_id: str) -> Delivery | None:
         """The delivery of a task that this worker has."""
         return self._by_task.get(task_id)
@@ -236,7 +287,7 @@ class InFlightDeliveries:
         """Forget deliveries that are settled, given back or lost."""
         with self._lock:
             for delivery in deliveries:
-                self._by_entry.pop((delivery.stream, delivery.entry), None)
+                self._forget((delivery.stream, delivery.entry))
                 task_id = delivery.task_id
                 if self._by_task.get(task_id) is delivery:
                     del self._by_task[task_id]
@@ -244,6 +295,12 @@ class InFlightDeliveries:
                         self._lost_by_task[task_id] = _without_contents(delivery)
             while len(self._lost_by_task) > _MOST_LOST:
                 del self._lost_by_task[next(iter(self._lost_by_task))]
+
+    def _forget(self, entry: tuple[str, str]) -> None:
+        delivery = self._by_entry.pop(entry, None)
+        if delivery is not None:
+            self._weight -= delivery.weight
+            self._suspects -= delivery.is_suspect
 
     def withdraw_waiting(self) -> list[Delivery]:
         """Claim all that has not begun, to be given back; from now on it counts as lost here."""

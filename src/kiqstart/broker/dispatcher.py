@@ -9,14 +9,14 @@ from typing import Final, cast
 from taskiq import BrokerMessage
 
 from kiqstart.broker.delivery import Again, Dead, DeadLetterReason, Delivery
-from kiqstart.broker.keys import PROGRESS_SUFFIX, QueueKeys
+from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.letter_text import kept_detail
 from kiqstart.broker.loop_resources import LoopResources
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.script import Script, Value
 from kiqstart.broker.sender import SendFailedError, Sending
 from kiqstart.tasks.formatting import Outgoing
-from kiqstart.tasks.kicker import has_own_id, held_by
+from kiqstart.tasks.kicker import held_by, made_id
 from kiqstart.tasks.labels import (
     DEFAULT_QUEUE,
     DELAY_LABEL,
@@ -29,7 +29,9 @@ from kiqstart.tasks.labels import (
     bounded_delay,
 )
 from kiqstart.tasks.queue_names import queue_name_problem
+from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 from kiqstart.tasks.sizes import MOST_GROWTH, kept_of, size_problem
+from kiqstart.tasks.task_ids import InvalidTaskIdError, check_task_id
 
 logger = getLogger(__name__)
 
@@ -43,6 +45,7 @@ class Dispatcher:
     Args:
         connection: gives what the event loop has of Redis.
         delivery_of: finds the unsettled delivery of a task that runs in this process.
+        secrets: encrypts what letters say.
     """
 
     def __init__(
@@ -52,11 +55,13 @@ class Dispatcher:
         options: StreamOptions,
         *,
         delivery_of: Callable[[str], Delivery | None],
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._connection = connection
         self._keys = keys
         self._options = options
         self._delivery_of = delivery_of
+        self._secrets = secrets
 
     async def send(self, message: BrokerMessage) -> None:
         """Send a message as its labels say; `held_by` tells the kicker where another task has its unique key.
@@ -64,14 +69,14 @@ class Dispatcher:
         Raises:
             SendFailedError: it was not sent.
         """
-        labels = message.labels
         delivery = self._delivery_of(message.task_id)
-        send = str(labels.get(SEND_LABEL, ""))
-        delay = label_seconds(labels, DELAY_LABEL)
         if delivery is not None:
-            delivery.outcome = Again(message=message.message, delay=bounded_delay(delay), send=send)
+            delay = bounded_delay(label_seconds(message.labels, DELAY_LABEL))
+            send = str(message.labels.get(SEND_LABEL, ""))
+            delivery.outcome = Again(message=message.message, delay=delay, send=send)
             return
-        sent = await self._connection().sender.send(self._sending(message, is_anew=has_own_id.get()))
+        is_anew = message.task_id != made_id.get()
+        sent = await self._connection().sender.send(self._sending(message, is_anew=is_anew))
         if sent != message.task_id:
             logger.info("Task %s with id %s was not sent: %s holds its key", message.task_name, message.task_id, sent)
             held_by.set(sent)
@@ -108,7 +113,7 @@ class Dispatcher:
             delivery.outcome = Dead(reason=reason, detail=detail, message=message.message)
             return
         arguments: list[Value] = [self._options.dead_letter_limit, self._stream(message), reason.value]
-        arguments += [kept_detail(detail), kept_of(message.message)]
+        arguments += [self._secrets.hide_detail(kept_detail(detail)), kept_of(message.message)]
         await _BURY(self._connection().redis, self._keys.shared, arguments)
 
     def _try_sending(self, message: Outgoing) -> Sending | SendFailedError:
@@ -121,14 +126,17 @@ class Dispatcher:
         if len(message.message) * MOST_GROWTH >= self._options.message_bytes:
             check_size(message, self._options.message_bytes)
         labels = message.labels
-        is_short = message.task_id.isascii() and len(message.task_id) <= LONGEST_NAME
+        is_short = message.task_id.isascii() and 0 < len(message.task_id) <= LONGEST_NAME
         if not labels and not is_anew and is_short:
-            return Sending(stream=self._keys.name, task_id=message.task_id, message=message.message)
+            return Sending(
+                stream=self._keys.name, task_id=message.task_id, message=message.message, task=message.task_name
+            )
         check_names(message)
         return Sending(
             stream=self._stream(message),
             task_id=message.task_id,
             message=message.message,
+            task=message.task_name,
             queue=str(labels.get(QUEUE_LABEL, DEFAULT_QUEUE)),
             delay=max(label_seconds(labels, DELAY_LABEL), 0.0),
             due=label_seconds(labels, DUE_LABEL, since=time.time()) or None,
@@ -157,24 +165,20 @@ def check_names(message: Outgoing) -> None:
         SendFailedError: its queue, unique key or id is none.
     """
     queue, unique = str(message.labels.get(QUEUE_LABEL, DEFAULT_QUEUE)), str(message.labels.get(UNIQUE_LABEL, ""))
+    try:
+        check_task_id(message.task_id)
+    except InvalidTaskIdError as error:
+        raise SendFailedError(problem=str(error)) from None
+    who = f"task {message.task_id[:_SHOWN]!r}"
     problem = queue_name_problem(queue)
     if problem is not None:
-        raise SendFailedError(
-            problem=f"task {message.task_id!r} has the label {QUEUE_LABEL}={queue[:_SHOWN]!r}: {problem}"
-        )
+        raise SendFailedError(problem=f"{who} has the label {QUEUE_LABEL}={queue[:_SHOWN]!r}: {problem}")
     try:
-        size = max(len(unique.encode()), len(message.task_id.encode()))
+        size = len(unique.encode())
     except UnicodeEncodeError as error:
-        raise SendFailedError(problem=f"task {message.task_id!r}: its key or id is no text: {error}") from None
-    if message.task_id.endswith(PROGRESS_SUFFIX):
-        raise SendFailedError(
-            problem=f"task {message.task_id[:_SHOWN]!r}: an id may not end with {PROGRESS_SUFFIX!r}, which is where "
-            "the progress of another task is kept"
-        )
+        raise SendFailedError(problem=f"{who}: its unique key is not UTF-8: {error.reason}") from None
     if size > LONGEST_NAME:
-        raise SendFailedError(
-            problem=f"task {message.task_id[:_SHOWN]!r}: its unique key or id has {size} bytes, {LONGEST_NAME} at most"
-        )
+        raise SendFailedError(problem=f"{who}: its unique key has {size} bytes, {LONGEST_NAME} at most")
 
 
 def check_size(message: Outgoing, limit: int) -> None:
@@ -213,7 +217,7 @@ def label_seconds(labels: Mapping[str, object], name: str, *, since: float = 0.0
     except (TypeError, ValueError):
         number = math.nan
     if not math.isfinite(number):
-        raise SendFailedError(problem=f"the label {name} must be a number of seconds, not {labels[name]!r}")
+        raise SendFailedError(problem=f"the label {name} must be a number of seconds, not {labels[name]!r:.100}")
     if number > since + MAX_DELAY_SECONDS:
-        raise SendFailedError(problem=f"the label {name}={labels[name]!r} is more than ten years ahead")
+        raise SendFailedError(problem=f"the label {name}={labels[name]!r:.100} is more than ten years ahead")
     return max(number, -MAX_DELAY_SECONDS)

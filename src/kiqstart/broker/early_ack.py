@@ -73,5 +73,5 @@ class EarlyAcks(Work[Delivery, bool]):
         for number, one in enumerate(items):
             places = [streams.index(one.stream) + _FIRST_STREAM, number + _FIRST_STREAM + len(streams)]
             arguments += [*places, raw_name(one.epoch), one.entry, one.task_id, one.fields.get("unique", "")]
-            arguments += [encode_failure(TaskCutOffError(one.task_id)), one.send]
+            arguments += [encode_failure(TaskCutOffError(one.task_id)), one.send, one.worker]
         return keys, arguments

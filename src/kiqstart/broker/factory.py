@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from taskiq import AsyncBroker
+from taskiq import AsyncBroker, TaskiqMiddleware
 from taskiq.serializers import ORJSONSerializer
 
 from kiqstart.broker.broker import StreamBroker
@@ -10,14 +10,18 @@ from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.broker.lifecycle import RedisCheck, warn_of_memory
 from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.broker.settings import TasksSettings
-from kiqstart.observability.logging import TaskLogMiddleware
-from kiqstart.redis.client import create_redis
+from kiqstart.broker.task_log import TaskLogMiddleware
+from kiqstart.errors import OperatorError
 from kiqstart.redis.settings import RedisSettings
 from kiqstart.tasks.arguments import ArgumentsMiddleware
 from kiqstart.tasks.uniqueness import UniquenessMiddleware
 
 _IN_MEMORY_RESULTS: Final = 10_000
 _GROUP: Final = "workers"
+
+
+class TracingUnavailableError(OperatorError):
+    """OpenTelemetry is asked for, and not installed."""
 
 
 def create_broker(redis: RedisSettings, tasks: TasksSettings) -> AsyncBroker:
@@ -32,26 +36,40 @@ def create_broker(redis: RedisSettings, tasks: TasksSettings) -> AsyncBroker:
     Args:
         redis: where Redis is.
         tasks: how tasks are kept and delivered.
+
+    Raises:
+        TracingUnavailableError: `TASKS_TRACING` is on without OpenTelemetry.
     """
+    others = _tracing() if tasks.tracing else []
     if redis.is_in_memory:
         in_memory = DelayingInMemoryBroker(max_stored_results=_IN_MEMORY_RESULTS)
         warn_of_memory(in_memory)
-        return _with_middlewares(in_memory)
+        return _with_middlewares(in_memory, *others, TaskLogMiddleware())
     broker = StreamBroker(
         redis.redis_url.get_secret_value(),
         queue_name=tasks.queue,
         queues=tasks.weights,
         consumer_group_name=_GROUP,
         options=tasks.stream_options,
+        sealing=tasks.sealing,
         result_ttl=tasks.result_ttl,
         result_prefix=tasks.results,
         connect_timeout=redis.redis_connect_timeout,
     )
-    RedisCheck(broker=broker, redis=create_redis(redis), address=redis.address, keys=tasks.keys).attach()
-    return _with_middlewares(broker)
+    RedisCheck(broker=broker).attach()
+    return _with_middlewares(broker, *others)
 
 
-def _with_middlewares(broker: StreamBroker | DelayingInMemoryBroker) -> AsyncBroker:
+def _with_middlewares(broker: StreamBroker | DelayingInMemoryBroker, *others: TaskiqMiddleware) -> AsyncBroker:
     return broker.with_serializer(ORJSONSerializer()).with_middlewares(
-        ArgumentsMiddleware(), UniquenessMiddleware(), TaskLogMiddleware(), RetryMiddleware(broker)
+        ArgumentsMiddleware(), UniquenessMiddleware(), *others, RetryMiddleware(broker)
     )
+
+
+def _tracing() -> list[TaskiqMiddleware]:
+    try:
+        from kiqstart.broker.tracing.middleware import TracingMiddleware
+    except ModuleNotFoundError as error:
+        problem = f"TASKS_TRACING is on, and {error.name} is not installed"
+        raise TracingUnavailableError(f"settings: {problem}: pip install 'kiqstart[opentelemetry]'") from None
+    return [TracingMiddleware()]

@@ -1,6 +1,7 @@
 """Tells the dead among workers from those that merely seem so."""
 
 from collections.abc import Callable, Mapping
+from math import inf
 
 
 class FailureDetector:
@@ -13,6 +14,9 @@ class FailureDetector:
     Args:
         span: seconds for which a worker must be seen without a new beat.
         longest_gap: seconds between two looks beyond which nothing can be said.
+
+    Attributes:
+        next_at: when the next worker will be dead unless it beats until then; infinity for none.
     """
 
     def __init__(self, *, span: Callable[[str], float], longest_gap: float) -> None:
@@ -20,6 +24,7 @@ class FailureDetector:
         self._longest_gap = longest_gap
         self._last_look = float("-inf")
         self._seen: dict[str, tuple[str, float]] = {}
+        self.next_at = inf
 
     def look(self, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
         """Note the beats of workers as they are now; return those that are dead, with their last one."""
@@ -31,4 +36,12 @@ class FailureDetector:
             worker: seen[worker] if worker in seen and seen[worker][0] == beat else (beat, now)
             for worker, beat in beats.items()
         }
-        return [(worker, beat) for worker, (beat, since) in self._seen.items() if now - since >= self._span(worker)]
+        dead: list[tuple[str, str]] = []
+        self.next_at = inf
+        for worker, (beat, since) in self._seen.items():
+            dead_at = since + self._span(worker)
+            if now >= dead_at:
+                dead.append((worker, beat))
+            else:
+                self.next_at = min(self.next_at, dead_at)
+        return dead

@@ -3,60 +3,47 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Final, cast
 
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
+from kiqstart.broker.entry_reader import EntryReader, RawEntry, Taken
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfits import Misfits
+from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.redis_retry import is_foreign_type
-from kiqstart.broker.redis_text import shown_fields, whole_number
+from kiqstart.broker.redis_text import text_of_name
 from kiqstart.broker.script import AsyncClient, Script, Value
 from kiqstart.broker.weighted_order import WeightedOrder
-from kiqstart.tasks.sizes import weight_of
 
 _FETCH: Final = Script("fetch")
 _ADOPT: Final = Script("adopt")
-_FIRST_STREAM: Final = 3
+_FIRST_STREAM: Final = 4
 
 # How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find
 # the guilty one among few by running each of them alone.
 MOST_AT_ONCE: Final = 16
 _FEW_SUSPECTS: Final = 16
-_TEXT_FIELDS: Final = frozenset({"deliveries", "first", "worker", "unique", "task", "left", "tried"})
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 _SHORTEST_WAIT: Final = 0.01
 # So many workers, about, wait in Redis for a message; the others of a large fleet look once in so many seconds.
 _BLOCKED_AT_ONCE: Final = 64
 _NAP: Final = 3.0
+# A worker whose queue is paused looks so often whether it still is.
+_SECONDS_BETWEEN_LOOKS_AT_PAUSED: Final = 1.0
 _SHORT_BLOCK_MS: Final = 250
 _ADOPTED_AT_ONCE: Final = 100
 # Upper bound on bytes per read, estimated from the size of recent messages.
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _LARGE: Final = 64 * 1024
+# What something that is paused adds to the number of keys that are there.
+_PAUSED: Final = 2
 # Of each stream, by a read that waits: one more than mostly comes shows that there is no more.
 _WAITED_FOR: Final = 2
-
-# Its id and fields as Redis gives them, or as redis-py makes of them.
-RawEntry = tuple[bytes, Sequence[bytes] | Mapping[bytes, bytes]]
-# A message that nobody had before has but one field: its name and its value.
-_PLAIN: Final = 2
-_NO_FIELDS: Final[Mapping[str, str]] = MappingProxyType({})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Taken:
-    """When a read began, and for which worker."""
-
-    worker: str
-    epoch: str
-    at: float
 
 
 class SuspectRule(StrEnum):
@@ -83,6 +70,7 @@ class Fetcher:
         reader: an async client whose time-out allows for the wait.
         weights: the queues to read, each with its weight.
         misfits: what others have left to this worker.
+        paused: what this worker knows of what is paused.
         wait: seconds to wait for a message where there is none.
         most_in_flight: how much memory messages and results may take that this worker has in flight.
         rule: which suspects it takes.
@@ -101,6 +89,7 @@ class Fetcher:
         lease: Lease,
         in_flight: InFlightDeliveries,
         misfits: Misfits,
+        paused: PausedNames,
         wait: float,
         most_in_flight: int,
         rule: SuspectRule,
@@ -112,11 +101,11 @@ class Fetcher:
         self._keys = keys
         self._group = group
         self._order = WeightedOrder(weights)
-        self._queue_of = {stream: queue for queue in weights for stream in keys.streams(queue)}
-        self._suspects = {stream for queue in weights for stream in keys.quarantine(queue)}
+        self._entries = EntryReader(keys, weights)
         self._lease = lease
         self._in_flight = in_flight
         self._misfits = misfits
+        self._paused = paused
         self._wait_ms = round(wait * 1000)
         self._most_in_flight = most_in_flight
         # Each command may go another way then.
@@ -128,7 +117,9 @@ class Fetcher:
         self._usual_bytes = self._usual_weight = 1
         self._waiting: asyncio.Future[object] | None = None
         self.is_interrupted = False
+        # How many marks of cancelled tasks there were with the last read, and which, if that is known.
         self.cancelled_tasks = 0
+        self.marks: frozenset[str] | None = None
 
     def interrupt(self) -> None:
         """Wait for messages no more; what Redis hands out all the same is found by a look for strays."""
@@ -170,7 +161,8 @@ class Fetcher:
                 return deliveries
         may_block = random.random() * self._fleet() < _BLOCKED_AT_ONCE  # noqa: S311  # not a secret
         if not may_block:
-            await self._nap()
+            # In Redis, each message that comes would look through all that wait there.
+            await self._nap(random.uniform(0, 2 * _NAP))  # noqa: S311  # not a secret
         if self.is_interrupted:
             return []
         # A read that waited for longer than the lease would be handed what others give back that have taken over.
@@ -180,31 +172,39 @@ class Fetcher:
             return []
         return await self._wait_for_some(rule, room, block_ms=round(seconds * 1000) if may_block else 0)
 
+    def _is_paused(self, stream: str) -> bool:
+        return self._paused.has_stream(self._keys.stream(self._entries.queue_of[stream]))
+
     def _rule_now(self) -> SuspectRule:
-        if self.rule is SuspectRule.ONE and any(one.is_suspect for one in self._in_flight.all()):
+        if self.rule is SuspectRule.ONE and self._in_flight.has_suspects:
             return SuspectRule.NONE
         return self.rule
 
     async def _read_at_once(
         self, order: Sequence[str], room: int, rule: SuspectRule, most_bytes: int
     ) -> list[Delivery]:
-        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
+        taken = self._taken_now()
         streams = self._keys.all_streams(order)
         arguments: list[Value] = [self._group, taken.worker, room, rule.value, min(room, MOST_AT_ONCE), _FEW_SUSPECTS]
         arguments.append(most_bytes)
-        answer = await _FETCH(self._redis, [self._keys.workers, self._keys.cancelled, *streams], arguments)
+        answer = await _FETCH(
+            self._redis, [self._keys.workers, self._keys.cancelled, self._keys.paused, *streams], arguments
+        )
         if not isinstance(answer, list):
             raise NotRegisteredError
         found = cast("list[object]", answer)
-        self.cancelled_tasks = cast("int", found[0])
+        self._note_marks(found[0])
+        self._paused.note(_split_paused(found))
         deliveries: list[Delivery] = []
         for place, entries in zip(found[1::2], found[2::2], strict=True):
             stream = streams[cast("int", place) - _FIRST_STREAM]
-            deliveries += [self._delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)]
+            deliveries += [
+                self._entries.delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)
+            ]
         return self._take(deliveries, taken)
 
     async def _adopt(self, room: int) -> list[Delivery]:
-        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
+        taken = self._taken_now()
         queue, entries = self._misfits.take(room)
         returned = self._keys.returned(queue)
         keys = [self._keys.workers, self._keys.misfits(queue), returned, *self._keys.shared]
@@ -222,28 +222,35 @@ class Fetcher:
         if not isinstance(answer, list):
             raise NotRegisteredError
         found = cast("list[object]", answer)
-        self.cancelled_tasks = cast("int", found[0])
-        deliveries = [self._delivery(returned, entry, taken) for entry in cast("list[RawEntry]", found[1:])]
+        self._note_marks(found[0])
+        deliveries = [self._entries.delivery(returned, entry, taken) for entry in cast("list[RawEntry]", found[1:])]
         return self._take(deliveries, taken)
 
     async def _wait_for_some(self, rule: SuspectRule, room: int, *, block_ms: int) -> list[Delivery]:
-        taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
-        streams = self._keys.all_streams(self._order.next())
+        taken = self._taken_now()
+        served = self._keys.all_streams(self._order.next())
+        streams = [stream for stream in served if not self._is_paused(stream)]
+        has_paused = len(streams) < len(served)
+        if not streams:
+            self._is_backlog = True
+            await self._nap(_SECONDS_BETWEEN_LOOKS_AT_PAUSED)
+            return []
         if rule is SuspectRule.WARD:
-            streams = [stream for stream in streams if stream in self._suspects]
+            streams = [stream for stream in streams if stream in self._entries.suspects]
         elif rule is SuspectRule.NONE:
-            streams = [stream for stream in streams if stream not in self._suspects]
+            streams = [stream for stream in streams if stream not in self._entries.suspects]
         # Few of each stream: what is left is then read at once, with the rules of fetch.lua.
         is_plain = rule is not SuspectRule.WARD and self._usual_bytes <= _LARGE
         count = _WAITED_FOR if is_plain and room >= _WAITED_FOR * len(streams) else 1
-        options = ("COUNT", count, "BLOCK", min(block_ms, self._block_ms(rule))) if block_ms else ("COUNT", count)
+        most_ms = self._block_ms(rule, has_paused=has_paused)
+        options = ("COUNT", count, "BLOCK", min(block_ms, most_ms)) if block_ms else ("COUNT", count)
         reading = self._begin_read(self._reader, streams, taken, *options)
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
         # was cancelled before its task was sent is known with the task.
         marks = self._count_marks() if block_ms and not self._is_pooled else None
         try:
-            deliveries = self._deliveries(await waiting, taken)
+            deliveries = self._take(self._entries.deliveries(await waiting, taken), taken)
         except asyncio.CancelledError:
             waiting.cancel()
             if self.is_interrupted and not _is_to_end():
@@ -253,21 +260,23 @@ class Fetcher:
             self._waiting = None
             if marks is not None:
                 marks.add_done_callback(_note_error)
-        self._is_backlog = len(deliveries) >= count
+        self._is_backlog = has_paused or len(deliveries) >= count
         if deliveries:
-            await self._note_marks(marks or self._count_marks())
+            await self._await_marks(marks or self._count_marks())
         return deliveries
 
-    def _block_ms(self, rule: SuspectRule) -> int:
-        # The next suspect is not seen by a read that began while there was one in hand; nor is what others leave.
+    def _block_ms(self, rule: SuspectRule, *, has_paused: bool) -> int:
+        # The next suspect is not seen by a read that began while there was one in hand; nor is what others leave, nor
+        # that a queue is resumed.
         is_long = rule is self.rule and not self._misfits.are_expected
-        return self._wait_ms if is_long else min(self._wait_ms, _SHORT_BLOCK_MS)
+        longest = round(_SECONDS_BETWEEN_LOOKS_AT_PAUSED * 1000) if has_paused else self._wait_ms
+        return longest if is_long else min(longest, _SHORT_BLOCK_MS)
 
-    async def _nap(self) -> None:
-        """Wait without Redis: with each message that comes it would look through all that wait there."""
+    async def _nap(self, seconds: float) -> None:
+        """Wait without Redis."""
         loop = asyncio.get_running_loop()
         self._waiting = nap = loop.create_future()
-        timer = loop.call_later(random.uniform(0, 2 * _NAP), nap.cancel)  # noqa: S311  # not a secret
+        timer = loop.call_later(seconds, nap.cancel)
         try:
             await nap
         except asyncio.CancelledError:
@@ -277,26 +286,46 @@ class Fetcher:
             timer.cancel()
             self._waiting = None
 
-    async def _note_marks(self, marks: "asyncio.Future[object]") -> None:
+    def _note_marks(self, found: object) -> None:
+        """Note the marks themselves, or how many there are."""
+        self.marks = frozenset(map(text_of_name, cast("list[bytes]", found))) if isinstance(found, list) else None
+        self.cancelled_tasks = cast("int", found) if self.marks is None else len(self.marks)
+
+    async def _await_marks(self, marks: "asyncio.Future[object]") -> None:
+        """Note whether there are marks, of which it is then not known which, and what is paused."""
         try:
-            self.cancelled_tasks = cast("int", await marks)
-        except (RedisError, OSError):
+            found = cast("int", await marks)
+            self._note_marks(found % _PAUSED)
+            paused: object = []
+            if found >= _PAUSED:
+                paused = await self._reader.execute_command("HKEYS", self._keys.paused)
+            self._paused.note(cast("list[bytes]", paused))
+        except (RedisError, OSError) as error:
             # What was read beside it is here all the same, and is looked for among the marks.
-            self.cancelled_tasks = 1
+            self._note_marks(1)
+            if isinstance(error, ResponseError) and is_foreign_type(error):
+                self._paused.note([])
 
     def _count_marks(self) -> "asyncio.Future[object]":
-        return asyncio.ensure_future(self._reader.execute_command("ZCARD", self._keys.cancelled))
+        """Whether there are marks (1), and anything is paused (2): Redis counts a key as often as it is named."""
+        keys = (self._keys.cancelled, *[self._keys.paused] * _PAUSED)
+        return asyncio.ensure_future(self._reader.execute_command("EXISTS", *keys))
 
     async def _read_large(self, order: Sequence[str], count: int, rule: SuspectRule, most_bytes: int) -> list[Delivery]:
         # A script copies what it hands on several times. It still says whether this worker may read.
         deliveries = await self._read_at_once(order, 0, rule, most_bytes)
-        streams = [stream for stream in self._keys.all_streams(order) if stream not in self._suspects]
+        # What is paused is known by now.
+        streams = [
+            stream
+            for stream in self._keys.all_streams(order)
+            if stream not in self._entries.suspects and not self._is_paused(stream)
+        ]
         if rule is SuspectRule.ONE:
             deliveries += await self._read_at_once(order, 1, rule, most_bytes)
         for stream in streams:
             if len(deliveries) >= count:
                 break
-            taken = _Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
+            taken = self._taken_now()
             room = count - len(deliveries)
             try:
                 deliveries += await self._read(self._large, [stream], taken, "COUNT", room)
@@ -304,57 +333,39 @@ class Fetcher:
                 if not deliveries:
                     raise
                 break
+        if deliveries:
+            await self._await_marks(self._count_marks())
         return deliveries
 
-    async def _read(
-        self, client: AsyncClient, streams: Sequence[str], taken: "_Taken", *options: Value
-    ) -> list[Delivery]:
-        return self._deliveries(await self._begin_read(client, streams, taken, *options), taken)
+    async def _read(self, client: AsyncClient, streams: Sequence[str], taken: Taken, *options: Value) -> list[Delivery]:
+        answer = await self._begin_read(client, streams, taken, *options)
+        return self._take(self._entries.deliveries(answer, taken), taken)
 
     def _begin_read(
-        self, client: AsyncClient, streams: Sequence[str], taken: "_Taken", *options: Value
+        self, client: AsyncClient, streams: Sequence[str], taken: Taken, *options: Value
     ) -> Awaitable[object]:
         return client.execute_command(
             "XREADGROUP", "GROUP", self._group, taken.worker, *options, "STREAMS", *streams, *[">"] * len(streams)
         )
 
-    def _deliveries(self, answer: object, taken: "_Taken") -> list[Delivery]:
-        # A map where RESP3 is spoken.
-        found: object = cast("dict[object, object]", answer).items() if isinstance(answer, dict) else answer or ()
-        deliveries = [
-            self._delivery(stream.decode(), entry, taken)
-            for stream, entries in cast("Iterable[tuple[bytes, Sequence[RawEntry] | Sequence[list[RawEntry]]]]", found)
-            for entry in _unwrapped(entries)
-        ]
-        return self._take(deliveries, taken)
+    def _taken_now(self) -> Taken:
+        return Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
 
-    def _take(self, deliveries: Sequence[Delivery], taken: "_Taken") -> list[Delivery]:
+    def _take(self, deliveries: Sequence[Delivery], taken: Taken) -> list[Delivery]:
         if deliveries:
             self._usual_bytes = max(_bytes_of(deliveries) // len(deliveries), 1)
             self._usual_weight = max(sum(one.weight for one in deliveries) // len(deliveries), 1)
         # An answer to a name that was lost meanwhile: what it brings is with others, or soon will be.
         return self._in_flight.take(deliveries) if taken.worker == self._lease.worker else []
 
-    def _delivery(self, stream: str, raw: RawEntry, taken: "_Taken") -> Delivery:
-        entry, found = raw[0].decode(), raw[1]
-        if isinstance(found, Sequence) and len(found) == _PLAIN and found[0] == b"data":
-            data, fields, is_well_formed = found[1], _NO_FIELDS, True
-        else:
-            data, fields, is_well_formed = _parse(found)
-        return Delivery(
-            queue=self._queue_of[stream],
-            stream=stream,
-            entry=entry,
-            data=data,
-            weight=weight_of(data),
-            fields=fields,
-            deliveries=whole_number(fields.get("deliveries"), 0),
-            worker=taken.worker,
-            epoch=taken.epoch,
-            is_suspect=stream in self._suspects,
-            is_well_formed=is_well_formed,
-            taken_at=taken.at,
-        )
+
+def _split_paused(found: list[object]) -> list[bytes]:
+    """What is paused, which fetch.lua has put behind all else, without which the answer then is."""
+    if found[-2:-1] != [0]:
+        return []
+    paused = cast("list[bytes]", found.pop())
+    found.pop()
+    return paused
 
 
 def _bytes_of(deliveries: Iterable[Delivery]) -> int:
@@ -371,17 +382,3 @@ def _is_to_end() -> bool:
     """Whether the caller itself is to end, not only what it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-def _unwrapped(entries: "Sequence[RawEntry] | Sequence[list[RawEntry]]") -> Sequence[RawEntry]:
-    """Entries as they are; redis-py puts them into one more list where RESP3 is spoken."""
-    is_wrapped = len(entries) == 1 and not isinstance(entries[0][0], bytes)
-    return cast("Sequence[RawEntry]", entries[0] if is_wrapped else entries)
-
-
-def _parse(found: Sequence[bytes] | Mapping[bytes, bytes]) -> tuple[bytes, Mapping[str, str], bool]:
-    """An entry's data, what else we know of it, and whether it is ours at all."""
-    raw = found if isinstance(found, Mapping) else dict(zip(found[::2], found[1::2], strict=True))
-    texts = {name.decode(errors="replace"): value for name, value in raw.items()}
-    fields = {name: value.decode(errors="replace") for name, value in texts.items() if name in _TEXT_FIELDS}
-    return texts["data"] if "data" in texts else shown_fields(raw), fields, "data" in texts

@@ -9,9 +9,12 @@ from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.lease import is_ward
+from kiqstart.broker.pauses import Pausable, Pause, Pauses
 from kiqstart.broker.redis_text import text_of_name
-from kiqstart.broker.stats import count_tasks
-from kiqstart.broker.worker_info import place_of, queues_of
+from kiqstart.broker.running import RunningTask, read_running
+from kiqstart.broker.stats import QueueStats, count_tasks
+from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.broker.worker_info import place_of, queues_of, slots_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -27,7 +30,9 @@ class WorkerView:
         host: of the machine; '' where it has not said so.
         pid: of the process there; 0 where it has not said so.
         queues: those that it takes.
+        slots: how many tasks it runs at once; 0 where it has no limit, or has not said so.
         in_flight: messages that it has, those included that it has fetched ahead.
+        running: what it runs for a second or longer, or reports how far it is, the longest first; up to 100.
         seconds_since_beat: since it last renewed its lease.
         is_alive: whether the lease holds.
         is_ending: whether it was asked to end.
@@ -38,7 +43,9 @@ class WorkerView:
     host: str
     pid: int
     queues: Sequence[str]
+    slots: int
     in_flight: int
+    running: Sequence[RunningTask]
     seconds_since_beat: float
     is_alive: bool
     is_ending: bool
@@ -54,6 +61,7 @@ class QueueView:
         running: tasks in workers' hands.
         oldest_seconds: since the message was put there that waits longest; None where none waits.
         workers: how many workers that live take it.
+        paused: who has paused it; None where it is not.
     """
 
     name: str
@@ -61,6 +69,7 @@ class QueueView:
     running: int
     oldest_seconds: float | None
     workers: int
+    paused: Pause | None = None
 
     @property
     def is_unserved(self) -> bool:
@@ -78,6 +87,7 @@ async def read_workers(broker: StreamBroker) -> list[WorkerView]:
     now_ms = await _now_ms(redis)
     beats = cast("list[tuple[bytes, float]]", await redis.zrange(keys.workers, 0, -1, withscores=True))
     info = cast("dict[bytes, bytes]", await redis.hgetall(keys.worker_info))
+    running = await read_running(redis, keys)
     ending = cast("set[bytes]", await redis.smembers(keys.draining))
     queues = {queue for value in info.values() for queue in queues_of(value)} or {DEFAULT_QUEUE}
     held = await _held(redis, broker, sorted(queues))
@@ -92,6 +102,8 @@ async def read_workers(broker: StreamBroker) -> list[WorkerView]:
                 host=host,
                 pid=pid,
                 queues=queues_of(info.get(raw, b"")),
+                slots=slots_of(info.get(raw, b"")),
+                running=running.get(raw, ()),
                 in_flight=held.get(raw, 0),
                 seconds_since_beat=seconds,
                 is_alive=seconds < broker.options.lease,
@@ -108,10 +120,20 @@ async def read_queues(broker: StreamBroker, queues: Sequence[str] = ()) -> list[
     Raises:
         RedisError: Redis is away.
     """
+    return await queue_views(broker, await count_tasks(broker, queues), await read_workers(broker))
+
+
+async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequence[WorkerView]) -> list[QueueView]:
+    """The queues that were counted, with what these workers take of them.
+
+    Raises:
+        RedisError: Redis is away.
+    """
     redis = cast("Redis", broker.connection.redis)
-    stats = await count_tasks(broker, queues)
-    workers = [one for one in await read_workers(broker) if one.is_alive and not one.runs_suspects]
+    workers = [one for one in all_workers if one.is_alive and not one.runs_suspects]
     now_ms = await _now_ms(redis)
+    pauses = Pauses(redis, broker.keys, deadline=broker.options.send_deadline)
+    paused = {one.name: one for one in await pauses.all() if one.kind is Pausable.QUEUE}
     return [
         QueueView(
             name=one.queue,
@@ -119,6 +141,7 @@ async def read_queues(broker: StreamBroker, queues: Sequence[str] = ()) -> list[
             running=one.running,
             oldest_seconds=await _oldest(redis, broker, one.queue, now_ms) if one.waiting else None,
             workers=sum(one.queue in _names(broker, worker.queues) for worker in workers),
+            paused=paused.get(one.queue),
         )
         for one in stats.queues
     ]
@@ -131,7 +154,7 @@ def _names(broker: StreamBroker, queues: Sequence[str]) -> set[str]:
 
 async def _oldest(redis: "Redis", broker: StreamBroker, queue: str, now_ms: int) -> float | None:
     """By the ids of its streams' first entries; one that a worker has is older than those that wait."""
-    group, ages = broker.consumer_group_name, list[float]()
+    group, ages = await group_of_workers(redis, broker.keys, broker.consumer_group_name), list[float]()
     for stream in broker.keys.locations(queue):
         after = "-"
         with suppress(ResponseError):  # no such group, or no stream
@@ -146,9 +169,10 @@ async def _oldest(redis: "Redis", broker: StreamBroker, queue: str, now_ms: int)
 async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> dict[bytes, int]:
     """How many messages each worker has."""
     held: dict[bytes, int] = {}
+    group = await group_of_workers(redis, broker.keys, broker.consumer_group_name)
     for stream in broker.keys.all_locations(queues):
         with suppress(ResponseError):  # no such group
-            pending = cast("dict[str, object]", await redis.xpending(stream, broker.consumer_group_name))
+            pending = cast("dict[str, object]", await redis.xpending(stream, group))
             for one in cast("list[dict[str, bytes | int]]", pending["consumers"] or []):
                 name = cast("bytes", one["name"])
                 held[name] = held.get(name, 0) + cast("int", one["pending"])

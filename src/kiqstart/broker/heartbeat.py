@@ -14,17 +14,23 @@ from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
 from kiqstart.broker.janitor import Janitor
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease, is_ward
+from kiqstart.broker.loop_watch import LoopWatch
 from kiqstart.broker.misfits import Misfits
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.quarantine.testimony import Testimonies
 from kiqstart.broker.receiver.timeout_watchdog import TimeoutWatchdog
 from kiqstart.broker.reclaimer import Reclaimer
 from kiqstart.broker.redis_retry import reason, without_foreign_keys
 from kiqstart.broker.registrar import Registrar
 from kiqstart.broker.run_stats import RunStats
+from kiqstart.broker.running import RunningReport
+from kiqstart.broker.worker_load import LoadReporter
 from kiqstart.processes.signal_safe_event import SignalSafeEvent
 from kiqstart.tasks.errors import WiringError
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     from redis import Redis
 
 logger = getLogger(__name__)
@@ -38,6 +44,8 @@ _IDLE_STRAY_BEATS: Final = 30
 # An event loop that has done nothing for so long is blocked: what waits in it can run elsewhere meanwhile.
 _SECONDS_OF_A_BLOCKED_LOOP: Final = 1.0
 _SECONDS_OF_DOUBT: Final = 60.0
+# Whoever asks twice within this time has asked once: a clean-up is cut off by who cancels its task again later.
+_MS_OF_ONE_CANCELLATION: Final = 1000
 # A clock of this machine and that of Redis are compared anew so often.
 _BEATS_BETWEEN_CLOCKS: Final = 60
 
@@ -62,7 +70,7 @@ class Heartbeat:
 
     All in a thread with a connection of its own, so that a task which blocks the event loop costs the worker nothing.
     Only a call in C that holds Python's interpreter lock for longer than the lease does. A beat of an idle worker is
-    one command.
+    one command, also the janitor's.
     """
 
     def __init__(
@@ -75,12 +83,15 @@ class Heartbeat:
         lease: Lease,
         registrar: Registrar,
         stats: RunStats,
+        running: RunningReport,
+        load: LoadReporter,
         in_flight: InFlightDeliveries,
         misfits: Misfits,
         reclaimer: Reclaimer,
         janitor: Janitor,
         timeout_watchdog: TimeoutWatchdog,
         events: Events,
+        testimonies: Testimonies,
     ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
@@ -89,12 +100,15 @@ class Heartbeat:
         self._lease = lease
         self._registrar = registrar
         self._stats = stats
+        self._running = running
+        self._load = load
         self._in_flight = in_flight
         self._misfits = misfits
         self._reclaimer = reclaimer
         self._janitor = janitor
         self._timeout_watchdog = timeout_watchdog
         self._events = events
+        self._testimonies = testimonies
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._wake = SignalSafeEvent()
@@ -103,7 +117,7 @@ class Heartbeat:
         self._is_draining = False
         self._drained = ""
         self._groups_missing = False
-        self._loop_seen_at = local_time()
+        self._watch: LoopWatch | None = None
         self._tidied_at = self._clock_read_at = local_time()
         self._strays_until = float("-inf")
 
@@ -117,7 +131,7 @@ class Heartbeat:
         self._loop = loop
         self._registrar.register(self._lease.begin())
         self._janitor.begin()
-        self._loop_seen_at = local_time()
+        self._watch = LoopWatch(loop)
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._thread.start()
 
@@ -154,12 +168,14 @@ class Heartbeat:
         """How many suspects wait that this worker may take; to be called in a thread."""
         return self._reclaimer.count_suspects(self._queues)
 
-    def testify(self, worker: str) -> bool:
-        """Say that a process has died to which this worker had given suspects; to be called in a thread.
+    def testify(self, worker: str, losses: int) -> "Future[bool]":
+        """Say with the next beat, which is now, that a process has died to which this worker had given suspects.
 
-        Gives whether a task is condemned by it.
+        Gives whether a task is condemned by it. That needs that both had seen to the same `losses` of data.
         """
-        return self._reclaimer.testify(worker, self._queues)
+        answer = self._testimonies.add(worker, losses)
+        self._wake.set()
+        return answer
 
     def give_back_all(self) -> None:
         """Give back whatever is in hand, in whichever thread this is called.
@@ -195,12 +211,15 @@ class Heartbeat:
 
     def _beat(self) -> float:
         began_at = local_time()
-        is_registered = self._registrar.renew(self._lease.worker)
+        is_registered = self._janitor.beat()
         if is_registered and not self._groups_missing:
             self._lease.renewed(began_at)
         else:
             self._come_back(is_registered=is_registered)
         # Whatever goes wrong below, the lease is renewed.
+        if self._registrar.has_older_data:
+            self._see_to_older_data()
+        self._testimonies.give()
         if self._is_draining and self._drained != self._lease.worker:
             self._say_that_it_drains()
         self._timeout_watchdog.check(self._leave_with_blame)
@@ -208,16 +227,31 @@ class Heartbeat:
         if len(self._in_flight):
             with without_foreign_keys():
                 self._find_cancelled()
-        state = self._janitor.take_turn(self._registrar.now_ms())
+        state = self._janitor.take_turn()
         if state is not None and state.suspects:
             self._tell(self._events.on_suspects, state.suspects)
         if state is not None and state.misfits and not (self._is_draining or is_ward(self._lease.worker)):
             self._misfits.look()
         self._stats.flush()
+        self._running.say()
+        if self._watch is not None and not is_ward(self._lease.worker):
+            self._load.report(self._lease.worker, self._watch)
         self._look_around(began_at)
-        if state is not None and state.next_due is not None:
-            return state.next_due
-        return self._options.beat
+        if state is not None:
+            return state.seconds
+        # Under its new name it looks at once.
+        return self._options.beat if is_registered else 0.0
+
+    def _see_to_older_data(self) -> None:
+        """Others are told who may not live any more, and get what older data have as this worker's."""
+        logger.warning("Redis has come back with older data; this worker goes on with what it runs")
+        self._registrar.note_older_data()
+        self._give_back_strays(beats=0)
+        if self._is_draining:
+            self._say_that_it_drains()
+        self._running.say_anew()
+        self._registrar.has_seen_to_older_data()
+        self._testimonies.note_loss()
 
     def _say_that_it_drains(self) -> None:
         # A Redis that is full refuses it; nothing else may wait for that.
@@ -237,10 +271,15 @@ class Heartbeat:
 
     def _come_back(self, *, is_registered: bool) -> None:
         self._groups_missing = False
-        if is_registered or self._registrar.epoch() != self._lease.epoch:
-            # Redis has lost its data. Nobody else has what this worker runs, so that goes on.
+        if is_registered or self._registrar.was_lost_with_data():
+            # Nobody else has what this worker runs, so that goes on.
+            if not is_registered:
+                self._registrar.note_older_data()
             self._registrar.register(self._lease.worker)
-            logger.warning("Redis had lost the queue; this worker has made it anew")
+            logger.warning("Redis had lost the queue, or came back with older data; this worker is registered again")
+            if not is_registered:
+                self._drained = ""
+                self._testimonies.note_loss()
             return
         lost = self._in_flight.all()
         for delivery in lost:
@@ -250,11 +289,7 @@ class Heartbeat:
         self._tell(self._events.on_lost, lost)
 
     def _relieve_blocked_loop(self) -> None:
-        if self._loop is None or self._loop.is_closed():
-            return
-        blocked_for = local_time() - self._loop_seen_at
-        self._loop.call_soon_threadsafe(self._see_loop)
-        if blocked_for < max(_SECONDS_OF_A_BLOCKED_LOOP, self._options.beat * 2):
+        if self._watch is None or self._watch.ask() < max(_SECONDS_OF_A_BLOCKED_LOOP, self._options.beat * 2):
             return
         waiting = self._in_flight.withdraw_waiting()
         if waiting:
@@ -262,21 +297,22 @@ class Heartbeat:
             self._reclaimer.give_back_all(waiting)
         self._give_back_strays(beats=1)
 
-    def _see_loop(self) -> None:
-        self._loop_seen_at = local_time()
-
     def _find_cancelled(self) -> None:
         if not self._redis.zcard(self._keys.cancelled):
             return
-        deliveries = [one for one in self._in_flight.all() if one.message is not None and not one.is_cancelled]
+        deliveries = [one for one in self._in_flight.all() if one.message is not None and _may_be_cancelled(one)]
         if not deliveries:
             return
         names = [name for one in deliveries for name in (one.task_id, one.mark)]
-        marks = cast("list[object]", self._redis.zmscore(self._keys.cancelled, names))
-        pairs = zip(marks[::2], marks[1::2], strict=True)
-        cancelled = [one for one, pair in zip(deliveries, pairs, strict=True) if pair != (None, None)]
-        for delivery in cancelled:
-            delivery.is_cancelled = True
+        marks = self._redis.zmscore(self._keys.cancelled, names)
+        cancelled: list[Delivery] = []
+        for delivery, *pair in zip(deliveries, marks[::2], marks[1::2], strict=True):
+            until = max((mark for mark in pair if mark is not None), default=None)
+            if until is None:
+                continue
+            if delivery.cancelled_until is None or until > delivery.cancelled_until + _MS_OF_ONE_CANCELLATION:
+                delivery.is_cancelled, delivery.cancelled_until = True, until
+                cancelled.append(delivery)
         if cancelled:
             self._tell(self._events.on_cancelled, cancelled)
 
@@ -302,3 +338,8 @@ class Heartbeat:
     def _tell(self, receiver: Callable[..., None], what: object) -> None:
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(receiver, what)
+
+
+def _may_be_cancelled(delivery: Delivery) -> bool:
+    """Whether a mark would cancel it: also once more, where what a cancellation has begun does not end."""
+    return not delivery.is_cancelled or (delivery.cancelled_until is not None and delivery.is_in_function)

@@ -8,11 +8,9 @@ from redis.crc import key_slot
 
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 from kiqstart.tasks.queue_names import queue_name_problem
+from kiqstart.tasks.task_ids import PROGRESS_SUFFIX
 
 _HASH_TAG: Final = re.compile(r"\{[^}]+\}")
-
-# As taskiq-redis has it: what the key of a task's progress has after that of its result.
-PROGRESS_SUFFIX: Final = "__progress"
 
 
 class QueueKeys:
@@ -29,6 +27,10 @@ class QueueKeys:
         self.name = name
         self._base = name if _HASH_TAG.search(name) else f"{{{name}}}"
         self.workers = f"{self._base}:workers"
+        # The names that registered last, also of those that are gone.
+        self.registered = f"{self._base}:workers:registered"
+        # Who is registered in older data with which Redis came back, and has not seen to that yet.
+        self.restored = f"{self._base}:workers:restored"
         self.epoch = f"{self._base}:epoch"
         self.queues = f"{self._base}:queues"
         # Those that messages were sent to and no worker takes.
@@ -40,6 +42,13 @@ class QueueKeys:
         self.delayed_messages = f"{self._base}:delayed:messages"
         self.dead = f"{self._base}:dead"
         self.dropped = f"{self._base}:dead:dropped"
+        # How runs have ended, in the last hours; failed ones apart, so that they outlive the others.
+        self.runs = f"{self._base}:runs"
+        self.failed_runs = f"{self._base}:runs:failed"
+        # How many there ever were.
+        self.run_counts = f"{self._base}:runs:counts"
+        # Which of the failed ones were sent again.
+        self.resent_runs = f"{self._base}:runs:resent"
         self.cancelled = f"{self._base}:cancelled"
         # Deliveries that were acknowledged before they ran.
         self.early = f"{self._base}:early"
@@ -51,11 +60,17 @@ class QueueKeys:
         self.draining = f"{self._base}:workers:draining"
         self.quarantine_claim = f"{self._base}:quarantine"
         self.worker_info = f"{self._base}:workers:info"
+        self.running = f"{self._base}:workers:running"
         self.layout = f"{self._base}:layout"
         self.group = f"{self._base}:group"
         self.schedules = f"{self._base}:schedules"
         self.stats = f"{self._base}:stats"
+        self.schedule_stats = f"{self.stats}:schedules"
+        self.retention_stats = f"{self.stats}:retention"
         self.probe = f"{self._base}:probe"
+        # What operators did, and what they have paused.
+        self.acts = f"{self._base}:acts"
+        self.paused = f"{self._base}:paused"
         self._results = results or f"{self._base}:result"
         # In the order of library.lua's `shared_keys`: what every script takes that moves messages.
         self.shared = (
@@ -147,9 +162,17 @@ class QueueKeys:
         """What was counted within an hour of Redis' time."""
         return f"{self.stats}:hour:{now_ms // 3_600_000}"
 
+    def stats_of_minute(self, now_ms: int) -> str:
+        """What was counted within a minute of Redis' time."""
+        return f"{self.stats}:minute:{now_ms // 60_000}"
+
     def stats_batch(self, process: str) -> str:
         """Which batch of a process' counts came last."""
         return f"{self.stats}:batch:{process}"
+
+    def worker_load(self, worker: str) -> str:
+        """How busy a worker is."""
+        return f"{self.workers}:load:{worker}"
 
     def result(self, task_id: str) -> str:
         """A task's result; with `channel_suffix`, the channel on which it is announced."""

@@ -57,6 +57,7 @@ class Lease:
         self._trust = seconds * _WATCHED * _MARGIN
         self._on_registered = on_registered
         self._trusted_until = 0.0
+        self.renewed_at = float("-inf")
         self.worker = ""
         self.epoch = ""
 
@@ -71,10 +72,11 @@ class Lease:
         self.epoch = epoch
         if self._on_registered is not None:
             self._on_registered(self.worker)
-        self._trusted_until = began_at + self._trust
+        self.renewed(began_at)
 
     def renewed(self, began_at: float) -> None:
         """A renewal that began at `began_at` was answered."""
+        self.renewed_at = began_at
         self._trusted_until = began_at + self._trust
 
     def lapse(self) -> None:
@@ -84,7 +86,7 @@ class Lease:
     @property
     def is_trusted(self) -> bool:
         """Whether a task that is in hand may be started now."""
-        return self.remaining > 0
+        return self._trusted_until > local_time()
 
     @property
     def remaining(self) -> float:

@@ -3,17 +3,19 @@
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from logging import getLogger
+from typing import TYPE_CHECKING
 
-from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError
 from taskiq import AsyncBroker, TaskiqEvents, TaskiqState
 
-from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.rights import check_rights
 from kiqstart.broker.roles import Role
 from kiqstart.errors import OperatorError
 from kiqstart.processes.exits import exit_with
 from kiqstart.redis.client import RedisUnavailableError, check_redis
+
+if TYPE_CHECKING:
+    from kiqstart.broker.broker import StreamBroker
 
 logger = getLogger(__name__)
 
@@ -50,34 +52,37 @@ def close_at_end(broker: AsyncBroker, close: Callable[[], Awaitable[object]]) ->
 
 @dataclass(frozen=True, kw_only=True)
 class RedisCheck:
-    """Checks Redis whenever a broker starts, and the rights of its user for what the process is to do."""
+    """Checks Redis whenever a broker starts, and the rights of its user for what the process is to do.
 
-    broker: AsyncBroker
-    redis: Redis | RedisCluster
-    address: str
-    keys: QueueKeys
+    It asks through what the running event loop has of Redis: a broker may start in several loops and forks.
+    """
+
+    broker: "StreamBroker"
 
     def attach(self) -> None:
         """Add it to the broker's events."""
         self.broker.with_event_handlers(TaskiqEvents.CLIENT_STARTUP, self._start_client)
         check_at_start(self.broker, self._check_worker)
-        close_at_end(self.broker, self.redis.aclose)
 
     async def _start_client(self, _: TaskiqState) -> None:
         try:
-            await check_redis(self.redis, self.address)
+            await self._check()
             if self.broker.is_scheduler_process:
                 await self._check_rights(Role.SCHEDULER)
         except OperatorError as error:
             _fail_to_start(self.broker, error)
 
     async def _check_worker(self) -> None:
-        await check_redis(self.redis, self.address)
+        await self._check()
         await self._check_rights(Role.WORKER)
 
+    async def _check(self) -> None:
+        await check_redis(self.broker.connection.redis, self.broker.connections.address)
+
     async def _check_rights(self, role: Role) -> None:
+        broker = self.broker
         try:
-            await check_rights(self.redis, self.keys, address=self.address, role=role)
+            await check_rights(broker.connection.redis, broker.keys, address=broker.connections.address, role=role)
         except (RedisError, OSError) as error:
             raise RedisUnavailableError(f"Redis (REDIS_URL) went away while it was looked at: {error}") from None
 

@@ -9,6 +9,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.result_waiter import ResultWaiter
 from kiqstart.broker.sender import Sender
+from kiqstart.broker.sent_stats import SentStats
 from kiqstart.redis.connections import MultiplexedClient, RedisConnections
 
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
@@ -20,7 +21,7 @@ _SECONDS_TO_DRAIN: Final = 1.0
 class LoopResources:
     """One shared client; connections of redis-py belong to the event loop in which they were opened."""
 
-    def __init__(self, connections: RedisConnections, keys: QueueKeys, options: StreamOptions) -> None:
+    def __init__(self, connections: RedisConnections, keys: QueueKeys, options: StreamOptions, sent: SentStats) -> None:
         self._connections = connections
         self._options = options
         self.redis = connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
@@ -28,6 +29,7 @@ class LoopResources:
         self.scripts = connections.pipeline(timeout=_SECONDS_FOR_AN_ANSWER)
         # The same for what is large, behind which nobody else has to wait.
         self.large_scripts = connections.large_pipeline(timeout=_SECONDS_FOR_AN_ANSWER)
+        self.sent = sent.counter(self.scripts)
         self.sender = Sender(
             self.scripts,
             keys,
@@ -35,6 +37,7 @@ class LoopResources:
             address=connections.address,
             queue_limit=options.queue_limit,
             large=self.large_scripts,
+            sent=self.sent,
         )
         # However many results come at once, sends and acknowledgements find a free connection.
         self.reads = asyncio.Semaphore(max(min(_READS_AT_ONCE, connections.max_connections // 3), 1))
@@ -62,6 +65,7 @@ class LoopResources:
         with suppress(TimeoutError):
             async with asyncio.timeout(_SECONDS_TO_DRAIN):
                 await self.sender.drain()
+                await self.sent.close()
         await self.waiter.close()
         await self.scripts.aclose()
         await self.large_scripts.aclose()

@@ -8,6 +8,8 @@ from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.misfits import group_of
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.paused_names import PausedNames
+from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import texts_of, whole_number
 from kiqstart.broker.script import Script
 from kiqstart.tasks.queue_names import queue_name_problem
@@ -27,7 +29,7 @@ class MisfitRecall:
     """Gives back what has been left for the grace, if no worker has said in that time that it may take it.
 
     What workers say counts when it changes, by this process' own clock: Redis' clock may be set as one likes. A janitor
-    that is new goes by Redis' time, so that the grace does not begin anew with it.
+    that is new goes by Redis' time, so that the grace does not begin anew with it. It does once a pause ends.
 
     Args:
         redis: a client that blocks.
@@ -55,6 +57,7 @@ class MisfitRecall:
         """
         said = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys.misfits_known))
         known = {group: whole_number(at, 0) for group, at in texts_of(said).items()}
+        paused = self._paused()
         while True:
             page = cast(
                 "list[tuple[bytes, dict[bytes, bytes]]]",
@@ -63,13 +66,23 @@ class MisfitRecall:
             over: defaultdict[str, list[str]] = defaultdict(list)
             for entry, fields in page:
                 texts = texts_of(fields)
-                if self._is_over(texts, known, now_ms):
-                    over[texts.get("queue", "")].append(entry.decode())
+                queue, name, tried, held_by = (texts.get(field, "") for field in ("queue", "name", "tried", "held"))
+                if paused.holds(self._keys.stream(queue), name, held_by):
+                    group = group_of(queue, name, tried)
+                    self._said[group] = (known.get(group, 0), local_time())
+                elif self._is_over(texts, known, now_ms):
+                    over[queue].append(entry.decode())
             for queue, entries in over.items():
                 self._recall(queue, entries)
             self._next = f"({page[-1][0].decode()}" if len(page) == _PAGE else "-"
             if len(page) < _PAGE or local_time() > until:
                 return
+
+    def _paused(self) -> PausedNames:
+        paused = PausedNames()
+        with without_foreign_keys():
+            paused.note(cast("list[bytes]", self._redis.hkeys(self._keys.paused)))
+        return paused
 
     def _is_over(self, fields: dict[str, str], known: dict[str, int], now_ms: int) -> bool:
         group = group_of(*(fields.get(name, "") for name in ("queue", "name", "tried")))

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.paused_names import PausedNames
+from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import raw_name, texts_of
 from kiqstart.broker.script import Script
 
@@ -44,15 +46,24 @@ class Misfits:
         redis: a client that blocks.
         queues: those that this worker takes.
         shape_of: gives the shape of a task's function, None for a task that this worker does not have.
+        paused: what this worker knows of what is paused: it stays where it is.
     """
 
     def __init__(
-        self, redis: object, keys: QueueKeys, *, queues: Collection[str], shape_of: Callable[[str], str | None]
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        queues: Collection[str],
+        shape_of: Callable[[str], str | None],
+        paused: PausedNames,
     ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
         self._queues = frozenset(queues)
         self._shape_of = shape_of
+        self._paused = paused
+        self._paused_before = paused.fields
         self._lock = threading.Lock()
         self._found: dict[str, str] = {}
         # Groups of which there were some in this round, and in the one before.
@@ -76,6 +87,7 @@ class Misfits:
     def look(self) -> None:
         """Look for more, and say which groups this worker may take."""
         now = local_time()
+        self._look_at_paused()
         if now - self._round_began > _SECONDS_BETWEEN_ROUNDS or (self._has_more and not self._found):
             self._round_began, self._next, self._has_more = now, "-", False
             self._groups_before, self._groups = self._groups, set()
@@ -107,12 +119,27 @@ class Misfits:
         with self._lock:
             self._found |= dict.fromkeys(entries, queue)
 
+    def _look_at_paused(self) -> None:
+        found: list[bytes] = []
+        with without_foreign_keys():
+            found = cast("list[bytes]", self._redis.hkeys(self._keys.paused))
+        self._paused.note(found)
+        if self._paused.fields == self._paused_before:
+            return
+        # All is considered anew.
+        self._paused_before = self._paused.fields
+        self._round_began = float("-inf")
+        with self._lock:
+            self._found.clear()
+
     def _consider(self, entry: str, fields: dict[str, str]) -> None:
         queue, name, tried = (fields.get(field, "") for field in ("queue", "name", "tried"))
         shape = self._shape_of(name) if queue in self._queues else None
         if shape is None or shape in tried.split():
             return
         self._groups.add(group_of(queue, name, tried))
+        if self._paused.holds(self._keys.stream(queue), name, fields.get("held", "")):
+            return
         self._found_at = local_time()
         with self._lock:
             if len(self._found) < _MOST_FOUND:

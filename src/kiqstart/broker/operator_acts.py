@@ -16,7 +16,7 @@ Answer = TypeVar("Answer")
 
 
 class UnansweredError(RedisError):
-    """Redis has not said whether something was done. The text says what that may be."""
+    """Redis has not done something in time, or not said whether it did. The text says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ async def do(call: Callable[[], Awaitable[Answer]], *, deadline: float, otherwis
         otherwise: what may be the case where Redis has not answered, for the error's text.
 
     Raises:
-        UnansweredError: Redis has not answered in time, and nobody knows whether it was done.
+        UnansweredError: Redis has not answered in time, and nobody knows whether it was done; or it has refused it for
+            all that time, and nothing was done.
         RedisError: Redis refuses it; it was not done.
     """
     began_at = tried_at = local_time()
@@ -53,8 +54,9 @@ async def do(call: Callable[[], Awaitable[Answer]], *, deadline: float, otherwis
         except Exception as error:
             is_repeated |= isinstance(error, RedisConnectionError | RedisTimeoutError | OSError)
             if not is_outage(error) or local_time() >= began_at + deadline:
-                if is_repeated:
-                    raise UnansweredError(f"{reason(error)} (tried for {deadline:g} s); {otherwise}") from error
+                if is_repeated or is_outage(error):
+                    state = otherwise if is_repeated else "nothing was done"
+                    raise UnansweredError(f"{reason(error)} (tried for {deadline:g} s); {state}") from error
                 raise
             await asyncio.sleep(pause(tries))
             tries, tried_at = tries + 1, local_time()

@@ -10,6 +10,11 @@ from kiqstart.tasks.sizes import DEFAULT_BYTES, LARGEST_BYTES, MIB
 
 _BOUNDED: Final = ("message_bytes", "result_bytes")
 _OPTIONAL: Final = ("queue_limit",)
+_OFF_AT_ZERO: Final = ("runs_kept",)
+# Of what Lua, and a server's clock in milliseconds, count without a gap.
+_LARGEST: Final = 2**53 // 1000
+# Failed runs are kept for so many times the others' age.
+_FAILED_AGE: Final = 7
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,10 @@ class StreamOptions:
         dead_letter_age: seconds for which a dead letter is kept.
         dead_letter_limit: how many dead letters are kept; beyond it the oldest are dropped.
         dead_letter_bytes: how many bytes of Redis' memory they may take, about.
+        runs_kept: how many ended runs are kept, to be looked at: so many that failed or became dead letters, and so
+            many others. 0 keeps none.
+        runs_age: seconds for which they are kept; failed ones seven times as long.
+        runs_bytes: how many bytes of Redis' memory they may take together, about.
         message_bytes: bytes of the largest message that is sent, and that a worker decodes; up to 64 MiB.
         result_bytes: bytes of the largest result and progress; up to 64 MiB.
         queue_limit: how many tasks a queue may hold, waiting and running, and how many may be delayed; a send beyond
@@ -39,7 +48,7 @@ class StreamOptions:
         hook_timeout: seconds that one hook of a middleware may take when a task runs. Then it is cut off: before the
             task as if it had raised `TimeoutError`; after it, the task keeps its outcome.
         misfit_grace: seconds after which a task that a worker did not know, or whose arguments did not fit, is a dead
-            letter if no worker was there that may run it; two leases at least.
+            letter if no worker was there that may run it; never less than two leases, whatever is set.
         replace_overrun: whether the worker process of such a task is then replaced; its other tasks are given back.
 
     Raises:
@@ -52,6 +61,9 @@ class StreamOptions:
     dead_letter_age: float = 7 * 24 * 3600.0
     dead_letter_limit: int = 10_000
     dead_letter_bytes: int = 256 * MIB
+    runs_kept: int = 20_000
+    runs_age: float = 24 * 3600.0
+    runs_bytes: int = 64 * MIB
     message_bytes: int = DEFAULT_BYTES
     result_bytes: int = DEFAULT_BYTES
     queue_limit: int | None = None
@@ -70,6 +82,8 @@ class StreamOptions:
             value: object = getattr(self, field.name)
             if value is None and field.name in _OPTIONAL:
                 continue
+            if type(value) is int and value == 0 and field.name in _OFF_AT_ZERO:
+                continue
             problem = _problem(value, cast("type", field.type))
             if problem is not None:
                 raise WiringError(f"StreamOptions: {field.name}={shown(value)} must be {problem}")
@@ -80,6 +94,11 @@ class StreamOptions:
     def beat(self) -> float:
         """Seconds between two renewals of a worker's lease."""
         return self.lease / 5
+
+    @property
+    def failed_runs_age(self) -> float:
+        """Seconds for which runs that failed are kept."""
+        return self.runs_age * _FAILED_AGE
 
     @property
     def deaths_of_a_suspect(self) -> int:
@@ -95,4 +114,6 @@ def _problem(value: object, kind: type) -> str | None:
         return "a number"
     if kind is int and not isinstance(value, int):
         return "a whole number"
-    return None if math.isfinite(value) and value > 0 else "above 0"
+    if not 0 < value < math.inf:
+        return "above 0"
+    return None if value <= _LARGEST else f"at most {_LARGEST}"

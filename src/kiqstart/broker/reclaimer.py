@@ -12,9 +12,10 @@ from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import WORKER_PREFIX, is_ward, watch_span
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.quarantine.condemnation import Condemnation
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import queue_names, raw_name, text_of_name
+from kiqstart.broker.redis_text import queue_names, raw_name
 from kiqstart.broker.script import Script, Value
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _FENCE: Final = Script("fence")
 _RECLAIM: Final = Script("reclaim")
 _GIVE_BACK: Final = Script("give_back")
 _TESTIFY: Final = Script("testify")
+_STRAYS: Final = Script("strays")
 _AT_ONCE: Final = 100
 # A consumer that is none of ours is one of plain taskiq-redis, which takes over after ten minutes itself.
 _FOREIGN_IDLE_MS: Final = 600_000
@@ -89,20 +91,32 @@ class Reclaimer:
         return True
 
     def count_suspects(self, queues: Iterable[str]) -> int:
-        """How many suspects of these queues wait for a worker."""
-        streams = [stream for queue in queues for stream in self._keys.quarantine(queue)]
-        count = 0
+        """How many suspects of these queues wait for a worker; those of paused queues wait for none."""
+        paused, count = PausedNames(), 0
+        with without_foreign_keys():
+            paused.note(cast("list[bytes]", self._redis.hkeys(self._keys.paused)))
+        open_queues = [queue for queue in queues if not paused.has_stream(self._keys.stream(queue))]
+        streams = [stream for queue in open_queues for stream in self._keys.quarantine(queue)]
         for stream in streams:
             with without_foreign_keys():
                 count += self._waiting(stream)
         return count
 
-    def testify(self, worker: str, queues: Iterable[str]) -> bool:
-        """Say that a process has died to which this one had given suspects; gives whether one of them was condemned."""
+    def testify(self, worker: str, queues: Iterable[str], *, witness: str, beat: int | None) -> bool:
+        """Say that a process has died to which this one had given suspects; gives whether one of them was condemned.
+
+        Args:
+            worker: that process.
+            queues: of which it has taken suspects.
+            witness: this worker.
+            beat: its last one, which Redis has unless it has come back with older data; None where it is not certain
+                that Redis knows what that process had.
+        """
         names = self._keys
         streams = [(queue, stream) for queue in queues for stream in names.quarantine(queue)]
         keys = [names.workers, *names.shared, *(stream for _, stream in streams)]
-        found = cast("list[object]", _TESTIFY.in_thread(self._redis, keys, [self._group, worker]))
+        arguments: list[Value] = [self._group, worker, witness, "" if beat is None else beat]
+        found = cast("list[object]", _TESTIFY.in_thread(self._redis, keys, arguments))
         with without_foreign_keys():
             self._redis.hdel(names.worker_info, worker)
         if found:
@@ -116,19 +130,16 @@ class Reclaimer:
         last_death = self._options.max_deliveries
         self._reclaim(delivery.queue, delivery.stream, delivery.worker, idle_ms=0, last_death=last_death)
 
-    def reclaim_orphans(self) -> None:
+    def reclaim_orphans(self, orphans: Sequence[tuple[str, str, str]]) -> None:
         """Give back what consumers have that have been no workers for as long as a lease, and forget them.
 
         Sooner it could be a living worker's that reads already, but has not noticed yet that Redis has lost its name.
         Nothing is known to have died of it: it came to a name that was gone, or its worker could not give it back as it
         left. What a worker had when its lease was ended has its death counted by whoever has ended it.
+
+        Args:
+            orphans: consumers that are no workers now, with the queue and the stream of which each has entries.
         """
-        registered = {text_of_name(name) for name in cast("list[bytes]", self._redis.zrange(self._keys.workers, 0, -1))}
-        orphans = [
-            (consumer, queue, stream)
-            for queue, stream in self._streams()
-            for consumer in sorted(self._consumers(stream) - registered)
-        ]
         gone = dict(self._orphans.look({consumer: "" for consumer, _, _ in orphans}, local_time()))
         for consumer, queue, stream in orphans:
             if consumer not in gone:
@@ -142,14 +153,18 @@ class Reclaimer:
 
     def give_back_strays(self, queues: Iterable[str], worker: str, idle_ms: int) -> None:
         """Give back what Redis has handed to this worker without it having arrived: its connection was cut."""
-        for queue in queues:
-            for stream in self._keys.streams(queue):
+        streams = [(queue, stream) for queue in queues for stream in self._keys.streams(queue)]
+        keys = [stream for _, stream in streams]
+        pending = cast("list[list[bytes]]", _STRAYS.in_thread(self._redis, keys, [self._group, worker, idle_ms]))
+        strays = [
+            self._in_flight.unknown_entries(stream, [entry.decode() for entry in entries])
+            for stream, entries in zip(keys, pending, strict=True)
+        ]
+        for (queue, stream), entries in zip(streams, strays, strict=True):
+            if entries:
                 self._keep()
-                pending = self._pending(stream, worker, idle_ms)
-                strays = self._in_flight.unknown_entries(stream, pending)
-                if strays:
-                    logger.info("%d tasks had not arrived here and are given back", len(strays))
-                    self._give_back(queue, stream, strays, worker)
+                logger.info("%d tasks had not arrived here and are given back", len(entries))
+                self._give_back(queue, stream, entries, worker)
 
     def give_back_all(self, deliveries: Sequence[Delivery]) -> None:
         """Give back deliveries of this worker, without counting them against their tasks."""
@@ -223,27 +238,6 @@ class Reclaimer:
             return entries - cast("dict[str, int]", self._redis.xpending(stream, self._group))["pending"]
         except ResponseError:  # no such group: nobody reads from it yet
             return 0
-
-    def _consumers(self, stream: str) -> set[str]:
-        self._keep()
-        try:
-            consumers = cast("list[dict[str, bytes]]", self._redis.xinfo_consumers(stream, self._group))
-        except ResponseError:  # no such key or no such group: nothing was ever read from it
-            return set()
-        return {text_of_name(one["name"]) for one in consumers}
-
-    def _pending(self, stream: str, worker: str, idle_ms: int) -> list[str]:
-        entries: list[str] = []
-        start = "-"
-        while True:
-            page = self._redis.xpending_range(
-                stream, self._group, min=start, max="+", count=_AT_ONCE, consumername=worker, idle=idle_ms
-            )
-            found = [cast("bytes", one["message_id"]).decode() for one in cast("list[dict[str, object]]", page)]
-            entries += found
-            if len(found) < _AT_ONCE:
-                return entries
-            start = f"({found[-1]}"
 
 
 def give_back_call(

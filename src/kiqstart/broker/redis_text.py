@@ -45,6 +45,11 @@ def whole_number(text: str | None, default: int) -> int:
     return int(text)
 
 
+def beat_of(score: bytes) -> int:
+    """A worker's beat, as Redis gives it."""
+    return int(float(score))
+
+
 def shown_fields(raw: Mapping[bytes, bytes]) -> bytes:
     """The fields of an entry that is no message, or the first of them."""
     shown: dict[bytes, bytes] = {}

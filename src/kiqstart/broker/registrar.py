@@ -9,11 +9,12 @@ from uuid import uuid4
 
 from redis.exceptions import OutOfMemoryError
 
+from kiqstart.broker.beats import Beats
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import text_of_name
+from kiqstart.broker.redis_text import beat_of, text_of_name
 from kiqstart.broker.script import Script, Value
 from kiqstart.tasks.errors import WiringError
 
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 _REGISTER: Final = Script("register")
 _LEAVE: Final = Script("leave")
 _BEAT: Final = Script("beat")
+_NOTE_OLDER_DATA: Final = Script("note_older_data")
+# For which a name is among those that registered, however many they are.
+_SECONDS_OF_A_NAME: Final = 3600.0
 # What all versions that share a queue have to agree on; raised by one that writes what this one cannot read.
 LAYOUT: Final = 1
 
@@ -34,16 +38,22 @@ class Registrar:
         redis: a client that blocks.
         group: the consumer group.
         queues: those that it takes.
+        slots: how many tasks it runs at once; 0 where that is not known.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, *, group: str, queues: Sequence[str], lease: Lease) -> None:
+    def __init__(
+        self, redis: object, keys: QueueKeys, *, group: str, queues: Sequence[str], lease: Lease, slots: int
+    ) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
         self._group = group
         self._queues = list(queues)
         self._lease = lease
+        self._slots = slots
         self._offset_ms = 0
-        self._last_beat = 0
+        self._beats = Beats()
+        # This worker's last beat in older data with which Redis has come back, until it has seen to that.
+        self._older_data: int | None = None
         self._renewed_at = float("-inf")
 
     def register(self, worker: str) -> None:
@@ -57,7 +67,7 @@ class Registrar:
         names = self._keys
         keys = [names.workers, names.epoch, names.queues, names.draining, names.worker_info, names.layout, names.group]
         keys += names.shared
-        info = {"queues": self._queues, "host": socket.gethostname(), "pid": os.getpid()}
+        info = {"queues": self._queues, "host": socket.gethostname(), "pid": os.getpid(), "slots": self._slots}
         arguments: list[Value] = [self._group, worker, uuid4().hex, json.dumps(info), LAYOUT, *self._queues]
         answer = _REGISTER.in_thread(self._redis, [*keys, *names.all_streams(self._queues)], arguments)
         outcome, raw, now_ms = cast("tuple[bytes, bytes, int]", tuple(cast("list[object]", answer)))
@@ -75,20 +85,72 @@ class Registrar:
                 f"each group: set consumer_group_name={found!r}, or end those workers first"
             )
         self._set_clock(now_ms)
-        self._last_beat = now_ms
+        self._beats.begin(now_ms)
         self._renewed_at = began_at
         self._lease.registered(found, began_at)
 
     def renew(self, worker: str) -> bool:
         """Beat once; False where Redis does not know the name any more."""
-        self._renewed_at = local_time()
-        beat = self.now_ms()
-        # Redis answers whether it has changed.
-        self._last_beat = beat if beat != self._last_beat else beat + 1
+        beat = self.next_beat()
+        # Adding gives the sum, and so says what was there before.
+        step = beat - self._beats.last
         try:
-            return bool(self._redis.zadd(self._keys.workers, {worker: self._last_beat}, xx=True, ch=True))
+            found = cast("float | None", self._redis.zadd(self._keys.workers, {worker: step}, xx=True, incr=True))
         except OutOfMemoryError:
-            return bool(_BEAT.in_thread(self._redis, [self._keys.workers], [worker, self._last_beat]))
+            before = cast("bytes | None", _BEAT.in_thread(self._redis, [self._keys.workers], [worker, beat]))
+            if before is not None:
+                self.answered(beat_of(before))
+            return before is not None
+        if found is not None:
+            self.answered(int(found) - step, beat=int(found))
+        return found is not None
+
+    @property
+    def last_beat(self) -> int:
+        """The last one that Redis has answered."""
+        return self._beats.last
+
+    def next_beat(self) -> int:
+        """What a beat says that is sent now: Redis' time in milliseconds, or more where the last one said that."""
+        self._renewed_at = local_time()
+        return self._beats.next(self.now_ms())
+
+    def answered(self, before: int, *, beat: int | None = None) -> None:
+        """Redis has answered the last beat: which one it had before, and which it has now if that is another one."""
+        if self._beats.answered(before, beat=beat):
+            self._older_data = before
+
+    @property
+    def has_older_data(self) -> bool:
+        """Whether Redis has come back with older data, to which this worker has not seen yet."""
+        return self._older_data is not None
+
+    def note_older_data(self) -> None:
+        """Note who is registered in older data with which Redis has come back, for those who end their leases."""
+        before = "" if self._older_data is None else self._older_data
+        _NOTE_OLDER_DATA.in_thread(self._redis, [self._keys.workers], [self._lease.worker, before])
+
+    def has_seen_to_older_data(self) -> None:
+        """What Redis knows of this worker is right again."""
+        with without_foreign_keys():
+            self._redis.hdel(self._keys.restored, self._lease.worker)
+        self._older_data = None
+
+    def was_lost_with_data(self) -> bool:
+        """Whether Redis does not know this worker since it has lost its data, or has come back with older ones.
+
+        Else others have ended its lease, and have what it runs. The names of those that registered are kept for longer
+        than they live, but not for ever.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        if self.epoch() != self._lease.epoch:
+            return True
+        found: object = True
+        with without_foreign_keys():
+            found = self._redis.zscore(self._keys.registered, self._lease.worker)
+        return found is None and local_time() - self._lease.renewed_at < _SECONDS_OF_A_NAME
 
     def keep(self, seconds: float) -> None:
         """Beat once more where the last beat is that long ago; in the lease's thread, between the duties of a beat.
@@ -123,6 +185,10 @@ class Registrar:
     def now_ms(self) -> int:
         """Redis' time, as it was learned when its clock was read last."""
         return self._offset_ms + round(local_time() * 1000)
+
+    def to_redis_ms(self, time: float) -> int:
+        """Redis' time at a `local_time`."""
+        return self._offset_ms + round(time * 1000)
 
     def read_clock(self) -> None:
         """Learn Redis' time anew."""

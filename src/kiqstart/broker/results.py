@@ -26,6 +26,8 @@ from kiqstart.tasks.results.result_encoding import (
     encode_failure,
     encode_result,
 )
+from kiqstart.tasks.sealing.errors import UnreadableSecretError
+from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 from kiqstart.tasks.sizes import DEFAULT_BYTES, size_problem
 
 __all__ = [
@@ -46,6 +48,11 @@ ReturnType = TypeVar("ReturnType")
 _SHORTEST_TTL: Final = 0.001
 _LONGEST_TTL: Final = 10 * 365 * 86_400.0
 _PROGRESS_MS: Final = 86_400_000
+# A result and a progress are encrypted for one of them only.
+_PROGRESS_OF: Final = "progress "
+# What is encrypted is a third longer than what it says, and some bytes more.
+_GROWTH: Final = 2
+_LEAST_GROWTH: Final = 1024
 
 
 class Waiting(Protocol):
@@ -70,7 +77,8 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         reads: gives what lets so many reads go on at once in the event loop.
         ttl: seconds for which results and progress are kept; None keeps results until `forget`, and progress for a day.
         deadline: seconds for which storing is tried through an outage, where it is not done with the acknowledgement.
-        limit: bytes of the largest result and progress.
+        limit: bytes of the largest result and progress, before they are encrypted.
+        secrets: encrypts them.
 
     Raises:
         WiringError: `ttl` is no number of seconds for which Redis can keep something.
@@ -87,6 +95,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         ttl: float | None,
         deadline: float,
         limit: int = DEFAULT_BYTES,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._connection = connection
         self._deliveries = deliveries
@@ -96,6 +105,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         self._ttl_ms = None if ttl is None else _milliseconds(ttl)
         self._deadline = deadline
         self._limit = limit
+        self._secrets = secrets
 
     async def set_result(self, task_id: str, result: TaskiqResult[ReturnType]) -> None:
         """Store a result, or lay it by until its delivery is acknowledged.
@@ -103,9 +113,9 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         Raises:
             RedisError: Redis was away until the deadline.
         """
-        if isinstance(result.error, NoResultError):
+        if result.error is not None and isinstance(result.error, NoResultError):
             return
-        value = encode_result(task_id, result, limit=self._limit)
+        value = self._secrets.hide_result(task_id, encode_result(task_id, result, limit=self._limit))
         delivery = self._deliveries(task_id)
         if delivery is not None:
             delivery.result = value
@@ -160,6 +170,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         value = dump_exactly(progress.__dict__, nulls=int(progress.meta is None))
         if (problem := size_problem(value, self._limit)) is not None:
             raise ResultTooLargeError(problem)
+        value = self._secrets.hide_result(_PROGRESS_OF + task_id, value)
         # It tells of a run, and nobody removes it.
         await self._redis.set(self._keys.progress(task_id), value, px=self._ttl_ms or _PROGRESS_MS)
 
@@ -172,22 +183,27 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         value = await self._get(task_id, self._keys.progress(task_id))
         if value is None:
             return None
-        self._check_size(task_id, value)
+        value = self._readable(task_id, value, about=_PROGRESS_OF + task_id)
         try:
             return TaskProgress[ReturnType].model_validate_json(value)
         except ValueError:
             raise UnreadableResultError(task_id=task_id, reason="its key holds no progress") from None
 
     def _decoded(self, task_id: str, value: bytes) -> TaskiqResult[Any]:
-        self._check_size(task_id, value)
         try:
-            return decode_result(value)
+            return decode_result(self._readable(task_id, value, about=task_id))
         except ValueError as error:
             raise UnreadableResultError(task_id=task_id, reason=str(error)) from None
 
-    def _check_size(self, task_id: str, value: bytes) -> None:
+    def _readable(self, task_id: str, value: bytes, *, about: str) -> bytes:
+        if len(value) <= self._limit * _GROWTH + _LEAST_GROWTH:
+            try:
+                value = self._secrets.show_result(about, value)
+            except UnreadableSecretError as error:
+                raise UnreadableResultError(task_id=task_id, reason=str(error)) from None
         if (problem := size_problem(value, self._limit)) is not None:
             raise UnreadableResultError(task_id=task_id, reason=f"it has {problem} (TASKS_RESULT_BYTES, result_bytes)")
+        return value
 
     async def _get(self, task_id: str, key: str) -> bytes | None:
         try:

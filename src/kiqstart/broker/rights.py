@@ -13,7 +13,7 @@ from redis.exceptions import RedisError
 
 from kiqstart.broker.keys import QueueKeys, pattern_of
 from kiqstart.broker.redis_retry import is_unauthorized, reason
-from kiqstart.broker.roles import Role, commands_of
+from kiqstart.broker.roles import Role, commands_of, reads_results, uses_channels
 from kiqstart.broker.script import AsyncClient
 from kiqstart.errors import OperatorError
 
@@ -151,11 +151,10 @@ async def missing_rights(redis: object, keys: QueueKeys, role: Role | None = Non
     if "+eval" in missing:
         # All else is tried by a script.
         return missing
-    uses_results = needed is None or "publish" in needed or "subscribe" in needed
-    missing += await _missing_keys(client, keys, [keys.result("*")] if uses_results else [])
+    missing += await _missing_keys(client, keys, [keys.result("*")] if role is None or reads_results(role) else [])
     if f"~{pattern_of(keys.workers)}" not in missing:
         missing += await _missing_commands(client, keys, needed)
-    return missing + (await _missing_channels(client, keys) if uses_results else [])
+    return missing + (await _missing_channels(client, keys) if role is None or uses_channels(role) else [])
 
 
 async def _missing_reads(client: AsyncClient, keys: QueueKeys, needed: AbstractSet[str]) -> list[str]:

@@ -19,7 +19,9 @@ class Role(StrEnum):
     SCHEDULER = "scheduler"
     """Sends what is due."""
     OPERATOR = "operator"
-    """Uses the command line, to look and to change."""
+    """Uses the command line and the dashboard, to look and to change."""
+    VIEWER = "viewer"
+    """Uses the dashboard, and those commands that change nothing."""
     MONITOR = "monitor"
     """`kiqstart metrics` and `kiqstart check --scheduler`; changes nothing, and reads no results."""
 
@@ -27,59 +29,80 @@ class Role(StrEnum):
 _CONNECTING: Final = "client|setname ping select"
 _RUNNING_SCRIPTS: Final = "eval evalsha"
 _COUNTING: Final = (
-    "get hgetall hkeys hmget scard smembers smismember srandmember time xinfo|groups xlen xpending xrange zcard zcount"
-    " zmscore zrange"
+    "get hgetall hkeys hmget mget scard smembers smismember srandmember time xinfo|groups xlen xpending xrange zcard"
+    " zcount zmscore zrange"
 )
 _PRODUCING: Final = (
     "del exists get hmget hscan mget set smembers smismember subscribe time unsubscribe xrange zmscore zrem"
 )
 _WORKING: Final = (
-    "hdel hgetall sadd srandmember srem xlen xpending xreadgroup zadd zcard zrange zrangebyscore zscore xinfo|consumers"
+    "hdel hgetall hkeys sadd srandmember srem xlen xpending xreadgroup zadd zcard zrange zrangebyscore zscore"
+    " xinfo|consumers"
 )
 _SCHEDULING: Final = "del get hmget hscan set smembers smismember time zmscore zrange zrem"
-_OPERATING: Final = "xdel xrevrange xtrim"
+_OPERATING: Final = "hdel hsetnx xdel xrevrange xtrim"
+_VIEWING: Final = "mget hscan xrevrange"
 
-_PRODUCERS: Final = ("send", "cancel", "cancel_entry", "scheduler/add", "scheduler/read", "scheduler/remove")
+_PRODUCERS: Final = (
+    *("send", "cancel", "cancel_entry", "flush_stats", "unmark"),
+    *("scheduler/add", "scheduler/read", "scheduler/remove"),
+)
 _WORKERS: Final = (
     "acknowledge",
     "adopt",
     "announce",
     "audit_keys",
     "beat",
+    "bound_runs",
     "bury",
     "condemn",
     "fence",
     "fetch",
     "find_holders",
-    "flush_stats",
     "forget_queue",
     "free_keys",
     "give_back",
     "leave",
     "move",
+    "note_older_data",
     "recall",
     "reclaim",
     "register",
     "say_known",
+    "say_running",
     "settle",
+    "strays",
     "tend",
     "testify",
+    "watch",
 )
 _SCHEDULERS: Final = tuple(
     f"scheduler/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")
 )
-_OPERATORS: Final = ("letters", "resend", "scheduler/pause", "scheduler/resume")
+_VIEWERS: Final = ("find_runs", "letters", "scheduler/read")
+_OPERATORS: Final = (
+    "find_runs",
+    "letters",
+    "record_acts",
+    "resend",
+    "resend_run",
+    "scheduler/pause",
+    "scheduler/resume",
+)
 
 # By role: its scripts, and the commands that it sends itself.
 _NEEDS: Final[Mapping[Role, tuple[Sequence[str], str]]] = {
     Role.PRODUCER: (_PRODUCERS, f"{_RUNNING_SCRIPTS} {_PRODUCING}"),
     Role.WORKER: ((*_PRODUCERS, *_WORKERS), f"{_RUNNING_SCRIPTS} {_PRODUCING} {_WORKING}"),
-    Role.SCHEDULER: (_SCHEDULERS, f"{_RUNNING_SCRIPTS} {_SCHEDULING}"),
+    Role.SCHEDULER: ((*_SCHEDULERS, "flush_stats"), f"{_RUNNING_SCRIPTS} {_SCHEDULING}"),
     Role.OPERATOR: ((*_PRODUCERS, *_OPERATORS), f"{_RUNNING_SCRIPTS} {_PRODUCING} {_COUNTING} {_OPERATING}"),
+    Role.VIEWER: (_VIEWERS, f"{_RUNNING_SCRIPTS} {_COUNTING} {_VIEWING}"),
     Role.MONITOR: ((), _COUNTING),
 }
 # Their keys are the queue's own; results have others, unless they are kept below the queue's name.
 _WITHOUT_RESULTS: Final = frozenset({Role.SCHEDULER, Role.MONITOR})
+# They neither announce results nor wait for them.
+_WITHOUT_CHANNELS: Final = _WITHOUT_RESULTS | {Role.VIEWER}
 
 
 @cache
@@ -93,13 +116,24 @@ def commands_of(role: Role) -> frozenset[str]:
     return frozenset(commands)
 
 
+def reads_results(role: Role) -> bool:
+    """Whether a role needs the keys of results."""
+    return role not in _WITHOUT_RESULTS
+
+
+def uses_channels(role: Role) -> bool:
+    """Whether a role needs the channels of results."""
+    return role not in _WITHOUT_CHANNELS
+
+
 def acl_rules(role: Role, keys: QueueKeys) -> list[str]:
     """What `ACL SETUSER` takes to give a user the rights of a role, and no others."""
     results = pattern_of(keys.result("*"))
-    if role in _WITHOUT_RESULTS:
+    if not reads_results(role):
         access = "%R~" if role is Role.MONITOR else "~"
         places = [f"{access}{pattern}" for pattern in keys.patterns]
     else:
         patterns = dict.fromkeys(map(pattern_of, (keys.name, keys.workers, results)))
-        places = [*(f"~{pattern}" for pattern in patterns), f"&{results}"]
+        places = [f"~{pattern}" for pattern in patterns]
+        places += [f"&{results}"] if uses_channels(role) else []
     return [*places, "-@all", *(f"+{command}" for command in sorted(commands_of(role)))]

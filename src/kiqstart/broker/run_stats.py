@@ -3,27 +3,29 @@
 A worker counts in its own memory, so that a task costs no command. With a beat it adds what it has counted since the
 last one, in one script, under a number: where the answer is lost, the same batch is sent again under the same number,
 and counts once. What a worker has not added when it is killed, a beat's worth, is lost; no task waits for it, and
-nothing but counts is lost with it.
+nothing but counts is lost with it. What clean-ups have done in this process goes the same way.
 """
 
-import threading
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from logging import getLogger
 from math import inf
+from operator import sub
 from typing import TYPE_CHECKING, Final, cast
-from uuid import uuid4
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import Again, Dead, Delivery, Left
+from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Left
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import may_pass, reason
 from kiqstart.broker.redis_text import text_of_name, whole_number
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.stats_batch import FLUSH, KEEP_HOUR_MS, KEEP_MINUTE_MS, SENT, StatsBatch
+from kiqstart.observability.process_counts import PROCESS_COUNTS
+from kiqstart.retention.count_names import SECTION as RETENTION
+from kiqstart.tasks.results.result_encoding import FAILED_RESULT
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -31,13 +33,9 @@ if TYPE_CHECKING:
 
 logger = getLogger(__name__)
 
-_FLUSH: Final = Script("flush_stats")
-
 SECONDS_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0, 3600.0, inf)
 """Upper bounds of the histograms, in seconds."""
 _HOUR_MS: Final = 3_600_000
-_KEEP_HOUR_MS: Final = 3 * _HOUR_MS
-_KEEP_NUMBER_MS: Final = _HOUR_MS
 # Tasks of other names than a worker has are counted together.
 _UNKNOWN: Final = ""
 
@@ -58,6 +56,8 @@ class Outcome(StrEnum):
 PROBLEMS: Final = (Outcome.FAILED, Outcome.RETRIED, Outcome.DEAD)
 """How a run ends that did not succeed, but for cancelled ones."""
 _STARTED: Final = "started"
+PROBLEMS_FIELD: Final = "problems"
+"""Of a minute: how many runs of a task did not succeed."""
 _RUN, _WAIT = "run", "wait"
 # What is counted of a task, in the order in which a worker keeps it; the times are in microseconds.
 _NAMES: Final = (
@@ -69,8 +69,8 @@ _NAMES: Final = (
     f"{_WAIT}:us",
 )
 _PLACE_OF_OUTCOME: Final = {outcome: _NAMES.index(outcome) for outcome in Outcome}
-_PLACE_OF_RUN: Final = _NAMES.index(f"{_RUN}:0")
-_PLACE_OF_WAIT: Final = _NAMES.index(f"{_WAIT}:0")
+_PLACE_OF_RUN, _PLACE_OF_RUN_US = _NAMES.index(f"{_RUN}:0"), _NAMES.index(f"{_RUN}:us")
+_PLACE_OF_WAIT, _PLACE_OF_WAIT_US = _NAMES.index(f"{_WAIT}:0"), _NAMES.index(f"{_WAIT}:us")
 
 
 class RunStats:
@@ -85,33 +85,35 @@ class RunStats:
         self._redis = cast("Redis", redis)
         self._keys = keys
         self._now_ms = now_ms
-        self._lock = threading.Lock()
+        # By task, since this process began: the event loop alone adds to them, so that counting takes no lock.
         self._counts: defaultdict[str, list[int]] = defaultdict(_zeros)
+        # What of them is in a batch already.
+        self._taken: dict[str, list[int]] = {}
         # Sent, and not answered yet.
-        self._batch: list[Value] = []
-        self._number = 1
-        self._process = uuid4().hex
+        self._batch = StatsBatch(keys)
+        self._values: dict[str, int] = {}
         self._problem: str | None = None
 
     def started(self, delivery: Delivery) -> None:
         """A task begins to run."""
-        waited = (self._now_ms() - int(delivery.entry.partition("-")[0])) / 1000
-        with self._lock:
-            counts = self._counts[_name(delivery)]
-            counts[0] += 1
-            _observe(counts, _PLACE_OF_WAIT, waited)
+        waited_ms = self._now_ms() - int(delivery.entry.partition("-")[0])
+        counts = self._counts[_name(delivery)]
+        counts[0] += 1
+        counts[_PLACE_OF_WAIT + bisect_left(SECONDS_BUCKETS, waited_ms / 1000)] += 1
+        if waited_ms > 0:
+            counts[_PLACE_OF_WAIT_US] += waited_ms * 1000
 
     def ran(self, task_name: str, seconds: float) -> None:
         """A task's function has taken so many seconds."""
-        with self._lock:
-            _observe(self._counts[task_name], _PLACE_OF_RUN, seconds)
+        counts = self._counts[task_name]
+        counts[_PLACE_OF_RUN + bisect_left(SECONDS_BUCKETS, seconds)] += 1
+        counts[_PLACE_OF_RUN_US] += round(seconds * 1e6)
 
     def settled(self, delivery: Delivery) -> None:
         """Redis has taken what became of a task."""
         outcome = outcome_of(delivery)
         if outcome is not None:
-            with self._lock:
-                self._counts[_name(delivery)][_PLACE_OF_OUTCOME[outcome]] += 1
+            self._counts[_name(delivery)][_PLACE_OF_OUTCOME[outcome]] += 1
 
     def flush(self) -> None:
         """Add to Redis what was counted; to be called in the lease's thread.
@@ -121,21 +123,47 @@ class RunStats:
         Raises:
             RedisError: Redis is away; it is added by the next call.
         """
+        self._send()
         if not self._batch:
-            with self._lock:
-                counted, self._counts = self._counts, defaultdict(_zeros)
-            self._batch = [value for task, counts in counted.items() for value in _written(task, counts)]
-        if not self._batch:
-            return
-        keys = [self._keys.stats, self._keys.stats_of_hour(self._now_ms()), self._keys.stats_batch(self._process)]
-        arguments = [self._number, _KEEP_HOUR_MS, _KEEP_NUMBER_MS, *self._batch]
+            counted = self._take()
+            tasks = {field: count for task, counts in counted.items() for field, count in _written(task, counts)}
+            clean_ups, values = PROCESS_COUNTS.take(RETENTION)
+            self._values |= values
+            now_ms = self._now_ms()
+            hour, minute = self._keys.stats_of_hour(now_ms), self._keys.stats_of_minute(now_ms)
+            self._batch.fill(
+                {
+                    self._keys.stats: tasks,
+                    hour: tasks,
+                    minute: _minute_of(counted),
+                    self._keys.retention_stats: clean_ups,
+                },
+                keep_ms={hour: KEEP_HOUR_MS, minute: KEEP_MINUTE_MS},
+            )
+            self._send()
+
+    def _take(self) -> Mapping[str, Sequence[int]]:
+        """What was counted since the last call; the event loop goes on counting, and each list is copied at once."""
+        now = {task: counts.copy() for task, counts in self._counts.copy().items()}
+        before, self._taken = self._taken, now
+        return {
+            task: counts if task not in before else list(map(sub, counts, before[task]))
+            for task, counts in now.items()
+            if counts != before.get(task)
+        }
+
+    def _send(self) -> None:
         try:
-            _FLUSH.in_thread(self._redis, keys, arguments)
+            if self._batch:
+                FLUSH.in_thread(self._redis, *self._batch.call())
+            if self._values:
+                self._redis.hset(self._keys.retention_stats, items=_flat(self._values))
         except ResponseError as error:
             if may_pass(error):
                 return
             self._tell(reason(error))
-        self._batch, self._number = [], self._number + 1
+        self._batch.finish()
+        self._values = {}
 
     def _tell(self, problem: str) -> None:
         if problem != self._problem:
@@ -143,34 +171,45 @@ class RunStats:
         self._problem = problem
 
 
+def _flat(values: Mapping[str, int]) -> list[str | int]:
+    return [one for pair in values.items() for one in pair]
+
+
 def _zeros() -> list[int]:
     return [0] * len(_NAMES)
 
 
-def _observe(counts: list[int], place: int, seconds: float) -> None:
-    counts[place + bisect_left(SECONDS_BUCKETS, seconds)] += 1
-    counts[place + len(SECONDS_BUCKETS)] += max(round(seconds * 1e6), 0)
-
-
-def _written(task: str, counts: Sequence[int]) -> Iterator[Value]:
-    """Fields and increments in turn."""
+def _written(task: str, counts: Sequence[int]) -> Iterator[tuple[str, int]]:
+    """Fields and increments."""
     for name, count in zip(_NAMES, counts, strict=True):
         if count:
-            yield f"{task}\n{name}"
-            yield count
+            yield f"{task}\n{name}", count
+
+
+def _minute_of(counted: Mapping[str, Sequence[int]]) -> Mapping[str, int]:
+    """What is kept of each minute: how all tasks together fared, and of each how many did not succeed."""
+    found: Counter[str] = Counter()
+    for task, counts in counted.items():
+        for name in (_STARTED, *Outcome, f"{_WAIT}:us"):
+            found[f"\n{name}"] += counts[_NAMES.index(name)]
+        found[f"{task}\n{PROBLEMS_FIELD}"] += sum(counts[_PLACE_OF_OUTCOME[outcome]] for outcome in PROBLEMS)
+    return +found
 
 
 def outcome_of(delivery: Delivery) -> Outcome | None:
     """How a settled delivery ended; None where the message was left to other workers."""
     if delivery.is_cancelled:
         return Outcome.CANCELLED
-    if isinstance(delivery.outcome, Left):
-        return None
-    if isinstance(delivery.outcome, Again):
-        return Outcome.RETRIED
-    if isinstance(delivery.outcome, Dead):
-        return Outcome.DEAD
-    return Outcome.FAILED if delivery.has_failed else Outcome.SUCCEEDED
+    if delivery.outcome is not DONE:
+        if isinstance(delivery.outcome, Left):
+            return None
+        if isinstance(delivery.outcome, Again):
+            return Outcome.RETRIED
+        if isinstance(delivery.outcome, Dead):
+            return Outcome.DEAD
+    # A result that could not be stored, or not as JSON, is that of a failed task as well.
+    has_failed = delivery.has_failed or delivery.result.startswith(FAILED_RESULT)
+    return Outcome.FAILED if has_failed else Outcome.SUCCEEDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +229,20 @@ class Histogram:
         """How many there are."""
         return sum(self.counts)
 
+    @property
+    def mean(self) -> float | None:
+        """Seconds; None where there is none."""
+        return self.seconds / self.count if self.count else None
+
+    def within(self, part: float) -> float | None:
+        """The one of `SECONDS_BUCKETS` within which that part of them ended; None where there is none."""
+        needed, count = part * self.count, 0
+        for bound, one in zip(SECONDS_BUCKETS, self.counts, strict=True):
+            count += one
+            if count and count >= needed:
+                return bound
+        return None
+
 
 @dataclass(frozen=True, kw_only=True)
 class TaskStats:
@@ -197,6 +250,7 @@ class TaskStats:
 
     Args:
         task: its name; '' for messages of tasks that no worker knows.
+        sent: messages that were sent; retries are none.
         started: runs that began.
         ended: how many runs ended how.
         run: how long its function took.
@@ -204,6 +258,7 @@ class TaskStats:
     """
 
     task: str
+    sent: int = 0
     started: int = 0
     ended: Mapping[Outcome, int] = field(default_factory=dict[Outcome, int])
     run: Histogram = Histogram()
@@ -249,6 +304,7 @@ def _parsed(counted: Mapping[bytes, bytes]) -> list[TaskStats]:
     return [
         TaskStats(
             task=task,
+            sent=counts.get(SENT, 0),
             started=counts.get(_STARTED, 0),
             ended={outcome: counts[outcome] for outcome in Outcome if outcome in counts},
             run=_histogram(counts, _RUN),

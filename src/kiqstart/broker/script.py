@@ -3,19 +3,22 @@
 import hashlib
 import re
 from collections.abc import Awaitable, Sequence
+from functools import cache, cached_property
 from importlib.resources import files
 from typing import ClassVar, Final, Protocol, cast
 
 from redis.exceptions import NoScriptError, ResponseError
 
 _ROOMS: Final = files("kiqstart")
+# Read at once, as the scripts are: an update of the package meanwhile would mix versions.
 _LIBRARY: Final = (_ROOMS / "broker" / "lua" / "library.lua").read_text()
-
 # A definition of the library, with the comment above it; blank lines stand between definitions only.
+_BETWEEN_DEFINITIONS: Final = re.compile(r"\n{2,}(?=local |--)")
 _DEFINITION: Final = re.compile(r"^local (?:function )?(\w+)", re.MULTILINE)
-# Every script is given its time, also one that does not look at it.
+_WORD: Final = re.compile(r"\w+")
 # Of `redis.call` and of a script's own functions around it.
 _COMMAND: Final = re.compile(r"\b\w+\('([A-Z]{3,})'(?:, '(CREATE|DELCONSUMER|CONSUMERS|USAGE)')?")
+# Every script is given its time, also one that does not look at it.
 _TAKE_TIME: Final = "table.remove(ARGV)"
 # Which line an error comes from, which key stands there, and which place among the keys the shared ones begin at.
 _LINE: Final = re.compile(r"user_script:(\d+)")
@@ -70,8 +73,16 @@ class Script:
     """
 
     def __init__(self, name: str, package: str = "broker") -> None:
-        self._text = _with_library((_ROOMS / package / "lua" / f"{name}.lua").read_text())
-        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        self._own_text = (_ROOMS / package / "lua" / f"{name}.lua").read_text()
+
+    # Both are made when they are asked for: a process that only sends needs few of the scripts.
+    @cached_property
+    def _text(self) -> str:
+        return _with_library(self._own_text)
+
+    @cached_property
+    def _sha(self) -> str:
+        return hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     @property
     def commands(self) -> frozenset[str]:
@@ -120,11 +131,19 @@ class Script:
 
 def _with_library(text: str) -> str:
     """A script with what it uses of the library, and no more: Redis runs all definitions with each call."""
-    kept: list[str] = []
-    for block in reversed(re.split(r"\n{2,}(?=local |--)", _LIBRARY)):
-        definition = _DEFINITION.search(block)
-        later = "\n".join([*kept, text])
-        is_used = definition is not None and re.search(rf"\b{definition[1]}\b", later)
-        if is_used or _TAKE_TIME in block:
-            kept.insert(0, block)
-    return "\n\n".join([*kept, text])
+    kept, used = [text], set(_WORD.findall(text))
+    for block, name, words in reversed(_definitions()):
+        if name in used or _TAKE_TIME in block:
+            kept.append(block)
+            used |= words
+    return "\n\n".join(reversed(kept))
+
+
+@cache
+def _definitions() -> Sequence[tuple[str, str | None, frozenset[str]]]:
+    """Those of the library, each with its name and all words in it."""
+    blocks = _BETWEEN_DEFINITIONS.split(_LIBRARY)
+    names = [_DEFINITION.search(block) for block in blocks]
+    return [
+        (block, name and name[1], frozenset(_WORD.findall(block))) for block, name in zip(blocks, names, strict=True)
+    ]

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from logging import getLogger
@@ -11,20 +11,20 @@ from typing import Final, cast
 from redis.exceptions import NoScriptError
 from taskiq.exceptions import SendTaskError
 
-from kiqstart.broker.batcher import Batches, Work
+from kiqstart.broker.batcher import Batches, Work, only
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import is_outage, may_have_run, pause, reason
 from kiqstart.broker.script import Script, Value
+from kiqstart.broker.sent_stats import SentCounter
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 logger = getLogger(__name__)
 
 _SEND: Final = Script("send")
+_SEND_PLAIN: Final = Script("send_plain")
 # A try may reach Redis long after it was given up: for so long a sender's batches stay known.
 _REMEMBERED_MS: Final = 3_600_000
-# Behind the key of the sender's last batch and those that scripts share.
-_FIRST_STREAM: Final = 9
 # What a try may take beyond the deadline of the first message that it carries.
 _SECONDS_BEYOND: Final = 1.0
 
@@ -55,6 +55,7 @@ class Sending:
         send: which send of its id it is, where another task may have had that.
         is_anew: whether another task may have had its id, whose result is none of this one's.
         deadline: until when it is tried, by this machine's clock; the sender sets it.
+        task: its task's name, by which it is counted.
         is_given_up: whether nobody waits for it any more: from now on it is not sent.
     """
 
@@ -68,6 +69,7 @@ class Sending:
     send: str = ""
     is_anew: bool = False
     deadline: float = 0.0
+    task: str = ""
     is_given_up: bool = False
 
     @property
@@ -93,6 +95,7 @@ class Sender(Work[Sending, str]):
         address: the server, for messages.
         queue_limit: how many messages a stream may hold, and how many may be delayed; None for any number.
         large: another client, for large messages, whose batches are numbered by themselves.
+        sent: counts what was sent; None where nobody does.
     """
 
     def __init__(
@@ -104,6 +107,7 @@ class Sender(Work[Sending, str]):
         address: str,
         queue_limit: int | None = None,
         large: object = None,
+        sent: SentCounter | None = None,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -112,11 +116,12 @@ class Sender(Work[Sending, str]):
         self._key = keys.sender(uuid.uuid4().hex)
         self._number = 0
         self._limit = queue_limit or 0
+        self._sent = sent
         # Why the last try has failed.
         self._away: Exception | None = None
         way = None
         if large is not None:
-            way = Sender(large, keys, deadline=deadline, address=address, queue_limit=queue_limit)
+            way = Sender(large, keys, deadline=deadline, address=address, queue_limit=queue_limit, sent=sent)
         self._batches: Batches[Sending, str] = Batches(self, lambda sending: len(sending.message), large_work=way)
 
     async def send(self, sending: Sending) -> str:
@@ -129,7 +134,7 @@ class Sender(Work[Sending, str]):
         """
         sending.deadline = local_time() + self._deadline
         try:
-            return await self._batches.add(sending)
+            return only(await self._batches.add_all((sending,)))
         except asyncio.CancelledError:
             sending.is_given_up = True
             raise
@@ -148,13 +153,18 @@ class Sender(Work[Sending, str]):
     def begin(self, items: Sequence[Sending]) -> Awaitable[object]:
         """Send a batch for the first time, under a number of its own."""
         self._number += 1
-        return _SEND.begin(self._redis, *self._call(items))
+        script, keys, arguments = self._call(items)
+        return script.begin(self._redis, keys, arguments)
 
     def answers(self, items: Sequence[Sending], outcome: object) -> Sequence[str | BaseException]:
         """Each message's task; but for those that were not simply sent."""
         self._away = None
         answers: list[str | BaseException] = [one.task_id for one in items]
         flat = cast("list[object]", outcome)
+        if self._sent is not None:
+            self._sent.count(items, [cast("int", place) - 1 for place in flat[::3]] if flat else ())
+        if not flat:
+            return answers
         for place, kind, text in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
             position, value = cast("int", place) - 1, cast("bytes", text).decode(errors="replace")
             if kind == b"full":
@@ -190,8 +200,9 @@ class Sender(Work[Sending, str]):
                 await asyncio.sleep(min(pause(tries), max(left[0].deadline - local_time(), 0.0)))
                 tries += 1
             try:
+                script, keys, arguments = self._call(items)
                 async with asyncio.timeout(self.patience(left)):
-                    outcome = await _SEND(self._redis, *self._call(items))
+                    outcome = await script(self._redis, keys, arguments)
             except Exception as again:  # noqa: BLE001  # each caller gets its own
                 error = again
             else:
@@ -227,26 +238,42 @@ class Sender(Work[Sending, str]):
     def _failure(self, sending: Sending, problem: str) -> SendFailedError:
         return SendFailedError(problem=f"task {sending.task_id} was not sent to Redis at {self._address}: {problem}")
 
-    def _call(self, batch: Sequence[Sending]) -> tuple[list[str], list[Value]]:
-        streams = list(dict.fromkeys(one.stream for one in batch))
-        results = list(dict.fromkeys(self._keys.result(one.task_id) for one in batch if one.is_anew))
-        keys = [self._key, *self._keys.shared, *streams, *results]
+    def _call(self, batch: Sequence[Sending]) -> tuple[Script, list[str], list[Value]]:
+        """The script that sends a batch, its keys and its arguments."""
+        if len(batch) == 1 and batch[0].is_plain:
+            # As most are that are sent one by one, and so waited for.
+            keys = [self._key, self._keys.uniques, batch[0].stream]
+            return _SEND_PLAIN, keys, [self._number, _REMEMBERED_MS, self._limit, len(keys), 1, batch[0].message]
+        streams = list(dict.fromkeys([one.stream for one in batch]))
         arguments: list[Value] = [self._number, _REMEMBERED_MS, self._limit]
-        for (stream, is_plain), group in groupby(batch, key=lambda one: (one.stream, one.is_plain)):
-            place = streams.index(stream) + _FIRST_STREAM
-            run = list(group)
+        if {one.is_plain for one in batch} == {True}:
+            keys = [self._key, self._keys.uniques]
+            for stream, group in groupby(batch, key=_stream_of):
+                messages = [one.message for one in group]
+                arguments += (streams.index(stream) + len(keys) + 1, len(messages), *messages)
+            return _SEND_PLAIN, keys + streams, arguments
+        keys = [self._key, *self._keys.shared]
+        results = list(dict.fromkeys(self._keys.result(one.task_id) for one in batch if one.is_anew))
+        places = {key: place for place, key in enumerate([*keys, *streams, *results], 1)}
+        for (stream, is_plain), run in groupby(batch, key=lambda one: (one.stream, one.is_plain)):
             if is_plain:
-                arguments += [place, len(run), *(one.message for one in run)]
+                messages = [one.message for one in run]
+                arguments += (places[stream], len(messages), *messages)
                 continue
             for one in run:
-                if one.is_given_up:
-                    arguments += [0, 1]
-                    continue
-                when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
-                first_result = _FIRST_STREAM + len(streams)
-                at = first_result + results.index(self._keys.result(one.task_id)) if one.is_anew else 0
-                arguments += [place, 0, when, one.unique, one.task_id, one.message, at, one.send]
-        return keys, arguments
+                arguments += self._arguments_of(one, places)
+        return _SEND, [*keys, *streams, *results], arguments
+
+    def _arguments_of(self, one: Sending, places: Mapping[str, int]) -> Sequence[Value]:
+        if one.is_given_up:
+            return (0, 1)
+        when: Value = round(one.delay * 1000) if one.due is None else f"@{round(one.due * 1000)}"
+        result = places[self._keys.result(one.task_id)] if one.is_anew else 0
+        return (places[one.stream], 0, when, one.unique, one.task_id, one.message, result, one.send)
+
+
+def _stream_of(sending: Sending) -> str:
+    return sending.stream
 
 
 def _doubt(error: Exception, *, was_unanswered: bool) -> str:

@@ -1,16 +1,21 @@
 """How tasks are kept in Redis and delivered."""
 
 import re
-from typing import Final
+from typing import Final, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
+from kiqstart.tasks.queue_names import LONGEST_QUEUE_NAME, queue_name_problem
+from kiqstart.tasks.sealing.keyring import Keyring
+from kiqstart.tasks.sealing.sealing import Sealing
 from kiqstart.tasks.sizes import DEFAULT_BYTES, LARGEST_BYTES, MIB
 
+_KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _QUEUE: Final = re.compile(r"([A-Za-z0-9_.-]+)(?::([1-9][0-9]{0,5}))?")
+_SHOWN: Final = 50
 
 
 class TasksSettings(BaseSettings):
@@ -20,7 +25,7 @@ class TasksSettings(BaseSettings):
 
     key_prefix: str = Field(
         default="kiqstart",
-        pattern=r"^[A-Za-z0-9_.:-]+$",
+        max_length=LONGEST_QUEUE_NAME,
         description="What every key in Redis begins with, in braces: {kiqstart}. Letters, digits and _ . : - only. "
         "Services that share a Redis need one each.",
     )
@@ -57,6 +62,20 @@ class TasksSettings(BaseSettings):
     dead_letter_bytes: int = Field(
         default=256 * 1024 * 1024, ge=1, description="How many bytes of Redis' memory dead letters may take, about."
     )
+    runs_kept: int = Field(
+        default=20_000,
+        ge=0,
+        description="How many ended runs are kept, to be looked at: so many that failed, and so many others. 0: none.",
+    )
+    runs_age: float = Field(
+        default=24 * 3600.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Seconds for which an ended run is kept; one that failed seven times as long.",
+    )
+    runs_bytes: int = Field(
+        default=64 * MIB, ge=1, description="How many bytes of Redis' memory ended runs may take together, about."
+    )
     message_bytes: int = Field(
         default=DEFAULT_BYTES,
         ge=1,
@@ -82,12 +101,17 @@ class TasksSettings(BaseSettings):
         description="How much memory the messages and results may take, about, that a worker has in flight; then it "
         "reads no more until a task has ended.",
     )
+    tracing: bool = Field(
+        default=False,
+        description="Whether sends and runs are traced with OpenTelemetry, by each process' tracer provider; "
+        "kiqstart[opentelemetry] brings what that needs.",
+    )
     misfit_grace: float = Field(
         default=60.0,
         gt=0,
         allow_inf_nan=False,
         description="Seconds without any worker that may run it after which a task is a dead letter that a worker did "
-        "not know, or whose arguments did not fit.",
+        "not know, or whose arguments did not fit; never less than two leases, whatever is set.",
     )
     hook_timeout: float = Field(
         default=60.0,
@@ -105,6 +129,47 @@ class TasksSettings(BaseSettings):
         default=False,
         description="Whether the worker process of such a task is then replaced; its other tasks are given back.",
     )
+
+    signing_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys with which messages are signed: id:key,id:key, each key 32 random bytes as base64. The "
+        "first one signs, all verify.",
+    )
+    signing_required: bool = Field(
+        default=True,
+        description="Whether a message without a signature is refused where there are keys; false while not all "
+        "senders have them.",
+    )
+    encryption_keys: SecretStr | None = Field(
+        default=None,
+        description="Keys with which arguments, results and errors' texts are encrypted, written like signing keys, "
+        "which it needs as well. The first one encrypts, all decrypt.",
+    )
+    encrypt: bool = Field(
+        default=True,
+        description="Whether what is new is encrypted where there are keys; false while not all processes have them.",
+    )
+
+    @field_validator("signing_keys", "encryption_keys")
+    @classmethod
+    def _check_keys(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is None or not value.get_secret_value():
+            return None
+        Keyring(value.get_secret_value())
+        return value
+
+    @model_validator(mode="after")
+    def _check_signed(self) -> Self:
+        if self.encryption_keys is not None and self.signing_keys is None:
+            raise ValueError("TASKS_ENCRYPTION_KEYS needs TASKS_SIGNING_KEYS too: what is not signed can be replaced")
+        return self
+
+    @field_validator("key_prefix")
+    @classmethod
+    def _check_key_prefix(cls, value: str) -> str:
+        if not _KEY_PREFIX.fullmatch(value):
+            raise ValueError("has letters, digits and _ . : - only, and at least one of them")
+        return value
 
     @field_validator("queues")
     @classmethod
@@ -133,6 +198,18 @@ class TasksSettings(BaseSettings):
         return parse_queues(self.queues)
 
     @property
+    def sealing(self) -> Sealing | None:
+        """With which keys messages are signed and encrypted; None: with none."""
+        if self.signing_keys is None:
+            return None
+        return Sealing(
+            signing_keys=self.signing_keys.get_secret_value(),
+            encryption_keys="" if self.encryption_keys is None else self.encryption_keys.get_secret_value(),
+            is_required=self.signing_required,
+            encrypts=self.encrypt,
+        )
+
+    @property
     def stream_options(self) -> StreamOptions:
         """How the broker delivers."""
         return StreamOptions(
@@ -143,6 +220,9 @@ class TasksSettings(BaseSettings):
             dead_letter_age=self.dead_letter_age,
             dead_letter_limit=self.dead_letter_limit,
             dead_letter_bytes=self.dead_letter_bytes,
+            runs_kept=self.runs_kept,
+            runs_age=self.runs_age,
+            runs_bytes=self.runs_bytes,
             message_bytes=self.message_bytes,
             result_bytes=self.result_bytes,
             queue_limit=self.queue_limit or None,
@@ -164,6 +244,8 @@ def parse_queues(text: str) -> dict[str, int]:
     for part in text.split(","):
         found = _QUEUE.fullmatch(part.strip())
         if found is None or found[1] in weights:
-            raise ValueError(f"{part.strip()!r} is no queue, or stands twice: write default:3,low:1")
+            raise ValueError(f"{part.strip()[:_SHOWN]!r} is no queue, or stands twice: write default:3,low:1")
+        if problem := queue_name_problem(found[1]):
+            raise ValueError(f"{found[1][:_SHOWN]!r}: {problem}")
         weights[found[1]] = int(found[2] or 1)
     return weights

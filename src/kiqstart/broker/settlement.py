@@ -36,9 +36,9 @@ class Settlement:
 
         Gives False where another worker has the task by now, or the `RedisError` with which Redis refuses any end.
         """
-        # Nearly all end here.
         answer = (await self._settler.settle(delivery))[0]
-        if not isinstance(answer, RedisError):
+        # Nearly all end here.
+        if answer is True or not isinstance(answer, RedisError):
             return answer
         answer = await self._for_good(delivery, answer)
         if not isinstance(answer, RedisError):

@@ -17,9 +17,12 @@ from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.redis_retry import may_pass, pause, reason
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.results import encode_failure
+from kiqstart.broker.run_record import RunRecorder
+from kiqstart.broker.run_stats import Outcome, outcome_of
 from kiqstart.broker.script import AsyncClient, Script, Value
 from kiqstart.tasks.labels import bounded_delay
 from kiqstart.tasks.results.errors import TaskCancelledError
+from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 from kiqstart.tasks.sizes import kept_of
 
 logger = getLogger(__name__)
@@ -38,8 +41,10 @@ class Settler(Work[Delivery, bool]):
         redis: an async client.
         keys: the queue's names.
         group: the consumer group.
-        options: how many dead letters are kept.
+        options: how many dead letters and ended runs are kept.
         result_ttl: seconds for which a result is kept; None for ever.
+        recorder: writes what is kept of ended runs.
+        secrets: encrypts what letters say.
         large: another client, for deliveries whose results are large.
     """
 
@@ -51,6 +56,8 @@ class Settler(Work[Delivery, bool]):
         group: str,
         options: StreamOptions,
         result_ttl: float | None,
+        recorder: RunRecorder,
+        secrets: Secrets = NO_SECRETS,
         large: object = None,
     ) -> None:
         self._redis = redis
@@ -58,7 +65,13 @@ class Settler(Work[Delivery, bool]):
         self._group = group
         self._options = options
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
-        way = Settler(large, keys, group=group, options=options, result_ttl=result_ttl) if large is not None else None
+        self._recorder = recorder if options.runs_kept else None
+        self._secrets = secrets
+        way = None
+        if large is not None:
+            way = Settler(
+                large, keys, group=group, options=options, result_ttl=result_ttl, recorder=recorder, secrets=secrets
+            )
         self._batches: Batches[Delivery, bool] = Batches(self, _bytes_of, large_work=way)
 
     def settle(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
@@ -94,6 +107,8 @@ class Settler(Work[Delivery, bool]):
         while may_pass(error) or isinstance(error, NoScriptError):
             if may_pass(error):
                 tries += 1
+                for one in items:
+                    one.is_unanswered = True
                 if tries >= _TRIES_OF_LARGE and await self._is_too_large(items, error):
                     break
                 if tries == _LOUD_TRIES:
@@ -129,29 +144,27 @@ class Settler(Work[Delivery, bool]):
             return await self.mend([item], error)
 
     def _call(self, batch: Sequence[Delivery]) -> tuple[list[str], list[Value]]:
-        names = self._keys
+        names, recorder = self._keys, self._recorder
         keys = [names.epoch, *names.shared]
         arguments: list[Value] = [self._group, self._options.dead_letter_limit, self._result_ms, names.channel_suffix]
-        for (stream, epoch, kind), group in groupby(batch, key=_kind):
-            run, is_plain = list(group), kind is True
-            keys.append(stream)
-            arguments += [len(run) if is_plain else 0, raw_name(epoch)]
-            if not is_plain:
-                one = run[0]
-                keys += [self._target(one), names.result(one.task_id)]
-                arguments += [
-                    one.send,
-                    one.task_id,
-                    one.fields.get("unique", ""),
-                    *_outcome(one),
-                    one.entry,
-                    one.result,
-                ]
+        arguments.append(self._options.runs_kept)
+        for (stream, epoch, worker, kind), group in groupby(batch, key=_kind):
+            run = list(group)
+            is_repeated = 1 if any(one.is_unanswered for one in run) else ""
+            if isinstance(kind, Delivery):
+                keys += [stream, self._target(kind), names.result(kind.task_id)]
+                block = recorder.block(kind) if recorder is not None else b""
+                arguments += [0, raw_name(epoch), worker, is_repeated, block]
+                arguments += [kind.send, kind.task_id, kind.fields.get("unique", ""), *self._outcome(kind)]
+                arguments += [kind.entry, kind.result]
                 continue
-            for one in run:
-                arguments += [one.entry, one.result]
-                if one.result:
-                    keys.append(names.result(one.task_id))
+            for part, block in recorder.blocks(run) if recorder is not None else [(run, b"")]:
+                keys.append(stream)
+                arguments += [len(part), raw_name(epoch), worker, is_repeated, block]
+                for one in part:
+                    arguments += [one.entry, one.result]
+                    if one.result:
+                        keys.append(names.result(one.task_id))
         return keys, arguments
 
     def _target(self, delivery: Delivery) -> str:
@@ -160,27 +173,28 @@ class Settler(Work[Delivery, bool]):
         is_first = isinstance(delivery.outcome, Again) and delivery.outcome.is_first
         return self._keys.returned(delivery.queue) if is_first else self._keys.stream(delivery.queue)
 
+    def _outcome(self, delivery: Delivery) -> list[Value]:
+        match delivery.outcome:
+            case Again(message=message, delay=delay, send=send):
+                cancelled = encode_failure(TaskCancelledError(delivery.task_id))
+                return ["again", message, round(bounded_delay(delay) * 1000), cancelled, send or delivery.send, ""]
+            case Left(message=message, task_name=name, tried=tried, held_by=held_by):
+                cancelled = encode_failure(TaskCancelledError(delivery.task_id))
+                why = "\n".join([" ".join(tried), *([held_by] if held_by else [])])
+                return ["left", message, raw_name(why), cancelled, delivery.queue, name]
+            case Dead(reason=why, detail=detail, message=message):
+                kept = self._secrets.hide_detail(kept_detail(detail))
+                return ["dead", kept_of(message), why.value, kept, delivery.deliveries + 1, delivery.first]
+            case _:
+                return ["done", "", "", "", "", ""]
 
-def _kind(delivery: Delivery) -> tuple[str, str, bool | Delivery]:
-    """What may stand together: all of one stream that have simply ended, and each other one alone."""
+
+def _kind(delivery: Delivery) -> tuple[str, str, str, Outcome | Delivery | None]:
+    """What may stand together: all of one stream that have simply ended alike, and each other one alone."""
     is_plain = delivery.outcome is DONE and not (delivery.fields or delivery.is_early or delivery.send)
-    return delivery.stream, delivery.epoch, True if is_plain else delivery
+    return delivery.stream, delivery.epoch, delivery.worker, outcome_of(delivery) if is_plain else delivery
 
 
 def _bytes_of(delivery: Delivery) -> int:
     outcome = delivery.outcome
-    return len(delivery.result) + (0 if isinstance(outcome, Done) else len(outcome.message))
-
-
-def _outcome(delivery: Delivery) -> list[Value]:
-    match delivery.outcome:
-        case Again(message=message, delay=delay, send=send):
-            cancelled = encode_failure(TaskCancelledError(delivery.task_id))
-            return ["again", message, round(bounded_delay(delay) * 1000), cancelled, send or delivery.send, ""]
-        case Left(message=message, task_name=name, tried=tried):
-            cancelled = encode_failure(TaskCancelledError(delivery.task_id))
-            return ["left", message, " ".join(tried), cancelled, delivery.queue, name]
-        case Dead(reason=why, detail=detail, message=message):
-            return ["dead", kept_of(message), why.value, kept_detail(detail), delivery.deliveries + 1, delivery.first]
-        case _:
-            return ["done", "", "", "", "", ""]
+    return len(delivery.result) + (0 if outcome is DONE or isinstance(outcome, Done) else len(outcome.message))

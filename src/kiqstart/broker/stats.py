@@ -9,6 +9,8 @@ from redis.exceptions import ResponseError
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import is_foreign_type
 from kiqstart.broker.redis_text import queue_names
+from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.tasks.caller_types import is_utf8, shown, text
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -52,22 +54,31 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
     """Count, in these queues, in all that workers have taken, and in up to 1,000 to which messages were sent.
 
     Raises:
+        TypeError: it is nothing of which there may be several, or a queue's name is no text.
+        ValueError: a queue's name is no UTF-8.
         RedisError: Redis is away.
     """
+    if isinstance(queues, str | bytes) or not isinstance(queues, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller's types are checked
+        raise TypeError(f"count_tasks(…) takes queues, such as ['default', 'low'], not {shown(queues)}")
+    named = {text(queue, "count_tasks(…)", "a queue's name") for queue in queues}
+    for queue in named:
+        if not is_utf8(queue):
+            raise ValueError(f"count_tasks(…): a queue's name is UTF-8, not {shown(queue)}")
     redis, keys = cast("Redis", broker.connection.redis), broker.keys
     taken = cast("set[bytes]", await redis.smembers(keys.queues))
     untaken = cast("list[bytes]", await redis.srandmember(keys.untaken, _MOST_UNTAKEN))
     known = queue_names({*taken, *untaken})
     # The key of the default queue's stream is a name of that queue, too.
-    names = sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*queues, *known}})
+    names = sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*named, *known}})
     seconds, microseconds = await redis.time()
     since = seconds * 1000 + microseconds // 1000 - round(broker.options.lease * 1000)
     async with redis.pipeline(transaction=False) as pipe:
         pipe.zcard(keys.delayed)
         pipe.zcount(keys.workers, since, "+inf")
         delayed, workers = cast("tuple[int, int]", await pipe.execute())
+    group = await group_of_workers(redis, keys, broker.consumer_group_name)
     return QueueStats(
-        queues=[await _count_queue(broker, name) for name in names],
+        queues=[await _count_queue(broker, name, group) for name in names],
         delayed=delayed,
         dead_letters=await broker.dead_letters.count(),
         dropped=await broker.dead_letters.dropped(),
@@ -75,12 +86,28 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
     )
 
 
-async def _count_queue(broker: StreamBroker, queue: str) -> QueueCount:
-    redis, streams = cast("Redis", broker.connection.redis), broker.keys.locations(queue)
+async def takeable_in(broker: StreamBroker, queue: str) -> int:
+    """How many messages wait in a queue that any of its workers takes as soon as it has room.
+
+    Not those that wait for a worker that has their task, nor those whose workers have died.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    streams = (keys.returned(queue), keys.stream(queue))
+    return (await _count_streams(redis, queue, streams, broker.consumer_group_name)).waiting
+
+
+async def _count_queue(broker: StreamBroker, queue: str, group: str) -> QueueCount:
+    return await _count_streams(cast("Redis", broker.connection.redis), queue, broker.keys.locations(queue), group)
+
+
+async def _count_streams(redis: "Redis", queue: str, streams: Sequence[str], group: str) -> QueueCount:
     async with redis.pipeline(transaction=False) as pipe:
         for stream in streams:
             pipe.xlen(stream)
-            pipe.xpending(stream, broker.consumer_group_name)
+            pipe.xpending(stream, group)
         answers = cast("list[object]", await pipe.execute(raise_on_error=False))
     entries = sum(_number(length, stream) for length, stream in zip(answers[::2], streams, strict=True))
     running = sum(_pending(answer) for answer in answers[1::2])

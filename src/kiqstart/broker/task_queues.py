@@ -1,8 +1,13 @@
 """Which queues the tasks of a broker name."""
 
-from taskiq import AsyncBroker
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
 
-from kiqstart.tasks.labels import QUEUE_LABEL
+from kiqstart.tasks.labels import DEFAULT_QUEUE, QUEUE_LABEL
+
+
+def queue_of_task(task: AsyncTaskiqDecoratedTask[..., object]) -> str:
+    """The queue to which a task is sent."""
+    return str(task.labels.get(QUEUE_LABEL, DEFAULT_QUEUE))
 
 
 def queues_of_tasks(broker: AsyncBroker) -> list[str]:

@@ -1,4 +1,7 @@
-"""Frees unique keys whose tasks are nowhere any more: deleted by hand, or lost with a part of Redis' data."""
+"""Frees unique keys whose tasks are nowhere any more: deleted by hand, or lost with a part of Redis' data.
+
+What is noted of early acknowledgements of such tasks goes with them.
+"""
 
 from dataclasses import dataclass, field
 from logging import getLogger
@@ -48,8 +51,8 @@ class UniqueKeyAudit:
     def __init__(self, redis: object, keys: QueueKeys) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
-        # Among the keys, and among their places.
-        self._cursors = (b"0", b"0")
+        # Among the keys, among their places, and among the early acknowledgements.
+        self._cursors = (b"0", b"0", b"0")
         self._search: _Search | None = None
 
     def take_turn(self, *, until: float) -> None:
@@ -64,7 +67,7 @@ class UniqueKeyAudit:
     def _look_at_page(self) -> None:
         arguments: list[Value] = [*self._cursors, _KEYS_AT_ONCE]
         answer = cast("list[bytes]", _AUDIT.in_thread(self._redis, self._keys.shared, arguments))
-        self._cursors, found = (answer[0], answer[1]), answer[2:]
+        self._cursors, found = (answer[0], answer[1], answer[2]), answer[3:]
         missing = dict(zip(found[::3], zip(found[1::3], found[2::3], strict=True), strict=True))
         if missing:
             self._search = _Search(missing=missing, places=self._all_places(), start=b"")

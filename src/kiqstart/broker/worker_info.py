@@ -14,8 +14,20 @@ def queues_of(info: bytes) -> list[str]:
 
 def place_of(info: bytes) -> tuple[str, int]:
     """A worker's host and process id; '' and 0 where it does not say so."""
-    with suppress(ValueError, TypeError, AttributeError, RecursionError):
-        said = cast("dict[str, object]", json.loads(info))
-        host, pid = said.get("host"), said.get("pid")
-        return host if isinstance(host, str) else "", pid if isinstance(pid, int) else 0
-    return "", 0
+    said = _said(info)
+    host, pid = said.get("host"), said.get("pid")
+    return host if isinstance(host, str) else "", pid if isinstance(pid, int) else 0
+
+
+def slots_of(info: bytes) -> int:
+    """How many tasks a worker runs at once; 0 where it does not say so, or has no limit."""
+    slots = _said(info).get("slots")
+    return slots if isinstance(slots, int) and slots > 0 else 0
+
+
+def _said(info: bytes) -> dict[str, object]:
+    with suppress(ValueError, RecursionError):
+        said = cast("object", json.loads(info))
+        if isinstance(said, dict):
+            return cast("dict[str, object]", said)
+    return {}

@@ -29,19 +29,27 @@ class WorkerSide:
     Attributes:
         suspect_rule: which of the tasks whose workers have died repeatedly it takes.
         on_registered: is told each name that this process has in Redis, in the lease's thread.
+        on_loss: is told there that Redis had lost data, and this process has seen to it.
     """
 
     def __init__(self, broker: "StreamBroker") -> None:
         self._broker: Final = broker
         self.suspect_rule = SuspectRule.ONE
         self.on_registered: Callable[[str], None] | None = None
+        self.on_loss: Callable[[], None] = _nothing
         self._consumer: StreamConsumer | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         # Kept alive in a child, whose garbage it would be: it is not the child's to close.
         self._inherited: StreamConsumer | None = None
         self._past_consumer: StreamConsumer | None = None
         self._registering = asyncio.Lock()
         self._quarantine: Quarantine | None = None
         self._shapes: dict[str, tuple[Callable[..., Any], str]] = {}
+
+    @property
+    def consumer(self) -> StreamConsumer | None:
+        """What this process does with the streams; None while it is no worker."""
+        return self._consumer
 
     async def consume(self) -> StreamConsumer:
         """Register this process, once.
@@ -54,6 +62,7 @@ class WorkerSide:
         async with self._registering:
             if self._consumer is None:
                 self._consumer = await self._register()
+                self._loop = asyncio.get_running_loop()
             return self._consumer
 
     async def may_run(self, task_id: str) -> bool:
@@ -83,7 +92,9 @@ class WorkerSide:
             await self._quarantine.wait(seconds)
 
     async def stop(self) -> None:
-        """Give back what is in hand, and be no worker any more."""
+        """Give back what is in hand, and be no worker any more; what works in another loop works on."""
+        if self._works_in_another_loop():
+            return
         if self._quarantine is not None:
             await self._quarantine.stop()
             self._quarantine = None
@@ -94,8 +105,12 @@ class WorkerSide:
     def after_fork(self) -> None:
         """In a child: what the parent has in hand as a worker is the parent's to give back."""
         self._inherited = self._consumer
-        self._consumer = None
+        self._consumer = self._loop = None
         self._registering = asyncio.Lock()
+
+    def _works_in_another_loop(self) -> bool:
+        loop = self._loop
+        return loop is not None and loop.is_running() and loop is not asyncio.get_running_loop()
 
     async def _register(self) -> StreamConsumer:
         broker = self._broker
@@ -108,10 +123,14 @@ class WorkerSide:
             result_ttl=broker.result_ttl,
             rule=self.suspect_rule,
             task_id_of=broker.task_id_of,
+            read_message=broker.read_message,
             shape_of=self._shape_of,
+            secrets=broker.secrets,
             on_condemned=partial(self._tell_of_condemned, asyncio.get_running_loop()),
             on_suspects=self._on_suspects,
             on_registered=self.on_registered,
+            on_loss=self.on_loss,
+            slots=broker.slots,
         )
         try:
             await consumer.start()
@@ -150,6 +169,10 @@ class WorkerSide:
             shape = call_shape(task.original_func)
             self._shapes[task_name] = (task.original_func, shape)
         return shape
+
+
+def _nothing() -> None:
+    """Nobody is told."""
 
 
 def failed(error: Exception) -> TaskiqResult[None]:

@@ -9,6 +9,7 @@ from taskiq.depends.progress_tracker import ProgressTracker, TaskState
 from typing_extensions import TypedDict
 
 from kiqstart.retention.progress import ProgressCallback, RetentionProgress
+from kiqstart.tasks.progress import report_progress
 
 logger = getLogger(__name__)
 
@@ -30,10 +31,12 @@ class CleanupProgress(TypedDict):
     waiting: str | None
 
 
-def report_progress(tracker: ProgressTracker[CleanupProgress]) -> ProgressCallback:
-    """A callback for the retention engine that hands its progress to taskiq's tracker."""
+def progress_callback(tracker: ProgressTracker[CleanupProgress]) -> ProgressCallback:
+    """A callback for the retention engine that hands its progress to taskiq's tracker, and to who looks at the run."""
 
     async def report(progress: RetentionProgress) -> None:
+        words = f"rows; waits for {progress.waiting}" if progress.waiting else f"rows, {progress.rate:,.0f} a second"
+        report_progress(progress.deleted, progress.total, words)
         try:
             await tracker.set_progress(TaskState.STARTED, cast("CleanupProgress", asdict(progress)))
         except (RedisError, OSError) as error:

@@ -12,14 +12,14 @@ from taskiq import Context
 from taskiq.depends.progress_tracker import ProgressTracker
 from typing_extensions import TypedDict
 
-from kiqstart.cleanups.progress import CleanupProgress, report_progress
+from kiqstart.cleanups.progress import CleanupProgress, progress_callback
 from kiqstart.processes.shutdown import ShutdownSignal
-from kiqstart.retention.engine import MAX_SHARDS, RetentionEngine
+from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.faults import is_transient
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.preview import RetentionPreview
 from kiqstart.retention.report import RetentionReport, StopReason
-from kiqstart.retention.run_options import RunLimits
+from kiqstart.retention.run_options import MAX_SHARDS, RunLimits
 from kiqstart.tasks.errors import TaskInterruptedError
 
 logger = getLogger(__name__)
@@ -37,7 +37,7 @@ class CleanupDelayedError(Exception):
 class CleanupOptions(TypedDict, total=False):
     """What a caller of a clean-up may ask for, beside a dry run.
 
-    `shards`: in how many pieces (1, if it is left out, to 64) workers may share it. `row_limit` and `time_budget`:
+    `shards`: into how many (1, if it is left out, to 64) it is cut for several workers. `row_limit` and `time_budget`:
     after how many rows and how many seconds it stops; the next one goes on. None is no limit.
     """
 
@@ -120,7 +120,7 @@ class CleanupRunner:
             limits=RunLimits(rows=options.get("row_limit"), seconds=options.get("time_budget")),
             shards=options.get("shards", 1),
             invite=_Invitation(context),
-            progress=report_progress(progress),
+            progress=progress_callback(progress),
             stop=stop,
         )
         if report.stopped is StopReason.STOPPED:

@@ -1,14 +1,19 @@
 """The task `retention.run`: any of an application's policies, by its name."""
 
+import inspect
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Final, Unpack
+from functools import wraps
+from typing import Annotated, Final, Unpack, cast
 
+from pydantic import AfterValidator
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
 from kiqstart.cleanups.progress import CleanupProgress
 from kiqstart.cleanups.runner import CleanupDelayedError, CleanupOptions, CleanupResult, CleanupRunner
 from kiqstart.processes.shutdown import ShutdownSignal
+from kiqstart.retention.errors import UnknownPolicyError
 from kiqstart.retention.policies import RetentionPolicies
 from kiqstart.tasks.controller import Controller
 from kiqstart.tasks.registration import register_task
@@ -39,7 +44,7 @@ class RetentionTask(Controller):
         self.shutdown.follow(registry)
         register_task(
             registry,
-            self.run,
+            self._run_of_known(),
             name=RETENTION_RUN,
             max_retries=3,
             retry_delay=60,
@@ -66,7 +71,30 @@ class RetentionTask(Controller):
             options: see `CleanupOptions`.
 
         Raises:
-            UnknownPolicyError: there is no policy of that name; it is not tried again.
+            InvalidTaskArgumentsError: out of `kiq()`, and at start of a schedule: there is no policy of that name.
         """
         runner = CleanupRunner(engine=self.policies.engine, shutdown=self.shutdown)
         return await runner.run(self.policies.named(policy), context, progress, dry_run=dry_run, **options)
+
+    def _run_of_known(self) -> Callable[..., Awaitable[CleanupResult]]:
+        """`run`, whose parameter `policy` takes no other names than those of the policies."""
+        method = cast("Callable[..., Awaitable[CleanupResult]]", self.run)
+
+        @wraps(method)
+        async def run(*args: object, **kwargs: object) -> CleanupResult:
+            return await method(*args, **kwargs)
+
+        signature = inspect.signature(method)
+        known = {"policy": Annotated[str, AfterValidator(self._known)]}
+        vars(run)["__signature__"] = signature.replace(
+            parameters=[
+                one.replace(annotation=known.get(name, one.annotation)) for name, one in signature.parameters.items()
+            ]
+        )
+        return run
+
+    def _known(self, policy: str) -> str:
+        try:
+            return self.policies.named(policy).name
+        except UnknownPolicyError as error:
+            raise ValueError(str(error)) from None

@@ -5,26 +5,42 @@ quick that way.
 """
 
 import io
+from enum import StrEnum
 from typing import Annotated, Any, Final, NoReturn, cast
 
 import typer
 
+from kiqstart.cli.completion import paused_names, queue_names
+from kiqstart.cli.dashboard.app import dashboard
 from kiqstart.cli.dead.app import dead
+from kiqstart.cli.options import Json, Why
 from kiqstart.cli.retention.app import retention
+from kiqstart.cli.runs.app import runs
 from kiqstart.cli.schedules.app import schedules
+from kiqstart.cli.tasks.app import tasks
 from kiqstart.cli.terminal import echo
 
 app = typer.Typer(
     help="Background tasks on taskiq: run them, look at them, and see them work.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     # Plain help: to import rich for it would cost more than all the rest.
     rich_markup_mode=None,
 )
 app.add_typer(schedules, name="schedules")
 app.add_typer(dead, name="dead")
+app.add_typer(runs, name="runs")
 app.add_typer(retention, name="retention")
+app.add_typer(tasks, name="tasks")
+app.add_typer(dashboard, name="dashboard")
+
+
+class Kind(StrEnum):
+    """What can be paused."""
+
+    QUEUE = "queue"
+    TASK = "task"
+
 
 # The base of what Typer raises for arguments that are none, whichever click it brings.
 _ARGUMENT_ERROR: Final = cast(
@@ -40,7 +56,8 @@ def run_app() -> NoReturn:
         OperatorError: it has failed.
     """
     try:
-        code = cast("int | None", app(standalone_mode=False))
+        # By whatever name it was started: a shell completes this one.
+        code = cast("int | None", app(prog_name="kiqstart", standalone_mode=False))
     except typer.Abort:
         echo("Aborted!", err=True)
         raise SystemExit(1) from None
@@ -98,11 +115,16 @@ def scheduler(
     configure_logging: Annotated[
         bool, typer.Option(help="Write log lines as taskiq does, unless the application sets up its own.")
     ] = True,
+    port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Answer /metrics, /healthz and /readyz at this port; 0 for any free one."),
+    ] = None,
+    host: Annotated[str, typer.Option(help="At this address of this machine.")] = "127.0.0.1",
 ) -> None:
     """Send what is due by itself, until SIGTERM or Ctrl-C; any number of them may run side by side."""
     from kiqstart.cli.scheduler import run_scheduler
 
-    run_scheduler(configure_logging=configure_logging)
+    run_scheduler(configure_logging=configure_logging, host=host, port=port)
 
 
 @app.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
@@ -169,6 +191,7 @@ def check(
             help="Whose rights Redis is to give: producer, worker, scheduler, operator or monitor; else those of all.",
         ),
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """Check settings, servers and schema, and look whether a scheduler lives.
 
@@ -176,7 +199,7 @@ def check(
     """
     from kiqstart.cli.check import run_check
 
-    raise typer.Exit(run_check(needs_scheduler=scheduler, role=role))
+    raise typer.Exit(run_check(needs_scheduler=scheduler, role=role, as_json=as_json))
 
 
 @app.command()
@@ -188,7 +211,7 @@ def metrics() -> None:
 
 
 @app.command()
-def workers(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def workers(*, as_json: Json = False) -> None:
     """Show who works: where each worker is, what it takes, and how many tasks it has."""
     from kiqstart.cli.fleet import run_workers
 
@@ -196,7 +219,7 @@ def workers(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @app.command()
-def queues(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
+def queues(*, as_json: Json = False) -> None:
     """Show what waits in each queue, how long already, and how many workers take it.
 
     The exit code is 1 if tasks wait in a queue that no worker takes.
@@ -207,28 +230,37 @@ def queues(*, as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
 
 
 @app.command()
-def doctor() -> None:
+def top(
+    *,
+    interval: Annotated[float, typer.Option(min=0.5, max=3600, help="Seconds between two frames.")] = 2.0,
+    as_json: Json = False,
+) -> None:
+    """Show what goes on just now, redrawn until q or Ctrl-C: queues, workers, tasks, and what runs.
+
+    Where standard output is no terminal, or with --json, it is one frame.
+    """
+    from kiqstart.cli.top.watching import run_top
+
+    run_top(interval=interval, as_json=as_json)
+
+
+@app.command()
+def doctor(*, as_json: Json = False) -> None:
     """Look whether Redis keeps what is entrusted to it.
 
     The exit code is 1 if it may lose tasks.
     """
     from kiqstart.cli.doctor import run_doctor
 
-    raise typer.Exit(run_doctor())
-
-
-@app.command()
-def tasks() -> None:
-    """List the tasks, and when each is due next."""
-    from kiqstart.cli.tasks import run_tasks
-
-    run_tasks()
+    raise typer.Exit(run_doctor(as_json=as_json))
 
 
 @app.command()
 def ping(
     *,
-    queue: Annotated[str, typer.Option(help="The queue whose workers are asked.")] = "default",
+    queue: Annotated[
+        str, typer.Option(help="The queue whose workers are asked.", autocompletion=queue_names)
+    ] = "default",
     timeout: Annotated[float, typer.Option(min=0.1, help="Seconds to wait for the answer.")] = 5.0,
 ) -> None:
     """Send a task that every worker has, and wait for the answer."""
@@ -240,6 +272,8 @@ def ping(
 @app.command()
 def cancel(
     task_ids: Annotated[list[str], typer.Argument(metavar="TASK_ID", help="The tasks' ids.")],
+    *,
+    reason: Why = None,
 ) -> None:
     """Cancel tasks that wait or run.
 
@@ -247,4 +281,55 @@ def cancel(
     """
     from kiqstart.cli.cancel import run_cancel
 
-    raise typer.Exit(run_cancel(task_ids))
+    raise typer.Exit(run_cancel(task_ids, reason=reason))
+
+
+PauseKind = Annotated[Kind, typer.Argument(metavar="queue|task", help="What is named.")]
+PausedNames = Annotated[
+    list[str],
+    typer.Argument(metavar="NAME...", help="The names of queues, or of tasks.", autocompletion=paused_names),
+]
+
+
+Where = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--where", metavar="ARGUMENT=VALUE", help="Of a task, only calls with this value; several: all have to fit."
+    ),
+]
+
+
+@app.command()
+def pause(kind: PauseKind, names: PausedNames, *, where: Where = None, reason: Why = None) -> None:
+    """Let the work of queues or of tasks wait: `kiqstart pause queue low`, `pause task mail.send --where customer=7`.
+
+    Workers begin with none of it within a second or so; what runs, runs to its end, and nothing is lost.
+    """
+    from kiqstart.broker.pauses import Pausable
+    from kiqstart.cli.pausing import run_pause
+
+    raise typer.Exit(run_pause(Pausable(kind.value), names, where=where or [], reason=reason))
+
+
+@app.command()
+def resume(kind: PauseKind, names: PausedNames, *, where: Where = None, reason: Why = None) -> None:
+    """Let workers take paused queues, tasks or calls again; --where as it was paused.
+
+    The exit code is 1 if one is not paused.
+    """
+    from kiqstart.broker.pauses import Pausable
+    from kiqstart.cli.pausing import run_resume
+
+    raise typer.Exit(run_resume(Pausable(kind.value), names, where=where or [], reason=reason))
+
+
+@app.command()
+def acts(
+    *,
+    limit: Annotated[int, typer.Option(min=1, max=100_000, help="How many at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Show who paused, resumed, ran, cancelled, retried or purged what, when and why; the newest first."""
+    from kiqstart.cli.acts import run_acts
+
+    run_acts(limit=limit, as_json=as_json)

@@ -11,13 +11,9 @@ from kiqstart.app_finder import find_app
 from kiqstart.app_place import VARIABLE
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import reason
-from kiqstart.errors import OperatorError
+from kiqstart.operations.brokers import broker_of
 from kiqstart.redis.client import RedisUnavailableError
 from kiqstart.redis.settings import IN_MEMORY_URL
-
-
-class NoQueueError(OperatorError):
-    """There is no queue that a command could look at."""
 
 
 def choose_application(place: str | None) -> None:
@@ -39,20 +35,6 @@ def unconnected_application() -> App:
     """The application, for a command that connects nothing, so that no server has to be named."""
     os.environ.setdefault("REDIS_URL", IN_MEMORY_URL)
     return find_app()
-
-
-def broker_of(app: App) -> StreamBroker:
-    """The application's broker, whose queues are in Redis.
-
-    Raises:
-        NoQueueError: it has none.
-    """
-    if isinstance(app.broker, StreamBroker):
-        return app.broker
-    raise NoQueueError(
-        f"a {type(app.broker).__name__} (as REDIS_URL=memory:// gives one) keeps no tasks, schedules or dead letters: "
-        "tasks run in the program that sends them"
-    )
 
 
 @asynccontextmanager

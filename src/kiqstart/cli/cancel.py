@@ -2,32 +2,36 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
 
+from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.cancellation import CancelOutcome
 from kiqstart.cli.application import stream_broker
+from kiqstart.cli.recording import record
 from kiqstart.cli.terminal import echo
-
-_SAID: Final = {
-    CancelOutcome.DELAYED: "{!r} was delayed, and is cancelled",
-    CancelOutcome.WAITING: "{!r} was waiting, and is cancelled",
-    CancelOutcome.RUNNING: "{!r} is running, and is being cancelled",
-    CancelOutcome.ENDED: "kiqstart: task {!r} has ended",
-    CancelOutcome.UNKNOWN: "{!r} is not known; should it be sent within a day, it will be cancelled",
-}
+from kiqstart.errors import print_error
+from kiqstart.operations.cancelling import cancel_task
+from kiqstart.tasks.task_ids import InvalidTaskIdError
 
 
-def run_cancel(task_ids: Sequence[str]) -> int:
-    """Cancel tasks; those that have ended are named on standard error, and let the exit code be 1."""
-    return asyncio.run(_cancel(task_ids))
+def run_cancel(task_ids: Sequence[str], *, reason: str | None) -> int:
+    """Cancel tasks; those that have ended or cannot be are named on standard error, and let the exit code be 1."""
+    return asyncio.run(_cancel(task_ids, reason))
 
 
-async def _cancel(task_ids: Sequence[str]) -> int:
-    ended = 0
+async def _cancel(task_ids: Sequence[str], reason: str | None) -> int:
+    exit_code = 0
     async with stream_broker() as broker:
         for task_id in dict.fromkeys(task_ids):
-            outcome = await broker.cancel(task_id)
+            try:
+                outcome, words = await cancel_task(broker, task_id)
+            except InvalidTaskIdError as error:
+                print_error(error)
+                exit_code = 1
+                continue
             is_ended = outcome is CancelOutcome.ENDED
-            ended += is_ended
-            echo(_SAID[outcome].format(task_id), err=is_ended)
-    return 1 if ended else 0
+            exit_code = max(exit_code, int(is_ended))
+            said = f"{task_id!r} {words}"
+            echo(f"kiqstart: task {said}" if is_ended else said, err=is_ended)
+            if not is_ended:
+                await record(broker, [Act(kind=ActKind.CANCEL_TASK, target=task_id, detail=outcome)], reason)
+    return exit_code

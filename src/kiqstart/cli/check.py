@@ -10,24 +10,25 @@ from sqlalchemy.exc import DBAPIError
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.fleet import read_queues
 from kiqstart.broker.redis_retry import reason
 from kiqstart.broker.rights import check_rights
 from kiqstart.broker.roles import Role
-from kiqstart.broker.run_stats import PROBLEMS, TaskStats, read_recent_task_stats
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.cli.application import application, stream_broker
-from kiqstart.cli.schedules.schedulers import missing_scheduler
-from kiqstart.cli.schedules.wording import shown_seconds
-from kiqstart.cli.terminal import echo, shown
+from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.errors import OperatorError
+from kiqstart.operations.checks import (
+    NoSchedulerError,
+    check_paused,
+    check_queues,
+    check_runs,
+    check_scheduler,
+    check_schedules,
+)
 from kiqstart.redis.client import RedisUnavailableError, check_redis
-from kiqstart.scheduler.source import DurableScheduleSource
 
 Check = Callable[[App], Awaitable[str]]
 
 _ANSWER_SECONDS: Final = 5.0
-_MOST_SHOWN: Final = 5
 _SEE_RUNS: Final = (None, Role.OPERATOR, Role.MONITOR)
 
 
@@ -39,50 +40,86 @@ class UnknownRoleError(OperatorError):
     """There is no such role."""
 
 
-class UnservedQueueError(OperatorError):
-    """Tasks wait in a queue that no worker takes."""
+class Findings:
+    """What the checks have found, in a line each: printed at once, or together as JSON.
+
+    Args:
+        as_json: whether they are kept for that.
+    """
+
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
+        self._found: list[dict[str, str]] = []
+        self.has_failed = False
+
+    async def look(self, name: str, check: Callable[[], Awaitable[str]], *, is_needed: bool = True) -> None:
+        """Make a check; it is a failure only if what it looks for `is_needed`."""
+        try:
+            self._add(name, "ok", await check())
+        except OperatorError as error:
+            self.fail(name, error, is_needed=is_needed)
+
+    def fail(self, name: str, error: OperatorError, *, is_needed: bool = True) -> None:
+        """Note what is wrong."""
+        self.has_failed |= is_needed
+        self._add(name, "failed" if is_needed else "note", str(error))
+
+    def finish(self) -> int:
+        """Print what has not been printed yet; gives the exit code."""
+        if self._as_json:
+            echo_json({"is_ok": not self.has_failed, "checks": self._found})
+        return int(self.has_failed)
+
+    def _add(self, name: str, state: str, text: str) -> None:
+        if self._as_json:
+            self._found.append({"name": name, "state": state, "text": text})
+        else:
+            is_failure = state == "failed"
+            echo(f"{'FAILED' if is_failure else state:6}  {name:10}  {shown(text)}", err=is_failure)
 
 
-class FailingTasksError(OperatorError):
-    """Runs of tasks failed."""
-
-
-class NoSchedulerError(OperatorError):
-    """No scheduler sends what is due."""
-
-
-def run_check(*, needs_scheduler: bool, role: str | None = None) -> int:
+def run_check(*, needs_scheduler: bool, role: str | None = None, as_json: bool = False) -> int:
     """Print a line for each check, failures on standard error, and return 0 if all went well, else 1.
 
     Args:
         needs_scheduler: whether it is a failure that no scheduler lives.
         role: whose rights the user of Redis is to have; None: those of each role. That of a monitor uses Redis only.
+        as_json: whether all is printed together as JSON, failures too.
 
     Raises:
         UnknownRoleError: there is no such role.
     """
     if role is not None and role not in list(Role):
         raise UnknownRoleError(f"--role {role!r} is none of {', '.join(Role)}")
-    return asyncio.run(_run_all(needs_scheduler=needs_scheduler, role=None if role is None else Role(role)))
+    return asyncio.run(
+        _run_all(
+            Findings(as_json=as_json),
+            needs_scheduler=needs_scheduler,
+            role=None if role is None else Role(role),
+        )
+    )
 
 
-async def _run_all(*, needs_scheduler: bool, role: Role | None) -> int:
+async def _run_all(findings: Findings, *, needs_scheduler: bool, role: Role | None) -> int:
     try:
         app = application()
     except OperatorError as error:
-        _fail("app", error)
-        return 1
+        findings.fail("app", error)
+        return findings.finish()
     # Each of the others is made whatever the rest says, so that one run shows all there is to mend.
     checks: dict[str, Check] = {"app": _app, "Redis": partial(_redis, role)}
     if role in (None, Role.WORKER):
         checks |= _checks_of_database(app)
-    results = [await _run_one(name, partial(check, app)) for name, check in checks.items()]
-    results.append(await _run_one("scheduler", partial(_scheduler, app), is_needed=needs_scheduler))
+    for name, check in checks.items():
+        await findings.look(name, partial(check, app))
+    await findings.look("scheduler", partial(_scheduler, app), is_needed=needs_scheduler)
     if isinstance(app.broker, StreamBroker) and role in _SEE_RUNS:
-        await _run_one("queues", partial(_queues, app), is_needed=False)
-        await _run_one("runs", partial(_runs, app), is_needed=False)
+        await findings.look("schedules", partial(_running, check_schedules, app), is_needed=False)
+        await findings.look("queues", partial(_running, check_queues, app), is_needed=False)
+        await findings.look("paused", partial(_running, check_paused, app), is_needed=False)
+        await findings.look("runs", partial(_running, check_runs, app), is_needed=False)
     await app.close()
-    return 0 if all(results) else 1
+    return findings.finish()
 
 
 def _checks_of_database(app: App) -> dict[str, Check]:
@@ -92,20 +129,6 @@ def _checks_of_database(app: App) -> dict[str, Check]:
     if app.retention is not None:
         checks["retention"] = _retention
     return checks
-
-
-async def _run_one(name: str, check: Callable[[], Awaitable[str]], *, is_needed: bool = True) -> bool:
-    try:
-        found = await check()
-    except OperatorError as error:
-        _fail(name, error, is_needed=is_needed)
-        return not is_needed
-    echo(f"ok      {name:10}  {shown(found)}")
-    return True
-
-
-def _fail(name: str, error: OperatorError, *, is_needed: bool = True) -> None:
-    echo(f"{'FAILED' if is_needed else 'note':6}  {name:10}  {shown(str(error))}", err=is_needed)
 
 
 async def _app(app: App) -> str:
@@ -148,37 +171,12 @@ async def _retention(app: App) -> str:
     return f"{len(policies.all())} policies can be run"
 
 
-async def _queues(app: App) -> str:
-    async with stream_broker(app) as broker:
-        queues = await read_queues(broker, [*broker.queues, *queues_of_tasks(broker)])
-    if unserved := [one for one in queues if one.is_unserved]:
-        raise UnservedQueueError(
-            "tasks wait that no worker takes: " + ", ".join(f"{one.waiting} in {one.name!r}" for one in unserved)
-        )
-    return f"{sum(one.waiting for one in queues)} tasks wait, {sum(one.running for one in queues)} are with workers"
-
-
-async def _runs(app: App) -> str:
-    async with stream_broker(app) as broker:
-        stats = await read_recent_task_stats(broker.connection.redis, broker.keys)
-    if failing := [one for one in stats if one.problems]:
-        failing.sort(key=lambda one: -one.problems)
-        raise FailingTasksError(
-            "in the last one to two hours " + "; ".join(map(_shown_problems, failing[:_MOST_SHOWN]))
-        )
-    return f"{sum(one.started for one in stats)} in the last one to two hours, of which none failed"
-
-
-def _shown_problems(one: TaskStats) -> str:
-    how = ", ".join(f"{one.ended[outcome]} {outcome.value}" for outcome in PROBLEMS if outcome in one.ended)
-    return f"{one.task or 'tasks that no worker knows'}: {how} of {sum(one.ended.values())} runs"
-
-
 async def _scheduler(app: App) -> str:
     if not isinstance(app.broker, StreamBroker):
         raise NoSchedulerError("without Redis no process sees another's scheduler")
+    return await _running(check_scheduler, app)
+
+
+async def _running(check: Callable[[StreamBroker], Awaitable[str]], app: App) -> str:
     async with stream_broker(app) as broker:
-        heartbeats = await DurableScheduleSource(broker).store.heartbeats()
-    if (problem := missing_scheduler(heartbeats)) is not None:
-        raise NoSchedulerError(problem)
-    return f"looked {shown_seconds(heartbeats.seconds_since_any or 0.0)} ago"
+        return await check(broker)

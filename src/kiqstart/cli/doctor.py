@@ -1,6 +1,7 @@
 """`kiqstart doctor`: does Redis keep what is entrusted to it?"""
 
 import asyncio
+from dataclasses import asdict
 from typing import Final
 
 from redis.asyncio import Redis, RedisCluster
@@ -10,14 +11,14 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.rights import missing_rights
 from kiqstart.cli.application import application
-from kiqstart.cli.terminal import echo
+from kiqstart.cli.terminal import echo, echo_json
 from kiqstart.redis.client import RedisUnavailableError, check_redis
 from kiqstart.redis.diagnosis import Finding, diagnose
 
 _ANSWER_SECONDS: Final = 5.0
 
 
-def run_doctor() -> int:
+def run_doctor(*, as_json: bool) -> int:
     """Print a line for each finding, and return 1 if Redis may lose tasks, else 0.
 
     Raises:
@@ -26,11 +27,16 @@ def run_doctor() -> int:
     """
     broker = application().broker
     found = asyncio.run(_look(broker)) if isinstance(broker, StreamBroker) else {"": [_IN_MEMORY]}
+    may_lose_tasks = any(finding.may_lose_tasks for findings in found.values() for finding in findings)
+    if as_json:
+        as_dicts = [{"place": place, **asdict(one)} for place, findings in found.items() for one in findings]
+        echo_json({"may_lose_tasks": may_lose_tasks, "findings": as_dicts})
+        return int(may_lose_tasks)
     for place, findings in found.items():
         for finding in findings:
             mark = "warn" if finding.is_warning else "ok"
             echo(f"{mark:4}  {finding.subject:16}  {finding.text}" + (f" ({place})" if place else ""))
-    return int(any(finding.may_lose_tasks for findings in found.values() for finding in findings))
+    return int(may_lose_tasks)
 
 
 async def _look(broker: StreamBroker) -> dict[str, list[Finding]]:

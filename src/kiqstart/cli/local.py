@@ -8,9 +8,11 @@ from contextlib import suppress
 from types import FrameType
 from typing import Final
 
+from kiqstart.app import App
+from kiqstart.cli.application import application
 from kiqstart.cli.servers import migrate_local, servers
 from kiqstart.cli.signals import exit_on_signal
-from kiqstart.errors import OperatorError
+from kiqstart.errors import OperatorError, print_error
 
 _FROM_KEYBOARD: Final = (signal.SIGINT, signal.SIGQUIT)
 _PASSED_ON: Final = (*_FROM_KEYBOARD, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
@@ -23,8 +25,17 @@ class CommandError(OperatorError):
 def run_local(command: Sequence[str]) -> int:
     """Run `command` with servers, pass signals on to it, and return its exit code (128 + number for a signal)."""
     with exit_on_signal(), servers() as found:
-        migrate_local(found)
+        migrate_local(found, _sound_application)
         return _run(command)
+
+
+def _sound_application() -> App | None:
+    # The command says itself what is wrong, and may be one that waits for the next edit.
+    try:
+        return application()
+    except Exception as error:  # noqa: BLE001  # whatever its modules raise
+        print_error(f"the local database is not migrated, as the application fails: {type(error).__name__}: {error}")
+        return None
 
 
 def _run(command: Sequence[str]) -> int:

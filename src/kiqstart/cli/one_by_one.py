@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterable
 
 from kiqstart.cli.terminal import echo, shown
-from kiqstart.errors import OperatorError
+from kiqstart.errors import OperatorError, print_error
 
 
 async def one_by_one(names: Iterable[str], act: Callable[[str], Awaitable[str]], what: str) -> int:
@@ -14,7 +14,7 @@ async def one_by_one(names: Iterable[str], act: Callable[[str], Awaitable[str]],
             echo(shown(await act(name)))
             done += 1
         except OperatorError as error:
-            echo(shown(f"kiqstart: {error}"), err=True)
+            print_error(error)
             failed += 1
     echo(f"{done} {what}" + (f", {failed} not" if failed else ""))
     return 1 if failed else 0

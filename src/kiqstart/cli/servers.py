@@ -1,13 +1,14 @@
 """PostgreSQL and Redis for a command: those that are given, else the project's own."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from kiqstart.app import App
 from kiqstart.app_place import app_place, project_folder
 from kiqstart.cli.application import application
 from kiqstart.cli.signals import run_until_signal
@@ -62,18 +63,22 @@ def servers(*, redis_required: bool = True) -> Generator[Servers]:
         )
 
 
-def migrate_local(found: Servers) -> None:
-    """Bring the schema of the project's own database up to date; one that was given is never touched."""
-    if found.database_is_local and app_place() is not None:
-        run_until_signal(_migrate())
+def migrate_local(found: Servers, find_app: Callable[[], App | None] = application) -> None:
+    """Bring the schema of the project's own database up to date; one that was given is never touched.
+
+    Args:
+        found: the servers that the command has.
+        find_app: gives the application that has the schema; None where there is none to be had.
+    """
+    if found.database_is_local and app_place() is not None and (app := find_app()) is not None:
+        run_until_signal(_migrate(app))
 
 
 def _text(secret: SecretStr | None) -> str:
     return secret.get_secret_value() if secret else ""
 
 
-async def _migrate() -> None:
-    app = application()
+async def _migrate(app: App) -> None:
     try:
         if app.database is not None:
             await app.database.check()

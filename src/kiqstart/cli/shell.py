@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from kiqstart.app import App
 from kiqstart.app_place import project_folder
 from kiqstart.cli.application import application
+from kiqstart.cli.terminal import shown_lines
 from kiqstart.trust import UntrustedPathError, check_trusted
 
 T = TypeVar("T")
@@ -34,8 +35,6 @@ A task runs where a worker does: `kiqstart worker` in another terminal, or `kiqs
 
 def run_shell() -> int:
     """Run the prompt, or the lines from a pipe until one raises; return 0, or 1 where one raised."""
-    # Typer's hook would show the console's own frames.
-    sys.excepthook = sys.__excepthook__
     loop = asyncio.new_event_loop()
     # The prompt blocks its thread, so connections and background tasks live in another one.
     thread = Thread(target=loop.run_forever, name="shell", daemon=True)
@@ -89,6 +88,10 @@ class AsyncConsole(code.InteractiveConsole):
         self.has_failed = True
         super().showsyntaxerror(filename, **options)
 
+    def write(self, data: str) -> None:
+        """Print a traceback or a notice."""
+        super().write(shown_lines(data))
+
     def _show(self, error: BaseException) -> None:
         traceback = error.__traceback__
         try:
@@ -114,6 +117,8 @@ class AsyncConsole(code.InteractiveConsole):
 
 
 def _run_console(console: AsyncConsole, app: App) -> int:
+    # Any other hook would show the console's own frames.
+    sys.excepthook = sys.__excepthook__
     if sys.stdin.isatty():
         with _history(console):
             console.interact(_banner(app), "")

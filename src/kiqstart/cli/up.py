@@ -8,7 +8,7 @@ from kiqstart.cli.application import application
 from kiqstart.cli.processes import ChildProcesses
 from kiqstart.cli.servers import migrate_local, servers
 from kiqstart.cli.signals import exit_on_signal, run_until_signal
-from kiqstart.cli.terminal import shown_lines
+from kiqstart.cli.terminal import shown, shown_lines
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import redact_url
 from kiqstart.redis.settings import IN_MEMORY_URL
@@ -31,8 +31,8 @@ def run_up() -> int:
                 "name a Redis, or unset REDIS_URL"
             )
         migrate_local(found)
-        _show(f"PostgreSQL  {redact_url(database_url.replace('+asyncpg', '', 1))}")
-        _show(f"Redis       {redact_url(redis_url)}")
+        _show(f"PostgreSQL  {shown(redact_url(database_url.replace('+asyncpg', '', 1)))}")
+        _show(f"Redis       {shown(redact_url(redis_url))}")
         _show("`kiqstart local -- kiqstart shell` in another terminal sends tasks. Ctrl-C ends all this.")
         return run_until_signal(_worker_and_scheduler())
 

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 
 from kiqstart.database.rights import MissingDatabaseRightsError, Rights, check_rights, grant_rights
 from kiqstart.errors import OperatorError
+from kiqstart.processes.forked_pool import ForkedPool
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -57,6 +58,11 @@ class AlembicDatabase:
     tables: Sequence[MetaData]
     version_table: str = "alembic_version"
     worker_rights: Rights = field(default_factory=dict[str, Sequence[str]])
+    _forked_pool: ForkedPool = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Let forked children leave the connections alone."""
+        object.__setattr__(self, "_forked_pool", ForkedPool(self.engine))
 
     async def version(self) -> str:
         """Connect, and give PostgreSQL's version."""

@@ -157,7 +157,9 @@ def find_postgres(folder: Path) -> PostgresServer:
             description=f"PostgreSQL {answer.stdout.split()[-1]} (wheel {_WHEEL})",
             account=unprivileged_account(),
         )
-    raise LocalStackError(f"PostgreSQL: the wheel {_WHEEL} is not installed: run `make install`, or set DATABASE_URL")
+    raise LocalStackError(
+        f"PostgreSQL: the wheel {_WHEEL} is not installed: run `pip install 'kiqstart[local]'`, or set DATABASE_URL"
+    )
 
 
 def _remove(folder: Path) -> None:

@@ -12,6 +12,14 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 class HarmlessFormatter(logging.Formatter):
     """Without secrets, and with what a message quotes in one line, control characters escaped."""
 
+    def format(self, record: logging.LogRecord) -> str:
+        """The whole, with a traceback of its own: another handler's formatter has kept it as it wrote it."""
+        kept, record.exc_text = record.exc_text, None
+        try:
+            return super().format(record)
+        finally:
+            record.exc_text = kept
+
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the base class' name
         """The line itself."""
         record.message = escape(redact(record.message))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Final, Literal, TextIO
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
 from kiqstart.observability.redaction import redact, redacted_beside
+from kiqstart.observability.task_fields import add_task_fields
 from kiqstart.observability.terminal_escape import escape, escape_lines
 
 if TYPE_CHECKING:
@@ -38,11 +38,15 @@ class LogSettings(BaseSettings):
 
 
 def configure_logging(settings: LogSettings) -> None:
-    """Send the standard library's log, which taskiq and SQLAlchemy write to, through structlog to standard error."""
+    """Send all log lines to standard error: the standard library's, which taskiq and SQLAlchemy write, and structlog's.
+
+    Both have the same fields: those of the task that runs, those of `extra=` and those that are bound to a logger.
+    """
     import structlog
 
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_task_fields,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.PositionalArgumentsFormatter(),
@@ -52,11 +56,21 @@ def configure_logging(settings: LogSettings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
     logging.basicConfig(level=settings.level, handlers=[handler], force=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.processors.StackInfoRenderer(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
 
 
 def _json_renderers() -> "list[Processor]":
@@ -90,20 +104,3 @@ def _escape(_logger: object, _method: str, event: "EventDict") -> "EventDict":
         name: value if name == "exc_info" else (escape_lines if name in _OF_SEVERAL_LINES else escape)(str(value))
         for name, value in event.items()
     }
-
-
-class TaskLogMiddleware(TaskiqMiddleware):
-    """Puts `task_id` and `task_name` on every line that is logged while a task runs."""
-
-    def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
-        """Bind the task to the log's context, which is the receiver's asyncio task for this message."""
-        from structlog.contextvars import bind_contextvars
-
-        bind_contextvars(task_id=message.task_id, task_name=message.task_name)
-        return message
-
-    def post_save(self, message: TaskiqMessage, result: TaskiqResult[object]) -> None:
-        """Say how the run ended."""
-        logging.getLogger(__name__).info(
-            "Task %s %s in %.2f s", message.task_name, "failed" if result.is_err else "succeeded", result.execution_time
-        )

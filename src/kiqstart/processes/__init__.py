@@ -1,1 +1,1 @@
-"""Processes of this program: how they start others, hear signals, and end."""
+"""Processes of this program: how they start others, are forked, hear signals, and end."""

@@ -44,17 +44,22 @@ class Child:
         number: of the place; its processes are called `worker-NUMBER`.
         default_broker: the broker where the arguments name none, or empty.
         arguments: the worker's.
+        listener: where its processes answer their parent, one after the other; None: nowhere.
     """
 
-    def __init__(self, number: int, default_broker: str, arguments: Sequence[str]) -> None:
+    def __init__(
+        self, number: int, default_broker: str, arguments: Sequence[str], listener: socket.socket | None = None
+    ) -> None:
         self.name = f"worker-{number}"
         self.start_at: float | None = 0.0
         self._number = str(number)
         self._is_first = True
         self._arguments = [default_broker, *arguments]
+        self._listener = listener
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: socket.socket | None = None
-        self._started_at = 0.0
+        self.started_at = 0.0
+        """When the process was started, by `time.monotonic`."""
         self._bad_starts = 0
 
     @property
@@ -69,18 +74,20 @@ class Child:
             OSError: the system has no room for it.
         """
         self.start_at = None
-        self._started_at = time.monotonic()
+        self.started_at = time.monotonic()
         self._connection, theirs = socket.socketpair()
         with theirs:
-            which = [str(theirs.fileno()), self._number, "1" if self._is_first else "0"]
+            passed = [one.fileno() for one in (theirs, self._listener) if one is not None]
+            listener = "" if self._listener is None else str(self._listener.fileno())
+            which = [str(theirs.fileno()), listener, self._number, "1" if self._is_first else "0"]
             command = [sys.executable, "-m", _MEMBER, *which, *self._arguments]
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+            self._process = subprocess.Popen(command, pass_fds=passed)
         self._is_first = False
 
     def start_later(self, *, has_failed: bool) -> float:
         """Have a process started anew; return the seconds until then: 0 where the last one has not failed."""
         now = time.monotonic()
-        if not has_failed or now - self._started_at > _SECONDS_OF_A_GOOD_START:
+        if not has_failed or now - self.started_at > _SECONDS_OF_A_GOOD_START:
             self._bad_starts = 0
         pause = min(_FIRST_PAUSE * 2.0**self._bad_starts, _LONGEST_PAUSE) if has_failed else 0.0
         self._bad_starts += has_failed

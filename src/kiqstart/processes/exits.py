@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
@@ -35,8 +36,8 @@ def exit_on_operator_error() -> Generator[None]:
 def exit_with(error: OperatorError) -> NoReturn:
     """Print the error's line and end this process; in a worker also the manager, which would only start it again.
 
-    The workers of one manager fail alike and at once; the first of them prints the line for all. Where `report_to`
-    names a parent, that prints it and ends the others.
+    The workers of one manager fail alike and at once; the first of them prints the line for all. A manager that reloads
+    goes on, as the next save may mend it. Where `report_to` names a parent, that prints it and ends the others.
     """
     if _Reports.parent is not None:
         with suppress(OSError):
@@ -50,7 +51,9 @@ def exit_with(error: OperatorError) -> NoReturn:
             fcntl.flock(turn, fcntl.LOCK_EX)
             if os.getppid() == manager.pid:
                 print_error(error)
-                _end_process_manager(manager.pid)
+                # Its workers have its arguments.
+                if "--reload" not in sys.argv and "-r" not in sys.argv:
+                    _end_process_manager(manager.pid)
     raise SystemExit(1)
 
 

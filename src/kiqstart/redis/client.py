@@ -17,6 +17,7 @@ _Hello = dict[bytes, object] | list[object]
 
 _OLDEST: Final = (6, 2)
 _ANSWER_SECONDS: Final = 5.0
+_TOO_MANY_CLIENTS: Final = "max number of clients"
 _KEYS_AT_ONCE: Final = 1000
 
 
@@ -46,10 +47,8 @@ async def check_redis(redis: Redis | RedisCluster, address: str) -> str:
     try:
         versions = await _versions(redis)
     except (RedisError, OSError) as error:
-        raise RedisUnavailableError(
-            f"cannot use Redis at {address} (REDIS_URL): {_reason(error)}; "
-            "start it, or correct the address, the user or the password"
-        ) from None
+        reason = _reason(error)
+        raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {reason}; {_advice(reason)}") from None
     version = min(versions, key=_numbers)
     if _numbers(version) < _OLDEST:
         raise RedisUnavailableError(f"Redis at {address} (REDIS_URL) is version {version}; kiqstart needs 6.2 or newer")
@@ -90,6 +89,12 @@ def _connections(settings: RedisSettings) -> RedisConnections:
 
 def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2])
+
+
+def _advice(reason: str) -> str:
+    if _TOO_MANY_CLIENTS in reason:
+        return "close connections that nobody needs, or raise its `maxclients`"
+    return "start it, or correct the address, the user or the password"
 
 
 def _reason(error: Exception) -> str:

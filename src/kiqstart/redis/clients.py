@@ -29,6 +29,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.redis.demotion import DemotionNotingConnection
 from kiqstart.redis.forks import ForkSafeConnection
+from kiqstart.redis.refusals import RefusalReadingConnection
 from kiqstart.redis.url import Node
 
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -38,7 +39,7 @@ _SECONDS_TO_LOOK = 0.2
 _Masters = dict[str, dict[str, str | int]]
 
 
-class CheckedConnection(DemotionNotingConnection, ForkSafeConnection):
+class CheckedConnection(DemotionNotingConnection, RefusalReadingConnection, ForkSafeConnection):
     """Is replaced where it turns out to be dead after an idle time: until then, only a PING was sent on it."""
 
     async def on_connect_check_health(self, check_health: bool = True) -> None:  # noqa: ARG002  # redis-py's signature
@@ -51,6 +52,17 @@ class CheckedConnection(DemotionNotingConnection, ForkSafeConnection):
             await super().check_health()
         except (RedisConnectionError, RedisTimeoutError):
             await self.connect()
+
+    async def send_packed_command(self, command: bytes | str | Iterable[bytes], check_health: bool = True) -> None:
+        """Send a command, and be cancelled meanwhile."""
+        # Before Python 3.12 `asyncio.wait_for`, as redis-py calls it here, may lose a cancellation.
+        task = asyncio.current_task()
+        before = 0 if task is None else task.cancelling()
+        await super().send_packed_command(command, check_health)
+        if task is not None and task.cancelling() > before:
+            # Nobody will read the answer.
+            await self.disconnect(nowait=True)
+            raise asyncio.CancelledError
 
 
 class CheckedServerConnection(CheckedConnection, Connection):

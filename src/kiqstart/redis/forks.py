@@ -8,34 +8,17 @@ its number, by one that nobody ever writes to; what the child then does with it 
 import asyncio
 import os
 import socket
-from logging import getLogger
-from typing import Final, Protocol
+from typing import Final
 from weakref import WeakSet
 
 from redis.asyncio.connection import AbstractConnection
 
-logger = getLogger(__name__)
+from kiqstart.processes.forks import tell_of_forks
 
-
-class Forkable(Protocol):
-    """What has to know when its process is a copy of the one that it was made in."""
-
-    def after_fork(self) -> None:
-        """Let the parent keep what this holds. Is called in the child, before anything else there."""
-        ...
-
-
-_is_forked = False
-_tracked: Final[WeakSet[Forkable]] = WeakSet()
-# Collecting what a parent still uses would close it by way of the event loop.
-_inherited: Final[list[Forkable]] = []
+# Connections of this process and, in a child, of its parent.
+_connections: Final["WeakSet[ForkSafeConnection]"] = WeakSet()
 # Both ends stay open: a socket whose other end is closed would be read, for ever, as one that has ended.
 _silent: Final[list[socket.socket]] = []
-
-
-def tell_of_forks(resource: Forkable) -> None:
-    """Have `after_fork` called in each child; in the child's children too."""
-    _tracked.add(resource)
 
 
 class ForkSafeConnection(AbstractConnection):
@@ -47,6 +30,7 @@ class ForkSafeConnection(AbstractConnection):
     async def _connect(self) -> None:
         await super()._connect()  # type: ignore[safe-super]  # a subclass stands before one that connects
         self.opened_in = asyncio.get_running_loop()
+        _connections.add(self)
         tell_of_forks(self)
 
     def after_fork(self) -> None:
@@ -59,8 +43,8 @@ class ForkSafeConnection(AbstractConnection):
 
 def close_sockets_of(loop: asyncio.AbstractEventLoop) -> None:
     """Close what was left open in an event loop that is closed, and thus closes nothing any more."""
-    for one in list(_tracked):
-        if isinstance(one, ForkSafeConnection) and one.opened_in is loop and one._writer is not None:  # noqa: SLF001  # redis-py has no way without a loop
+    for one in list(_connections):
+        if one.opened_in is loop and one._writer is not None:  # noqa: SLF001  # redis-py has no way without a loop
             held = one._writer.transport.get_extra_info("socket")  # noqa: SLF001  # as above
             one._reader = one._writer = one.opened_in = None  # noqa: SLF001  # redis-py would complain of it
             # asyncio hides the socket behind an object that closes nothing. uvloop has closed it with the loop.
@@ -75,23 +59,3 @@ def _silent_socket() -> socket.socket:
         for end in _silent:
             end.setblocking(False)
     return _silent[0]
-
-
-def is_forked() -> bool:
-    """Whether this process is a copy of another one, which had imported this module."""
-    return _is_forked
-
-
-def _after_fork() -> None:
-    global _is_forked  # noqa: PLW0603  # a process has one life
-    _is_forked = True
-    for one in list(_tracked):
-        _inherited.append(one)
-        try:
-            one.after_fork()
-        except Exception:
-            logger.exception("A connection of the parent process may be disturbed by this one")
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)

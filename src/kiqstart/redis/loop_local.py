@@ -7,7 +7,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from kiqstart.redis.forks import close_sockets_of, is_forked, tell_of_forks
+from kiqstart.processes.forks import is_forked, tell_of_forks
+from kiqstart.redis.forks import close_sockets_of
 
 Resource = TypeVar("Resource")
 

@@ -15,8 +15,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
+from kiqstart.processes.forks import tell_of_forks
 from kiqstart.redis.demotion import is_demotion
-from kiqstart.redis.forks import tell_of_forks
 from kiqstart.redis.raw_connection import (
     DetachedTransport,
     RawConnection,

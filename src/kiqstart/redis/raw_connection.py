@@ -20,6 +20,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
 from kiqstart.redis.forks import ForkSafeConnection
+from kiqstart.redis.refusals import RefusalReadingConnection
 
 if TYPE_CHECKING:
     import socket
@@ -55,7 +56,7 @@ class DetachedTransport:
     parse_error: Callable[[str], Exception]
 
 
-class RawConnection(ForkSafeConnection):
+class RawConnection(RefusalReadingConnection, ForkSafeConnection):
     """Connects and logs in as redis-py does, then leaves its transport to another protocol."""
 
     def hand_over(self) -> DetachedTransport:

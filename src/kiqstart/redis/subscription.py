@@ -8,7 +8,7 @@ from typing import Final, Protocol, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from kiqstart.redis.forks import tell_of_forks
+from kiqstart.processes.forks import tell_of_forks
 from kiqstart.redis.raw_connection import DetachedTransport, RawConnection, TakenOverProtocol, pack
 from kiqstart.redis.routes import Connector
 

@@ -1,49 +1,50 @@
 """The engine that deletes rows in batches, each its own short transaction.
 
-A *policy* names the rows. A *run* deletes those that are there when it begins. It has one or more *pieces*, each a row
-of the table `retention_runs` (`models`), and each piece goes along a *walk*: the index on the policy's cursor
-(`key_walk`) or the heap's pages (`page_walk`), as PostgreSQL's statistics advise (`choice`). Both only go forward. A
-position is a place between two rows in PostgreSQL's own text form; an interval of positions is what a batch takes, and
-what is left.
+A *policy* names the rows. A *run* deletes those that are there when it begins. It has one or more *shards*, each a row
+of the table `retention_runs` (`models`), and each shard goes along a *scan*: the index on the policy's cursor
+(`index_scan`) or the heap's pages (`page_scan`), as PostgreSQL's statistics advise (`planner`). Both only go forward. A
+position is a place between two rows in PostgreSQL's own text form, of the types that it has for the columns. An
+interval of positions is what a batch takes, and what is left.
 
-States. A piece's state (`state`) has the intervals to do, those with locked rows to come back to, and the counts. It is
-a value: each batch makes a new one from it. A piece is free (no owner), owned (an owner whose heartbeat is recent), or
+States. A shard's state (`state`) has the intervals to do, those with locked rows to come back to, and the counts. It is
+a value: each batch makes a new one from it. A shard is free (no owner), owned (an owner whose heartbeat is recent), or
 silent (an owner whose heartbeat is older than `takeover_after`), until it is done: `stopped` says why, or `taken_on`
-that a later run goes on with its rest. A piece that is free or silent can be claimed by whoever takes part in its run.
+that a later run goes on with its rest. A shard that is free or silent can be claimed by whoever takes part in its run.
 
 Who may write what. Runs of a policy are opened one at a time, under an advisory lock that ends with the transaction;
-whoever opens a run writes its pieces, and may mark those of the policy's last run as taken on if nobody alive has one.
-A claim locks the piece's row and writes a new owner, a uuid that each participant draws for itself. From then on only
-the owner writes the state, and every such UPDATE has `owner = me` in its WHERE. Nobody else writes to a piece but to
+whoever opens a run writes its shards, and may mark those of the policy's last run as taken on if nobody alive has one.
+A claim locks the shard's row and writes a new owner, a uuid that each participant draws for itself. From then on only
+the owner writes the state, and every such UPDATE has `owner = me` in its WHERE. Nobody else writes to a shard but to
 claim it, take it on, or give it other stretches.
 
 Which rows. A policy's rows are those that SQLAlchemy selects for its class and predicate (`target`): all that counts,
 finds or deletes rows has that one condition in its WHERE, and one table in its FROM. `relation` looks at what
-PostgreSQL has behind that table, and whether a DELETE of it does what it says; both refuse a policy at start.
+PostgreSQL has behind that table, and whether a DELETE of it does what it says; both refuse a policy at start. So does
+`newest` where a predicate looks at other rows of the table, unless these make it true of the same rows to the end.
 
-What is covered. Each piece's state has the stretches that it was given, and what tells whether another policy names
+What is covered. Each shard's state has the stretches that it was given, and what tells whether another policy names
 the same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that
-one has passed; if the table was rewritten, or the policy names other rows, the pieces are given other stretches, also
+one has passed; if the table was rewritten, or the policy names other rows, the shards are given other stretches, also
 in the middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them.
 Rows that refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come
 back to, and from each row that goes the run follows the chain to what it referred to (`climber`, `ways_up`).
 
 A batch is one transaction (`step`): set its limits (`transaction`), find where it ends, DELETE with the policy's
-predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the piece: the
+predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the shard: the
 transaction is rolled back with all that it deleted. The object in memory is replaced only after the commit.
 
 What a batch reads is bounded by what it is told to look at, never by how many rows the predicate is true of, or how
 many are equal: so each comes forward, and writes that down. Along the key it looks at the next n rows of the index,
 between two values of the cursor. Where nearly all of these went, the end of the next batch is guessed by the heap's
-order instead; one bad guess, which costs no more than a batch that is rolled back, is the last. A value of more rows is
-cut by the whole key where the planner takes an index that has it, else its interval is gone through in the order of the
-disk: an `Interval` with `lines` (`ties`, `heap`). The
-predicate itself chooses no plan (`conjuncts`). A walk along the key that turns out dearer than the pages, or does not
-find its next row in time, turns what is left of its interval into one with the lines of the whole heap. Lines name the
-files that they are of; when these are no more, what is left of the interval is its keys. When a batch fails, `step`
-learns: too long, it looks at fewer rows, at last at one for up to 10 s; locked, it passes over; refused, `sifting`
-tries each of some hundred rows and takes it back, `quarantine` keeps those that cannot go for the runs that follow; and
-what also fails a DELETE of no row is no row's fault, and ends the run.
+order instead; after a bad guess, which costs no more than a batch that is rolled back, only that of twice as large a
+batch is guessed again. A value of more rows is cut by the whole key where the planner takes an index that has it, else
+its interval is gone through in the order of the disk: an `Interval` with `lines` (`ties`, `heap`). The predicate itself
+chooses no plan (`conjuncts`). A scan along the key that turns out dearer than the pages, or does not find its next row
+in time, turns what is left of its interval into one with the lines of the whole heap. Lines name the files that they
+are of; when these are no more, what is left of the interval is its keys. When a batch fails, `step` learns: too long,
+it looks at fewer rows, at last at one for up to 10 s; locked, it passes over; refused, `sifting` tries each of some
+hundred rows and takes it back, `quarantine` keeps those that cannot go for the runs that follow; and what also fails a
+DELETE of no row is no row's fault, and ends the run.
 
 What each crash leaves:
 
@@ -51,14 +52,14 @@ What each crash leaves:
 - after it: the rows are gone and counted, and the next owner begins behind them;
 - in it, the answer lost: the state is read from the server, which knows whether it was committed;
 - a process that freezes in a batch: PostgreSQL ends its transaction after `takeover_after` seconds of silence; if it
-  comes back when another has its piece, its next write finds no row, as above;
+  comes back when another has its shard, its next write finds no row, as above;
 - PostgreSQL itself: as its transactions are, all or nothing. The run waits (`reconnect`) and reads the state;
-- between two batches, on SIGTERM or a cancellation: the piece is let go, so the next owner need not wait for silence;
+- between two batches, on SIGTERM or a cancellation: the shard is let go, so the next owner need not wait for silence;
 - a network that goes silent: the connection is dropped once an answer is overdue, and a cancellation waits a second.
 
 So nothing is counted twice or lost: a row is deleted and counted in the same transaction, which commits once or not at
 all, and the counts are absolute numbers in a state that one owner writes. A row that two runs meet is deleted by one of
-them, since a DELETE counts the rows that it has deleted itself. The report (`report`) is the sum over a run's pieces.
+them, since a DELETE counts the rows that it has deleted itself. The report (`report`) is the sum over a run's shards.
 
 What is done to a batch's rows (`action`) is a DELETE, one that writes them to an archive in the same statement
 (`archive`), or an UPDATE after which the policy does not name them any more (`row_update`); each says how many rows it
@@ -82,7 +83,7 @@ if TYPE_CHECKING:
     from kiqstart.retention.ceilings import Ceilings, DailyWindow
     from kiqstart.retention.cost import RowCost
     from kiqstart.retention.dry_run import DryRun
-    from kiqstart.retention.engine import MAX_SHARDS, RetentionEngine
+    from kiqstart.retention.engine import RetentionEngine
     from kiqstart.retention.errors import (
         InvalidRunOptionError,
         PolicyError,
@@ -91,15 +92,16 @@ if TYPE_CHECKING:
         UnknownPolicyError,
     )
     from kiqstart.retention.faults import is_transient
+    from kiqstart.retention.history import PastRun
     from kiqstart.retention.load import LoadCheck, PostgresLoad
     from kiqstart.retention.models import RetentionBase, RetentionRun, UndeletableRow
     from kiqstart.retention.policies import RetentionPolicies
-    from kiqstart.retention.policy import PaceKind, PartitionAction, RetentionPolicy, WalkKind
+    from kiqstart.retention.policy import PaceKind, PartitionAction, RetentionPolicy, ScanKind
     from kiqstart.retention.preview import RetentionPreview
     from kiqstart.retention.progress import ProgressCallback, RetentionProgress
     from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
     from kiqstart.retention.row_update import RowUpdate
-    from kiqstart.retention.run_options import RunLimits, RunOptions
+    from kiqstart.retention.run_options import MAX_SHARDS, RunLimits, RunOptions
     from kiqstart.retention.schema import RETENTION_RIGHTS, upgrade_retention
     from kiqstart.retention.settings import RetentionSettings
 
@@ -113,6 +115,7 @@ __all__ = [
     "LoadCheck",
     "PaceKind",
     "PartitionAction",
+    "PastRun",
     "PolicyError",
     "PostgresLoad",
     "ProgressCallback",
@@ -132,10 +135,10 @@ __all__ = [
     "RowUpdate",
     "RunLimits",
     "RunOptions",
+    "ScanKind",
     "StopReason",
     "UndeletableRow",
     "UnknownPolicyError",
-    "WalkKind",
     "is_transient",
     "upgrade_retention",
 ]
@@ -146,7 +149,7 @@ __getattr__ = lazy_names(
         "kiqstart.retention.ceilings": ("Ceilings", "DailyWindow"),
         "kiqstart.retention.cost": ("RowCost",),
         "kiqstart.retention.dry_run": ("DryRun",),
-        "kiqstart.retention.engine": ("MAX_SHARDS", "RetentionEngine"),
+        "kiqstart.retention.engine": ("RetentionEngine",),
         "kiqstart.retention.errors": (
             "InvalidRunOptionError",
             "PolicyError",
@@ -155,16 +158,17 @@ __getattr__ = lazy_names(
             "UnknownPolicyError",
         ),
         "kiqstart.retention.faults": ("is_transient",),
+        "kiqstart.retention.history": ("PastRun",),
         "kiqstart.retention.load": ("LoadCheck", "PostgresLoad"),
         "kiqstart.retention.models": ("RetentionBase", "RetentionRun", "UndeletableRow"),
         "kiqstart.retention.policies": ("RetentionPolicies",),
-        "kiqstart.retention.policy": ("PaceKind", "PartitionAction", "RetentionPolicy", "WalkKind"),
+        "kiqstart.retention.policy": ("PaceKind", "PartitionAction", "RetentionPolicy", "ScanKind"),
         "kiqstart.retention.preview": ("RetentionPreview",),
         "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
         "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
         "kiqstart.retention.row_update": ("RowUpdate",),
         "kiqstart.retention.schema": ("RETENTION_RIGHTS", "upgrade_retention"),
-        "kiqstart.retention.run_options": ("RunLimits", "RunOptions"),
+        "kiqstart.retention.run_options": ("MAX_SHARDS", "RunLimits", "RunOptions"),
         "kiqstart.retention.settings": ("RetentionSettings",),
     },
 )

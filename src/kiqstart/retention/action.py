@@ -9,6 +9,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kiqstart.retention.archive import archive_statement, check_archive
 from kiqstart.retention.cost import BatchCost, measure
 from kiqstart.retention.errors import PolicyError
+from kiqstart.retention.explain import explain
+from kiqstart.retention.faults import refused_by_server
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.row_update import ACTED, DONE, not_done
 
@@ -90,5 +92,9 @@ async def check_action(connection: AsyncConnection, policy: RetentionPolicy) -> 
     """
     if policy.archive_table is not None:
         await check_archive(connection, policy.name, policy.table, policy.archive_table)
-    if policy.update is not None:
-        await policy.update.check_done(connection, policy.name, policy.model, policy.rows)
+    with refused_by_server(policy.name):
+        if policy.update is not None:
+            await policy.update.check_done(connection, policy.name, policy.model, policy.rows)
+        if policy.update is not None or policy.archive_table is not None:
+            # What PostgreSQL has against it: a generated column, a rule on the archive.
+            await explain(connection, action_statement(policy))

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass, fields
 from datetime import datetime, time
-from typing import TypeVar
+from typing import Final, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from kiqstart.retention.run_options import is_number
 from kiqstart.retention.target import TargetError
 
 N = TypeVar("N", int, float)
+
+_KINDS: Final = {int: "a whole number", float: "a number"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,8 +39,13 @@ class Ceilings:
         """
         for field in fields(self):
             value = getattr(self, field.name)
-            if value is not None and not value > 0:
-                raise TargetError(f"its ceiling `{field.name}` must be above 0, not {value!r}")
+            kind = int if "rows" in field.name else float
+            if value is None:
+                continue
+            if not is_number(value, kind):
+                raise TargetError(f"its ceiling `{field.name}` must be {_KINDS[kind]}, not {value!r:.100}")
+            if not value > 0:
+                raise TargetError(f"its ceiling `{field.name}` must be above 0, not {value!r:.100}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +62,17 @@ class DailyWindow:
         Raises:
             TargetError: there is not.
         """
-        if self.begin == self.end or self.begin.tzinfo or self.end.tzinfo:
-            raise TargetError(f"its window must be two times of day without a time zone of their own, not {self}")
+        ends: list[object] = [self.begin, self.end]
+        if self.begin == self.end or not all(isinstance(one, time) and one.tzinfo is None for one in ends):
+            raise TargetError(
+                "its window must be two times of day without a time zone of their own, not "
+                f"{self.begin!r:.100} to {self.end!r:.100}"
+            )
         try:
             ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, TypeError, AttributeError, OSError):
             raise TargetError(
-                f"its window is in {self.time_zone!r}, which is no time zone: as in 'Europe/Berlin'"
+                f"its window is in {self.time_zone!r:.100}, which is no time zone: as in 'Europe/Berlin'"
             ) from None
 
     def is_open(self, moment: datetime) -> bool:

@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from kiqstart.retention.faults import Fault, fault_of
 from kiqstart.retention.heap import Place
-from kiqstart.retention.owned_piece import OwnedPiece
+from kiqstart.retention.owned_shard import OwnedShard
 from kiqstart.retention.pace import FIRST_ROWS
 from kiqstart.retention.tree import prune
 from kiqstart.retention.ways_up import ways_up
@@ -26,28 +26,28 @@ logger = getLogger(__name__)
 class Climber:
     """Deletes batches of rows on the ways up from rows that went."""
 
-    piece: OwnedPiece
+    shard: OwnedShard
     # Rows that nothing may refer to any more.
     above: tuple[Place, ...] = ()
     _rows: int = FIRST_ROWS
 
     async def step(self, limit: int | None) -> float:
         """Delete a batch, at most so many rows, and return the seconds that its work took."""
-        piece, started, above = self.piece, monotonic(), self.above
-        rows = min(self._rows, piece.pace.most, *(() if limit is None else (limit,)))
+        shard, started, above = self.shard, monotonic(), self.above
+        rows = min(self._rows, shard.pace.most, *(() if limit is None else (limit,)))
         self.above = ()
         try:
-            async with piece.begin(None) as connection:
-                references = piece.relation.own_references
-                where = and_(ways_up(piece.policy, references, above, rows), ~piece.left_alone)
+            async with shard.begin(None) as connection:
+                references = shard.relation.own_references
+                where = and_(ways_up(shard.policy, references, above, rows), ~shard.left_alone)
                 began = monotonic()
                 pruned = await prune(
-                    connection, piece.policy, references, where, passes_over=True, climbs=True, is_stretch=False
+                    connection, shard.policy, references, where, passes_over=True, climbs=True, is_stretch=False
                 )
                 work = monotonic() - began
-                state = piece.state.with_batch(pruned.deleted, monotonic() - started)
+                state = shard.state.with_batch(pruned.deleted, monotonic() - started)
                 if pruned.deleted:
-                    await piece.save(connection, state)
+                    await shard.save(connection, state)
         except DBAPIError as error:
             if fault_of(error) not in {Fault.SLOW, Fault.LOCKED, Fault.OF_A_ROW}:
                 raise
@@ -56,8 +56,8 @@ class Climber:
             self._rows = max(1, rows // 8)
             return 0.0
         if pruned.deleted:
-            piece.state = state
-            self._rows = max(1, piece.pace.resized(rows, work))
+            shard.state = state
+            self._rows = max(1, shard.pace.resized(rows, work))
         self.above = pruned.above
         logger.debug("batch on the way up: rows=%d seconds=%.6f", pruned.deleted, work)
         return work

@@ -7,6 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ClauseElement
 
 from kiqstart.retention.explain import run_and_explain
+from kiqstart.retention.stored_numbers import Count
 
 # To count costs half as much again, so few batches do it: the first, a small one, and then one of so many.
 _FIRST: Final = 1
@@ -27,11 +28,11 @@ class RowCost:
 class BatchCost:
     """What so many rows of the batches that were measured cost."""
 
-    rows: int = 0
-    blocks_hit: int = 0
-    blocks_read: int = 0
-    blocks_dirtied: int = 0
-    wal_bytes: int = 0
+    rows: Count = 0
+    blocks_hit: Count = 0
+    blocks_read: Count = 0
+    blocks_dirtied: Count = 0
+    wal_bytes: Count = 0
 
     def __add__(self, other: "BatchCost") -> "BatchCost":
         """Return the sum of two."""

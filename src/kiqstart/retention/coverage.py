@@ -13,9 +13,9 @@ from typing import Final
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.policy import RetentionPolicy
-from kiqstart.retention.state import PieceState
+from kiqstart.retention.scan import Interval, Scan
+from kiqstart.retention.state import ShardState
 from kiqstart.retention.target import statement_text
-from kiqstart.retention.walk import Interval, Walk
 
 # More than these are no longer kept apart: the run begins at the beginning.
 _MOST_STRETCHES: Final = 256
@@ -31,19 +31,19 @@ class Coverage:
     left: tuple[Interval, ...]
     passed: tuple[Interval, ...] = ()
 
-    async def share_out(self, connection: AsyncConnection, walk: Walk, shards: int) -> list[tuple[Interval, ...]]:
-        """Give each of up to so many pieces its stretches, in the order in which it goes through them."""
-        left, passed = [await _cut(connection, walk, one, shards) for one in (self.left, self.passed)]
-        pieces = max(1, min(shards, max(len(left), len(passed))))
-        return [(*left[number::pieces], *passed[number::pieces]) for number in range(pieces)]
+    async def share_out(self, connection: AsyncConnection, scan: Scan, shards: int) -> list[tuple[Interval, ...]]:
+        """Give each of up to so many shards its stretches, in the order in which it goes through them."""
+        left, passed = [await _cut(connection, scan, one, shards) for one in (self.left, self.passed)]
+        parts = max(1, min(shards, max(len(left), len(passed))))
+        return [(*left[number::parts], *passed[number::parts]) for number in range(parts)]
 
-    async def from_the_end(self, connection: AsyncConnection, walk: Walk, rows: int) -> list[tuple[Interval, ...]]:
-        """Give one piece all, last stretches first: a row that refers to another mostly came after it.
+    async def from_the_end(self, connection: AsyncConnection, scan: Scan, rows: int) -> list[tuple[Interval, ...]]:
+        """Give one shard all, last stretches first: a row that refers to another mostly came after it.
 
-        To more than one piece they would not do: one would wait for what another has to delete first.
+        To more than one shard they would not do: one would wait for what another has to delete first.
         """
         parts = max(1, min(_MOST_OF_TREE, rows // _ROWS_OF_STRETCH))
-        left, passed = [await _cut(connection, walk, one, parts) for one in (self.left, self.passed)]
+        left, passed = [await _cut(connection, scan, one, parts) for one in (self.left, self.passed)]
         return [(*reversed(left), *reversed(passed))]
 
 
@@ -52,8 +52,8 @@ def all_of(whole: Interval | None) -> Coverage:
     return Coverage((whole,) if whole else ())
 
 
-def coverage_of(states: Sequence[PieceState], whole: Interval | None) -> Coverage:
-    """Return what the pieces of a run have left of the table as it is now; all of it where they do not say."""
+def coverage_of(states: Sequence[ShardState], whole: Interval | None) -> Coverage:
+    """Return what the shards of a run have left of the table as it is now; all of it where they do not say."""
     shares = {share.after: (share, state) for state in states for share in state.share}
     stretches: list[tuple[Interval, bool]] = []
     position = None
@@ -102,9 +102,9 @@ def _joined(stretches: Iterable[tuple[Interval, bool]], *, passed: bool) -> tupl
     return tuple(joined)
 
 
-async def _cut(connection: AsyncConnection, walk: Walk, stretches: Sequence[Interval], shards: int) -> list[Interval]:
+async def _cut(connection: AsyncConnection, scan: Scan, stretches: Sequence[Interval], shards: int) -> list[Interval]:
     """Cut stretches where they are fewer than the shards."""
     if not stretches or len(stretches) >= shards:
         return list(stretches)
     parts = -(-shards // len(stretches))
-    return [part for one in stretches for part in await walk.split(connection, one, parts)]
+    return [part for one in stretches for part in await scan.split(connection, one, parts)]

@@ -10,11 +10,11 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ClauseElement
 
 from kiqstart.retention.action import action_statement
-from kiqstart.retention.choice import choose_walk
 from kiqstart.retention.expired_partitions import expired_partitions, has_other_rows
 from kiqstart.retention.explain import explain_in_words
 from kiqstart.retention.faults import Fault, fault_of
 from kiqstart.retention.pace import FIRST_ROWS
+from kiqstart.retention.planner import choose_scan
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.target import outer_elements
 from kiqstart.retention.transaction import limit_statements
@@ -47,14 +47,14 @@ async def dry_run(connection: AsyncConnection, policy: RetentionPolicy, *, sampl
         PolicyError: the policy cannot be run.
     """
     await connection.execute(text("SET TRANSACTION READ ONLY"))
-    choice = await choose_walk(connection, policy)
-    walk = choice.walk(policy, choice.kind, choice.size)
-    whole = await walk.whole(connection)
+    choice = await choose_scan(connection, policy)
+    scan = choice.scan(policy, choice.kind, choice.size)
+    whole = await scan.whole(connection)
     statement, plan = None, list[str]()
     if whole is not None:
-        cut = await walk.advance(connection, whole, FIRST_ROWS)
-        batch = action_statement(policy, walk.where(cut.batch))
-        statement = _written(batch, connection)
+        cut = await scan.advance(connection, whole, FIRST_ROWS)
+        batch = action_statement(policy, scan.where(cut.batch))
+        statement = sql_of(batch, connection)
         plan = await explain_in_words(connection, batch)
     partitions = await expired_partitions(connection, policy) if policy.partitions else []
     return DryRun(
@@ -84,7 +84,8 @@ async def _sample(
         return None
 
 
-def _written(statement: ClauseElement, connection: AsyncConnection) -> str:
+def sql_of(statement: ClauseElement, connection: AsyncConnection) -> str:
+    """A statement, or a part of one, in SQL, with its values."""
     try:
         return str(statement.compile(dialect=connection.dialect, compile_kwargs={"literal_binds": True}))
     except (CompileError, NotImplementedError):

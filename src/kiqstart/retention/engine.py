@@ -10,31 +10,34 @@ from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
+from kiqstart.processes.forked_pool import ForkedPool
 from kiqstart.retention.bloat import describe_bloat
 from kiqstart.retention.ceilings import lower
-from kiqstart.retention.choice import WalkChoice, choose_walk
 from kiqstart.retention.cost import BatchCost
 from kiqstart.retention.dry_run import DryRun, dry_run
-from kiqstart.retention.errors import InvalidRunOptionError
-from kiqstart.retention.journal import Journal
+from kiqstart.retention.figures import count_run
+from kiqstart.retention.history import PastRun, read_history
 from kiqstart.retention.load import LoadCheck, LoadGate, PostgresLoad
 from kiqstart.retention.models import RetentionRun, UndeletableRow
 from kiqstart.retention.notes import describe_run
-from kiqstart.retention.piece import Piece
+from kiqstart.retention.planner import ScanChoice, choose_scan
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.preview import RetentionPreview, preview
 from kiqstart.retention.progress import ProgressCallback, ProgressMeter
+from kiqstart.retention.quarantine import Quarantine
 from kiqstart.retention.reconnect import transact
 from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
 from kiqstart.retention.run import Run
-from kiqstart.retention.run_options import RunLimits
-from kiqstart.retention.schema import check_tables, missing_tables, upgrade_retention
+from kiqstart.retention.run_options import RunLimits, check_count, check_run_options
+from kiqstart.retention.run_store import RunStore
+from kiqstart.retention.schema import check_columns, check_tables, missing_tables, upgrade_retention
 from kiqstart.retention.settings import RetentionSettings
+from kiqstart.retention.shard import Shard
+from kiqstart.retention.spans import traced
+from kiqstart.retention.standing import PolicyStanding, read_standing
 from kiqstart.retention.transaction import Transactions, promptly, to_its_end, transaction
 
 logger = getLogger(__name__)
-
-MAX_SHARDS = 64
 
 
 class RetentionEngine:
@@ -58,6 +61,9 @@ class RetentionEngine:
         self._sessions = async_sessionmaker(database) if isinstance(database, AsyncEngine) else database
         self._settings = settings or RetentionSettings()
         self._load = load or PostgresLoad(settings=self._settings)
+        bind = self._sessions().bind
+        # Forked children leave the connections alone.
+        self._forked_pool = ForkedPool(bind) if isinstance(bind, AsyncEngine) else None
 
     async def migrate(self) -> None:
         """Make the engine's tables, or bring them up to date.
@@ -111,7 +117,7 @@ class RetentionEngine:
             policy: what to delete.
             run_id: names the run for whoever goes on with it; by default it has a name of its own.
             limits: when to stop early.
-            shards: in how many pieces (1 to 64) the work may be shared with others, who call `join`.
+            shards: the number of shards (1 to 64); others take part by `join`.
             invite: is called with the number of others that have something to do, before the work begins.
             progress: is called about ten times a second at most.
             stop: the run stops between two batches once this is set.
@@ -124,27 +130,31 @@ class RetentionEngine:
             OSError: the server did not come back in time.
         """
         limits = limits or RunLimits()
-        _check_options(limits, shards)
+        check_run_options(run_id, limits, shards)
         meter = ProgressMeter(progress)
-        async with self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop) as run:
-            return await promptly(self._run_to_end(run, shards, invite))
+        with traced("run", policy) as facts:
+            async with self._run(policy, run_id or str(uuid4()), limits=limits, meter=meter, stop=stop) as run:
+                report = await promptly(self._run_to_end(run, shards, invite))
+            facts |= {"rows": report.deleted, "batches": report.batches, "stopped": report.stopped.value}
+        return report
 
     async def _run_to_end(
-        self, run: Run, shards: int, invite: Callable[[int], Awaitable[None]] | None
+        self, run: Run, most_shards: int, invite: Callable[[int], Awaitable[None]] | None
     ) -> RetentionReport:
         policy = run.policy.name
         try:
-            to_do = await run.open(shards)
+            to_do = await run.open(most_shards)
             if invite is not None and to_do > 1:
                 await invite(to_do - 1)
             await run.take_part()
-            pieces = await run.wait_for_others()
+            shards = await run.wait_for_others()
         except asyncio.CancelledError:
-            logger.warning("%s: cancelled; run %s can be gone on with", policy, run.journal.run_id)
+            logger.warning("%s: cancelled; run %s can be gone on with", policy, run.run_store.run_id)
             raise
         finally:
             await to_its_end(run.release())
-        report = await self._report(run, pieces)
+        report = await self._report(run, shards)
+        count_run(report)
         await run.meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
         logger.info(
             "%s: %d rows deleted in %.1f s, stopped at: %s", policy, report.deleted, report.seconds, report.stopped
@@ -167,15 +177,16 @@ class RetentionEngine:
             finally:
                 await to_its_end(run.release())
 
-        async with self._run(policy, run_id, stop=stop) as run:
-            await promptly(take_part(run))
+        with traced("join", policy):
+            async with self._run(policy, run_id, stop=stop) as run:
+                await promptly(take_part(run))
 
     async def report(self, policy: RetentionPolicy, run_id: str) -> RetentionReport | None:
         """Say what a run has done so far, also one that was cancelled or killed; None if there is no such run."""
         async with self._run(policy, run_id) as run:
             async with run.transactions.begin() as connection:
-                pieces = await run.journal.pieces(connection)
-            return await self._report(run, pieces) if pieces else None
+                shards = await run.run_store.shards(connection)
+            return await self._report(run, shards) if shards else None
 
     async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
         """Say what a run would delete, and which way it would go.
@@ -191,11 +202,40 @@ class RetentionEngine:
 
         Raises:
             PolicyError: the policy cannot be run as it is written.
+            InvalidRunOptionError: the sample's size is out of its range.
         """
+        check_count("sample", sample, least=0)
         async with self._sessions() as session:
             return await dry_run(await session.connection(), policy, sample=sample)
 
-    async def check(self, policies: Sequence[RetentionPolicy]) -> list[WalkChoice]:
+    async def history(self, policy: str | None = None, *, limit: int = 50) -> list[PastRun]:
+        """The newest runs of a policy, or of all, newest first: those that go on, and those of the last thirty days.
+
+        Raises:
+            RetentionSchemaError: the engine's own tables are not there, or behind.
+            InvalidRunOptionError: the limit is out of its range.
+        """
+        check_count("limit", limit, least=0)
+        try:
+            async with transaction(self._sessions) as connection:
+                return await read_history(connection, self._settings.takeover_after, policy=policy, limit=limit)
+        except DBAPIError as error:
+            raise missing_tables(error) or error from None
+
+    async def standing(self, policy: RetentionPolicy) -> PolicyStanding:
+        """Say how a policy stands: what it names, about how much of that there is, and what cannot go.
+
+        Raises:
+            PolicyError: the policy cannot be run as it is written.
+            RetentionSchemaError: the engine's own tables are not there, or of another version.
+        """
+        quarantine = Quarantine(policy=policy, seconds=self._settings.for_policy(policy).retry_failed_after)
+        async with transaction(self._sessions) as connection:
+            await check_tables(connection)
+            await check_columns(connection)
+            return await read_standing(connection, policy, quarantine)
+
+    async def check(self, policies: Sequence[RetentionPolicy]) -> list[ScanChoice]:
         """Return which way each policy's run would go.
 
         Raises:
@@ -204,7 +244,8 @@ class RetentionEngine:
         """
         async with transaction(self._sessions) as connection:
             await check_tables(connection)
-            return [await choose_walk(connection, policy) for policy in policies]
+            await check_columns(connection)
+            return [await choose_scan(connection, policy) for policy in policies]
 
     @asynccontextmanager
     async def _run(
@@ -220,7 +261,7 @@ class RetentionEngine:
         run = Run(
             transactions=Transactions(sessions=self._sessions),
             policy=policy,
-            journal=Journal.of(policy.name, run_id, self._settings.takeover_after),
+            run_store=RunStore.of(policy.name, run_id, self._settings.takeover_after),
             settings=self._settings.for_policy(policy),
             # A run that waits must show life more often than it is looked for.
             load=LoadGate(check=self._load, seconds_between=min(1.0, self._settings.takeover_after / 3)),
@@ -237,9 +278,9 @@ class RetentionEngine:
         finally:
             await run.transactions.give_back()
 
-    async def _report(self, run: Run, pieces: Sequence[Piece]) -> RetentionReport:
-        states = [piece.state for piece in pieces]
-        deleted, seconds = sum(state.deleted for state in states), max(piece.age for piece in pieces)
+    async def _report(self, run: Run, shards: Sequence[Shard]) -> RetentionReport:
+        states = [shard.state for shard in shards]
+        deleted, seconds = sum(state.deleted for state in states), max(shard.age for shard in shards)
 
         async def look(connection: AsyncConnection) -> tuple[tuple[str, ...], int]:
             bloat = await describe_bloat(connection, run.policy.table, deleted, seconds)
@@ -249,9 +290,9 @@ class RetentionEngine:
         failures = merge_failures(failure for state in states for failure in state.failures)
         return RetentionReport(
             policy=run.policy.name,
-            run_id=run.journal.run_id,
-            walk=pieces[0].walk,
-            reason=pieces[0].reason,
+            run_id=run.run_store.run_id,
+            scan=shards[0].scan,
+            reason=shards[0].reason,
             deleted=deleted,
             batches=sum(state.batches for state in states),
             seconds=seconds,
@@ -261,8 +302,8 @@ class RetentionEngine:
             errors=tuple(RetentionFailure(key=one.key, error=one.error, rows=one.rows) for one in failures),
             left_alone=left_alone,
             waited=sum(state.waited for state in states),
-            stopped=_why(pieces, left_alone),
-            resumed=any(piece.resumed for piece in pieces),
+            stopped=_why(shards, left_alone),
+            resumed=any(shard.resumed for shard in shards),
             notes=describe_run(states, left_alone),
             bloat=bloat,
             per_row=sum((state.cost for state in states), BatchCost()).per_row,
@@ -270,23 +311,14 @@ class RetentionEngine:
         )
 
 
-def _why(pieces: Sequence[Piece], left_alone: int) -> StopReason:
-    reasons = {piece.stopped for piece in pieces}
-    if not all(piece.is_done for piece in pieces):
+def _why(shards: Sequence[Shard], left_alone: int) -> StopReason:
+    reasons = {shard.stopped for shard in shards}
+    if not all(shard.is_done for shard in shards):
         return StopReason.STOPPED
     early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.WINDOW, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
     deleted, failed = (
-        sum(counts) for counts in zip(*((one.state.deleted, one.state.failed) for one in pieces), strict=True)
+        sum(counts) for counts in zip(*((one.state.deleted, one.state.failed) for one in shards), strict=True)
     )
     if not deleted and (failed or left_alone):
         return StopReason.UNDELETABLE
     return next((one for one in early if one in reasons), StopReason.END)
-
-
-def _check_options(limits: RunLimits, shards: int) -> None:
-    if not 1 <= shards <= MAX_SHARDS:
-        raise InvalidRunOptionError(f"shards must be from 1 to {MAX_SHARDS}, not {shards}")
-    if limits.rows is not None and limits.rows < 1:
-        raise InvalidRunOptionError(f"the row limit must be above 0, not {limits.rows}")
-    if limits.seconds is not None and limits.seconds <= 0:
-        raise InvalidRunOptionError(f"the time budget must be above 0 seconds, not {limits.seconds}")

@@ -38,8 +38,8 @@ class UnreadableRunError(RetentionError):
         self.run_id = run_id
 
 
-class PieceLostError(RetentionError):
-    """The piece is not where this worker left it: another goes on with it, or the server has lost the last batches.
+class ShardLostError(RetentionError):
+    """The shard is not where this worker left it: another goes on with it, or the server has lost the last batches.
 
     What is there is claimed again, or left to whoever has it.
     """
@@ -61,7 +61,7 @@ class PredicateTooSlowError(RetentionError):
 
 
 class TableRewrittenError(RetentionError):
-    """Rows lie elsewhere than when the walk began: the table was rewritten, emptied, or got a partition."""
+    """Rows lie elsewhere than when the scan began: the table was rewritten, emptied, or got a partition."""
 
 
 class LinesMovedError(RetentionError):

@@ -1,4 +1,4 @@
-"""The heap, as both walks go through it: lines, counted through all pages as if each were full of the smallest rows.
+"""The heap, as both scans go through it: lines, counted through all pages as if each were full of the smallest rows.
 
 A line of a partitioned table is that line of every partition.
 """
@@ -76,10 +76,10 @@ class Heap:
         """Return the line of a place, of which the page is enough."""
         return int(tid.strip("()").partition(",")[0]) * self.size.lines_per_page
 
-    def line_after(self, tid: str, rows: int) -> int:
-        """Return the line that lies so many rows after a place, where pages have as many rows as on average."""
+    def line_after(self, tid: str, rows: int, rows_per_page: float) -> int:
+        """Return the line that lies so many rows after a place."""
         page, number = (int(part) for part in tid.strip("()").split(","))
-        pages, lines = divmod(number + rows, self.size.rows_per_page)
+        pages, lines = divmod(number + rows, rows_per_page)
         return (page + int(pages)) * self.size.lines_per_page + int(lines)
 
     def _tid(self, line: int) -> ColumnElement[str]:

@@ -1,4 +1,4 @@
-"""The index that a walk along a key goes by."""
+"""The index that a scan along a key goes by."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -34,16 +34,22 @@ WHERE i.indrelid IN (SELECT oid FROM family) AND c.relname = ANY(CAST(:names AS 
 class CursorIndex:
     """An index that leads to the policy's rows in the order of the cursor's first column.
 
-    `scope` is true of the rows that a walk along it comes by, the policy's and others between them; `by_key` names the
+    `scope` is true of the rows that a scan along it comes by, the policy's and others between them; `by_key` names the
     index (of each partition) in which rows equal in that column come in the order of the whole key, if there is one;
-    `cost` is the planner's, of reading them all twice, to find where batches end and to delete, and `rows` how many it
-    thinks they are.
+    `cost_of_rows` is the planner's, of reading them all to delete them, `cost_of_ends` of reading them once before, to
+    find where batches end, and `rows` how many it thinks they are.
     """
 
     scope: ColumnElement[bool]
     by_key: frozenset[str]
-    cost: float
+    cost_of_rows: float
+    cost_of_ends: float
     rows: int
+
+    @property
+    def cost(self) -> float:
+        """The planner's price of all, where each end is looked for."""
+        return self.cost_of_rows + self.cost_of_ends
 
     @property
     def cost_per_row(self) -> float:
@@ -65,7 +71,7 @@ async def find_index(connection: AsyncConnection, policy: RetentionPolicy) -> Cu
         is_one = len(policy.key) == 1
         by_key = along if is_one else await _explain_in_order(connection, policy, scope, policy.key)
         names = frozenset[str]() if _sorts(by_key) else by_key.indexes()
-        found = CursorIndex(and_(scope, first.is_not(None)), names, along.cost + ends.cost, along.rows)
+        found = CursorIndex(and_(scope, first.is_not(None)), names, along.cost, ends.cost, along.rows)
     await connection.execute(_ANY_PLAN)
     return found
 

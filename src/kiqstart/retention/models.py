@@ -20,9 +20,9 @@ class RetentionBase(DeclarativeBase):
 
 
 class RetentionRun(RetentionBase):
-    """A piece of a run, updated in the transaction of each batch: what is counted is deleted, and the reverse.
+    """A shard of a run, updated in the transaction of each batch: what is counted is deleted, and the reverse.
 
-    `owner` is the worker that has the piece, alive while `heartbeat_at` is recent. `stopped` is None while the piece is
+    `owner` is the worker that has the shard, alive while `heartbeat_at` is recent. `stopped` is None while the shard is
     not done; `taken_on` says that a later run has gone on with the rest of it.
     """
 
@@ -36,7 +36,7 @@ class RetentionRun(RetentionBase):
     pieces: Mapped[int]
     walk: Mapped[str]
     reason: Mapped[str]
-    # What the walk's positions refer to: see `Walk.basis`.
+    # What the scan's positions refer to: see `Scan.basis`.
     basis: Mapped[str]
     resumed: Mapped[bool]
     total: Mapped[int] = mapped_column(BigInteger)

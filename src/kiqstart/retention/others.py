@@ -5,7 +5,7 @@ from typing import Final
 from sqlalchemy import func, literal, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.retention.piece import RUNS
+from kiqstart.retention.shard import RUNS
 from kiqstart.retention.throttle import Others
 
 # Sessions of other roles hide their state (NULL) from a role without pg_read_all_stats. Those without a user are the

@@ -1,7 +1,9 @@
 """The retention policies of an application, for the checks that are made before any of them runs."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
+from types import MappingProxyType
+from typing import Final
 
 from kiqstart.errors import OperatorError
 from kiqstart.retention.dry_run import DryRun
@@ -12,6 +14,8 @@ from kiqstart.retention.preview import RetentionPreview
 
 logger = getLogger(__name__)
 
+_NO_TASKS: Final[Mapping[str, str]] = MappingProxyType({})
+
 
 class RetentionPolicies:
     """Every policy, as it would be run now with the least age.
@@ -19,16 +23,30 @@ class RetentionPolicies:
     Args:
         engine: runs them.
         policies: gives them; it is asked each time, since what is old enough depends on the time.
+        tasks: the task that runs a policy, by the policy's name; for the others it is `retention.run`, where the
+            application has that.
     """
 
-    def __init__(self, engine: RetentionEngine, policies: Callable[[], Sequence[RetentionPolicy]]) -> None:
+    def __init__(
+        self,
+        engine: RetentionEngine,
+        policies: Callable[[], Sequence[RetentionPolicy]],
+        *,
+        tasks: Mapping[str, str] = _NO_TASKS,
+    ) -> None:
         self._engine = engine
         self._policies = policies
+        self._tasks = dict(tasks)
 
     @property
     def engine(self) -> RetentionEngine:
         """What runs them."""
         return self._engine
+
+    @property
+    def tasks(self) -> Mapping[str, str]:
+        """The task that runs a policy, by the policy's name, as far as it was said."""
+        return self._tasks
 
     def all(self) -> list[RetentionPolicy]:
         """Return the policies."""

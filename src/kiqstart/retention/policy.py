@@ -12,11 +12,12 @@ from sqlalchemy.sql import operators
 from kiqstart.retention.ceilings import Ceilings, DailyWindow
 from kiqstart.retention.conjuncts import opaque
 from kiqstart.retention.errors import PolicyError
+from kiqstart.retention.newest import check_own_rows
 from kiqstart.retention.row_update import RowUpdate
 from kiqstart.retention.target import TargetError, check_rows, column_of, mapper_of, rows_of, table_of
 
 
-class WalkKind(StrEnum):
+class ScanKind(StrEnum):
     """The ways through a table: along an index on the cursor, or along the heap's pages."""
 
     KEY = "key"
@@ -25,7 +26,7 @@ class WalkKind(StrEnum):
     @property
     def described(self) -> str:
         """What a run goes along, in words."""
-        return "index on its cursor" if self is WalkKind.KEY else "heap's pages"
+        return "index on its cursor" if self is ScanKind.KEY else "heap's pages"
 
 
 class PaceKind(StrEnum):
@@ -61,7 +62,7 @@ class RetentionPolicy:
         cursor: the columns that an index leads along, the first of which the index must begin with; equal values are
             told apart by the primary key. Without a cursor the engine goes along the heap's pages, for which no index
             is needed.
-        walk: the way through the table; None lets the engine choose it for each run from PostgreSQL's statistics.
+        scan: the way through the table; None lets the engine choose it for each run from PostgreSQL's statistics.
         error_key: columns by which rows that cannot be deleted are grouped in the report, beside the primary key of
             the first; none for one entry per row.
         archive: a mapped class of the same columns, into whose table the rows are written as they are deleted.
@@ -78,7 +79,7 @@ class RetentionPolicy:
     predicate: ColumnElement[bool]
     # Columns of any type, and of several types side by side.
     cursor: tuple[InstrumentedAttribute[Any], ...] = ()
-    walk: WalkKind | None = None
+    scan: ScanKind | None = None
     error_key: tuple[InstrumentedAttribute[Any], ...] = ()
     archive: type[DeclarativeBase] | None = None
     update: RowUpdate | None = None
@@ -148,6 +149,7 @@ class RetentionPolicy:
         """
         try:
             check_rows(self.model, self.predicate)
+            check_own_rows(self.table, self.predicate, deletes=self.deletes)
             self.columns((*self.cursor, *self.error_key))
             self._check_action()
             self.ceilings.check()
@@ -155,9 +157,9 @@ class RetentionPolicy:
                 self.window.check()
         except TargetError as error:
             raise PolicyError(self.name, str(error)) from None
-        if self.walk is WalkKind.KEY and not self.cursor:
+        if self.scan is ScanKind.KEY and not self.cursor:
             raise PolicyError(
-                self.name, "a walk along a key needs a cursor: name the columns that its index begins with"
+                self.name, "a scan along a key needs a cursor: name the columns that its index begins with"
             )
         for column in self.columns(self.cursor):
             if column.nullable and not self.excludes_null(column):

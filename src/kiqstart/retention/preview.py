@@ -7,10 +7,10 @@ from sqlalchemy import true
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.retention.choice import choose_walk
 from kiqstart.retention.deletion import count_rows
 from kiqstart.retention.faults import Fault, fault_of
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.planner import choose_scan
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.transaction import limit_statements
 
 _SECONDS_TO_COUNT: Final = 2.0
@@ -24,7 +24,7 @@ class RetentionPreview:
     """
 
     policy: str
-    walk: WalkKind
+    scan: ScanKind
     reason: str
     rows: int
     is_estimate: bool
@@ -37,7 +37,7 @@ async def preview(connection: AsyncConnection, policy: RetentionPolicy) -> Reten
     Raises:
         PolicyError: the policy cannot be run.
     """
-    choice = await choose_walk(connection, policy)
+    choice = await choose_scan(connection, policy)
     rows, is_estimate = choice.rows, False
     await limit_statements(connection, _SECONDS_TO_COUNT)
     try:
@@ -48,7 +48,7 @@ async def preview(connection: AsyncConnection, policy: RetentionPolicy) -> Reten
         is_estimate = True
     return RetentionPreview(
         policy=policy.name,
-        walk=choice.kind,
+        scan=choice.kind,
         reason=choice.reason,
         rows=rows,
         is_estimate=is_estimate,

@@ -11,6 +11,7 @@ from sqlalchemy.sql.elements import ClauseElement
 
 from kiqstart.retention.errors import PolicyError
 from kiqstart.retention.policy import RetentionPolicy
+from kiqstart.retention.stored_types import StoredTypes
 from kiqstart.retention.table import FAMILY, qualified_name
 from kiqstart.retention.target import outer_elements
 from kiqstart.retention.tree import SelfReference
@@ -19,8 +20,10 @@ _RELATION: Final = text(f"""
 WITH RECURSIVE {FAMILY}, member AS (SELECT c.* FROM pg_class c WHERE c.oid IN (SELECT oid FROM family)),
 column_of AS (
     SELECT a.attname AS name, bool_and(a.attnotnull) AS is_never_null,
-        min(a.atttypid::regtype::text) FILTER (WHERE a.attrelid = CAST(:table AS regclass)) AS type
-    FROM pg_attribute a
+        min(format_type(a.atttypid, -1)) FILTER (WHERE a.attrelid = CAST(:table AS regclass)) AS type,
+        bool_or(t.typcategory = 'A') AS is_array,
+        min(format_type(coalesce(nullif(t.typbasetype, 0), t.oid), -1)) AS base_type
+    FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
     WHERE a.attrelid IN (SELECT oid FROM family) AND a.attname = ANY(CAST(:columns AS text[])) AND NOT a.attisdropped
     GROUP BY a.attname
 )
@@ -52,9 +55,11 @@ SELECT
      WHERE contype = 'f' AND conrelid = CAST(:table AS regclass) AND confrelid = conrelid) AS own_references,
     has_table_privilege(CAST(:table AS regclass), 'DELETE') AS may_delete,
     has_any_column_privilege(CAST(:table AS regclass), 'UPDATE') AS may_lock,
+    (SELECT jsonb_object_agg(name, type) FROM column_of) AS types,
+    ARRAY(SELECT name FROM column_of WHERE is_array)::text[] AS arrays,
     ARRAY(SELECT name FROM column_of WHERE NOT is_never_null)::text[] AS nullable,
-    ARRAY(SELECT name FROM column_of WHERE type = 'timestamp with time zone')::text[] AS aware,
-    ARRAY(SELECT name FROM column_of WHERE type = 'timestamp without time zone')::text[] AS naive
+    ARRAY(SELECT name FROM column_of WHERE base_type = 'timestamp with time zone')::text[] AS aware,
+    ARRAY(SELECT name FROM column_of WHERE base_type = 'timestamp without time zone')::text[] AS naive
 """)  # noqa: S608 - made of constants
 # Of a schema without USAGE, PostgreSQL says that it has no such table, or refuses to look there if its name is given.
 _PRESENCE: Final = text("""
@@ -77,11 +82,12 @@ class Relation:
     """What the engine has to know of a table that can be deleted from.
 
     `keeper` is a trigger that may keep a row from being deleted without an error; `own_references` are foreign keys on
-    the table itself.
+    the table itself; `types` are those of the key's columns.
     """
 
     keeper: str | None
     own_references: tuple[SelfReference, ...]
+    types: StoredTypes
 
 
 async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) -> Relation:
@@ -94,11 +100,14 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
     problem = await _absence(connection, table)
     if problem:
         raise PolicyError(policy.name, problem)
-    used = [*policy.key, *(one for one in _columns(policy) if isinstance(one.type, DateTime))]
+    named = (*policy.key, *policy.columns(policy.error_key))
+    used = [*named, *(one for one in _columns(policy) if isinstance(one.type, DateTime))]
     parameters = {"table": table, "columns": [one.name for one in used], **(_DELETES if policy.deletes else _UPDATES)}
     found = (await connection.execute(_RELATION, parameters)).one()
+    types = StoredTypes(found.types or {}, frozenset(found.arrays))
     problem = (
         _kind_problem(table, found.kind, found.foreign_member)
+        or _missing_problem(table, named, types)
         or _hidden_problem(policy, table, found)
         or _null_problem(policy, table, found.nullable)
         or _time_zone_problem(policy, found.aware, found.naive)
@@ -110,7 +119,7 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         SelfReference(tuple(columns), tuple(referred), on_delete)
         for columns, referred, on_delete in (found.own_references if policy.deletes else ())
     )
-    return Relation(keeper=found.keeper, own_references=tuple(references))
+    return Relation(keeper=found.keeper, own_references=tuple(references), types=types)
 
 
 async def _absence(connection: AsyncConnection, table: str) -> str | None:
@@ -160,6 +169,11 @@ def _hidden_problem(policy: RetentionPolicy, table: str, found: Any) -> str | No
             f"for that: give it a primary key, or run `ALTER TABLE {found.without_identity} REPLICA IDENTITY FULL`"
         )
     return None
+
+
+def _missing_problem(table: str, columns: Sequence[Column[Any]], types: StoredTypes) -> str | None:
+    missing = next((column.name for column in columns if column.name not in types.names), None)
+    return None if missing is None else f"{table} has no column {missing!r}: run the migration that makes it"
 
 
 def _null_problem(policy: RetentionPolicy, table: str, nullable: Sequence[str]) -> str | None:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from kiqstart.retention.cost import RowCost
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
+from kiqstart.retention.stored_numbers import Count
 
 # A key's columns as a JSON object.
 FailureKey = dict[str, str | int]
@@ -50,7 +51,7 @@ class RetentionReport:
     Args:
         policy: the policy's name.
         run_id: the run's id.
-        walk: the way through the table.
+        scan: the way through the table.
         reason: why that way.
         deleted: rows.
         batches: transactions that deleted.
@@ -71,7 +72,7 @@ class RetentionReport:
 
     policy: str
     run_id: str
-    walk: WalkKind
+    scan: ScanKind
     reason: str
     deleted: int
     batches: int
@@ -97,7 +98,7 @@ class FailureGroup:
     group: FailureKey
     key: FailureKey
     error: str
-    rows: int
+    rows: Count
 
 
 def merge_failures(groups: Iterable[FailureGroup]) -> tuple[FailureGroup, ...]:

@@ -1,4 +1,4 @@
-"""One worker's part in a run: opens it or finds it, works through pieces, waits for the others."""
+"""One worker's part in a run: opens it or finds it, works through shards, waits for the others."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -14,25 +14,25 @@ from sqlalchemy import false
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.retention.choice import WalkChoice, choose_walk
 from kiqstart.retention.coverage import fingerprint, is_same_statement
-from kiqstart.retention.errors import PieceLostError, TableRewrittenError
-from kiqstart.retention.journal import Journal
+from kiqstart.retention.errors import ShardLostError, TableRewrittenError
 from kiqstart.retention.load import LoadGate
 from kiqstart.retention.opening import Opened, RunOpener, is_of_table
-from kiqstart.retention.owned_piece import OwnedPiece
+from kiqstart.retention.owned_shard import OwnedShard
 from kiqstart.retention.pace import Pace
 from kiqstart.retention.partitions import PartitionSweep
-from kiqstart.retention.piece import Piece
-from kiqstart.retention.piece_runner import Observer, PieceRunner
+from kiqstart.retention.planner import ScanChoice, choose_scan
 from kiqstart.retention.policy import PaceKind, RetentionPolicy
 from kiqstart.retention.progress import ProgressMeter
 from kiqstart.retention.quarantine import Quarantine
 from kiqstart.retention.reconnect import transact
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
+from kiqstart.retention.run_store import RunStore
 from kiqstart.retention.settings import RetentionSettings
-from kiqstart.retention.state import PieceState
+from kiqstart.retention.shard import Shard
+from kiqstart.retention.shard_runner import Observer, ShardRunner
+from kiqstart.retention.state import ShardState
 from kiqstart.retention.table import TableSize, read_table_size
 from kiqstart.retention.throttle import Throttle
 from kiqstart.retention.transaction import Transactions, rest
@@ -52,18 +52,20 @@ class Run:
 
     transactions: Transactions
     policy: RetentionPolicy
-    journal: Journal
+    run_store: RunStore
     settings: RetentionSettings
     load: LoadGate
     stop: asyncio.Event
     limits: RunLimits = field(default_factory=RunLimits)
     meter: ProgressMeter = field(default_factory=lambda: ProgressMeter(None))
     _partitions: tuple[str, ...] = ()
-    _choice: WalkChoice | None = None
-    _has_piece: bool = False
+    _choice: ScanChoice | None = None
+    _has_shard: bool = False
+    # Whether the shard that this worker has is the run's only one.
+    _is_alone: bool = False
 
     async def open(self, shards: int) -> int:
-        """Find the run's pieces, or make them, and return how many there are to do.
+        """Find the run's shards, or make them, and return how many there are to do.
 
         Raises:
             PolicyError: the policy cannot be run.
@@ -74,53 +76,55 @@ class Run:
         return opened.to_do
 
     async def take_part(self) -> bool:
-        """Work through pieces until there is none that nobody has, and return whether there was one."""
+        """Work through shards until there is none that nobody has, and return whether there was one."""
         has_worked = False
         while not self.stop.is_set():
             try:
                 # Also if the server's answer is lost.
-                self._has_piece = True
+                self._has_shard = True
                 runner = await self._transact(self._claim)
                 if runner is None:
-                    self._has_piece = False
+                    self._has_shard = False
                     break
                 has_worked = True
-                self._has_piece = await runner.run() is StopReason.STOPPED
-            except PieceLostError as error:
+                self._has_shard = await runner.run() is StopReason.STOPPED
+                if self._is_alone:
+                    break
+            except ShardLostError as error:
                 # Whoever has it now counts what this worker has done, too.
                 logger.warning("%s", error)
             except TableRewrittenError:
                 await self._open(shards=1)
         return has_worked
 
-    async def wait_for_others(self) -> list[Piece]:
-        """Wait until all pieces are done, take over those of whoever died, and return them."""
+    async def wait_for_others(self) -> list[Shard]:
+        """Wait until all shards are done, take over those of whoever died, and return them."""
         while True:
-            pieces = await self._transact(self.journal.pieces)
-            if not pieces:
+            shards = await self._transact(self.run_store.shards)
+            if not shards:
                 # A crash where commits do not wait for the disk, or a replica that lagged and took over, loses the last
                 # ones: here the run's beginning, and all that it has done.
                 logger.warning(
-                    "%s: PostgreSQL has lost run %s, which begins again", self.policy.name, self.journal.run_id
+                    "%s: PostgreSQL has lost run %s, which begins again", self.policy.name, self.run_store.run_id
                 )
                 await self.open(shards=1)
                 continue
-            if all(piece.is_done for piece in pieces) or self.stop.is_set():
-                return pieces
-            # Nobody can take a piece that a frozen worker still holds a lock on; the server ends that soon.
-            if any(not piece.is_alive for piece in pieces if not piece.is_done) and await self.take_part():
+            if all(shard.is_done for shard in shards) or self.stop.is_set():
+                return shards
+            # Nobody can take a shard that a frozen worker still holds a lock on; the server ends that soon.
+            if any(not shard.is_alive for shard in shards if not shard.is_done) and await self.take_part():
                 continue
-            await self.meter.report(_deleted(pieces), _total(pieces), None)
+            await self.meter.report(_deleted(shards), _total(shards), None)
             await rest(_SECONDS_BETWEEN_LOOKS, self.stop)
 
     async def release(self) -> None:
         """Let another worker go on at once, as far as the server can be reached."""
-        if not self._has_piece:
+        if not self._has_shard:
             return
         # What cannot be told to the server soon, it learns by the worker's silence.
         with suppress(DBAPIError, OSError):
             async with asyncio.timeout(_SECONDS_TO_RELEASE), self.transactions.begin() as connection:
-                await self.journal.release(connection)
+                await self.run_store.release(connection)
 
     async def _sweep(self) -> None:
         """Let whole partitions go, unless the run has begun or has a row limit, which these would not keep."""
@@ -131,8 +135,8 @@ class Run:
             return
 
         async def is_new(connection: AsyncConnection) -> bool:
-            await choose_walk(connection, self.policy)
-            return not await self.journal.pieces(connection)
+            await choose_scan(connection, self.policy)
+            return not await self.run_store.shards(connection)
 
         if await self._transact(is_new):
             sweep = PartitionSweep(
@@ -141,7 +145,7 @@ class Run:
             self._partitions = await sweep.run()
 
     async def _open(self, shards: int) -> Opened:
-        opener = RunOpener(policy=self.policy, journal=self.journal, quarantine=self.quarantine, limits=self.limits)
+        opener = RunOpener(policy=self.policy, run_store=self.run_store, quarantine=self.quarantine, limits=self.limits)
 
         async def find_or_make(connection: AsyncConnection) -> Opened:
             return await opener.find_or_make(connection, shards, self._partitions)
@@ -150,63 +154,66 @@ class Run:
         self._choice = opened.choice or self._choice
         return opened
 
-    async def _claim(self, connection: AsyncConnection) -> PieceRunner | None:
-        piece = await self.journal.claim(connection)
-        if piece is None:
+    async def _claim(self, connection: AsyncConnection) -> ShardRunner | None:
+        shard = await self.run_store.claim(connection)
+        if shard is None:
             return None
         size = await read_table_size(connection, self.policy.table)
-        if not is_of_table(self.policy, piece, size):
+        if not is_of_table(self.policy, shard, size):
             raise TableRewrittenError(self.policy.name)
-        if not is_same_statement(piece.state.covers, fingerprint(self.policy)):
-            await self.journal.release(connection)
-            logger.warning("%s: run %s is of another predicate than this worker's", self.policy.name, piece.run_id)
+        if not is_same_statement(shard.state.covers, fingerprint(self.policy)):
+            await self.run_store.release(connection)
+            logger.warning("%s: run %s is of another predicate than this worker's", self.policy.name, shard.run_id)
             return None
-        choice = self._choice = self._choice or await choose_walk(connection, self.policy)
-        return await self._runner(connection, piece, choice, size)
+        choice = self._choice = self._choice or await choose_scan(connection, self.policy)
+        self._is_alone = shard.shards == 1
+        return await self._runner(connection, shard, choice, size)
 
     async def _transact(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         return await transact(self.transactions, work, wait=self.settings.reconnect_wait, stop=self.stop)
 
     async def _runner(
-        self, connection: AsyncConnection, piece: Piece, choice: WalkChoice, size: TableSize
-    ) -> PieceRunner:
-        rate, time_limit = self.settings.rows_per_second, piece.state.time_limit
-        rate_of_piece = rate / piece.pieces if rate else None
-        budget = inf if time_limit is None else time_limit - piece.age
+        self, connection: AsyncConnection, shard: Shard, choice: ScanChoice, size: TableSize
+    ) -> ShardRunner:
+        rate, time_limit = self.settings.rows_per_second, shard.state.time_limit
+        rate_of_shard = rate / shard.shards if rate else None
+        budget = inf if time_limit is None else time_limit - shard.age
         quarantine = self.quarantine
-        owned = OwnedPiece(
+        owned = OwnedShard(
             transactions=self.transactions,
             policy=self.policy,
             relation=choice.relation,
-            journal=self.journal,
-            number=piece.number,
+            run_store=self.run_store,
+            number=shard.number,
             settings=self.settings,
             quarantine=quarantine,
             left_alone=quarantine.leaves() if await quarantine.count(connection) else false(),
-            walk=choice.walk(self.policy, piece.walk, size),
-            state=piece.state,
-            pace=Pace(self.settings, rate_of_piece),
+            scan=choice.scan(self.policy, shard.scan, size),
+            state=shard.state,
+            pace=Pace(self.settings, rate_of_shard),
         )
-        return PieceRunner(
-            piece=owned,
+        return ShardRunner(
+            shard=owned,
             throttle=Throttle() if self.settings.pace is PaceKind.GENTLE else None,
-            row_limit=piece.row_limit,
-            rows_per_second=rate_of_piece,
+            row_limit=shard.row_limit,
+            rows_per_second=rate_of_shard,
             deadline=monotonic() + budget,
             window=self.policy.window,
             load=self.load,
             stop=self.stop,
-            observe=self._observer(piece),
+            observe=self._observer(shard),
+            # Shards are about equal.
+            estimate_left=lambda state: (shard.total - state.deleted) * shard.shards,
         )
 
-    def _observer(self, piece: Piece) -> Observer:
-        async def observe(state: PieceState, fraction: float | None, waiting: str | None) -> None:
+    def _observer(self, shard: Shard) -> Observer:
+        async def observe(state: ShardState, fraction: float | None, waiting: str | None) -> None:
             if not self.meter.is_due:
                 return
-            deleted, total = state.deleted, piece.total
-            if piece.pieces > 1:
-                pieces = await self._transact(self.journal.pieces)
-                deleted, total, fraction = _deleted(pieces), _total(pieces), None
+            deleted, total = state.deleted, shard.total
+            if shard.shards > 1:
+                shards = await self._transact(self.run_store.shards)
+                deleted, total, fraction = _deleted(shards), _total(shards), None
             await self.meter.report(deleted, total, fraction, waiting=waiting)
 
         return observe
@@ -217,9 +224,9 @@ class Run:
         return Quarantine(policy=self.policy, seconds=self.settings.retry_failed_after)
 
 
-def _deleted(pieces: Sequence[Piece]) -> int:
-    return sum(piece.state.deleted for piece in pieces)
+def _deleted(shards: Sequence[Shard]) -> int:
+    return sum(shard.state.deleted for shard in shards)
 
 
-def _total(pieces: Sequence[Piece]) -> int:
-    return sum(piece.total for piece in pieces)
+def _total(shards: Sequence[Shard]) -> int:
+    return sum(shard.total for shard in shards)

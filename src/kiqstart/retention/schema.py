@@ -32,6 +32,13 @@ RETENTION_RIGHTS: Final[Mapping[str, Sequence[str]]] = MappingProxyType(
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 # One for all processes that migrate; any number that no other user of the database's advisory locks takes.
 _LOCK: Final = 7_461_236_911
+# Tables, and partitioned ones.
+_KINDS: Final = frozenset({"r", "p"})
+_COLUMNS: Final = text(
+    "SELECT a.attname, CAST(c.relkind AS text) AS relkind "
+    "FROM pg_attribute AS a JOIN pg_class AS c ON c.oid = a.attrelid "
+    "WHERE c.oid = to_regclass(:name) AND a.attnum > 0 AND NOT a.attisdropped"
+)
 _NOT_THERE: Final = frozenset({"42P01", "42703"})
 _MEND: Final = (
     "run `kiqstart retention migrate`, or `await RetentionEngine.migrate()`, or call `upgrade_retention(connection)` "
@@ -88,6 +95,30 @@ async def check_tables(connection: AsyncConnection) -> None:
         known = {path.name.partition("_")[0] for path in _MIGRATIONS.glob("versions/*.py")}
         problem = f"the tables of the retention engine are at {found}, this version needs {HEAD}: {_MEND}"
         raise RetentionSchemaError(problem if found is None or found in known else _newer(found))
+
+
+async def check_columns(connection: AsyncConnection) -> None:
+    """Return if the engine's tables have the columns that it needs, whatever their version says.
+
+    Raises:
+        RetentionSchemaError: one is not there, or is somebody else's.
+    """
+    for model in (RetentionRun, UndeletableRow):
+        name = model.__tablename__
+        rows = await connection.execute(_COLUMNS, {"name": name})
+        found = {str(row.attname): str(row.relkind) for row in rows}
+        if not found:
+            raise RetentionSchemaError(
+                f"the table {name} is not there, though {VERSION_TABLE} says that it was made: drop {VERSION_TABLE}, "
+                "and run `kiqstart retention migrate`"
+            )
+        missing = sorted({column.name for column in model.__table__.columns} - found.keys())
+        if missing or not set(found.values()) <= _KINDS:
+            what = f"has no column {missing[0]!r}" if missing else "is no table"
+            raise RetentionSchemaError(
+                f"{name} is not the retention engine's: it {what}; give it another name, drop {VERSION_TABLE}, and run "
+                "`kiqstart retention migrate`"
+            )
 
 
 def missing_tables(error: DBAPIError) -> RetentionSchemaError | None:

@@ -1,4 +1,4 @@
-"""Where a piece of a run stands."""
+"""Where a shard of a run stands."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -7,7 +7,8 @@ from pydantic import TypeAdapter
 
 from kiqstart.retention.cost import BatchCost
 from kiqstart.retention.report import FailureGroup, count_causes, merge_failures
-from kiqstart.retention.walk import Interval
+from kiqstart.retention.scan import Interval
+from kiqstart.retention.stored_numbers import Count, Seconds
 
 # More stretches with locked rows than these are left to the next run.
 _MOST_LOCKED: Final = 1_000
@@ -20,36 +21,36 @@ class LockedInterval:
     """A stretch in which so many rows stayed, since somebody held locks on them, or rows refer to them."""
 
     interval: Interval
-    rows: int
+    rows: Count
 
 
 @dataclass(frozen=True, kw_only=True)
-class PieceState:
-    """What is left of a piece and what was done; a new one takes its place with each batch.
+class ShardState:
+    """What is left of a shard and what was done; a new one takes its place with each batch.
 
-    `share` has the stretches that the piece was given, `covers` tells of which rows (`coverage.fingerprint`); `todo`
+    `share` has the stretches that the shard was given, `covers` tells of which rows (`coverage.fingerprint`); `todo`
     has those that are left, `locked` those to come back to, `given_up` counts locked rows that nobody comes back to in
     this run, `held` has those of rows that rows of their own table refer to (`tree`), and `time_limit` says after how
-    many seconds from the run's beginning whoever has the piece stops. `causes` counts the rows that cannot be deleted
-    by the database's reasons. `partitions` of the first piece went before the rows; `cost` is what the batches cost
+    many seconds from the run's beginning whoever has the shard stops. `causes` counts the rows that cannot be deleted
+    by the database's reasons. `partitions` of the first shard went before the rows; `cost` is what the batches cost
     that were measured; `waited_for` is the last reason to wait.
     """
 
     todo: tuple[Interval, ...]
     share: tuple[Interval, ...] = ()
     covers: str = ""
-    time_limit: float | None = None
+    time_limit: Seconds | None = None
     locked: tuple[LockedInterval, ...] = ()
     held: tuple[LockedInterval, ...] = ()
-    given_up: int = 0
-    deleted: int = 0
-    batches: int = 0
-    longest_batch: float = 0.0
-    waited: float = 0.0
+    given_up: Count = 0
+    deleted: Count = 0
+    batches: Count = 0
+    longest_batch: Seconds = 0.0
+    waited: Seconds = 0.0
     waited_for: str | None = None
-    failed: int = 0
+    failed: Count = 0
     failures: tuple[FailureGroup, ...] = ()
-    causes: dict[str, int] = field(default_factory=dict[str, int])
+    causes: dict[str, Count] = field(default_factory=dict[str, Count])
     partitions: tuple[str, ...] = ()
     cost: BatchCost = field(default_factory=BatchCost)
 
@@ -58,7 +59,7 @@ class PieceState:
         """Rows that were passed over and not deleted since."""
         return self.given_up + sum(one.rows for one in self.locked)
 
-    def with_batch(self, deleted: int, seconds: float, cost: BatchCost | None = None) -> "PieceState":
+    def with_batch(self, deleted: int, seconds: float, cost: BatchCost | None = None) -> "ShardState":
         """Count a batch."""
         return replace(
             self,
@@ -68,11 +69,11 @@ class PieceState:
             longest_batch=max(self.longest_batch, seconds),
         )
 
-    def past(self, rest: tuple[Interval, ...]) -> "PieceState":
+    def past(self, rest: tuple[Interval, ...]) -> "ShardState":
         """Go on after a batch that the first of `todo` began with; `rest` is what is left of that."""
         return replace(self, todo=(*rest, *self.todo[1:]))
 
-    def with_locked(self, interval: Interval, rows: int) -> "PieceState":
+    def with_locked(self, interval: Interval, rows: int) -> "ShardState":
         """Remember a stretch with rows that somebody holds locks on."""
         if not rows:
             return self
@@ -80,14 +81,14 @@ class PieceState:
             return replace(self, given_up=self.given_up + rows)
         return replace(self, locked=(*self.locked, LockedInterval(interval, rows)))
 
-    def with_held(self, interval: Interval, rows: int) -> "PieceState":
+    def with_held(self, interval: Interval, rows: int) -> "ShardState":
         """Remember a stretch with rows that others refer to which have not gone yet."""
         if not rows:
             return self
         held = (*self.held, LockedInterval(interval, rows))
         return replace(self, held=held if len(held) <= _MOST_HELD else _widened(held))
 
-    def with_failures(self, failures: tuple[FailureGroup, ...]) -> "PieceState":
+    def with_failures(self, failures: tuple[FailureGroup, ...]) -> "ShardState":
         """Count rows that cannot be deleted."""
         return replace(
             self,
@@ -96,15 +97,15 @@ class PieceState:
             causes=count_causes(self.causes, failures),
         )
 
-    def coming_back(self) -> "PieceState":
+    def coming_back(self) -> "ShardState":
         """Go to the stretches with locked rows again."""
         return replace(self, todo=tuple(one.interval for one in self.locked), locked=())
 
-    def going_back(self) -> "PieceState":
+    def going_back(self) -> "ShardState":
         """Go to the stretches with held rows again, from the other end: what refers to a row is often behind it."""
         return replace(self, todo=tuple(one.interval for one in reversed(self.held)), held=())
 
-    def restarted(self, share: tuple[Interval, ...], covers: str) -> "PieceState":
+    def restarted(self, share: tuple[Interval, ...], covers: str) -> "ShardState":
         """Go through these stretches, of whatever was gone through before, and keep the counts of what is gone."""
         return replace(
             self,
@@ -124,9 +125,14 @@ class PieceState:
         return _STATE.dump_python(self, mode="json")  # type: ignore[no-any-return]  # pydantic says Any
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> "PieceState":
-        """Read what `to_json` returned."""
-        return _STATE.validate_python(values, strict=False)
+    def from_json(cls, text: str) -> "ShardState":
+        """Read what `to_json` returned, from JSON.
+
+        Raises:
+            ValueError: it is something else.
+        """
+        # Not by way of `json`, which also fails at numbers of thousands of digits, and at what is nested deeply.
+        return _STATE.validate_json(text)
 
 
 def _widened(held: tuple[LockedInterval, ...]) -> tuple[LockedInterval, ...]:
@@ -151,4 +157,4 @@ def _together(one: Interval, other: Interval) -> Interval | None:
     return Interval(other.after, one.upto) if other.upto == one.after else None
 
 
-_STATE: Final = TypeAdapter(PieceState)
+_STATE: Final = TypeAdapter(ShardState)

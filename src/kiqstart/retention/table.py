@@ -35,7 +35,7 @@ FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (SELECT oid FROM
 GROUP BY block.size
 """)  # noqa: S608 - made of constants
 _COLUMN: Final = text("""
-SELECT s.correlation
+SELECT s.correlation, coalesce(s.most_common_freqs[1], 0) AS commonest
 FROM pg_class c
 JOIN pg_namespace n ON n.oid = c.relnamespace
 JOIN pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname AND s.attname = :column
@@ -70,6 +70,11 @@ class TableSize:
         return self.pages * self.page_cost + self.rows * self.row_cost
 
     @property
+    def is_one(self) -> bool:
+        """Whether all rows lie in one heap, that of the table or of its only partition."""
+        return self.longest == self.pages
+
+    @property
     def rows_per_page(self) -> float:
         """Rows on a page, on average."""
         if not self.known_pages or not self.known_rows:
@@ -89,9 +94,10 @@ class TableSize:
 
 @dataclass(frozen=True, slots=True)
 class ColumnStatistics:
-    """How far the heap's order follows a column's (-1 to 1)."""
+    """How far the heap's order follows a column's (-1 to 1), and the share of rows that have its commonest value."""
 
     correlation: float
+    commonest: float
 
 
 async def read_table_size(connection: AsyncConnection, table: FromClause) -> TableSize:
@@ -121,7 +127,7 @@ async def read_column_statistics(connection: AsyncConnection, column: Column[Any
     row = (await connection.execute(_COLUMN, parameters)).one_or_none()
     if row is None or row.correlation is None:
         return None
-    return ColumnStatistics(correlation=row.correlation)
+    return ColumnStatistics(correlation=row.correlation, commonest=row.commonest)
 
 
 def qualified_name(connection: AsyncConnection, table: FromClause) -> str:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Any, Final, cast
 
 from sqlalchemy import (
-    Alias,
     ColumnElement,
     Delete,
     Integer,
@@ -27,6 +26,7 @@ from sqlalchemy.sql.schema import Column
 # No parameter, which would number those of a condition otherwise than a DELETE does.
 _ONE: Final[ColumnElement[int]] = literal_column("1", Integer)
 _DIALECT: Final = postgresql.asyncpg.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy's has no annotations
+_NO_TEXT: Final = frozenset({"*", "1"})
 
 
 class TargetError(Exception):
@@ -121,11 +121,6 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
             "its predicate names a table both in a subquery and outside of it: name tables other than "
             f"{table.name!r} in EXISTS or IN alone"
         ) from None
-    if any(isinstance(one, Alias) and one.element in only for one in outer_elements(predicate)):
-        raise TargetError(
-            f"its predicate looks at other rows of {table.name!r}, some of which earlier batches may have deleted, so "
-            "that other rows would go than those that it names now: mark the rows by a column first, and name that"
-        )
     if others:
         names = ", ".join(repr(name) for name in others)
         raise TargetError(
@@ -133,7 +128,8 @@ def check_rows(model: type[DeclarativeBase], predicate: ColumnElement[bool]) -> 
             "name other tables and aliases, and use the columns of the policy's own class elsewhere"
         )
     try:
-        same = _where(truth, table) == _where(delete(table).where(rows_of(model, predicate)), table)
+        of_delete = _where(delete(table).where(rows_of(model, predicate)), table)
+        same = of_delete is not None and of_delete == _where(truth, table)
     except CompileError as error:
         raise _unwritable(error) from None
     if not same:
@@ -155,9 +151,9 @@ def outer_elements(predicate: ColumnElement[bool]) -> Iterator[ClauseElement]:
 
 
 def has_text(condition: ColumnElement[bool]) -> bool:
-    """Whether a part of a condition is text."""
+    """Whether a part of a condition is text; the `*` and `1` of subqueries are not."""
     return any(
-        isinstance(one, TextClause) or (isinstance(one, ColumnClause) and one.is_literal)
+        isinstance(one, TextClause) or (isinstance(one, ColumnClause) and one.is_literal and one.name not in _NO_TEXT)
         for one in outer_elements(condition)
     )
 
@@ -172,8 +168,9 @@ def _where(statement: Select[Any] | Delete, table: Table[Any]) -> tuple[str, dic
     name = compiled.preparer.format_table(table)
     begin, where = ("DELETE FROM ", " WHERE ") if isinstance(statement, Delete) else ("SELECT 1 \nFROM ", " \nWHERE ")
     begin += name + where
-    text = compiled.string
-    return (text.removeprefix(begin), dict(compiled.params)) if text.startswith(begin) else None
+    # Before it there may be a WITH.
+    before, found, after = compiled.string.partition(begin)
+    return (before + after, dict(compiled.params)) if found else None
 
 
 def _kinds_of(model: type[DeclarativeBase]) -> ColumnElement[bool] | None:

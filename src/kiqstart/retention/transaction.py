@@ -17,11 +17,11 @@ T = TypeVar("T")
 # bounds, as a generic plan is made for none, and never compiled, which would cost more than it saves. A batch does not
 # wait for the disk: the state is in the same transaction, so what a crash takes back is done again; the end waits,
 # as the role's own commits do, for all that was written before it. With `row_security` off, rows that are hidden from
-# the role are an error instead of being kept without a word.
+# the role are an error instead of being kept without a word. Dates and floats are written so as to be read again.
 _CONFIGURE: Final = """
 SELECT set_config('statement_timeout', :statement_timeout, true), set_config('lock_timeout', :lock_timeout, true),
     set_config('plan_cache_mode', 'force_custom_plan', true), set_config('jit', 'off', true),
-    set_config('DateStyle', 'ISO', true),
+    set_config('DateStyle', 'ISO', true), set_config('extra_float_digits', '1', true),
     set_config('synchronous_commit', CASE WHEN :waits THEN current_setting('synchronous_commit') ELSE 'off' END, true),
     set_config('idle_in_transaction_session_timeout', :idle_timeout, true), set_config('row_security', 'off', true),
     set_config('enable_seqscan', :other, true), set_config('enable_bitmapscan', :other, true),

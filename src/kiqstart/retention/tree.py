@@ -83,7 +83,7 @@ async def prune(
 ) -> Pruned:
     """Delete the policy's rows of a stretch, at most so many, but for those that a row refers to which stays.
 
-    What is no stretch of the walk is looked for only once.
+    What is no stretch of the scan is looked for only once.
 
     Raises:
         PolicyError: they were not archived.

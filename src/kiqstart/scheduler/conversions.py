@@ -1,7 +1,7 @@
 """Between schedules as taskiq has them, in labels and dynamic ones, and as they are kept."""
 
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, cast
 
 from pydantic import ValidationError
@@ -14,8 +14,10 @@ from kiqstart.scheduler.occurrence import check_message
 from kiqstart.scheduler.store import LARGEST
 from kiqstart.scheduler.triggers import EPOCH, CronTrigger, DateTrigger, IntervalTrigger, Trigger
 from kiqstart.tasks.arguments import task_arguments
+from kiqstart.tasks.caller_types import check_time_zone, shown
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError, source_file
 from kiqstart.tasks.label_values import option_problem
+from kiqstart.tasks.written import lost_argument
 
 _SCHEDULE_LABEL = "schedule"
 LONGEST_NAME: Final = 1000
@@ -38,24 +40,26 @@ def definition_of(
     """
     task = broker.find_task(schedule.task_name)
     if task is None:
-        raise ScheduleError(f"schedule {schedule.schedule_id!r}: there is no task {schedule.task_name!r}")
-    task_arguments(task.original_func).validate(schedule.task_name, schedule.args, schedule.kwargs)
+        raise ScheduleError(f"{_named(schedule)}: there is no task {schedule.task_name[:_SHOWN]!r}")
+    arguments = task_arguments(task.original_func)
+    arguments.validate(schedule.task_name, schedule.args, schedule.kwargs)
+    args, kwargs = arguments.name_secrets(schedule.args, schedule.kwargs)
     labels = _typed(schedule.labels, task.labels)
     if refusal := option_problem({name: value for name, value in labels.items() if task.labels.get(name) != value}):
-        raise ScheduleError(f"schedule {schedule.schedule_id[:_SHOWN]!r}: {refusal}")
+        raise ScheduleError(f"{_named(schedule)}: {refusal}")
     try:
         definition = ScheduleDefinition(
             name=schedule.schedule_id,
             task=schedule.task_name,
-            args=tuple(schedule.args),
-            kwargs=schedule.kwargs,
+            args=tuple(args),
+            kwargs=kwargs,
             labels=labels,
             timing=_timing(schedule, interval_start),
             is_dynamic=is_dynamic,
         )
         check_size(definition, broker)
     except (ValueError, OverflowError) as error:
-        raise ScheduleError(f"schedule {schedule.schedule_id[:_SHOWN]!r}: {problem(error)}") from None
+        raise ScheduleError(f"{_named(schedule)}: {problem(error)}") from None
     return definition
 
 
@@ -63,13 +67,16 @@ def check_size(definition: ScheduleDefinition, broker: AsyncBroker) -> None:
     """Refuse what cannot be kept, or cannot be sent at any time.
 
     Raises:
-        ValueError: it is nothing that JSON has, it or its name is too large, or a send would refuse its labels.
+        ValueError: it is nothing that JSON has, or something else there, it or its name is too large, or a send would
+            refuse its labels.
     """
     if len(definition.name) > LONGEST_NAME:
         raise ValueError(f"its name has {len(definition.name)} characters, of which {LONGEST_NAME} are possible")
     data = definition.dump()
     if len(data) > LARGEST:
         raise ValueError(f"it has {len(data)} bytes as JSON, of which {LARGEST} are possible")
+    if lost := lost_argument(definition.args, definition.kwargs, data):
+        raise ValueError(lost)
     labels = dict(definition.labels)
     try:
         # Of the message, which has little more than this.
@@ -91,7 +98,7 @@ def label_definitions(broker: AsyncBroker) -> list[ScheduleDefinition]:
     definitions: list[ScheduleDefinition] = []
     for task in broker.get_all_tasks().values():
         for name, entry in _entries(task):
-            where = f"{source_file(task.original_func)}: task {task.task_name!r}"
+            where = f"{source_file(task.original_func)}: task {task.task_name[:_SHOWN]!r}"
             try:
                 scheduled = ScheduledTask.model_validate(
                     {
@@ -105,7 +112,7 @@ def label_definitions(broker: AsyncBroker) -> list[ScheduleDefinition]:
                 )
                 definitions.append(definition_of(scheduled, broker, interval_start=EPOCH, is_dynamic=False))
             except ValidationError as error:
-                raise WiringError(f"{where}: schedule {name!r}: {problem(error)}") from None
+                raise WiringError(f"{where}: schedule {name[:_SHOWN]!r}: {problem(error)}") from None
             except (ScheduleError, InvalidTaskArgumentsError) as error:
                 raise WiringError(f"{where}: {error}") from None
     return definitions
@@ -134,9 +141,15 @@ def as_taskiq(definition: ScheduleDefinition) -> ScheduledTask:
 
 def problem(error: ValueError | OverflowError) -> str:
     """What is wrong, in a line."""
+    if isinstance(error, UnicodeEncodeError):
+        return f"a text of it is not UTF-8: {error.reason}"
     if isinstance(error, ValidationError):
         return error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
     return str(error)
+
+
+def _named(schedule: ScheduledTask) -> str:
+    return f"schedule {schedule.schedule_id[:_SHOWN]!r}"
 
 
 def _entries(task: AsyncTaskiqDecoratedTask[..., object]) -> Iterator[tuple[str, Mapping[str, object]]]:
@@ -158,10 +171,17 @@ def _timing(schedule: ScheduledTask, now: datetime) -> Trigger:
     if schedule.cron is not None:
         return CronTrigger(expression=schedule.cron, time_zone=_zone_name(schedule.cron_offset))
     if schedule.interval is not None:
-        every = schedule.interval if isinstance(schedule.interval, timedelta) else timedelta(seconds=schedule.interval)
-        return IntervalTrigger(every=every, start=now)
+        return IntervalTrigger(every=_span(schedule.interval), start=now)
     at = schedule.time or now
-    return DateTrigger(at=at if at.tzinfo else at.replace(tzinfo=UTC))
+    check_time_zone(at)
+    return DateTrigger(at=at)
+
+
+def _span(interval: int | timedelta) -> timedelta:
+    try:
+        return interval if isinstance(interval, timedelta) else timedelta(seconds=interval)
+    except OverflowError:
+        raise ValueError(f"every={shown(interval)} seconds must be at most a hundred years") from None
 
 
 def _zone_name(offset: str | timedelta | None) -> str:

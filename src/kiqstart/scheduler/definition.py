@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from kiqstart.scheduler.log_text import error_line
 from kiqstart.scheduler.triggers import Trigger
-from kiqstart.tasks.colliding_keys import refuse_colliding_keys
+from kiqstart.tasks.colliding_keys import refuse_colliding_arguments, refuse_colliding_keys
 
 VERSION: Final = 1
 """Of what is kept. It grows where an older scheduler would do something else than what a definition says."""
@@ -63,7 +63,8 @@ class ScheduleDefinition(BaseModel):
         Raises:
             ValueError: an argument or a label is nothing that JSON has.
         """
-        refuse_colliding_keys([self.args, self.kwargs, self.labels])
+        refuse_colliding_arguments(self.args, self.kwargs)
+        refuse_colliding_keys(self.labels)
         known = self.model_dump(mode="json", exclude_defaults=True, by_alias=True)
         return json.dumps(known, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 

@@ -1,12 +1,13 @@
 """Steps of schedules, as they are asked for, and what comes of them."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from taskiq import BrokerMessage
 
 from kiqstart.scheduler.due import DueSchedule
+from kiqstart.tasks.tracing import ScheduledSpan
 
 
 class Outcome(StrEnum):
@@ -37,6 +38,8 @@ class FireRequest:
         message: what is sent; its labels say where and when, as with any other send.
         outcome: what is noted of a step that sends nothing.
         missed: which times are passed over for good in this step, in words; '': none.
+        passed_over: how many these are.
+        span: is told if the message was sent.
     """
 
     due: DueSchedule
@@ -46,6 +49,8 @@ class FireRequest:
     message: BrokerMessage | None = None
     outcome: Outcome = Outcome.SKIPPED
     missed: str = ""
+    passed_over: int = 0
+    span: ScheduledSpan | None = field(default=None, compare=False)
 
     @property
     def expected(self) -> str:

@@ -16,7 +16,8 @@ from kiqstart.scheduler.due import DueSchedule
 from kiqstart.scheduler.firing import FireRequest, Outcome
 from kiqstart.scheduler.log_text import error_line, one_line
 from kiqstart.scheduler.misfires import FireTime, step_given_up, steps
-from kiqstart.scheduler.occurrence import from_ms, occurrence_message, time_text, to_ms
+from kiqstart.scheduler.occurrence import from_ms, occurrence_message, occurrence_span, time_text, to_ms
+from kiqstart.scheduler.sealed_definitions import load_trusted
 
 logger = getLogger(__name__)
 
@@ -152,14 +153,15 @@ class MessageBuilder:
 
     async def _make(self, due: DueSchedule, now_ms: int) -> list[FireRequest]:
         """All that is done with one schedule before its step: whatever fails here, fails for it alone."""
-        definition = ScheduleDefinition.load(due.data, name=due.name)
+        definition = load_trusted(due.data, self._broker, name=due.name)
         now = from_ms(now_ms)
         found = await _steps(definition, due, now)
         firings: list[FireRequest] = []
         for step in found:
-            message = None
+            message, span = None, None
             if step.send is not None:
-                message = await occurrence_message(self._broker, definition, step.send, now - step.send)
+                span = occurrence_span(self._broker, definition, step.send)
+                message = await occurrence_message(self._broker, definition, step.send, now - step.send, span)
             firings.append(
                 FireRequest(
                     due=due,
@@ -168,6 +170,8 @@ class MessageBuilder:
                     send_ms=None if step.send is None else to_ms(step.send),
                     message=message,
                     missed=step.missed,
+                    passed_over=step.passed_over,
+                    span=span,
                 )
             )
             if len(firings) % _MADE_AT_ONCE == 0:
@@ -221,6 +225,7 @@ class MessageBuilder:
                 following_ms=following_ms,
                 outcome=Outcome.FAILED,
                 missed=step.missed,
+                passed_over=step.passed_over,
             )
         ]
 

@@ -1,6 +1,6 @@
 """Which of the times that are due are sent, and which were missed for good."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import islice
 from typing import Final
@@ -31,12 +31,14 @@ class FireTime:
         send: the time that is sent in this step; None: nothing is.
         following: None where the schedule has ended.
         missed: which times are passed over for good in this step, in words; '': none.
+        passed_over: how many these are; of a cron expression, what is more than 100 counts as 100.
     """
 
     expected: datetime
     send: datetime | None
     following: datetime | None
     missed: str = ""
+    passed_over: int = 0
 
 
 def steps(definition: ScheduleDefinition, due: datetime, now: datetime) -> list[FireTime]:
@@ -82,14 +84,16 @@ def _steps(definition: ScheduleDefinition, due: datetime, now: datetime) -> list
     sent = [time for time in times if not _is_too_late(definition, now - time)]
     following = definition.timing.next_after(latest)
     if not sent:
-        missed = _in_words(definition.timing, due, latest) or f"at {time_text(due)}"
-        return [FireTime(expected=due, send=None, following=following, missed=missed)]
-    missed = _in_words(definition.timing, due, sent[0] - _MOMENT) if sent[0] > due else ""
+        count, missed = _missed(definition.timing, due, latest)
+        missed = missed or f"at {time_text(due)}"
+        return [FireTime(expected=due, send=None, following=following, missed=missed, passed_over=max(count, 1))]
+    count, missed = _missed(definition.timing, due, sent[0] - _MOMENT) if sent[0] > due else (0, "")
     expectations = [due, *sent[1:]]
-    return [
-        FireTime(expected=expected, send=time, following=after, missed="" if place else missed)
-        for place, (expected, time, after) in enumerate(zip(expectations, sent, [*sent[1:], following], strict=True))
-    ][:_STEPS_AT_ONCE]
+    found = [
+        FireTime(expected=expected, send=time, following=after)
+        for expected, time, after in zip(expectations, sent, [*sent[1:], following], strict=True)
+    ]
+    return [replace(found[0], missed=missed, passed_over=count), *found[1:_STEPS_AT_ONCE]]
 
 
 def _count(definition: ScheduleDefinition) -> int:
@@ -103,16 +107,18 @@ def _count(definition: ScheduleDefinition) -> int:
             return 1
 
 
-def _in_words(timing: Trigger, since: datetime, until: datetime) -> str:
-    """The times from `since` to `until`, both included: '' where there are none."""
+def _missed(timing: Trigger, since: datetime, until: datetime) -> tuple[int, str]:
+    """How many times there are from `since` to `until`, both included, and which in words: '' for none."""
     found = list(islice(timing.between(since, until), _MOST_COUNTED + 1))
     if len(found) < 2:  # noqa: PLR2004  # one is no range
-        return "".join(f"at {time_text(time)}" for time in found)
+        return len(found), "".join(f"at {time_text(time)}" for time in found)
     (last,) = timing.newest(1, since=since, until=until)
-    how_many = str(len(found)) if len(found) <= _MOST_COUNTED else f"more than {_MOST_COUNTED}"
+    count = min(len(found), _MOST_COUNTED)
+    how_many = str(count) if len(found) <= _MOST_COUNTED else f"more than {_MOST_COUNTED}"
     if isinstance(timing, IntervalTrigger):
-        how_many = str(1 + (last - found[0]) // timing.every)
-    return f"{how_many} times from {time_text(found[0])} to {time_text(last)}"
+        count = 1 + (last - found[0]) // timing.every
+        how_many = str(count)
+    return count, f"{how_many} times from {time_text(found[0])} to {time_text(last)}"
 
 
 def _is_too_late(definition: ScheduleDefinition, lateness: timedelta) -> bool:

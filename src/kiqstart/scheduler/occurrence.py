@@ -17,12 +17,12 @@ from kiqstart.scheduler.broker_limits import message_bytes
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.log_text import error_line, one_line
 from kiqstart.tasks.hooks import after_send, before_send, hooks_of
-from kiqstart.tasks.labels import DELAY_LABEL
+from kiqstart.tasks.labels import DEFAULT_QUEUE, DELAY_LABEL, QUEUE_LABEL, SCHEDULE_ID_LABEL
+from kiqstart.tasks.tracing import ScheduledSpan
 
 logger = getLogger(__name__)
 
 SCHEDULED_AT_LABEL: Final = "scheduled_at"
-SCHEDULE_ID_LABEL: Final = "schedule_id"
 LATE_LABEL: Final = "scheduled_late"
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -61,16 +61,33 @@ def time_text(time: datetime) -> str:
     return time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
+def occurrence_id(definition: ScheduleDefinition, time: datetime) -> str:
+    """The id of the task of one occurrence."""
+    return f"{definition.name}@{time_text(time)}"
+
+
+def occurrence_span(broker: AsyncBroker, definition: ScheduleDefinition, time: datetime) -> ScheduledSpan | None:
+    """The span of one occurrence's send; None if nobody traces."""
+    tracing = hooks_of(broker).tracing
+    if tracing is None:
+        return None
+    queue = str(definition.labels.get(QUEUE_LABEL, DEFAULT_QUEUE))
+    return tracing.scheduled(occurrence_id(definition, time), definition.task, queue, time)
+
+
 async def occurrence_message(
-    broker: AsyncBroker, definition: ScheduleDefinition, time: datetime, lateness: timedelta
+    broker: AsyncBroker,
+    definition: ScheduleDefinition,
+    time: datetime,
+    lateness: timedelta,
+    span: ScheduledSpan | None,
 ) -> BrokerMessage:
     """The message of one occurrence, after the middlewares' `pre_send`; it is not sent yet.
 
     Raises:
         SendFailedError: it cannot be sent, or a middleware raises what is no `Exception`.
     """
-    text = time_text(time)
-    occurrence = f"{definition.name}@{text}"
+    text, occurrence = time_text(time), occurrence_id(definition, time)
     labels = {**definition.labels, SCHEDULE_ID_LABEL: occurrence, SCHEDULED_AT_LABEL: text}
     if lateness > LATE:
         labels[LATE_LABEL] = round(lateness.total_seconds(), 3)
@@ -84,7 +101,7 @@ async def occurrence_message(
         kwargs=dict(definition.kwargs),
     )
     with _contained():
-        message = await before_send(broker, message)
+        message = await before_send(broker, message if span is None else span.carry(message))
     made = broker.formatter.dumps(message)
     check_message(made, broker)
     return made

@@ -18,6 +18,8 @@ from kiqstart.scheduler.due import DueSchedule, Look
 from kiqstart.scheduler.firing import Outcome
 from kiqstart.scheduler.message_builder import MessageBuilder
 from kiqstart.scheduler.occurrence import from_ms, to_ms
+from kiqstart.scheduler.scheduler_stats import SchedulerStats
+from kiqstart.scheduler.sealed_definitions import dump_sealed
 from kiqstart.scheduler.step_taker import StepTaker, is_passing
 from kiqstart.scheduler.store import Entry, ScheduleStore
 
@@ -44,6 +46,7 @@ class SchedulerLoop:
         clock: learns the store's time.
         send_deadline: seconds for which a message that cannot be made or sent is tried.
         name: by which other schedulers know this one.
+        stats: counts what becomes of due times; None where nobody does.
     """
 
     def __init__(
@@ -55,11 +58,12 @@ class SchedulerLoop:
         clock: StoreClock,
         send_deadline: float,
         name: str | None = None,
+        stats: SchedulerStats | None = None,
     ) -> None:
         self._broker = broker
         self._store = store
         self._table = table
-        self._data = {definition.name: definition.dump() for definition in table}
+        self._data = {definition.name: dump_sealed(definition, broker) for definition in table}
         self._table_id = hashlib.sha256(b"\n".join(sorted(self._data.values()))).hexdigest()
         self._is_table_set = False
         self._set_at = 0.0
@@ -69,7 +73,7 @@ class SchedulerLoop:
         self._attempts = MessageBuilder(broker, deadline=send_deadline)
         self._backlog = Backlog(store, clock)
         self._name = name or uuid4().hex
-        self._steps = StepTaker(broker, store, name=self._name, deadline=send_deadline)
+        self._steps = StepTaker(broker, store, name=self._name, deadline=send_deadline, stats=stats)
         # What a store that has lost its data is told: nothing was due at the last look but this.
         self._looked_ms: int | None = None
         self._due_ms: dict[str, int] = {}

@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Self, TypeVar
+from typing import Final, Self, TypeVar
 from uuid import uuid4
 
 from redis.exceptions import ResponseError
@@ -23,15 +23,20 @@ from kiqstart.scheduler.occurrence import (
     after_occurrence,
     from_ms,
     occurrence_message,
+    occurrence_span,
     shown_time,
     to_ms,
 )
+from kiqstart.scheduler.sealed_definitions import dump_sealed
 from kiqstart.scheduler.store import Entry, LastStep, ScheduleStore, StoredSchedule
 from kiqstart.scheduler.triggers import DateTrigger, IntervalTrigger, Trigger
+from kiqstart.tasks.caller_types import text
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.kicker import held_by
+from kiqstart.tasks.labels import LONGEST_NAME
 
 FireResult = TypeVar("FireResult")
+_SHOWN: Final = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,11 +99,12 @@ class Schedules:
             UnansweredError: Redis does not answer any more; it may be removed.
             RedisError: Redis is away, and it stays.
         """
+        _check_name(name)
         done = await self._do(lambda: self._store.remove(name), f"schedule {name!r} may be removed")
         if done.answer is None:
             raise ScheduleError(f"schedule {name!r} is in the service's table: remove it there, or pause it")
         if not (done.answer or done.is_repeated):
-            raise ScheduleError(f"there is no schedule {name!r}")
+            raise _missing(name)
 
     async def pause(self, name: str) -> None:
         """Let a schedule not be due until it is resumed; what is missed meanwhile is not caught up.
@@ -108,8 +114,9 @@ class Schedules:
             UnansweredError: Redis does not answer any more; it may be paused.
             RedisError: Redis is away, and nothing was done.
         """
+        _check_name(name)
         if not (await self._do(lambda: self._store.pause(name), f"schedule {name!r} may be paused")).answer:
-            raise ScheduleError(f"there is no schedule {name!r}")
+            raise _missing(name)
 
     async def resume(self, name: str) -> datetime:
         """Let a paused schedule be due again; gives the next time.
@@ -136,11 +143,14 @@ class Schedules:
         """
         kept = await self.get(name)
         now = from_ms(await self._store.now_ms())
-        message: BrokerMessage = await occurrence_message(self._broker, kept.definition, now, timedelta(0))
+        span = occurrence_span(self._broker, kept.definition, now)
+        message: BrokerMessage = await occurrence_message(self._broker, kept.definition, now, timedelta(0), span)
         held_by.set(None)
         await self._broker.kick(message)
         if (holder := held_by.get()) is not None:
             raise ScheduleError(f"schedule {name!r} is not sent, since task {holder} waits or runs with its unique key")
+        if span is not None:
+            span.sent()
         await after_occurrence(self._broker, message, deadline=send_deadline(self._broker))
         return message.task_id
 
@@ -167,9 +177,10 @@ class Schedules:
                 yield as_taskiq(kept.definition)
 
     async def _get(self, name: str) -> tuple[StoredSchedule, ScheduleState]:
+        _check_name(name)
         stored = await self._store.get(name)
         if stored is None:
-            raise ScheduleError(f"there is no schedule {name!r}")
+            raise _missing(name)
         try:
             return stored, ScheduleState.read(stored)
         except UnreadableScheduleError as error:
@@ -232,4 +243,17 @@ class Schedules:
         # A time that is over is sent at once.
         due = timing.at if isinstance(timing, DateTrigger) else timing.next_after(now)
         due_ms = None if due is None else to_ms(due)
-        return Entry(name=definition.name, data=definition.dump(), due_ms=due_ms, stays=timing == kept)
+        return Entry(
+            name=definition.name, data=dump_sealed(definition, self._broker), due_ms=due_ms, stays=timing == kept
+        )
+
+
+def _check_name(name: str) -> None:
+    text(name, "a schedule", "its name")
+    # Longer than what is added may be, since a stranger's is to be removed too.
+    if len(name) > LONGEST_NAME:
+        raise _missing(name)
+
+
+def _missing(name: str) -> ScheduleError:
+    return ScheduleError(f"there is no schedule {name[:_SHOWN]!r}")

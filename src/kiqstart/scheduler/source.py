@@ -9,6 +9,7 @@ from redis.exceptions import NoPermissionError, RedisError
 from taskiq import AsyncBroker, ScheduledTask, ScheduleSource
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_retry import pause, reason
 from kiqstart.processes.exits import exit_on_operator_error
 from kiqstart.redis.client import RedisUnavailableError
@@ -20,6 +21,7 @@ from kiqstart.scheduler.log_text import error_line
 from kiqstart.scheduler.memory_store import MemoryScheduleStore
 from kiqstart.scheduler.redis_store import RedisScheduleStore
 from kiqstart.scheduler.scheduler_loop import SchedulerLoop
+from kiqstart.scheduler.scheduler_stats import SchedulerStats
 from kiqstart.scheduler.schedules import Schedules
 from kiqstart.scheduler.store import ScheduleStore
 from kiqstart.scheduler.table import Schedule
@@ -49,6 +51,9 @@ class DurableScheduleSource(ScheduleSource):
         self.schedules = Schedules(broker, self.store)
         self._ticking: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._stats: SchedulerStats | None = None
+        self.ticked_at: float | None = None
+        """When this process, by its own clock, last looked at what is due, and took what steps there were."""
 
     async def startup(self) -> None:
         """Begin to send, where this is a scheduler's process.
@@ -85,7 +90,11 @@ class DurableScheduleSource(ScheduleSource):
 
     def _begin(self, table: Sequence[ScheduleDefinition]) -> None:
         deadline = send_deadline(self._broker)
-        ticker = SchedulerLoop(self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline)
+        if isinstance(self._broker, StreamBroker):
+            self._stats = SchedulerStats(self._broker.keys, {one.name for one in table})
+        ticker = SchedulerLoop(
+            self._broker, self.store, table, clock=StoreClock(), send_deadline=deadline, stats=self._stats
+        )
         self._stop = asyncio.Event()
         self._ticking = asyncio.create_task(self._tick(ticker), name="ticker")
 
@@ -117,6 +126,8 @@ class DurableScheduleSource(ScheduleSource):
                 if tries:
                     logger.info("Schedules are sent again")
                 tries, told = 0, ""
+                self.ticked_at = local_time()
+                await self._flush()
             except (RedisError, OSError) as error:
                 if reason(error) != told:
                     logger.warning("Schedules wait for Redis: %s", reason(error))
@@ -128,10 +139,15 @@ class DurableScheduleSource(ScheduleSource):
                 tries, told = tries + 1, error_line(error)
                 seconds = 1.0
             await self._wait(seconds)
+        await self._flush(at_once=True)
         try:
             await ticker.leave()
         except (RedisError, OSError) as error:
             logger.debug("Redis was not told that this scheduler ends: %s", error)
+
+    async def _flush(self, *, at_once: bool = False) -> None:
+        if self._stats is not None and isinstance(self._broker, StreamBroker):
+            await self._stats.flush(self._broker.connection.redis, at_once=at_once)
 
     async def _wait(self, seconds: float) -> None:
         try:

@@ -13,6 +13,7 @@ from kiqstart.broker.redis_retry import may_pass
 from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript, Outcome
 from kiqstart.scheduler.log_text import one_line
 from kiqstart.scheduler.occurrence import LATE, after_occurrence, from_ms, time_text
+from kiqstart.scheduler.scheduler_stats import SchedulerStats
 from kiqstart.scheduler.store import ScheduleStore
 
 logger = getLogger(__name__)
@@ -31,13 +32,23 @@ class StepTaker:
     Args:
         name: by which the store knows the scheduler.
         deadline: seconds that middlewares may take after a message was sent.
+        stats: counts what comes of steps; None where nobody does.
     """
 
-    def __init__(self, broker: AsyncBroker, store: ScheduleStore, *, name: str, deadline: float) -> None:
+    def __init__(
+        self,
+        broker: AsyncBroker,
+        store: ScheduleStore,
+        *,
+        name: str,
+        deadline: float,
+        stats: SchedulerStats | None = None,
+    ) -> None:
         self._broker = broker
         self._store = store
         self._name = name
         self._deadline = deadline
+        self._stats = stats
         self._number = 0
         self._unanswered: tuple[FireScript, int] | None = None
         self._telling: set[asyncio.Task[None]] = set()
@@ -81,8 +92,12 @@ class StepTaker:
         answered = list(zip(script.firings, answers, strict=True))
         for firing, answer in answered:
             self._log(firing, answer, now_ms)
+            if self._stats is not None:
+                self._stats.count(firing, answer, now_ms)
             if answer.outcome is Outcome.SENT and firing.message is not None:
                 self._tell(firing.message)
+                if firing.span is not None:
+                    firing.span.sent()
         return answered
 
     def _log(self, firing: FireRequest, answer: FireResult, now_ms: int) -> None:

@@ -2,9 +2,10 @@
 
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from pydantic import ValidationError
 from taskiq import AsyncBroker
@@ -14,7 +15,19 @@ from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.misfires import MOST_MADE_UP
 from kiqstart.scheduler.triggers import CronTrigger, IntervalTrigger, Trigger
 from kiqstart.tasks.arguments import task_arguments
+from kiqstart.tasks.caller_types import moment, shown
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError, shown_path
+
+_SHOWN: Final = 100
+# By field: what it has to be, and what to write.
+_WANTED: Final[Mapping[str, tuple[Callable[[object], bool], str]]] = {
+    **dict.fromkeys(("name", "task", "cron", "time_zone"), (lambda value: isinstance(value, str), "text")),
+    "arguments": (lambda value: isinstance(value, Mapping), "arguments by their names, such as {'days_old': 7}"),
+    "catch_up": (lambda value: value in list(CatchUp), f"one of {', '.join(f'CatchUp.{one.name}' for one in CatchUp)}"),
+    "max_catch_up": (lambda value: isinstance(value, int) and not isinstance(value, bool), "a whole number"),
+    "misfire_grace_time": (lambda value: value is None or isinstance(value, timedelta), "a timedelta, or None"),
+    "every": (lambda value: isinstance(value, timedelta), "a timedelta"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +55,7 @@ class Schedule(ABC):
         """Remember the line that the schedule stands on, and check what can be checked without the task."""
         caller = sys._getframe(2)  # noqa: SLF001  # 0 is here, 1 the generated __init__, 2 the table
         object.__setattr__(self, "defined_at", f"{shown_path(caller.f_code.co_filename)}:{caller.f_lineno}")
+        self._check_types()
         if not 1 <= self.max_catch_up <= MOST_MADE_UP:
             raise self.error(f"max_catch_up={self.max_catch_up} must be at least 1 and at most {MOST_MADE_UP}")
         if self.misfire_grace_time is not None and self.misfire_grace_time < timedelta(0):
@@ -53,14 +67,26 @@ class Schedule(ABC):
         if timing.next_after(datetime.now(UTC)) is None:
             raise self.error("it is never due")
 
+    def _check_types(self) -> None:
+        # Not every caller's types are checked.
+        for name in [one.name for one in fields(self) if one.name in _WANTED]:
+            (is_well, wanted), value = _WANTED[name], getattr(self, name)
+            if not is_well(value):
+                raise self.error(f"{name}={shown(value)}: write {wanted}")
+
     @property
     @abstractmethod
     def timing(self) -> Trigger:
         """The times at which it is due."""
 
     def occurrences(self, after: datetime) -> Iterator[datetime]:
-        """The times at which it is due, in order, each later than `after`, in UTC."""
-        return self.timing.after(after)
+        """The times at which it is due, in order, each later than `after`, in UTC.
+
+        Raises:
+            TypeError: it is no datetime.
+            ValueError: it has no time zone.
+        """
+        return self.timing.after(moment(after, "occurrences(…)"))
 
     def definition(self, broker: AsyncBroker) -> ScheduleDefinition:
         """What schedulers keep of it, its task's labels included.
@@ -70,7 +96,7 @@ class Schedule(ABC):
         """
         task = broker.find_task(self.task)
         if task is None:
-            raise self.error(f"there is no task {str(self.task)!r}")
+            raise self.error(f"there is no task {shown(str(self.task))}")
         definition = ScheduleDefinition(
             name=self.name,
             task=str(self.task),
@@ -89,7 +115,7 @@ class Schedule(ABC):
 
     def error(self, what: str) -> WiringError:
         """An error that names this line."""
-        return WiringError(f"{self.defined_at}: schedule {self.name!r}: {what}")
+        return WiringError(f"{self.defined_at}: schedule {str(self.name)[:_SHOWN]!r}: {what}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +167,7 @@ def check_schedules(schedules: Iterable[Schedule], broker: AsyncBroker) -> None:
         task = broker.find_task(schedule.task)
         if task is None:
             known = ", ".join(sorted(broker.get_all_tasks()))
-            raise schedule.error(f"there is no task {str(schedule.task)!r}; there are: {known}")
+            raise schedule.error(f"there is no task {shown(str(schedule.task))}; there are: {known}")
         try:
             task_arguments(task.original_func).validate(schedule.task, (), schedule.arguments)
         except InvalidTaskArgumentsError as error:

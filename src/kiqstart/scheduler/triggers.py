@@ -13,12 +13,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from cronsim import CronSim, CronSimError
 from pydantic import AwareDatetime, BaseModel, ConfigDict, field_validator, model_validator
 
+from kiqstart.tasks.caller_types import LONGEST_INTERVAL
+
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _NONE: Final = timedelta(0)
 _ONE_SECOND: Final = timedelta(seconds=1)
 _ONE_DAY: Final = timedelta(days=1)
-# So that no sum of times leaves what a datetime can be.
-_LONGEST: Final = timedelta(days=36525)
 _FIRST_LOOK_BACK: Final = timedelta(minutes=5)
 _FIRST: Final = datetime.min.replace(tzinfo=UTC)
 # All that can be said in five fields, with each value by its name, is shorter. It is read anew for each due time.
@@ -88,16 +88,16 @@ class IntervalTrigger(_BaseTrigger):
     def _check(cls, every: timedelta) -> timedelta:
         if every < _ONE_SECOND or every % _ONE_SECOND:
             raise ValueError(f"every={every} must be a whole number of seconds, at least one")
-        if every > _LONGEST:
+        if every > LONGEST_INTERVAL:
             raise ValueError(f"every={every} must be at most a hundred years")
         return every
 
     def after(self, time: datetime) -> Iterator[datetime]:
         """Multiples of the interval from its start, also back from there: the clock may be set to before it."""
-        due = self.start + (time - self.start) // self.every * self.every
+        due = self.start + ((time - self.start) // self.every + 1) * self.every
         while True:
-            due += self.every
             yield due
+            due += self.every
 
 
 class CronTrigger(_BaseTrigger):
@@ -177,7 +177,7 @@ def zone(name: str) -> tzinfo:
             return timezone(-span if sign == "-" else span)
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise ValueError(f"time zone {name!r} is not known; write one like 'Europe/Berlin'") from None
+        raise ValueError(f"time zone {name[:50]!r} is not known; write one like 'Europe/Berlin'") from None
 
 
 def _just_before(time: datetime) -> datetime:

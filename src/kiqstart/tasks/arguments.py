@@ -10,6 +10,7 @@ import typing_extensions
 from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 from taskiq import TaskiqMessage, TaskiqMiddleware
 
+from kiqstart.observability.redaction import is_secret_name
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, UnsupportedTaskError
 from kiqstart.tasks.injection import Injection
 from kiqstart.tasks.json_types import json_problem
@@ -46,6 +47,30 @@ class TaskArguments:
             for name, one in taken.items()
             if one.kind is one.VAR_KEYWORD and _is_unpacked(read.hints.get(name))
         }
+
+        self._before_secrets = _positions_before_secrets(self.signature)
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether a parameter that may be handed in by its place has the name of a secret."""
+        return self._before_secrets is not None
+
+    def name_secrets(
+        self, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> tuple[Sequence[object], Mapping[str, object]]:
+        """The same call, a secret beside its parameter's name, by which whatever shows the call knows it for one.
+
+        Args:
+            args: as a caller has handed them in, which were validated.
+            kwargs: likewise.
+        """
+        first = self._before_secrets
+        if first is None or len(args) <= first:
+            return args, kwargs
+        named = list(self.signature.parameters.values())[first : len(args)]
+        if any(one.kind is not one.POSITIONAL_OR_KEYWORD for one in named):
+            return args, kwargs
+        return args[:first], {**dict(zip((one.name for one in named), args[first:], strict=True)), **kwargs}
 
     def check_json(self) -> None:
         """Check that arguments and result arrive as they are sent.
@@ -152,13 +177,24 @@ class ArgumentsMiddleware(TaskiqMiddleware):
         """
         task = self.broker.find_task(message.task_name)
         if task is not None and (self._every_task or has_arguments(task.original_func)):
-            task_arguments(task.original_func).validate(message.task_name, message.args, message.kwargs)
+            arguments = task_arguments(task.original_func)
+            arguments.validate(message.task_name, message.args, message.kwargs)
+            if arguments.has_secrets:
+                args, kwargs = arguments.name_secrets(message.args, message.kwargs)
+                message.args, message.kwargs = list(args), dict(kwargs)
         return message
 
 
 @cache
 def _read(function: Callable[..., object]) -> TaskArguments:
     return TaskArguments(function)
+
+
+def _positions_before_secrets(signature: inspect.Signature) -> int | None:
+    for place, one in enumerate(signature.parameters.values()):
+        if one.kind is one.POSITIONAL_OR_KEYWORD and is_secret_name(one.name):
+            return place
+    return None
 
 
 def _is_unpacked(hint: object) -> bool:

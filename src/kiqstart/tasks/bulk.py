@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import Context, copy_context
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Final, Generic, ParamSpec, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, ParamSpec, Protocol, runtime_checkable
 
 from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
 from taskiq.exceptions import SendTaskError
@@ -17,7 +17,6 @@ from kiqstart.tasks.sent_task import Origin, SentTask
 from kiqstart.tasks.written import written
 
 P = ParamSpec("P")
-_Message = TypeVar("_Message", bound=Outgoing)
 
 # A step of Redis that takes about a millisecond.
 _MOST_AT_ONCE: Final = 500
@@ -157,23 +156,20 @@ class BulkSending:
                 return quick
             args = [self._prepare_argument(value) for value in call.args]
             kwargs = {name: self._prepare_argument(value) for name, value in call.kwargs.items()}
-            return self._written(call, lambda: template.message(task_id, args, kwargs))
+            return written(self._task_name, call.args, call.kwargs, template.message, task_id, args, kwargs)
         message = self._prepare(*call.args, **call.kwargs)
         formatter = self._broker.formatter
         if not self._is_watched and isinstance(formatter, JsonFormatter):
             self._template = formatter.template(message)
         if not self._is_told:
             message = await before_send(self._broker, message)
-            return self._written(call, lambda: formatter.dumps(message))
+            return written(self._task_name, call.args, call.kwargs, formatter.dumps, message)
         # A middleware may leave something in the context until it is told, as tracing does with its span.
         context = copy_context()
         message = await asyncio.create_task(before_send(self._broker, message), context=context)
-        outgoing = self._written(call, lambda: formatter.dumps(message))
+        outgoing = written(self._task_name, call.args, call.kwargs, formatter.dumps, message)
         step.seen.append((message, context))
         return outgoing
-
-    def _written(self, call: Call[...], write: Callable[[], _Message]) -> _Message:
-        return written(self._task_name, call.args, call.kwargs, write)
 
     async def _send(self, step: _Step) -> bool:
         """Send a step's messages; False where something failed, with the failure noted."""

@@ -1,6 +1,6 @@
-"""Dicts of which JSON would lose a part without a word: `{1: 2, "1": 3}` has one key there."""
+"""Values of which JSON would lose a part without a word: `{1: 2, "1": 3}` has one key there."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Final, cast
 
@@ -11,31 +11,57 @@ from pydantic import BaseModel
 # It takes no keys but text, which cannot collide, and says so at the speed of C.
 _ALL_KEYS_ARE_TEXT: Final = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_SUBCLASS
 _SCALARS: Final = (str, bytes, int, float, type(None))
+# Not those of classes that inherit from them, which may have rules of their own.
+WITHOUT_PARTS: Final = frozenset({str, int, bool, type(None)})
 
 
 class CollidingKeysError(ValueError):
     """Two keys of a dict are one in JSON; the text names them."""
 
 
-def refuse_colliding_keys(value: object) -> None:
+class ReadOnceError(ValueError):
+    """An argument is, or holds, what can be read only once; the text names its class."""
+
+
+def refuse_colliding_keys(value: object, *, may_be_read_once: bool = True) -> None:
     """Let pass what keeps all of its parts in JSON.
+
+    Args:
+        value: may be anything.
+        may_be_read_once: whether an iterator may be in it.
 
     Raises:
         CollidingKeysError: a dict in it does not.
+        ReadOnceError: an iterator is in it, and may not be.
     """
     try:
         orjson.dumps(value, option=_ALL_KEYS_ARE_TEXT)
     except TypeError:
-        _look_through(value)
+        _look_through(value, may_be_read_once=may_be_read_once)
 
 
-def _look_through(value: object) -> None:
+def refuse_colliding_arguments(args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+    """Let pass a call whose arguments keep all of their parts in JSON; most have no parts.
+
+    Raises:
+        CollidingKeysError: a dict in one of them does not.
+        ReadOnceError: an iterator, such as a generator or an open file: whoever looks at the arguments before they are
+            written, to check them or to make a unique key, leaves nothing of it.
+    """
+    for value in (*args, *kwargs.values()):
+        if type(value) not in WITHOUT_PARTS:
+            refuse_colliding_keys(value, may_be_read_once=False)
+
+
+def _look_through(value: object, *, may_be_read_once: bool) -> None:
     # By their ids, and kept, so that nothing else takes one of these.
     waiting, seen = [value], dict[int, object]()
     while waiting:
         one = waiting.pop()
         if isinstance(one, _SCALARS) or id(one) in seen:
             continue
+        if not may_be_read_once and issubclass(type(one), Iterator):
+            raise ReadOnceError(f"{type(one).__name__} can be read only once: pass a list")
         seen[id(one)] = one
         waiting.extend(_parts(one))
 

@@ -13,16 +13,19 @@ from taskiq.formatters.proxy_formatter import ProxyFormatter
 from taskiq.labels import LabelType
 from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
-from kiqstart.tasks.colliding_keys import refuse_colliding_keys
+from kiqstart.tasks.colliding_keys import WITHOUT_PARTS, refuse_colliding_arguments
 from kiqstart.tasks.long_numbers import MOST_DIGITS, refuse_long_numbers
-from kiqstart.tasks.sizes import DEFAULT_BYTES, MessageTooLargeError, size_problem
+from kiqstart.tasks.sealing.errors import UntrustedMessageError
+from kiqstart.tasks.sealing.seal import unsealed
+from kiqstart.tasks.sealing.secrets import has_hidden_arguments, without_arguments
+from kiqstart.tasks.sizes import DEFAULT_BYTES, MOST_GROWTH, MessageTooLargeError, size_problem
+from kiqstart.tasks.task_ids import check_task_id
 
+_WITHOUT_KEYS: Final = "its arguments are encrypted, and this process has no keys (TASKS_ENCRYPTION_KEYS)"
 _OTHER: Final = LabelType.ANY.value
 # Characters of a label's name in an error.
 _LONGEST: Final = 100
 _BYTES_OF_OWN_LABELS: Final = 4096
-# Not those of classes that inherit from them, which may have rules of their own.
-_LOST_BY_NOBODY: Final = frozenset({str, int, bool, type(None)})
 _read: Final = cast("Callable[[bytes], TaskiqMessage]", TaskiqMessage.__pydantic_validator__.validate_json)
 
 
@@ -93,7 +96,7 @@ class Outgoing(Protocol):
 
 @dataclass(slots=True, eq=False)
 class OutgoingJson:
-    """A message that a template has made."""
+    """A message that is JSON: what a `BrokerMessage` has, made in a third of the time."""
 
     task_id: str
     task_name: str
@@ -113,7 +116,8 @@ class MessageTemplate:
         self._first = first
         self._long_way = long_way
         same = {"task_name": first.task_name, "labels": first.labels, "labels_types": first.labels_types}
-        self._same = to_json(same)[:-1] + b","
+        self.same = to_json(same)[:-1] + b","
+        """What each of them begins with."""
 
     def message_of_scalars(
         self, task_id: str, args: Sequence[object], kwargs: Mapping[str, object]
@@ -123,10 +127,10 @@ class MessageTemplate:
         None for other arguments, and for those that cannot be sent.
         """
         for value in (*args, *kwargs.values()):
-            if type(value) not in _LOST_BY_NOBODY:
+            if type(value) not in WITHOUT_PARTS:
                 return None
         try:
-            data = self._same + to_json({"task_id": task_id, "args": args, "kwargs": kwargs})[1:]
+            data = self.same + to_json({"task_id": task_id, "args": args, "kwargs": kwargs})[1:]
         except ValueError:
             return None
         return OutgoingJson(task_id, self._first.task_name, data, self._first.labels)
@@ -139,10 +143,10 @@ class MessageTemplate:
         """
         own = {"task_id": task_id, "args": list(args), "kwargs": kwargs}
         try:
-            data = self._same + to_json(own, inf_nan_mode="constants")[1:]
+            data = self.same + to_json(own, inf_nan_mode="constants")[1:]
         except ValueError:
             return self._long_way(self._first.model_copy(update=own))
-        refuse_colliding_keys((args, kwargs))
+        refuse_colliding_arguments(args, kwargs)
         return OutgoingJson(task_id, self._first.task_name, data, self._first.labels)
 
 
@@ -161,12 +165,26 @@ class JsonFormatter(ProxyFormatter):
         super().__init__(broker)
         # What workers lay beside a message that is sent again.
         self._limit = limit + _BYTES_OF_OWN_LABELS
+        # Up to here a message is not too large, whatever it holds.
+        self._harmless = self._limit // MOST_GROWTH - 1
 
     def dumps(self, message: TaskiqMessage) -> BrokerMessage:
+        """A message as taskiq has its brokers send it.
+
+        Raises:
+            UnsendableLabelError, ValueError, TypeError: as `outgoing` does.
+        """
+        one = self.outgoing(message)
+        if isinstance(one, BrokerMessage):
+            return one
+        return BrokerMessage(task_id=one.task_id, task_name=one.task_name, message=one.message, labels=dict(one.labels))
+
+    def outgoing(self, message: TaskiqMessage) -> BrokerMessage | OutgoingJson:
         """A message as its broker sends it.
 
         Raises:
             UnsendableLabelError: a label that is no JSON, as a middleware may set one.
+            InvalidTaskIdError: its id is no UTF-8.
             ValueError, TypeError: an argument that is no JSON, or of which JSON would lose a part.
         """
         if not _is_plain_json(self.broker.serializer):
@@ -186,8 +204,8 @@ class JsonFormatter(ProxyFormatter):
             data = to_json(fields, inf_nan_mode="constants")
         except ValueError:
             return self._dump_the_long_way(message)
-        refuse_colliding_keys((message.args, message.kwargs))
-        return BrokerMessage(task_id=message.task_id, task_name=message.task_name, message=data, labels=message.labels)
+        refuse_colliding_arguments(message.args, message.kwargs)
+        return OutgoingJson(message.task_id, message.task_name, data, message.labels)
 
     def template(self, first: TaskiqMessage) -> MessageTemplate | None:
         """What makes messages like this one, or None where they do not go the short way."""
@@ -200,7 +218,8 @@ class JsonFormatter(ProxyFormatter):
 
     def _dump_the_long_way(self, message: TaskiqMessage) -> BrokerMessage:
         if isinstance(self.broker.serializer, JSONSerializer | ORJSONSerializer):
-            refuse_colliding_keys((message.args, message.kwargs))
+            _check_encodable(message.task_id)
+            refuse_colliding_arguments(message.args, message.kwargs)
             for name, value in message.labels.items():
                 _check_label(name, value)
         return super().dumps(message)
@@ -210,16 +229,48 @@ class JsonFormatter(ProxyFormatter):
 
         Raises:
             MessageTooLargeError: it is not read at all.
+            UntrustedMessageError: its arguments are encrypted.
         """
-        problem = size_problem(message, self._limit)
-        if problem is not None:
-            raise MessageTooLargeError(f"the message has {problem}")
+        if len(message) > self._harmless:
+            self.check_size(message)
         if _is_plain_json(self.broker.serializer):
             try:
                 return _read(message)
             except ValueError:
-                return super().loads(message)
+                if has_hidden_arguments(unsealed(message)):
+                    raise UntrustedMessageError(_WITHOUT_KEYS) from None
         return super().loads(message)
+
+    def envelope(self, message: bytes) -> TaskiqMessage:
+        """A message's id, name and labels, whoever has made it; without arguments that are encrypted.
+
+        Raises:
+            MessageTooLargeError: it is not read at all.
+        """
+        return JsonFormatter.loads(self, without_arguments(unsealed(message)))
+
+    def changed(self, message: bytes, change: Callable[[TaskiqMessage], TaskiqMessage]) -> bytes:
+        """A message after a change; as it was if it is sealed, since only who has the keys may change it."""
+        if unsealed(message) is not message:
+            return message
+        return self.dumps(change(self.loads(message))).message
+
+    def check_size(self, message: bytes) -> None:
+        """Refuse what is not to be decoded.
+
+        Raises:
+            MessageTooLargeError: it is too large.
+        """
+        problem = size_problem(message, self._limit)
+        if problem is not None:
+            raise MessageTooLargeError(f"the message has {problem}")
+
+
+def _check_encodable(task_id: str) -> None:
+    try:
+        task_id.encode()
+    except UnicodeEncodeError:
+        check_task_id(task_id)
 
 
 def _check_label(name: str, value: object) -> None:
@@ -233,6 +284,8 @@ def _check_label(name: str, value: object) -> None:
 def _without_unset_labels(message: TaskiqMessage) -> TaskiqMessage:
     """The message without labels of None, which taskiq's own kicker makes text of a type of their own."""
     labels, types = message.labels, message.labels_types or {}
+    if not labels:
+        return message
     unset = [name for name, text in labels.items() if text is None or (text == "None" and types.get(name) == _OTHER)]
     if not unset:
         return message

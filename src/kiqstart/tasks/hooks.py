@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 from taskiq import AsyncBroker, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 
 from kiqstart.tasks.results.error_taming import tamed
+from kiqstart.tasks.tracing import Tracing
 
 logger = getLogger(__name__)
 
@@ -37,6 +38,8 @@ class Hooks:
         self.middlewares = list(middlewares)
         missing = [one for kinds, one in needed.items() if not any(isinstance(other, kinds) for other in middlewares)]
         inwards = [*middlewares[:1], *missing, *middlewares[1:]]
+        self.tracing: Tracing | None = next((one for one in inwards if isinstance(one, Tracing)), None)
+        inwards.sort(key=lambda one: not isinstance(one, Tracing))
         outwards = list(reversed(inwards))
         self.pre_send: list[Sent] = [one.pre_send for one in inwards if type(one).pre_send is not base.pre_send]
         self.post_send: list[Seen] = [one.post_send for one in outwards if type(one).post_send is not base.post_send]

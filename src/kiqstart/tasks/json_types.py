@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any, Final, cast
 
 from pydantic import Secret, SecretBytes, SecretStr, TypeAdapter
-from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, JsonSchemaValue
 from pydantic_core import SchemaValidator, core_schema, to_jsonable_python
 
 _Schema = Mapping[str, Any]  # pydantic's core schemas, whose keys depend on their type
@@ -56,6 +56,11 @@ class _Walk(GenerateJsonSchema):
     def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # pydantic's, handed on
         super().__init__(*args, **options)
         self._models = 0
+
+    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> JsonSchemaValue:  # noqa: ANN401  # a core schema
+        """Go through a type; what pydantic does then with the schema that comes of it takes as long again."""
+        self._mode: JsonSchemaMode = mode
+        return self.generate_inner(schema)
 
     def generate_inner(self, schema: Any) -> JsonSchemaValue:  # noqa: ANN401  # a core schema or a field of one
         """Check one node."""

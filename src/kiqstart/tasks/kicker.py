@@ -1,20 +1,24 @@
 """Sending a task with options of one call."""
 
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
-from datetime import datetime
+from datetime import datetime, timedelta
 from time import time as now
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
 
-from taskiq import AsyncBroker, BrokerMessage, TaskiqMessage
+from taskiq import AsyncBroker, BrokerMessage, ScheduleSource, TaskiqMessage
 from taskiq.exceptions import SendTaskError
 from taskiq.kicker import AsyncKicker
+from taskiq.scheduler.created_schedule import CreatedSchedule
+from taskiq.scheduler.scheduled_task import CronSpec
 
 from kiqstart.tasks.bulk import BulkBroker, BulkSending, Call
-from kiqstart.tasks.caller_types import number, shown, text
-from kiqstart.tasks.hooks import after_send, before_send
+from kiqstart.tasks.caller_types import moment, number, shown, text, whole_seconds
+from kiqstart.tasks.colliding_keys import WITHOUT_PARTS
+from kiqstart.tasks.formatting import JsonFormatter
+from kiqstart.tasks.hooks import after_send, before_send, hooks_of
 from kiqstart.tasks.label_values import option_problem
 from kiqstart.tasks.labels import DEFAULT_QUEUE, DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS, QUEUE_LABEL, SEND_LABEL
 from kiqstart.tasks.sent_task import Origin, SentTask
@@ -30,8 +34,8 @@ ReturnType = TypeVar("ReturnType")
 
 # A broker tells the kicker that a message was not sent, since this task has its unique key.
 held_by: ContextVar[str | None] = ContextVar("held_by", default=None)
-# The kicker tells a broker whether the message's id is one that others may have had; whoever does not say so may have.
-has_own_id: ContextVar[bool] = ContextVar("has_own_id", default=True)
+# The kicker tells a broker which id it has made: no other task can have had it, as it can have had any other id.
+made_id: ContextVar[str | None] = ContextVar("made_id", default=None)
 
 
 class Kicker(AsyncKicker[P, R]):
@@ -47,10 +51,13 @@ class Kicker(AsyncKicker[P, R]):
         Options of the task, such as `timeout`, `max_retries` and `retry_delay`, can be set for this call.
 
         Raises:
-            TypeError: `queue_name` is no text.
+            TypeError: `queue_name` is no text, or `delay` or `due` neither a number nor a text with one.
         """
         if labels.get(QUEUE_LABEL) is not None:
             text(labels[QUEUE_LABEL], "with_labels(queue_name=…)", "a queue's name")
+        for name in (DELAY_LABEL, DUE_LABEL):
+            if not isinstance(labels.get(name), str | None):
+                number(labels[name], f"with_labels({name}=…)", "seconds")
         self._given = {**self._given, **labels}
         super().with_labels(**cast("dict[str, str | float]", labels))
         return self
@@ -58,7 +65,7 @@ class Kicker(AsyncKicker[P, R]):
     def with_task_id(self, task_id: str | None) -> Self:
         """Give it an id of one's own. The result that an earlier task of that id has left is removed when it is sent.
 
-        It may be any text up to 8192 bytes that does not end with `__progress`; the send of another one fails.
+        It may be any text of 1 to 8192 bytes that does not end with `__progress`; the send of another one fails.
 
         Raises:
             TypeError: it is no text.
@@ -66,6 +73,15 @@ class Kicker(AsyncKicker[P, R]):
         if task_id is not None:
             text(task_id, "with_task_id(…)", "a task's id")
         super().with_task_id(task_id)
+        return self
+
+    def with_schedule_id(self, schedule_id: str) -> Self:
+        """Name the schedule that is added.
+
+        Raises:
+            TypeError: it is no text.
+        """
+        super().with_schedule_id(text(schedule_id, "with_schedule_id(…)", "a schedule's name"))
         return self
 
     def with_broker(self, broker: AsyncBroker) -> Self:
@@ -91,11 +107,7 @@ class Kicker(AsyncKicker[P, R]):
             TypeError: it is no datetime.
             ValueError: the time has no time zone.
         """
-        if not isinstance(time, datetime):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller's types are checked
-            raise TypeError(f"at(…) takes a datetime with a time zone, not {shown(time)}")
-        if time.utcoffset() is None:
-            raise ValueError(f"{time} has no time zone: write datetime(…, tzinfo=UTC)")
-        self.labels[DUE_LABEL] = due = max(time.timestamp(), 0.0)
+        self.labels[DUE_LABEL] = due = max(moment(time, "at(…)").timestamp(), 0.0)
         if due - now() > MAX_DELAY_SECONDS:
             self._refusal = f"at({time}): a task can be due in at most 3650 days"
         return self
@@ -121,24 +133,50 @@ class Kicker(AsyncKicker[P, R]):
         Raises:
             SendTaskError: it could not be sent; `SendFailedError` where the broker says why.
             InvalidTaskArgumentsError: it does not take these arguments, or they are no JSON; nothing was sent.
-            ValueError: it would be due in more than ten years, or a label is no value of its option; nothing was sent.
+            ValueError: it would be due in more than ten years, a label is no value of its option, or its id is
+                no UTF-8; nothing was sent.
         """
+        tracing = hooks_of(self.broker).tracing
+        if tracing is None:
+            return await self._send(self._prepare_message(*args, **kwargs), args, kwargs)
+        with tracing.sending(self.task_name, self._queue) as span:
+            message = span.carry(self._prepare_message(*args, **kwargs))
+            sent = await self._send(message, args, kwargs)
+            span.sent(sent.task_id, is_duplicate=held_by.get() is not None)
+        return sent
+
+    async def _send(
+        self, message: TaskiqMessage, args: Sequence[object], kwargs: Mapping[str, object]
+    ) -> SentTask[Any]:
         broker = self.broker
-        message = self._prepare_message(*args, **kwargs)
-        made_id = message.task_id
+        made = message.task_id if self.custom_task_id is None else None
         message = await before_send(broker, message)
         held_by.set(None)
-        is_own = self.custom_task_id is not None or message.task_id != made_id
-        if is_own and isinstance(broker, BulkBroker):
+        made_id.set(made)
+        if message.task_id != made and isinstance(broker, BulkBroker):
             message.labels[SEND_LABEL] = uuid.uuid4().hex
-        outgoing = written(self.task_name, args, kwargs, lambda: broker.formatter.dumps(message))
-        token = has_own_id.set(is_own)
+        formatter = broker.formatter
+        write = formatter.outgoing if isinstance(formatter, JsonFormatter) else formatter.dumps
+        outgoing = written(self.task_name, args, kwargs, write, message)
         try:
-            await _kick(broker, outgoing)
-        finally:
-            has_own_id.reset(token)
+            await broker.kick(cast("BrokerMessage", outgoing))
+        except SendTaskError:
+            raise
+        except Exception as error:
+            # taskiq's word for whatever a broker raises.
+            raise SendTaskError from error
         await after_send(broker, message)
         return self.sent(held_by.get() or message.task_id)
+
+    async def message_of(self, *args: P.args, **kwargs: P.kwargs) -> BrokerMessage:
+        """What `kiq` would send, as its middlewares leave it; it is not sent.
+
+        Raises:
+            InvalidTaskArgumentsError: it does not take these arguments, or they are no JSON.
+            ValueError: it would be due in more than ten years, or a label is no value of its option.
+        """
+        message = await before_send(self.broker, self._prepare_message(*args, **kwargs))
+        return written(self.task_name, args, kwargs, self.broker.formatter.dumps, message)
 
     @overload
     async def kiq_many(
@@ -170,23 +208,87 @@ class Kicker(AsyncKicker[P, R]):
             raise TypeError(f"kiq_many(…) takes calls, such as [task.call(7), task.call(8)], not {shown(calls)}")
         if self.custom_task_id is not None:
             raise ValueError("kiq_many sends several tasks: they cannot share a task id")
-        sending = BulkSending(
+        tracing, several = hooks_of(self.broker).tracing, cast("Iterable[Call[...]]", calls)
+        if tracing is None:
+            return await self._bulk(self._prepare_message).send(several)
+        with tracing.sending(self.task_name, self._queue) as span:
+
+            def prepare(*args: object, **kwargs: object) -> TaskiqMessage:
+                return span.carry(self._prepare_message(*args, **kwargs))
+
+            sent = await self._bulk(prepare).send(several)
+            span.sent_many(len(sent))
+        return sent
+
+    def _bulk(self, prepare: Callable[..., TaskiqMessage]) -> BulkSending:
+        return BulkSending(
             self.broker,
             task_name=self.task_name,
-            prepare=self._prepare_message,
+            prepare=prepare,
             prepare_argument=self._prepare_arg,
             return_type=self.return_type,
             origin=self._origin(),
         )
-        return await sending.send(cast("Iterable[Call[...]]", calls))
+
+    async def schedule_by_cron(
+        self, source: ScheduleSource, cron: str | CronSpec, *args: P.args, **kwargs: P.kwargs
+    ) -> CreatedSchedule[R]:
+        """Add a schedule with a cron expression, in UTC unless a `CronSpec` has an offset.
+
+        Raises:
+            TypeError: it is neither text nor a `CronSpec`.
+            ScheduleError: the schedule cannot be kept.
+            InvalidTaskArgumentsError: the task does not take these arguments, or they are no JSON.
+        """
+        if not isinstance(cron, CronSpec):
+            text(cron, "schedule_by_cron(…)", "a cron expression")
+        self._check_written(args, kwargs)
+        return await super().schedule_by_cron(source, cron, *args, **kwargs)
+
+    async def schedule_by_interval(
+        self, source: ScheduleSource, interval: float | timedelta, *args: P.args, **kwargs: P.kwargs
+    ) -> CreatedSchedule[R]:
+        """Add a schedule that is due each time so many seconds have passed.
+
+        Raises:
+            TypeError: it is neither a number nor a timedelta.
+            ValueError: it is no whole number of seconds, or not from one to those of a hundred years.
+            ScheduleError: the schedule cannot be kept.
+            InvalidTaskArgumentsError: the task does not take these arguments, or they are no JSON.
+        """
+        every = whole_seconds(interval, "schedule_by_interval(…)")
+        self._check_written(args, kwargs)
+        return await super().schedule_by_interval(source, every, *args, **kwargs)
+
+    async def schedule_by_time(
+        self, source: ScheduleSource, time: datetime, *args: P.args, **kwargs: P.kwargs
+    ) -> CreatedSchedule[R]:
+        """Add a schedule that is due once.
+
+        Raises:
+            TypeError: it is no datetime.
+            ValueError: the time has no time zone.
+            ScheduleError: the schedule cannot be kept.
+            InvalidTaskArgumentsError: the task does not take these arguments, or they are no JSON.
+        """
+        at = moment(time, "schedule_by_time(…)")
+        self._check_written(args, kwargs)
+        return await super().schedule_by_time(source, at, *args, **kwargs)
 
     def sent(self, task_id: str) -> SentTask[Any]:
         """A task that was sent, by its id."""
-        return SentTask[Any](task_id, self.broker.result_backend, self.return_type, self._origin())
+        return SentTask(task_id, self.broker.result_backend, self.return_type, self._origin())
+
+    def _check_written(self, args: Sequence[object], kwargs: Mapping[str, object]) -> None:
+        """Refuse arguments that `kiq` would: a schedule has of a model what it has become, and not what it was."""
+        written(self.task_name, args, kwargs, self.broker.formatter.dumps, self._prepare_message(*args, **kwargs))
+
+    @property
+    def _queue(self) -> str:
+        return str(self.labels.get(QUEUE_LABEL) or DEFAULT_QUEUE)
 
     def _origin(self) -> Origin:
-        queue = str(self.labels.get(QUEUE_LABEL) or DEFAULT_QUEUE)
-        return Origin(broker=self.broker, task_name=self.task_name, queue=queue)
+        return Origin(self.broker, self.task_name, self._queue)
 
     def _prepare_message(self, *args: object, **kwargs: object) -> TaskiqMessage:
         problem = self._refusal or (self._given and option_problem(self._given))
@@ -197,12 +299,7 @@ class Kicker(AsyncKicker[P, R]):
             self.labels = {name: value for name, value in self.labels.items() if value is not None}
         return super()._prepare_message(*args, **kwargs)
 
-
-async def _kick(broker: AsyncBroker, message: BrokerMessage) -> None:
-    try:
-        await broker.kick(message)
-    except SendTaskError:
-        raise
-    except Exception as error:
-        # taskiq's word for whatever a broker raises.
-        raise SendTaskError from error
+    @classmethod
+    def _prepare_arg(cls, arg: object) -> object:
+        # Most have nothing that taskiq would make something else of, and are many.
+        return arg if type(arg) in WITHOUT_PARTS else super()._prepare_arg(arg)

@@ -13,11 +13,13 @@ from typing import Final, cast
 from taskiq import TaskiqMessage
 from taskiq.acks import AcknowledgeType, parse_acknowledge_type
 
+from kiqstart.tasks.caller_types import shown
+
 logger = getLogger(__name__)
 
 RETRIES_LABEL: Final = "retries"
 TIMEOUT_LABEL: Final = "timeout"
-_ACK_TYPE_LABEL: Final = "ack_type"
+ACK_TYPE_LABEL: Final = "ack_type"
 
 LONGEST_SECONDS: Final = 10 * 365 * 24 * 3600.0
 _DEFAULT_MAX_DELAY: Final = 24 * 3600.0
@@ -37,6 +39,8 @@ _NUMBERS: Final[Mapping[str, float]] = {
     "retry_max_delay": LONGEST_SECONDS,
     "retry_jitter": 1,
 }
+# Of these, those that count.
+_COUNTS: Final = frozenset({RETRIES_LABEL, "max_retries"})
 
 
 def option_problem(labels: Mapping[str, object]) -> str | None:
@@ -44,14 +48,23 @@ def option_problem(labels: Mapping[str, object]) -> str | None:
     for name, value in labels.items():
         if value is None:
             continue
-        if name == _ACK_TYPE_LABEL and not _is_ack_type(value):
-            return f"the label {name}={value!r:.100} is no kind of acknowledgement"
-        most = _NUMBERS.get(name)
-        if most is None:
-            continue
-        number = _as_number(value)
-        if not 0 <= number <= most or (name == TIMEOUT_LABEL and not number):
-            return f"the label {name}={value!r:.100} is no number from 0 to {most:g}"
+        if name == ACK_TYPE_LABEL and not _is_ack_type(value):
+            return f"the label {name}={shown(value)} is no kind of acknowledgement"
+        if name in _NUMBERS and (problem := number_problem(name, value)):
+            return f"the label {problem}"
+    return None
+
+
+def number_problem(name: str, value: object) -> str | None:
+    """Why an option of the name cannot be this number; None if it can."""
+    most = _NUMBERS[name]
+    number = math.nan if isinstance(value, bool) else _as_number(value)
+    if not 0 <= number <= most:
+        return f"{name}={shown(value)} is no number from 0 to {most:g}"
+    if name == TIMEOUT_LABEL and not number:
+        return f"{name}={shown(value)} leaves no time: write seconds above 0, or None for no limit"
+    if name in _COUNTS and not number.is_integer():
+        return f"{name}={shown(value)} is no whole number"
     return None
 
 
@@ -66,12 +79,12 @@ def timeout_of(message: TaskiqMessage) -> float | None:
 
 def ack_type_of(message: TaskiqMessage, default: AcknowledgeType) -> AcknowledgeType:
     """When a message is acknowledged: as its label says; as `default` says where it has none."""
-    value = message.labels.get(_ACK_TYPE_LABEL)
+    value = message.labels.get(ACK_TYPE_LABEL)
     if value is None:
         return default
     if _is_ack_type(value):
         return parse_acknowledge_type(value)
-    _warn(message, _ACK_TYPE_LABEL)
+    _warn(message, ACK_TYPE_LABEL)
     return AcknowledgeType.WHEN_SAVED
 
 

@@ -13,6 +13,8 @@ UNIQUE_LABEL: Final = "unique"
 QUEUE_LABEL: Final = "queue_name"
 # Which send of its id a message is, where others may have had that id: the result belongs to the latest one.
 SEND_LABEL: Final = "send"
+# Which schedule has sent it.
+SCHEDULE_ID_LABEL: Final = "schedule_id"
 # The queue of tasks that name none.
 DEFAULT_QUEUE: Final = "default"
 # Bytes of a unique key, of an id and of a task's name.

@@ -16,19 +16,21 @@ _SEND_IN_JSON: Final = re.compile(rb'"%s": ?"([0-9a-z]{1,32})"' % SEND_LABEL.enc
 
 
 def beginning_of(data: bytes) -> TaskiqMessage | None:
-    """Id and task's name of a message that is too large to be read, if they stand in front; None else."""
+    """Id and task's name of a message that cannot be read, if they stand in front, and which send it is; None else."""
+    send = send_in(data)
+    labels = {SEND_LABEL: send} if send else {}
     try:
         found: object = pydantic_core.from_json(data[:_BYTES_OF_A_BEGINNING], allow_partial=True)
         fields = cast("dict[str, object]", found) if isinstance(found, dict) else {}
-        return TaskiqMessage.model_validate({**fields, "labels": {}, "labels_types": {}, "args": [], "kwargs": {}})
+        return TaskiqMessage.model_validate({**fields, "labels": labels, "labels_types": {}, "args": [], "kwargs": {}})
     except ValueError:
         return None
 
 
 def send_of(message: TaskiqMessage) -> str:
     """Which send of its id a message is; '' where no other one has had its id."""
-    send: object = message.labels.get(SEND_LABEL, "")
-    return send if isinstance(send, str) and _SEND.fullmatch(send) else ""
+    send: object = message.labels.get(SEND_LABEL)
+    return send if send is not None and isinstance(send, str) and _SEND.fullmatch(send) else ""
 
 
 def send_in(data: bytes) -> str:

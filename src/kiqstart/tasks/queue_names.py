@@ -2,7 +2,7 @@
 
 from typing import Final
 
-_LONGEST: Final = 200
+LONGEST_QUEUE_NAME: Final = 200
 # What the keys of a queue's other streams end with: `low:suspects` would be a stream of the queue `low`.
 _RESERVED: Final = (":returned", ":suspects", ":isolated", ":misfits")
 
@@ -11,8 +11,8 @@ def queue_name_problem(name: object) -> str | None:
     """Why a queue cannot have this name; None where it can."""
     if not isinstance(name, str):
         return "a queue's name is text"
-    if not 0 < len(name) <= _LONGEST:
-        return f"a queue's name has 1 to {_LONGEST} characters"
+    if not 0 < len(name) <= LONGEST_QUEUE_NAME:
+        return f"a queue's name has 1 to {LONGEST_QUEUE_NAME} characters"
     # Of what is a space, Python takes this one alone for printable.
     if not name.isprintable() or " " in name:
         return "a queue's name has no space and no control character"

@@ -4,7 +4,7 @@ import functools
 import math
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any, Never, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
+from typing import Any, Final, Never, ParamSpec, Protocol, TypeVar, cast, runtime_checkable
 
 from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
 from taskiq.acks import AcknowledgeType
@@ -12,7 +12,8 @@ from taskiq.acks import AcknowledgeType
 from kiqstart.tasks.arguments import TaskArguments, attach_arguments
 from kiqstart.tasks.caller_types import shown
 from kiqstart.tasks.errors import UnsupportedTaskError, WiringError, source_file
-from kiqstart.tasks.labels import MAX_DELAY_SECONDS, QUEUE_LABEL
+from kiqstart.tasks.label_values import number_problem
+from kiqstart.tasks.labels import LONGEST_NAME, MAX_DELAY_SECONDS, QUEUE_LABEL
 from kiqstart.tasks.queue_names import queue_name_problem
 from kiqstart.tasks.signatures import check_callable, is_async
 from kiqstart.tasks.task import Task
@@ -21,6 +22,7 @@ from kiqstart.tasks.unique_keys import UNIQUE_TEMPLATE_LABEL, KeyTemplate
 
 P = ParamSpec("P")
 R = TypeVar("R")
+_SHOWN: Final = 100
 
 
 @runtime_checkable
@@ -82,7 +84,9 @@ def register_task(
         WiringError: a name that is taken, an option that is unknown or out of its range, a method that is not bound or
             yields, or a type of a parameter or of the result that does not arrive as it was sent.
     """
-    where = f"{source_file(method)}: task {str(name)!r}"
+    where = f"{source_file(method)}: task {str(name)[:_SHOWN]!r}"
+    if labels is not None and not isinstance(labels, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]  # not every caller's types are checked
+        raise WiringError(f"{where}: labels={shown(labels)}: write labels, such as {{'team': 'mail'}}")
     if problem := option_problem(unknown, labels or {}):
         raise WiringError(f"{where}: {problem}")
     _check_types(where, name, retry_on)
@@ -90,7 +94,7 @@ def register_task(
     if str(name) in broker.local_task_registry:
         raise WiringError(f"{where}: the name is taken already")
     if queue is not None and (problem := queue_name_problem(queue)):
-        raise WiringError(f"{where}: queue={queue!r}: {problem}")
+        raise WiringError(f"{where}: queue={shown(queue)}: {problem}")
     arguments = _arguments(where, method)
     if unique is not None:
         _check_template(where, unique, arguments)
@@ -116,14 +120,27 @@ def register_task(
     return cast("Task[P, R]", task)
 
 
+def _is_name(name: str) -> bool:
+    try:
+        return len(name.encode()) <= LONGEST_NAME
+    except UnicodeEncodeError:
+        return False
+
+
 def _check_types(where: str, name: object, retry_on: object) -> None:
     # Not every caller's types are checked.
     if not isinstance(name, str) or not name:
         raise WiringError(f"{where}: name={shown(name)}: write a name, as text")
+    if not _is_name(name):
+        raise WiringError(f"{where}: name={shown(name)}: a name is UTF-8 of at most {LONGEST_NAME} bytes")
     given = shown(retry_on)
     errors = cast("tuple[object, ...]", retry_on) if isinstance(retry_on, tuple) else (retry_on,)
     if not all(isinstance(one, type) and issubclass(one, BaseException) for one in errors):
         raise WiringError(f"{where}: retry_on={given}: write exception classes, such as (OSError, ValueError)")
+
+
+def _is_finite_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
 
 
 def _check_numbers(
@@ -136,8 +153,15 @@ def _check_numbers(
     timeout: float | None,
 ) -> None:
     # Not every caller's types are checked.
-    numbers: list[object] = [max_retries, retry_delay, retry_backoff, retry_max_delay, retry_jitter, timeout or 0]
-    if not all(isinstance(number, int | float) and math.isfinite(number) for number in numbers):
+    numbers: list[object] = [
+        max_retries,
+        retry_delay,
+        retry_backoff,
+        retry_max_delay,
+        retry_jitter,
+        0 if timeout is None else timeout,
+    ]
+    if not all(_is_finite_number(number) for number in numbers):
         raise WiringError(f"{where}: retries, delays and timeout must be finite numbers")
     if not isinstance(numbers[0], int):
         raise WiringError(f"{where}: max_retries={max_retries!r}: write a whole number")
@@ -147,6 +171,10 @@ def _check_numbers(
         raise WiringError(f"{where}: retry_backoff is at least 1, retry_max_delay above 0, retry_jitter from 0 to 1")
     if max(retry_delay, retry_max_delay) > MAX_DELAY_SECONDS:
         raise WiringError(f"{where}: retry_delay and retry_max_delay are at most 3650 days")
+    bounded = {"max_retries": max_retries, "retry_backoff": retry_backoff, "timeout": 1 if timeout is None else timeout}
+    for name, value in bounded.items():
+        if problem := number_problem(name, value):
+            raise WiringError(f"{where}: {problem}")
 
 
 def _arguments(where: str, method: object) -> TaskArguments:
@@ -164,7 +192,7 @@ def _check_template(where: str, template: str, arguments: TaskArguments) -> None
     try:
         KeyTemplate(template, arguments)
     except UnsupportedTaskError as error:
-        raise WiringError(f"{where}: unique={template!r}: {error}") from None
+        raise WiringError(f"{where}: unique={shown(template)}: {error}") from None
 
 
 def _plain_function(method: Callable[P, R], name: str, arguments: TaskArguments) -> Callable[P, R]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Generic, ParamSpec
 
 from taskiq import AsyncBroker
 
+from kiqstart.tasks.call_chain import call_chain, innermost
 from kiqstart.tasks.controller import Controller
 from kiqstart.tasks.errors import WiringError, source_file
 from kiqstart.tasks.task import Task
@@ -105,10 +106,11 @@ class BaseTasksRegistry:
         registry = f"{source_file(type(self))}: {type(self).__name__}"
         lines: dict[str, str] = {}
         for attribute, reference in self.references.items():
-            if self._method_of(reference.name) is not reference.method:
+            function: Callable[..., object] = self.task(reference.name).original_func
+            if all(link is not reference.method for link in call_chain(function)):
                 raise WiringError(
                     f"{registry}.{attribute} takes its types from {reference.method.__qualname__}, but "
-                    f"{reference.name.value!r} runs {self._method_of(reference.name).__qualname__}"
+                    f"{reference.name.value!r} runs {getattr(innermost(function), '__qualname__', function)}"
                 )
             if (first := lines.setdefault(reference.name, attribute)) != attribute:
                 raise WiringError(
@@ -131,11 +133,6 @@ class BaseTasksRegistry:
                     f"{type(other).__name__ if other else 'another module'} has registered already"
                 )
             owners[name] = controller
-
-    def _method_of(self, name: StrEnum) -> Callable[..., object]:
-        function: Callable[..., object] = self.task(name).original_func
-        method = getattr(function, "__wrapped__", function)
-        return cast("Callable[..., object]", getattr(method, "__func__", method))
 
 
 def _check_fields(controller: Controller) -> None:

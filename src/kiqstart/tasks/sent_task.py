@@ -1,5 +1,6 @@
 """A task that was sent, and waited for without polling."""
 
+import math
 from contextlib import suppress
 from functools import cache
 from logging import getLogger
@@ -150,10 +151,13 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
         Raises:
             ResultTimeoutError: there was no result in time; it says so if no worker takes the task's queue.
             TypeError: the time-out is no number.
+            ValueError: it is NaN.
             UnreadableResultError: what is stored is no result, or one of a version that this one cannot read.
             ResultGetError: the result backend fails otherwise.
         """
         timeout = number(timeout, "wait_result(timeout=…)", "seconds, 0 for ever")
+        if math.isnan(timeout):
+            raise ValueError("wait_result(timeout=nan): write a number of seconds, 0 for ever")
         backend = self.result_backend
         if not _can_wait(type(backend)):
             try:

@@ -17,7 +17,7 @@ _LIST: Final = 160
 _DICT: Final = 230
 _ITEM: Final = 50
 # Whatever a smaller one holds, nobody notices.
-_SMALL: Final = 1024
+SMALL: Final = 1024
 MOST_GROWTH: Final = _LIST // _GROWTH
 """JSON of which that many times the size is below a limit is not too large, whatever it holds."""
 _STRING: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"')
@@ -29,7 +29,7 @@ class MessageTooLargeError(ValueError):
 
 def weight_of(data: bytes) -> int:
     """Bytes of memory that JSON takes together with what it is decoded to: an estimate, high for texts with commas."""
-    if len(data) < _SMALL:
+    if len(data) < SMALL:
         return len(data)
     return len(data) * 2 + data.count(b"[") * _LIST + data.count(b"{") * _DICT + data.count(b",") * _ITEM
 

@@ -5,11 +5,11 @@ import atexit
 import threading
 from collections.abc import Coroutine
 from types import TracebackType
-from typing import Any, Final, Protocol, Self, TypeVar
+from typing import Any, Final, Protocol, Self, TypeVar, cast
 
 from taskiq import AsyncBroker
 
-from kiqstart.redis.forks import tell_of_forks
+from kiqstart.processes.forks import tell_of_forks
 
 T = TypeVar("T")
 
@@ -41,19 +41,18 @@ class SyncRunner:
             print(run(sent.result(timeout=5)))
 
     The loop starts with the first call, and so does the broker; at the end of the block both stop and all connections
-    close. A program that sends as long as it lives, such as a Django site, makes one for the whole program and calls it
-    from any thread; it is closed when the program ends. A forked child gets a loop of its own.
+    close. Runners of one broker share the loop, and the last of them ends it. A program that sends as long as it lives,
+    such as a Django site, makes one for the whole program and calls it from any thread; it is closed when the program
+    ends. A forked child gets a loop of its own. In a worker, a task that is not async may use one: the broker, which
+    the worker has started, is then left alone.
 
     Args:
         broker: that of the tasks.
     """
 
     def __init__(self, broker: AsyncBroker) -> None:
-        self._broker = broker
-        self._starting = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._thread: threading.Thread | None = None
-        tell_of_forks(self)
+        # In one step, as several threads may make one each.
+        self._loop: _BrokerLoop = vars(broker).setdefault("_kiqstart_sync_loop", _BrokerLoop(broker))
 
     def __enter__(self) -> Self:
         return self
@@ -74,7 +73,7 @@ class SyncRunner:
             coroutine.close()
             raise RuntimeError("this thread runs an event loop: await the call there, without SyncRunner")
         try:
-            loop = self._started()
+            loop = self._loop.started_for(self)
         except BaseException:
             coroutine.close()
             raise
@@ -86,39 +85,74 @@ class SyncRunner:
             raise
 
     def close(self) -> None:
-        """Stop the broker, close its connections, and end the loop; a further call starts them again."""
-        with self._starting:
-            loop, thread = self._loop, self._thread
-            self._loop = self._thread = None
-        if loop is None or thread is None:
-            return
-        atexit.unregister(self.close)
-        try:
-            asyncio.run_coroutine_threadsafe(self._broker.shutdown(), loop).result(_SECONDS_TO_CLOSE)
-        finally:
-            loop.call_soon_threadsafe(loop.stop)
-            thread.join(_SECONDS_TO_CLOSE)
+        """Stop the broker, close its connections, and end the loop, unless another runner still has calls to make.
 
-    def _started(self) -> asyncio.AbstractEventLoop:
-        with self._starting:
-            if self._loop is not None:
-                return self._loop
-            loop = asyncio.new_event_loop()
-            thread = threading.Thread(target=_run, args=(loop,), name="kiqstart-sync", daemon=True)
-            thread.start()
-            try:
-                asyncio.run_coroutine_threadsafe(self._broker.startup(), loop).result()
-            except BaseException:
-                loop.call_soon_threadsafe(loop.stop)
-                raise
-            self._loop, self._thread = loop, thread
-            atexit.register(self.close)
-            return loop
+        A further call starts them again.
+        """
+        self._loop.leave(self)
+
+
+class _BrokerLoop:
+    """The event loop of a broker, in a thread of its own."""
+
+    def __init__(self, broker: AsyncBroker) -> None:
+        self._broker = broker
+        self._changing = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._runners = set[SyncRunner]()
+        tell_of_forks(self)
+
+    def started_for(self, runner: SyncRunner) -> asyncio.AbstractEventLoop:
+        with self._changing:
+            if self._loop is None:
+                self._start()
+            self._runners.add(runner)
+            return cast("asyncio.AbstractEventLoop", self._loop)
+
+    def leave(self, runner: SyncRunner) -> None:
+        with self._changing:
+            self._runners.discard(runner)
+            if not self._runners:
+                self._stop()
+
+    def end(self) -> None:
+        with self._changing:
+            self._runners.clear()
+            self._stop()
 
     def after_fork(self) -> None:
         """In a child: the parent's thread is not there, and another one may have held the lock."""
-        self._starting = threading.Lock()
+        self._changing = threading.Lock()
         self._loop = self._thread = None
+        self._runners = set()
+
+    def _start(self) -> None:
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=_run, args=(loop,), name="kiqstart-sync", daemon=True)
+        thread.start()
+        try:
+            # In a worker it has been started, with all that the tasks need, in the loop that runs them.
+            if not self._broker.is_worker_process:
+                asyncio.run_coroutine_threadsafe(self._broker.startup(), loop).result()
+        except BaseException:
+            loop.call_soon_threadsafe(loop.stop)
+            raise
+        self._loop, self._thread = loop, thread
+        atexit.register(self.end)
+
+    def _stop(self) -> None:
+        loop, thread = self._loop, self._thread
+        self._loop = self._thread = None
+        if loop is None or thread is None:
+            return
+        atexit.unregister(self.end)
+        try:
+            if not self._broker.is_worker_process:
+                asyncio.run_coroutine_threadsafe(self._broker.shutdown(), loop).result(_SECONDS_TO_CLOSE)
+        finally:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(_SECONDS_TO_CLOSE)
 
 
 def _runs_a_loop() -> bool:
@@ -133,5 +167,6 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
+        loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()

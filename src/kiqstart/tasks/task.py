@@ -1,7 +1,6 @@
 """Tasks as a caller sees them: sent one by one or many at once, with a delay or at a time."""
 
 from collections.abc import Iterable
-from copy import copy
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, overload
 
 from taskiq import AsyncTaskiqDecoratedTask
@@ -79,5 +78,5 @@ class Task(AsyncTaskiqDecoratedTask[P, R]):
     def kicker(self) -> Kicker[P, R]:
         """Set options for one call: `await task.kicker().after(60).kiq(…)`."""
         return Kicker(
-            task_name=self.task_name, broker=self.broker, labels=copy(self.labels), return_type=self.return_type
+            task_name=self.task_name, broker=self.broker, labels=self.labels.copy(), return_type=self.return_type
         )

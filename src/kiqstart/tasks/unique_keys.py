@@ -66,7 +66,7 @@ class KeyTemplate:
             name: self._validated(task_name, name, given[name]) if name in given else default
             for name, default in self._defaults.items()
         }
-        return _bounded(
+        return bounded_key(
             "".join(
                 text + ("" if name is None else _formatted(values[name], spec or ""))
                 for text, name, spec, _ in self._parts
@@ -125,7 +125,8 @@ def _formatted(value: object, spec: str) -> str:
     return format(in_utc(value) if isinstance(value, datetime) else value, spec) if spec else canonical_text(value)
 
 
-def _bounded(key: str) -> str:
+def bounded_key(key: str) -> str:
+    """A key that is not longer than `MAX_KEY_BYTES`: its beginning and a hash of the whole where it would be."""
     whole = key.encode(errors="surrogatepass")
     if len(whole) <= MAX_KEY_BYTES:
         return key

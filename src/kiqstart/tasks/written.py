@@ -3,14 +3,15 @@
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Final, TypeVar, cast
+from typing import Final, ParamSpec, TypeVar, cast
 
 from pydantic import BaseModel, Secret, SecretBytes, SecretStr
 from taskiq import BrokerMessage
 
-from kiqstart.tasks.colliding_keys import refuse_colliding_keys
+from kiqstart.tasks.colliding_keys import WITHOUT_PARTS, refuse_colliding_keys
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.formatting import Outgoing, UnsendableLabelError, to_json
+from kiqstart.tasks.task_ids import InvalidTaskIdError
 
 # What a message holds if a number or a secret was lost in it: cheap to look for, and few messages have one.
 _NULL, _NAN, _INFINITY = b"null", b"NaN", b"Infinity"
@@ -19,36 +20,52 @@ _TRACE_OF_SECRETS: Final = b"**********"
 
 _SECRETS: Final[tuple[type, ...]] = (SecretStr, SecretBytes, Secret)
 _Written = TypeVar("_Written", bound=Outgoing | BrokerMessage)
+Writing = ParamSpec("Writing")
 
 
 def written(
-    task_name: str, args: Sequence[object], kwargs: Mapping[str, object], write: Callable[[], _Written]
+    task_name: str,
+    args: Sequence[object],
+    kwargs: Mapping[str, object],
+    write: Callable[Writing, _Written],
+    *parts: Writing.args,
+    **options: Writing.kwargs,
 ) -> _Written:
-    """Return what `write` makes of a call.
+    """Return what `write` makes of a call, and of what it is to be given.
 
     Raises:
         InvalidTaskArgumentsError: an argument or a label is not JSON, or holds a secret, NaN or an infinite number,
-            which JSON does not have, or a dict whose keys are not all different there.
+            which JSON does not have, or a dict whose keys are not all different there, or an iterator.
+        InvalidTaskIdError: its id is no UTF-8.
     """
     try:
-        made = write()
-        for value in (*args, *kwargs.values()):
+        made = write(*parts, **options)
+        compound = [value for value in (*args, *kwargs.values()) if type(value) not in WITHOUT_PARTS]
+        if not compound:
+            return made
+        for value in compound:
             # The kicker has made a dict of it already.
             if isinstance(value, BaseModel):
-                refuse_colliding_keys(value)
-    except InvalidTaskArgumentsError:
+                refuse_colliding_keys(value, may_be_read_once=False)
+    except (InvalidTaskArgumentsError, InvalidTaskIdError):
         raise
     except UnsendableLabelError as error:
         raise InvalidTaskArgumentsError(task_name, str(error)) from None
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidTaskArgumentsError(task_name, _refusal(args, kwargs, error)) from None
-    data = made.message
+    if lost := lost_argument(args, kwargs, made.message):
+        raise InvalidTaskArgumentsError(task_name, lost)
+    return made
+
+
+def lost_argument(args: Sequence[object], kwargs: Mapping[str, object], data: bytes) -> str | None:
+    """Which argument, and what of it, is something else in its JSON: a secret, or a number; None if there is none."""
     numbers, secrets = _NULL in data or _NAN in data or _INFINITY in data, _TRACE_OF_SECRETS in data
     if numbers or secrets:
         for name, value in _named(args, kwargs):
             for lost in _lost(value, numbers=numbers, secrets=secrets):
-                raise InvalidTaskArgumentsError(task_name, f"argument {name}: {lost} cannot be sent as JSON")
-    return made
+                return f"argument {name}: {lost} cannot be sent as JSON"
+    return None
 
 
 def lost_secret(value: object, data: bytes) -> str | None:
@@ -67,7 +84,7 @@ def _refusal(args: Sequence[object], kwargs: Mapping[str, object], error: Except
     for name, value in _named(args, kwargs):
         try:
             to_json(value)
-            refuse_colliding_keys(value)
+            refuse_colliding_keys(value, may_be_read_once=False)
         except (ValueError, RecursionError) as refused:
             return f"argument {name} cannot be sent as JSON: {_reason(refused)}"
     return f"its arguments cannot be sent as JSON: {_reason(error)}"

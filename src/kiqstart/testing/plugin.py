@@ -1,9 +1,11 @@
 """The fixtures: each test has an emptied database and Redis keys of its own, so tests run in any order and at once."""
 
 import asyncio
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from functools import partial
 from pathlib import Path
+from typing import Final
 from uuid import uuid4
 
 import pytest
@@ -28,14 +30,15 @@ from kiqstart.testing.servers import (
     running_servers,
 )
 
+_NOWHERE: Final = "postgresql+asyncpg://localhost/unconnected"
 _SERVERS = pytest.StashKey[set[str]]()
 
 
 @pytest.fixture(scope="session")
 def servers(pytestconfig: pytest.Config) -> Generator[Servers]:
     """The servers of this session: those of DATABASE_URL and REDIS_URL, else the project's own under `.local/`."""
-    with running_servers(pytestconfig.rootpath / ".local" / "test") as found:
-        _used_servers(pytestconfig).update((found.database, found.redis))
+    with running_servers(pytestconfig.rootpath / ".local" / "test", postgres=_may_need_database()) as found:
+        _used_servers(pytestconfig).update((found.database, found.redis) if found.postgres_url else (found.redis,))
         yield found
 
 
@@ -125,12 +128,21 @@ async def app(app_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) 
     await made.close()
 
 
-@pytest_asyncio.fixture
-async def inline_app(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[App]:
-    """The application without Redis: a task has run, with all of its tries, when its send returns."""
-    monkeypatch.setenv("REDIS_URL", IN_MEMORY_URL)
+@pytest.fixture
+def inline_environment(request: pytest.FixtureRequest) -> dict[str, str]:
+    """The environment variables of `inline_app`."""
+    # Not in the async fixture: what it asks for runs event loops of its own.
+    environment = {"REDIS_URL": IN_MEMORY_URL}
     if _unconnected_app().database is not None:
-        monkeypatch.setenv("DATABASE_URL", request.getfixturevalue("database_url"))
+        environment["DATABASE_URL"] = request.getfixturevalue("database_url")
+    return environment
+
+
+@pytest_asyncio.fixture
+async def inline_app(inline_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[App]:
+    """The application without Redis: a task has run, with all of its tries, when its send returns."""
+    for name, value in inline_environment.items():
+        monkeypatch.setenv(name, value)
     made = new_app()
     if not isinstance(made.broker, DelayingInMemoryBroker):
         pytest.fail("this application's broker does not follow REDIS_URL: make it with `create_broker`")
@@ -199,7 +211,17 @@ def new_app() -> App:
 def _unconnected_app() -> App:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("REDIS_URL", IN_MEMORY_URL)
+        if "DATABASE_URL" not in os.environ:
+            # Only the application says whether a database is to be started, and many ask for an address first.
+            patch.setenv("DATABASE_URL", _NOWHERE)
         return find_app()
+
+
+def _may_need_database() -> bool:
+    try:
+        return _unconnected_app().database is not None
+    except AppNotFoundError:
+        return True  # Who has no application may ask for the servers all the same.
 
 
 async def _with_app(url: str, work: Callable[[App], Awaitable[None]]) -> None:

@@ -6,39 +6,57 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 from uuid import uuid4
 
 import asyncpg
 from sqlalchemy import make_url
 
-from kiqstart.local import local_stack
+from kiqstart.local import LocalStackError, local_stack
 from kiqstart.redis.client import delete_keys, server_information
 from kiqstart.testing.queues import redis_client
+
+_NONE: Final = "PostgreSQL: this application has no database, so none was started"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Servers:
     """Where the servers are, and what they are.
 
-    `redis_url` is None where no Redis can be had; `redis` then says what to install.
+    `redis_url` is None where no Redis can be had; `redis` then says what to install. `postgres_url` is None where the
+    application has no database.
     """
 
-    database_url: str
+    postgres_url: str | None
     redis_url: str | None
     database: str
     redis: str
 
+    @property
+    def database_url(self) -> str:
+        """Where PostgreSQL is.
+
+        Raises:
+            LocalStackError: none was asked for.
+        """
+        if self.postgres_url is None:
+            raise LocalStackError(self.database)
+        return self.postgres_url
+
 
 @contextmanager
-def running_servers(home: Path) -> Generator[Servers]:
-    """Give the servers of DATABASE_URL and REDIS_URL, and for whichever is not set one of the local stack in `home`."""
+def running_servers(home: Path, *, postgres: bool = True) -> Generator[Servers]:
+    """Give the servers of DATABASE_URL and REDIS_URL, and for whichever is not set one of the local stack in `home`.
+
+    Without `postgres`, PostgreSQL is neither started nor asked for.
+    """
     database_url, redis_url = os.environ.get("DATABASE_URL"), os.environ.get("REDIS_URL")
-    with local_stack(home, postgres=database_url is None, redis=redis_url is None) as stack:
+    with local_stack(home, postgres=postgres and database_url is None, redis=redis_url is None) as stack:
+        database = stack.database_server if postgres else _NONE
         yield Servers(
-            database_url=database_url or str(stack.database_url),
+            postgres_url=(database_url or stack.database_url) if postgres else None,
             redis_url=redis_url or stack.redis_url,
-            database=stack.database_server or asyncio.run(_postgres_version(str(database_url))),
+            database=database or asyncio.run(_postgres_version(str(database_url))),
             redis=stack.redis_server or stack.redis_missing or asyncio.run(_redis_version(str(redis_url))),
         )
 

@@ -5,6 +5,7 @@ What `taskiq worker` does, without its process manager where one worker is enoug
 - `command`: where it begins; `options` has the command line's arguments, which are taskiq's.
 - `runner`: one worker, in this process; `loading` finds its broker.
 - `supervisor`: the parent of several. It imports neither taskiq nor anything else of size.
+- `group_port`: with `--port`, what that parent answers for all of them.
 - `worker_process`: what the parent starts.
 - `ward`: the process that a worker starts, by `ward_main`, for tasks whose workers have died repeatedly;
   `kiqstart.broker` says what it is for ("Tasks that kill their workers"), and has the worker's end of it.

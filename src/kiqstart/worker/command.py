@@ -31,25 +31,38 @@ def run_worker(arguments: Sequence[str], *, program: str, default_broker: str | 
     return run_here(options)
 
 
-def run_here(options: WorkerOptions, *, name: str = "worker-0", parent: "socket.socket | None" = None) -> int:
+def run_here(
+    options: WorkerOptions,
+    *,
+    name: str = "worker-0",
+    parent: "socket.socket | None" = None,
+    listener: "socket.socket | None" = None,
+) -> int:
     """Run one worker in this process; return the exit code.
 
     Args:
         options: all that the command line says.
         name: what its log lines call it.
         parent: the connection to the process that started it; None: it stands alone.
+        listener: where it answers that process; None: where the options say.
 
     Raises:
         OperatorError: it cannot start.
     """
     ending = Ending(parent)
     ending.take_signals()
+    if listener is None and parent is None and options.port is not None:
+        from kiqstart.processes.listening import listen_at, say_where
+
+        listener = listen_at(options.host, options.port)
+        if options.port == 0:
+            say_where(listener)
     # What is imported stays, so a search for what could go finds nothing, and takes a tenth of the start.
     gc.disable()
     put_off_admin_middleware()
     from kiqstart.worker.runner import serve
 
-    exit_code = serve(options, ending, name=name)
+    exit_code = serve(options, ending, name=name, listener=listener)
     # Python looks through everything once more at its end, but for what is frozen.
     gc.freeze()
     return exit_code

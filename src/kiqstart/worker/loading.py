@@ -13,6 +13,7 @@ from taskiq.cli.utils import import_tasks
 from taskiq.receiver.receiver import Receiver
 
 from kiqstart.errors import OperatorError
+from kiqstart.trust import UntrustedPathError, check_importable
 from kiqstart.worker.options import WorkerOptions
 
 
@@ -22,13 +23,28 @@ class LoadError(OperatorError):
 
 def extend_path(options: WorkerOptions) -> None:
     """Let modules be imported from the working directory, and from the folder that the options name."""
-    for folder in (str(Path.cwd()), options.app_dir):
-        if folder and folder not in sys.path:
-            sys.path.insert(0, folder)
+    import_from_here()
+    if options.app_dir and options.app_dir not in sys.path:
+        sys.path.insert(0, options.app_dir)
 
 
-def load_broker(options: WorkerOptions) -> AsyncBroker:
-    """Import the broker with all its tasks, and tell it that it is a worker's.
+def import_from_here() -> None:
+    """Let modules be imported from the working directory, unless another user can put some there."""
+    here = Path.cwd()
+    if str(here) not in sys.path and not _untrusted(here):
+        sys.path.insert(0, str(here))
+
+
+def _untrusted(folder: Path) -> str:
+    try:
+        check_importable(folder)
+    except UntrustedPathError as error:
+        return str(error)
+    return ""
+
+
+def load_broker(options: WorkerOptions) -> tuple[AsyncBroker, object]:
+    """Import the broker with all its tasks, and tell it that it is a worker's; gives what it was found in, too.
 
     Raises:
         LoadError: it is not there, or is something else; or a module that is named for its tasks is not there.
@@ -49,7 +65,7 @@ def load_broker(options: WorkerOptions) -> AsyncBroker:
     for module in options.modules:
         _import(module, place=module)
     import_tasks([], options.tasks_pattern or ["**/tasks.py"], options.fs_discover)
-    return broker
+    return broker, found
 
 
 def load_place(place: str) -> object:
@@ -129,8 +145,11 @@ def _import(module_name: str, *, place: str) -> ModuleType:
         # An import that fails within the module is not the command line's fault, and keeps its traceback.
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
+        here = Path.cwd()
+        problem = _untrusted(here)
         raise LoadError(
-            f"{place}: there is no module {error.name!r} in {Path.cwd()} or among what is installed"
+            f"{place}: there is no module {error.name!r} in {here} or among what is installed"
+            f"{f' ({problem})' if problem else ''}"
         ) from None
 
 

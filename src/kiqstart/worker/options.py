@@ -14,6 +14,7 @@ LOG_LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL", "FATAL")
 # What an event loop and Redis can count.
 _MOST_DIGITS: Final = 9
 _MOST_SECONDS: Final = 1e9
+_LAST_PORT: Final = 65_535
 _RELOADING: Final = "use `taskiq worker --reload`, which starts anew when a file changes"
 _REFUSED: Final = {
     "--reload": _RELOADING,
@@ -55,6 +56,8 @@ class WorkerOptions(argparse.Namespace):
     ack_type: str
     wait_tasks_timeout: float | None
     shutdown_timeout: float
+    host: str
+    port: int | None
 
     @property
     def needs_parent(self) -> bool:
@@ -86,6 +89,7 @@ def parse_options(arguments: Sequence[str], *, program: str, default_broker: str
     _add_what_to_run(parser, default_broker)
     _add_how_many(parser)
     _add_how_to_run(parser)
+    _add_watching(parser)
     _add_logging(parser)
     return parser.parse_args(arguments, namespace=WorkerOptions())
 
@@ -135,7 +139,7 @@ def _add_how_many(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-fails",
         metavar="N",
-        type=_any_number,
+        type=_limit,
         default=-1,
         help="end all after so many ends of a process (no limit)",
     )
@@ -146,7 +150,7 @@ def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--max-async-tasks",
         metavar="N",
-        type=_any_number,
+        type=_limit,
         default=100,
         help="at once in a process (%(default)s); 0: no limit",
     )
@@ -169,6 +173,19 @@ def _add_how_to_run(parser: argparse.ArgumentParser) -> None:
     )
     group.add_argument(
         "--shutdown-timeout", metavar="SECONDS", type=_seconds, default=5.0, help="for the broker's end (%(default)s)"
+    )
+
+
+def _add_watching(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("how it is watched")
+    group.add_argument(
+        "--port",
+        metavar="N",
+        type=_port,
+        help="answer /metrics, /healthz and /readyz at this port, for all workers together; 0: any that is free",
+    )
+    group.add_argument(
+        "--host", metavar="ADDRESS", default="127.0.0.1", help="at this address of this machine (%(default)s)"
     )
 
 
@@ -206,8 +223,16 @@ def _number(text: str, *, at_least: int) -> int:
     return int(text)
 
 
-def _any_number(text: str) -> int:
-    return -_natural(text[1:]) if text.startswith("-") else _natural(text)
+def _port(text: str) -> int:
+    number = _natural(text)
+    if number > _LAST_PORT:
+        raise argparse.ArgumentTypeError(f"{text!r} is no port: they end at {_LAST_PORT}")
+    return number
+
+
+def _limit(text: str) -> int:
+    # taskiq's way to say that there is none.
+    return -1 if text == "-1" else _natural(text)
 
 
 def _pattern(text: str) -> str:

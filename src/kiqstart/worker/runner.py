@@ -5,8 +5,10 @@ import gc
 import logging
 import multiprocessing
 import os
+import socket
 import sys
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 import uvloop
 from taskiq import AcknowledgeType, AsyncBroker
@@ -21,17 +23,22 @@ from kiqstart.worker.options import WorkerOptions
 logger = logging.getLogger(__name__)
 
 
+class NoFiguresError(OperatorError):
+    """There is nothing to answer at a port."""
+
+
 class QueueAwayError(OperatorError):
     """A worker cannot start without Redis, which may be back when it is started anew."""
 
 
-def serve(options: WorkerOptions, ending: Ending, *, name: str) -> int:
+def serve(options: WorkerOptions, ending: Ending, *, name: str, listener: socket.socket | None = None) -> int:
     """Run a worker in this process, which it takes over with its log; return the exit code.
 
     Args:
         options: all that the command line says.
         ending: has taken the process' signals.
         name: what its log lines call it.
+        listener: where it answers for its figures and its health; None: nowhere.
 
     Raises:
         OperatorError: the broker cannot be loaded or started.
@@ -41,14 +48,14 @@ def serve(options: WorkerOptions, ending: Ending, *, name: str) -> int:
     extend_path(options)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    broker = load_broker(options)
+    broker, found = load_broker(options)
     executor = _executor(options)
     receiver = _receiver(broker, executor, options)
     # All that was imported stays: never to be looked through again.
     gc.freeze()
     gc.enable()
     try:
-        loop.run_until_complete(_listen(receiver, ending))
+        loop.run_until_complete(_listen(receiver, ending, _port(listener, broker, found)))
     except asyncio.CancelledError:
         if ending.cut_by is None:
             raise
@@ -56,17 +63,35 @@ def serve(options: WorkerOptions, ending: Ending, *, name: str) -> int:
         _complain_of_outage(broker, error)
         raise
     finally:
-        loop.run_until_complete(_shut_down(broker, options.shutdown_timeout))
+        # A signal in the midst of uvloop's own start leaves a loop that counts as running: nothing has begun then.
+        if not loop.is_running():
+            loop.run_until_complete(_shut_down(broker, options.shutdown_timeout))
     if ending.cut_by is not None:
         _leave_at_once(128 + ending.cut_by)
     executor.shutdown(wait=False)
     return 0
 
 
-async def _listen(receiver: Receiver, ending: Ending) -> None:
+async def _listen(receiver: Receiver, ending: Ending, port: AbstractAsyncContextManager[None]) -> None:
     finish = asyncio.Event()
     ending.attach(finish.set)
-    await receiver.listen(finish)
+    async with port:
+        await receiver.listen(finish)
+
+
+def _port(listener: socket.socket | None, broker: AsyncBroker, found: object) -> AbstractAsyncContextManager[None]:
+    if listener is None:
+        return nullcontext()
+    from kiqstart.broker.broker import StreamBroker
+    from kiqstart.metrics.duties import TakesTasks
+    from kiqstart.metrics.policies import names_of
+    from kiqstart.metrics.server import answering
+
+    if not isinstance(broker, StreamBroker):
+        raise NoFiguresError(
+            f"--port: a {type(broker).__name__} keeps no figures in Redis; leave --port out, or use a StreamBroker"
+        )
+    return answering(listener, broker, TakesTasks(broker), names_of(getattr(found, "retention", None)))
 
 
 def _complain_of_outage(broker: AsyncBroker, error: Exception) -> None:

@@ -9,12 +9,15 @@ import signal
 import time
 from collections.abc import Sequence
 from types import FrameType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kiqstart.errors import print_error
 from kiqstart.processes.child import Child, End
 from kiqstart.processes.ending import ENDING, SECONDS_OF_ONE_REQUEST
 from kiqstart.worker.options import WorkerOptions
+
+if TYPE_CHECKING:
+    from kiqstart.worker.group_port import GroupPort
 
 # What a worker takes at its end at most, beside the times that are in its options: Redis has so long to take what is
 # done (the default send deadline), and some more to take back what is not.
@@ -36,7 +39,11 @@ class Group:
 
     def __init__(self, options: WorkerOptions, arguments: Sequence[str], default_broker: str | None) -> None:
         self._options = options
-        self._children = [Child(number, default_broker or "", arguments) for number in range(options.workers)]
+        self._port = _port_of(options)
+        listeners = [None] * options.workers if self._port is None else self._port.private
+        self._children = [
+            Child(number, default_broker or "", arguments, listener) for number, listener in enumerate(listeners)
+        ]
         self._requests: list[int] = []
         self._obeyed = 0
         self._requested_at = 0.0
@@ -47,6 +54,15 @@ class Group:
     def run(self) -> int:
         """Run them until all have ended, and return the exit code: 0 if they were asked to."""
         wake_up = self._take_signals()
+        if self._port is None:
+            return self._run(wake_up)
+        self._port.start(self._children)
+        try:
+            return self._run(wake_up)
+        finally:
+            self._port.stop()
+
+    def _run(self, wake_up: int) -> int:
         while True:
             self._start_what_is_due()
             self._wait(wake_up)
@@ -143,3 +159,11 @@ class Group:
             if child.is_running:
                 print_error(f"{child.name} does not end and is killed")
                 child.kill()
+
+
+def _port_of(options: WorkerOptions) -> "GroupPort | None":
+    if options.port is None:
+        return None
+    from kiqstart.worker.group_port import GroupPort
+
+    return GroupPort(options.host, options.port, workers=options.workers)

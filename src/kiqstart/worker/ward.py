@@ -23,7 +23,7 @@ import uvloop
 from redis.exceptions import RedisError
 
 from kiqstart.broker.quarantine.ward_orders import WardOrders
-from kiqstart.broker.quarantine.ward_process import BYE, NAME
+from kiqstart.broker.quarantine.ward_process import BYE, LOSS, NAME
 from kiqstart.errors import OperatorError, print_error
 from kiqstart.processes.ending import ENDING
 from kiqstart.worker.ward_loading import (
@@ -72,6 +72,10 @@ class Parent:
     def tell_name(self, worker: str) -> None:
         """Say which name this process has in Redis from now on."""
         self._tell(NAME + worker.encode())
+
+    def tell_loss(self) -> None:
+        """Say that Redis had lost data, and that this process has by now what Redis says that it has."""
+        self._tell(LOSS)
 
     def say_bye(self) -> None:
         """Say that this process will end, and has not died."""
@@ -137,7 +141,7 @@ class Ward:
             self._parent.tell_name(worker)
             loop.call_soon_threadsafe(is_registered.set)
 
-        broker.run_suspects(tell_name)
+        broker.run_suspects(tell_name, self._parent.tell_loss)
         executor = ThreadPoolExecutor(max_workers=MOST_AT_ONCE)
         receiver = StreamReceiver(
             broker, executor=executor, max_async_tasks=MOST_AT_ONCE, run_startup=False, **receiver_options(orders)

@@ -12,6 +12,7 @@ from kiqstart.errors import print_error
 def demo(
     *,
     rows: Annotated[int, typer.Option(min=10, help="Rows to delete, among as many to keep.")] = 200_000,
+    dashboard: Annotated[bool, typer.Option("--dashboard", help="Keep it up at the end, with a dashboard.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Write a picture of the last screen here.")] = None,
 ) -> None:
     """Show all of it at work, in under a minute.
@@ -21,7 +22,7 @@ def demo(
     from todo_service.demo.demo import run_demo
 
     try:
-        run_demo(rows=rows, picture=svg)
+        run_demo(rows=rows, picture=svg, dashboard=dashboard)
     except OperatorError as error:
         print_error(error)
         raise typer.Exit(1) from None

@@ -19,7 +19,7 @@ from todo_service.delivery.tasks.registry import TasksRegistry
 from todo_service.demo.census import count_rows
 from todo_service.demo.errors import DemoError
 from todo_service.demo.figures import Figures
-from todo_service.demo.log_lines import Started
+from todo_service.demo.log_lines import Sent
 from todo_service.demo.screen import Screen
 from todo_service.demo.ticks import TickWatcher
 
@@ -48,8 +48,6 @@ class Cleanups:
         before = await count_rows(self.engine)
         sessions = await self.registry.session_cleanup.kiq(days_old=30)
         todos = await self.registry.todo_cleanup.kiq()
-        self.ticks.ignore(sessions.task_id)
-        self.ticks.ignore(todos.task_id)
         session_result, todo_result = await asyncio.gather(
             self._follow(
                 sessions, self.screen.bar("by hand: session_cleanup.kiq(days_old=30)", before.sessions_expired_long_ago)
@@ -91,14 +89,14 @@ class Cleanups:
         result: TaskiqResult[SessionCleanupResult] | None = None
         pings = 0
         while result is None or pings < _SHOWN_PINGS:
-            started = await self._next_started()
-            if started.task == TaskName.PING:
-                ping = await self._follow(self._task(started, PingResult))
-                self.ticks.set_outcome(started.task, ping.return_value["result"])
+            sent = await self._next_sent()
+            if sent.task == TaskName.PING:
+                ping = await self._follow(self._task(sent, PingResult))
+                self.ticks.set_outcome(sent.task, ping.return_value["result"])
                 pings += 1
             elif result is None:
-                result = await self._follow(self._task(started, SessionCleanupResult), bar)
-                self.ticks.set_outcome(started.task, f"{result.return_value['deleted_count']:,} sessions deleted")
+                result = await self._follow(self._task(sent, SessionCleanupResult), bar)
+                self.ticks.set_outcome(sent.task, f"{result.return_value['deleted_count']:,} sessions deleted")
         after = await count_rows(self.engine)
         return Figures(
             title="sessions, by the scheduler",
@@ -110,15 +108,15 @@ class Cleanups:
             seconds=result.execution_time,
         )
 
-    def _task(self, started: Started, result: type[R]) -> AsyncTaskiqTask[R]:
+    def _task(self, sent: Sent, result: type[R]) -> AsyncTaskiqTask[R]:
         backend: AsyncResultBackend[Any] = self.registry.broker.result_backend
-        return AsyncTaskiqTask(started.task_id, backend, result)
+        return AsyncTaskiqTask(sent.task_id, backend, result)
 
-    async def _next_started(self) -> Started:
+    async def _next_sent(self) -> Sent:
         try:
-            return await asyncio.wait_for(self.ticks.next_started(), _SECONDS_WITHOUT_PROGRESS)
+            return await asyncio.wait_for(self.ticks.next_sent(), _SECONDS_WITHOUT_PROGRESS)
         except TimeoutError:
-            raise DemoError(f"nothing was run for the scheduler in {_SECONDS_WITHOUT_PROGRESS:.0f} s") from None
+            raise DemoError(f"the scheduler has sent nothing in {_SECONDS_WITHOUT_PROGRESS:.0f} s") from None
 
     async def _follow(self, task: AsyncTaskiqTask[R], bar: TaskID | None = None) -> TaskiqResult[R]:
         last: object = None

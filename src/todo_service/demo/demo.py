@@ -35,13 +35,16 @@ from todo_service.ioc.container import ServiceContainer
 
 T = TypeVar("T")
 
+_CHECKED = "[green]✓[/] checked against the database, to the row"
 
-def run_demo(*, rows: int, picture: Path | None) -> None:
+
+def run_demo(*, rows: int, picture: Path | None, dashboard: bool = False) -> None:
     """Show the tasks at work, and leave nothing behind.
 
     Args:
         rows: how many rows the clean-ups delete, among as many that stay.
         picture: where to write the last screen as an SVG.
+        dashboard: whether it stays up at the end with a dashboard, until Ctrl-C.
 
     Raises:
         DemoError: what the tasks report is not what the database counts, or the demo cannot go on.
@@ -49,12 +52,14 @@ def run_demo(*, rows: int, picture: Path | None) -> None:
     if picture is not None and not picture.parent.is_dir():
         raise DemoError(f"--svg: there is no folder {picture.parent}")
     with exit_on_signal(), servers(redis_required=False) as found:
-        run_until_signal(_Demo(rows, found).run(picture))
+        run_until_signal(_Demo(rows, found, has_dashboard=dashboard).run(picture))
 
 
 class _Demo:
-    def __init__(self, rows: int, found: Servers) -> None:
+    def __init__(self, rows: int, found: Servers, *, has_dashboard: bool) -> None:
         self._rows = rows
+        self._has_dashboard = has_dashboard
+        self._at = ""
         self._servers = found
         self._redis = load_settings(RedisSettings)
         self._screen = Screen(title=f"[bold cyan]kiqstart demo[/]: {rows:,} rows to delete among {rows:,} to keep")
@@ -83,6 +88,10 @@ class _Demo:
             raise_swallowed_cancellation()
             await self._introduce(engine, redis)
             await service.start_worker()
+            if self._has_dashboard:
+                address, password = await _unless_failing(service, service.start_dashboard())
+                self._at = f"The dashboard is at [bold]{address}[/], its password is [bold]{password}[/]."
+                self._screen.step(self._at)
             await self._write_rows(engine)
             await self._visit(container)
             cleanups = Cleanups(registry=registry, engine=engine, screen=self._screen, ticks=self._ticks)
@@ -91,7 +100,10 @@ class _Demo:
             figures.append(await _unless_failing(service, cleanups.by_scheduler()))
             for one in figures:
                 one.check()
-        self._screen.end(figures, "[green]✓[/] checked against the database, to the row", *self._closing())
+            if self._has_dashboard:
+                self._screen.end(figures, _CHECKED, self._at, "Ctrl-C ends it.")
+                await service.fail()
+        self._screen.end(figures, _CHECKED, *self._closing())
 
     def _service(self, container: ServiceContainer) -> AbstractAsyncContextManager[Service]:
         if self._redis.is_in_memory:
@@ -130,6 +142,7 @@ class _Demo:
             return [f"Tasks ran without Redis. {self._servers.redis_missing}"]
         return [
             "Next: [bold]make up[/] runs everything until Ctrl-C, [bold]make shell[/] sends tasks by hand.",
+            "[bold]make demo DASHBOARD=1[/] stays up at the end, and says where its dashboard is.",
             "README.md shows how to add a task in four edits.",
         ]
 

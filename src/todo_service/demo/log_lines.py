@@ -1,4 +1,4 @@
-"""What worker and scheduler say in their logs, as the demo shows it."""
+"""What the scheduler says in its log, as the demo shows it."""
 
 import json
 import re
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Final
 
 _SENT: Final = re.compile(r"Sent task (?P<task>\S+) with id (?P<schedule>\S+)@(?P<time>[^\s,]+)(,|$)")
-_STARTED: Final = re.compile(r"Executing task (?P<task>\S+) with ID: (?P<task_id>\S+)$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,23 +16,16 @@ class Sent:
     schedule: str
     time: str
 
-
-@dataclass(frozen=True, kw_only=True)
-class Started:
-    """The worker begins a task."""
-
-    task: str
-    task_id: str
+    @property
+    def task_id(self) -> str:
+        """The id of the task that was sent."""
+        return f"{self.schedule}@{self.time}"
 
 
-def read_line(line: str) -> Sent | Started | None:
+def read_line(line: str) -> Sent | None:
     """Read a line of a log in JSON; None for one that the demo has no use for."""
-    event = _event(line)
-    if found := _SENT.match(event):
-        return Sent(**found.groupdict())
-    if found := _STARTED.match(event):
-        return Started(**found.groupdict())
-    return None
+    found = _SENT.match(_event(line))
+    return None if found is None else Sent(**found.groupdict())
 
 
 def _event(line: str) -> str:

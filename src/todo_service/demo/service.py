@@ -2,6 +2,10 @@
 
 import asyncio
 import logging
+import os
+import secrets
+import sys
+from asyncio.subprocess import PIPE
 from collections import deque
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
@@ -15,6 +19,8 @@ from kiqstart.cli.terminal import echo
 from todo_service.demo.errors import DemoError
 
 _LAST_LINES: Final = 20
+_DASHBOARD: Final = "dashboard"
+_APP: Final = "todo_service.ioc.app:create_app"
 _WORKER: Final = "todo_service.delivery.tasks.app:broker"
 
 
@@ -29,6 +35,14 @@ class Service(Protocol):
         """Begin to send what is due."""
         ...
 
+    async def start_dashboard(self) -> tuple[str, str]:
+        """Begin to serve the dashboard; gives its address and its password.
+
+        Raises:
+            DemoError: there is no Redis to show, or it does not come up.
+        """
+        ...
+
     async def fail(self) -> NoReturn:
         """Wait until worker or scheduler end by themselves, which they must not."""
         ...
@@ -38,13 +52,17 @@ class Service(Protocol):
 async def process_service(on_line: Callable[[str], None]) -> AsyncGenerator[Service]:
     """A real worker and a real scheduler, whose log lines go to `on_line`; both have ended afterwards."""
     last_lines: deque[str] = deque(maxlen=_LAST_LINES)
+    address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
     def take(name: str, line: str) -> None:
         last_lines.append(f"{name}: {line}")
+        before, _, place = line.partition(" is at ")
+        if name == _DASHBOARD and before == "the dashboard":
+            address.set_result(place)
         on_line(line)
 
     async with ChildProcesses(take) as processes:
-        yield _ProcessService(processes, last_lines)
+        yield _ProcessService(processes, last_lines, address)
 
 
 @asynccontextmanager
@@ -59,8 +77,9 @@ async def in_process_service(scheduler: TaskiqScheduler, on_line: Callable[[str]
 
 
 class _ProcessService:
-    def __init__(self, processes: ChildProcesses, last_lines: deque[str]) -> None:
+    def __init__(self, processes: ChildProcesses, last_lines: deque[str], address: asyncio.Future[str]) -> None:
         self._processes = processes
+        self._address = address
         self._last_lines = last_lines
 
     async def start_worker(self) -> None:
@@ -72,12 +91,29 @@ class _ProcessService:
         app = "todo_service.demo.app:scheduler"
         await self._processes.start("scheduler", "taskiq", "scheduler", "--no-configure-logging", app)
 
+    async def start_dashboard(self) -> tuple[str, str]:
+        """Run `kiqstart dashboard`, with a password of its own."""
+        password = secrets.token_urlsafe(9)
+        os.environ["KIQSTART_DASHBOARD_PASSWORD_HASH"] = await _hash_of(password)
+        await self._processes.start(_DASHBOARD, "kiqstart", "--app", _APP, "dashboard", "--port", "0")
+        return await self._address, password
+
     async def fail(self) -> NoReturn:
         """Wait for the first end, and show the last lines of the logs."""
         name, code = await self._processes.first_end()
         for line in self._last_lines:
             echo(line, err=True)
         raise DemoError(f"the {name} has ended with exit code {code}; above are the last lines of the logs")
+
+
+async def _hash_of(password: str) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "kiqstart", "--app", _APP, "dashboard", "hash-password"), stdin=PIPE, stdout=PIPE
+    )
+    made, _ = await process.communicate(password.encode())
+    if process.returncode:
+        raise DemoError("the dashboard's password cannot be hashed; above is why")
+    return made.decode().strip()
 
 
 class _InProcessService:
@@ -92,6 +128,10 @@ class _InProcessService:
         """Run the scheduler in this process."""
         self._scheduler.broker.is_scheduler_process = True
         self._loop = asyncio.create_task(run_scheduler_task(self._scheduler))
+
+    async def start_dashboard(self) -> tuple[str, str]:
+        """There is nothing that it could show."""
+        raise DemoError("--dashboard shows what is in Redis, and there is none")
 
     async def fail(self) -> NoReturn:
         """Wait until the loop ends by an error."""

@@ -1,8 +1,11 @@
 import asyncio
 import io
+import logging
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from tests.end_to_end.cli.command_line import CommandLine
@@ -34,13 +37,17 @@ def kiqstart_here(
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
     def run(*arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Answer:
-        with monkeypatch.context() as during:
+        # `--app` sets a variable.
+        with monkeypatch.context() as during, patch.dict(os.environ):
             during.chdir(tmp_path)
             for name, value in (environment or {}).items():
                 during.setenv(name, value)
             during.setattr(sys, "argv", ["kiqstart", *arguments])
             during.setattr(sys, "stdin", io.StringIO(stdin))
             during.setattr(sys, "excepthook", sys.excepthook)
+            # A command that serves sets up logging, to a standard error that ends with its test.
+            during.setattr(logging.root, "handlers", [logging.NullHandler()])
+            during.setattr(logging.root, "level", logging.root.level)
             with pytest.raises(SystemExit) as ended:
                 run_command()
         captured = capsys.readouterr()

@@ -3,10 +3,15 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from redis import Redis
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart, look_once
 from tests.kiqstart.integration.redis.servers import make_server, running
 
+from kiqstart.broker.settings import TasksSettings
+from kiqstart.retention import RetentionEngine
 from kiqstart.testing import ProcessFactory
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.delivery.tasks.schedules import SCHEDULES
@@ -15,7 +20,7 @@ from todo_service.delivery.tasks.schedules import SCHEDULES
 def test_everything_is_there(kiqstart: CommandLine) -> None:
     done = kiqstart.run("check")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ok ") == 7
+    assert done.stdout.count("ok ") == 9
     assert f"{len(TaskName)} tasks, {len(list(SCHEDULES))} schedules" in done.stdout
     assert "retention   2 policies can be run" in done.stdout
 
@@ -27,8 +32,9 @@ def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(
     failed = kiqstart_on_database("check", "--scheduler")
     assert failed.code == 1
     assert failed.err.startswith("FAILED  scheduler   no scheduler looks at the schedules: ")
-    asyncio.run(look_once())
     for arguments in (["check"], ["check", "--scheduler"]):
+        # A look counts for some seconds only.
+        asyncio.run(look_once())
         done = kiqstart_on_database(*arguments)
         assert (done.code, done.err) == (0, "")
         assert "\nok      scheduler   looked " in done.out
@@ -117,3 +123,57 @@ def test_rights_that_the_user_of_redis_lacks_are_one_line(
     assert "hunter2" not in done.err + done.out
     if arguments == ["check"]:
         assert "keys in Redis begin with {kiqstart}\n" in done.out
+
+
+@pytest.mark.parametrize(
+    ("spoil", "line"),
+    [
+        (
+            "DROP TABLE retention_runs",
+            "the table retention_runs is not there, though retention_version says ",
+        ),
+        (
+            "ALTER TABLE retention_undeletable RENAME COLUMN error TO reason",
+            "retention_undeletable is not the retention engine's: it has no column 'error'; ",
+        ),
+        (
+            "ALTER TABLE retention_runs RENAME TO mine; CREATE VIEW retention_runs AS SELECT * FROM mine",
+            "retention_runs is not the retention engine's: it is no table; ",
+        ),
+    ],
+)
+async def test_a_missing_or_foreign_table_is_named(
+    kiqstart_on_database: Kiqstart, engine: AsyncEngine, spoil: str, line: str
+) -> None:
+    async with engine.begin() as connection:
+        for statement in spoil.split("; "):
+            await connection.execute(text(statement))
+    try:
+        done = await asyncio.to_thread(kiqstart_on_database, "check")
+        listed = await asyncio.to_thread(kiqstart_on_database, "retention", "list")
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text("DROP VIEW IF EXISTS retention_runs" if "VIEW" in spoil else "SELECT 1"))
+            for table in ("retention_version", "retention_runs", "retention_undeletable", "mine"):
+                await connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+        await RetentionEngine(engine).migrate()
+    assert done.code == listed.code == 1
+    assert f"FAILED  retention   {line}" in done.err
+    assert listed.err.startswith(f"kiqstart: how the policies stand cannot be read: {line[:40]}")
+
+
+def test_schedules_that_are_stuck_and_tasks_that_wait_for_nobody_are_named(
+    scheduled: Kiqstart, redis_url: str, key_prefix: str
+) -> None:
+    assert "ok      schedules   3 are due in time" in scheduled("check").out
+    keys = TasksSettings(key_prefix=key_prefix).keys
+    with Redis.from_url(redis_url) as redis:
+        now = redis.time()[0] * 1000
+        assert redis.zadd(f"{keys.schedules}:due", {"ping-every-minute": now - 300_000}, xx=True, ch=True)
+        redis.xadd(keys.stream("nobodys"), {"data": "{}"})
+        redis.sadd(keys.untaken, "nobodys")
+        redis.hset(keys.stats_of_hour(now), mapping={"mail\nstarted": 3, "mail\nfailed": 2, "mail\nsucceeded": 1})
+    done = scheduled("check")
+    assert "note    schedules   'ping-every-minute' is overdue for 5 min\n" in done.out
+    assert "note    queues      tasks wait that no worker takes: 1 in 'nobodys'\n" in done.out
+    assert "note    runs        in the last one to two hours mail: 2 failed of 3 runs\n" in done.out

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from redis import Redis
 from sqlalchemy import text
@@ -74,6 +75,18 @@ def test_without_redis_it_runs_in_one_process(demo: CommandLine) -> None:
     assert done.returncode == 0, done.stderr
     assert "InMemoryBroker runs the tasks in this process" in done.stdout
     assert figures(done.stdout) == EXPECTED
+    refused = demo.run("--rows", "2000", "--dashboard", environment={"REDIS_URL": "memory://"})
+    assert refused.returncode == 1
+    assert refused.stderr.endswith("\nkiqstart: --dashboard shows what is in Redis, and there is none\n")
+
+
+def test_it_stays_up_with_a_dashboard_that_is_asked_for(demo: CommandLine) -> None:
+    with demo.start("--rows", "2000", "--dashboard") as process:
+        process.wait_for_log("Ctrl-C ends it.")
+        [address] = set(re.findall(r"The dashboard is at (http://127\.0\.0\.1:\d+)", process.log))
+        assert "Log in" in httpx.get(address, follow_redirects=True).text
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.wait() == 128 + signal.SIGINT, process.log
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A service whose processes each have a user of their own in Redis, with the rights of their role and no others."""
 
+import json
 from collections.abc import Generator
 from typing import cast
 
@@ -47,6 +48,11 @@ def test_they_work_together_and_are_refused_nothing(
         assert "pong" in kiqstart_here("ping", "--timeout", "20", environment=operator).out
         ran = kiqstart_here("schedules", "run", "cleanup-sessions-daily", "--wait", environment=operator)
         assert (ran.code, ran.err) == (0, "")
+        [pong] = json.loads(
+            kiqstart_here("runs", "list", "--json", "--task", "kiqstart.ping", environment=operator).out
+        )
+        shown = kiqstart_here("runs", "show", pong["task_id"], environment=operator)
+        assert (shown.code, shown.err) == (0, "")
         metrics = kiqstart_here("metrics", environment=user(server, Role.MONITOR)).out
         assert f'kiqstart_workers{{service="{PREFIX}"}} 1' in metrics
         assert f'kiqstart_schedulers{{service="{PREFIX}"}} 1' in metrics

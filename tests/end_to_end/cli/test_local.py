@@ -21,7 +21,18 @@ def test_servers_named_in_the_env_file_are_given_ones(kiqstart: CommandLine) -> 
     assert done.stdout.split() == [kiqstart.environment["DATABASE_URL"], kiqstart.environment["REDIS_URL"]]
 
 
-def test_local_servers_are_migrated_and_end_with_the_command(kiqstart: CommandLine) -> None:
+def test_local_servers_are_migrated_and_end_with_the_command_also_if_the_application_fails(
+    kiqstart: CommandLine,
+) -> None:
+    (kiqstart.folder / "broken.py").write_text("def (\n")
+    broken = {**NO_SERVERS, "KIQSTART_APP": "broken:app"}
+    done = kiqstart.run("local", "--", "sh", "-c", "echo up; exit 7", environment=broken)
+    assert done.returncode == 7
+    assert done.stdout == "up\n"
+    assert done.stderr.startswith(
+        "kiqstart: the local database is not migrated, as the application fails: SyntaxError:"
+    )
+    assert done.stderr.count("\n") == 1
     done = kiqstart.run("local", "--", KIQSTART, "check", environment=NO_SERVERS)
     assert done.returncode == 0, done.stderr
     assert [line.split()[:2] for line in done.stdout.splitlines()] == [
@@ -31,7 +42,9 @@ def test_local_servers_are_migrated_and_end_with_the_command(kiqstart: CommandLi
         ["ok", "schema"],
         ["ok", "retention"],
         ["note", "scheduler"],
+        ["ok", "schedules"],
         ["ok", "queues"],
+        ["ok", "paused"],
         ["ok", "runs"],
     ]
     assert not list((kiqstart.folder / ".local" / "stack").rglob("state.json"))

@@ -1,11 +1,15 @@
+import json
 import re
 from asyncio import to_thread
+from functools import partial
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart
+from tests.end_to_end.cli.test_json_shapes import RUN_BY_A_WORKER, SHAPES, differences
 
+from kiqstart.testing import ProcessFactory
 from todo_service.infrastructure.database.database import service_database
 
 ROWS = """
@@ -51,6 +55,51 @@ async def test_it_tells_what_would_go_and_deletes_nothing(kiqstart: CommandLine,
     assert unknown.stderr == (
         "kiqstart: there is no retention policy 'expired_session'; there are expired_sessions, completed_todos\n"
     )
+
+
+async def test_a_policy_is_listed_and_run_by_a_worker(
+    kiqstart_on_database: Kiqstart, engine: AsyncEngine, worker: ProcessFactory
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text(ROWS))
+        await connection.execute(
+            text("INSERT INTO retention_undeletable (policy, key, error) VALUES ('expired_sessions', 'x', 'locked')")
+        )
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        await connection.execute(text("VACUUM ANALYZE refresh_sessions, todos"))
+    kiqstart = partial(to_thread, kiqstart_on_database)
+    listed = await kiqstart("retention", "list", "--json")
+    sessions, todos = json.loads(listed.out)
+    assert (sessions["policy"], sessions["table"], sessions["task"]) == (
+        "expired_sessions", "refresh_sessions", "session.cleanup"
+    )  # fmt: skip
+    assert [one["name"] for one in sessions["schedules"]] == ["cleanup-sessions-daily"]
+    assert (sessions["quarantined"], sessions["last_run"], sessions["last_success"]) == (1, None, None)
+    assert "expires_at <" in sessions["predicate"]
+    assert todos["backlog"] > 0
+    with worker():
+        tried = await kiqstart("retention", "run", "completed_todos", "--dry-run")
+        assert (tried.code, tried.err) == (0, "")
+        assert tried.out.startswith("completed_todos: would take 1,234 of about 2,000 rows, after ")
+        done = await kiqstart("retention", "run", "completed_todos", "--json")
+        found = json.loads(done.out)
+        assert (done.code, found["result"]["report"]["deleted"]) == (0, 1234)
+        assert differences(SHAPES[RUN_BY_A_WORKER], found) == []
+        said = await kiqstart("retention", "run", "expired_sessions", "--days-old", "3")
+        assert re.match(r"expired_sessions: [0-9] rows in [0-9]+ batches.*, stopped at: end, after ", said.out), said
+    listed = await kiqstart("retention", "list", environment={"COLUMNS": "80"})
+    assert "\n  last run 2" in listed.out
+    assert ": 1,234 rows, 0 failed, end\n  last success 2" in listed.out
+    acts = json.loads((await kiqstart("acts", "--json")).out)
+    assert [one["act"] for one in acts] == ["run-task"] * 3
+
+
+async def test_a_policy_that_nobody_runs_is_one_line(kiqstart_on_database: Kiqstart) -> None:
+    done = await to_thread(kiqstart_on_database, "retention", "run", "expired_session")
+    assert done.err.startswith("kiqstart: there is no retention policy 'expired_session'; there are expired_sessions")
+    wrong = await to_thread(kiqstart_on_database, "retention", "run", "expired_sessions", "--days-old", "soon")
+    assert (wrong.code, wrong.out) == (1, "")
+    assert wrong.err.startswith("kiqstart: --days-old 'soon': ")
 
 
 async def test_an_unmigrated_database_is_one_line(kiqstart_on_database: Kiqstart, engine: AsyncEngine) -> None:

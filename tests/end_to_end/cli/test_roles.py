@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Generator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import cast
@@ -12,6 +13,7 @@ from redis.exceptions import ResponseError
 from taskiq.serializers import ORJSONSerializer
 from tests.end_to_end.cli.in_process import Kiqstart
 from tests.kiqstart.integration.broker.brokers import working
+from tests.kiqstart.integration.dashboard.browser import VIEWER, Browser, browsing, text_of
 from tests.kiqstart.integration.redis.servers import Server, make_server, running
 
 from kiqstart.broker.broker import StreamBroker
@@ -19,12 +21,14 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.broker.rights import missing_rights
-from kiqstart.broker.roles import Role, acl_rules
+from kiqstart.broker.roles import Role, acl_rules, commands_of
 from kiqstart.redis.connections import RedisConnections
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.scheduler_loop import SchedulerLoop
+from kiqstart.scheduler.scheduler_stats import SchedulerStats
 from kiqstart.scheduler.source import DurableScheduleSource
+from kiqstart.scheduler.store import ScheduleStore
 from kiqstart.scheduler.triggers import IntervalTrigger
 from kiqstart.tasks.arguments import ArgumentsMiddleware
 from kiqstart.tasks.registration import register_task
@@ -82,6 +86,7 @@ def broker_of(server: Server, role: Role) -> StreamBroker:
     register_task(broker, echo, name="echo")
     register_task(broker, once, name="once", unique="once:{number}")
     register_task(broker, fails, name="fails", max_retries=1, retry_delay=0.1)
+    register_task(broker, fails, name="breaks")
     register_task(broker, sleeps, name="sleeps")
     register_task(broker, sends, name="sends")
     return broker
@@ -130,7 +135,86 @@ async def test_producers_and_workers_work_with_their_rights(server: Server) -> N
 
         await eventually(all_is_buried, within=10)
     await producer.shutdown()
+    assert server.ask("HEXISTS", KEYS.stats, "echo\nsent")
     no_refusals(server)
+
+
+async def ticked(
+    server: Server, scheduler: StreamBroker, store: ScheduleStore, every: ScheduleDefinition
+) -> SchedulerLoop:
+    """A scheduler that has sent, and has counted that."""
+    stats = SchedulerStats(KEYS, [every.name])
+    ticker = SchedulerLoop(scheduler, store, [every], clock=StoreClock(), send_deadline=1.0, stats=stats)
+
+    async def is_sent() -> bool:
+        await ticker.tick()
+        await stats.flush(scheduler.connection.redis, at_once=True)
+        return server.ask("XLEN", KEYS.name) != 0
+
+    await eventually(is_sent)
+    return ticker
+
+
+@dataclass(frozen=True)
+class Command:
+    """`kiqstart` as one of the roles."""
+
+    server: Server
+    kiqstart_here: Kiqstart
+
+    def __call__(self, role: Role, *arguments: str) -> str:
+        """Run it, and give what it prints."""
+        environment = {"REDIS_URL": url_of(self.server, role), "TASKS_KEY_PREFIX": PREFIX}
+        done = self.kiqstart_here(*arguments, environment=environment)
+        no_refusals(self.server)
+        assert "Traceback" not in done.err
+        return done.out + done.err
+
+
+def look_around(command: Command) -> None:
+    role = Role.VIEWER
+    assert "every" in command(role, "schedules", "list")
+    assert "every" in command(role, "schedules", "next", "every")
+    assert "default" in command(role, "queues")
+    for what in ("workers", "runs", "acts"):
+        command(role, what)
+    assert "nothing is known" in command(role, "runs", "show", "x")
+    assert "0 of 0 dead letters" in command(role, "dead", "list")
+    assert "no dead letter" in command(role, "dead", "show", "x")
+
+
+def operate(command: Command) -> None:
+    listed = command(Role.OPERATOR, "schedules", "list")
+    assert "every" in listed
+    assert "added" in listed
+    for act in ("pause", "resume", "run", "next", "remove"):
+        assert "added" in command(Role.OPERATOR, "schedules", act, "added")
+    assert "1 of 1 dead letters" in command(Role.OPERATOR, "dead", "list")
+    letter = re.findall(r"\d+-\d+", command(Role.OPERATOR, "dead", "list"))[0]
+    assert "malformed" in command(Role.OPERATOR, "dead", "show", letter)
+    assert "cannot be sent again" in command(Role.OPERATOR, "dead", "retry", "--all", "--yes")
+    assert "0 dropped" in command(Role.OPERATOR, "dead", "purge", "--all", "--yes", "--older-than", "1d")
+    assert "1 dropped" in command(Role.OPERATOR, "dead", "purge", letter)
+    assert "0 sent again" in command(Role.OPERATOR, "runs", "retry", "--all", "--yes")
+    assert "is not known" in command(Role.OPERATOR, "cancel", "x")
+    for kind, name in (("queue", "low"), ("task", "echo")):
+        assert "1 paused" in command(Role.OPERATOR, "pause", kind, name)
+        assert "1 resumed" in command(Role.OPERATOR, "resume", kind, name)
+    # An operator may do all that a viewer may.
+    assert commands_of(Role.VIEWER) < commands_of(Role.OPERATOR)
+    look_around(command)
+    acts = command(Role.OPERATOR, "acts")
+    assert "cancel-task" in acts
+    assert "pause-schedule" in acts
+    check_all(command)
+
+
+def check_all(command: Command) -> None:
+    for role in (Role.OPERATOR, Role.VIEWER, Role.MONITOR):
+        assert 'kiqstart_schedule_times_total{outcome="sent",schedule="every",' in command(role, "metrics")
+        checked = command(role, "check", "--scheduler", "--role", role)
+        assert "FAILED" not in checked
+        assert "ok      scheduler   looked" in checked
 
 
 async def test_schedulers_operators_and_monitors_work_with_their_rights(
@@ -147,39 +231,12 @@ async def test_schedulers_operators_and_monitors_work_with_their_rights(
     every = ScheduleDefinition(
         name="every", task="once", timing=IntervalTrigger(every=timedelta(seconds=1)), kwargs={"number": 1}
     )
-    ticker = SchedulerLoop(scheduler, store, [every], clock=StoreClock(), send_deadline=1.0)
-    for _ in range(3):
-        await ticker.tick()
-        await asyncio.sleep(0.6)
+    ticker = await ticked(server, scheduler, store, every)
     assert server.ask("XLEN", KEYS.name) == 1
     server.ask("XADD", KEYS.dead, "*", "data", "x", "queue", KEYS.name, "reason", "malformed", "detail", "d")
     no_refusals(server)
 
-    def run(role: Role, *arguments: str) -> str:
-        environment = {"REDIS_URL": url_of(server, role), "TASKS_KEY_PREFIX": PREFIX}
-        done = kiqstart_here(*arguments, environment=environment)
-        no_refusals(server)
-        assert "Traceback" not in done.err
-        return done.out + done.err
-
-    def operate() -> None:
-        listed = run(Role.OPERATOR, "schedules", "list")
-        assert "every" in listed
-        assert "added" in listed
-        for command in ("pause", "resume", "run", "next", "remove"):
-            assert "added" in run(Role.OPERATOR, "schedules", command, "added")
-        assert "1 of 1 dead letters" in run(Role.OPERATOR, "dead", "list")
-        letter = re.findall(r"\d+-\d+", run(Role.OPERATOR, "dead", "list"))[0]
-        assert "malformed" in run(Role.OPERATOR, "dead", "show", letter)
-        assert "cannot be sent again" in run(Role.OPERATOR, "dead", "retry", "--all")
-        assert "0 dropped" in run(Role.OPERATOR, "dead", "purge", "--all", "--yes", "--older-than", "1d")
-        assert "1 dropped" in run(Role.OPERATOR, "dead", "purge", letter)
-        assert "is not known" in run(Role.OPERATOR, "cancel", "x")
-        for role in (Role.OPERATOR, Role.MONITOR):
-            assert "kiqstart_schedulers{" in run(role, "metrics")
-            checked = run(role, "check", "--scheduler", "--role", role)
-            assert "FAILED" not in checked
-            assert "ok      scheduler   looked" in checked
+    command = Command(server, kiqstart_here)
 
     async def look() -> None:
         while True:
@@ -187,7 +244,7 @@ async def test_schedulers_operators_and_monitors_work_with_their_rights(
             await asyncio.sleep(0.5)
 
     looking = asyncio.create_task(look())
-    await asyncio.to_thread(operate)
+    await asyncio.to_thread(operate, command)
     looking.cancel()
     await asyncio.wait({looking})
     await ticker.leave()
@@ -202,12 +259,18 @@ OTHERS = [
 ]
 FETCH = ["XREADGROUP", "GROUP", "workers", "me", "STREAMS", KEYS.name, ">"]
 PURGE = ["XTRIM", KEYS.dead, "MAXLEN", "0"]
+CHANNEL = ["PUBLISH", KEYS.result("x"), ""]
 SET, RESULT = ["SET", f"{KEYS.name}:x", "1"], ["GET", KEYS.result("x")]
 REFUSED = {
     Role.PRODUCER: [FETCH, PURGE, ["XACK", KEYS.name, "workers", "1-1"]],
     Role.WORKER: [["XREVRANGE", KEYS.dead, "+", "-"]],
-    Role.SCHEDULER: [FETCH, PURGE, RESULT, ["PUBLISH", KEYS.result("x"), ""], ["XRANGE", KEYS.name, "-", "+"]],
+    Role.SCHEDULER: [FETCH, PURGE, RESULT, CHANNEL, ["XRANGE", KEYS.name, "-", "+"]],
     Role.OPERATOR: [FETCH, ["XACK", KEYS.name, "workers", "1-1"]],
+    Role.VIEWER: [
+        *(FETCH, PURGE, SET, CHANNEL, ["XADD", KEYS.name, "*", "a", "b"], ["HSET", KEYS.paused, "a", "b"]),
+        ["EVAL", "return redis.call('SET', KEYS[1], '1')", "1", f"{KEYS.name}:x"],
+        ["EVAL", "return redis.call('XADD', KEYS[1], '*', 'a', 'b')", "1", KEYS.acts],
+    ],
     Role.MONITOR: [FETCH, PURGE, SET, RESULT, ["EVAL", "return 1", "0"], ["XADD", KEYS.name, "*", "a", "b"]],
 }
 
@@ -227,7 +290,7 @@ async def test_a_right_that_a_role_lacks_is_named(server: Server, role: Role) ->
     rules = [rule for rule in acl_rules(role, KEYS) if rule not in ("+zmscore", f"&{{{PREFIX}}}*")]
     server.ask("ACL", "SETUSER", "someone", "reset", "on", ">pw", *rules)
     client = RedisConnections(f"redis://someone:pw@127.0.0.1:{server.port}/0").async_client(timeout=3.0)
-    wanted = ["+zmscore"] if role in (Role.MONITOR, Role.SCHEDULER) else ["+zmscore", f"&{{{PREFIX}}}*"]
+    wanted = ["+zmscore"] if role in (Role.MONITOR, Role.SCHEDULER, Role.VIEWER) else ["+zmscore", f"&{{{PREFIX}}}*"]
     assert await missing_rights(client, KEYS, role) == wanted
     await client.aclose()
 
@@ -239,3 +302,84 @@ def test_the_rights_of_each_role_are_documented(role: Role) -> None:
     )
     keys = QueueKeys("{kiqstart}:tasks", results="{kiqstart}:result")
     assert [one.split() for one in documented] == [acl_rules(role, keys)]
+
+
+DONE = [
+    ("is paused", "/queues/pause?name=low"),
+    ("is resumed", "/queues/resume?name=low"),
+    ("is paused", "/tasks/pause?name=echo"),
+    ("is resumed", "/tasks/resume?name=echo"),
+    ("is paused", "/schedules/pause?name=added"),
+    ("is due at", "/schedules/resume?name=added"),
+    ("has sent its task", "/schedules/run?name=added"),
+    ("is not known", "/runs/cancel?id=unknown"),
+    ("1 dead letters are sent again", "/dead/retry?task=fails"),
+    ("0 dead letters are dropped", "/dead/purge?older_than=1d"),
+    ("1 tasks are sent again", "/runs/retry?task=breaks"),
+]
+PAGES = [
+    "/",
+    "/metrics",
+    "/queues",
+    "/workers",
+    "/schedules",
+    "/runs",
+    "/runs?text=no",
+    "/dead",
+    "/dead?task=fails",
+    "/acts",
+]
+
+
+async def see_all(browser: Browser, task_id: str) -> None:
+    for path in (*PAGES, f"/runs/task?id={task_id}", f"/dead/letter?id={task_id}"):
+        page = await browser.get(path)
+        assert page.status_code == 200, page.text
+
+
+async def test_the_dashboard_has_enough_with_a_viewers_and_an_operators_rights(server: Server) -> None:
+    server.ask("FLUSHALL")
+    worker = broker_of(server, Role.WORKER)
+    echo, fails, breaks = (worker.find_task(name) for name in ("echo", "fails", "breaks"))
+    assert echo and fails and breaks  # noqa: PT018  # they are registered
+    source = DurableScheduleSource(broker_of(server, Role.PRODUCER))
+    async with working(worker):
+        failed = await fails.kiq()
+        await failed.wait_result(timeout=10)
+        await (await breaks.kiq()).wait_result(timeout=10)
+        await (await echo.kiq(number=1)).wait_result(timeout=10)
+        await echo.kicker().with_schedule_id("added").schedule_by_interval(source, 3600, 1)
+        server.ask("ACL", "LOG", "RESET")
+        viewing, acting = broker_of(server, Role.VIEWER), broker_of(server, Role.OPERATOR)
+        async with browsing(viewing) as browser:
+            await browser.log_in(VIEWER)
+            await see_all(browser, failed.task_id)
+        no_refusals(server)
+        async with browsing(acting) as browser:
+            await browser.log_in()
+            await see_all(browser, failed.task_id)
+            for said, path in DONE:
+                assert said in text_of(await browser.submit(path)), path
+            assert "pause-queue" in text_of(await browser.get("/acts"))
+        no_refusals(server)
+    for broker in (viewing, acting):
+        await broker.shutdown()
+
+
+async def test_a_viewers_user_of_redis_changes_nothing_whoever_logs_in(server: Server) -> None:
+    server.ask("FLUSHALL")
+    broker = broker_of(server, Role.VIEWER)
+    async with browsing(broker) as browser:
+        await browser.log_in()
+        page = await browser.submit("/queues/pause?name=low")
+        assert page.status_code == 503
+        assert "has no permissions to run the 'hsetnx' command" in text_of(page)
+        assert "No queue and no task is paused" in text_of(await browser.get("/queues"))
+        message = '{"task_id":"an-id","task_name":"breaks","labels":{},"args":[],"kwargs":{}}'
+        block = f"1f default kiq-1 host:1\n1-0 1 1 1 0 {len(message)} 0 0\n{message}"
+        server.ask("XADD", KEYS.failed_runs, f"1-{int(datetime.now(UTC).timestamp() * 1000)}", "runs", block)
+        page = await browser.submit("/runs/retry?id=an-id")
+        assert page.status_code == 503
+        assert "Redis cannot be used" in text_of(page)
+        assert server.ask("EXISTS", KEYS.name, KEYS.resent_runs) == 0
+    await broker.shutdown()

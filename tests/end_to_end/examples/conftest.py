@@ -12,7 +12,7 @@ from kiqstart.testing.servers import Servers, own_database
 def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the commands are of an environment with the built wheel and what the examples' READMEs install."""
     wheel = build_wheel(tmp_path_factory.mktemp("wheel"))
-    packages = [f"{wheel}[local,testing]", "aioinject", "fastapi", "httpx"]
+    packages = [f"{wheel}[dashboard,local,testing]", "aioinject", "fastapi", "httpx"]
     return make_environment(tmp_path_factory.mktemp("environment") / "venv", packages)
 
 

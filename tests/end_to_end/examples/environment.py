@@ -9,11 +9,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import Final
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
-_PUBLIC = ("kiqstart", "kiqstart.broker", "kiqstart.scheduler", "kiqstart.retention", "kiqstart.testing")
+_PACKAGES = ("broker", "scheduler", "retention", "dashboard", "testing")
+_PUBLIC = ("kiqstart", *(f"kiqstart.{name}" for name in _PACKAGES))
 _IMPORT = re.compile(r"^\s*(?:from|import) (kiqstart[\w.]*)(?: import (\([^)]*\)|[^\n]*))?", re.MULTILINE)
+
+
+_END: Final = "\x1e"
+_RUN_COMMANDS: Final = f"""
+import shlex, sys
+from kiqstart.cli.main import run_command
+
+for command in sys.argv[1:]:
+    sys.argv = ["kiqstart", *shlex.split(command)]
+    code = 0
+    try:
+        run_command()
+    except SystemExit as ended:
+        code = ended.code or 0
+    print(code, end={_END!r}, flush=True)
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +67,15 @@ class Example:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
+    def outputs_of(self, *commands: str) -> dict[str, str]:
+        """Run several `kiqstart` commands, one after the other in one process, and give what each of them prints.
+
+        The last line is its exit code. To start a process for each would take a second.
+        """
+        *printed, rest = self.output_of("python", "-c", _RUN_COMMANDS, *commands).split(_END)
+        assert not rest
+        return dict(zip(commands, printed, strict=True))
+
     def command(self, *command: str) -> list[str]:
         """A command line of the environment."""
         return [str(self.programs / command[0]), *command[1:]]
@@ -60,13 +87,13 @@ class Example:
         return {**kept, "PATH": f"{self.programs}:{os.environ['PATH']}", **self.environment}
 
 
-def build_wheel(target: Path) -> Path:
-    """Make the wheel of this checkout, with what is installed here."""
-    source = target / "source"
+def build_wheel(target: Path, checkout: Path = ROOT) -> Path:
+    """Make the wheel of a checkout, with what is installed here."""
+    source = target / "to-build"
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, source)
-    shutil.copytree(ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(checkout / name, source)
+    shutil.copytree(checkout / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__"))
     _uv("build", "--wheel", "--no-build-isolation", "--python", sys.executable, "--out-dir", str(target), str(source))
     [wheel] = target.glob("*.whl")
     return wheel

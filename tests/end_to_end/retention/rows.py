@@ -15,6 +15,7 @@ SLOW: Final = {"RETENTION_PACE": "full", "RETENTION_BATCH_ROWS": "100", "RETENTI
 
 _ADD_USERS: Final = text("""
 INSERT INTO users (username, email) SELECT 'user ' || n, n || '@example.org' FROM generate_series(1, 100) AS n
+ON CONFLICT DO NOTHING
 """)
 _ADD_TODOS: Final = text("""
 INSERT INTO todos (user_id, title, is_completed, completed_at)
@@ -30,7 +31,7 @@ FROM generate_series(1, CAST(:count AS int)) AS n
 _COUNT: Final = text("SELECT count(*) FILTER (WHERE is_completed), count(*) FILTER (WHERE NOT is_completed) FROM todos")
 _DELETED: Final = text("SELECT coalesce(sum((state ->> 'deleted')::int), 0) FROM retention_runs")
 _RUNS: Final = text("""
-SELECT run_id, count(*) AS pieces, sum((state ->> 'deleted')::int) AS deleted, bool_or(resumed) AS resumed,
+SELECT run_id, count(*) AS shards, sum((state ->> 'deleted')::int) AS deleted, bool_or(resumed) AS resumed,
     clock_timestamp() - max(heartbeat_at) > interval '1 s' AS is_silent
 FROM retention_runs GROUP BY run_id ORDER BY min(started_at)
 """)
@@ -42,12 +43,12 @@ WHERE datname = current_database() AND wait_event_type = 'Lock'
 
 @dataclass(frozen=True)
 class Rows:
-    """The todos of some users, and the journal of the runs that delete them."""
+    """The todos of some users, and the run store of the runs that delete them."""
 
     engine: AsyncEngine
 
     async def add(self, *, completed: int, others: int = 100) -> None:
-        """Add a hundred users with so many completed todos and others, all of it known to PostgreSQL's planner."""
+        """Add so many completed todos and others of a hundred users, all of it known to PostgreSQL's planner."""
         async with self.engine.begin() as connection:
             await connection.execute(_ADD_USERS)
             for is_completed, count in ((True, completed), (False, others)):
@@ -71,7 +72,7 @@ class Rows:
         return completed, others
 
     async def deleted(self) -> int:
-        """What the journal has counted so far."""
+        """What the run store has counted so far."""
         async with self.engine.connect() as connection:
             return int((await connection.execute(_DELETED)).scalar_one())
 
@@ -84,7 +85,7 @@ class Rows:
         await eventually(enough)
 
     async def runs(self) -> list[RowMapping]:
-        """The journal's runs, oldest first."""
+        """The run store's runs, oldest first."""
         async with self.engine.connect() as connection:
             return list((await connection.execute(_RUNS)).mappings())
 

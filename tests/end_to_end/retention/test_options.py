@@ -34,27 +34,16 @@ async def deletions(engine: AsyncEngine) -> AsyncGenerator[AsyncEngine]:
         await connection.execute(text("DROP FUNCTION note_deletion() CASCADE"))
 
 
-async def test_a_dry_run_tells_the_count_and_deletes_nothing(
+async def test_a_dry_run_deletes_nothing_and_after_a_row_limit_the_next_clean_up_goes_on(
     registry: TasksRegistry, worker: ProcessFactory, rows: Rows
 ) -> None:
     await rows.add(completed=1200, others=300)
-    with worker():
-        result = (await (await registry.todo_cleanup.kiq(dry_run=True)).wait_result(timeout=20)).return_value
-    preview = result["preview"]
-    assert preview is not None
-    assert (preview.rows, preview.is_estimate, preview.table_rows) == (1200, False, 1500)
-    assert (result["todos_deleted"], result["report"]) == (0, None)
-    assert await rows.left() == (1200, 300)
-    assert await rows.runs() == []
-
-
-async def test_after_a_row_limit_the_next_clean_up_goes_on_where_the_last_one_stopped(
-    registry: TasksRegistry, worker: ProcessFactory, rows: Rows
-) -> None:
-    await rows.add(completed=0)
     await rows.add_sessions(1200, expired_days_ago=100)
     reports: list[RetentionReport | None] = []
     with worker():
+        result = (await (await registry.todo_cleanup.kiq(dry_run=True)).wait_result(timeout=20)).return_value
+        assert await rows.left() == (1200, 300)
+        assert await rows.runs() == []
         for row_limit in (777, None):
             task = await registry.session_cleanup.kiq(row_limit=row_limit)
             reports.append((await task.wait_result(timeout=20)).return_value["report"])
@@ -62,6 +51,10 @@ async def test_after_a_row_limit_the_next_clean_up_goes_on_where_the_last_one_st
                 assert await rows.sessions_left() == 423
                 # It comes where the first call has been; the second goes on to the end, and then there.
                 await rows.add_sessions(1, expired_days_ago=300)
+    preview = result["preview"]
+    assert preview is not None
+    assert (preview.rows, preview.is_estimate, preview.table_rows) == (1200, False, 1500)
+    assert (result["todos_deleted"], result["report"]) == (0, None)
     assert [report and (report.deleted, report.stopped, report.resumed) for report in reports] == [
         (777, "row limit", False),
         (424, "end", True),
@@ -69,9 +62,34 @@ async def test_after_a_row_limit_the_next_clean_up_goes_on_where_the_last_one_st
     assert await rows.sessions_left() == 0
 
 
-async def test_a_time_budget_ends_a_clean_up_early(registry: TasksRegistry, worker: ProcessFactory, rows: Rows) -> None:
-    await rows.add(completed=50_000)
-    with worker(environment=SLOW):
+async def test_clean_ups_are_shared_in_shards_tell_their_progress_and_end_with_their_time_budget(
+    registry: TasksRegistry, worker: ProcessFactory, rows: Rows, deletions: AsyncEngine
+) -> None:
+    with worker(environment=SLOW) as one, worker(environment=SLOW) as other:
+
+        async def both_take_tasks() -> bool:
+            await registry.ping.kiq()
+            return all("Task ping succeeded" in process.log for process in (one, other))
+
+        await eventually(both_take_tasks)
+        await rows.add(completed=8_000)
+        await _clean_up_in_shards(registry, rows, deletions)
+
+        def executions() -> list[int]:
+            return [process.log.count("Task todo.cleanup succeeded") for process in (one, other)]
+
+        async def all_have_ended() -> bool:
+            # The call, and one message for each further shard.
+            return sum(executions()) == 4
+
+        await eventually(all_have_ended)
+        assert min(executions()) > 0
+
+        await rows.add(completed=6_000)
+        _check_progress(await _seen_progress(registry))
+        assert await rows.left() == (0, 200)
+
+        await rows.add(completed=50_000)
         result = (await (await registry.todo_cleanup.kiq(time_budget=2)).wait_result(timeout=20)).return_value
     assert result["report"] is not None
     assert result["report"].stopped == "time budget"
@@ -79,20 +97,9 @@ async def test_a_time_budget_ends_a_clean_up_early(registry: TasksRegistry, work
     assert (await rows.left())[0] == 50_000 - result["todos_deleted"]
 
 
-async def test_a_clean_up_in_shards_is_shared_by_the_workers_and_reported_once(
-    registry: TasksRegistry, worker: ProcessFactory, rows: Rows, deletions: AsyncEngine
-) -> None:
-    await rows.add(completed=8_000)
-    with worker(environment=SLOW) as one, worker(environment=SLOW) as other:
-
-        async def both_take_tasks() -> bool:
-            await registry.ping.kiq()
-            return all("Executing task ping" in process.log for process in (one, other))
-
-        await eventually(both_take_tasks)
-        task = await registry.todo_cleanup.kiq(shards=4)
-        result = (await task.wait_result(timeout=30)).return_value
-        executions = [process.log.count("Executing task todo.cleanup") for process in (one, other)]
+async def _clean_up_in_shards(registry: TasksRegistry, rows: Rows, deletions: AsyncEngine) -> None:
+    task = await registry.todo_cleanup.kiq(shards=4)
+    result = (await task.wait_result(timeout=30)).return_value
     report = result["report"]
     assert report is not None
     assert (result["todos_deleted"], report.stopped, report.run_id) == (8_000, "end", task.task_id)
@@ -101,29 +108,26 @@ async def test_a_clean_up_in_shards_is_shared_by_the_workers_and_reported_once(
         found = await connection.execute(text("SELECT count(*), count(DISTINCT id) FROM deletions"))
         assert tuple(found.one()) == (8_000, 8_000)
     [run] = await rows.runs()
-    assert (run["pieces"], run["deleted"]) == (4, 8_000)
-    # The call, and one message for each further shard.
-    assert sum(executions) == 4
-    assert min(executions) > 0
+    assert (run["shards"], run["deleted"]) == (4, 8_000)
 
 
-async def test_progress_tells_rows_rate_and_the_time_that_is_left(
-    registry: TasksRegistry, worker: ProcessFactory, rows: Rows
-) -> None:
-    await rows.add(completed=6_000)
+async def _seen_progress(registry: TasksRegistry) -> list[CleanupProgress]:
     seen: list[CleanupProgress] = []
-    with worker(environment=SLOW):
-        task = await registry.todo_cleanup.kiq()
+    task = await registry.todo_cleanup.kiq()
 
-        async def is_done() -> bool:
-            progress = await task.get_progress()
-            if progress is not None and progress.meta is not None and progress.meta not in seen:
-                seen.append(progress.meta)
-            return await task.is_ready()
+    async def is_done() -> bool:
+        progress = await task.get_progress()
+        if progress is not None and progress.meta is not None and progress.meta not in seen:
+            seen.append(progress.meta)
+        return await task.is_ready()
 
-        await eventually(is_done)
-        assert (await task.wait_result()).return_value["todos_deleted"] == 6_000
-    # A tenth of a second apart.
+    await eventually(is_done)
+    assert (await task.wait_result()).return_value["todos_deleted"] == 6_000
+    return seen
+
+
+def _check_progress(seen: list[CleanupProgress]) -> None:
+    """Check rows, rate and the time that is left, told a tenth of a second apart."""
     assert len(seen) > 3
     for name in ("deleted", "fraction", "seconds"):
         values = [one[name] for one in seen]

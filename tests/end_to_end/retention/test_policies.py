@@ -26,7 +26,7 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from todo_service.infrastructure.database.base import Base
 
 
@@ -43,7 +43,7 @@ def expired_tokens(cutoff: datetime) -> RetentionPolicy:
         model=AccessToken,
         predicate=AccessToken.expires_at < cutoff,
         cursor=(AccessToken.expires_at,),
-        walk=WalkKind.KEY,
+        scan=ScanKind.KEY,
     )
 """,
     "delivery/tasks/controllers/token_cleanup.py": """
@@ -164,7 +164,7 @@ async def test_a_policy_without_its_index_stops_the_worker_which_prints_the_inde
         )
         report = (await (await kicker.kiq()).wait_result(timeout=20)).return_value.report
     assert report is not None
-    assert (report.policy, report.walk, report.deleted) == ("expired_tokens", "key", 2_000)
+    assert (report.policy, report.scan, report.deleted) == ("expired_tokens", "key", 2_000)
     async with tokens.connect() as connection:
         left = await connection.execute(text("SELECT count(*), min(expires_at) > now() FROM access_tokens"))
         assert tuple(left.one()) == (1_000, True)

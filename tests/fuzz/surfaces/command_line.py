@@ -1,12 +1,13 @@
 """The command line: odd arguments, with whatever lies in Redis."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import Final, cast
 
 from hypothesis import strategies as st
 from redis.asyncio import Redis
-from tests.end_to_end.cli.test_odd_data import LETTERS, put
+from tests.end_to_end.cli.test_odd_data import BLOCKS, LETTERS, put
 from tests.fuzz.odd import BYTES, TEXTS, seldom
 from tests.fuzz.run_command import check_ended, run_command_line
 from tests.fuzz.surface import Ground, Surface
@@ -22,11 +23,24 @@ _COMMANDS: Final[tuple[tuple[str, ...], ...]] = (
     *(("schedules", one) for one in ("list", "next", "pause", "resume", "run", "remove")),
     *(("dead", one) for one in ("list", "show", "retry", "purge")),
     *(("cancel",), ("ping", "--timeout", "0.1"), ("metrics",), ("check",), ("doctor",), ("tasks",), ("retention",)),
+    *(("runs",), ("runs", "list", "--json"), ("runs", "list", "--text"), ("runs", "list", "--since"), ("runs", "show")),
+    *(("runs", "list", "--outcome"), ("runs", "list", "--task"), ("runs", "show", "an-id")),
+    *(
+        ("runs", "retry"),
+        ("runs", "retry", "an-id"),
+        ("runs", "retry", "--yes", "--text"),
+        ("runs", "retry", "--since"),
+    ),
+    *(("workers",), ("workers", "--json"), ("queues",), ("queues", "--json"), ("acts",), ("acts", "--json")),
+    *(("pause",), ("pause", "queue"), ("pause", "task"), ("resume", "queue"), ("resume", "task")),
+    *(("tasks", "list", "--json"), ("tasks", "run"), ("tasks", "run", "session.cleanup", "--days-old")),
+    *(("check", "--json"), ("doctor", "--json"), ("schedules", "list", "--json"), ("schedules", "next", "--json")),
+    *(("dead", "list", "--json"), ("dead", "show", "--json"), ("dead", "purge", "--yes", "--task")),
     *(
         ("dead", "list", "--limit"),
         ("dead", "list", "--reason"),
         ("dead", "list", "--task"),
-        ("dead", "retry", "--all"),
+        ("dead", "retry", "--yes", "--all"),
     ),
     *(
         ("dead", "purge", "--all", "--yes", "--older-than"),
@@ -42,7 +56,7 @@ _COMMANDS: Final[tuple[tuple[str, ...], ...]] = (
         ("--app",),
         ("worker", "nobody.knows:broker"),
         ("retention", "--dry-run", "--sample"),
-        ("dead", "retry", "--all", "--reason"),
+        ("dead", "retry", "--yes", "--all", "--reason"),
         (),
     ),
 )
@@ -51,7 +65,8 @@ _ARGUMENTS: Final = TEXTS.map(lambda text: text.replace("\0", "")) | st.sampled_
 )
 _FOREIGN: Final = (
     *("name", "dead", "dropped", "workers", "queues", "untaken", "delayed", "delayed_messages", "schedules", "layout"),
-    *("uniques", "cancelled", "worker_info", "janitor", "epoch", "misfit_index"),
+    *("runs", "failed_runs", "run_counts"),
+    *("uniques", "cancelled", "worker_info", "janitor", "epoch", "misfit_index", "acts", "paused"),
 )
 
 
@@ -61,6 +76,7 @@ class Odd:
 
     plant: Plant
     letters: list[dict[str, bytes]]
+    blocks: list[bytes]
     foreign: dict[str, tuple[str, bytes]]
     commands: list[tuple[tuple[str, ...], list[str]]]
 
@@ -69,6 +85,7 @@ _INPUTS: Final = st.builds(
     Odd,
     PLANTS,
     st.lists(LETTERS, max_size=3),
+    st.lists(BLOCKS, max_size=3),
     seldom(
         st.dictionaries(
             st.sampled_from(_FOREIGN),
@@ -81,7 +98,7 @@ _INPUTS: Final = st.builds(
 
 
 async def _put(url: str, keys: QueueKeys, odd: Odd) -> None:
-    await put(url, keys, odd.plant, odd.letters, set())
+    await put(url, keys, odd.plant, odd.letters, odd.blocks, set())
     async with Redis.from_url(url) as redis:
         for name, (kind, value) in odd.foreign.items():
             await put_foreign(redis, cast("str", getattr(keys, name)), kind, value)
@@ -93,7 +110,10 @@ def _try_out(ground: Ground, odd: Odd) -> None:
     environment = {"REDIS_URL": ground.redis_url, "DATABASE_URL": ground.database_url, "TASKS_KEY_PREFIX": prefix}
     environment |= {"TASKS_SEND_DEADLINE": "0.5"}
     for command, arguments in odd.commands:
-        check_ended(run_command_line([*command, *arguments], environment=environment, folder=ground.folder))
+        ended = run_command_line([*command, *arguments], environment=environment, folder=ground.folder)
+        check_ended(ended)
+        if ended.code == 0 and "--json" in command and "--help" not in arguments:
+            json.loads(ended.out)
     asyncio.run(delete_keys_of(ground.redis_url, prefix))
 
 

@@ -15,7 +15,9 @@ from tests.kiqstart.integration.broker.test_every_delivery_ends import LABELS, V
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.runs import read_runs
 from kiqstart.cli.dead.looking import letters_table, shown_letter
+from kiqstart.cli.runs.wording import run_lines, run_page
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.task import Task
 from kiqstart.testing import eventually
@@ -53,14 +55,17 @@ _FIELDS: Final[st.SearchStrategy[dict[bytes, bytes]]] = st.builds(
 _OTHERS: Final = (
     *("uniques", "places", "delayed", "delayed_messages", "cancelled", "dead", "dropped", "queues", "untaken"),
     *("misfit_index", "misfits_known", "worker_info", "layout", "draining", "quarantine_claim", "epoch", "janitor"),
+    *("runs", "failed_runs", "run_counts"),
 )
 _BELONGS: Final = {
-    **dict.fromkeys(("uniques", "places", "worker_info", "misfits_known"), "hash"),
+    **dict.fromkeys(("uniques", "places", "worker_info", "misfits_known", "run_counts"), "hash"),
     **dict.fromkeys(("workers", "cancelled"), "sorted set"),
     **dict.fromkeys(("queues", "untaken", "draining"), "set"),
-    **dict.fromkeys(("misfit_index", "dead"), "stream"),
+    **dict.fromkeys(("misfit_index", "dead", "runs", "failed_runs"), "stream"),
 }
-_WORDS: Final = st.sampled_from([b"default", b"echo", b"odd", b"queue", b"name", b"tried", b"since", b"modal:x"])
+_WORDS: Final = st.sampled_from(
+    [b"default", b"echo", b"odd", b"queue", b"name", b"tried", b"since", b"modal:x", b"runs"]
+)
 _SCORES: Final = st.sampled_from([0.0, -1e300, 1e300, float("inf"), float("-inf"), 1e12, 1e14]) | st.floats(0, 1e13)
 _TYPES: Final = ("text", "list", "hash", "set", "sorted set", "stream")
 
@@ -190,6 +195,9 @@ async def _deliver(ground: Ground, odd: Odd) -> None:
             for letter in letters:
                 check_printed(shown_letter(letter).replace("Traceback (most recent call last)", "Error"))
             assert letters_table(letters).row_count == len(letters)
+        for run in await read_runs(broker.connection.redis, broker.keys, limit=1000):
+            page = f"{run_lines(run)}\n{run_page(run)}"
+            check_printed(page.replace("Traceback (most recent call last)", "Error"))
         await redis.delete(*await redis.keys(f"{broker.keys.name}*"))
     await brokers.close()
 

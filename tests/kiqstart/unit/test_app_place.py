@@ -1,3 +1,5 @@
+import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,8 @@ import pytest
 from kiqstart.app_finder import find_app
 from kiqstart.app_place import AppNotFoundError, app_place, needed_app_place, project_folder
 from kiqstart.trust import UntrustedPathError
-from kiqstart.worker.loading import LoadError
+from kiqstart.worker.loading import LoadError, extend_path
+from kiqstart.worker.options import parse_options
 
 
 def test_a_project_is_found_from_below(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -49,11 +52,30 @@ def test_a_project_that_others_can_change_names_no_application(tmp_path: Path, m
         app_place()
 
 
-def test_a_folder_that_others_can_change_is_not_imported_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+# In a sticky folder, as /tmp is, anybody may make a module.
+@pytest.mark.parametrize("mode", [0o777, 0o1777])
+def test_a_folder_that_others_can_change_is_not_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
     (tmp_path / "planted_shop.py").write_text("raise SystemExit('planted')")
-    tmp_path.chmod(0o777)
+    tmp_path.chmod(mode)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LoadError, match="there is no module 'planted_shop'"):
+    with pytest.raises(LoadError, match=r"there is no module 'planted_shop' .* can be written by other users"):
+        find_app("planted_shop:app")
+    with monkeypatch.context() as during:
+        during.setattr(sys, "path", list(sys.path))
+        extend_path(parse_options(["planted_shop:broker"], program="kiqstart worker"))
+        assert str(tmp_path) not in sys.path
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_folder_with_a_module_of_another_user_is_not_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "planted_shop.py").write_text("raise SystemExit('planted')")
+    os.chown(tmp_path / "planted_shop.py", 54321, 54321)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(LoadError, match=r"planted_shop\.py belongs to user 54321, so nothing is imported from there"):
         find_app("planted_shop:app")
 
 

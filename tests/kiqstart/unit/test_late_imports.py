@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -39,9 +41,14 @@ asyncio.run(main())
 """
 
 
+# Where FastAPI and OpenTelemetry are installed.
+BESIDE = Path(__file__).parents[3] / ".local" / "beside"
+
+
 def output_of(program: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(BESIDE)}
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30, env=environment
     ).stdout
 
 

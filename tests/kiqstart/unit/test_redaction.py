@@ -18,6 +18,10 @@ PLAIN = [
     "redis://host:6379/0 and https://example.com/@someone?page=2",
     "user:pass is not a URL, and a token is none either; 3 tokens: a, b",
     'Key (user_id)=(7) is not present in table "users".',
+    "redis://[::1]:6379/0, sentinel://host1:26379,host2:26379/service/0 and http://127.0.0.1:8080",
+    "argument token: Input should be a valid string; the following arguments are required: --token, --password",
+    "[SQL parameters hidden due to hide_parameters=True]",
+    "write redis://[user:password@]host:port/0 or postgresql://USER:PASSWORD@HOST:PORT/DATABASE",
 ]
 SECRET = [
     ("at postgresql://me:s3cret@db/x", "at postgresql://me:***@db/x"),
@@ -28,7 +32,24 @@ SECRET = [
     (r'"{\"api_key\": \"s3cret\"}"', r'"{\"api_key\": \"***\"}"'),
     ("Config(db_password=SecretStr('s3cret'))", "Config(db_password=SecretStr('***'))"),
     ("Authorization: Bearer s3cret.s3cret", "Authorization: Bearer ***"),
+    ("redis://a@b:s3cret@cache:6379/0", "redis://a@b:***@cache:6379/0"),
+    ("postgresql://me:s3/cr?e#t@db/x", "postgresql://me:***@db/x"),
+    ("'postgresql://me:s3cre", "'postgresql://me:***"),
+    ("input_value='postgresql://me:s3...example.org/x'", "input_value='postgresql://me:***/x'"),
+    ("url=//me:s3cret@db", "url=//me:***@db"),
+    ('{"password": "s3\\"cret"}', '{"password": "***"}'),
+    (r"{'password': 's3\'cret'}", "{'password': '***'}"),
+    ("password='s3cret and what was cut", "password='***"),
+    ('{"password": 123456}', '{"password": ***}'),
+    ("X-Api-Key: s3cret", "X-Api-Key: ***"),
+    ("AWS_SECRET_ACCESS_KEY=s3cret SECRET_KEY=s3cret", "AWS_SECRET_ACCESS_KEY=*** SECRET_KEY=***"),
+    ("['psql', '--password', 's3cret', '-h']", "['psql', '--password', '***', '-h']"),
+    ("[('api-token', 's3cret')]", "[('api-token', '***')]"),
+    ("psql --password s3cret -h x", "psql --password *** -h x"),
+    ("?access_token%3Ds3cret&x", "?access_token%3D***&x"),
     ("DETAIL:  Failing row contains (1, s3cret, 2026-01-01).", "DETAIL:  Failing row contains ***."),
+    ("[SQL: SELECT 1]\n[parameters: ('s3cret', 1)]\n(Background", "[SQL: SELECT 1]\n[parameters: ***]\n(Background"),
+    ("[parameters: [{'name': 's3cret'}, {'name': 'x'}]]", "[parameters: ***]"),
 ]
 # What a password may be made of, also such as a URL has to quote.
 PASSWORDS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=6, max_size=20)
@@ -96,6 +117,11 @@ def test_passwords_of_the_servers_are_known() -> None:
     assert shown == " ".join([STAND_IN] * 5)
 
 
+def test_a_secret_may_have_bytes_that_are_not_utf_8() -> None:
+    conceal("s3\udcffcret")
+    assert redact("at s3\udcffcret") == "at ***"
+
+
 def test_a_password_that_its_url_shows_as_well_hides_nothing() -> None:
     DatabaseSettings(database_url=SecretStr("postgresql://kiqstart:kiqstart@kiqstart/kiqstart"))
     assert redact("kiqstart: all is well") == "kiqstart: all is well"
@@ -116,9 +142,24 @@ def test_parts_of_a_log_line_are_redacted() -> None:
 
 
 @pytest.mark.parametrize(
-    "part", ["password=", "password='", "://a:b", "://:@", "'token': \\", "bearer ", " ", "\\", "="]
+    "part",
+    [
+        *("password=", "password='", "://a:b", "://:@", "'token': \\", "bearer ", " ", "\\", "=", "--", "--token "),
+        *(
+            "('token', '",
+            "://a:x/",
+            "token:",
+            "//a",
+            "-",
+            "(token",
+            "authorization:",
+            "authorization: a ",
+            "[parameters: (",
+        ),
+        *("Failing row contains (", "Failing row contains ()"),
+    ],
 )
 def test_it_takes_linear_time(part: str) -> None:
     began = time.perf_counter()
-    redact(part * (1_000_000 // len(part)))
-    assert time.perf_counter() - began < 5
+    redact(part * (200_000 // len(part)))
+    assert time.perf_counter() - began < 3

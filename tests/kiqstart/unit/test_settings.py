@@ -33,3 +33,20 @@ def test_a_list_that_cannot_be_read_names_its_variable_and_not_its_value(
     with pytest.raises(SettingsError, match=r"^settings: RETENTION_IGNORED_REPLICAS [^\n]*$") as caught:
         load_settings(RetentionEnvironment)
     assert "standby" not in str(caught.value)
+
+
+def test_a_list_of_too_many_levels_names_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RETENTION_IGNORED_REPLICAS", "[" * 3000)
+    with pytest.raises(SettingsError, match=r"^settings: [^\n]*RETENTION_IGNORED_REPLICAS[^\n]* of too many levels"):
+        load_settings(RetentionEnvironment)
+
+
+def test_a_file_that_somebody_makes_after_it_was_looked_for_is_not_read(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(_: Path) -> bool:
+        (here / ".env").write_text("TASKS_KEY_PREFIX=strangers\n")
+        return False
+
+    monkeypatch.setattr(Path, "exists", make)
+    assert load_settings(TasksSettings).key_prefix != "strangers"

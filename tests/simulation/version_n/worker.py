@@ -53,6 +53,7 @@ _FETCH: Final = OldScript("fetch")
 _SETTLE: Final = OldScript("settle")
 _FENCE: Final = OldScript("fence")
 _RECLAIM: Final = OldScript("reclaim")
+_GIVE_BACK: Final = OldScript("give_back")
 
 
 class Host(Protocol):
@@ -117,12 +118,35 @@ class OldWorker:
         self._lease = Lease(options.lease)
         self._epoch = ""
         self._count = 0
+        self._is_ending = False
+        # What it runs: queue, stream and entry.
+        self._running: tuple[str, str, str] | None = None
         self._detector = FailureDetector(span=lambda _: options.lease * 0.9, longest_gap=options.beat * 2)
         self._redis = host.client(options.beat * 2)
         self._reader = host.client(_SECONDS_FOR_AN_ANSWER)
         on_lease(self._lease)
         host.start_thread(self._beat_for_ever)
         host.start_thread(self._work_for_ever)
+
+    def end(self, on_end: Callable[[], None]) -> None:
+        """SIGTERM: give back what runs, which was cut off, and tell of its end. Redis has some seconds to answer."""
+        self._is_ending = True
+
+        def run() -> None:
+            self._give_back()
+            on_end()
+
+        self._host.start_thread(run)
+
+    def _give_back(self) -> None:
+        if self._running is None:
+            return
+        queue, stream, entry = self._running
+        names, options = self._keys, self._options
+        keys = [stream, names.returned(queue), names.suspects(queue), names.stream(queue), names.dead, names.dropped]
+        arguments: list[Value] = [_GROUP, self._lease.worker, options.max_deliveries, options.dead_letter_limit, entry]
+        with suppress(RedisError):
+            self._call(_GIVE_BACK, self._redis, [*keys, names.uniques], arguments)
 
     def _streams(self) -> list[tuple[str, str]]:
         keys = self._keys
@@ -207,7 +231,7 @@ class OldWorker:
 
     def _work(self) -> None:
         worker, names = self._lease.worker, self._keys
-        if not self._lease.is_trusted:
+        if not self._lease.is_trusted or self._is_ending:
             return
         streams = self._streams()
         keys = [names.workers, names.cancelled, *(stream for _, stream in streams)]
@@ -216,17 +240,20 @@ class OldWorker:
             return
         found = cast("list[object]", answer)
         for place, entries in zip(found[1::2], found[2::2], strict=True):
-            _, stream = streams[cast("int", place) - 3]
+            queue, stream = streams[cast("int", place) - 3]
             for raw in cast("list[tuple[bytes, list[bytes]]]", entries):
+                self._running = (queue, stream, raw[0].decode())
                 self._run(stream, raw[0].decode(), dict(zip(raw[1][::2], raw[1][1::2], strict=True)), worker)
 
     def _run(self, stream: str, entry: str, fields: dict[bytes, bytes], worker: str) -> None:
         claim = Claim(
-            may_begin=lambda: self._lease.is_trusted and worker == self._lease.worker,
-            is_held=lambda: worker == self._lease.worker,
+            may_begin=lambda: self._lease.is_trusted and worker == self._lease.worker and not self._is_ending,
+            is_held=lambda: worker == self._lease.worker and not self._is_ending,
         )
         result = self._program(fields[b"data"], claim)
         if result is not None:
+            # It is too late to give it back.
+            self._running = None
             self._settle(stream, entry, json.loads(fields[b"data"])["task_id"], fields, result)
 
     def _settle(self, stream: str, entry: str, task_id: str, fields: dict[bytes, bytes], result: bytes) -> None:

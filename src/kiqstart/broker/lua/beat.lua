@@ -1,7 +1,5 @@
--- Renews a worker's lease where Redis has no memory left for ZADD by itself: it lets a script go on whose first command that
--- writes frees memory.
+-- Renews a worker's lease, where Redis has no memory left for ZADD by itself.
 -- KEYS  1 workers
 -- ARGV  1 worker, 2 time of this beat
--- Returns 1 where the worker is registered.
-redis.call('ZREM', KEYS[1], '')
-return redis.call('ZADD', KEYS[1], 'XX', 'CH', ARGV[2], ARGV[1])
+-- Returns the worker's last beat before, or nothing where it is not registered.
+return renew_lease(KEYS[1], ARGV[1], ARGV[2])

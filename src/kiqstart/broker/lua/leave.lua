@@ -5,6 +5,8 @@
 redis.call('ZREM', KEYS[1], ARGV[2])
 unless_foreign('SREM', KEYS[3], ARGV[2])
 unless_foreign('HDEL', KEYS[4], ARGV[2])
+unless_foreign('HDEL', KEYS[1] .. ':running', ARGV[2])
+redis.call('DEL', KEYS[1] .. ':load:' .. ARGV[2])
 if string.match(unless_foreign('GET', KEYS[2]) or '', '^[^|]*') == ARGV[2] then
     local heir = nil
     for _, name in ipairs(redis.call('ZRANGE', KEYS[1], 0, 50, 'REV')) do

@@ -50,6 +50,18 @@ local function named(answer, key)
     return answer
 end
 
+-- Renews a worker's lease; gives its last beat before, or nil for one that is not registered. A Redis that is full lets a script go on whose first command that
+-- writes frees memory.
+local function renew_lease(workers, worker, time)
+    local before = redis.call('ZSCORE', workers, worker)
+    local renewed = redis.pcall('ZADD', workers, 'XX', 'CH', time, worker)
+    if is_error(renewed) then
+        redis.call('ZREM', workers, '')
+        renewed = redis.call('ZADD', workers, 'XX', 'CH', time, worker)
+    end
+    return renewed == 1 and before or nil
+end
+
 -- Where the holder of a unique key waits or runs: the janitor frees the keys of messages that are gone.
 local function note_place(keys, unique, stream, id)
     if unique ~= '' then
@@ -71,12 +83,22 @@ local function note_queue(keys, stream)
     end
 end
 
+-- Gives the entry's id, or an error. A queue that was forgotten has no stream any more.
+local function add_entry(keys, stream, ...)
+    local added = redis.pcall('XADD', stream, 'NOMKSTREAM', '*', ...)
+    if not added then
+        note_queue(keys, stream)
+        added = redis.pcall('XADD', stream, '*', ...)
+    end
+    return named(added, stream)
+end
+
 -- Entries carry more than `data` only where there is more to know. Gives the entry's id, or an error.
 local function add_to_stream(keys, stream, message, unique, task)
     if unique == '' then
-        return named(redis.pcall('XADD', stream, '*', 'data', message), stream)
+        return add_entry(keys, stream, 'data', message)
     end
-    local added = named(redis.pcall('XADD', stream, '*', 'data', message, 'unique', unique, 'task', task), stream)
+    local added = add_entry(keys, stream, 'data', message, 'unique', unique, 'task', task)
     if not is_error(added) then
         note_place(keys, unique, stream, added)
     end
@@ -97,6 +119,48 @@ local function take_room(keys, stream, delay, limit)
     end
     ROOMS[key] = ROOMS[key] - 1
     return ROOMS[key] >= 0
+end
+
+-- A sender numbers its batches. What one was answered that was here before; nil for a new one, which is known from now on.
+local function answer_to_batch(sender, number, remembered_ms)
+    local remembered = unless_foreign('GET', sender)
+    if remembered then
+        local last, answer = string.match(remembered, '^(%d+)\n?(.*)$')
+        if last and #last < 16 and tonumber(last) >= tonumber(number) then
+            return answer ~= '' and tonumber(last) == tonumber(number) and cmsgpack.unpack(answer) or {}
+        end
+    end
+    redis.call('SET', sender, number, 'PX', remembered_ms)
+    return nil
+end
+
+-- Remembers what is answered to a sender's batch, if it is not simply that all was sent.
+local function answer_batch(sender, number, remembered_ms, answer)
+    if #answer > 0 then
+        redis.call('SET', sender, number .. '\n' .. cmsgpack.pack(answer), 'PX', remembered_ms)
+    end
+    return answer
+end
+
+-- Of a message, the place-th of its batch, that is not simply sent.
+local function report(answer, place, kind, text)
+    answer[#answer + 1] = place
+    answer[#answer + 1] = kind
+    answer[#answer + 1] = text
+end
+
+-- Adds messages of a batch, the first of them at ARGV[at], which have nothing but themselves.
+local function add_plain(keys, stream, at, count, limit, answer, place)
+    for message = at, at + count - 1 do
+        place = place + 1
+        local has_room = limit == 0 or take_room(keys, stream, 0, limit)
+        local sent = has_room and add_entry(keys, stream, 'data', ARGV[message])
+        if not has_room then
+            report(answer, place, 'full', 'queue')
+        elseif is_error(sent) then
+            report(answer, place, 'error', sent['err'])
+        end
+    end
 end
 
 -- The layout of delayed messages that this version writes. One that is higher is left to those that know it.
@@ -151,15 +215,17 @@ end
 local function remove_delayed(keys, id, task)
     redis.call('HDEL', keys.messages, id)
     redis.call('ZREM', keys.delayed, id)
-    if not task or redis.call('HEXISTS', keys.messages, nth_delayed(task, 2)) == 0 then
+    local number = task and (id == task and 1 or tonumber(string.sub(id, #task + 2)))
+    if not number or id ~= nth_delayed(task, number) then
         return
     end
-    local last = 2
+    local last = number
     while redis.call('HEXISTS', keys.messages, nth_delayed(task, last + 1)) == 1 do
         last = last + 1
     end
-    local name, due = nth_delayed(task, last), redis.call('ZSCORE', keys.delayed, nth_delayed(task, last))
-    if name ~= id and due and redis.call('HEXISTS', keys.messages, id) == 0 then
+    local name = nth_delayed(task, last)
+    local due = last > number and redis.call('ZSCORE', keys.delayed, name)
+    if due then
         redis.call('HSET', keys.messages, id, redis.call('HGET', keys.messages, name))
         redis.call('ZADD', keys.delayed, due, id)
         redis.call('HDEL', keys.messages, name)
@@ -202,6 +268,16 @@ local function begin_anew(keys, result, send, delay)
     redis.pcall('DEL', result, result .. '__progress')
     redis.pcall('HSET', latest_key(keys), result, send)
     redis.pcall('PEXPIRE', latest_key(keys), 86400000 + math.max(delay, 0))
+end
+
+-- Whoever takes what a worker has ends its lease first. If it is registered still, or Redis does not know that it ever was,
+-- nobody did: what is not pending was sent to or read from a Redis that has come back with older data, or this worker has
+-- settled it before.
+local function has_kept_lease(keys, worker)
+    if unless_foreign('ZSCORE', beside(keys, ':workers'), worker) then
+        return true
+    end
+    return not redis.pcall('ZSCORE', beside(keys, ':workers:registered'), worker)
 end
 
 -- Which deliveries were acknowledged before they ran, and what each is to leave if its worker does not end it.
@@ -259,6 +335,11 @@ end
 local function check_removal(stream, group)
     redis.call('XACK', stream, group, '0-0')
     redis.call('XDEL', stream, '0-0')
+end
+
+-- Raises where this user may not release a key, or forget what is noted of a delivery: before anything is added or removed.
+local function check_forgetting(keys)
+    unless_foreign('HDEL', keys.uniques, '')
 end
 
 local function forget_entry(stream, group, id)
@@ -359,6 +440,7 @@ local function end_early(keys, stream, group, entry)
         return false
     end
     check_removal(stream, group)
+    check_forgetting(keys)
     local is_read, fields = pcall(cmsgpack.unpack, will)
     if is_read and type(fields) == 'table' and #fields == 7 then
         local result_key, task, unique, result, send, keep, suffix = unpack(fields)
@@ -368,4 +450,35 @@ local function end_early(keys, stream, group, entry)
     forget_entry(stream, group, entry)
     redis.call('HDEL', early_key(keys), mark)
     return true
+end
+
+-- Keeps how runs have ended, a block of so many as run_record.py makes it. That they cannot be kept changes nothing about
+-- their end, so it raises no error. An entry's id is how many runs there ever were, and the time: so a stream is bounded by
+-- the number of its runs, not of its blocks. A count that was lost goes on where none can have come by now.
+local function keep_runs(keys, limit, block, count)
+    local outcome = string.sub(block, 2, 2)
+    if count == 0 or outcome == 'l' then
+        return
+    end
+    local name, stream, now = 'runs', beside(keys, ':runs'), now_ms()
+    if outcome == 'f' or outcome == 'd' then
+        name, stream = 'failed', stream .. ':failed'
+    end
+    local counts = beside(keys, ':runs:counts')
+    for _ = 1, 2 do
+        local total = redis.pcall('HINCRBY', counts, name, count)
+        if is_error(total) and string.find(total['err'], 'not an integer', 1, true) then
+            total = count
+        elseif is_error(total) then
+            return
+        end
+        if total > count then
+            local added = redis.pcall('XADD', stream, 'MINID', '~', string.format('%.0f', math.max(total - limit, 0)),
+                string.format('%.0f-%.0f', total, now), 'runs', block)
+            if not (is_error(added) and string.find(added['err'], 'equal or smaller', 1, true)) then
+                return
+            end
+        end
+        redis.pcall('HSET', counts, name, string.format('%.0f', now * 100))
+    end
 end

@@ -4,7 +4,7 @@
 --       is tried again, 4 milliseconds for which a message of another layout is left to workers that know it, 5 how many
 --       dead letters to keep, 6 what a result's key has before the task, 7 the result of a cancelled task, with 8 in place of
 --       the task, 9 milliseconds to keep it or 0, 10 what the channel's name has beside the result's key, 11 stream of the
---       default queue, 12 what the streams of the others begin with
+--       default queue, 12 what the streams of the others begin with, 13 the result of a task that cannot be read
 -- Returns milliseconds until the next one or -1, and how many were taken.
 local keys = shared_keys(1)
 local now, bytes = now_ms(), 0
@@ -12,13 +12,24 @@ local now, bytes = now_ms(), 0
 redis.call('HDEL', keys.messages, '')
 redis.call('ZREM', keys.delayed, '')
 local due = redis.call('ZRANGEBYSCORE', keys.delayed, '-inf', now, 'LIMIT', 0, ARGV[1])
-local answer, noted = {-1, 0}, {}
+local answer = {-1, 0}
 
 -- Whoever writes a delayed message could name any key.
 local function is_queue(stream)
     local name = string.sub(stream, 1, #ARGV[12]) == ARGV[12] and string.sub(stream, #ARGV[12] + 1) or ''
     local is_inner = string.match(name, ':returned$') or string.match(name, ':suspects$') or string.match(name, ':isolated$')
     return stream == ARGV[11] or name ~= '' and not is_inner and not string.find(name, '%c')
+end
+
+-- A delayed message has the name of its task, unless others of that task are delayed. Which send it is it cannot say.
+local function tell_caller(id, stored)
+    local _, unique, task = unpack_delayed(stored)
+    if not task and (string.find(id, '#%d+$') or redis.call('HEXISTS', keys.messages, nth_delayed(id, 2)) == 1) then
+        return
+    end
+    local result = ARGV[6] .. (task or id)
+    release(keys, unique or '', task or id)
+    store_outcome(keys, false, unless_foreign('HGET', latest_key(keys), result) or '', result, ARGV[13], ARGV[9], ARGV[10])
 end
 
 local function keep_unreadable(id, stored)
@@ -37,6 +48,7 @@ local function keep_unreadable(id, stored)
         if problem then
             error(problem)
         end
+        tell_caller(id, stored)
     end
     redis.call('HDEL', keys.messages .. ':unreadable', id)
     remove_delayed(keys, id, nil)
@@ -57,10 +69,6 @@ local function move(id)
         local added = add_to_stream(keys, stream, message, unique, task)
         if is_error(added) then
             error(added)
-        end
-        if not noted[stream] then
-            noted[stream] = true
-            note_queue(keys, stream)
         end
     end
     remove_delayed(keys, id, task)

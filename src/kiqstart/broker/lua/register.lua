@@ -36,5 +36,12 @@ redis.call('SADD', KEYS[3], unpack(ARGV, 6))
 redis.call('SREM', KEYS[3] .. ':untaken', unpack(ARGV, 6))
 redis.call('SREM', KEYS[4], ARGV[2])
 redis.call('HSET', KEYS[5], ARGV[2], ARGV[4])
+-- Who finds its name gone and is not here either was lost by Redis, and not fenced by others. The oldest names go.
+local registered = KEYS[1] .. ':registered'
+local last = unless_foreign('ZRANGE', registered, -1, -1, 'WITHSCORES')
+if last then
+    redis.call('ZADD', registered, (tonumber(last[2]) or 0) + 1, ARGV[2])
+    redis.call('ZREMRANGEBYRANK', registered, 0, -(2 * redis.call('ZCARD', KEYS[1]) + 1001))
+end
 redis.call('ZADD', KEYS[1], now, ARGV[2])
 return {'ok', redis.call('GET', KEYS[2]), now}

@@ -18,7 +18,6 @@ if is_error(sent) then
     release(keys, ARGV[3], ARGV[2])
     return {'error', sent['err']}
 end
-note_queue(keys, KEYS[2])
 redis.call('XDEL', keys.dead, ARGV[1])
 unless_foreign('ZREM', keys.cancelled, ARGV[2])
 begin_anew(keys, KEYS[1], ARGV[5], 0)

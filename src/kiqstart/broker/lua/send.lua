@@ -8,22 +8,11 @@
 --       how many messages were here when the batch came first and are sent no more, since their callers gave up
 -- Returns what is not simply "sent": place, 'held', id of the task that holds the unique key; or place, 'error', text; or
 -- place, 'full', 'queue' or 'delayed'.
-local keys = shared_keys(2)
-local remembered = unless_foreign('GET', KEYS[1])
-if remembered then
-    local number, answer = string.match(remembered, '^(%d+)\n?(.*)$')
-    if number and #number < 16 and tonumber(number) >= tonumber(ARGV[1]) then
-        return answer ~= '' and tonumber(number) == tonumber(ARGV[1]) and cmsgpack.unpack(answer) or {}
-    end
+local before = answer_to_batch(KEYS[1], ARGV[1], ARGV[2])
+if before then
+    return before
 end
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
-local answer, limit = {}, tonumber(ARGV[3])
-
-local function report(place, kind, text)
-    answer[#answer + 1] = place
-    answer[#answer + 1] = kind
-    answer[#answer + 1] = text
-end
+local keys, answer, limit = shared_keys(2), {}, tonumber(ARGV[3])
 
 local function send_one(place, stream, at)
     local time, unique, task = string.match(ARGV[at], '^@(.*)'), ARGV[at + 1], ARGV[at + 2]
@@ -31,56 +20,40 @@ local function send_one(place, stream, at)
     local delay = time and time - now or tonumber(ARGV[at])
     local holder = unique ~= '' and acquire(keys, unique, task)
     if holder then
-        report(place, 'held', holder)
+        report(answer, place, 'held', holder)
         return
     end
     if not take_room(keys, stream, delay, limit) then
         release(keys, unique, task)
-        report(place, 'full', delay > 0 and 'delayed' or 'queue')
+        report(answer, place, 'full', delay > 0 and 'delayed' or 'queue')
         return
     end
     local sent = enqueue(keys, stream, now, delay, unique, task, ARGV[at + 3])
     if is_error(sent) then
         release(keys, unique, task)
-        report(place, 'error', sent['err'])
+        report(answer, place, 'error', sent['err'])
     elseif ARGV[at + 4] ~= '0' then
         begin_anew(keys, KEYS[tonumber(ARGV[at + 4])], ARGV[at + 5], math.floor(delay))
     end
 end
 
-local noted = {}
 local at, place = 4, 0
 while at < #ARGV do
     local stream, count = KEYS[tonumber(ARGV[at])], tonumber(ARGV[at + 1])
     at = at + 2
-    if stream and not noted[stream] then
-        noted[stream] = true
-        note_queue(keys, stream)
-    end
     if not stream then
         place = place + count
     elseif count == 0 then
         place = place + 1
         local is_well, problem = pcall(send_one, place, stream, at)
         if not is_well then
-            report(place, 'error', type(problem) == 'table' and problem['err'] or tostring(problem))
+            report(answer, place, 'error', type(problem) == 'table' and problem['err'] or tostring(problem))
         end
         at = at + 6
     else
-        for message = at, at + count - 1 do
-            place = place + 1
-            local has_room = take_room(keys, stream, 0, limit)
-            local sent = has_room and named(redis.pcall('XADD', stream, '*', 'data', ARGV[message]), stream)
-            if not has_room then
-                report(place, 'full', 'queue')
-            elseif is_error(sent) then
-                report(place, 'error', sent['err'])
-            end
-        end
+        add_plain(keys, stream, at, count, limit, answer, place)
+        place = place + count
         at = at + count
     end
 end
-if #answer > 0 then
-    redis.call('SET', KEYS[1], ARGV[1] .. '\n' .. cmsgpack.pack(answer), 'PX', ARGV[2])
-end
-return answer
+return answer_batch(KEYS[1], ARGV[1], ARGV[2], answer)

@@ -2,18 +2,20 @@
 -- KEYS  1 epoch, 2... shared, then for each run the stream, for a single delivery that of its next try or its queue, and the
 --       key of its result; for the others the key of each result that is none of ''
 -- ARGV  1 group, 2 how many dead letters to keep, 3 milliseconds to keep a result or 0, 4 what a channel's name has beside
---       the result's key, then runs of deliveries:
---       how many that have simply ended, or 0 for a single one with all that it has; epoch of the deliveries;
+--       the result's key, 5 how many ended runs to keep or 0, then runs of deliveries:
+--       how many that have simply ended, or 0 for a single one with all that it has; epoch of the deliveries, their worker's
+--       name, 1 where an earlier try had no answer or ''; what to keep of how they have ended, as run_record.py has it, or '';
 --       of a single one which send of its id it is or '', its task, unique key or '', 'done', 'again', 'left' or 'dead', and five more: for 'again' the
 --       message, the delay in milliseconds, the result where the task was cancelled meanwhile and which send that is, for 'left' the message,
---       which shapes of the task it does not fit, the same result, queue and name of the task, for 'dead' the message,
+--       which shapes of the task it does not fit and, in a second line, what pause of such calls holds it, the same result, queue and name of the task, for 'dead' the message,
 --       reason, detail, deliveries and time of the first delivery; then of each its entry, and its result or ''
 -- Returns the places of deliveries that their worker no longer had, for which nothing was done; then places and errors of
 -- those that Redis refuses: the worker still has them, but for one that has simply ended, which only has no result.
 local group, limit, keep, suffix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local keys = shared_keys(2)
 local epoch = unless_foreign('GET', KEYS[1])
-local lost, refused, place, key, at = {}, {}, 0, 2 + SHARED, 5
+local lost, refused, place, key, at = {}, {}, 0, 2 + SHARED, 6
+local runs_kept = tonumber(ARGV[5])
 local has_marks = (unless_foreign('ZCARD', keys.cancelled) or 0) > 0
 
 local function refuse(error)
@@ -37,9 +39,24 @@ local function store(was_marked, send, result_key, result)
     return store_outcome(keys, was_marked, send, result_key, result, keep, suffix)
 end
 
+-- Of a block of runs those that have ended here, and how many they are.
+local function ended_of(block, has_ended)
+    local kept = {string.match(block, '^[^\n]*\n')}
+    local from = #kept[1] + 1
+    for _, is_kept in ipairs(has_ended) do
+        local facts, message, result, error = string.match(block, '^([^\n]* (%d+) (%d+) (%d+)\n)', from)
+        local following = from + #facts + message + result + error
+        if is_kept then
+            kept[#kept + 1] = string.sub(block, from, following - 1)
+        end
+        from = following
+    end
+    return table.concat(kept), #kept - 1
+end
+
 -- An entry that was here is still this worker's: what another one is given has a new id.
-local function settle_plain(stream, is_known, count)
-    local entries = {}
+local function settle_plain(stream, is_known, worker, count, block)
+    local entries, has_ended, have_all_ended = {}, {}, true
     for offset = 0, count - 1 do
         entries[#entries + 1] = ARGV[at + 2 * offset]
     end
@@ -56,30 +73,50 @@ local function settle_plain(stream, is_known, count)
         local is_owned = are_all_here or redis.call('XACK', stream, group, entry) == 1
         local was_marked = is_owned and unmark(stream, entry)
         if not is_owned and is_known then
+            is_known = not has_kept_lease(keys, worker)
+        end
+        if not is_owned and is_known then
             lost[#lost + 1] = place
         end
         local problem = (is_owned or not is_known) and result ~= '' and store(was_marked, '', result_key, result)
         if problem then
             refuse(problem)
         end
+        has_ended[#has_ended + 1] = is_owned and not problem
+        have_all_ended = have_all_ended and is_owned and not problem
+    end
+    if block ~= '' and have_all_ended then
+        keep_runs(keys, runs_kept, block, count)
+    elseif block ~= '' then
+        keep_runs(keys, runs_kept, ended_of(block, has_ended))
     end
 end
 
 -- In a Redis that has lost its data there is no entry whose acknowledgement could show that this was done before.
-local function is_first_time(entry)
-    return redis.call('SET', KEYS[1] .. ':settled:' .. entry, 1, 'NX', 'PX', 3600000) ~= false
+-- Entries of two queues may have the same id.
+local function settled_key(stream, entry)
+    return KEYS[1] .. ':settled:' .. mark_of(stream, entry)
+end
+
+local function is_first_time(stream, entry)
+    return redis.call('SET', settled_key(stream, entry), 1, 'NX', 'PX', 3600000) ~= false
 end
 
 -- It is found by its id in an index of all queues; that is a stream, so ids are in order, here and there.
 local function leave(target, details, stream, entry)
     local fields = fields_of(stream, entry) or {}
-    local tried, name, queue = ARGV[details + 4], ARGV[details + 7], ARGV[details + 6]
+    local tried, held = string.match(ARGV[details + 4], '^([^\n]*)\n?(.*)$')
+    local name, queue = ARGV[details + 7], ARGV[details + 6]
     if ARGV[details + 1] ~= '' then
         fields['unique'], fields['task'] = ARGV[details + 1], ARGV[details]
     end
     fields['data'], fields['left'], fields['tried'] = ARGV[details + 3], 1, tried
     local index = beside(keys, ':misfits:index')
-    local id = redis.pcall('XADD', index, '*', 'queue', queue, 'name', name, 'tried', tried, 'since', now_ms())
+    local facts = {'queue', queue, 'name', name, 'tried', tried, 'since', now_ms()}
+    if held ~= '' then
+        facts[#facts + 1], facts[#facts + 2] = 'held', held
+    end
+    local id = redis.pcall('XADD', index, '*', unpack(facts))
     if is_error(id) then
         return id
     end
@@ -91,18 +128,25 @@ local function leave(target, details, stream, entry)
     return nil
 end
 
+-- Gives an error or nil, and whether the task was cancelled in the place of what was to become of it.
 local function finish(target, result_key, send, details, stream, entry, result, is_owned)
-    local task, unique, outcome = ARGV[details], ARGV[details + 1], ARGV[details + 2]
+    local task, unique, outcome, is_cancelled = ARGV[details], ARGV[details + 1], ARGV[details + 2], false
     if (outcome == 'again' or outcome == 'left') and has_marks and is_marked(keys, task, stream, entry) then
-        outcome, result = 'done', ARGV[details + 5]
+        outcome, result, is_cancelled = 'done', ARGV[details + 5], true
     end
+    check_forgetting(keys)
     local problem = nil
     if outcome == 'again' then
+        local next_send = ARGV[details + 6]
+        local is_new = send ~= '' and next_send ~= send and unless_foreign('HGET', latest_key(keys), result_key) == send
+        if is_new then
+            -- The task has sent itself anew. It is noted first: what Redis refuses after the message is there would leave two.
+            redis.call('HSET', latest_key(keys), result_key, next_send)
+        end
         problem = enqueue(keys, target, now_ms(), tonumber(ARGV[details + 4]), unique, task, ARGV[details + 3])
         problem = is_error(problem) and problem or nil
-        -- The task has sent itself anew.
-        if not problem and send ~= '' and unless_foreign('HGET', latest_key(keys), result_key) == send then
-            redis.call('HSET', latest_key(keys), result_key, ARGV[details + 6])
+        if problem and is_new then
+            redis.call('HSET', latest_key(keys), result_key, send)
         end
     elseif outcome == 'left' then
         problem = leave(target, details, stream, entry)
@@ -121,22 +165,36 @@ local function finish(target, result_key, send, details, stream, entry, result, 
             end_latest(keys, send, result_key)
         end
     end
-    return problem
+    return problem, is_cancelled
 end
 
-local function settle_single(stream, is_known)
+local function settle_single(stream, is_known, worker, is_repeated, block)
     local target, result_key, send, details = KEYS[key], KEYS[key + 1], ARGV[at], at + 1
     local entry, result = ARGV[at + 9], ARGV[at + 10]
     place, key, at = place + 1, key + 2, at + 11
     local is_owned = owner_of(stream, group, entry) ~= nil
-    if not is_owned and (is_known or not is_first_time(entry)) then
-        if is_known then
-            lost[#lost + 1] = place
+    if not is_owned and is_known and has_kept_lease(keys, worker) then
+        -- Older data have it as waiting, or not at all. Of a repeated step only the result may be there twice.
+        is_owned = fields_of(stream, entry) ~= nil
+        is_known = not is_owned and is_repeated and ARGV[details + 2] ~= 'done'
+    end
+    if not is_owned and is_known then
+        if is_repeated and result ~= '' and ARGV[details + 2] == 'dead' and has_kept_lease(keys, worker) then
+            -- Its caller hears of it, whatever has become of the letter.
+            store(false, send, result_key, result)
         end
+        lost[#lost + 1] = place
         return
     end
-    local is_well, problem = pcall(finish, target, result_key, send, details, stream, entry, result, is_owned)
+    -- The copy of a repeated step that comes last finds nothing to do.
+    if (is_repeated or not is_owned) and not is_first_time(stream, entry) then
+        return
+    end
+    local is_well, problem, is_cancelled = pcall(finish, target, result_key, send, details, stream, entry, result, is_owned)
     if not is_well or problem then
+        if is_repeated or not is_owned then
+            redis.call('DEL', settled_key(stream, entry))
+        end
         refuse(problem)
         return
     end
@@ -144,17 +202,21 @@ local function settle_single(stream, is_known)
         forget_entry(stream, group, entry)
         unmark(stream, entry)
         unless_foreign('HDEL', early_key(keys), mark_of(stream, entry))
+        if block ~= '' then
+            keep_runs(keys, runs_kept, is_cancelled and '1c' .. string.sub(block, 3) or block, 1)
+        end
     end
 end
 
 while at < #ARGV do
     local count, is_known, stream = tonumber(ARGV[at]), epoch == nil or ARGV[at + 1] == epoch, KEYS[key]
-    at, key = at + 2, key + 1
+    local worker, is_repeated, block = ARGV[at + 2], ARGV[at + 3] ~= '', ARGV[at + 4]
+    at, key = at + 5, key + 1
     if count == 0 then
         check_removal(stream, group)
-        settle_single(stream, is_known)
+        settle_single(stream, is_known, worker, is_repeated, block)
     else
-        settle_plain(stream, is_known, count)
+        settle_plain(stream, is_known, worker, count, block)
     end
 end
 return {lost, refused}

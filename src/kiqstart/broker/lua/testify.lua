@@ -1,8 +1,10 @@
 -- A living worker says that the process to which it had given suspects has died: its lease ends at once. What ran alone is
--- guilty and stays, for condemn.lua; of several, each is tried alone next.
+-- guilty and stays, for condemn.lua; of several, each is tried alone next. So is what ran alone if Redis has come back with older
+-- data of which the witness does not know yet, or did not know that the dead one did: that one may have had something else.
 -- KEYS  1 workers, 2... shared, then for each queue: isolated, suspects
--- ARGV  1 group, 2 worker that has died
+-- ARGV  1 group, 2 worker that has died, 3 the witness, 4 its last beat; '' where it is not certain
 -- Returns place of its stream in KEYS, id, deaths and fields of the guilty one; nothing where there is none.
+local is_certain = ARGV[4] ~= '' and tonumber(redis.call('ZSCORE', KEYS[1], ARGV[3]) or '') == tonumber(ARGV[4])
 redis.call('ZREM', KEYS[1], ARGV[2])
 local keys = shared_keys(2)
 local held = {}
@@ -20,7 +22,7 @@ for _, one in ipairs(held) do
         -- It runs nowhere any more.
     elseif not fields then
         redis.call('XACK', KEYS[place], ARGV[1], entry)
-    elseif #held == 1 then
+    elseif #held == 1 and is_certain then
         return {place, entry, number_of(fields['deliveries']) + 1, raw}
     else
         local isolated = KEYS[place - (place - 2 - SHARED) % 2]

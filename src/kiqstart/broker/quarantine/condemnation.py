@@ -2,17 +2,22 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
-from kiqstart.broker.redis_text import raw_name, shown_fields
+from kiqstart.broker.redis_retry import without_foreign_keys
+from kiqstart.broker.redis_text import raw_name, shown_fields, text_of_name, whole_number
 from kiqstart.broker.results import encode_failure
+from kiqstart.broker.run_record import block_of_condemned
 from kiqstart.broker.script import Script, Value
 from kiqstart.tasks.messages import send_in
 from kiqstart.tasks.results.errors import WorkerLostError
 from kiqstart.tasks.sizes import kept_of
+
+if TYPE_CHECKING:
+    from redis import Redis
 
 logger = getLogger(__name__)
 
@@ -41,7 +46,7 @@ class Condemnation:
         result_ttl: float | None,
         on_condemned: Callable[[str], None],
     ) -> None:
-        self._redis = redis
+        self._redis = cast("Redis", redis)
         self._keys = keys
         self._group = group
         self._options = options
@@ -57,17 +62,33 @@ class Condemnation:
         result = encode_failure(WorkerLostError(task_id)) if task_id is not None else b""
         keys = [self._keys.workers, stream, self._keys.result(task_id or "")]
         name = raw_name(worker)
-        detail = f"its worker died {deaths} times while it had this task; the last one was ".encode() + name
+        detail = f"its worker died {deaths} times while it had this task; the last one was {worker}"
         arguments: list[Value] = [self._group, name, entry, self._options.dead_letter_limit, self._keys.stream(queue)]
-        arguments += [DeadLetterReason.WORKER_LOST.value, detail, deaths, data]
+        arguments += [DeadLetterReason.WORKER_LOST.value, raw_name(detail), deaths, data]
         arguments += [_text(fields, b"task") or (task_id or "").encode(), _text(fields, b"unique"), result]
-        arguments += [self._result_ms, self._keys.channel_suffix, send_in(data)]
+        arguments += [self._result_ms, self._keys.channel_suffix, send_in(data), self._options.runs_kept]
+        block = block_of_condemned(
+            queue=queue,
+            worker=worker,
+            info=self._info_of(worker),
+            sent=str(whole_number(text_of_name(_text(fields, b"first")), int(entry.partition("-")[0]))),
+            deaths=deaths,
+            data=data,
+            detail=detail,
+        )
+        arguments.append(block)
         is_new = bool(_CONDEMN.in_thread(self._redis, [*keys, *self._keys.shared], arguments))
         if is_new:
             logger.error("Task %s went down with its worker too often and is a dead letter", task_id)
             if task_id is not None:
                 self._on_condemned(task_id)
         return is_new
+
+    def _info_of(self, worker: str) -> bytes:
+        info: bytes | None = None
+        with without_foreign_keys():
+            info = cast("bytes | None", self._redis.hget(self._keys.worker_info, cast("str", raw_name(worker))))
+        return info or b""
 
 
 def _text(fields: Mapping[bytes, bytes], name: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from logging import getLogger
 from typing import Final, Protocol
 
@@ -46,8 +47,13 @@ class Witness(Protocol):
         """Claim the right to start a process for suspects; False where another worker has had it within that time."""
         ...
 
-    async def testify(self, worker: str) -> bool:
-        """Say that a process has died to which this worker had given suspects."""
+    @property
+    def losses(self) -> int:
+        """How often Redis has lost data, and this worker had seen to it."""
+        ...
+
+    async def testify(self, worker: str, losses: int) -> bool:
+        """Say that a process has died to which this worker had given suspects; both had to see to as many losses."""
         ...
 
 
@@ -160,14 +166,16 @@ class Quarantine:
             await self._after_bad_start(f"could not be started: {error}")
             return None
         self._wards.add(ward)
+        losses = self._witness.losses
         if not self._hears_signals:
             self._hears_signals = True
             on_shutdown_signals(self.ask_to_end)
         logger.info("%d tasks whose workers died repeatedly run in a process of their own: %d", count, ward.pid)
         try:
-            return await asyncio.shield(ward.end)
+            end = await asyncio.shield(ward.end)
         finally:
             self._wards.discard(ward)
+        return replace(end, losses=losses + end.losses)
 
     async def _follow(self, end: WardEnd) -> bool:
         """Say what a ward has died of; gives whether another one may take its place."""
@@ -207,7 +215,7 @@ class Quarantine:
         if self._is_ending:
             return
         try:
-            is_condemned = await retry_transient(lambda: self._witness.testify(worker), deadline=math.inf)
+            is_condemned = await retry_transient(lambda: self._witness.testify(worker, end.losses), deadline=math.inf)
         except RedisError as error:
             logger.warning("Redis does not take that a process for suspects %s: %s", end, reason(error))
             return

@@ -21,6 +21,10 @@ BYE: Final = b"bye"
 """What a ward says that ends of its own accord, or was asked to: nothing that it has is guilty of that."""
 
 
+LOSS: Final = b"loss"
+"""What a ward says when Redis had lost data, or come back with older ones, and has it right again what the ward has."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WardEnd(End):
     """How a ward has ended.
@@ -28,10 +32,12 @@ class WardEnd(End):
     Args:
         worker: the name that it had in Redis last; None where it never had one.
         is_announced: whether it said so before.
+        losses: how often it has said that Redis had lost data; for the witness, with those before it began.
     """
 
     worker: str | None
     is_announced: bool
+    losses: int = 0
 
 
 class WardProcess:
@@ -108,4 +114,5 @@ class WardProcess:
 def _end(code: int, said: bytes) -> WardEnd:
     lines = said.split(b"\n")
     names = [line.removeprefix(NAME).decode() for line in lines if line.startswith(NAME)]
-    return WardEnd(code=code, complaint="", worker=names[-1] if names else None, is_announced=BYE in lines)
+    worker = names[-1] if names else None
+    return WardEnd(code=code, complaint="", worker=worker, is_announced=BYE in lines, losses=lines.count(LOSS))

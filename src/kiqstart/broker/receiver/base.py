@@ -9,9 +9,8 @@ from contextvars import copy_context
 from dataclasses import dataclass
 from inspect import isawaitable
 from time import time
-from typing import Any
+from typing import Any, Final
 
-import anyio
 from taskiq import AckableMessage, AsyncTaskiqDecoratedTask, NoResultError, TaskiqMessage, TaskiqResult
 from taskiq.acks import AckController, AcknowledgeType
 from taskiq.receiver.receiver import Receiver, logger
@@ -24,6 +23,9 @@ from kiqstart.tasks.arguments import has_arguments
 from kiqstart.tasks.hooks import admitted, hooks_of, notified
 from kiqstart.tasks.label_values import TIMEOUT_LABEL, timeout_of
 from kiqstart.tasks.results.error_taming import tamed
+
+# To ask of others takes longer than all that a small task does.
+_NEVER_AWAITABLE: Final = frozenset({type(None), bool, int, float, str, bytes, dict, list, tuple})
 
 
 @dataclass(slots=True)
@@ -98,7 +100,7 @@ class BaseReceiver(Receiver):
         message, refusal = await admitted(hooks.pre_execute, message, self.hook_limit)
         if refusal is None:
             ack_time = self._get_ack_time(message)
-            logger.info("Executing task %s with ID: %s", message.task_name, message.task_id)
+            self.log_start(message)
             if ack_time is AcknowledgeType.WHEN_RECEIVED and acks.is_ackable:
                 await acks.ack()
             result = await self.run_task(task.original_func, message, acks)
@@ -155,11 +157,12 @@ class BaseReceiver(Receiver):
             run.dependencies = plan.dependencies(self.broker, message, ack_controller)
             if run.dependencies is not None:
                 run.kwargs = {**await run.dependencies.resolve_kwargs(), **run.kwargs}
-            if self.is_coroutine(message.task_name, target) and TIMEOUT_LABEL not in message.labels:
+            is_coroutine = plan.is_coroutine if plan.target is target else self.is_coroutine(message.task_name, target)
+            if is_coroutine and TIMEOUT_LABEL not in message.labels:
                 returned = await target(*message.args, **run.kwargs)
             else:
                 returned = await self.call(target, message, run.kwargs, timeout_of(message))
-            if returned is not None and isawaitable(returned):
+            if type(returned) not in _NEVER_AWAITABLE and isawaitable(returned):
                 returned = await returned
         except BaseException as caught:  # noqa: BLE001  # it is the task's result
             return None, tamed(caught)
@@ -219,23 +222,35 @@ class BaseReceiver(Receiver):
             return await called
         raised: BaseException | None = None
         returned: object = None
-        with anyio.fail_after(timeout):
-            try:
-                returned = await called
-                if isawaitable(returned):
-                    returned = await returned
-            except asyncio.CancelledError:
-                raise
-            except BaseException as error:  # noqa: BLE001  # the block would set its traceback, which not each allows
-                raised = error
+        # Cancelled once: anyio's own would cut each await of the task's clean-up.
+        limit = asyncio.timeout(timeout)
+        text = f"task {message.task_name} ran longer than its time-out of {timeout:g} s"
+        try:
+            async with limit:
+                try:
+                    returned = await called
+                    if isawaitable(returned):
+                        returned = await returned
+                except asyncio.CancelledError:
+                    raise
+                except BaseException as error:  # noqa: BLE001  # the block would set its traceback, which not each allows
+                    raised = error
+        except TimeoutError as expired:
+            raise TimeoutError(text) from expired.__cause__
         if raised is not None:
             raise raised
+        if limit.expired():
+            raise TimeoutError(text)
         return returned
 
     def is_coroutine(self, task_name: str, target: Callable[..., Any]) -> bool:
         """Whether a task's function is async."""
         plan = self._plans.get(task_name)
         return plan.is_coroutine if plan is not None and plan.target is target else inspect.iscoroutinefunction(target)
+
+    def log_start(self, message: TaskiqMessage) -> None:
+        """Log that a task's function is about to be called."""
+        logger.info("Executing task %s with ID: %s", message.task_name, message.task_id)
 
     def log_error(self, message: TaskiqMessage, error: BaseException) -> None:  # noqa: ARG002  # for those that override it
         """Log what a task raised."""
@@ -262,8 +277,8 @@ class BaseReceiver(Receiver):
         if result.error is not None:
             # A middleware may have put another one there.
             result.error = tamed(result.error)
-        if isinstance(result.error, NoResultError):
-            return False
+            if isinstance(result.error, NoResultError):
+                return False
         try:
             await self.broker.result_backend.set_result(message.task_id, result)
         except BaseException as error:

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from logging import getLogger
 
-from taskiq import NoResultError, TaskiqMessage
+from taskiq import NoResultError
 from taskiq.abc.formatter import TaskiqFormatter
 
 from kiqstart.broker.delivery import DONE, Again, Dead, DeadLetterReason, Delivery, Left, Outcome
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.own_labels import POOL_CRASHES_LABEL, OwnLabels
 from kiqstart.broker.receiver.misfit import TaskCall
-from kiqstart.tasks.errors import InvalidTaskArgumentsError, ProcessLostError
+from kiqstart.tasks.errors import ProcessLostError
 from kiqstart.tasks.results.error_taming import tamed
 from kiqstart.tasks.results.errors import TaskCancelledError, WorkerLostError
 
@@ -113,6 +113,13 @@ class FailedRuns:
         detail = why if isinstance(why, str) else "".join(traceback.format_exception(tamed(why)))
         return Dead(reason=reason, detail=detail, message=self._labels.without(delivery.data))
 
+    def kept_problem(self, verdict: Verdict) -> str:
+        """What is kept of a run's error; nothing where it was cancelled, asked for no result, or was left to others."""
+        is_none = isinstance(verdict.error, TaskCancelledError | NoResultError) or isinstance(verdict.outcome, Left)
+        if is_none or not self._options.runs_kept:
+            return ""
+        return "".join(traceback.format_exception(tamed(verdict.error)))
+
     def _refused(self, delivery: Delivery, error: BaseException) -> Verdict:
         dead = self.buried(delivery, DeadLetterReason.MIDDLEWARE_FAILED, error)
         return Verdict(error=error, outcome=dead, is_retriable=True)
@@ -128,12 +135,6 @@ class FailedRuns:
         return Verdict(error=NoResultError(), outcome=Again(message=message, is_first=True))
 
 
-def is_expected(message: TaskiqMessage, error: BaseException, delivery: Delivery | None) -> bool:
-    """Whether an error needs no traceback in the log, as it was asked for; it then has its line here."""
-    if isinstance(error, TaskCancelledError):
-        logger.info("Task %s with id %s was cancelled while it ran", message.task_name, message.task_id)
-        return True
-    if isinstance(error, InvalidTaskArgumentsError) and error.task_name == message.task_name:
-        logger.error("Task with id %s does not take its arguments: %s", message.task_id, error)
-        return True
-    return isinstance(error, asyncio.CancelledError) and delivery is not None and delivery.is_lost
+def is_expected(error: BaseException, delivery: Delivery) -> bool:
+    """Whether an error is no failure of its run: it was cancelled, or is another worker's by now."""
+    return isinstance(error, TaskCancelledError) or (isinstance(error, asyncio.CancelledError) and delivery.is_lost)

@@ -1,6 +1,7 @@
 """What is done with a delivery before its task may run."""
 
 import traceback
+from collections.abc import Awaitable
 from logging import getLogger
 from typing import Any, Final
 
@@ -8,21 +9,25 @@ from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, TaskiqMessage, TaskiqR
 from taskiq.exceptions import UnknownTaskError
 
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import DONE, Again, Dead, DeadLetterReason, Delivery
+from kiqstart.broker.delivery import DONE, Again, Dead, DeadLetterReason, Delivery, Left
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.own_labels import hide_own_labels
 from kiqstart.broker.receiver.failed_runs import FailedRuns
 from kiqstart.broker.redis_retry import reason as summary
+from kiqstart.tasks.formatting import JsonFormatter
 from kiqstart.tasks.label_values import count_of
 from kiqstart.tasks.labels import LONGEST_NAME
 from kiqstart.tasks.messages import beginning_of, with_labels
 from kiqstart.tasks.results.error_taming import tamed
-from kiqstart.tasks.results.errors import TaskCancelledError, TaskTooLargeError
+from kiqstart.tasks.results.errors import TaskCancelledError, TaskTooLargeError, UntrustedTaskError
+from kiqstart.tasks.sealing.errors import UntrustedMessageError
 from kiqstart.tasks.sizes import MessageTooLargeError
 
 logger = getLogger(__name__)
 
 UNACKNOWLEDGED_LABEL: Final = "unacknowledged"
+# Characters, of which each has four bytes at most.
+_SURELY_SHORT: Final = LONGEST_NAME // 4
 _SECONDS_UNTIL_AGAIN: Final = 60.0
 
 
@@ -47,24 +52,27 @@ class Preflight:
         task = self._broker.find_task(message.task_name)
         if task is None:
             await self._settle_unknown(delivery, message.task_name)
+        elif (held_by := self._consumer.pause_of(message, task.original_func)) is not None:
+            await self._set_aside(delivery, message.task_name, held_by)
+            return None
         return task
 
     async def settle_cancelled(self, delivery: Delivery) -> None:
         """End a delivery whose task was cancelled; its caller gets that as the error."""
-        logger.info("Task %s was cancelled", delivery.task_id)
+        if delivery.began_at is None:
+            logger.info("Task %s with id %s was cancelled before it ran", delivery.task_name, delivery.task_id)
         delivery.outcome = DONE
         await self._fail(delivery, TaskCancelledError(delivery.task_id))
         await self._consumer.settle(delivery)
 
-    async def end(self, delivery: Delivery) -> None:
+    def end(self, delivery: Delivery) -> Awaitable[None]:
         """End a delivery that has run, as its outcome says."""
-        if isinstance(delivery.outcome, Again) and delivery.is_cancelled:
-            # Cancelled after its run has failed: there is no next try.
-            await self.settle_cancelled(delivery)
-            return
-        if isinstance(delivery.outcome, Again):
+        if delivery.outcome is not DONE and isinstance(delivery.outcome, Again):
+            if delivery.is_cancelled:
+                # Cancelled after its run has failed: there is no next try.
+                return self.settle_cancelled(delivery)
             delivery.result = b""
-        await self._consumer.settle(delivery)
+        return self._consumer.settle(delivery)
 
     async def settle_unacknowledged(self, delivery: Delivery) -> None:
         """Run a task again that was to acknowledge by itself (`ack_type="manual"`) and has not.
@@ -82,32 +90,53 @@ class Preflight:
         else:
             detail = f"the task has ended {times} times without acknowledging its message"
             delivery.outcome = Dead(reason=DeadLetterReason.NOT_ACKNOWLEDGED, detail=detail, message=delivery.data)
+            if not delivery.has_result:
+                # It asks for no result, but whoever waits for a dead letter's would wait for ever.
+                await self._fail(delivery, RuntimeError(detail))
         await self._consumer.settle(delivery)
 
-    async def bury(self, delivery: Delivery, reason: DeadLetterReason, why: BaseException | str) -> None:
-        """Make a dead letter of a delivery."""
-        outcome = self.failed_runs.buried(delivery, reason, why)
-        await self._settle_dead(delivery, outcome)
+    async def bury(self, delivery: Delivery, reason: DeadLetterReason, why: BaseException) -> None:
+        """Make a dead letter of a delivery, and tell its caller why."""
+        if not delivery.has_result:
+            await self._fail(delivery, tamed(why))
+        await self._settle_dead(delivery, self.failed_runs.buried(delivery, reason, why))
 
     async def _read(self, delivery: Delivery) -> TaskiqMessage | None:
         if not delivery.is_well_formed:
             await self._bury_malformed(delivery, "the entry has no field 'data'; its fields are kept as the message")
             return None
         try:
-            message = self._broker.formatter.loads(delivery.data)
-            _check_names(message)
+            message = delivery.read or self._broker.formatter.loads(delivery.data)
+            if len(message.task_id) + len(message.task_name) > _SURELY_SHORT:
+                _check_names(message)
             self._consumer.in_flight.name(delivery, message)
             message.parse_labels()
         except MessageTooLargeError as problem:
             await self._bury_too_large(delivery, problem)
             return None
+        except UntrustedMessageError as problem:
+            await self._bury_untrusted(delivery, str(problem))
+            return None
         except Exception as caught:  # noqa: BLE001  # whatever a serializer raises
             error = tamed(caught)
-            if delivery.message is not None:
+            if self._knows_caller(delivery):
                 await self._fail(delivery, error)
             await self._bury_malformed(delivery, "".join(traceback.format_exception(error)))
             return None
         return message
+
+    def _knows_caller(self, delivery: Delivery) -> bool:
+        """Whether it is known whose message it is: its id may stand in front of what cannot be read."""
+        if delivery.message is not None:
+            return True
+        beginning = beginning_of(delivery.data)
+        if beginning is None or _longest_name(beginning) > LONGEST_NAME:
+            return False
+        if self._consumer.in_flight.of_task(beginning.task_id) is not None:
+            # It may be anybody's.
+            return False
+        self._consumer.in_flight.name(delivery, beginning)
+        return True
 
     async def _settle_unknown(self, delivery: Delivery, task_name: str) -> None:
         known = ", ".join(sorted(self._broker.get_all_tasks()))
@@ -118,10 +147,37 @@ class Preflight:
             await self._consumer.settle(delivery)
             return
         await self._fail(delivery, UnknownTaskError(task_name=task_name))
-        await self.bury(delivery, DeadLetterReason.UNKNOWN_TASK, problem)
+        await self._settle_dead(delivery, self.failed_runs.buried(delivery, DeadLetterReason.UNKNOWN_TASK, problem))
+
+    async def _set_aside(self, delivery: Delivery, task_name: str, held_by: str) -> None:
+        """Let the message of a paused task, or of paused calls, wait until that is resumed."""
+        logger.debug("Task %s with id %s waits, since it is paused", task_name, delivery.task_id)
+        tried = delivery.fields.get("tried", "").split()
+        delivery.outcome = Left(message=delivery.data, task_name=task_name, tried=tried, held_by=held_by)
+        await self._consumer.settle(delivery)
 
     async def _bury_malformed(self, delivery: Delivery, detail: str) -> None:
         await self._settle_dead(delivery, Dead(reason=DeadLetterReason.MALFORMED, detail=detail, message=delivery.data))
+
+    async def _bury_untrusted(self, delivery: Delivery, problem: str) -> None:
+        """Tell its caller, who may be an honest one without the keys, unless a task of that id runs here."""
+        message = self._envelope(delivery.data)
+        if message is not None and self._consumer.in_flight.of_task(message.task_id) is None:
+            self._consumer.in_flight.name(delivery, message)
+            await self._fail(delivery, UntrustedTaskError(problem))
+        outcome = Dead(reason=DeadLetterReason.UNTRUSTED, detail=problem, message=delivery.data)
+        await self._settle_dead(delivery, outcome)
+
+    def _envelope(self, data: bytes) -> TaskiqMessage | None:
+        formatter = self._broker.formatter
+        if not isinstance(formatter, JsonFormatter):
+            return None
+        try:
+            message = formatter.envelope(data)
+            _check_names(message)
+        except ValueError:
+            return None
+        return message
 
     async def _bury_too_large(self, delivery: Delivery, problem: MessageTooLargeError) -> None:
         """Tell its caller, whose id and task's name stand in front of what is too large."""
@@ -153,6 +209,10 @@ def _check_names(message: TaskiqMessage) -> None:
     Raises:
         ValueError: its id or its task's name is too long.
     """
-    longest = max(len(message.task_id.encode()), len(message.task_name.encode()))
+    longest = _longest_name(message)
     if longest > LONGEST_NAME:
         raise ValueError(f"its id or its task's name has {longest} bytes, {LONGEST_NAME} at most")
+
+
+def _longest_name(message: TaskiqMessage) -> int:
+    return max(len(message.task_id.encode()), len(message.task_name.encode()))

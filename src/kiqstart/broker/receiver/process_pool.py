@@ -1,20 +1,27 @@
 """Runs functions in processes, and outlives these."""
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from logging import getLogger
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from kiqstart.broker.receiver.pool_process import prepare, run_pickled, unpickled
 from kiqstart.tasks.errors import ProcessLostError
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
+    from multiprocessing.queues import Queue, SimpleQueue
 
 logger = getLogger(__name__)
+
+_SECONDS_BETWEEN_LOOKS: Final = 0.5
+# A whole message as `multiprocessing.connection` writes it, one byte long, that is no pickle.
+_NO_PICKLE: Final = b"\0\0\0\1!"
 
 
 class _Processes:
@@ -32,13 +39,28 @@ class _Processes:
             self.calls_lost = self.calls
             self.kill()
 
+    async def reply(self, future: "Future[bytes]") -> bytes:
+        """What one of them replies.
+
+        Raises:
+            BrokenProcessPool: one of them has died.
+        """
+        watch = asyncio.create_task(self._watch())
+        try:
+            return await asyncio.wrap_future(future)
+        finally:
+            watch.cancel()
+
+    def has_died(self) -> bool:
+        """Whether one has, also one whose pipe a process that it forked keeps open: the executor does not see that."""
+        return not all(process.is_alive() for process in self._known())
+
     def kill(self) -> None:
-        """End them in the middle of whatever they do."""
-        # Public from Python 3.14 on, as `kill_workers`.
-        known: Mapping[int, BaseProcess] | None = getattr(self.executor, "_processes", None)
-        for process in list((known or {}).values()):
+        """End them in the middle of whatever they do; their calls fail."""
+        for process in self._known():
             with suppress(ValueError):  # closed already
                 process.kill()
+        self._break_executor()
 
     def close(self) -> None:
         """Let them go; what they still run is cut off."""
@@ -46,6 +68,32 @@ class _Processes:
         # take no notice of SIGTERM, and the executor's thread waits for them, also when this process is to end.
         self.kill()
         self.executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _watch(self) -> None:
+        while True:
+            if self.has_died():
+                self.kill()
+                return
+            await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
+
+    def _known(self) -> "list[BaseProcess]":
+        # Public from Python 3.14 on, as `kill_workers`.
+        known: Mapping[int, BaseProcess] | None = getattr(self.executor, "_processes", None)
+        return list((known or {}).values())
+
+    def _break_executor(self) -> None:
+        # Its thread waits for the end of their pipes, which may be far off: a process that they forked has these too.
+        calls: Queue[object] | None = getattr(self.executor, "_call_queue", None)
+        results: SimpleQueue[object] | None = getattr(self.executor, "_result_queue", None)
+        if calls is None or results is None:
+            return
+        calls.cancel_join_thread()  # for what nobody reads any more
+        writer: Connection = vars(results)["_writer"]
+        with suppress(OSError):  # closed already; or full, which only a thread that has ended leaves so
+            os.set_blocking(writer.fileno(), False)
+            os.write(writer.fileno(), _NO_PICKLE)
+        # One that died in the middle of a reply has left the thread waiting for the rest.
+        writer.close()
 
 
 class ProcessPool:
@@ -88,7 +136,7 @@ class ProcessPool:
             raise
         processes.calls += 1
         try:
-            reply = await asyncio.wrap_future(future)
+            reply = await processes.reply(future)
         except BrokenProcessPool:
             processes.break_down()
             if processes.calls_lost == 1:
@@ -108,7 +156,7 @@ class ProcessPool:
     def _submit(
         self, target: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]
     ) -> tuple[_Processes, "Future[bytes]"]:
-        if self._shared.calls_lost is None:
+        if self._shared.calls_lost is None and not self._shared.has_died():
             with suppress(BrokenProcessPool):  # it had nothing to do when it died
                 return self._shared, self._shared.executor.submit(run_pickled, target, args, kwargs)
         self._shared.close()
@@ -123,7 +171,7 @@ class ProcessPool:
             try:
                 future = alone.executor.submit(run_pickled, target, args, kwargs)
                 alone.calls = 1
-                reply = await asyncio.wrap_future(future)
+                reply = await alone.reply(future)
                 alone.calls = 0
             except BrokenProcessPool:
                 raise ProcessLostError from None

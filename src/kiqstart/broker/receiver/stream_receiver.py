@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from logging import getLogger
 from typing import Any, Final
 
+from redis.exceptions import RedisError
 from taskiq import AsyncBroker, NoResultError, TaskiqMessage, TaskiqResult
 from taskiq.acks import AckController, AcknowledgeType
 
@@ -15,16 +16,18 @@ from kiqstart.broker.ack import DeliveryAcks
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.delivery import DONE, DeadLetterReason, Delivery, current_delivery, local_time
-from kiqstart.broker.receiver.base import BaseReceiver
-from kiqstart.broker.receiver.failed_runs import is_expected
 from kiqstart.broker.receiver.function_end import is_being_cancelled, leave_function
 from kiqstart.broker.receiver.garbage import collect_garbage_seldom
+from kiqstart.broker.receiver.logging_receiver import LoggingReceiver
 from kiqstart.broker.receiver.misfit import TaskCall
 from kiqstart.broker.receiver.preflight import Preflight
 from kiqstart.broker.receiver.receiver_shutdown import ReceiverShutdown
 from kiqstart.broker.redis_retry import reason
+from kiqstart.broker.run_lines import delivery_ends
+from kiqstart.observability.task_fields import carry_task_fields, current_run
 from kiqstart.processes.exits import end_with_process_manager
-from kiqstart.tasks.label_values import ack_type_of
+from kiqstart.tasks.label_values import ACK_TYPE_LABEL, ack_type_of
+from kiqstart.tasks.progress import reporting_run
 from kiqstart.tasks.results.errors import TaskCancelledError
 
 logger = getLogger(__name__)
@@ -37,7 +40,7 @@ _SECONDS_WHEN_CANCELLED: Final = 1.0
 _UNLIMITED: Final = 1000
 
 
-class StreamReceiver(BaseReceiver):
+class StreamReceiver(LoggingReceiver):
     """The receiver of a `StreamBroker`; with any other broker it listens as taskiq's own.
 
     It reads as many messages at once as it has room for, and more while it waits for Redis to take what has ended. When
@@ -64,6 +67,7 @@ class StreamReceiver(BaseReceiver):
                 "propagate_exceptions": self.propagate_exceptions,
                 "ack_type": AcknowledgeType(self.ack_time).value,
             }
+            broker.slots = max(limit, 0)
         self._limit = limit if limit > 0 else _UNLIMITED
         self._capacity = self._limit + max_prefetch
         self._turns = asyncio.Semaphore(self._limit) if max_prefetch else None
@@ -84,9 +88,11 @@ class StreamReceiver(BaseReceiver):
             await self.broker.startup()
         if self.broker.is_worker_process:
             collect_garbage_seldom()
+            carry_task_fields()
             end_with_process_manager()
         consumer = self._consumer = await self.broker.consume()
         consumer.start_reading()
+        consumer.activity.used = lambda: min(self._occupied, self._limit)
         shutdown = ReceiverShutdown(self.broker, consumer, self._running, grace=self.wait_tasks_timeout)
         shutdown.expect(self._changed.set)
         preflight = self._preflight = self.broker.preflight(consumer)
@@ -112,11 +118,12 @@ class StreamReceiver(BaseReceiver):
         if delivery is None or consumer is None:
             return await super().run_task(target, message, ack_controller)
         # This process may have stood still, or a hook taken its time, since that was looked at.
-        if not (delivery.is_settled or await consumer.may_run(delivery)):
+        if not (delivery.is_settled or consumer.may_run_now(delivery) or await consumer.may_run(delivery)):
             raise asyncio.CancelledError
-        began_at = local_time()
+        delivery.began_at = began_at = local_time()
         result = await super().run_task(target, message, ack_controller)
-        consumer.stats.ran(message.task_name, local_time() - began_at)
+        delivery.seconds = local_time() - began_at
+        consumer.stats.ran(message.task_name, delivery.seconds)
         if not delivery.has_run:
             await leave_function(delivery)
         return result
@@ -146,6 +153,7 @@ class StreamReceiver(BaseReceiver):
         verdict = preflight.failed_runs.judge(delivery, error, call)
         result.error = verdict.error
         delivery.has_failed = verdict.is_failure and not isinstance(error, NoResultError)
+        delivery.problem = preflight.failed_runs.kept_problem(verdict)
         if verdict.is_failure:
             await super().handle_error(message, result, verdict.error, call)
         result.error = verdict.applied(delivery, result.error)
@@ -168,6 +176,8 @@ class StreamReceiver(BaseReceiver):
             delivery.outcome = DONE
             result.is_err, result.return_value, result.error = True, None, TaskCancelledError(delivery.task_id)
         is_saved = await super().save(message, result, raise_err=raise_err)
+        if delivery is not None:
+            delivery.is_saved, delivery.has_result = True, is_saved
         if delivery is not None and delivery.is_early and self._preflight is not None:
             self._make_room(delivery)
             await self._preflight.end(delivery)
@@ -195,12 +205,9 @@ class StreamReceiver(BaseReceiver):
         with consumer.timeout_watchdog.watching(message.task_name, message.task_id, timeout):
             return await super().call(target, message, kwargs, timeout)
 
-    def log_error(self, message: TaskiqMessage, error: BaseException) -> None:
-        """Log what a task raised; that it was cancelled, or given to another worker, is no error of its own."""
-        if not is_expected(message, error, current_delivery.get()):
-            super().log_error(message, error)
-
     def _get_ack_time(self, message: TaskiqMessage) -> AcknowledgeType:
+        if ACK_TYPE_LABEL not in message.labels:
+            return self.ack_time
         # taskiq raises where the label makes no sense, and leaves the message.
         return super()._get_ack_time(message) if current_delivery.get() is None else ack_type_of(message, self.ack_time)
 
@@ -216,11 +223,16 @@ class StreamReceiver(BaseReceiver):
                 self._changed.clear()
                 await self._changed.wait()
                 continue
-            deliveries = await consumer.fetch(room)
+            consumer.activity.is_taking = True
+            try:
+                deliveries = await consumer.fetch(room)
+            finally:
+                consumer.activity.is_taking = False
             if finish_event.is_set():
                 await consumer.give_back(deliveries)
                 return
             left -= len(deliveries)
+            consumer.activity.taken += len(deliveries)
             for delivery in deliveries:
                 self._start(consumer, preflight, delivery)
 
@@ -247,6 +259,8 @@ class StreamReceiver(BaseReceiver):
 
     async def _run(self, consumer: StreamConsumer, preflight: Preflight, delivery: Delivery) -> None:
         current_delivery.set(delivery)
+        current_run.set(delivery)
+        reporting_run.set(delivery)
         try:
             await self._run_accepted(consumer, preflight, delivery)
         except asyncio.CancelledError:
@@ -259,7 +273,11 @@ class StreamReceiver(BaseReceiver):
         except Exception as error:  # noqa: BLE001  # whatever it is, nothing may be left without an end
             logger.error("Task %s could not be ended as it should: %s", delivery.task_id, reason(error))  # noqa: TRY400  # one line
             if delivery.settling_since is None and not delivery.is_lost:
-                await preflight.bury(delivery, DeadLetterReason.MIDDLEWARE_FAILED, error)
+                is_refused = isinstance(error, RedisError)
+                why = DeadLetterReason.NOT_ACKNOWLEDGED if is_refused else DeadLetterReason.MIDDLEWARE_FAILED
+                await preflight.bury(delivery, why, error)
+        finally:
+            delivery_ends(delivery)
 
     async def _run_accepted(self, consumer: StreamConsumer, preflight: Preflight, delivery: Delivery) -> None:
         task = await preflight.accept(delivery)
@@ -269,7 +287,9 @@ class StreamReceiver(BaseReceiver):
         if self._turns is not None:
             await self._turns.acquire()
             self._taking_turns.add(delivery)
-        if not await consumer.may_run(delivery) or not consumer.in_flight.begin(delivery):
+        if not (consumer.may_run_now(delivery) or await consumer.may_run(delivery)):
+            return
+        if not consumer.in_flight.begin(delivery):
             return
         consumer.stats.started(delivery)
         acks = DeliveryAcks(consumer, preflight, delivery, self._make_room)

@@ -8,10 +8,10 @@ from typing import Any, Self
 
 from taskiq import AsyncBroker, Context, TaskiqMessage, TaskiqState
 from taskiq.acks import AckController
-from taskiq.receiver.params_parser import parse_params
 from taskiq_dependencies import DependencyGraph
 from taskiq_dependencies.ctx import AsyncResolveContext
 
+from kiqstart.broker.receiver.argument_parser import ArgumentParser
 from kiqstart.tasks.results.error_taming import tamed
 
 logger = getLogger(__name__)
@@ -25,15 +25,13 @@ class TaskPlan:
         target: the function.
         is_coroutine: whether it is async; any other runs in an executor.
         graph: its dependencies; None without any.
-        signature: of the arguments that are parsed by their annotations; None where there is nothing to parse.
-        hints: these annotations.
+        parser: of the arguments that have annotations; None where there is nothing to parse.
     """
 
     target: Callable[..., Any]
     is_coroutine: bool
     graph: DependencyGraph | None
-    signature: inspect.Signature | None
-    hints: Mapping[str, Any]
+    parser: ArgumentParser | None
 
     @classmethod
     def of(
@@ -44,14 +42,13 @@ class TaskPlan:
             target=target,
             is_coroutine=inspect.iscoroutinefunction(target),
             graph=None if graph.is_empty() else graph,
-            signature=signature if signature.parameters.keys() & hints.keys() else None,
-            hints=hints,
+            parser=ArgumentParser(signature, hints) if signature.parameters.keys() & hints.keys() else None,
         )
 
     def parse(self, message: TaskiqMessage) -> None:
         """Turn a message's arguments into the types that the function has for them."""
-        if self.signature is not None:
-            parse_params(self.signature, dict(self.hints), message)
+        if self.parser is not None:
+            self.parser.parse(message)
 
     def dependencies(
         self, broker: AsyncBroker, message: TaskiqMessage, acks: AckController | None

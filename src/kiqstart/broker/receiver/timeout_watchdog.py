@@ -108,7 +108,8 @@ class TimeoutWatchdog:
             self._reported.update(late)
         for run in late:
             logger.error(
-                "Task %s with id %s still runs %.1f s after its time-out of %g s: it blocks the event loop or a thread",
+                "Task %s with id %s still runs %.1f s after its time-out of %g s: it blocks the event loop "
+                "or a thread, or cleans up",
                 *(run.task_name, run.task_id, now - run.started_at - run.timeout, run.timeout),
             )
         if late and self._replace:

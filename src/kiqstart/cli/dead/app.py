@@ -4,18 +4,28 @@ from typing import Annotated
 
 import typer
 
+from kiqstart.cli.completion import task_names
+from kiqstart.cli.options import Because, Json, Sure
+
 dead = typer.Typer(help="Look at messages that could not be run; send them again or drop them.", no_args_is_help=True)
 
-Letters = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Ids, as `kiqstart dead list` has them.")]
-Task = Annotated[str | None, typer.Option("--task", metavar="NAME", help="Only those of this task.")]
+Letters = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="ID", help="Ids of letters, as `kiqstart dead list` has them, or of their tasks."),
+]
+Task = Annotated[
+    str | None, typer.Option("--task", metavar="NAME", help="Only those of this task.", autocompletion=task_names)
+]
 Reason = Annotated[
     str | None,
     typer.Option(
         metavar="REASON",
-        help="Only those with this reason: malformed, unknown-task, invalid-arguments, worker-lost, retries-exhausted, "
-        "not-acknowledged or middleware-failed.",
+        help="Only those with this reason: malformed, untrusted, too-large, unknown-task, invalid-arguments, "
+        "worker-lost, retries-exhausted, not-acknowledged or middleware-failed.",
     ),
 ]
+Age = Annotated[str | None, typer.Option(metavar="AGE", help="Only those that are older: 90s, 30m, 12h, 7d.")]
+Every = Annotated[bool, typer.Option("--all", help="All of them, or all that the options below leave.")]
 
 
 @dead.command("list")
@@ -24,52 +34,67 @@ def list_(
     task: Task = None,
     reason: Reason = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    as_json: Json = False,
 ) -> None:
-    """List the newest dead letters, newest first."""
+    """List the newest dead letters, newest first, and how many there are of each task and reason."""
     from kiqstart.cli.dead.looking import run_list
 
-    run_list(task=task, reason=reason, limit=limit)
+    run_list(task=task, reason=reason, limit=limit, as_json=as_json)
 
 
 @dead.command()
-def show(letter: Annotated[str, typer.Argument(metavar="ID", help="Its id, as `kiqstart dead list` has it.")]) -> None:
-    """Show a dead letter: its message and what went wrong."""
+def show(
+    letter: Annotated[
+        str, typer.Argument(metavar="ID", help="A letter's id, as `kiqstart dead list` has it, or its task's.")
+    ],
+    *,
+    as_json: Json = False,
+) -> None:
+    """Show a dead letter: its message and what went wrong. Of a task with several, the newest."""
     from kiqstart.cli.dead.looking import run_show
 
-    run_show(letter)
+    run_show(letter, as_json=as_json)
 
 
 @dead.command()
 def retry(
     letters: Letters = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="All of them, or all that the options below leave.")] = False,
+    every: Every = False,
     task: Task = None,
     reason: Reason = None,
+    older_than: Age = None,
+    yes: Sure = False,
+    because: Because = None,
 ) -> None:
-    """Send dead letters to their queues again.
+    """Send dead letters to their queues again: those of these ids, or all that the options leave, after a question.
 
     Each task keeps its id, and its retries count anew. The exit code is 1 if a letter is unknown or had to stay.
     """
     from kiqstart.cli.dead.ending import run_retry
+    from kiqstart.operations.dead_selection import Filters
 
-    raise typer.Exit(run_retry(letters or [], every=every, task=task, reason=reason))
+    filters = Filters(task=task, reason=reason, older_than=older_than)
+    raise typer.Exit(run_retry(letters or [], filters, every=every, is_sure=yes, why=because))
 
 
 @dead.command()
 def purge(
     letters: Letters = None,
     *,
-    every: Annotated[bool, typer.Option("--all", help="All of them, or all that are old enough.")] = False,
-    older_than: Annotated[
-        str | None, typer.Option(metavar="AGE", help="With --all: only those that are older: 90s, 30m, 12h, 7d.")
-    ] = None,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    every: Every = False,
+    task: Task = None,
+    reason: Reason = None,
+    older_than: Age = None,
+    yes: Sure = False,
+    because: Because = None,
 ) -> None:
-    """Drop dead letters for good.
+    """Drop dead letters for good: those of these ids, or all that the options leave, after a question.
 
     The exit code is 1 if a letter is unknown.
     """
     from kiqstart.cli.dead.ending import run_purge
+    from kiqstart.operations.dead_selection import Filters
 
-    raise typer.Exit(run_purge(letters or [], every=every, older_than=older_than, is_sure=yes))
+    filters = Filters(task=task, reason=reason, older_than=older_than)
+    raise typer.Exit(run_purge(letters or [], filters, every=every, is_sure=yes, why=because))

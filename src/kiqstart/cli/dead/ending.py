@@ -3,68 +3,88 @@
 import asyncio
 from collections.abc import Sequence
 
-import typer
-
+from kiqstart.broker.acts import Act, ActKind
+from kiqstart.broker.broker import StreamBroker
 from kiqstart.cli.application import stream_broker
-from kiqstart.cli.dead.selection import check_reason, check_selection, parse_age
+from kiqstart.cli.confirmation import confirm
 from kiqstart.cli.one_by_one import one_by_one
+from kiqstart.cli.recording import record
 from kiqstart.cli.terminal import echo
+from kiqstart.operations.dead_letters import find_letter
+from kiqstart.operations.dead_selection import Filters, check_selection
 
 
-def run_retry(letters: Sequence[str], *, every: bool, task: str | None, reason: str | None) -> int:
+def run_retry(letters: Sequence[str], filters: Filters, *, every: bool, is_sure: bool, why: str | None) -> int:
     """Send letters again, oldest first; the exit code is 1 if one had to stay or is unknown.
 
     Raises:
         SelectionError: it is not clear which.
+        NotConfirmedError: they are not named one by one, and nobody can be asked.
     """
-    check_selection(letters, every=every, filters=[task, reason])
-    check_reason(reason)
-    return asyncio.run(_retry(letters, every=every, task=task, reason=reason))
+    check_selection(letters, filters, every=every)
+    return asyncio.run(_retry(letters, filters, is_sure=is_sure, why=why))
 
 
-def run_purge(letters: Sequence[str], *, every: bool, older_than: str | None, is_sure: bool) -> int:
-    """Drop letters; the exit code is 1 if one is unknown. All of them only after a question, unless `is_sure`.
+def run_purge(letters: Sequence[str], filters: Filters, *, every: bool, is_sure: bool, why: str | None) -> int:
+    """Drop letters; the exit code is 1 if one is unknown.
 
     Raises:
         SelectionError: it is not clear which.
+        NotConfirmedError: they are not named one by one, and nobody can be asked.
     """
-    check_selection(letters, every=every, filters=[older_than])
-    age = None if older_than is None else parse_age(older_than)
-    if not every:
-        return asyncio.run(_purge(letters))
-    if not is_sure:
-        which = "all dead letters" if older_than is None else f"all dead letters older than {older_than}"
-        typer.confirm(f"Drop {which}?", abort=True)
-    echo(f"{asyncio.run(_purge_all(age))} dropped")
-    return 0
+    check_selection(letters, filters, every=every)
+    return asyncio.run(_purge(letters, filters, is_sure=is_sure, why=why))
 
 
-async def _retry(letters: Sequence[str], *, every: bool, task: str | None, reason: str | None) -> int:
+async def _retry(letters: Sequence[str], filters: Filters, *, is_sure: bool, why: str | None) -> int:
     async with stream_broker() as broker:
-        dead = broker.dead_letters
-        if every:
-            # All are looked for before the first is sent: it may come back.
-            letters = [one.id async for one in dead.walk(task_name=task, reason=reason)][::-1]
+        # All are looked for before the first is sent: it may come back.
+        chosen = letters or await _chosen(broker, filters, "Send {} again?", is_sure=is_sure)
+        dead, done = broker.dead_letters, 0
 
         async def retry(letter: str) -> str:
-            found = await dead.retry(letter)
-            return f"{letter}  {found.task_name} with id {found.task_id}"
+            nonlocal done
+            # Those that were chosen by options are named by their own ids.
+            name = (await find_letter(dead, letter)).id if letters else letter
+            found = await dead.retry(name)
+            done += 1
+            return f"{name}  {found.task_name} with id {found.task_id}"
 
-        return await one_by_one(letters, retry, "sent again")
+        code = await one_by_one(chosen, retry, "sent again")
+        await _record(broker, ActKind.RETRY_DEAD, letters, filters, done, why)
+        return code
 
 
-async def _purge(letters: Sequence[str]) -> int:
+async def _purge(letters: Sequence[str], filters: Filters, *, is_sure: bool, why: str | None) -> int:
     async with stream_broker() as broker:
-        dead = broker.dead_letters
+        dead, done, code = broker.dead_letters, 0, 0
 
         async def purge(letter: str) -> str:
-            await dead.purge(letter)
-            return letter
+            nonlocal done
+            name = (await find_letter(dead, letter)).id
+            await dead.purge(name)
+            done += 1
+            return name
 
-        return await one_by_one(letters, purge, "dropped")
+        if letters:
+            code = await one_by_one(letters, purge, "dropped")
+        else:
+            done = await dead.purge_many(await _chosen(broker, filters, "Drop {}?", is_sure=is_sure))
+            echo(f"{done} dropped")
+        await _record(broker, ActKind.PURGE_DEAD, letters, filters, done, why)
+        return code
 
 
-async def _purge_all(age: int | None) -> int:
-    async with stream_broker() as broker:
-        dead = broker.dead_letters
-        return await (dead.purge_all() if age is None else dead.purge_older_than(age))
+async def _chosen(broker: StreamBroker, filters: Filters, question: str, *, is_sure: bool) -> list[str]:
+    found = await filters.ids(broker.dead_letters)
+    if found:
+        confirm(question.format(f"{len(found)} dead letters ({filters.described})"), is_sure=is_sure)
+    return found
+
+
+async def _record(
+    broker: StreamBroker, kind: ActKind, letters: Sequence[str], filters: Filters, done: int, why: str | None
+) -> None:
+    if done:
+        target = ", ".join(letters) or filters.described
+        await record(broker, [Act(kind=kind, target=target, detail=f"{done} letters")], why)

@@ -2,82 +2,106 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
-from contextlib import aclosing
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from kiqstart.broker.dead_letters import DeadLetter
+from kiqstart.broker.dead_letter import DeadLetter
 from kiqstart.cli.application import stream_broker
-from kiqstart.cli.dead.selection import check_reason
-from kiqstart.cli.terminal import echo, shown, shown_lines
+from kiqstart.cli.tables import new_table, print_table
+from kiqstart.cli.terminal import echo, echo_json, shown, shown_lines
+from kiqstart.observability.redaction import redacted
+from kiqstart.operations.dead_letters import FoundLetters, find_letter, indented, read_letters, shown_problem
+from kiqstart.operations.dead_selection import Filters, check_reason
 
 # Where the output is no terminal, nobody's window limits it.
-_WIDTH_OF_A_FILE: Final = 200
 _LONGEST_CELL: Final = 400
+_TOTALS_SHOWN: Final = 20
 _TITLES: Final = ("id", "last", "reason", "deliveries", "task")
 
 
-def run_list(*, task: str | None, reason: str | None, limit: int) -> None:
+def run_list(*, task: str | None, reason: str | None, limit: int, as_json: bool) -> None:
     """Print the table, and how many letters there are and were dropped.
 
     Raises:
         SelectionError: there is no such reason.
     """
     check_reason(reason)
-    letters, count, dropped = asyncio.run(_list(task, reason, limit))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH_OF_A_FILE)
-    if letters:
-        console.print(letters_table(letters))
-    lost = f"; {dropped} were dropped: too old, too many or too large" if dropped else ""
-    echo(f"{len(letters)} of {count} dead letters{lost}")
+    found = asyncio.run(_list(task, reason, limit))
+    if as_json:
+        echo_json(_list_as_json(found))
+        return
+    if found.letters:
+        print_table(letters_table(found.letters))
+        for line in shown_totals(found.totals):
+            echo(line)
+    lost = f"; {found.dropped} were dropped: too old, too many or too large" if found.dropped else ""
+    echo(f"{len(found.letters)} of {found.count} dead letters{lost}")
 
 
-def run_show(letter: str) -> None:
-    """Print all of a letter.
+def run_show(letter: str, *, as_json: bool) -> None:
+    """Print all of a letter, or of the newest one of a task.
 
     Raises:
         DeadLetterNotFoundError: there is none.
     """
-    echo(shown_letter(asyncio.run(_get(letter))))
+    found = asyncio.run(_get(letter))
+    if as_json:
+        echo_json({**letter_as_json(found), "detail": found.detail, "message": _message_as_json(found.data)})
+    else:
+        echo(shown_letter(found))
+
+
+def letter_as_json(letter: DeadLetter) -> dict[str, object]:
+    """A letter as `--json` has it in a list."""
+    return {
+        "id": letter.id,
+        "task": letter.task_name,
+        "task_id": letter.task_id,
+        "queue": letter.queue,
+        "reason": letter.reason,
+        "deliveries": letter.deliveries,
+        "first": letter.first.isoformat(),
+        "last": letter.last.isoformat(),
+        "problem": shown_problem(letter.detail),
+    }
+
+
+def shown_totals(totals: Mapping[tuple[str, str], int]) -> Iterator[str]:
+    """A line for each task and reason, the most frequent first."""
+    ordered = sorted(totals.items(), key=lambda one: -one[1])
+    yield ""
+    for (task, reason), count in ordered[:_TOTALS_SHOWN]:
+        yield f"{count:>7}  {shown(reason):17}  {shown(task) or '(no task)'}"
+    if rest := ordered[_TOTALS_SHOWN:]:
+        yield f"{sum(count for _, count in rest):>7}  of {len(rest)} other tasks and reasons"
+    yield ""
 
 
 def letters_table(letters: Sequence[DeadLetter]) -> Table:
     """A row for each letter, below its task's name what went wrong."""
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), expand=True)
+    table = new_table(expand=True)
     *facts, task = _TITLES
     for title in facts:
         table.add_column(title, no_wrap=True)
-    # This one gives way to a narrow window: an id that is cut is of no use.
-    table.add_column(task, no_wrap=True, overflow="ellipsis", ratio=1)
+    # This one gives way to a narrow window: an id that is cut is of no use. Of a name no letter is lost.
+    table.add_column(task, ratio=1)
     for letter in letters:
         cells = (
             letter.id,
             f"{letter.last.astimezone():%m-%d %H:%M:%S}",
             shown(letter.reason),
             str(letter.deliveries),
-            f"{_shown_task(letter)[:_LONGEST_CELL]}\n{shown_problem(letter.detail)}",
         )
-        table.add_row(*(Text(cell) for cell in cells))
+        name = Text(_shown_task(letter)[:_LONGEST_CELL], overflow="fold")
+        problem = Text(shown_problem(letter.detail), no_wrap=True, overflow="ellipsis")
+        table.add_row(*map(Text, cells), Group(name, problem))
     return table
-
-
-def shown_problem(detail: str) -> str:
-    """One line of a detail: the error of a traceback, else the first line."""
-    lines = [line for line in detail.split("\n") if line.strip()] or [""]
-    # The error's line is the first after the last frame, also where its text has several lines.
-    frames = [place for place, line in enumerate(lines) if line.startswith('  File "')]
-    after = [line for line in lines[frames[-1] :] if not line.startswith(" ")] if frames else []
-    line = after[0] if after else lines[0]
-    return shown(line.strip()[:_LONGEST_CELL])
 
 
 def shown_letter(letter: DeadLetter) -> str:
@@ -93,7 +117,7 @@ def shown_letter(letter: DeadLetter) -> str:
         "last": _shown_time(letter.last),
     }
     lines = [f"{name:10}  {shown(value)}" for name, value in facts.items()]
-    message = shown_lines(_indented(letter.data)) if letter.data else "-"
+    message = shown_lines(indented(letter.data)) if letter.data else "-"
     return "\n".join([*lines, "", "message", message, "", "detail", shown_lines(letter.detail.rstrip()) or "-"])
 
 
@@ -101,29 +125,34 @@ def _shown_task(letter: DeadLetter) -> str:
     return shown(letter.task_name) if letter.task_name is not None else "(no task)"
 
 
-def _indented(data: bytes) -> str:
-    try:
-        return json.dumps(json.loads(data), indent=2, ensure_ascii=False)
-    except (ValueError, RecursionError):
-        return data.decode(errors="backslashreplace")
-
-
 def _shown_time(time: datetime) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S %Z}"
 
 
-async def _list(task: str | None, reason: str | None, limit: int) -> tuple[Sequence[DeadLetter], int, int]:
+def _list_as_json(found: FoundLetters) -> dict[str, object]:
+    totals = sorted(found.totals.items(), key=lambda one: -one[1])
+    return {
+        "letters": [letter_as_json(one) for one in found.letters],
+        "totals": [{"task": task or None, "reason": reason, "count": count} for (task, reason), count in totals],
+        "count": found.count,
+        "dropped": found.dropped,
+    }
+
+
+def _message_as_json(data: bytes) -> object:
+    """The message, or its text where it is no JSON."""
+    try:
+        return redacted(json.loads(data))
+    except (ValueError, RecursionError):
+        return data.decode(errors="backslashreplace")
+
+
+async def _list(task: str | None, reason: str | None, limit: int) -> FoundLetters:
     async with stream_broker() as broker:
-        dead, found = broker.dead_letters, list[DeadLetter]()
-        async with aclosing(dead.walk(reason=reason, task_name=task)) as letters:
-            async for letter in letters:
-                if len(found) >= limit:
-                    break
-                # Messages may be large, and the table shows none.
-                found.append(replace(letter, data=b"", detail=shown_problem(letter.detail)))
-        return found, await dead.count(), await dead.dropped()
+        return await read_letters(broker.dead_letters, Filters(task=task, reason=reason), limit=limit)
 
 
 async def _get(letter: str) -> DeadLetter:
     async with stream_broker() as broker:
-        return await broker.dead_letters.get(letter)
+        found = await find_letter(broker.dead_letters, letter)
+        return replace(found, data=broker.dead_letters.shown_message(found))

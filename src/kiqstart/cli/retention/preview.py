@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from kiqstart.cli.application import unconnected_application
-from kiqstart.cli.terminal import echo, shown
+from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.errors import OperatorError
 from kiqstart.retention.dry_run import DryRun
 from kiqstart.retention.errors import UnknownPolicyError
@@ -21,14 +21,19 @@ class _Found:
     dry_run: DryRun | None
 
 
-def run_retention(names: Sequence[str], *, sample: int | None) -> None:
+def run_retention(names: Sequence[str], *, sample: int | None, as_json: bool = False) -> None:
     """Print for each policy, or those named, what it would do now, which way, and why; nothing is deleted.
 
     Args:
         names: those to look at; none for all.
         sample: how many rows to show, with the first batch's statement and plan; None for neither.
+        as_json: whether as JSON.
     """
-    for found in asyncio.run(_look(names, sample)):
+    policies = asyncio.run(_look(names, sample))
+    if as_json:
+        echo_json([_as_json(found) for found in policies])
+        return
+    for found in policies:
         for line in _lines(found):
             echo(line)
 
@@ -59,11 +64,26 @@ def _chosen(policies: RetentionPolicies, names: Sequence[str]) -> Sequence[Reten
         raise OperatorError(str(error)) from None
 
 
+def _as_json(found: _Found) -> dict[str, object]:
+    preview, policy = found.preview, found.policy
+    return {
+        "policy": preview.policy,
+        "action": str(policy.action),
+        "rows": preview.rows,
+        "is_estimate": preview.is_estimate,
+        "table_rows": preview.table_rows,
+        "along": preview.scan.described,
+        "reason": preview.reason,
+        "window": None if policy.window is None else str(policy.window),
+        "dry_run": None if found.dry_run is None else asdict(found.dry_run),
+    }
+
+
 def _lines(found: _Found) -> Iterator[str]:
     preview, policy = found.preview, found.policy
     number = f"about {preview.rows:,} (an estimate)" if preview.is_estimate else f"{preview.rows:,}"
     yield f"{preview.policy}: would {policy.action} {number} of about {preview.table_rows:,} rows"
-    yield f"  along the {preview.walk.described}: {shown(preview.reason)}"
+    yield f"  along the {preview.scan.described}: {shown(preview.reason)}"
     if policy.window is not None:
         yield f"  from {policy.window}"
     if (dry_run := found.dry_run) is None:

@@ -4,9 +4,17 @@ from typing import Annotated
 
 import typer
 
+from kiqstart.cli.completion import schedule_names
+from kiqstart.cli.options import Json, Why
+
 schedules = typer.Typer(help="Look at schedules; pause, resume, run and remove them.", no_args_is_help=True)
 
-Names = Annotated[list[str], typer.Argument(metavar="NAME...", help="Names, as `kiqstart schedules list` has them.")]
+Names = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="NAME...", help="Names, as `kiqstart schedules list` has them.", autocompletion=schedule_names
+    ),
+]
 
 
 @schedules.command("list")
@@ -15,6 +23,7 @@ def list_(
     limit: Annotated[
         int, typer.Option(min=0, max=1_000_000, help="How many at most of those that are not in the table.")
     ] = 100,
+    as_json: Json = False,
 ) -> None:
     """List schedules with their last and their next run.
 
@@ -22,13 +31,16 @@ def list_(
     """
     from kiqstart.cli.schedules.listing import run_list
 
-    run_list(limit=limit)
+    run_list(limit=limit, as_json=as_json)
 
 
 @schedules.command("next")
 def next_(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Which schedules; without names, the table's.")
+        list[str] | None,
+        typer.Argument(
+            metavar="[NAME]...", help="Which schedules; without names, the table's.", autocompletion=schedule_names
+        ),
     ] = None,
     *,
     start: Annotated[
@@ -36,6 +48,7 @@ def next_(
         typer.Option("--from", metavar="TIME", help="2026-10-24T12:00, in the schedule's time zone; else now."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many runs of each.")] = 10,
+    as_json: Json = False,
 ) -> None:
     """Show upcoming runs, in local time and in UTC.
 
@@ -43,29 +56,29 @@ def next_(
     """
     from kiqstart.cli.schedules.upcoming import run_next
 
-    run_next(names or [], start=start, count=count)
+    run_next(names or [], start=start, count=count, as_json=as_json)
 
 
 @schedules.command()
-def pause(names: Names) -> None:
+def pause(names: Names, *, reason: Why = None) -> None:
     """Let schedules not be due until they are resumed.
 
     What they miss meanwhile is not caught up. The exit code is 1 if one is unknown.
     """
     from kiqstart.cli.schedules.changing import run_pause
 
-    raise typer.Exit(run_pause(names))
+    raise typer.Exit(run_pause(names, reason=reason))
 
 
 @schedules.command()
-def resume(names: Names) -> None:
+def resume(names: Names, *, reason: Why = None) -> None:
     """Let paused schedules be due again.
 
     The exit code is 1 if one is unknown.
     """
     from kiqstart.cli.schedules.changing import run_resume
 
-    raise typer.Exit(run_resume(names))
+    raise typer.Exit(run_resume(names, reason=reason))
 
 
 @schedules.command()
@@ -74,6 +87,7 @@ def run(
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the results, and print them.")] = False,
     timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait for each; else for ever.")] = None,
+    reason: Why = None,
 ) -> None:
     """Send schedules' tasks now, beside their own times.
 
@@ -81,15 +95,15 @@ def run(
     """
     from kiqstart.cli.schedules.running import run_run
 
-    raise typer.Exit(run_run(names, wait=wait, timeout=timeout))
+    raise typer.Exit(run_run(names, wait=wait, timeout=timeout, reason=reason))
 
 
 @schedules.command()
-def remove(names: Names) -> None:
+def remove(names: Names, *, reason: Why = None) -> None:
     """Remove schedules that were added while the service ran.
 
     The table's are removed in the table. The exit code is 1 if one is unknown.
     """
     from kiqstart.cli.schedules.changing import run_remove
 
-    raise typer.Exit(run_remove(names))
+    raise typer.Exit(run_remove(names, reason=reason))

@@ -2,43 +2,36 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from taskiq import AsyncResultBackend
-from taskiq.exceptions import ResultGetError
 
 from kiqstart.cli.application import stream_broker
-from kiqstart.cli.schedules.schedulers import missing_scheduler
-from kiqstart.cli.schedules.wording import shown_arguments, shown_seconds, shown_timing, zone_of
-from kiqstart.cli.terminal import echo, shown
+from kiqstart.cli.tables import new_table, print_table
+from kiqstart.cli.terminal import echo, echo_json, shown
+from kiqstart.operations.schedule_wording import shown_arguments, shown_timing, zone_of
+from kiqstart.operations.schedulers import missing_scheduler
+from kiqstart.operations.schedules import read_schedules, shown_counts, shown_last, shown_next
 from kiqstart.scheduler.occurrence import from_ms
-from kiqstart.scheduler.overview import Overview, overview
+from kiqstart.scheduler.overview import Overview
 from kiqstart.scheduler.schedules import ScheduleState
-from kiqstart.scheduler.source import DurableScheduleSource
-from kiqstart.scheduler.store import LastStep, Outcome
 
 # Where the output is no terminal, nobody's window limits it.
-_WIDTH_OF_A_FILE: Final = 200
 _LONGEST_CELL: Final = 400
-# What is due for longer than a scheduler needs to notice it.
-_OVERDUE: Final = timedelta(seconds=1)
 
 
-def run_list(*, limit: int) -> None:
+def run_list(*, limit: int, as_json: bool) -> None:
     """Print the table, and on standard error what is wrong: no scheduler, or schedules that cannot be read."""
     found, results = asyncio.run(_look(limit))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_WIDTH_OF_A_FILE)
     schedules = [*found.table, *found.added]
-    if schedules:
-        console.print(schedules_table(schedules, results, now=found.now))
-    echo(shown_counts(found))
+    if as_json:
+        echo_json(_as_json(found, results))
+    else:
+        if schedules:
+            print_table(schedules_table(schedules, results, now=found.now))
+        echo(shown_counts(found))
     for name in found.unreadable[:limit]:
         echo(f"kiqstart: schedule {name!r} cannot be read: add it anew, or remove it", err=True)
     if (problem := missing_scheduler(found.heartbeats)) is not None:
@@ -50,11 +43,10 @@ def schedules_table(schedules: Sequence[ScheduleState], results: Mapping[str, st
 
     Times of the past are UTC.
     """
-    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), expand=True)
-    # This one gives way to a narrow window, without losing a letter of a name.
-    table.add_column("schedule", overflow="fold", ratio=1)
-    for title in ("when", "last run", "result", "next run"):
-        table.add_column(title, no_wrap=True)
+    table = new_table()
+    # These give way to a narrow window, without losing a letter.
+    for title in ("schedule", "when", "last run", "result", "next run"):
+        table.add_column(title, overflow="fold")
     for one in schedules:
         definition = one.definition
         call = " ".join([shown(definition.task), *shown_arguments(definition.args, definition.kwargs)])
@@ -63,71 +55,51 @@ def schedules_table(schedules: Sequence[ScheduleState], results: Mapping[str, st
             "\n  ".join(shown_timing(definition.timing).rsplit(" ", 1))
             if zone_of(definition.timing) is not None
             else shown_timing(definition.timing),
-            _shown_last(one.last, now),
+            shown_last(one.last, now),
             results.get(definition.name, "-"),
-            _shown_next(one, now),
+            shown_next(one, now),
         )
         table.add_row(*(Text(cell) for cell in cells))
     return table
 
 
-def shown_counts(found: Overview) -> str:
-    """How many schedules are shown, how many there are, and how many of these are paused."""
-    total = found.active + found.paused
-    listed = len(found.table) + len(found.added)
-    return f"{listed} of {max(total, listed)} schedules" + (f", {found.paused} paused" if found.paused else "")
+def schedule_as_json(schedule: ScheduleState, result: str) -> dict[str, object]:
+    """A schedule as `--json` has it."""
+    definition, last = schedule.definition, schedule.last
+    return {
+        "name": definition.name,
+        "task": definition.task,
+        "args": list(definition.args),
+        "kwargs": dict(definition.kwargs),
+        "when": shown_timing(definition.timing),
+        "is_in_table": not definition.is_dynamic,
+        "is_paused": schedule.is_paused,
+        "next": None if schedule.due is None else schedule.due.isoformat(),
+        "last": None
+        if last is None
+        else {
+            "due": from_ms(last.due_ms).isoformat(),
+            "done": from_ms(last.done_ms).isoformat(),
+            "task_id": last.task_id,
+            "outcome": last.outcome.value,
+            "result": result,
+        },
+    }
 
 
-async def shown_result(
-    backend: AsyncResultBackend[Any], last: LastStep | None, *, now: datetime, result_ttl: timedelta
-) -> str:
-    """What became of the last task: `ok` or `error`; `waiting` while it waits or runs; `expired`: nobody knows now.
-
-    It is `unreadable` if what is kept of it is no result.
-    """
-    if last is None or last.outcome is not Outcome.SENT:
-        return "-"
-    if not await backend.is_result_ready(last.task_id):
-        return "expired" if now - from_ms(last.done_ms) > result_ttl else "waiting"
-    try:
-        return "error" if (await backend.get_result(last.task_id)).is_err else "ok"
-    except ResultGetError:
-        return "unreadable"
-
-
-def _shown_last(last: LastStep | None, now: datetime) -> str:
-    if last is None:
-        return "-"
-    late = shown_seconds(max(last.done_ms - last.due_ms, 0) / 1000)
-    return f"{_shown_time(from_ms(last.due_ms), now)} UTC\n{last.outcome.value}, {late} late"
-
-
-def _shown_next(schedule: ScheduleState, now: datetime) -> str:
-    if schedule.is_paused:
-        return "paused"
-    if schedule.due is None:
-        return "-"
-    in_utc = f"{_shown_time(schedule.due, now)} UTC"
-    if now - schedule.due > _OVERDUE:
-        return f"{in_utc}\n{shown_seconds((now - schedule.due).total_seconds())} overdue"
-    local = schedule.due.astimezone(zone_of(schedule.definition.timing))
-    is_utc = local.utcoffset() == timedelta(0)
-    return in_utc if is_utc else f"{in_utc}\n{_shown_time(local, now)} {local:%Z}"
-
-
-def _shown_time(time: datetime, now: datetime) -> str:
-    is_this_year = time.year == now.astimezone(UTC).year
-    return f"{time:%m-%d %H:%M:%S}" if is_this_year else f"{time:%Y-%m-%d %H:%M:%S}"
+def _as_json(found: Overview, results: Mapping[str, str]) -> dict[str, object]:
+    return {
+        "schedules": [
+            schedule_as_json(one, results.get(one.definition.name, "-")) for one in (*found.table, *found.added)
+        ],
+        "active": found.active,
+        "paused": found.paused,
+        "unreadable": list(found.unreadable),
+        "schedulers": found.heartbeats.living,
+        "seconds_since_look": found.heartbeats.seconds_since_any,
+    }
 
 
 async def _look(limit: int) -> tuple[Overview, Mapping[str, str]]:
     async with stream_broker() as broker:
-        result_ttl = timedelta.max if broker.result_ttl is None else timedelta(seconds=broker.result_ttl)
-        found = await overview(DurableScheduleSource(broker).store, limit=limit)
-        results = {
-            one.definition.name: await shown_result(
-                broker.result_backend, one.last, now=found.now, result_ttl=result_ttl
-            )
-            for one in (*found.table, *found.added)
-        }
-    return found, results
+        return await read_schedules(broker, limit)

@@ -6,9 +6,9 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from kiqstart.cli.application import stream_broker, unconnected_application
-from kiqstart.cli.schedules.wording import shown_duration, shown_local, shown_timing, zone_of
-from kiqstart.cli.terminal import echo, shown
+from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.errors import OperatorError
+from kiqstart.operations.schedule_wording import shown_duration, shown_local, shown_timing, zone_of
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.scheduler.triggers import Trigger
 
@@ -17,7 +17,7 @@ class StartError(OperatorError):
     """It is not clear from when on runs are to be shown."""
 
 
-def run_next(names: Sequence[str], *, start: str | None, count: int) -> None:
+def run_next(names: Sequence[str], *, start: str | None, count: int, as_json: bool) -> None:
     """Print the runs of each schedule; of those in the table of this code as it has them, of others as Redis has them.
 
     Raises:
@@ -30,6 +30,18 @@ def run_next(names: Sequence[str], *, start: str | None, count: int) -> None:
         kept = [name for name in names if name not in timings]
         timings |= asyncio.run(_kept_timings(kept)) if kept else {}
         timings = {name: timings[name] for name in names}
+    if as_json:
+        echo_json(
+            [
+                {
+                    "name": name,
+                    "when": shown_timing(timing),
+                    "runs": [due.isoformat() for due in _runs(timing, time, count)],
+                }
+                for name, timing in timings.items()
+            ]
+        )
+        return
     for place, (name, timing) in enumerate(timings.items()):
         echo(("\n" if place else "") + f"{shown(name)}  {shown_timing(timing)}")
         for line in upcoming(timing, time, count):
@@ -54,19 +66,28 @@ def upcoming(timing: Trigger, start: datetime, count: int) -> Iterator[str]:
     Without a time zone, `start` is in the schedule's.
 
     Raises:
-        StartError: the calendar ends before.
+        StartError: the calendar ends before the first of them.
     """
     zone = zone_of(timing)
+    offset: timedelta | None = None
+    for due in _runs(timing, start, count):
+        now = due.astimezone(zone).utcoffset()
+        change = "" if now is None or offset is None or offset == now else _shown_change(now - offset)
+        yield f"{shown_local(due, timing)}  {due:%Y-%m-%d %H:%M:%S} UTC{change}"
+        offset = now
+
+
+def _runs(timing: Trigger, start: datetime, count: int) -> Iterator[datetime]:
+    has_shown = False
     try:
-        first = start.replace(tzinfo=zone).astimezone(UTC) if start.tzinfo is None else start
-        offset: timedelta | None = None
+        first = start.replace(tzinfo=zone_of(timing)).astimezone(UTC) if start.tzinfo is None else start
         for due in islice(timing.after(first - timedelta(microseconds=1)), count):
-            now = due.astimezone(zone).utcoffset()
-            change = "" if now is None or offset is None or offset == now else _shown_change(now - offset)
-            yield f"{shown_local(due, timing)}  {due:%Y-%m-%d %H:%M:%S} UTC{change}"
-            offset = now
+            yield due
+            has_shown = True
     except (OverflowError, ValueError):
         # Python has either of them for a time before the first or after the last one.
+        if has_shown:
+            return
         end = "beginning" if start.year == 1 else "end"
         raise StartError(f"--from {start.isoformat()} is too near to the {end} of the calendar") from None
 

@@ -55,7 +55,6 @@ local function send(at)
         end
         return 'refused', problem
     end
-    note_queue(queue, stream)
     return 'sent', ''
 end
 

@@ -55,7 +55,9 @@ def instance(cls: ErrorClass, args: tuple[object, ...], members: list[BaseExcept
     new = next(maker for maker in makers if isinstance(maker, BuiltinFunctionType))
     try:
         if issubclass(cls, BaseExceptionGroup):
-            return cast("BaseException", new(cls, str(args[0]) if args else "", members))
+            group = cast("BaseException", new(cls, str(args[0]) if args else "", members))
+            # Of stand-ins, which are of the kind `Exception`, Python makes an `ExceptionGroup`.
+            return group if cast("object", type(group)) is cls else None
         if _is_made_by_python(cls):
             try:
                 return cls(*args)

@@ -20,6 +20,7 @@ from itertools import islice
 from types import MappingProxyType, MemberDescriptorType, WrapperDescriptorType
 from typing import Any, Final, cast
 
+from kiqstart.observability.redaction import is_secret_name
 from kiqstart.tasks.results.plain_values import (
     MAX_TEXT,
     Budget,
@@ -29,6 +30,7 @@ from kiqstart.tasks.results.plain_values import (
     is_a,
     is_small,
     members_of,
+    shown_text,
 )
 
 FORMAT: Final = 1
@@ -104,19 +106,19 @@ def has_long_chain(error: BaseException, *, max_depth: int) -> bool:
 
 
 def text_of(error: BaseException) -> str:
-    """`str(error)` as UTF-8 can hold it, and bounded; a stand-in if it has none."""
+    """`str(error)` as UTF-8 can hold it, bounded, without secrets; a stand-in if it has none."""
     maker = next(space["__str__"] for space in namespaces_of(type(error)) if "__str__" in space)
     # It writes all arguments out, and each as often as it is referred to.
     writes_args = is_a(maker, WrapperDescriptorType) and maker is not BaseExceptionGroup.__str__
     try:
         if not writes_args or is_small(own(error, "args")):
-            return clip(str(error), MAX_TEXT)
+            return shown_text(str(error), MAX_TEXT)
     except BaseException as problem:  # noqa: BLE001  # the error's own code, whatever it raises
         if not writes_args:
             return f"{NO_TEXT}: its __str__ raises {class_name(type(problem))}>"
     budget = Budget(MAX_TEXT)
     args = tuple(budget.plain(arg) for arg in own(error, "args")[:MAX_ATTRIBUTES])
-    return clip(str(args[0] if len(args) == 1 else args), MAX_TEXT)
+    return shown_text(str(args[0] if len(args) == 1 else args), MAX_TEXT)
 
 
 def own(error: BaseException, name: str) -> Any:  # noqa: ANN401  # as the attribute is
@@ -208,6 +210,8 @@ def _state(error: BaseException, text: str, budget: Budget) -> dict[str, Plain]:
     for name, value in _attributes(error):
         if len(state) == MAX_ATTRIBUTES or budget.is_spent:
             break
+        if is_secret_name(name):
+            continue
         is_number = value is None or any(type(value) is kind for kind in (bool, int, float))
         if is_number or (is_a(value, str) and str.__str__(cast("str", value)) in text):
             state[budget.text(name)] = budget.plain(value)

@@ -34,11 +34,12 @@ class WorkerLostError(Exception):
 
 
 class TaskCutOffError(WorkerLostError):
-    """The task was cut off as its worker ended or died; acknowledged before it ran, it does not run again."""
+    """The task was cut off as its worker ended or died; acknowledged before its end, it does not run again."""
 
     def __str__(self) -> str:
         return (
-            f"task {self.task_id} was cut off with its worker; it was acknowledged before it ran and does not run again"
+            f"task {self.task_id} was cut off with its worker; "
+            "it was acknowledged before its end and does not run again"
         )
 
 
@@ -72,6 +73,23 @@ class TaskTooLargeError(Exception):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class UnreadableTaskError(Exception):
+    """No worker can read the task's message: it has not run, and is a dead letter."""
+
+    def __str__(self) -> str:
+        return "no worker can read the task's message; it is among the dead letters"
+
+
+class UntrustedTaskError(Exception):
+    """The task's message is not signed, or cannot be decrypted: it has not run, and is a dead letter."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+
+    def __str__(self) -> str:
+        return f"the task's message is not trusted: {self.args[0]}"
 
 
 class ResultRefusedError(Exception):

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from itertools import islice
 from typing import Final, cast
 
-from kiqstart.observability.redaction import redact
+from kiqstart.observability.redaction import STAND_IN, is_secret_name, redact_beginning
 
 # What JSON can hold.
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
@@ -13,6 +13,7 @@ Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 # Of one text, in bytes of UTF-8.
 MAX_TEXT: Final = 8 * 1024
 _SCALAR: Final = 20
+_PAIR: Final = 2
 _MAX_DEPTH: Final = 5
 _MAX_VALUES: Final = 200
 _MAX_BITS: Final = 4096
@@ -22,12 +23,22 @@ _SEQUENCES: Final = (list, tuple, set, frozenset, deque)
 
 def clip(text: str, limit: int) -> str:
     """A text of at most `limit` bytes of UTF-8, and a few that say that it was cut; lone surrogates are escaped."""
+    return _cut(str.__str__(text), limit, of=0)
+
+
+def shown_text(text: str, limit: int) -> str:
+    """The same without secrets, of up to `MAX_TEXT` bytes. What is cut off needs no look, however much it is."""
     text = str.__str__(text)
+    return _cut(redact_beginning(text, MAX_TEXT), limit, of=len(text) if len(text) > 2 * MAX_TEXT else 0)
+
+
+def _cut(text: str, limit: int, *, of: int) -> str:
     data = text[:limit].encode("utf-8", "backslashreplace")
-    if len(text) <= limit and len(data) <= limit:
+    length = max(len(text), of)
+    if length <= limit and len(data) <= limit:
         return data.decode()
     kept = data[:limit].decode("utf-8", "ignore")
-    return f"{kept}{_LEFT_OUT} ({len(text)} characters in all)"
+    return f"{kept}{_LEFT_OUT} ({length} characters in all)"
 
 
 def members_of(error: BaseException) -> tuple[BaseException, ...]:
@@ -106,9 +117,7 @@ class Budget:
     def text(self, text: str) -> str:
         """A text within what is left."""
         text = str.__str__(text)
-        # What is cut off needs no look, however much it is.
-        kept = redact(text[: 2 * MAX_TEXT]) + text[2 * MAX_TEXT :]
-        clipped = clip(kept, min(max(self.left, 0), MAX_TEXT))
+        clipped = shown_text(text, min(max(self.left, 0), MAX_TEXT))
         self.spend(len(clipped.encode()))
         return clipped
 
@@ -118,10 +127,18 @@ class Budget:
             return _LEFT_OUT
         if is_a(value, dict):
             pairs = islice(cast("dict[object, object]", value).items(), self._values)
-            return {self._key(key): self._plain(item, depth + 1) for key, item in pairs}
+            return {self._key(key): self._beside(key, item, depth + 1) for key, item in pairs}
         if is_a(value, *_SEQUENCES):
-            return [self._plain(item, depth + 1) for item in islice(cast("Iterable[object]", value), self._values)]
+            items = list(islice(cast("Iterable[object]", value), self._values))
+            if len(items) == _PAIR:
+                return [self._plain(items[0], depth + 1), self._beside(items[0], items[1], depth + 1)]
+            return [self._plain(item, depth + 1) for item in items]
         return self._scalar(value)
+
+    def _beside(self, name: object, value: object, depth: int) -> Plain:
+        """A value; nothing of it if what stands before it says that it is a secret."""
+        is_hidden = value is not None and is_a(name, str) and is_secret_name(str.__str__(cast("str", name)))
+        return self.text(STAND_IN) if is_hidden else self._plain(value, depth)
 
     def _scalar(self, value: object) -> Plain:
         if value is None or value is True or value is False:

@@ -8,14 +8,16 @@ from typing import Any, Final, TypeVar, cast
 import pydantic_core
 from taskiq import TaskiqResult
 
+from kiqstart.tasks.colliding_keys import WITHOUT_PARTS
 from kiqstart.tasks.exact_json import dump, dump_exactly, place_of_fault
+from kiqstart.tasks.long_numbers import MOST_DIGITS
 from kiqstart.tasks.results.error_decoding import decode_error
 from kiqstart.tasks.results.error_encoding import encode_error, text_of
 from kiqstart.tasks.results.errors import ResultTooLargeError, UnserializableResultError
 from kiqstart.tasks.results.plain_values import class_name
 from kiqstart.tasks.results.raisable import raisable
 from kiqstart.tasks.results.result_labels import sendable_labels, size_of
-from kiqstart.tasks.sizes import DEFAULT_BYTES, size_problem
+from kiqstart.tasks.sizes import DEFAULT_BYTES, MOST_GROWTH, size_problem
 from kiqstart.tasks.written import lost_secret
 
 logger = getLogger(__name__)
@@ -25,6 +27,8 @@ ReturnType = TypeVar("ReturnType")
 _validate: Final = cast(
     "Callable[[Mapping[str, Any]], TaskiqResult[Any]]", TaskiqResult.__pydantic_validator__.validate_python
 )
+FAILED_RESULT: Final = b'{"is_err":true'
+"""What the result of a failed task begins with."""
 # A result without an error has none for `log`, nor for `error`.
 _NULLS: Final = 2
 
@@ -43,6 +47,11 @@ def encode_result(task_id: str, result: TaskiqResult[ReturnType], *, limit: int 
     if result.error is not None:
         return _encode_failed(task_id, fields, result.error, limit)
     try:
+        if type(result.return_value) in WITHOUT_PARTS and not result.labels:
+            # Of these JSON loses nothing.
+            data = pydantic_core.to_json(fields, by_alias=False)
+            if len(data) * MOST_GROWTH < limit and len(data) <= MOST_DIGITS:
+                return data
         data = dump_exactly(fields, nulls=_NULLS + (result.return_value is None))
     except (TypeError, ValueError, RecursionError) as error:
         labels = sendable_labels(task_id, result.labels)

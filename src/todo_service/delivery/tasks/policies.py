@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from kiqstart.retention import RetentionEngine, RetentionPolicies, RetentionPolicy
 from todo_service.core.session.repository import RefreshSessionRepository
 from todo_service.core.todo.repository import TodoRepository
+from todo_service.delivery.tasks.names import TaskName
 
 
 def retention_policies(
@@ -18,4 +19,5 @@ def retention_policies(
             todos.completed_policy(),
         ]
 
-    return RetentionPolicies(engine, policies)
+    tasks = {"expired_sessions": TaskName.SESSION_CLEANUP, "completed_todos": TaskName.TODO_CLEANUP}
+    return RetentionPolicies(engine, policies, tasks=tasks)

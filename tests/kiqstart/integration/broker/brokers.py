@@ -15,6 +15,7 @@ from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.receiver.stream_receiver import StreamReceiver
 from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.tasks.arguments import ArgumentsMiddleware
+from kiqstart.tasks.sealing.sealing import Sealing
 from kiqstart.tasks.uniqueness import UniquenessMiddleware
 
 # A beat each fifth of a second moves delayed messages and finds what was cancelled.
@@ -41,11 +42,17 @@ class Brokers:
         url: str | None = None,
         queues: Mapping[str, int] = DEFAULT,
         options: StreamOptions = QUICK,
+        sealing: Sealing | None = None,
         result_ttl: float | None = 600.0,
     ) -> StreamBroker:
         """Make another one."""
         broker = StreamBroker(
-            url or self.url, queue_name=self.queue_name, queues=queues, options=options, result_ttl=result_ttl
+            url or self.url,
+            queue_name=self.queue_name,
+            queues=queues,
+            options=options,
+            sealing=sealing,
+            result_ttl=result_ttl,
         )
         self._made.append(broker)
         return broker.with_serializer(ORJSONSerializer()).with_middlewares(

@@ -3,16 +3,19 @@ import threading
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, suppress
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
+from redis.exceptions import ConnectionError as RedisConnectionError
 from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import Canceller, CancelOutcome
 from kiqstart.broker.delivery import current_delivery
+from kiqstart.broker.fetcher import SuspectRule
+from kiqstart.broker.script import Script, Value
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.scheduler_loop import SchedulerLoop
@@ -57,6 +60,114 @@ async def test_a_waiting_task_that_is_cancelled_is_never_run_and_its_neighbours_
     assert not await redis.exists(broker.keys.cancelled)
 
 
+@pytest.mark.parametrize("marks", [1, 30])
+async def test_a_mark_of_some_other_task_lets_no_message_be_read_twice(
+    broker: StreamBroker, monkeypatch: pytest.MonkeyPatch, marks: int
+) -> None:
+    task = register_task(broker, double, name="double")
+    for number in range(marks):
+        await broker.cancel(f"unknown-{number}")
+    sent = [await task.kiq() for _ in range(10)]
+    read: list[bytes] = []
+    loads = broker.formatter.loads
+
+    def noted(message: bytes) -> TaskiqMessage:
+        read.append(message)
+        return loads(message)
+
+    monkeypatch.setattr(broker.formatter, "loads", noted)
+    async with working(broker):
+        for one in sent:
+            await one.wait_result(timeout=5)
+    assert len(read) == len(sent)
+
+
+async def test_a_large_message_whose_task_was_cancelled_before_it_was_sent_is_never_run(
+    brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker = brokers()
+
+    async def take(text: str) -> int:
+        return len(text)
+
+    task, large = register_task(broker, take, name="take"), "x" * 100_000
+    await task.kiq(large)
+    consumer = await broker.consume()
+    consumer.take_suspects(SuspectRule.NONE)
+    assert len(await consumer.fetch(1)) == 1
+    fetcher: Any = consumer._fetcher
+    look = fetcher._read_at_once
+
+    async def look_before(*args: object) -> object:
+        found = await look(*args)
+        await broker.cancel("mine")
+        await task.kicker().with_task_id("mine").kiq(large)
+        return found
+
+    monkeypatch.setattr(fetcher, "_read_at_once", look_before)
+    [found] = await consumer.fetch(1)
+    assert found.is_cancelled
+
+
+class LateCopy:
+    """A client whose first call of a script has no answer, and arrives when it `arrives`."""
+
+    def __init__(self, redis: object, script: Script) -> None:
+        self._redis = cast("Redis", redis)
+        self._script = script
+        self._late: tuple[Value, ...] = ()
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._redis, name)
+
+    async def evalsha(self, sha: str, numkeys: int, *arguments: Value) -> object:
+        if sha == self._script._sha and not self._late:
+            self._late = (numkeys, *arguments)
+            raise RedisConnectionError("no answer")
+        return await self._redis.evalsha(sha, numkeys, *arguments)
+
+    async def arrives(self) -> None:
+        numkeys, *arguments = self._late
+        await self._redis.eval(self._script._text, cast("int", numkeys), *arguments)
+
+
+async def cancel_with_a_late_copy(broker: StreamBroker, script: str) -> LateCopy:
+    """Cancel a waiting task `mine`; of one of its steps, the first try is still on its way."""
+    late = LateCopy(broker.connection.redis, Script(script))
+    canceller = Canceller(
+        late,
+        broker.keys,
+        group=broker.consumer_group_name,
+        options=broker.options,
+        task_id_of=broker.task_id_of,
+        result_ttl=60,
+    )
+    assert await canceller.cancel("mine", ["default"]) is CancelOutcome.WAITING
+    return late
+
+
+async def test_a_cancellation_that_arrives_late_cancels_nothing_that_was_sent_since(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    await task.kicker().with_task_id("mine").kiq()
+    late = await cancel_with_a_late_copy(broker, "cancel")
+    sent = await task.kicker().with_task_id("mine").kiq(4)
+    await late.arrives()
+    async with working(broker):
+        assert (await sent.wait_result(timeout=5)).return_value == 8
+
+
+async def test_the_late_end_of_a_cancellation_takes_no_mark_of_a_later_one(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    sent = await task.kicker().with_task_id("mine").kiq()
+    late = await cancel_with_a_late_copy(broker, "unmark")
+    await sent.forget()
+    assert await broker.cancel("mine") is CancelOutcome.UNKNOWN
+    await late.arrives()
+    sent = await task.kicker().with_task_id("mine").kiq(4)
+    async with working(broker):
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+
+
 async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_key_is_free(
     brokers: Brokers, redis: Redis
 ) -> None:
@@ -70,7 +181,7 @@ async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_
     async def send_delayed() -> None:
         await task.kicker().after(0.1).kiq(2)
         # The queue was forgotten meanwhile.
-        await redis.delete(sender.keys.untaken)
+        await redis.delete(sender.keys.untaken, stream)
         async with working(brokers(queues={"other": 1})):
             await eventually(is_moved, within=5)
 
@@ -96,7 +207,7 @@ async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_
         await sender.dead_letters.retry(letter.id)
 
     for send in (lambda: task.kiq(0), lambda: task.kiq_many([task.call(1)]), send_delayed, send_scheduled, send_letter):
-        await redis.delete(sender.keys.untaken)
+        await redis.delete(sender.keys.untaken, stream)
         await send()
         ((_, fields),) = await entries_of(redis, stream)
         assert await canceller.cancel(fields["task"]) is CancelOutcome.WAITING
@@ -126,6 +237,32 @@ async def test_a_running_task_is_cancelled_in_the_midst_of_it(broker: StreamBrok
 
         await eventually(is_forgotten, within=5)
     assert await redis.xlen(broker.keys.stream("default")) == 0
+
+
+async def test_a_clean_up_that_hangs_is_ended_by_cancelling_again_and_one_cancellation_does_not_cut_it_off(
+    broker: StreamBroker,
+) -> None:
+    began, cleans_up, has_cleaned_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleans_up.set()
+            # Some beats of the worker, each of which looks for marks.
+            await asyncio.sleep(1.5)
+            has_cleaned_up.set()
+            await asyncio.Event().wait()
+
+    async with working(broker):
+        sent = await register_task(broker, hang, name="hang", unique="hang").kiq()
+        await began.wait()
+        assert set(await asyncio.gather(*[broker.cancel(sent.task_id) for _ in range(2)])) == {CancelOutcome.RUNNING}
+        await asyncio.wait_for(cleans_up.wait(), 5)
+        await asyncio.wait_for(has_cleaned_up.wait(), 5)
+        assert await broker.cancel(sent.task_id) is CancelOutcome.RUNNING
+        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
 
 
 async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(broker: StreamBroker) -> None:
@@ -310,6 +447,27 @@ async def test_all_tasks_of_one_id_are_cancelled_and_the_id_is_free_again(broker
     assert runs[began_before:] == ["new"]
 
 
+@pytest.mark.parametrize("first", [0, 1, 2])
+async def test_all_that_is_delayed_of_one_id_is_cancelled_whichever_of_it_was_due_first(
+    broker: StreamBroker, redis: Redis, first: int
+) -> None:
+    runs: list[int] = []
+
+    async def run(which: int) -> None:
+        runs.append(which)
+
+    async def has_run() -> bool:
+        return runs == [first]
+
+    task = register_task(broker, run, name="run")
+    for which in range(3):
+        await task.kicker().with_task_id("mine").after(0.05 if which == first else 60).kiq(which)
+    async with working(broker):
+        await eventually(has_run, within=5)
+        assert await broker.cancel("mine") is CancelOutcome.DELAYED
+    assert not await redis.exists(broker.keys.delayed, broker.keys.delayed_messages)
+
+
 class SlowToEnd:
     """A task that ends some time after it was cancelled."""
 
@@ -484,11 +642,6 @@ async def test_a_task_that_ends_while_it_is_looked_for_has_ended_and_its_id_is_f
             assert result.return_value == number * 2 or is_cancelled(result.error, "mine")
             await sent.forget()
         assert await redis.zscore(broker.keys.cancelled, "mine") is None
-
-
-async def test_an_id_that_no_task_can_have_is_unknown(broker: StreamBroker, redis: Redis) -> None:
-    assert await broker.cancel("\udc80") == CancelOutcome.UNKNOWN
-    assert not await redis.exists(broker.keys.cancelled)
 
 
 async def test_a_task_that_ends_by_the_mark_of_its_id_before_it_is_come_upon_was_running(

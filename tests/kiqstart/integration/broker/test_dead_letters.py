@@ -16,7 +16,7 @@ from tests.kiqstart.integration.broker.one_worker import make_broker, one_worker
 
 from kiqstart.broker import dead_letters
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.dead_letters import (
+from kiqstart.broker.dead_letter import (
     DeadLetter,
     DeadLetterError,
     DeadLetterNotFoundError,

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.acks import AcknowledgeType
 from taskiq.kicker import AsyncKicker
 from tests.kiqstart.integration.broker.brokers import Brokers, working
@@ -114,7 +115,7 @@ async def test_one_that_does_not_end_in_time_is_cut_off_with_its_worker_and_its_
     assert sleeper.cancelled == 1
     error = (await brokers().ping.task(sent.task_id).wait_result(timeout=5)).error
     assert isinstance(error, TaskCutOffError)
-    assert str(error).endswith("was cut off with its worker; it was acknowledged before it ran and does not run again")
+    assert str(error).endswith("was cut off with its worker; it was acknowledged before its end and does not run again")
     assert await is_clean(redis, broker)
 
 
@@ -143,6 +144,8 @@ async def test_one_that_another_worker_has_before_it_begins_does_not_run_here(
     await kicker.kiq()
     consumer = await broker.consume()
     [delivery] = await consumer.fetch(1)
+    # As others take it: they end the lease first.
+    await redis.zrem(broker.keys.workers, delivery.worker)
     await redis.xdel(delivery.stream, delivery.entry)
     await redis.xack(delivery.stream, broker.consumer_group_name, delivery.entry)
     assert not await consumer.acknowledge_early(delivery)
@@ -163,3 +166,38 @@ async def test_one_that_fails_is_retried(broker: StreamBroker, redis: Redis) -> 
     async with working(broker):
         assert await (await task.kiq()).result(timeout=5) == 2
     assert await is_clean(redis, broker)
+
+
+class Interrupted(TaskiqMiddleware):
+    """Never comes to an end after a task has run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_begun = asyncio.Event()
+
+    async def post_execute(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> None:
+        """Wait for ever."""
+        del message, result
+        self.has_begun.set()
+        await asyncio.Event().wait()
+
+
+async def test_one_that_is_acknowledged_when_it_has_run_is_not_run_again_and_its_caller_hears_of_its_worker(
+    brokers: Brokers, redis: Redis
+) -> None:
+    broker, runs, middleware = brokers(), 0, Interrupted()
+    broker.add_middlewares(middleware)
+
+    async def run() -> None:
+        nonlocal runs
+        runs += 1
+
+    task = broker.register_task(run, task_name="run", ack_type="when_executed")
+    async with working(broker, wait_tasks_timeout=0.1):
+        sent = await task.kiq()
+        await asyncio.wait_for(middleware.has_begun.wait(), 5)
+    other = brokers()
+    async with working(other):
+        assert isinstance((await other.ping.task(sent.task_id).wait_result(timeout=5)).error, TaskCutOffError)
+    assert runs == 1
+    assert await is_clean(redis, other)

@@ -68,6 +68,10 @@ async def test_a_queue_shows_what_waits_how_long_and_for_how_many(brokers: Broke
     consumer = await broker.consume()
     assert len(await consumer.fetch(1)) == 1
     await task.kiq()
+    # A command looks with a broker of its own, whose group may be another.
+    sender.consumer_group_name = "another"
+    [worker] = await read_workers(sender)
+    assert worker.in_flight == 1
     default, slow = await read_queues(sender)
     assert (default.name, default.waiting, default.running, default.workers, default.is_unserved) == (
         "default", 1, 1, 1, False

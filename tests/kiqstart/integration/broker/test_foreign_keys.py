@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.dead_letters import DeadLetterError
+from kiqstart.broker.dead_letter import DeadLetterError
 from kiqstart.broker.sender import SendFailedError
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import UnreadableResultError

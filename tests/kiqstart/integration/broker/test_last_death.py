@@ -7,6 +7,8 @@ from redis.asyncio import Redis
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of
 
 from kiqstart.broker.options import StreamOptions
+from kiqstart.broker.run_stats import Outcome
+from kiqstart.broker.runs import read_runs
 from kiqstart.testing import eventually
 
 DEAD = "kiq-dead-400"
@@ -69,5 +71,7 @@ async def test_a_task_is_a_dead_letter_after_the_deaths_that_are_allowed(
     await broker.consume()
     await eventually(is_told_of, within=10)
     assert len(await letters_of(redis, broker)) == death.letters
+    kept = [(run.outcome, run.worker, run.crashes) for run in await read_runs(broker.connection.redis, keys)]
+    assert kept == [(Outcome.DEAD, death.worker, death.before)] * death.letters
     left = [await redis.xlen(name) for name in keys.streams("default")]
     assert sum(left) == death.had - death.letters

@@ -15,7 +15,7 @@ from tests.network.relay import Then
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import CancelOutcome
-from kiqstart.broker.dead_letters import DeadLetterNotFoundError
+from kiqstart.broker.dead_letter import DeadLetterNotFoundError
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.operator_acts import UnansweredError
 from kiqstart.broker.options import StreamOptions
@@ -71,13 +71,13 @@ DONE = [CancelOutcome.DELAYED, CancelOutcome.WAITING, 0, 2, 0, ["one"]]
 
 
 @pytest.fixture
-def full(tmp_path: Path) -> Iterator[Server]:
+def server(tmp_path: Path) -> Iterator[Server]:
     with running(make_server(tmp_path / "redis")) as server:
         yield server
 
 
-async def test_all_acts_are_done_while_redis_is_full(full: Server, queue_name: str) -> None:
-    brokers = Brokers(f"redis://127.0.0.1:{full.port}", queue_name)
+async def test_all_acts_are_done_while_redis_is_full(server: Server, queue_name: str) -> None:
+    brokers = Brokers(f"redis://127.0.0.1:{server.port}", queue_name)
     broker = brokers(options=HURRIED)
     began = asyncio.Event()
 
@@ -92,11 +92,11 @@ async def test_all_acts_are_done_while_redis_is_full(full: Server, queue_name: s
     async with working(worker):
         running_one = await tasks[0].kiq()
         await began.wait()
-        full.ask("CONFIG", "SET", "maxmemory", 1)
+        server.ask("CONFIG", "SET", "maxmemory", 1)
         assert await broker.cancel(running_one.task_id) is CancelOutcome.RUNNING
         assert isinstance((await running_one.wait_result(timeout=5)).error, TaskCancelledError)
         assert await bench.act() == DONE
-        full.ask("CONFIG", "SET", "maxmemory", 0)
+        server.ask("CONFIG", "SET", "maxmemory", 0)
     await brokers.close()
 
 
@@ -117,8 +117,9 @@ async def test_an_act_whose_answer_is_lost_says_what_it_has_done(
 
     monkeypatch.setattr(wire, "on_request", lose_first_answer)
     assert await lossy.act() == DONE
-    # Two steps of one cancel and three of the other, and one of each other act.
-    assert len(lost) == 12
+    # Two steps of one cancel and three of the other, and one of each other act. The further try of a cancel is another
+    # request: it says that it is one.
+    assert len(lost) == 14
     assert await lossy.broker.cancel(lossy.waiting) is CancelOutcome.ENDED
     for letter in lossy.letters[:2]:
         with pytest.raises(DeadLetterNotFoundError):
@@ -175,6 +176,21 @@ async def test_a_cancel_that_is_interrupted_says_that_the_task_is_cancelled(
     async with working(other):
         result = await other.result_backend.wait(bench.waiting, 5.0)  # type: ignore[attr-defined]  # ours can
     assert isinstance(result.error, TaskCancelledError)
+
+
+async def test_an_act_that_redis_refuses_until_the_deadline_says_that_nothing_was_done(
+    server: Server, queue_name: str
+) -> None:
+    brokers = Brokers(f"redis://127.0.0.1:{server.port}/0", queue_name)
+    bench = Bench(brokers(options=HURRIED))
+    await bench.fill()
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "1")
+    for act, _ in ACTS:
+        with pytest.raises(UnansweredError, match=r"^NOREPLICAS .* \(tried for 0\.5 s\); nothing was done$"):
+            await act(bench)
+    server.ask("CONFIG", "SET", "min-replicas-to-write", "0")
+    assert await bench.act() == DONE
+    await brokers.close()
 
 
 async def test_an_act_on_a_redis_that_is_away_fails_at_once(brokers: Brokers, wire: Wire) -> None:

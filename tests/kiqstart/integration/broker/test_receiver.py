@@ -50,7 +50,7 @@ def recorder(broker: StreamBroker, redis: Redis) -> Recorder:
 
 
 @pytest.mark.parametrize(
-    ("ack_type", "left"), [("when_received", [1, 1, 0]), ("when_executed", [1, 0, 0]), ("when_saved", [1, 1, 0])]
+    ("ack_type", "left"), [("when_received", [1, 1, 0]), ("when_executed", [1, 1, 0]), ("when_saved", [1, 1, 0])]
 )
 async def test_a_message_is_gone_when_its_task_has_ended_or_says_and_the_result_is_stored(
     broker: StreamBroker, recorder: Recorder, ack_type: str, left: list[int]

@@ -13,6 +13,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.sender import SendFailedError
 from kiqstart.tasks.registration import register_task
+from kiqstart.tasks.task_ids import InvalidTaskIdError
 from kiqstart.testing import eventually
 from kiqstart.testing.queues import waiting_messages
 
@@ -180,12 +181,33 @@ async def test_ids_and_keys_may_be_any_text(broker: StreamBroker) -> None:
         assert (await other.wait_result(timeout=5)).return_value == 6
 
 
+async def test_an_id_that_is_too_long_fails_its_send_in_a_short_line(broker: StreamBroker) -> None:
+    task = register_task(broker, double, name="double")
+    sends = (task.kicker().with_task_id("x" * 100_000).kiq(), task.kiq())
+    refused, sent = await asyncio.gather(*sends, return_exceptions=True)
+    assert isinstance(refused, SendFailedError)
+    assert str(refused) == f"task '{'x' * 50}': its id has 100000 bytes, 8192 at most"
+    assert not isinstance(sent, BaseException)
+
+
 async def test_an_id_that_is_where_the_progress_of_another_task_is_kept_is_refused(broker: StreamBroker) -> None:
     task = register_task(broker, double, name="double")
     with pytest.raises(SendFailedError) as caught:
         await task.kicker().with_task_id("q__progress").kiq()
     why = "an id may not end with '__progress', which is where the progress of another task is kept"
     assert str(caught.value) == f"task 'q__progress': {why}"
+
+
+async def test_an_empty_id_is_refused_to_whoever_sends_or_cancels(broker: StreamBroker) -> None:
+    with pytest.raises(SendFailedError, match=r"^task '': its id is empty$"):
+        await register_task(broker, double, name="double").kicker().with_task_id("").kiq()
+    with pytest.raises(InvalidTaskIdError, match=r"^task '': its id is empty$"):
+        await broker.cancel("")
+
+
+async def test_an_id_that_is_no_utf_8_is_not_taken_for_an_argument(broker: StreamBroker) -> None:
+    with pytest.raises(InvalidTaskIdError, match=r"its id is not UTF-8: surrogates not allowed$"):
+        await register_task(broker, double, name="double").kicker().with_task_id("\ud800").kiq(number=1)
 
 
 @pytest.mark.parametrize("labels", [{}, {"delay": 60}, {"unique": "key"}])

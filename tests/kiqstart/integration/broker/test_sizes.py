@@ -8,7 +8,6 @@ from typing import Any, Final
 
 import pytest
 from redis.asyncio import Redis
-from taskiq.receiver.receiver import logger as receiver_logger
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -16,6 +15,7 @@ from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.receiver.stream_receiver import StreamReceiver
 from kiqstart.broker.sender import QueueFullError, SendFailedError
+from kiqstart.observability.run_log import RUN_LOG
 from kiqstart.tasks.bulk import BulkSendFailedError
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import (
@@ -217,7 +217,7 @@ async def test_what_has_run_is_freed_without_a_look_for_cycles(
     brokers: Brokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # pytest keeps all that is logged, with tracebacks.
-    monkeypatch.setattr(receiver_logger, "disabled", True)
+    monkeypatch.setattr(RUN_LOG, "disabled", True)
     broker = brokers()
 
     async def fail(text: str) -> None:

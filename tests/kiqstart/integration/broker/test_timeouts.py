@@ -9,6 +9,7 @@ from tests.kiqstart.integration.broker.brokers import Brokers, working
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
 from kiqstart.tasks.registration import register_task
+from kiqstart.tasks.results.errors import TaskCancelledError
 from kiqstart.testing import eventually
 
 # With a beat each tenth of a second.
@@ -31,6 +32,60 @@ async def test_an_async_task_ends_at_its_time_out_and_has_failed(broker: StreamB
     assert was_cancelled.is_set()
 
 
+async def test_a_clean_up_runs_to_its_end_after_the_time_out(broker: StreamBroker) -> None:
+    cleaned_up: list[str] = []
+
+    async def wait() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            for step in ("one", "two"):
+                await asyncio.sleep(0.05)
+                cleaned_up.append(step)
+
+    async with working(broker):
+        sent = await register_task(broker, wait, name="wait", timeout=0.1).kiq()
+        error = (await sent.wait_result(timeout=5)).error
+    assert cleaned_up == ["one", "two"]
+    assert isinstance(error, TimeoutError)
+    assert str(error) == "task wait ran longer than its time-out of 0.1 s"
+
+
+async def test_a_task_that_swallows_its_time_out_is_cancelled_once_and_has_failed(broker: StreamBroker) -> None:
+    cancelled: list[int] = []
+
+    async def go_on() -> str:
+        for _ in range(2):
+            try:
+                await asyncio.sleep(0.2)
+            except asyncio.CancelledError:
+                cancelled.append(1)
+        return "done"
+
+    async with working(broker):
+        sent = await register_task(broker, go_on, name="go_on", timeout=0.1).kiq()
+        result = await sent.wait_result(timeout=5)
+    assert isinstance(result.error, TimeoutError)
+    assert cancelled == [1]
+
+
+async def test_a_task_that_is_cancelled_while_it_cleans_up_after_its_time_out_ends(broker: StreamBroker) -> None:
+    cleans_up = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleans_up.set()
+            await asyncio.Event().wait()
+
+    async with working(broker):
+        sent = await register_task(broker, hang, name="hang", timeout=0.1).kiq()
+        await asyncio.wait_for(cleans_up.wait(), 5)
+        await broker.cancel(sent.task_id)
+        assert isinstance((await sent.wait_result(timeout=5)).error, TaskCancelledError)
+
+
 async def test_a_task_that_blocks_the_event_loop_beyond_its_time_out_is_reported_while_it_does(
     brokers: Brokers, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -48,7 +103,7 @@ async def test_a_task_that_blocks_the_event_loop_beyond_its_time_out_is_reported
     async with working(broker):
         await sent.wait_result(timeout=10)
     (report,) = [message for message in caplog.messages if "still runs" in message]
-    assert report.endswith("after its time-out of 0.1 s: it blocks the event loop or a thread")
+    assert report.endswith("after its time-out of 0.1 s: it blocks the event loop or a thread, or cleans up")
     assert reports
 
 

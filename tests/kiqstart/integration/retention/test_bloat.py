@@ -5,14 +5,14 @@ from tests.kiqstart.integration.retention.tables import Event, Token
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.run_options import RunLimits
 
 ALL_TOKENS = RetentionPolicy(
-    name="tokens", model=Token, predicate=Token.note.is_(None), cursor=(Token.expires_at,), walk=WalkKind.KEY
+    name="tokens", model=Token, predicate=Token.note.is_(None), cursor=(Token.expires_at,), scan=ScanKind.KEY
 )
-ALL_EVENTS = RetentionPolicy(name="events", model=Event, predicate=Event.id > 0, walk=WalkKind.PAGES)
+ALL_EVENTS = RetentionPolicy(name="events", model=Event, predicate=Event.id > 0, scan=ScanKind.PAGES)
 
 WILL_COME = "tokens: autovacuum will clean up 2,000 dead rows (above its threshold of 1,500)"
 WILL_NOT_COME = (

@@ -3,10 +3,10 @@ import asyncio
 import pytest
 from sqlalchemy.exc import DBAPIError
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
+from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
 from kiqstart.retention.report import StopReason
 from kiqstart.testing import eventually
 from todo_service.core.session.service import RefreshSessionService
@@ -21,9 +21,9 @@ from todo_service.core.user.service import UserService
 @pytest.mark.parametrize(
     ("checked", "batch_rows"), [("NOT DEFERRABLE", 250), ("DEFERRABLE INITIALLY DEFERRED", 100_000)]
 )
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_referenced_row_costs_only_itself(
-    make_retention: EngineFactory, user: User, database: Database, walk: WalkKind, checked: str, batch_rows: int
+    make_retention: EngineFactory, user: User, database: Database, scan: ScanKind, checked: str, batch_rows: int
 ) -> None:
     database.drop_after.append("DROP TABLE notes")
     await database.execute(
@@ -32,7 +32,7 @@ async def test_a_referenced_row_costs_only_itself(
     )
     kept = await database.rows(Todo, ~Todo.is_completed | Todo.title.in_(["todo 2", "todo 500"]))
 
-    report = await make_retention(batch_rows=batch_rows).run(completed_todos(walk))
+    report = await make_retention(batch_rows=batch_rows).run(completed_todos(scan))
 
     assert await database.rows(Todo) == kept
     assert (report.deleted, report.failed, report.skipped, report.stopped) == (498, 2, 0, StopReason.END)
@@ -60,9 +60,9 @@ async def test_one_users_failure_does_not_stop_the_rest(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_errors_are_grouped_by_their_key_and_by_what_was_wrong(
-    make_retention: EngineFactory, users: UserService, user: User, database: Database, walk: WalkKind
+    make_retention: EngineFactory, users: UserService, user: User, database: Database, scan: ScanKind
 ) -> None:
     other = await users.create(username="other", email="")
     await database.execute(f"UPDATE todos SET user_id = {other.id} WHERE id % 20 = 0")  # noqa: S608 - the test's own
@@ -70,7 +70,7 @@ async def test_errors_are_grouped_by_their_key_and_by_what_was_wrong(
         "todos",
         "IF OLD.id % 20 = 0 THEN RAISE 'on hold'; ELSIF OLD.id % 100 = 2 THEN RAISE 'odd %', OLD.id / 500; END IF;",
     )
-    report = await make_retention(batch_rows=64).run(completed_todos(walk))
+    report = await make_retention(batch_rows=64).run(completed_todos(scan))
     assert (report.deleted, report.failed) == (440, 60)
     assert {(one.key["user_id"], one.error): (one.key["id"], one.rows) for one in report.errors} == {
         (other.id, "on hold"): (20, 50),
@@ -78,7 +78,7 @@ async def test_errors_are_grouped_by_their_key_and_by_what_was_wrong(
         (user.id, "odd 1"): (502, 5),
     }
     # Without a key of the policy's own, each row is an entry.
-    single = await make_retention(retry_failed_after=0).run(completed_todos(walk, error_key=()))
+    single = await make_retention(retry_failed_after=0).run(completed_todos(scan, error_key=()))
     assert (single.deleted, single.failed, len(single.errors)) == (0, 60, 60)
     assert all(one.rows == 1 for one in single.errors)
     assert {frozenset(one.key.items()) for one in single.errors} == {
@@ -101,18 +101,18 @@ async def test_a_failing_session_is_reported_by_its_id(sessions: RefreshSessionS
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_rows_that_a_trigger_keeps_do_not_hold_the_run_up(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     await database.before_delete("todos", "IF OLD.id % 4 = 0 THEN RETURN NULL; END IF;")
-    report = await make_retention(batch_rows=100).run(completed_todos(walk))
+    report = await make_retention(batch_rows=100).run(completed_todos(scan))
     assert (report.deleted, report.stopped) == (250, StopReason.END)
     assert await database.count("todos WHERE is_completed") == 250
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
@@ -122,12 +122,12 @@ async def test_rows_that_a_trigger_keeps_do_not_hold_the_run_up(
     ],
 )
 async def test_what_no_row_is_to_blame_for_ends_the_run(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, failure: str, said: str
+    make_retention: EngineFactory, database: Database, scan: ScanKind, failure: str, said: str
 ) -> None:
     await database.before_delete("todos", f"IF OLD.title = 'todo 700' THEN {failure} END IF;")
     retention = make_retention(batch_rows=50)
     with pytest.raises(DBAPIError, match=said):
-        await retention.run(completed_todos(walk), run_id="one")
+        await retention.run(completed_todos(scan), run_id="one")
     # What was committed before stays deleted.
     left = await database.count("todos WHERE is_completed")
     assert 0 < left < 500
@@ -136,22 +136,22 @@ async def test_what_no_row_is_to_blame_for_ends_the_run(
     assert await database.count("todos WHERE title = 'todo 700'") == 1
     await database.execute("DROP TRIGGER refuse ON todos")
     # Mended, it goes on at once, and counts all.
-    report = await retention.run(completed_todos(walk), run_id="one")
+    report = await retention.run(completed_todos(scan), run_id="one")
     assert (report.deleted, report.failed) == (500, 0)
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("lock_timeout", [0.05, 10])
 async def test_a_row_that_became_live_meanwhile_is_kept(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, lock_timeout: float
+    make_retention: EngineFactory, database: Database, scan: ScanKind, lock_timeout: float
 ) -> None:
     async with database.engine.connect() as writer:
         await writer.exec_driver_sql(
             "UPDATE todos SET is_completed = false, completed_at = NULL WHERE title IN ('todo 2', 'todo 600')"
         )
         retention = make_retention(lock_timeout=lock_timeout, batch_seconds=10)
-        run = asyncio.create_task(retention.run(completed_todos(walk)))
+        run = asyncio.create_task(retention.run(completed_todos(scan)))
 
         async def met_it() -> bool:
             return await database.waiting_for_locks() == 1 or await database.count("todos") == 502

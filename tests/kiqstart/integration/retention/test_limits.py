@@ -5,14 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.kiqstart.integration.retention.conftest import Clock
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
+from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.kiqstart.integration.retention.shapes import SHAPES
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.ceilings import Ceilings, DailyWindow
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.errors import InvalidRunOptionError
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
@@ -21,27 +21,27 @@ from todo_service.core.user.models import User
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize(("rows", "batch_rows"), [(1, 100_000), (7, 25), (100, 25), (501, 100_000)])
 async def test_a_run_stops_after_exactly_so_many_rows(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, rows: int, batch_rows: int
+    make_retention: EngineFactory, database: Database, scan: ScanKind, rows: int, batch_rows: int
 ) -> None:
     kept = await database.rows(Todo, ~Todo.is_completed)
-    report = await make_retention(batch_rows=batch_rows).run(completed_todos(walk), limits=RunLimits(rows=rows))
+    report = await make_retention(batch_rows=batch_rows).run(completed_todos(scan), limits=RunLimits(rows=rows))
     deleted = min(rows, 500)
     assert (report.deleted, report.stopped) == (deleted, StopReason.ROW_LIMIT if rows < 500 else StopReason.END)
     assert await database.rows(Todo, ~Todo.is_completed) == kept
     assert await database.count("todos") == 1000 - deleted
 
 
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("rows", [1, 100])
 async def test_the_limit_is_exact_over_partitions(
-    retention: RetentionEngine, database: Database, walk: WalkKind, rows: int
+    retention: RetentionEngine, database: Database, scan: ScanKind, rows: int
 ) -> None:
     shape = SHAPES["partitioned, cursor on time"]
     await database.fill(shape)
-    policy = shape.policy(walk)
+    policy = shape.policy(scan)
     report = await retention.run(policy, limits=RunLimits(rows=rows))
     assert (report.deleted, report.stopped) == (rows, StopReason.ROW_LIMIT)
     assert await database.count("events") == 400 - rows
@@ -50,18 +50,18 @@ async def test_the_limit_is_exact_over_partitions(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 @pytest.mark.parametrize("rows", [2, 100])
 async def test_shards_share_the_limit_out(
-    retention: RetentionEngine, database: Database, walk: WalkKind, rows: int
+    retention: RetentionEngine, database: Database, scan: ScanKind, rows: int
 ) -> None:
     others: list[asyncio.Task[None]] = []
 
     async def invite(count: int) -> None:
-        others.extend(asyncio.create_task(retention.join(completed_todos(walk), "one")) for _ in range(count))
+        others.extend(asyncio.create_task(retention.join(completed_todos(scan), "one")) for _ in range(count))
 
     report = await retention.run(
-        completed_todos(walk), run_id="one", limits=RunLimits(rows=rows), shards=3, invite=invite
+        completed_todos(scan), run_id="one", limits=RunLimits(rows=rows), shards=3, invite=invite
     )
     await asyncio.gather(*others)
     assert (report.deleted, report.stopped) == (rows, StopReason.ROW_LIMIT)
@@ -70,28 +70,28 @@ async def test_shards_share_the_limit_out(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_runs_of_a_limit_each_go_on_until_nothing_is_left(
-    retention: RetentionEngine, database: Database, walk: WalkKind
+    retention: RetentionEngine, database: Database, scan: ScanKind
 ) -> None:
     kept = await database.rows(Todo, ~Todo.is_completed)
-    reports = [await retention.run(completed_todos(walk), limits=RunLimits(rows=150)) for _ in range(4)]
+    reports = [await retention.run(completed_todos(scan), limits=RunLimits(rows=150)) for _ in range(4)]
     assert [one.deleted for one in reports] == [150, 150, 150, 50]
     assert [one.stopped for one in reports] == [*[StopReason.ROW_LIMIT] * 3, StopReason.END]
     assert [one.resumed for one in reports] == [False, True, True, True]
     assert await database.rows(Todo) == kept
-    # The walk is done: the next run begins at the beginning.
+    # The scan is done: the next run begins at the beginning.
     await database.execute("UPDATE todos SET is_completed = true, completed_at = now() WHERE id < 20")
-    again = await retention.run(completed_todos(walk))
+    again = await retention.run(completed_todos(scan))
     assert (again.deleted, again.resumed) == (10, False)
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_the_next_run_begins_where_the_limited_one_stopped(
-    retention: RetentionEngine, database: Database, user: User, walk: WalkKind
+    retention: RetentionEngine, database: Database, user: User, scan: ScanKind
 ) -> None:
-    await retention.run(completed_todos(walk), limits=RunLimits(rows=300))
+    await retention.run(completed_todos(scan), limits=RunLimits(rows=300))
     # Behind the place where it stopped, in the room that vacuum has made, and past the old end.
     # FREEZE waits for a page that somebody is just writing, and does not leave it out.
     await database.alone("VACUUM (FREEZE) todos")
@@ -104,32 +104,32 @@ async def test_the_next_run_begins_where_the_limited_one_stopped(
     first_pages = "todos WHERE title = 'early' AND ctid < '(2,0)'"
     assert await database.count(first_pages) == 20
     # Those that were in the way go before those that are past the end.
-    some = await retention.run(completed_todos(walk), limits=RunLimits(rows=200))
+    some = await retention.run(completed_todos(scan), limits=RunLimits(rows=200))
     assert (some.deleted, some.resumed) == (200, True)
     assert await database.count("todos WHERE is_completed AND title LIKE 'todo%'") <= 50
     # Behind it are those that came meanwhile: they are the last.
     assert await database.count(first_pages) == 20
-    rest = await retention.run(completed_todos(walk))
+    rest = await retention.run(completed_todos(scan))
     assert (rest.resumed, rest.stopped, rest.deleted) == (True, StopReason.END, 320 + 200 - 200)
     assert await database.count("todos WHERE is_completed") == 0
 
 
 @pytest.mark.usefixtures("completed", "every_batch_is_reported")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_run_stops_between_batches_when_its_time_is_over(
-    make_retention: EngineFactory, database: Database, clock: Clock, walk: WalkKind
+    make_retention: EngineFactory, database: Database, clock: Clock, scan: ScanKind
 ) -> None:
     async def watch(_: RetentionProgress) -> None:
         clock.ahead += 20
 
     report = await make_retention(batch_rows=50).run(
-        completed_todos(walk), limits=RunLimits(seconds=60), progress=watch
+        completed_todos(scan), limits=RunLimits(seconds=60), progress=watch
     )
     assert (report.stopped, report.batches) == (StopReason.TIME_BUDGET, 3)
     left = await database.count("todos WHERE is_completed")
     assert (report.deleted, 0 < left < 500) == (500 - left, True)
     clock.ahead = 0
-    rest = await make_retention().run(completed_todos(walk), limits=RunLimits(seconds=60))
+    rest = await make_retention().run(completed_todos(scan), limits=RunLimits(seconds=60))
     assert (rest.deleted, rest.stopped, rest.resumed) == (left, StopReason.END, True)
     assert await database.count("todos") == 500
 
@@ -142,14 +142,14 @@ async def test_all_who_take_part_keep_to_the_time(
     others: list[asyncio.Task[None]] = []
 
     async def invite(count: int) -> None:
-        others.extend(asyncio.create_task(retention.join(completed_todos(WalkKind.PAGES), "one")) for _ in range(count))
+        others.extend(asyncio.create_task(retention.join(completed_todos(ScanKind.PAGES), "one")) for _ in range(count))
 
     async def watch(_: RetentionProgress) -> None:
         if await database.count("retention_runs WHERE state ->> 'deleted' <> '0'") == 2:
             clock.ahead = 1000
 
     report = await retention.run(
-        completed_todos(WalkKind.PAGES),
+        completed_todos(ScanKind.PAGES),
         run_id="one",
         limits=RunLimits(seconds=1000),
         shards=2,
@@ -167,7 +167,7 @@ async def test_a_run_that_is_gone_on_with_keeps_its_limit(make_retention: Engine
     async def fail(_: object) -> None:
         raise ConnectionRefusedError
 
-    retention, policy, limits = make_retention(batch_rows=40), completed_todos(WalkKind.KEY), RunLimits(rows=60)
+    retention, policy, limits = make_retention(batch_rows=40), completed_todos(ScanKind.KEY), RunLimits(rows=60)
     with pytest.raises(ConnectionRefusedError):
         await retention.run(policy, run_id="one", limits=limits, progress=fail)
     assert await database.count("todos") == 980

@@ -6,10 +6,10 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.kiqstart.integration.retention.conftest import Clock
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
+from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
@@ -19,11 +19,11 @@ from todo_service.core.todo.models import Todo
 pytestmark = pytest.mark.usefixtures("completed")
 
 ALL_SIZES = pytest.mark.parametrize(
-    ("walk", "batch_rows"),
-    [(WalkKind.KEY, 60), (WalkKind.KEY, 100_000), (WalkKind.PAGES, 50), (WalkKind.PAGES, 100_000)],
+    ("scan", "batch_rows"),
+    [(ScanKind.KEY, 60), (ScanKind.KEY, 100_000), (ScanKind.PAGES, 50), (ScanKind.PAGES, 100_000)],
 )
-SIZES = pytest.mark.parametrize(("walk", "batch_rows"), [(WalkKind.KEY, 60), (WalkKind.PAGES, 100_000)])
-BOTH_WALKS = pytest.mark.parametrize("walk", WALKS)
+SIZES = pytest.mark.parametrize(("scan", "batch_rows"), [(ScanKind.KEY, 60), (ScanKind.PAGES, 100_000)])
+BOTH_SCANS = pytest.mark.parametrize("scan", SCANS)
 # Two beside each other on one page, two on others.
 FOUR = "title IN ('todo 2', 'todo 4', 'todo 500', 'todo 1000')"
 
@@ -51,12 +51,12 @@ async def until_only(database: Database, completed: int) -> None:
 
 @ALL_SIZES
 async def test_locked_rows_are_taken_in_the_same_run_once_they_are_free(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, batch_rows: int
+    make_retention: EngineFactory, database: Database, scan: ScanKind, batch_rows: int
 ) -> None:
     kept = await database.rows(Todo, ~Todo.is_completed)
     async with locked(database, rows_locked(FOUR)) as other:
         run = asyncio.create_task(
-            make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=60).run(completed_todos(walk))
+            make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=60).run(completed_todos(scan))
         )
         await until_only(database, 4)
         await other.rollback()
@@ -67,24 +67,24 @@ async def test_locked_rows_are_taken_in_the_same_run_once_they_are_free(
 
 @SIZES
 async def test_rows_that_stay_locked_are_reported_and_left_to_the_next_run(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, batch_rows: int
+    make_retention: EngineFactory, database: Database, scan: ScanKind, batch_rows: int
 ) -> None:
     retention = make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=0.1)
     async with locked(database, rows_locked(FOUR)):
-        report = await retention.run(completed_todos(walk))
+        report = await retention.run(completed_todos(scan))
         assert (report.deleted, report.skipped, report.failed, report.stopped) == (496, 4, 0, StopReason.END)
         assert await database.count(f"todos WHERE {FOUR}") == await database.count("todos WHERE is_completed") == 4
-    again = await retention.run(completed_todos(walk))
+    again = await retention.run(completed_todos(scan))
     assert (again.deleted, again.skipped) == (4, 0)
 
 
 @SIZES
 async def test_many_locked_rows_cost_only_themselves(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, batch_rows: int
+    make_retention: EngineFactory, database: Database, scan: ScanKind, batch_rows: int
 ) -> None:
     retention = make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=0)
     async with locked(database, rows_locked("id % 3 = 0")):
-        report = await retention.run(completed_todos(walk))
+        report = await retention.run(completed_todos(scan))
         assert (report.deleted, report.skipped) == (334, 166)
         assert await database.count("todos WHERE is_completed AND id % 3 = 0") == 166
     assert await database.count("todos WHERE is_completed") == 166
@@ -101,7 +101,7 @@ async def test_more_locked_rows_than_a_run_remembers_are_counted(
     )
     async with locked(database, rows_locked("id IN (2, 300) OR id BETWEEN 480 AND 540 AND id % 4 = 2")):
         report = await make_retention(batch_rows=20, lock_timeout=0.01, locked_wait=0).run(
-            completed_todos(WalkKind.KEY)
+            completed_todos(ScanKind.KEY)
         )
     assert (report.deleted, report.skipped, report.failed) == (467, 17, 16)
 
@@ -109,7 +109,7 @@ async def test_more_locked_rows_than_a_run_remembers_are_counted(
 @SIZES
 @pytest.mark.parametrize("is_freed", [True, False])
 async def test_locked_and_undeletable_rows_side_by_side_are_counted_once(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, batch_rows: int, is_freed: bool
+    make_retention: EngineFactory, database: Database, scan: ScanKind, batch_rows: int, is_freed: bool
 ) -> None:
     database.drop_after.append("DROP TABLE notes")
     await database.execute(
@@ -118,7 +118,7 @@ async def test_locked_and_undeletable_rows_side_by_side_are_counted_once(
     )
     retention = make_retention(batch_rows=batch_rows, lock_timeout=0.01, locked_wait=60 if is_freed else 0.1)
     async with locked(database, rows_locked(FOUR)) as other:
-        run = asyncio.create_task(retention.run(completed_todos(walk)))
+        run = asyncio.create_task(retention.run(completed_todos(scan)))
         await until_only(database, 7)
         if is_freed:
             await other.rollback()
@@ -128,34 +128,34 @@ async def test_locked_and_undeletable_rows_side_by_side_are_counted_once(
     assert await database.count("todos WHERE is_completed") == (3 if is_freed else 7)
 
 
-@BOTH_WALKS
+@BOTH_SCANS
 async def test_no_batch_waits_for_a_lock_for_longer_than_the_timeout(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     retention = make_retention(batch_rows=50, batch_seconds=10, lock_timeout=0.02, locked_wait=0)
     async with locked(database, rows_locked("id % 40 = 0")):
-        report = await asyncio.wait_for(retention.run(completed_todos(walk)), 20)
+        report = await asyncio.wait_for(retention.run(completed_todos(scan)), 20)
     assert (report.deleted, report.skipped) == (475, 25)
 
 
-@BOTH_WALKS
+@BOTH_SCANS
 @pytest.mark.parametrize("rows", [3, 100])
 async def test_a_row_limit_is_exact_though_rows_are_locked(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, rows: int
+    make_retention: EngineFactory, database: Database, scan: ScanKind, rows: int
 ) -> None:
     retention = make_retention(batch_rows=100, locked_wait=0)
     async with locked(database, rows_locked("id % 4 = 0")):
-        report = await retention.run(completed_todos(walk), limits=RunLimits(rows=rows))
+        report = await retention.run(completed_todos(scan), limits=RunLimits(rows=rows))
         assert (report.deleted, report.stopped) == (rows, StopReason.ROW_LIMIT)
     assert await database.count("todos WHERE is_completed") == 500 - rows
-    rest = await retention.run(completed_todos(walk))
+    rest = await retention.run(completed_todos(scan))
     assert (rest.deleted, rest.skipped, rest.resumed) == (500 - rows, 0, True)
 
 
-@BOTH_WALKS
+@BOTH_SCANS
 @pytest.mark.usefixtures("every_batch_is_reported")
 async def test_the_next_run_goes_on_with_locked_rows_that_time_did_not_suffice_for(
-    make_retention: EngineFactory, database: Database, clock: Clock, walk: WalkKind
+    make_retention: EngineFactory, database: Database, clock: Clock, scan: ScanKind
 ) -> None:
     async def watch(progress: RetentionProgress) -> None:
         if progress.deleted == 496:
@@ -163,20 +163,20 @@ async def test_the_next_run_goes_on_with_locked_rows_that_time_did_not_suffice_f
 
     async with locked(database, rows_locked(FOUR)):
         report = await make_retention(locked_wait=3000).run(
-            completed_todos(walk), limits=RunLimits(seconds=1000), progress=watch
+            completed_todos(scan), limits=RunLimits(seconds=1000), progress=watch
         )
         assert (report.deleted, report.stopped) == (496, StopReason.TIME_BUDGET)
-    rest = await make_retention().run(completed_todos(walk))
+    rest = await make_retention().run(completed_todos(scan))
     assert (rest.deleted, rest.resumed) == (4, True)
 
 
-@BOTH_WALKS
+@BOTH_SCANS
 async def test_a_row_that_becomes_live_while_it_is_locked_is_kept(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     update = f"UPDATE todos SET is_completed = false, completed_at = NULL WHERE {FOUR}"  # noqa: S608 - the test's own
     async with locked(database, update) as other:
-        run = asyncio.create_task(make_retention(locked_wait=60).run(completed_todos(walk)))
+        run = asyncio.create_task(make_retention(locked_wait=60).run(completed_todos(scan)))
         await until_only(database, 4)
         await other.commit()
         report = await run
@@ -184,11 +184,11 @@ async def test_a_row_that_becomes_live_while_it_is_locked_is_kept(
     assert await database.count(f"todos WHERE {FOUR}") == 4
 
 
-@BOTH_WALKS
+@BOTH_SCANS
 @pytest.mark.parametrize("mode", ["SHARE", "ACCESS EXCLUSIVE"])
 @pytest.mark.usefixtures("every_batch_is_reported")
 async def test_a_lock_on_the_table_is_waited_for(
-    make_retention: EngineFactory, database: Database, walk: WalkKind, mode: str
+    make_retention: EngineFactory, database: Database, scan: ScanKind, mode: str
 ) -> None:
     retention, met, blocked = make_retention(batch_rows=200, lock_timeout=0.005), 0, asyncio.Event()
     said = list[str | None]()
@@ -205,7 +205,7 @@ async def test_a_lock_on_the_table_is_waited_for(
             met += await database.waiting_for_locks()
             return met >= 8 or said[-1] is not None or run.done()
 
-        run = asyncio.create_task(retention.run(completed_todos(walk), progress=lock))
+        run = asyncio.create_task(retention.run(completed_todos(scan), progress=lock))
         await blocked.wait()
         await eventually(met_often)
         assert not run.done()
@@ -216,14 +216,14 @@ async def test_a_lock_on_the_table_is_waited_for(
     assert (report.waited > 0) is ("a lock on the whole table" in said) is (mode == "ACCESS EXCLUSIVE")
 
 
-@BOTH_WALKS
+@BOTH_SCANS
 async def test_a_run_that_waits_for_the_table_can_be_stopped(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     stop, retention = asyncio.Event(), make_retention()
-    await retention.run(completed_todos(walk), run_id="one", limits=RunLimits(rows=10))
+    await retention.run(completed_todos(scan), run_id="one", limits=RunLimits(rows=10))
     async with locked(database, "LOCK TABLE todos IN SHARE MODE"):
-        run = asyncio.create_task(retention.run(completed_todos(walk), run_id="two", stop=stop))
+        run = asyncio.create_task(retention.run(completed_todos(scan), run_id="two", stop=stop))
 
         async def blocked() -> bool:
             return await database.waiting_for_locks() == 1
@@ -232,4 +232,4 @@ async def test_a_run_that_waits_for_the_table_can_be_stopped(
         stop.set()
         report = await run
     assert (report.stopped, report.deleted, report.resumed) == (StopReason.STOPPED, 0, True)
-    assert (await retention.run(completed_todos(walk), run_id="two")).deleted == 490
+    assert (await retention.run(completed_todos(scan), run_id="two")).deleted == 490

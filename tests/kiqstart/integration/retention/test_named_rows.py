@@ -1,27 +1,25 @@
 """Of whatever class and predicate: what SQLAlchemy selects is what the preview counts and what the run deletes."""
 
 import asyncio
-import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import event, given
 from hypothesis import strategies as st
 from sqlalchemy import URL, Connection, select, text
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.schema import CreateSchema
 from sqlalchemy.sql.elements import Grouping
 from tests.kiqstart.integration.retention.database import table_of
+from tests.kiqstart.integration.retention.examples import examples
 from tests.kiqstart.integration.retention.generated import Made, models, predicates, quoted, rows_sql
 from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.errors import PolicyError
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.preview import RetentionPreview
-
-_EXAMPLES = int(os.environ.get("EXAMPLES", "20"))
 
 
 @st.composite
@@ -37,10 +35,10 @@ def policies(draw: st.DrawFn) -> tuple[Made, RetentionPolicy, bool]:
         drawn = draw(predicates(made))
         named, may_be_refused = drawn.predicate, drawn.may_be_refused
         cursor = draw(st.sampled_from([(), (model.at,), (model.when,), (model.moment,), (model.at, model.number)]))
-    walk: WalkKind | None = draw(st.sampled_from([None, WalkKind.PAGES, *([WalkKind.KEY] if cursor else [])]))
+    scan: ScanKind | None = draw(st.sampled_from([None, ScanKind.PAGES, *([ScanKind.KEY] if cursor else [])]))
     return (
         made,
-        RetentionPolicy(name="generated", model=model, predicate=named, cursor=cursor, walk=walk),
+        RetentionPolicy(name="generated", model=model, predicate=named, cursor=cursor, scan=scan),
         may_be_refused,
     )
 
@@ -115,11 +113,7 @@ async def check_policy(url: URL, made: Made, policy: RetentionPolicy, *, may_be_
         await engine.dispose()
 
 
-@settings(
-    max_examples=_EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@examples(12)
 @given(drawn=policies())
 def test_what_is_selected_is_what_is_counted_and_deleted(
     database_url: str, drawn: tuple[Made, RetentionPolicy, bool]

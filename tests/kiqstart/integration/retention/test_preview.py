@@ -3,19 +3,19 @@ import asyncio
 import pytest
 from sqlalchemy import func
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
+from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.kiqstart.integration.retention.shapes import SHAPES, Shape
 
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.models import RetentionRun
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
 from todo_service.core.todo.models import Todo
 
 
 @pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in SHAPES.items()])
-async def test_a_preview_counts_what_would_go_and_deletes_nothing(
+async def test_previews_and_dry_runs_tell_what_would_go_and_delete_nothing(
     retention: RetentionEngine, database: Database, shape: Shape
 ) -> None:
     await database.fill(shape)
@@ -23,18 +23,29 @@ async def test_a_preview_counts_what_would_go_and_deletes_nothing(
     preview = await retention.preview(shape.policy(None))
     assert (preview.rows, preview.is_estimate) == (shape.doomed, False)
     assert await database.rows(shape.model) == before
+    for scan in SCANS if shape.cursor else [ScanKind.PAGES]:
+        dry_run = await retention.dry_run(shape.policy(scan), sample=3)
+        assert await database.rows(shape.model) == before
+        assert dry_run.sample is not None
+        assert len(dry_run.sample) == 3
+        assert dry_run.plan[0].startswith("Delete on ")
+        assert dry_run.statement is not None
+        # The first batch of so small a table is all of it.
+        async with database.engine.connect() as connection:
+            assert (await connection.exec_driver_sql(dry_run.statement)).rowcount == shape.doomed
+            await connection.rollback()
     report = await retention.run(shape.policy(None))
-    assert (report.deleted, report.walk, report.reason) == (preview.rows, preview.walk, preview.reason)
+    assert (report.deleted, report.scan, report.reason) == (preview.rows, preview.scan, preview.reason)
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_count_that_would_take_too_long_is_estimated(
-    retention: RetentionEngine, database: Database, walk: WalkKind, monkeypatch: pytest.MonkeyPatch
+    retention: RetentionEngine, database: Database, scan: ScanKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kiqstart.retention.preview._SECONDS_TO_COUNT", 0.05)
     slow = (func.pg_sleep(0.001).is_not(None)) & Todo.is_completed
-    policy = RetentionPolicy(name="slow", model=Todo, predicate=slow, cursor=(Todo.id,), walk=walk)
+    policy = RetentionPolicy(name="slow", model=Todo, predicate=slow, cursor=(Todo.id,), scan=scan)
     preview = await retention.preview(policy)
     assert preview.is_estimate
     assert preview.table_rows == pytest.approx(1000, rel=0.1)
@@ -51,8 +62,8 @@ async def test_a_preview_does_not_wait_for_others_writes(retention: RetentionEng
 
 
 @pytest.mark.usefixtures("completed")
-async def test_a_preview_leaves_no_trace_in_the_journal(retention: RetentionEngine, database: Database) -> None:
-    policy = completed_todos(WalkKind.PAGES)
+async def test_a_preview_leaves_no_trace_in_the_run_store(retention: RetentionEngine, database: Database) -> None:
+    policy = completed_todos(ScanKind.PAGES)
     limited = await retention.run(policy, limits=RunLimits(rows=100))
     runs = await database.rows(RetentionRun)
     assert (await retention.preview(policy)).rows == 400
@@ -60,25 +71,6 @@ async def test_a_preview_leaves_no_trace_in_the_journal(retention: RetentionEngi
     rest = await retention.run(policy)
     assert (limited.stopped, rest.deleted, rest.resumed) == (StopReason.ROW_LIMIT, 400, True)
     assert await database.rows(Todo, Todo.is_completed.is_(True)) == set()
-
-
-@pytest.mark.parametrize("shape", [pytest.param(shape, id=name) for name, shape in SHAPES.items()])
-async def test_a_dry_run_prints_the_statement_that_would_be_run_by_either_way(
-    retention: RetentionEngine, database: Database, shape: Shape
-) -> None:
-    await database.fill(shape)
-    before = await database.rows(shape.model)
-    for walk in WALKS if shape.cursor else [WalkKind.PAGES]:
-        dry_run = await retention.dry_run(shape.policy(walk), sample=3)
-        assert await database.rows(shape.model) == before
-        assert dry_run.sample is not None
-        assert len(dry_run.sample) == 3
-        assert dry_run.plan[0].startswith("Delete on ")
-        assert dry_run.statement is not None
-        # The first batch of so small a table is all of it.
-        async with database.engine.connect() as connection:
-            assert (await connection.exec_driver_sql(dry_run.statement)).rowcount == shape.doomed
-            await connection.rollback()
 
 
 async def test_a_dry_run_shows_no_more_of_a_row_than_tells_it_apart(
@@ -91,5 +83,5 @@ async def test_a_dry_run_shows_no_more_of_a_row_than_tells_it_apart(
 
 
 async def test_a_dry_run_of_an_empty_table_says_so(retention: RetentionEngine) -> None:
-    dry_run = await retention.dry_run(completed_todos(WalkKind.KEY))
+    dry_run = await retention.dry_run(completed_todos(ScanKind.KEY))
     assert (dry_run.statement, dry_run.plan, dry_run.sample) == (None, (), ())

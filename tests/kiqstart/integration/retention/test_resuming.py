@@ -2,14 +2,15 @@ import asyncio
 
 import pytest
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import WALKS, completed_todos
+from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.errors import UnreadableRunError
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
+from kiqstart.retention.run_store import RunStore
 from kiqstart.testing import eventually
 from todo_service.core.todo.models import Todo
 
@@ -21,9 +22,9 @@ IN_TRANSACTION = (
 )
 
 
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_run_cancelled_between_batches_goes_on_and_counts_all(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     reported, seen = asyncio.Event(), list[RetentionProgress]()
 
@@ -35,7 +36,7 @@ async def test_a_run_cancelled_between_batches_goes_on_and_counts_all(
         seen.append(progress)
 
     retention = make_retention(batch_rows=100)
-    run = asyncio.create_task(retention.run(completed_todos(walk), run_id="one", progress=wait_for_ever))
+    run = asyncio.create_task(retention.run(completed_todos(scan), run_id="one", progress=wait_for_ever))
     await reported.wait()
     run.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -44,7 +45,7 @@ async def test_a_run_cancelled_between_batches_goes_on_and_counts_all(
     assert 0 < gone <= 100
     assert await database.count(IN_TRANSACTION) == 0
 
-    report = await retention.run(completed_todos(walk), run_id="one", progress=watch)
+    report = await retention.run(completed_todos(scan), run_id="one", progress=watch)
     assert (report.deleted, report.stopped) == (500, StopReason.END)
     assert report.batches > 4
     assert gone < seen[0].deleted < 500
@@ -52,14 +53,14 @@ async def test_a_run_cancelled_between_batches_goes_on_and_counts_all(
     assert seen[0].rate == pytest.approx((seen[0].deleted - gone) / seen[0].seconds)
 
 
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_cancelled_run_finishes_its_batch_first(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     retention = make_retention(batch_rows=100_000, lock_timeout=10, batch_seconds=10)
     async with database.engine.connect() as other:
         await other.exec_driver_sql("SELECT 1 FROM todos WHERE title = 'todo 800' FOR UPDATE")
-        run = asyncio.create_task(retention.run(completed_todos(walk), run_id="one"))
+        run = asyncio.create_task(retention.run(completed_todos(scan), run_id="one"))
 
         async def blocked() -> bool:
             return await database.waiting_for_locks() == 1
@@ -72,14 +73,14 @@ async def test_a_cancelled_run_finishes_its_batch_first(
         await run
     assert await database.count("todos WHERE is_completed") == 0
     assert await database.count(IN_TRANSACTION) == 0
-    assert (await retention.run(completed_todos(walk), run_id="one")).deleted == 500
+    assert (await retention.run(completed_todos(scan), run_id="one")).deleted == 500
 
 
 async def test_a_second_cancellation_cuts_the_batch_off(make_retention: EngineFactory, database: Database) -> None:
     retention = make_retention(lock_timeout=10, batch_seconds=10)
     async with database.engine.connect() as other:
         await other.exec_driver_sql("SELECT 1 FROM todos WHERE title = 'todo 800' FOR UPDATE")
-        run = asyncio.create_task(retention.run(completed_todos(WalkKind.KEY), run_id="one"))
+        run = asyncio.create_task(retention.run(completed_todos(ScanKind.KEY), run_id="one"))
 
         async def blocked() -> bool:
             return await database.waiting_for_locks() == 1
@@ -96,29 +97,29 @@ async def test_a_second_cancellation_cuts_the_batch_off(make_retention: EngineFa
 
         await eventually(unblocked)
     assert await database.count("todos WHERE is_completed") == 500
-    assert (await retention.run(completed_todos(WalkKind.KEY), run_id="one")).deleted == 500
+    assert (await retention.run(completed_todos(ScanKind.KEY), run_id="one")).deleted == 500
 
 
-@pytest.mark.parametrize("walk", WALKS)
-async def test_a_run_stops_when_told_to(make_retention: EngineFactory, database: Database, walk: WalkKind) -> None:
+@pytest.mark.parametrize("scan", SCANS)
+async def test_a_run_stops_when_told_to(make_retention: EngineFactory, database: Database, scan: ScanKind) -> None:
     stop = asyncio.Event()
 
     async def tell(_: RetentionProgress) -> None:
         stop.set()
 
     retention = make_retention(batch_rows=100)
-    report = await retention.run(completed_todos(walk), run_id="one", stop=stop, progress=tell)
+    report = await retention.run(completed_todos(scan), run_id="one", stop=stop, progress=tell)
     left = await database.count("todos WHERE is_completed")
     assert (report.stopped, report.batches, report.deleted) == (StopReason.STOPPED, 1, 500 - left)
     assert 0 < report.deleted <= 100
     # A run with the same id goes on, and so would one with another.
-    report = await retention.run(completed_todos(walk), run_id="one")
+    report = await retention.run(completed_todos(scan), run_id="one")
     assert (report.stopped, report.deleted, report.resumed) == (StopReason.END, 500, False)
 
 
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_another_run_goes_on_with_what_a_stopped_one_left(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     stop = asyncio.Event()
 
@@ -126,14 +127,14 @@ async def test_another_run_goes_on_with_what_a_stopped_one_left(
         stop.set()
 
     retention = make_retention(batch_rows=100)
-    first = await retention.run(completed_todos(walk), run_id="one", stop=stop, progress=tell)
-    second = await retention.run(completed_todos(walk), run_id="two")
+    first = await retention.run(completed_todos(scan), run_id="one", stop=stop, progress=tell)
+    second = await retention.run(completed_todos(scan), run_id="two")
     assert (second.resumed, second.stopped) == (True, StopReason.END)
     assert "one" in second.reason
     assert first.deleted + second.deleted == 500
     assert await database.count("todos WHERE is_completed") == 0
     # The first has nothing left to do, and says what it did.
-    again = await retention.run(completed_todos(walk), run_id="one")
+    again = await retention.run(completed_todos(scan), run_id="one")
     assert again.deleted == first.deleted
 
 
@@ -150,7 +151,7 @@ async def test_policies_of_one_table_do_not_go_on_with_each_other(
     make_retention: EngineFactory, database: Database
 ) -> None:
     others = RetentionPolicy(name="others", model=Todo, predicate=~Todo.is_completed)
-    limited = await make_retention().run(completed_todos(WalkKind.PAGES), limits=RunLimits(rows=50))
+    limited = await make_retention().run(completed_todos(ScanKind.PAGES), limits=RunLimits(rows=50))
     assert limited.stopped is StopReason.ROW_LIMIT
     report = await make_retention().run(others)
     assert (report.deleted, report.resumed) == (500, False)
@@ -159,7 +160,7 @@ async def test_policies_of_one_table_do_not_go_on_with_each_other(
 
 @pytest.mark.usefixtures("every_batch_is_reported")
 @pytest.mark.parametrize("statement", ["VACUUM FULL todos", "CLUSTER todos USING pk_todos"])
-async def test_a_page_walk_begins_again_with_a_table_that_was_rewritten(
+async def test_a_page_scan_begins_again_with_a_table_that_was_rewritten(
     make_retention: EngineFactory, database: Database, statement: str
 ) -> None:
     # The rows that the interrupted run has not met are moved to the front of the heap by rewriting it.
@@ -170,10 +171,10 @@ async def test_a_page_walk_begins_again_with_a_table_that_was_rewritten(
             stop.set()
 
     retention = make_retention(batch_rows=50)
-    first = await retention.run(completed_todos(WalkKind.PAGES), run_id="one", stop=stop, progress=tell)
+    first = await retention.run(completed_todos(ScanKind.PAGES), run_id="one", stop=stop, progress=tell)
     assert 0 < first.deleted < 500
     await database.alone(statement)
-    report = await retention.run(completed_todos(WalkKind.PAGES), run_id="one")
+    report = await retention.run(completed_todos(ScanKind.PAGES), run_id="one")
     assert (report.deleted, report.stopped) == (500, StopReason.END)
     assert await database.count("todos WHERE is_completed") == 0
 
@@ -182,10 +183,10 @@ async def test_another_run_begins_again_with_a_table_that_was_rewritten(
     make_retention: EngineFactory, database: Database
 ) -> None:
     retention = make_retention()
-    first = await retention.run(completed_todos(WalkKind.PAGES), limits=RunLimits(rows=300))
+    first = await retention.run(completed_todos(ScanKind.PAGES), limits=RunLimits(rows=300))
     assert first.deleted == 300
     await database.alone("VACUUM FULL todos")
-    second = await retention.run(completed_todos(WalkKind.PAGES))
+    second = await retention.run(completed_todos(ScanKind.PAGES))
     assert (second.deleted, second.resumed) == (200, False)
     assert await database.count("todos WHERE is_completed") == 0
 
@@ -212,7 +213,7 @@ async def test_batches_that_a_crashed_server_has_lost_are_done_again(
             await database.execute("UPDATE retention_runs SET state = runs_then.state FROM runs_then")
 
     retention = make_retention(batch_rows=20, pause=0.03)
-    report = await retention.run(completed_todos(WalkKind.KEY), progress=lose_batches)
+    report = await retention.run(completed_todos(ScanKind.KEY), progress=lose_batches)
     assert calls > 3
     assert (report.deleted, report.stopped) == (500, StopReason.END)
     assert await database.count("todos WHERE is_completed") == 0
@@ -236,3 +237,16 @@ async def test_a_run_of_which_something_else_is_kept_ends_with_what_to_do(
         await retention.run(completed_todos(None), run_id="one")
     await database.execute("DELETE FROM retention_runs")
     assert (await retention.run(completed_todos(None), run_id="one")).stopped is StopReason.END
+
+
+async def test_what_was_written_under_a_run_while_the_server_was_away_is_told(
+    make_retention: EngineFactory, database: Database
+) -> None:
+    await make_retention().run(completed_todos(None), run_id="one")
+    run_store = RunStore.of("todos", "one", 60)
+    await database.execute(
+        f"UPDATE retention_runs SET owner = '{run_store.owner}', state = '{{\"todo\": [], \"covers\": 1e5000}}'"  # noqa: S608 - the test's own
+    )
+    async with database.engine.begin() as connection:
+        with pytest.raises(UnreadableRunError, match=r"^what retention_runs has of run 'one' cannot be read"):
+            await run_store.load(connection, 0)

@@ -4,20 +4,21 @@ import asyncio
 from dataclasses import dataclass
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from sqlalchemy import URL, ForeignKey, MetaData
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tests.kiqstart.integration.retention.database import Database
+from tests.kiqstart.integration.retention.examples import examples
 from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
 
-WALKS = [WalkKind.KEY, WalkKind.PAGES]
+SCANS = [ScanKind.KEY, ScanKind.PAGES]
 
 
 class Trees(DeclarativeBase):
@@ -65,13 +66,13 @@ def forests(draw: st.DrawFn) -> Forest:
     return Forest(tuple(answers[row] for row in sorted(answers)), tuple(old), on_delete)
 
 
-async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int) -> None:
+async def check_forest(url: URL, forest: Forest, scan: ScanKind, batch_rows: int) -> None:
     engine = create_async_engine(url)
     try:
         async with engine.begin() as connection:
             await connection.exec_driver_sql("DROP TABLE IF EXISTS comments")
             await connection.run_sync(Trees.metadata.create_all)
-            # Four rows a page, so that a walk along the pages has several batches, and none of less than a page.
+            # Four rows a page, so that a scan along the pages has several batches, and none of less than a page.
             await connection.exec_driver_sql("ALTER TABLE comments ADD body text DEFAULT repeat('x', 1900)")
             rows = [
                 {"id": row, "is_old": is_old, "answers": answers}
@@ -84,7 +85,7 @@ async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int
             )
             await connection.exec_driver_sql("ANALYZE comments")
         policy = RetentionPolicy(
-            name="trees", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), walk=walk
+            name="trees", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), scan=scan
         )
         retention = EngineFactory(async_sessionmaker(engine))(pace="full", batch_rows=batch_rows, retry_failed_after=0)
         limited = await retention.run(policy, limits=RunLimits(rows=batch_rows + 1))
@@ -105,25 +106,23 @@ async def check_forest(url: URL, forest: Forest, walk: WalkKind, batch_rows: int
         await engine.dispose()
 
 
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
-)
-@given(forest=forests(), walk=st.sampled_from(WALKS), batch_rows=st.integers(3, 15))
+@examples(4)
+@given(forest=forests(), scan=st.sampled_from(SCANS), batch_rows=st.integers(3, 15))
 # A chain in either direction, a row that refers to itself, a circle, and replies that stay.
-@example(Forest((None, 1, 2, 3, 4, 5, 6, 7), (True,) * 8, "NO ACTION"), WalkKind.KEY, 3)
-@example(Forest((2, 3, 4, 5, 6, 7, 8, None), (True,) * 8, "NO ACTION"), WalkKind.KEY, 3)
-@example(Forest((1, None, 3, 2), (True,) * 4, "NO ACTION"), WalkKind.KEY, 10)
-@example(Forest((2, 3, 4, 5, 6, 1), (True,) * 6, "NO ACTION"), WalkKind.KEY, 6)
-@example(Forest((None, 1, 2, None), (True, True, False, True), "CASCADE"), WalkKind.PAGES, 3)
+@example(Forest((None, 1, 2, 3, 4, 5, 6, 7), (True,) * 8, "NO ACTION"), ScanKind.KEY, 3)
+@example(Forest((2, 3, 4, 5, 6, 7, 8, None), (True,) * 8, "NO ACTION"), ScanKind.KEY, 3)
+@example(Forest((1, None, 3, 2), (True,) * 4, "NO ACTION"), ScanKind.KEY, 10)
+@example(Forest((2, 3, 4, 5, 6, 1), (True,) * 6, "NO ACTION"), ScanKind.KEY, 6)
+@example(Forest((None, 1, 2, None), (True, True, False, True), "CASCADE"), ScanKind.PAGES, 3)
 def test_leaves_go_first_and_no_row_that_another_holds(
-    database_url: str, forest: Forest, walk: WalkKind, batch_rows: int
+    database_url: str, forest: Forest, scan: ScanKind, batch_rows: int
 ) -> None:
-    asyncio.run(check_forest(database_settings(database_url).sqlalchemy_url(), forest, walk, batch_rows))
+    asyncio.run(check_forest(database_settings(database_url).sqlalchemy_url(), forest, scan, batch_rows))
 
 
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_table_of_tokens_that_replace_each_other_is_deleted_in_a_few_batches(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     database.drop_after.append("DROP TABLE IF EXISTS comments")
     await database.execute(
@@ -138,7 +137,7 @@ async def test_a_table_of_tokens_that_replace_each_other_is_deleted_in_a_few_bat
         "SELECT c.answers FROM held JOIN comments c USING (id)) SELECT FROM held JOIN comments USING (id) WHERE is_old)"
     )
     policy = RetentionPolicy(
-        name="tokens", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), walk=walk
+        name="tokens", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), scan=scan
     )
     report = await make_retention(batch_rows=300, batch_seconds=5).run(policy)
     assert (report.deleted, report.failed) == (1900 - held, held)
@@ -160,7 +159,7 @@ async def shuffled_chain(database: Database, rows: int) -> RetentionPolicy:
         "ANALYZE comments",
     )
     return RetentionPolicy(
-        name="chain", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), walk=WalkKind.KEY
+        name="chain", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), scan=ScanKind.KEY
     )
 
 
@@ -196,9 +195,9 @@ async def test_a_chain_goes_up_to_a_row_that_cannot_which_is_counted_once(
     assert report.batches <= 200
 
 
-@pytest.mark.parametrize("walk", WALKS)
+@pytest.mark.parametrize("scan", SCANS)
 async def test_a_reference_that_becomes_null_holds_no_row_for_one_that_stays(
-    make_retention: EngineFactory, database: Database, walk: WalkKind
+    make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
     database.drop_after.append("DROP TABLE IF EXISTS comments")
     await database.execute(
@@ -208,7 +207,7 @@ async def test_a_reference_that_becomes_null_holds_no_row_for_one_that_stays(
         "INSERT INTO comments VALUES (3, true, NULL, NULL), (2, true, NULL, 3), (1, false, 2, NULL)",
     )
     policy = RetentionPolicy(
-        name="quotes", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), walk=walk
+        name="quotes", model=Comment, predicate=Comment.is_old.is_(True), cursor=(Comment.id,), scan=scan
     )
     report = await make_retention().run(policy)
     assert (report.deleted, report.failed) == (1, 1)

@@ -12,6 +12,7 @@ from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.redis_store import RedisScheduleStore
 from kiqstart.scheduler.scheduler_loop import SchedulerLoop
+from kiqstart.scheduler.scheduler_stats import SchedulerStats
 
 NOW = 1_800_000_000_000
 
@@ -28,11 +29,18 @@ class Timeline:
         self._passed = 0
 
     def ticker(
-        self, table: Sequence[ScheduleDefinition] = (), *, deadline: float = 1e9, name: str = "one"
+        self,
+        table: Sequence[ScheduleDefinition] = (),
+        *,
+        deadline: float = 1e9,
+        name: str = "one",
+        stats: SchedulerStats | None = None,
     ) -> SchedulerLoop:
         """A further scheduler."""
         clock = StoreClock(steady=lambda: self._passed / 1000, wall=lambda: self.now / 1000)
-        return SchedulerLoop(self._broker, self.store, table, clock=clock, send_deadline=deadline, name=name)
+        return SchedulerLoop(
+            self._broker, self.store, table, clock=clock, send_deadline=deadline, name=name, stats=stats
+        )
 
     def pass_ms(self, milliseconds: int) -> None:
         """Let time pass, for Redis and all schedulers."""

@@ -54,6 +54,8 @@ def test_a_broker_that_is_not_there_is_one_line(
         (["--speed", "9"], "kiqstart worker: unrecognized arguments: --speed "),
         (["--log-format", "%"], "argument --log-format: '%' is no format of Python's logging: "),
         (["--max-async-tasks", "9" * 30], "argument --max-async-tasks: '999999999999999999999999999999' is no whole "),
+        (["--max-async-tasks", "-3"], "argument --max-async-tasks: '-3' is no whole number from 0 on, "),
+        (["--max-fails", "-2"], "argument --max-fails: '-2' is no whole number from 0 on, "),
         (["--wait-tasks-timeout", "1e300"], "argument --wait-tasks-timeout: '1e300' is no number of seconds "),
         (["--tasks-pattern", "/x/*.py"], "argument --tasks-pattern/-tp: '/x/*.py' is no pattern of files below "),
         (["..x:y"], "'..x:y' names no module: write its whole name"),

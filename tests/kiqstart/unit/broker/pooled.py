@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 
@@ -35,6 +36,30 @@ def tell_slowly() -> int:
 
 def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
+
+
+def start_helper() -> int:
+    """Start a process that has all that this one has open, and gives none of it back for ten seconds; gives its id."""
+    helper = os.fork()
+    if not helper:
+        time.sleep(10)
+        os._exit(0)
+    return helper
+
+
+def die_with_helper(told: str) -> None:
+    Path(told).write_text(f"{start_helper()}\n")
+    die()
+
+
+def die_in_reply() -> None:
+    """Let this process die when it has sent the length of what this function returns, and no more."""
+
+    def send_half(connection: Connection, buffer: memoryview) -> None:
+        os.write(connection.fileno(), len(buffer).to_bytes(4))
+        die()
+
+    setattr(Connection, "_send_bytes", send_half)  # noqa: B010  # not public
 
 
 def leave() -> None:

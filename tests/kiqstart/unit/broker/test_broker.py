@@ -5,7 +5,9 @@ import pytest
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.redis.url import InvalidRedisUrlError
+from kiqstart.tasks.caller_types import shown
 from kiqstart.tasks.errors import WiringError
+from kiqstart.tasks.task_ids import InvalidTaskIdError
 
 
 @pytest.mark.parametrize(
@@ -16,6 +18,8 @@ from kiqstart.tasks.errors import WiringError
         ("queue_name", None, "write a name, as text"),
         ("queue_name", "", "write a name, as text"),
         ("consumer_group_name", 5, "write a name, as text"),
+        ("queue_name", "n" * 251, "250 characters at most"),
+        ("result_prefix", "n" * 251, "250 characters at most"),
         ("options", {}, "write StreamOptions(…)"),
         ("result_prefix", 5, "write text"),
         ("connect_timeout", "5", "write seconds, above 0"),
@@ -26,7 +30,7 @@ from kiqstart.tasks.errors import WiringError
 def test_an_argument_that_cannot_be_is_refused_in_one_line(name: str, value: object, problem: str) -> None:
     with pytest.raises(WiringError) as caught:
         StreamBroker("redis://localhost", **{name: value})  # type: ignore[arg-type]  # the wrong types are the point
-    assert str(caught.value) == f"StreamBroker: {name}={value!r}: {problem}"
+    assert str(caught.value) == f"StreamBroker: {name}={shown(value)}: {problem}"
 
 
 @pytest.mark.parametrize("ttl", ["3600", timedelta(hours=1), True, float("nan")])
@@ -48,6 +52,26 @@ async def test_only_text_is_cancelled(task_id: object) -> None:
     with pytest.raises(TypeError) as caught:
         await StreamBroker("redis://localhost").cancel(task_id)  # type: ignore[arg-type]  # as above
     assert str(caught.value) == f"cancel(…): a task's id is text, not {task_id!r}"
+
+
+@pytest.mark.parametrize(
+    ("task_id", "problem"),
+    [
+        ("x" * 8193, "its id has 8193 bytes, 8192 at most"),
+        ("\u0100" * 4097, "its id has 8194 bytes, 8192 at most"),
+        ("\ud800", "its id is not UTF-8: surrogates not allowed"),
+        (
+            "another__progress",
+            "an id may not end with '__progress', which is where the progress of another task is kept",
+        ),
+    ],
+    ids=["long", "wide", "surrogate", "progress"],
+)
+async def test_an_id_that_no_task_can_have_is_not_kept_as_cancelled(task_id: str, problem: str) -> None:
+    # Nobody answers there: it is refused before anything is asked.
+    with pytest.raises(InvalidTaskIdError) as caught:
+        await StreamBroker("redis://127.0.0.1:1").cancel(task_id)
+    assert str(caught.value) == f"task {task_id[:50]!r}: {problem}"
 
 
 @pytest.mark.parametrize("letter", [None, 5, b"1-1"])

@@ -121,7 +121,7 @@ ERRORS: list[BaseException] = [
     OfAUserError(User()),
     SlottedError(code=7),
     FrozenError(code=7),
-    IntegrityError("INSERT INTO t", {"a": 1}, Exception("duplicate key")),
+    IntegrityError("INSERT INTO t", {"a": 1}, Exception("duplicate key"), hide_parameters=True),
     StatementError("not bound", "SELECT 1", None, ValueError("x")),
     caught(lambda: json.loads("{x")),
     caught(b"ab\xffcd".decode),
@@ -206,8 +206,9 @@ def test_attributes_that_the_text_shows_arrive_and_others_stay_where_they_were()
     assert (arrived.code, arrived.detail) == (5, "why")
     assert not hasattr(arrived, "token")
     assert b"s3cret" not in encode_failure(CustomError(5, detail="why"))
-    hidden = IntegrityError("INSERT", {"password": "s3cret"}, Exception("x"), hide_parameters=True)
-    assert b"s3cret" not in encode_failure(hidden)
+    for hides in (True, False):
+        hidden = IntegrityError("INSERT", {"name": "s3cret"}, Exception("x"), hide_parameters=hides)
+        assert b"s3cret" not in encode_failure(hidden)
 
 
 def test_the_file_of_an_error_arrives() -> None:
@@ -521,6 +522,15 @@ def shown(error: BaseException) -> str:
         return str(error).encode("utf-8", "backslashreplace").decode()
     except Exception:  # noqa: BLE001  # its own
         return ""
+
+
+def test_a_group_keeps_its_class_where_one_in_it_is_written_elsewhere() -> None:
+    ended = SystemExit()
+    group = BaseExceptionGroup("outer", [BaseExceptionGroup("inner", [ended])])
+    group.__context__ = ended
+    arrived = raised(decode_result(encode_failure(group)).error)
+    assert type(arrived).__name__ == "BaseExceptionGroup"
+    assert isinstance(arrived, BaseExceptionGroup)
 
 
 @settings(max_examples=60, deadline=None)

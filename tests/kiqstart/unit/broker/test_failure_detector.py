@@ -53,3 +53,10 @@ def test_nobody_is_dead_when_whoever_looks_has_stood_still() -> None:
     for now in (0, 3, 100, 103):
         assert detector.look({"one": "1"}, now) == []
     assert detector.look({"one": "1"}, 105) == [("one", "1")]
+
+
+def test_it_says_when_the_next_worker_is_dead_that_does_not_beat() -> None:
+    detector = FailureDetector(span=lambda _: SPAN, longest_gap=LONGEST_GAP)
+    assert (detector.look({"one": "1"}, 0), detector.next_at) == ([], SPAN)
+    assert (detector.look({"one": "1", "two": "1"}, 3), detector.next_at) == ([], SPAN)
+    assert (detector.look({"one": "1", "two": "1"}, 5), detector.next_at) == ([("one", "1")], 3 + SPAN)

@@ -1,6 +1,7 @@
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -86,6 +87,56 @@ async def test_processes_that_die_while_they_have_nothing_to_do_are_replaced(poo
     assert await pool.run(pooled.add, [1], {}) == 2
     # One that waits for what the first has taken with it would keep this process from ending.
     await eventually(lambda: is_gone(other), within=5)
+
+
+async def test_a_process_that_dies_while_one_that_it_has_forked_lives_is_noticed(
+    pool: ProcessPool, tmp_path: Path
+) -> None:
+    innocent = await waiting(pool, tmp_path, "innocent")
+    guilty = asyncio.create_task(pool.run(pooled.die_with_helper, [str(tmp_path / "helper")], {}))
+
+    async def runs_again() -> bool:
+        return len(processes(tmp_path / "innocent")) == 2
+
+    await eventually(runs_again, within=5)
+    (tmp_path / "go").touch()
+    assert await innocent == processes(tmp_path / "innocent")[1]
+    with pytest.raises(ProcessLostError):
+        await asyncio.wait_for(guilty, 5)
+    (helper,) = processes(tmp_path / "helper")
+    os.kill(helper, signal.SIGKILL)
+
+
+async def test_a_process_that_dies_in_the_middle_of_its_reply_is_noticed(pool: ProcessPool) -> None:
+    with pytest.raises(ProcessLostError):
+        await asyncio.wait_for(pool.run(pooled.die_in_reply, [], {}), 5)
+    assert await pool.run(pooled.add, [1], {}) == 2
+
+
+async def test_an_idle_process_that_dies_while_one_that_it_has_forked_lives_costs_nobody_a_call() -> None:
+    pool = ProcessPool(ProcessPoolExecutor(1))
+    process = await pool.run(pooled.tell_process, [], {})
+    helper = await pool.run(pooled.start_helper, [], {})
+    assert isinstance(process, int)
+    assert isinstance(helper, int)
+    shared = vars(pool)["_shared"]
+    executor: ProcessPoolExecutor = shared.executor
+    manager: threading.Thread = vars(executor)["_executor_manager_thread"]
+    os.kill(process, signal.SIGKILL)
+
+    async def has_died() -> bool:
+        # One whose main thread is a zombie already may not have ended with all of its threads.
+        return bool(shared.has_died())
+
+    await eventually(has_died, within=5)
+    try:
+        assert await asyncio.wait_for(pool.run(pooled.add, [1], {}), 5) == 2
+        # Python would wait for this thread when the worker ends.
+        await asyncio.to_thread(threading.Thread.join, manager, 5)
+        assert not manager.is_alive()
+    finally:
+        pool.close()
+        os.kill(helper, signal.SIGKILL)
 
 
 async def test_a_call_that_nobody_waits_for_any_more_has_its_process_until_it_ends(

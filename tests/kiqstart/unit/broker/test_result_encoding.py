@@ -243,3 +243,30 @@ def test_a_secret_in_a_result_is_an_error_and_no_asterisks(value: object) -> Non
 
 def test_asterisks_that_are_no_secret_arrive() -> None:
     assert sent({"a": ["**********"]}).return_value == {"a": ["**********"]}
+
+
+PLAIN_VALUES = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.sampled_from([10**4299, 10**4300, 10**5000, -(10**5000), "**********", "null", "NaN", "x" * 3000]),
+    st.text(st.characters(exclude_categories=[])),
+)
+
+
+@given(PLAIN_VALUES)
+def test_a_plain_value_arrives_alike_with_and_without_labels(value: object) -> None:
+    without = TaskiqResult[Any](is_err=False, return_value=value, execution_time=0.1)
+    wanted, got = sent(value), decode_result(encode_result("id", without))
+    assert (type(got.error), str(got.error), got.return_value) == (
+        type(wanted.error),
+        str(wanted.error),
+        wanted.return_value,
+    )
+
+
+@pytest.mark.parametrize("limit", [200, 2000])
+def test_a_plain_value_has_a_limit(limit: int) -> None:
+    without = TaskiqResult[Any](is_err=False, return_value="x" * limit, execution_time=0.1)
+    result = decode_result(encode_result("id", without, limit=limit))
+    assert isinstance(result.error, ResultTooLargeError)

@@ -40,6 +40,8 @@ def test_queues_that_cannot_be_read_are_refused_in_one_line(text: str) -> None:
         {"dead_letter_limit": 0},
         {"overrun_grace": 0},
         {"key_prefix": "with space"},
+        {"key_prefix": "p" * 201},
+        {"queues": "q" * 201},
     ],
 )
 def test_a_setting_out_of_its_range_is_refused_by_its_name(settings: dict[str, float]) -> None:

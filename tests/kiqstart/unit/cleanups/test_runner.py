@@ -18,7 +18,7 @@ from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.processes.shutdown import ShutdownSignal
 from kiqstart.retention.cost import RowCost
 from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason
 from kiqstart.retention.run_options import RunLimits, RunOptions
@@ -28,7 +28,7 @@ from todo_service.core.todo.repository import TodoRepository
 REPORT = RetentionReport(
     policy="completed_todos",
     run_id="a run",
-    walk=WalkKind.PAGES,
+    scan=ScanKind.PAGES,
     reason="the policy has no cursor",
     deleted=5,
     batches=2,
@@ -151,7 +151,7 @@ async def test_others_are_called_to_the_run_with_messages_of_the_same_task(
     assert len(engine.runs) == 1
 
 
-async def test_nobody_is_called_to_a_run_in_one_piece(clean: Task, engine: Engine) -> None:
+async def test_nobody_is_called_to_a_run_in_one_shard(clean: Task, engine: Engine) -> None:
     await clean.kiq()
     assert engine.joins == []
 

@@ -8,7 +8,14 @@ import pytest
 import pytest_asyncio
 from taskiq import TaskiqScheduler
 
-from kiqstart import BaseTasksRegistry, RetentionTask, TaskReference, WiringError
+from kiqstart import (
+    ArgumentsMiddleware,
+    BaseTasksRegistry,
+    InvalidTaskArgumentsError,
+    RetentionTask,
+    TaskReference,
+    WiringError,
+)
 from kiqstart.broker import DelayingInMemoryBroker
 from kiqstart.retention import (
     RetentionEngine,
@@ -17,7 +24,7 @@ from kiqstart.retention import (
     RetentionReport,
     RunLimits,
     RunOptions,
-    WalkKind,
+    ScanKind,
 )
 from kiqstart.scheduler import CronSchedule, DurableScheduleSource, StaticSchedules, check_schedules
 from todo_service.core.todo.models import Todo
@@ -42,7 +49,7 @@ class Engine:
         return RetentionReport(
             policy=policy.name,
             run_id=str(options.get("run_id")),
-            walk=WalkKind.PAGES,
+            scan=ScanKind.PAGES,
             reason="the policy has no cursor",
             deleted=5,
             batches=1,
@@ -63,7 +70,7 @@ async def tasks(engine: Engine) -> AsyncGenerator[Tasks]:
         cast("RetentionEngine", engine),
         lambda: [RetentionPolicy(name=name, model=Todo, predicate=done) for name in ("orders", "logs")],
     )
-    registry = Tasks(DelayingInMemoryBroker(await_inplace=True))
+    registry = Tasks(DelayingInMemoryBroker(await_inplace=True).with_middlewares(ArgumentsMiddleware()))
     registry.register([RetentionTask(policies=policies)], TaskName)
     yield registry
     await registry.broker.shutdown()
@@ -77,10 +84,11 @@ async def test_a_policy_is_run_by_its_name_with_the_options_of_a_clean_up(tasks:
     assert (name, options.get("shards"), options.get("limits")) == ("logs", 3, RunLimits(rows=9, seconds=2.5))
 
 
-async def test_a_name_that_no_policy_has_is_one_line_and_not_tried_again(tasks: Tasks, engine: Engine) -> None:
-    task = await tasks.retention_run.kiq("carts")
-    with pytest.raises(LookupError, match=r"no retention policy 'carts'; there are orders, logs"):
-        await task.result(timeout=5)
+async def test_a_name_that_no_policy_has_is_refused_where_it_is_sent(tasks: Tasks, engine: Engine) -> None:
+    with pytest.raises(
+        InvalidTaskArgumentsError, match=r"policy: .*no retention policy 'carts'; there are orders, logs"
+    ):
+        await tasks.retention_run.kiq("carts")
     assert engine.runs == []
 
 
@@ -94,3 +102,5 @@ def test_a_schedule_needs_a_line_only_and_its_options_are_checked(tasks: Tasks) 
     TaskiqScheduler(tasks.broker, [DurableScheduleSource(tasks.broker, table(policy="orders"))])
     with pytest.raises(WiringError, match="row_limit"):
         check_schedules(table(policy="orders", row_limit=0), tasks.broker)
+    with pytest.raises(WiringError, match=r"test_task.py:\d+: schedule 'old-orders': .* no retention policy 'carts'"):
+        check_schedules(table(policy="carts"), tasks.broker)

@@ -1,6 +1,7 @@
 import json
 import logging
 from collections.abc import Generator
+from dataclasses import dataclass
 from io import StringIO
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import text
 
 from kiqstart.observability.log_formatter import HarmlessFormatter
 from kiqstart.observability.logging import LogFormat, LogSettings, configure_logging
+from kiqstart.observability.task_fields import current_run
 from todo_service.infrastructure.database.engine import create_engine
 from todo_service.infrastructure.database.settings import DatabaseSettings
 
@@ -84,3 +86,50 @@ def test_values_beside_a_json_line_are_redacted_and_stay_json(log: StringIO) -> 
     assert line["event"] == "password=***"
     assert line["db_password"] == "***"
     assert line["nested"] == {"token": "***", "url": ["SecretStr('**********')"]}
+
+
+@dataclass
+class Run:
+    task_name: str = "ship"
+    task_id: str = "0123abc"
+
+
+def sell(*, with_structlog: bool) -> None:
+    """Log an error beside a local variable, in one of both ways."""
+    card = CARD
+    try:
+        int(f"no number: {len(card)}")
+    except ValueError:
+        if with_structlog:
+            structlog.get_logger("shop").exception("Sold", colour="red", db_password=PASSWORD)
+        else:
+            logger.exception("Sold", extra={"colour": "red", "db_password": PASSWORD})
+
+
+@pytest.mark.parametrize("log", [LogFormat.JSON], indirect=True)
+def test_structlogs_loggers_and_extra_have_the_same_fields_and_those_of_the_task(log: StringIO) -> None:
+    token = current_run.set(Run())
+    for with_structlog in (True, False):
+        sell(with_structlog=with_structlog)
+    current_run.reset(token)
+    logger.info("after")
+    one, other, after = (json.loads(line) for line in log.getvalue().splitlines())
+    expected = {"event": "Sold", "level": "error", "logger": "shop", "colour": "red", "db_password": "***"}
+    expected |= {"task_name": "ship", "task_id": "0123abc"}
+    assert expected.items() <= one.items()
+    assert one.keys() == other.keys() == {*expected, "timestamp", "exception"}
+    assert {name: one[name] for name in expected} == {name: other[name] for name in expected}
+    assert CARD not in log.getvalue()
+    assert "task_id" not in after
+
+
+def test_a_traceback_that_another_handler_has_written_is_written_anew() -> None:
+    error = ValueError("password=s3cret \x1b[2J")
+    record = logging.LogRecord("any", logging.ERROR, "", 1, "it fails", (), (ValueError, error, None))
+    other = logging.Formatter()
+    first = other.format(record)
+    assert "s3cret" in first
+    written = HarmlessFormatter("%(message)s").format(record)
+    assert "ValueError: password=*** \\x1b[2J" in written
+    assert "s3cret" not in written
+    assert other.format(record) == first

@@ -11,8 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.coverage import Coverage, all_of, coverage_of, fingerprint, is_same_statement
 from kiqstart.retention.policy import RetentionPolicy
-from kiqstart.retention.state import PieceState
-from kiqstart.retention.walk import Interval, Walk
+from kiqstart.retention.scan import Interval, Scan
+from kiqstart.retention.state import ShardState
 from todo_service.core.session.models import RefreshSession
 
 NOBODY = cast("AsyncConnection", None)
@@ -21,10 +21,10 @@ NOBODY = cast("AsyncConnection", None)
 class Numbers:
     """Goes along the whole numbers, of which it makes equal parts."""
 
-    async def split(self, connection: AsyncConnection, interval: Interval, pieces: int) -> list[Interval]:
+    async def split(self, connection: AsyncConnection, interval: Interval, parts: int) -> list[Interval]:
         del connection
         first, last = begin(interval), int(interval.upto[0])
-        ends = sorted({first + (last - first) * number // pieces for number in range(1, pieces + 1)} - {first})
+        ends = sorted({first + (last - first) * number // parts for number in range(1, parts + 1)} - {first})
         return [stretch(after, upto) for after, upto in zip([first, *ends[:-1]], ends, strict=True)] or [interval]
 
 
@@ -40,7 +40,7 @@ def rows(stretches: tuple[Interval, ...]) -> list[int]:
     return [row for one in stretches for row in range(begin(one) + 1, int(one.upto[0]) + 1)]
 
 
-def worked(state: PieceState, count: int) -> tuple[PieceState, list[int]]:
+def worked(state: ShardState, count: int) -> tuple[ShardState, list[int]]:
     """Go on by so many rows, and return which they were."""
     met: list[int] = []
     while count and state.todo:
@@ -52,9 +52,9 @@ def worked(state: PieceState, count: int) -> tuple[PieceState, list[int]]:
     return state, met
 
 
-def opened(coverage: Coverage, shards: int) -> list[PieceState]:
-    shares = asyncio.run(coverage.share_out(NOBODY, cast("Walk", Numbers()), shards))
-    return [PieceState(todo=share, share=share) for share in shares]
+def opened(coverage: Coverage, shards: int) -> list[ShardState]:
+    shares = asyncio.run(coverage.share_out(NOBODY, cast("Scan", Numbers()), shards))
+    return [ShardState(todo=share, share=share) for share in shares]
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ nights = st.builds(
 
 @given(st.lists(nights, max_size=12))
 def test_a_run_is_given_all_of_the_table_and_first_what_the_last_one_left(played: list[Night]) -> None:
-    size, states, missed = 100, list[PieceState](), set(range(1, 101))
+    size, states, missed = 100, list[ShardState](), set(range(1, 101))
     for night in played:
         size += night.growth
         whole = stretch(0, size)

@@ -58,7 +58,7 @@ async def test_the_rate_is_that_of_this_process(
     assert (seen[0].seconds, seen[0].rate, seen[0].eta, seen[0].fraction) == (4.0, 50.0, 16.0, 0.6)
 
 
-async def test_the_walk_knows_the_fraction_better_than_the_rows(
+async def test_the_scan_knows_the_fraction_better_than_the_rows(
     clock: Clock, meter: ProgressMeter, seen: list[RetentionProgress]
 ) -> None:
     for second, (deleted, fraction) in enumerate([(10, 0.3), (20, 0.2), (500, 0.9), (600, 1.1)]):

@@ -1,13 +1,13 @@
 import json
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kiqstart.retention.journal import _share
 from kiqstart.retention.report import FailureGroup
-from kiqstart.retention.state import LockedInterval, PieceState
-from kiqstart.retention.walk import Interval, Lines
+from kiqstart.retention.run_store import _share
+from kiqstart.retention.scan import Interval, Lines
+from kiqstart.retention.state import LockedInterval, ShardState
 
 counts = st.integers(0, 10**12)
 positions = st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8")), min_size=1, max_size=3).map(tuple)
@@ -16,7 +16,7 @@ intervals = st.builds(Interval, st.none() | positions, positions, st.none() | li
 keys = st.dictionaries(st.text(max_size=5), st.integers() | st.text(max_size=5), max_size=3)
 seconds = st.floats(0, 1e9)
 states = st.builds(
-    PieceState,
+    ShardState,
     todo=st.lists(intervals, max_size=3).map(tuple),
     share=st.lists(intervals, max_size=3).map(tuple),
     covers=st.text(max_size=5),
@@ -34,12 +34,13 @@ states = st.builds(
 )
 
 FIRST, SECOND = Interval(None, ("5",)), Interval(("5",), ("9", "x"))
-BEGUN = PieceState(todo=(FIRST, SECOND), share=(FIRST, SECOND), covers="these", time_limit=60.0)
+BEGUN = ShardState(todo=(FIRST, SECOND), share=(FIRST, SECOND), covers="these", time_limit=60.0)
 
 
+@settings(max_examples=25)
 @given(states)
-def test_a_state_comes_back_from_json_as_it_was(state: PieceState) -> None:
-    assert PieceState.from_json(json.loads(json.dumps(state.to_json()))) == state
+def test_a_state_comes_back_from_json_as_it_was(state: ShardState) -> None:
+    assert ShardState.from_json(json.dumps(state.to_json())) == state
 
 
 @given(st.none() | st.integers(0, 10**9), st.integers(1, 64))

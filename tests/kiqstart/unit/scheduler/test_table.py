@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import Field
+from pydantic import Field, SecretStr
 from taskiq import InMemoryBroker
 
 from kiqstart.scheduler.table import CronSchedule, IntervalSchedule, Schedule, check_schedules
@@ -116,6 +116,12 @@ def test_a_table_that_fits(broker: InMemoryBroker) -> None:
             r"arguments do not fit clean: argument days: Input should be greater than or equal to 0",
         ),
         ([scheduled(note=object())], r"test_table\.py:\d+: schedule 'daily': Unable to serialize"),
+        ([scheduled(note=[float("nan")])], r"test_table\.py:\d+: schedule 'daily': argument note: nan cannot be sent"),
+        (
+            [scheduled(note=SecretStr("x"))],
+            r"schedule 'daily': argument note: SecretStr, which is written as asterisks",
+        ),
+        ([scheduled(note=iter([1]))], r"schedule 'daily': list_iterator can be read only once"),
         ([scheduled(), scheduled()], r"schedule 'daily': the name stands at .*test_table\.py:\d+ already"),
     ],
 )

@@ -6,10 +6,11 @@ import enum
 import ipaddress
 import typing
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
+from io import StringIO
 from pathlib import Path
 from typing import IO, Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 from uuid import UUID
@@ -32,7 +33,9 @@ from taskiq import AsyncBroker
 from typing_extensions import TypedDict
 
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
+from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.tasks.arguments import ArgumentsMiddleware
+from kiqstart.tasks.bulk import BulkSendFailedError
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError
 from kiqstart.tasks.formatting import JsonFormatter
 from kiqstart.tasks.registration import register_task
@@ -273,6 +276,8 @@ REFUSED = [
     (object(), "cannot be sent as JSON: Unable to serialize unknown type: <class 'object'>"),
     (b"\xff", "cannot be sent as JSON: invalid utf-8 sequence"),
     (len, "cannot be sent as JSON: Unable to serialize"),
+    ([1, {"a": iter([2])}], "cannot be sent as JSON: list_iterator can be read only once"),
+    (StringIO("a\nb"), "cannot be sent as JSON: StringIO can be read only once"),
 ]
 
 
@@ -300,3 +305,43 @@ async def test_an_untyped_argument_that_json_would_change_is_refused_by_its_name
         assert "\n" not in str(caught.value)
     with pytest.raises(Exception, match=r"call 2: work: argument last:? "):
         await task.kiq_many([task.call(), task.call(last=value)])
+
+
+@pytest.mark.parametrize(("value", "problem"), REFUSED)
+async def test_a_schedule_refuses_the_same_arguments(value: object, problem: str) -> None:
+    broker = DelayingInMemoryBroker(await_inplace=True)
+    source = DurableScheduleSource(broker)
+
+    async def work(value: Any) -> None:  # noqa: ANN401  # the point
+        raise AssertionError(value)
+
+    task = register_task(broker, work, name="work")
+    for adding in (
+        task.schedule_by_time(source, datetime(2127, 1, 1, tzinfo=UTC), value),
+        task.schedule_by_cron(source, "@daily", value),
+        task.schedule_by_interval(source, 60, value),
+    ):
+        with pytest.raises(InvalidTaskArgumentsError) as caught:
+            await adding
+        assert str(caught.value).startswith("work: argument number 1")
+        assert problem in str(caught.value)
+    assert await source.get_schedules() == []
+
+
+@pytest.mark.parametrize("hint", [list[int], set[int], Iterable[int], list[int] | None])
+async def test_a_generator_is_not_sent_as_the_empty_list_that_a_check_leaves_of_it(
+    broker: AsyncBroker, hint: object
+) -> None:
+    seen: list[object] = []
+
+    async def work(numbers: object) -> None:
+        seen.append(numbers)
+
+    work.__annotations__ = {"numbers": hint}
+    task = register_task(broker, work, name="work")
+    for sending in (task.kiq(number for number in range(3)), task.kiq(numbers=map(abs, [1]))):
+        with pytest.raises(InvalidTaskArgumentsError, match="can be read only once: pass a list"):
+            await sending
+    with pytest.raises(BulkSendFailedError, match="can be read only once: pass a list"):
+        await task.kiq_many([task.call(iter([1]))])
+    assert seen == []

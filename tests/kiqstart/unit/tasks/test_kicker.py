@@ -68,6 +68,16 @@ def test_an_id_and_a_queue_that_are_no_text_are_refused_in_one_line(kicker: Kick
     assert str(caught.value) == f"with_labels(queue_name=…): a queue's name is text, not {value!r}"
 
 
+@pytest.mark.parametrize("label", ["delay", "due"])
+@pytest.mark.parametrize("value", [b"1", [1], timedelta(seconds=5)])
+def test_a_label_of_seconds_that_is_neither_number_nor_text_is_refused_as_it_was_given(
+    kicker: Kicker[[], None], label: str, value: object
+) -> None:
+    with pytest.raises(TypeError) as caught:
+        kicker.with_labels(**{label: value})  # type: ignore[arg-type]  # as above
+    assert str(caught.value) == f"with_labels({label}=…) takes a number of seconds, not {value!r}"
+
+
 async def test_calls_that_are_not_several_are_refused_in_one_line(kicker: Kicker[[], None]) -> None:
     wrong: list[Any] = [None, Call((), {})]
     for calls in wrong:

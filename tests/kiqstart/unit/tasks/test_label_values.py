@@ -68,3 +68,21 @@ def test_a_message_is_acknowledged_when_its_result_is_saved_if_its_label_makes_n
     assert label_values.ack_type_of(message(), AcknowledgeType.MANUAL) is AcknowledgeType.MANUAL
     assert label_values.ack_type_of(message(ack_type="MANUAL"), AcknowledgeType.WHEN_SAVED) is AcknowledgeType.MANUAL
     assert len(caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    ("label", "value", "problem"),
+    [
+        ("timeout", 0, "leaves no time: write seconds above 0, or None for no limit"),
+        ("timeout", True, "is no number from 0 to 3.1536e+08"),
+        ("max_retries", True, "is no number from 0 to 1e+06"),
+        ("max_retries", 1.5, "is no whole number"),
+    ],
+)
+def test_a_caller_is_told_what_is_wrong_with_a_number(label: str, value: object, problem: str) -> None:
+    assert label_values.option_problem({label: value}) == f"the label {label}={value!r} {problem}"
+
+
+@pytest.mark.parametrize("value", [2, 2.0, "2", None])
+def test_a_caller_may_set_a_whole_number_of_retries(value: object) -> None:
+    assert label_values.option_problem({"max_retries": value}) is None

@@ -120,11 +120,20 @@ def test_an_option_out_of_range_names_the_file_and_the_task(broker: AsyncBroker,
         register_task(broker, Reports().which, name="report.which", **options)  # type: ignore[arg-type]  # wrong on purpose
 
 
+@pytest.mark.parametrize("options", [{"max_retries": True}, {"timeout": True}, {"timeout": False}])
+def test_a_truth_value_is_no_number(broker: AsyncBroker, options: dict[str, Any]) -> None:
+    with pytest.raises(WiringError, match=r"task 'report\.which': retries, delays and timeout must be finite numbers"):
+        register_task(broker, Reports().which, name="report.which", **options)
+
+
 @pytest.mark.parametrize(
     ("option", "value", "wanted"),
     [
         ("name", None, "write a name, as text"),
         ("name", "", "write a name, as text"),
+        ("name", "n" * 8193, "a name is UTF-8 of at most 8192 bytes"),
+        ("name", "\ud800", "a name is UTF-8 of at most 8192 bytes"),
+        ("queue", "q" * 201, "a queue's name has 1 to 200 characters"),
         ("queue", 5, "a queue's name is text"),
         ("queue", b"low", "a queue's name is text"),
         ("max_retries", 1.5, "write a whole number"),

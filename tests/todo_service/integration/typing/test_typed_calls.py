@@ -4,8 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 SAMPLE = Path(__file__).parent / "samples" / "registry_calls.py"
 ROOT = Path(__file__).parents[4]
 
@@ -21,8 +19,9 @@ def run(*command: str) -> str:
     ).stdout
 
 
-def test_mypy_accepts_right_calls_and_rejects_wrong_ones(cache: pytest.Cache) -> None:
-    output = run("mypy", "--strict", "--no-error-summary", "--cache-dir", str(cache.mkdir("mypy")))
+def test_mypy_accepts_right_calls_and_rejects_wrong_ones() -> None:
+    # With what `make lint` has left of the libraries, without which it takes ten times as long.
+    output = run("mypy", "--strict", "--no-error-summary")
     rejected = {int(found) for found in re.findall(rf"{SAMPLE.name}:(\d+): error", output)}
     assert rejected == marked_lines(), output
 

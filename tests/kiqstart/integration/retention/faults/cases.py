@@ -21,7 +21,7 @@ from tests.kiqstart.integration.retention.faults.tables import (
     expired,
 )
 
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 
 ACTORS: Final = 3
 RUNS: Final = 2
@@ -132,14 +132,14 @@ what_happens: Final = st.lists(
 @st.composite
 def cases(draw: st.DrawFn) -> Case:
     model, references, primary_key = draw(st.sampled_from(TABLES))
-    walk = draw(st.sampled_from(list(WalkKind)))
+    scan = draw(st.sampled_from(list(ScanKind)))
     cursor = draw(st.sampled_from([(model.expires_at,), primary_key]))
     return Case(
         model=model,
         references=references,
-        policy=expired(model, walk, cursor),
+        policy=expired(model, scan, cursor),
         # Along the pages, batches of one or two rows are of as many lines, most of which no page has.
-        batch_rows=draw(st.sampled_from([3, 10] if walk is WalkKind.PAGES else [1, 3, 10])),
+        batch_rows=draw(st.sampled_from([3, 10] if scan is ScanKind.PAGES else [1, 3, 10])),
         row_limits=[None, draw(st.sampled_from([None, 1, 3, 8]))],
         expiries=draw(st.lists(an_expiry, min_size=FEWEST_ROWS, max_size=30)),
         pinned=draw(st.sets(st.integers(0, FEWEST_ROWS - 1), max_size=4)),

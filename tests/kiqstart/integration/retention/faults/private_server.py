@@ -7,6 +7,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote
@@ -43,11 +44,17 @@ class PrivateServer:
         with self._log.open("ab") as log:
             self._process = _popen(self._command, log)
         deadline = time.monotonic() + _SECONDS
-        is_ready = [str(self._programs._program("pg_isready")), "-q", *self._who, "-d", DATABASE]
-        while subprocess.run(is_ready, check=False).returncode:
+        while not self._is_ready(self._process.pid):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError(f"the server does not answer:\n{self._log.read_text()}")
             time.sleep(0.02)
+
+    def _is_ready(self, pid: int) -> bool:
+        """Read what `pg_ctl start --wait` reads: a process for each look takes longer than the start."""
+        folders = [value for option, value in pairwise(self._command.arguments) if option == "-D"]
+        status = Path(folders[-1]) / "postmaster.pid"
+        words = status.read_text().split() if status.exists() else []
+        return words[:1] == [str(pid)] and words[-1] == "ready"
 
     def stop(self, how: signal.Signals = IMMEDIATE) -> None:
         """Stop it, and wait until it is gone."""

@@ -7,7 +7,7 @@ from sqlalchemy import ForeignKeyConstraint, MetaData, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Mapped, mapped_column
 
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 
 NOW = 100
 """Rows that expire before this are the policy's."""
@@ -21,7 +21,7 @@ class Entry(TestedBase):
     """A row that expires, of any key."""
 
     __abstract__ = True
-    # Few rows on each page, so that a walk along the pages has some way to go.
+    # Few rows on each page, so that a scan along the pages has some way to go.
     __table_args__ = ({"postgresql_with": {"fillfactor": 10}},)
 
     expires_at: Mapped[int] = mapped_column(index=True)
@@ -75,12 +75,12 @@ class CompositeReference(TestedBase):
 
 def expired(
     model: type[Entry] = IntEntry,
-    walk: WalkKind = WalkKind.KEY,
+    scan: ScanKind = ScanKind.KEY,
     cursor: tuple[InstrumentedAttribute[Any], ...] | None = None,
 ) -> RetentionPolicy:
     """Everything that expires before `NOW`."""
     return RetentionPolicy(
-        name="expired", model=model, predicate=model.expires_at < NOW, cursor=cursor or (model.expires_at,), walk=walk
+        name="expired", model=model, predicate=model.expires_at < NOW, cursor=cursor or (model.expires_at,), scan=scan
     )
 
 

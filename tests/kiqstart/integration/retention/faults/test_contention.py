@@ -5,21 +5,25 @@ from collections.abc import AsyncGenerator
 
 import pytest
 import pytest_asyncio
-from sqlalchemy import URL, text
-from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from sqlalchemy import URL, TextClause, text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker, create_async_engine
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
-from tests.kiqstart.integration.retention.faults.journal import RUN, counted, wait_until_counted
+from tests.kiqstart.integration.retention.faults.run_store import RUN, counted, wait_until_counted
 from tests.kiqstart.integration.retention.faults.tables import IntEntry, expired, fill, rows_left
 from tests.service import database_settings
 
 from kiqstart.retention.report import RetentionReport, StopReason
 from kiqstart.testing import eventually
 
+GATE = 4711
 POLICY = expired(cursor=(IntEntry.id,))
 LOCK = text("SELECT FROM int_entries WHERE id = ANY(CAST(:ids AS int[])) FOR UPDATE")
 WAITS = text("""
     SELECT count(*) FROM pg_stat_activity
     WHERE datname = current_database() AND application_name = 'retention' AND wait_event_type = 'Lock'
+""")
+WAITING = text("""
+    SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
 """)
 CANCEL = text("""
     SELECT pg_cancel_backend(pid) FROM pg_stat_activity
@@ -56,26 +60,46 @@ async def expired_ids(pool: AsyncEngine) -> list[int]:
         return sorted(key for key, row in (await rows_left(connection)).items() if row[0] < 100)
 
 
-async def wait_until_run_is_blocked(pool: AsyncEngine) -> None:
+async def wait_until_blocked(pool: AsyncEngine, waiting: TextClause = WAITS, sessions: int = 1) -> None:
     async def is_blocked() -> bool:
         async with pool.connect() as connection:
-            return bool(await connection.scalar(WAITS))
+            found: int = await connection.scalar(waiting)
+            return found >= sessions
 
     await eventually(is_blocked)
 
 
-async def test_the_run_gives_way_in_a_deadlock(filled: AsyncEngine, url: URL) -> None:
+@pytest_asyncio.fixture
+async def gate(filled: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
+    """Whoever deletes the fourth row waits there until this connection ends its transaction."""
+    fourth = (await expired_ids(filled))[3]
+    async with filled.begin() as connection:
+        body = f"BEGIN IF OLD.id = {fourth} THEN PERFORM pg_advisory_xact_lock({GATE}); END IF; RETURN OLD; END"
+        await connection.execute(text(f"CREATE FUNCTION pass() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"))
+        await connection.execute(
+            text("CREATE TRIGGER pass BEFORE DELETE ON int_entries FOR EACH ROW EXECUTE FUNCTION pass()")
+        )
+    async with filled.connect() as connection:
+        await connection.execute(text(f"SELECT pg_advisory_xact_lock({GATE})"))
+        yield connection
+    async with filled.begin() as connection:
+        await connection.execute(text("DROP FUNCTION pass CASCADE"))
+
+
+async def test_the_run_gives_way_in_a_deadlock(filled: AsyncEngine, gate: AsyncConnection, url: URL) -> None:
     ids = await expired_ids(filled)
     async with filled.connect() as writer:
-        # The run looks for deadlocks long before this writer does, and so it is the one to be rolled back.
-        await writer.execute(text("SET LOCAL deadlock_timeout = '60s'"))
+        # Whoever looks for deadlocks finds this one, and is rolled back: the run, which comes to wait last.
+        await writer.execute(text("SET LOCAL deadlock_timeout = '600s'"))
         await writer.execute(LOCK, {"ids": [ids[5]]})
         patient = {"lock_timeout": 10.0, "batch_seconds": 10.0, "locked_wait": 10.0}
-        task = asyncio.create_task(run(url, server={"deadlock_timeout": "500ms"}, **patient))
-        await wait_until_run_is_blocked(filled)
-        async with asyncio.timeout(5):
-            await writer.execute(LOCK, {"ids": [ids[0]]})
-            await wait_until_counted(filled, 298)
+        task = asyncio.create_task(run(url, server={"deadlock_timeout": "10ms"}, **patient))
+        await wait_until_blocked(filled)
+        waits_for_the_run = asyncio.create_task(writer.execute(LOCK, {"ids": [ids[0]]}))
+        await wait_until_blocked(filled, WAITING, sessions=2)
+        await gate.rollback()
+        await waits_for_the_run
+        await wait_until_counted(filled, 298)
         assert await expired_ids(filled) == [ids[0], ids[5]]
         await writer.commit()
 
@@ -93,7 +117,7 @@ async def test_what_cannot_be_serialised_is_done_again(filled: AsyncEngine, url:
         await writer.execute(text("UPDATE int_entries SET note = 'changed' WHERE id = :id"), {"id": ids[5]})
         server = {"default_transaction_isolation": isolation}
         task = asyncio.create_task(run(url, server=server, lock_timeout=10.0, batch_seconds=10.0, locked_wait=5.0))
-        await wait_until_run_is_blocked(filled)
+        await wait_until_blocked(filled)
         await writer.commit()
 
     report = await task
@@ -109,10 +133,10 @@ async def test_a_batch_that_somebody_cancels_is_done_again(filled: AsyncEngine, 
         await other.execute(LOCK, {"ids": (await expired_ids(filled))[100:101]})
         task = asyncio.create_task(run(url, lock_timeout=10.0, batch_seconds=10.0))
         for _ in range(3):
-            await wait_until_run_is_blocked(filled)
+            await wait_until_blocked(filled)
             async with filled.connect() as connection:
                 await connection.execute(CANCEL)
-        await wait_until_run_is_blocked(filled)
+        await wait_until_blocked(filled)
         await other.rollback()
 
     report = await task

@@ -1,12 +1,12 @@
 """What holds whatever runs, writers, locks and losses of connections do at once, statement by statement."""
 
 import asyncio
-import os
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import async_sessionmaker
+from tests.kiqstart.integration.retention.examples import examples
 from tests.kiqstart.integration.retention.faults.cases import Case, cases
 from tests.kiqstart.integration.retention.faults.world import World, world
 from tests.service import database_settings
@@ -14,8 +14,6 @@ from tests.service import database_settings
 from kiqstart.retention.report import RetentionReport
 
 _SECONDS_FOR_AN_EXAMPLE = 60
-# Each takes half a second, and each run of the tests makes up others. EXAMPLES=200 looks further at once.
-_EXAMPLES = int(os.environ.get("EXAMPLES", "8"))
 
 
 async def quiet_runs(there: World) -> list[RetentionReport]:
@@ -50,11 +48,7 @@ async def check_laws(url: URL, case: Case) -> None:
 
 
 @pytest.mark.usefixtures("tables")
-@settings(
-    max_examples=_EXAMPLES,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@examples(5)
 @given(case=cases())
 def test_exactly_the_policys_rows_go_and_each_is_counted_once(database_url: str, case: Case) -> None:
     asyncio.run(check_laws(database_settings(database_url).sqlalchemy_url(), case))

@@ -10,7 +10,7 @@ from tests.kiqstart.integration.retention.faults.engines import quick_settings, 
 from tests.kiqstart.integration.retention.faults.tables import expired, fill, rows_left
 from tests.service import database_settings
 
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
 from kiqstart.retention.report import RetentionReport, StopReason
 
 # Nobody comes to take over in so short a time.
@@ -22,12 +22,12 @@ def url(database_url: str) -> URL:
     return database_settings(database_url).sqlalchemy_url()
 
 
-async def run_through(url: URL, *, run_id: str, batch_rows: int = 10, walk: WalkKind = WalkKind.KEY) -> RetentionReport:
+async def run_through(url: URL, *, run_id: str, batch_rows: int = 10, scan: ScanKind = ScanKind.KEY) -> RetentionReport:
     pool = create_async_engine(url, pool_pre_ping=True)
     try:
         async with asyncio.timeout(SECONDS):
             retention = retention_engine(async_sessionmaker(pool), quick_settings(batch_rows=batch_rows))
-            return await retention.run(expired(walk=walk), run_id=run_id)
+            return await retention.run(expired(scan=scan), run_id=run_id)
     finally:
         await pool.dispose()
 
@@ -52,12 +52,12 @@ async def test_whichever_commit_the_connection_is_lost_in(tables: AsyncEngine, u
         assert (report.deleted, report.failed, report.skipped, report.stopped) == (25, 0, 0, StopReason.END), number
         async with tables.connect() as connection:
             assert await rows_left(connection) == {key: row for key, row in before.items() if row[0] >= 100}
-    # Opening, taking a piece, three batches, ending, looking for another piece and for others, letting go, the report.
+    # Opening, taking a shard, asking for the load, three batches, ending, looking for others, letting go, the report.
     assert number > 9
 
 
-@pytest.mark.parametrize("walk", list(WalkKind))
-async def test_every_fourth_commit_is_lost_or_its_answer_is(tables: AsyncEngine, url: URL, walk: WalkKind) -> None:
+@pytest.mark.parametrize("scan", list(ScanKind))
+async def test_every_fourth_commit_is_lost_or_its_answer_is(tables: AsyncEngine, url: URL, scan: ScanKind) -> None:
     async with tables.begin() as connection:
         await fill(connection, expired=200, kept=50)
 
@@ -65,7 +65,7 @@ async def test_every_fourth_commit_is_lost_or_its_answer_is(tables: AsyncEngine,
         return {3: Cut.ANSWER, 7: Cut.COMMIT}.get(commit % 8)
 
     async with cutting_proxy(url, is_lost) as (proxy, proxied):
-        report = await run_through(proxied, run_id="unlucky", batch_rows=5, walk=walk)
+        report = await run_through(proxied, run_id="unlucky", batch_rows=5, scan=scan)
 
     assert (report.deleted, report.stopped) == (200, StopReason.END)
     assert proxy.cuts >= 10

@@ -9,13 +9,13 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
-from tests.kiqstart.integration.retention.faults.journal import RUN, wait_until_counted
+from tests.kiqstart.integration.retention.faults.run_store import RUN, wait_until_counted
 from tests.kiqstart.integration.retention.faults.tables import IntEntry, expired, fill, rows_left
 from tests.kiqstart.integration.retention.faults.worker import Task
 from tests.service import database_settings
 
 from kiqstart.retention.engine import RetentionEngine
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
 from kiqstart.retention.report import StopReason
 from kiqstart.testing import ServiceProcess, eventually
 
@@ -55,16 +55,17 @@ async def deletions(pool: AsyncEngine) -> list[tuple[int, str]]:
 
 async def wait_until_all_work(pool: AsyncEngine, workers: set[str]) -> None:
     async def all_work() -> bool:
-        return {worker for _, worker in await deletions(pool)} >= workers
+        async with pool.connect() as connection:
+            return {*await connection.scalars(text("SELECT DISTINCT worker FROM deletions"))} >= workers
 
     await eventually(all_work)
 
 
-@pytest.mark.parametrize("walk", list(WalkKind))
+@pytest.mark.parametrize("scan", list(ScanKind))
 async def test_every_row_goes_once_however_many_take_part(
-    logged: AsyncEngine, database_url: str, start_worker: StartWorker, make_retention: MakeRetention, walk: WalkKind
+    logged: AsyncEngine, database_url: str, start_worker: StartWorker, make_retention: MakeRetention, scan: ScanKind
 ) -> None:
-    policy = expired(walk=walk, cursor=(IntEntry.id,))
+    policy = expired(scan=scan, cursor=(IntEntry.id,))
     async with logged.connect() as connection:
         before = await rows_left(connection)
     joiners = create_async_engine(
@@ -77,7 +78,7 @@ async def test_every_row_goes_once_however_many_take_part(
         async def invite(others: int) -> None:
             asked.append(others)
             for name in ("process 1", "process 2"):
-                start_worker(Task(url=database_url, run_id=RUN, name=name, joins=True, walk=walk, settings=SLOWLY))
+                start_worker(Task(url=database_url, run_id=RUN, name=name, joins=True, scan=scan, settings=SLOWLY))
             await wait_until_all_work(logged, {"process 1", "process 2"})
             in_this_process = retention_engine(async_sessionmaker(joiners), quick_settings(**SLOWLY))
             tasks.create_task(in_this_process.join(policy, RUN))
@@ -111,13 +112,13 @@ async def test_what_a_killed_process_had_taken_is_taken_over(
     assert 0 < sum(worker == "process" for _, worker in gone) < 800
 
 
-@pytest.mark.parametrize("walk", list(WalkKind))
+@pytest.mark.parametrize("scan", list(ScanKind))
 async def test_what_a_shared_run_has_left_is_shared_again(
-    logged: AsyncEngine, make_retention: MakeRetention, walk: WalkKind
+    logged: AsyncEngine, make_retention: MakeRetention, scan: ScanKind
 ) -> None:
-    policy, stop = expired(walk=walk, cursor=(IntEntry.id,)), asyncio.Event()
+    policy, stop = expired(scan=scan, cursor=(IntEntry.id,)), asyncio.Event()
     first = asyncio.create_task(make_retention(pause=0.005).run(policy, run_id=RUN, shards=4, stop=stop))
-    # More than the first of the four pieces.
+    # More than the first of the four shards.
     await wait_until_counted(logged, 450)
     stop.set()
     deleted = (await first).deleted

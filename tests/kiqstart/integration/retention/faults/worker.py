@@ -14,15 +14,14 @@ from sqlalchemy import event
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
 from tests.kiqstart.integration.retention.faults.tables import IntEntry, expired
-from tests.service import database_settings
 
-from kiqstart.retention.policy import WalkKind
+from kiqstart.retention.policy import ScanKind
 
 logger = logging.getLogger(__name__)
 
 
 class Task(BaseModel):
-    """What a process shall do.
+    """What a process shall do. The URL is SQLAlchemy's: what a service's settings make of one takes long to import.
 
     It freezes (SIGSTOP) where it would send its COMMIT number `freezes_at_commit`, counted from 1.
     """
@@ -31,7 +30,7 @@ class Task(BaseModel):
     run_id: str
     name: str = "worker"
     joins: bool = False
-    walk: WalkKind = WalkKind.KEY
+    scan: ScanKind = ScanKind.KEY
     freezes_at_commit: int | None = None
     settings: dict[str, float]
 
@@ -51,7 +50,7 @@ def freeze_at_commit(pool: AsyncEngine, number: int) -> None:
 
 async def work(task: Task) -> None:
     pool = create_async_engine(
-        database_settings(task.url).sqlalchemy_url(),
+        task.url,
         pool_pre_ping=True,
         connect_args={"server_settings": {"application_name": task.name}},
     )
@@ -59,9 +58,9 @@ async def work(task: Task) -> None:
         freeze_at_commit(pool, task.freezes_at_commit)
     retention = retention_engine(async_sessionmaker(pool), quick_settings(**task.settings))
     if task.joins:
-        await retention.join(expired(walk=task.walk, cursor=(IntEntry.id,)), task.run_id)
+        await retention.join(expired(scan=task.scan, cursor=(IntEntry.id,)), task.run_id)
     else:
-        report = await retention.run(expired(walk=task.walk), run_id=task.run_id)
+        report = await retention.run(expired(scan=task.scan), run_id=task.run_id)
         logger.info("counts %d rows", report.deleted)
     await pool.dispose()
 

@@ -77,7 +77,7 @@ class World:
         """
         await self.contents.unlock_all()
         ends = await asyncio.gather(*(actor.end() for actor in self.actors))
-        # Who lost the connection while letting go of a piece has left it to whoever waits.
+        # Who lost the connection while letting go of a shard has left it to whoever waits.
         await self._let_time_pass()
         return [
             end

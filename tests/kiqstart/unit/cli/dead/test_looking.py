@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 import pytest
 from rich.console import Console
 
-from kiqstart.broker.dead_letters import DeadLetter
-from kiqstart.cli.dead.looking import letters_table, shown_letter, shown_problem
+from kiqstart.broker.dead_letter import DeadLetter
+from kiqstart.cli.dead.looking import letters_table, shown_letter
+from kiqstart.operations.dead_letters import shown_problem
 
 TIME = datetime(2026, 3, 1, 12, 30, 45, tzinfo=UTC)
 
@@ -47,20 +48,23 @@ def test_one_line_says_what_went_wrong(detail: str, line: str) -> None:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_a_table_cuts_what_is_wide_and_nothing_else(width: int) -> None:
-    letter = a_letter(task_name="[bold]" + "wide " * 100, detail="x" * 10_000)
+def test_a_table_cuts_a_long_problem_and_nothing_else(width: int) -> None:
+    name = "[bold]" + "name." * 12
+    letter = a_letter(task_name=name, detail="x" * 10_000)
     console = Console(width=width)
     with console.capture() as captured:
         console.print(letters_table([letter, letter]))
     lines = captured.get().splitlines()
-    assert len(lines) == 6
     assert max(map(len, lines)) == width
-    for line in (lines[2], lines[4]):
-        assert line.split()[0] == letter.id
-        assert line.split()[3:5] == ["retries-exhausted", "12"]
-        assert "[bold]" in line
-    assert lines[3].strip().startswith("xxx")
-    assert lines[3].endswith("…")
+    rows = [place for place, line in enumerate(lines) if line.startswith(letter.id)]
+    assert len(rows) == 2
+    for place, end in zip(rows, [rows[1], len(lines)], strict=True):
+        _, _, _, reason, deliveries, first = lines[place].split()
+        assert (reason, deliveries) == ("retries-exhausted", "12")
+        *rest, problem = [line.strip() for line in lines[place + 1 : end]]
+        assert "".join([first, *rest]) == name
+        assert problem.startswith("xxx")
+        assert problem.endswith("…")
 
 
 @pytest.mark.parametrize(

@@ -1,26 +1,39 @@
 import pytest
 
 from kiqstart.broker.delivery import DeadLetterReason
-from kiqstart.cli.dead.selection import SelectionError, check_reason, check_selection, parse_age
+from kiqstart.operations.dead_selection import Filters, SelectionError, check_reason, check_selection, parse_age
+
+NONE, SOME = Filters(), Filters(task="ping")
 
 
-@pytest.mark.parametrize(("letters", "every"), [([], False), (["1-1"], True)])
-def test_either_ids_or_all(letters: list[str], every: bool) -> None:
-    with pytest.raises(SelectionError, match="by their ids, or all of them with --all"):
-        check_selection(letters, every=every, filters=[])
+@pytest.mark.parametrize(
+    ("letters", "every", "filters"),
+    [([], False, NONE), (["1-1"], True, NONE), (["1-1"], False, SOME), (["1-1"], True, SOME)],
+)
+def test_either_ids_or_all_or_what_narrows_all(letters: list[str], every: bool, filters: Filters) -> None:
+    with pytest.raises(SelectionError, match="by their ids, or choose them with --task, --reason and --older-than"):
+        check_selection(letters, filters, every=every)
 
 
-def test_filters_go_with_all_only() -> None:
-    check_selection([], every=True, filters=["ping", None])
-    check_selection(["1-1"], every=False, filters=[None, None])
-    with pytest.raises(SelectionError, match="do not go with ids"):
-        check_selection(["1-1"], every=False, filters=[None, "ping"])
+@pytest.mark.parametrize(
+    ("letters", "every", "filters"), [(["1-1"], False, NONE), ([], True, NONE), ([], False, SOME), ([], True, SOME)]
+)
+def test_a_choice_that_makes_sense(letters: list[str], every: bool, filters: Filters) -> None:
+    check_selection(letters, filters, every=every)
+
+
+def test_a_choice_is_said_in_words() -> None:
+    assert NONE.described == "all dead letters"
+    every = Filters(task="ping", reason="malformed", older_than="7d")
+    assert every.described == "all dead letters of 'ping' with the reason malformed, older than 7d"
 
 
 def test_reasons_are_those_there_are() -> None:
     for reason in (None, *DeadLetterReason):
         check_reason(reason)
-    with pytest.raises(SelectionError, match="--reason 'bad' is none of malformed, too-large, unknown-task, "):
+    with pytest.raises(
+        SelectionError, match="--reason 'bad' is none of malformed, untrusted, too-large, unknown-task, "
+    ):
         check_reason("bad")
 
 

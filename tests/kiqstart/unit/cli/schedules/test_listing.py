@@ -4,7 +4,8 @@ import pytest
 from rich.console import Console
 from taskiq import InMemoryBroker, TaskiqResult
 
-from kiqstart.cli.schedules.listing import schedules_table, shown_result
+from kiqstart.cli.schedules.listing import schedules_table
+from kiqstart.operations.schedules import shown_result
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.occurrence import to_ms
 from kiqstart.scheduler.schedules import ScheduleState

@@ -58,4 +58,9 @@ def test_the_beginning_of_the_calendar_is_told(timing: CronTrigger | IntervalTri
 @pytest.mark.parametrize("timing", [NIGHTLY, IntervalTrigger(every=timedelta(days=30))])
 def test_the_end_of_the_calendar_is_told(timing: CronTrigger | IntervalTrigger) -> None:
     with pytest.raises(StartError, match="too near to the end of the calendar"):
-        list(upcoming(timing, parse_start("9999-12-30"), 5))
+        list(upcoming(timing, parse_start("9999-12-31T12:00"), 5))
+
+
+def test_the_last_runs_of_the_calendar_are_shown_although_more_were_asked_for() -> None:
+    yearly = CronTrigger(expression="0 2 1 1 *")
+    assert [line[4:8] for line in upcoming(yearly, parse_start("9997-06-01"), 5)] == ["9998", "9999"]

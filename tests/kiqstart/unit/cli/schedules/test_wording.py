@@ -2,7 +2,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kiqstart.cli.schedules.wording import (
+from kiqstart.operations.schedule_wording import (
     shown_arguments,
     shown_duration,
     shown_local,

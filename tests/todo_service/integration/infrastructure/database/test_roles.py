@@ -17,6 +17,8 @@ from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.database.rights import MissingDatabaseRightsError
 from kiqstart.local.postgres import find_postgres
+from kiqstart.testing import ProcessFactory
+from kiqstart.testing.processes import kiqstart_command
 from kiqstart.testing.servers import Servers
 from todo_service.core.session.repository import RefreshSessionRepository
 from todo_service.core.session.service import RefreshSessionService
@@ -32,6 +34,14 @@ SCRIPT = Path(__file__).parents[5] / "deploy" / "postgres-roles.sh"
 DEPLOYMENT = (Path(__file__).parents[5] / "docs" / "deployment.md").read_text()
 ROLES = ("kiqstart_migrations", "kiqstart_worker")
 APPLICATION = "kiqstart_application"
+# Of tables, and of columns where it is not the whole table.
+RIGHTS = text("""
+SELECT table_name, privilege_type, '' FROM information_schema.table_privileges WHERE grantee = 'kiqstart_worker'
+UNION SELECT table_name, privilege_type, column_name FROM information_schema.column_privileges AS c
+WHERE grantee = 'kiqstart_worker' AND (table_name, privilege_type) NOT IN (
+    SELECT table_name, privilege_type FROM information_schema.table_privileges WHERE grantee = 'kiqstart_worker')
+ORDER BY 1, 2, 3
+""")
 
 
 @pytest.fixture
@@ -73,6 +83,60 @@ async def test_one_role_migrates_and_the_other_works(own_url: URL) -> None:
         async with engine.connect() as connection:
             assert not await connection.scalar(text("SELECT rolsuper FROM pg_roles WHERE rolname = current_user"))
         await engine.dispose()
+
+
+EXPIRED = """
+WITH ada AS (INSERT INTO users (username, email) VALUES ('ada', 'ada@example.org') RETURNING id)
+INSERT INTO refresh_sessions (user_id, refresh_token_hash, created_at, expires_at)
+SELECT id, decode(lpad(n::text, 64, '0'), 'hex'), now() - interval '90 days',
+    now() - interval '1 day' * (n % 2 * 60 - 1)
+FROM ada, generate_series(1, 40) AS n
+"""
+
+
+def test_a_clean_up_from_end_to_end_takes_no_more_than_the_roles(own_url: URL, worker: ProcessFactory) -> None:
+    def environment(role: str) -> dict[str, str]:
+        url = own_url.set(username=role).render_as_string(hide_password=False)
+        return {**worker.environment, "DATABASE_URL": url}
+
+    def run(role: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = kiqstart_command(*arguments)
+        return subprocess.run(command, env=environment(role), capture_output=True, text=True, check=False)
+
+    owner, working = ROLES
+    # Before the migration has granted it anything.
+    process = worker.start(environment=environment(working))
+    assert process.wait(60) != 0
+    assert process.log.count("GRANT ") == 1, process.log
+    assert "Traceback" not in process.log
+    refused = run(working, "migrate")
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    granted = run(owner, "migrate", "--worker-role", working)
+    assert granted.returncode == 0, granted.stderr
+    asyncio.run(execute(own_url.render_as_string(hide_password=False), EXPIRED))
+    with worker(environment=environment(working)):
+        done = run(working, "tasks", "run", "session.cleanup", "--days-old", "7", "--wait")
+    assert '"deleted_count":20' in done.stdout, done
+    for statement in ("CREATE ROLE more", "COPY todos TO PROGRAM 'true'", "SELECT pg_read_file('/etc/passwd')"):
+        with pytest.raises(ProgrammingError, match=r"permission denied|must be"):
+            asyncio.run(execute(environment(owner)["DATABASE_URL"], statement))
+
+
+async def test_a_workers_rights_by_hand_are_those_that_migrate_grants(own_url: URL) -> None:
+    async def rights() -> list[tuple[object, ...]]:
+        async with admin.connect() as connection:
+            return [tuple(row) for row in await connection.execute(RIGHTS)]
+
+    url = own_url.render_as_string(hide_password=False)
+    admin = create_engine(database_settings(url))
+    await service_database(admin, WORKER_RIGHTS).grant("kiqstart_worker")
+    granted = await rights()
+    await execute(url, "DROP OWNED BY kiqstart_worker")
+    assert await rights() == []
+    [block] = re.findall(r"By hand, these are\n\n```sql\n(.*?)```", DEPLOYMENT, re.DOTALL)
+    await execute(url, *block.strip().split("\n"))
+    assert await rights() == granted
+    await admin.dispose()
 
 
 async def test_an_applications_role_works_with_the_documented_rights_and_is_refused_the_rest(own_url: URL) -> None:

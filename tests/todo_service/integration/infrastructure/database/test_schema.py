@@ -97,6 +97,20 @@ async def test_the_schema_goes_down_to_nothing_and_up_again(own_engine: AsyncEng
     await service_database(own_engine).upgrade()
 
 
+async def test_a_database_whose_retention_tables_are_of_the_services_own_migrations_keeps_their_rows(
+    own_engine: AsyncEngine,
+) -> None:
+    await service_database(own_engine).downgrade("32c5f6e66b08")
+    undeletable = "INSERT INTO retention_undeletable (policy, key, error) VALUES ('todos', '7', 'it is held')"
+    async with own_engine.begin() as connection:
+        for statement in (undeletable, "DROP TABLE retention_version"):
+            await connection.execute(text(statement))
+    await service_database(own_engine).upgrade()
+    await service_database(own_engine).check_schema()
+    async with own_engine.connect() as connection:
+        assert await connection.scalar(text("SELECT key FROM retention_undeletable")) == "7"
+
+
 async def test_a_database_without_any_schema_is_behind(own_engine: AsyncEngine) -> None:
     await service_database(own_engine).downgrade("base")
     async with own_engine.begin() as connection:

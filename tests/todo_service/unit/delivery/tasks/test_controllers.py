@@ -7,7 +7,7 @@ from taskiq import InMemoryBroker
 
 from kiqstart import CleanupOptions, CleanupResult, CleanupRunner
 from kiqstart.retention import RetentionFailure, RetentionPreview, RetentionReport
-from kiqstart.retention.policy import RetentionPolicy, WalkKind
+from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.tasks.arguments import ArgumentsMiddleware
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from todo_service.core.session.repository import RefreshSessionRepository
@@ -23,7 +23,7 @@ from todo_service.delivery.tasks.registry import TasksRegistry
 REPORT = RetentionReport(
     policy="test",
     run_id="a run",
-    walk=WalkKind.PAGES,
+    scan=ScanKind.PAGES,
     reason="the policy asks for it",
     deleted=5,
     batches=1,
@@ -37,7 +37,7 @@ REPORT = RetentionReport(
 )
 PREVIEW = RetentionPreview(
     policy="test",
-    walk=WalkKind.PAGES,
+    scan=ScanKind.PAGES,
     reason="the policy asks for it",
     rows=11,
     is_estimate=False,

@@ -1,0 +1,1 @@
+"""How quick the pages of the dashboard are when much is kept."""

@@ -1,0 +1,131 @@
+"""How long each page of the dashboard takes when much is kept: `python -m benchmarks.dashboard [--runs 100000]`.
+
+So many runs that have ended, one of ten of them failed, each in a block of its own as those of slow tasks are, and a
+tenth as many dead letters. Each request reads anew, as the first one of a second does: what others of that second share
+is not what is measured.
+"""
+
+import argparse
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, cast
+from unittest.mock import patch
+
+import httpx
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.redis import benchmark_redis, empty_database
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.dashboard import DashboardSettings, create_dashboard
+from kiqstart.dashboard.looks import Looks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncGenerator
+
+    from redis.asyncio import Redis
+
+_PROXY: Final = "x-forwarded-user"
+_ROUNDS: Final = 20
+_AT_ONCE: Final = 1000
+_TRACEBACK: Final = "Traceback (most recent call last):\n" + '  File "/srv/mail/tasks.py", line 30, in send\n' * 20
+_BEGAN: Final = 1_700_000_000_000
+
+
+def main() -> None:
+    """Fill a Redis, ask for each page, and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard", description=__doc__)
+    parser.add_argument("--runs", type=int, default=100_000, help="how many runs are kept")
+    count = parser.parse_args().runs
+    with benchmark_redis() as (redis_url, _), empty_database(redis_url) as own:
+        asyncio.run(_measure(own, count))
+
+
+async def _measure(redis_url: str, count: int) -> None:
+    broker = StreamBroker(redis_url)
+    await _fill(broker, count)
+    table = Table(title=f"{count:,} kept runs, {count // 10:,} dead letters; {_ROUNDS} requests of each page")
+    for title in ("page", "median, ms", "95 %, ms"):
+        table.add_column(title, justify="left" if title == "page" else "right")
+    async with _browsing(broker) as client:
+        for path in _pages(count):
+            times = sorted([await _timed(client, path) for _ in range(_ROUNDS)])
+            table.add_row(path, f"{times[_ROUNDS // 2]:.1f}", f"{times[_ROUNDS * 95 // 100]:.1f}")
+    Console().print(table)
+    await broker.shutdown()
+
+
+def _pages(count: int) -> list[str]:
+    searches = ("outcome=failed", "task=mail.rare", "since=1h", "queue=none", "text=customer-17", "text=no+such+word")
+    return [
+        *("/", "/queues", "/workers", "/schedules", "/runs", *(f"/runs?{one}" for one in searches)),
+        *("/runs/task?id=id-0", f"/runs/task?id=id-{count - 1}", "/dead", "/dead?reason=retries-exhausted", "/acts"),
+        *("/dead/letter?id=id-0", f"/dead/letter?id=id-{count // 10 - 1}"),
+    ]
+
+
+async def _timed(client: httpx.AsyncClient, path: str) -> float:
+    began = time.perf_counter()
+    answer = await client.get(path)
+    took = (time.perf_counter() - began) * 1000
+    if not answer.is_success:
+        raise SystemExit(f"{path}: {answer.status_code}")
+    return took
+
+
+@asynccontextmanager
+async def _browsing(broker: StreamBroker) -> "AsyncGenerator[httpx.AsyncClient]":
+    settings = DashboardSettings.model_validate(
+        {"secret": SecretStr("x" * 32), "proxy_header": _PROXY, "proxy_addresses": "10.0.0.9", "proxy_operators": "*"}
+    )
+    transport = httpx.ASGITransport(create_dashboard(broker, settings), client=("10.0.0.9", 50000))
+    headers = {_PROXY: "ada"}
+    with patch.object(Looks, "_is_fresh", return_value=False):
+        async with httpx.AsyncClient(transport=transport, base_url="http://site", headers=headers) as client:
+            yield client
+
+
+async def _fill(broker: StreamBroker, count: int) -> None:
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    blocks = [(keys.failed_runs if has_failed else keys.runs, name, block) for name, block, has_failed in _runs(count)]
+    for start in range(0, len(blocks), _AT_ONCE):
+        async with redis.pipeline(transaction=False) as pipe:
+            for stream, name, block in blocks[start : start + _AT_ONCE]:
+                pipe.xadd(stream, {"runs": block}, id=name)
+            await pipe.execute()
+    for start in range(0, count // 10, _AT_ONCE):
+        async with redis.pipeline(transaction=False) as pipe:
+            for number in range(start, min(start + _AT_ONCE, count // 10)):
+                letter = {
+                    "queue": keys.name,
+                    "reason": "retries-exhausted",
+                    "detail": _TRACEBACK,
+                    "data": _message(number),
+                }
+                pipe.xadd(keys.dead, letter)  # type: ignore[arg-type]  # redis-py's is invariant
+            await pipe.execute()
+
+
+def _runs(count: int) -> Iterator[tuple[str, bytes, bool]]:
+    for number in range(count):
+        has_failed = number % 10 == 0
+        ended = _BEGAN + number * 30
+        data = _message(number)
+        result = b'{"is_err":false,"return_value":"sent"}'
+        problem = f"{_TRACEBACK}ConnectionError: no mail for customer-{number % 5000}".encode() if has_failed else b""
+        facts = f"{ended - 500}-0 {ended - 400} 400000 1 0 {len(data)} {len(result)} {len(problem)}\n".encode()
+        head = f"1{'f' if has_failed else 's'} default kiq-9c-5000 host:4711\n".encode()
+        yield f"{number + 1}-{ended}", head + facts + data + result + problem, has_failed
+
+
+def _message(number: int) -> bytes:
+    task = "mail.rare" if number % 20_000 == 0 else f"mail.send{number % 20}"
+    arguments = f'"args":["customer-{number % 5000}"],"kwargs":{{"template":"welcome","language":"en"}}'
+    return f'{{"task_id":"id-{number}","task_name":"{task}","labels":{{"queue_name":"default"}},{arguments}}}'.encode()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""What a worker says of processes for suspects that have died, when it knows that Redis has no older data."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+
+from kiqstart.broker.lease import Lease
+from kiqstart.broker.reclaimer import Reclaimer
+from kiqstart.broker.registrar import Registrar
+
+
+class Testimonies:
+    """Testimonies that wait for this worker's next beat.
+
+    Args:
+        on_loss: is told in the lease's thread that Redis had lost data, and this worker has seen to it.
+
+    Attributes:
+        losses: how often that was.
+    """
+
+    def __init__(
+        self,
+        reclaimer: Reclaimer,
+        registrar: Registrar,
+        lease: Lease,
+        queues: list[str],
+        *,
+        on_loss: Callable[[], None],
+    ) -> None:
+        self._reclaimer = reclaimer
+        self._registrar = registrar
+        self._lease = lease
+        self._queues = queues
+        self._on_loss = on_loss
+        self._waiting: deque[tuple[str, int, Future[bool]]] = deque()
+        self.losses = 0
+
+    def note_loss(self) -> None:
+        """Redis had lost data, or come back with older ones, and knows again what this worker has."""
+        self.losses += 1
+        self._on_loss()
+
+    def add(self, worker: str, losses: int) -> "Future[bool]":
+        """Let a testimony wait; gives whether a task is condemned by it.
+
+        Args:
+            worker: the process that has died.
+            losses: how many it had seen to, with those before it began; if this worker has seen to others, then it is
+                not certain what that process had.
+        """
+        answer: Future[bool] = Future()
+        self._waiting.append((worker, losses, answer))
+        return answer
+
+    def give(self) -> None:
+        """Give all that wait, right after a beat."""
+        while self._waiting:
+            worker, losses, answer = self._waiting.popleft()
+            if not answer.set_running_or_notify_cancel():
+                continue
+            beat = self._registrar.last_beat if losses == self.losses else None
+            try:
+                condemned = self._reclaimer.testify(worker, self._queues, witness=self._lease.worker, beat=beat)
+            except Exception as error:  # noqa: BLE001  # handed to whoever waits
+                answer.set_exception(error)
+            else:
+                answer.set_result(condemned)

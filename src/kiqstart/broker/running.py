@@ -1,0 +1,192 @@
+"""What workers run just now, and how far that is.
+
+A worker says it with its beats, in one field of a hash, and only while something has run for a second or reports how
+far it is; so it costs no command per task, and none while tasks are short. What is said names each run by its entry in
+a stream: an entry that is another worker's by now has another id, so nobody takes a lost worker's word for it. Fields
+of workers that are gone go with the worker; all of them an hour after the last one has spoken.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import isfinite
+from typing import TYPE_CHECKING, Final, cast
+
+from redis.exceptions import ResponseError
+
+from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.lease import Lease
+from kiqstart.broker.redis_retry import without_foreign_keys
+from kiqstart.broker.redis_text import raw_name
+from kiqstart.broker.registrar import Registrar
+from kiqstart.broker.script import Script
+from kiqstart.observability.redaction import redact
+from kiqstart.tasks.progress import LONGEST_TEXT, Progress
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
+_SAY_RUNNING: Final = Script("say_running")
+_KEEP_MS: Final = 3_600_000
+# What has not changed is said again so that it is not forgotten.
+_SECONDS_TO_REPEAT: Final = 600.0
+# What is shorter is not worth a command.
+_SHORTEST: Final = 1.0
+_MOST_SAID: Final = 100
+_LONGEST_NAME: Final = 200
+# In place of what Redis has of this worker; what is said is JSON or nothing.
+_UNKNOWN: Final = "?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningTask:
+    """A task that runs.
+
+    Args:
+        entry: the message's entry and stream, by which this run is told from another one of the task.
+        progress: None where it does not report any.
+    """
+
+    entry: str
+    task: str
+    task_id: str
+    began: datetime
+    progress: Progress | None = None
+
+
+class RunningReport:
+    """Says what this worker runs; in the lease's thread.
+
+    Args:
+        redis: a client that blocks.
+    """
+
+    def __init__(
+        self, redis: object, keys: QueueKeys, *, in_flight: InFlightDeliveries, lease: Lease, registrar: Registrar
+    ) -> None:
+        self._redis = redis
+        self._keys = keys
+        self._in_flight = in_flight
+        self._lease = lease
+        self._registrar = registrar
+        self._said = ("", "")
+        self._said_at = float("-inf")
+
+    def say(self) -> None:
+        """Say it where it has changed. What Redis refuses, as one that is full does, is said by a later call.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        now, worker = local_time(), self._lease.worker
+        text = self._text(now)
+        if (worker, text) == self._said and (not text or now - self._said_at < _SECONDS_TO_REPEAT):
+            return
+        if not text and self._said[0] != worker:
+            return
+        # Until Redis has answered, nobody knows what it has; above all that there is nothing is then to be said.
+        self._said = (worker, _UNKNOWN)
+        with suppress(ResponseError):
+            _SAY_RUNNING.in_thread(
+                self._redis, [self._keys.workers, self._keys.running], [raw_name(worker), text, _KEEP_MS]
+            )
+            self._said, self._said_at = (worker, text), now
+
+    def say_anew(self) -> None:
+        """Say with the next call what runs, or that nothing does: Redis has come back with older data."""
+        self._said = (self._lease.worker, _UNKNOWN)
+
+    def _text(self, now: float) -> str:
+        if not len(self._in_flight):
+            return ""
+        running = [one for one in self._in_flight.all() if _is_running(one) and _is_worth_it(one, now)]
+        running.sort(key=lambda one: (one.progress is None, one.began_at))
+        return json.dumps([self._fields(one) for one in running[:_MOST_SAID]]) if running else ""
+
+    def _fields(self, delivery: Delivery) -> dict[str, object]:
+        message = delivery.message
+        fields: dict[str, object] = {
+            "entry": delivery.mark,
+            "task": "" if message is None else message.task_name[:_LONGEST_NAME],
+            "id": delivery.task_id[:_LONGEST_NAME],
+            "began": self._registrar.to_redis_ms(delivery.began_at or 0.0),
+        }
+        if delivery.progress is not None:
+            done, total, text = delivery.progress
+            fields |= {"done": _number(done), "total": _number(total), "text": redact(str(text))[:LONGEST_TEXT]}
+        return fields
+
+
+def running_of(said: bytes) -> Sequence[RunningTask]:
+    """What a worker has said that it runs, the longest first; nothing of what is no such text."""
+    found: object = None
+    with suppress(ValueError, RecursionError):
+        found = json.loads(said)
+    entries = cast("list[object]", found) if isinstance(found, list) else []
+    tasks = [_task_of(cast("Mapping[str, object]", one)) for one in entries[:_MOST_SAID] if isinstance(one, dict)]
+    return sorted((one for one in tasks if one is not None), key=lambda one: one.began)
+
+
+async def read_running(redis: object, keys: QueueKeys) -> Mapping[bytes, Sequence[RunningTask]]:
+    """What each worker has said that it runs: what has run for a second, or reports how far it is. By workers' names.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    said: dict[bytes, bytes] = {}
+    with without_foreign_keys():
+        said = cast("dict[bytes, bytes]", await cast("Redis", redis).hgetall(keys.running))
+    return {worker: running_of(text) for worker, text in said.items()}
+
+
+async def read_progress(redis: object, keys: QueueKeys, worker: bytes, entry: str) -> Progress | None:
+    """How far a run of a worker is; None where it has not said so.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    said: bytes | None = None
+    with without_foreign_keys():
+        [said] = cast("list[bytes | None]", await cast("Redis", redis).hmget(keys.running, [cast("str", worker)]))
+    return progress_of(running_of(said or b""), entry)
+
+
+def progress_of(running: Iterable[RunningTask], entry: str) -> Progress | None:
+    """How far the run of an entry is."""
+    return next((one.progress for one in running if one.entry == entry), None)
+
+
+def _is_running(delivery: Delivery) -> bool:
+    return delivery.began_at is not None and not (delivery.has_run or delivery.is_lost)
+
+
+def _is_worth_it(delivery: Delivery, now: float) -> bool:
+    return delivery.progress is not None or now - (delivery.began_at or now) >= _SHORTEST
+
+
+def _task_of(fields: Mapping[str, object]) -> RunningTask | None:
+    with suppress(KeyError, ValueError, TypeError, OverflowError, OSError):
+        done = fields.get("done")
+        total = _number(fields.get("total"))
+        return RunningTask(
+            entry=str(fields["entry"]),
+            task=str(fields["task"]),
+            task_id=str(fields["id"]),
+            began=datetime.fromtimestamp(cast("float", fields["began"]) / 1000, UTC),
+            progress=None
+            if done is None
+            else Progress(done=_number(done) or 0.0, total=total, text=str(fields.get("text", ""))[:LONGEST_TEXT]),
+        )
+    return None
+
+
+def _number(value: object) -> float | None:
+    """A number that JSON can hold: a task may report anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with suppress(OverflowError):
+        return value if isfinite(value) else None
+    return None

@@ -1,0 +1,102 @@
+"""A call of a task with the arguments of a command line: checked, and sent."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, cast
+
+from taskiq import AsyncTaskiqDecoratedTask
+from taskiq.exceptions import SendTaskError
+
+from kiqstart.app import App
+from kiqstart.broker.acts import Act, ActKind
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.cli.recording import record
+from kiqstart.cli.tasks.call_options import HelpAsked, RunOptions, parse_call
+from kiqstart.cli.terminal import echo
+from kiqstart.errors import OperatorError
+from kiqstart.operations.schedule_wording import shown_arguments
+from kiqstart.tasks.arguments import task_arguments
+from kiqstart.tasks.errors import InvalidTaskArgumentsError, UnsupportedTaskError
+from kiqstart.tasks.kicker import held_by
+from kiqstart.tasks.sealing.secrets import ENCRYPTED
+
+
+class NotRunError(OperatorError):
+    """A task was not sent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskCall:
+    """A call that its task takes.
+
+    Args:
+        own: what the command itself was given beside the task's arguments.
+    """
+
+    task: AsyncTaskiqDecoratedTask[..., object]
+    args: Sequence[object]
+    kwargs: Mapping[str, object]
+    own: RunOptions
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self.task.task_name
+
+    @property
+    def described(self) -> str:
+        """As it is written: `session.cleanup(days_old=7)`."""
+        return f"{self.name}({', '.join(shown_arguments(self.args, self.kwargs))})"
+
+
+def prepare(app: App, name: str, words: Sequence[str], own: RunOptions) -> TaskCall | None:
+    """Check a call; None where only help was asked for, which is printed.
+
+    Raises:
+        CallError: the words are none that the task takes.
+        NotRunError: there is no such task, or it does not take these arguments.
+    """
+    task = _task_of(app, name)
+    try:
+        arguments = task_arguments(task.original_func)
+        args, kwargs, own = parse_call(name, arguments, words, own)
+        arguments.validate(name, args, kwargs)
+    except HelpAsked as asked:
+        echo(str(asked).rstrip("\n"))
+        return None
+    except (InvalidTaskArgumentsError, UnsupportedTaskError) as error:
+        raise NotRunError(str(error)) from None
+    return TaskCall(task=task, args=args, kwargs=kwargs, own=own)
+
+
+async def send(broker: StreamBroker, call: TaskCall) -> str:
+    """Send it, and keep that in the log of acts; gives the task's id.
+
+    Raises:
+        NotRunError: it was not sent.
+        RedisError: Redis is away.
+    """
+    # Its signature is not known to a type checker; it was checked by what the task declares.
+    task = cast("AsyncTaskiqDecoratedTask[..., Any]", broker.find_task(call.name))
+    try:
+        sent = await task.kiq(*call.args, **call.kwargs)
+    except (SendTaskError, InvalidTaskArgumentsError) as error:
+        raise NotRunError(f"{call.name}: {error}") from None
+    if (holder := held_by.get()) is not None:
+        raise NotRunError(f"{call.name} is not sent, since task {holder} waits or runs with its unique key")
+    # What is encrypted in its message is not to stand beside it.
+    called = [ENCRYPTED] if broker.secrets.encrypts else shown_arguments(call.args, call.kwargs)
+    detail = " ".join([sent.task_id, *called])
+    await record(broker, [Act(kind=ActKind.RUN_TASK, target=call.name, detail=detail)], call.own.reason)
+    return sent.task_id
+
+
+def _task_of(app: App, name: str) -> AsyncTaskiqDecoratedTask[..., object]:
+    task = app.broker.find_task(name)
+    if task is None:
+        near = get_close_matches(name, app.broker.get_all_tasks(), n=1)
+        raise NotRunError(
+            f"there is no task {name[:200]!r}" + (f": did you mean {near[0]!r}?" if near else ": see `kiqstart tasks`")
+        )
+    return task

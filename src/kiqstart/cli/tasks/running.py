@@ -1,0 +1,54 @@
+"""`kiqstart tasks run`: send a task with the arguments of a command line."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+from kiqstart.cli.application import stream_broker, unconnected_application
+from kiqstart.cli.one_by_one import one_by_one
+from kiqstart.cli.progress_line import saying_progress
+from kiqstart.cli.results import line_of_result
+from kiqstart.cli.tasks.call_options import RunOptions
+from kiqstart.cli.tasks.calling import NotRunError, TaskCall, prepare, send
+from kiqstart.cli.terminal import echo, shown, shown_lines
+from kiqstart.operations.dead_letters import indented
+from kiqstart.tasks.errors import InvalidTaskArgumentsError
+from kiqstart.tasks.kicker import Kicker
+
+
+def run_run(name: str, words: Sequence[str], own: RunOptions) -> int:
+    """Send a task; the exit code is 1 if it was waited for and failed.
+
+    Raises:
+        CallError: the words are none that the task takes.
+        NotRunError: there is no such task, or it was not sent.
+    """
+    call = prepare(unconnected_application(), name, words, own)
+    if call is None:
+        return 0
+    if not call.own.dry_run:
+        return asyncio.run(_send(call))
+    message = asyncio.run(_message(call))
+    echo(f"would send {call.described}; nothing was sent")
+    echo(shown_lines(indented(message)))
+    return 0
+
+
+async def _message(call: TaskCall) -> bytes:
+    task = call.task
+    kicker: Kicker[..., object] = Kicker(task.task_name, task.broker, dict(task.labels))
+    try:
+        return (await kicker.message_of(*call.args, **call.kwargs)).message
+    except (InvalidTaskArgumentsError, ValueError) as error:
+        raise NotRunError(f"{call.name}: {error}") from None
+
+
+async def _send(call: TaskCall) -> int:
+    own = call.own
+    async with stream_broker() as broker:
+        task_id = await send(broker, call)
+        if not (own.wait or own.progress):
+            echo(shown(task_id))
+            return 0
+        async with saying_progress(broker, task_id) if own.progress else nullcontext():
+            return await one_by_one([task_id], lambda sent: line_of_result(broker, sent, own.timeout), "done")

@@ -1,0 +1,75 @@
+"""Acts: each is confirmed on a page of its own, done once, and kept in the log of acts."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from redis.exceptions import RedisError
+from starlette.responses import Response
+
+from kiqstart.broker.acts import Act, Acts, Operator
+from kiqstart.broker.redis_retry import reason as summary
+from kiqstart.dashboard.site import address
+from kiqstart.dashboard.visits import Visit
+
+_LONGEST_REASON: Final = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """What the page of an act asks.
+
+    Args:
+        title: what would be done to what, and to how many.
+        button: the same in a word or two.
+        notes: what follows of it.
+        hidden: what the form sends along, so that no more is done than was asked for.
+        is_final: whether it cannot be undone.
+    """
+
+    title: str
+    button: str
+    notes: Sequence[str] = ()
+    hidden: Mapping[str, str] = field(default_factory=dict[str, str])
+    is_final: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActPage:
+    """An act.
+
+    Args:
+        path: its page.
+        back: the page that leads there, and that is shown when it is done.
+        ask: what is asked.
+        do: does it, and gives what was done, in words and for the log of acts.
+    """
+
+    path: str
+    back: str
+    ask: Callable[[Visit], Awaitable[Question]]
+    do: Callable[[Visit, Mapping[str, str]], Awaitable[tuple[str, Sequence[Act]]]]
+
+    async def __call__(self, visit: Visit) -> Response:
+        """Ask, or do what was confirmed."""
+        if visit.request.method != "POST":
+            return visit.render("confirm.html", question=await self.ask(visit), back=self._back(visit))
+        form = await visit.form()
+        said, acts = await self.do(visit, form)
+        visit.site.looks.forget()
+        return visit.go(self._back(visit), said + await _record(visit, acts, form.get("reason", "")))
+
+    def _back(self, visit: Visit) -> str:
+        """The page that led here: a task's, where it has said so."""
+        task_id = visit.query.get("of_task", "")
+        return address("/runs/task", id=task_id) if task_id else self.back
+
+
+async def _record(visit: Visit, acts: Sequence[Act], reason: str) -> str:
+    broker = visit.site.broker
+    by = Operator(user=visit.session.user, host=f"dashboard {visit.client}".strip())
+    try:
+        await Acts(broker.connection.redis, broker.keys).record(acts, by=by, reason=reason.strip()[:_LONGEST_REASON])
+    except (RedisError, OSError) as error:
+        return f"; but it is not kept in the log of acts: {summary(error)}"
+    return ""

@@ -1,0 +1,132 @@
+"""Dead letters."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from starlette.responses import Response
+
+from kiqstart.broker.acts import Act, ActKind
+from kiqstart.broker.dead_letter import DeadLetterError
+from kiqstart.broker.delivery import DeadLetterReason
+from kiqstart.dashboard.acting import ActPage, Question
+from kiqstart.dashboard.visits import Visit
+from kiqstart.operations.dead_letters import find_letter, indented, read_letters
+from kiqstart.operations.dead_selection import Filters, check_reason, parse_age
+
+_MOST_SHOWN: Final = 100
+# All letters are gone through to count them.
+_SECONDS_SHARED: Final = 5.0
+_AGES: Final = ("1h", "1d", "7d")
+
+
+async def dead(visit: Visit) -> Response:
+    """List the newest of those that are meant, with totals by task and reason."""
+    letters, filters = visit.site.broker.dead_letters, _filters(visit)
+    found = await visit.site.looks.share(
+        ("dead", filters),
+        lambda: read_letters(letters, filters, limit=_MOST_SHOWN),
+        seconds=_SECONDS_SHARED,
+    )
+    return visit.render(
+        "dead.html",
+        found=found,
+        totals=sorted(found.totals.items(), key=lambda one: -one[1]),
+        meant=sum(found.totals.values()),
+        filters=filters,
+        reasons=list(DeadLetterReason),
+        ages=_AGES,
+    )
+
+
+async def letter(visit: Visit) -> Response:
+    """Show all of one."""
+    letters = visit.site.broker.dead_letters
+    found = await find_letter(letters, visit.query.get("id", ""))
+    message = indented(letters.shown_message(found)) if found.data else "-"
+    return visit.render("letter.html", letter=found, message=message)
+
+
+def dead_pages() -> list[ActPage]:
+    """Sending letters again, and dropping them."""
+    return [
+        ActPage(path="/dead/retry", back="/dead", ask=_ask_retry, do=_retry),
+        ActPage(path="/dead/purge", back="/dead", ask=_ask_purge, do=_purge),
+    ]
+
+
+async def _ask_retry(visit: Visit) -> Question:
+    what, newest = await _meant(visit)
+    return Question(
+        title=f"Send {what} again?",
+        button="Send again",
+        notes=["Each goes to its queue with its tries counted anew, and is no dead letter any more."],
+        hidden={"newest": newest},
+    )
+
+
+async def _ask_purge(visit: Visit) -> Question:
+    what, newest = await _meant(visit)
+    return Question(
+        title=f"Drop {what}?",
+        button="Drop for ever",
+        notes=["What is dropped cannot be had back."],
+        hidden={"newest": newest},
+        is_final=True,
+    )
+
+
+async def _retry(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
+    letters, target, problems = visit.site.broker.dead_letters, _target(visit), list[str]()
+    chosen = await _chosen(visit, form.get("newest", ""))
+    for one in chosen:
+        try:
+            await letters.retry(one)
+        except DeadLetterError as error:
+            problems.append(str(error))
+    done = len(chosen) - len(problems)
+    said = f"{done} dead letters are sent again"
+    if problems:
+        said += f"; {len(problems)} are not: {problems[0]}"
+    return said, [Act(kind=ActKind.RETRY_DEAD, target=target, detail=f"{done} letters")] if done else []
+
+
+async def _purge(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
+    done = await visit.site.broker.dead_letters.purge_many(await _chosen(visit, form.get("newest", "")))
+    act = Act(kind=ActKind.PURGE_DEAD, target=_target(visit), detail=f"{done} letters")
+    return f"{done} dead letters are dropped", [act] if done else []
+
+
+async def _meant(visit: Visit) -> tuple[str, str]:
+    """What an act is about, with how many that are, and the newest of them."""
+    letters = visit.site.broker.dead_letters
+    if name := visit.query.get("id"):
+        found = await find_letter(letters, name)
+        return f"the dead letter {found.id} of {found.task_name or 'no task'}", found.id
+    ids = await _filters(visit).ids(letters)
+    return f"{len(ids)} dead letters ({_filters(visit).described})", ids[-1] if ids else "0-0"
+
+
+async def _chosen(visit: Visit, newest: str) -> list[str]:
+    """The letters that were named when it was asked: those that came since are left."""
+    if name := visit.query.get("id"):
+        return [(await find_letter(visit.site.broker.dead_letters, name)).id]
+    last = _order(newest)
+    return [one for one in await _filters(visit).ids(visit.site.broker.dead_letters) if _order(one) <= last]
+
+
+def _filters(visit: Visit) -> Filters:
+    task, reason, age = (visit.query.get(name) or None for name in ("task", "reason", "older_than"))
+    check_reason(reason)
+    if age is not None:
+        parse_age(age)
+    return Filters(task=task, reason=reason, older_than=age)
+
+
+def _target(visit: Visit) -> str:
+    return visit.query.get("id") or _filters(visit).described
+
+
+def _order(letter: str) -> tuple[int, int]:
+    milliseconds, _, place = letter.partition("-")
+    is_id = milliseconds.isdecimal() and place.isdecimal() and len(letter) < 40  # noqa: PLR2004
+    return (int(milliseconds), int(place)) if is_id else (0, 0)

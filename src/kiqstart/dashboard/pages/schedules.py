@@ -1,0 +1,112 @@
+"""Schedules."""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from starlette.responses import Response
+from taskiq.exceptions import SendTaskError
+
+from kiqstart.broker.acts import Act, ActKind
+from kiqstart.dashboard.acting import ActPage, Question
+from kiqstart.dashboard.visits import Visit
+from kiqstart.errors import OperatorError
+from kiqstart.operations.schedule_wording import shown_arguments, shown_timing
+from kiqstart.operations.schedulers import missing_scheduler
+from kiqstart.operations.schedules import read_schedules, shown_counts, shown_last, shown_next
+from kiqstart.scheduler.occurrence import time_text
+from kiqstart.scheduler.schedules import Schedules
+from kiqstart.scheduler.source import DurableScheduleSource
+from kiqstart.tasks.errors import InvalidTaskArgumentsError
+
+_MOST_ADDED: Final = 100
+
+
+class NotSentError(OperatorError):
+    """A schedule's task was not sent."""
+
+
+async def schedules(visit: Visit) -> Response:
+    """Show all of the table, and some of those that were added."""
+    broker = visit.site.broker
+    found, results = await visit.site.looks.share("schedules", lambda: read_schedules(broker, _MOST_ADDED))
+    return visit.render(
+        "schedules.html",
+        found=found,
+        schedules=[*found.table, *found.added],
+        results=results,
+        counts=shown_counts(found),
+        problem=missing_scheduler(found.heartbeats),
+        shown_last=shown_last,
+        shown_next=shown_next,
+        shown_timing=shown_timing,
+        shown_arguments=shown_arguments,
+        most=_MOST_ADDED,
+    )
+
+
+def schedule_pages() -> list[ActPage]:
+    """Pausing, resuming and running schedules."""
+    return [
+        ActPage(
+            path="/schedules/pause",
+            back="/schedules",
+            ask=_question("Pause", "It is not due until it is resumed. What it misses meanwhile is not caught up."),
+            do=_pause,
+        ),
+        ActPage(
+            path="/schedules/resume",
+            back="/schedules",
+            ask=_question("Resume", "It is due again at its next time."),
+            do=_resume,
+        ),
+        ActPage(
+            path="/schedules/run",
+            back="/schedules",
+            ask=_question("Run", "Its task is sent now, beside its own times."),
+            do=_run,
+        ),
+    ]
+
+
+def _question(verb: str, note: str) -> Callable[[Visit], Awaitable[Question]]:
+    async def ask(visit: Visit) -> Question:
+        state = await _schedules(visit).get(_name(visit))
+        definition = state.definition
+        call = " ".join([definition.task, *shown_arguments(definition.args, definition.kwargs)])
+        return Question(
+            title=f"{verb} the schedule {definition.name!r}{' now' if verb == 'Run' else ''}?",
+            button=f"{verb} the schedule",
+            notes=[f"It sends {call}, {shown_timing(definition.timing)}.", note],
+        )
+
+    return ask
+
+
+async def _pause(visit: Visit, _: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
+    name = _name(visit)
+    await _schedules(visit).pause(name)
+    return f"The schedule {name!r} is paused", [Act(kind=ActKind.PAUSE_SCHEDULE, target=name)]
+
+
+async def _resume(visit: Visit, _: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
+    name = _name(visit)
+    due = time_text(await _schedules(visit).resume(name))
+    return f"The schedule {name!r} is due at {due}", [Act(kind=ActKind.RESUME_SCHEDULE, target=name)]
+
+
+async def _run(visit: Visit, _: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
+    name = _name(visit)
+    try:
+        task_id = await _schedules(visit).run(name)
+    except (SendTaskError, InvalidTaskArgumentsError) as error:
+        raise NotSentError(f"schedule {name!r}: {error}") from None
+    act = Act(kind=ActKind.RUN_SCHEDULE, target=name, detail=task_id)
+    return f"The schedule {name!r} has sent its task with the id {task_id}", [act]
+
+
+def _schedules(visit: Visit) -> Schedules:
+    return DurableScheduleSource(visit.site.broker).schedules
+
+
+def _name(visit: Visit) -> str:
+    return visit.query.get("name", "")

@@ -1,1 +1,0 @@
-"""Adapters, each usable without the rest; they know neither core nor delivery."""

@@ -1,0 +1,1 @@
+"""What operators see and do, in words that the command line and the dashboard share."""

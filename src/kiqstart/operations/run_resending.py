@@ -1,0 +1,133 @@
+"""Which tasks are sent again after a failed run, and why one is not."""
+
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, replace
+
+from kiqstart.app import App
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_resender import RunNotResentError
+from kiqstart.broker.run_stats import Outcome
+from kiqstart.broker.runs import RunFilter, walk_runs
+from kiqstart.broker.whereabouts import Place, Whereabouts, which_have_not_ended
+from kiqstart.operations.dead_selection import SelectionError
+from kiqstart.operations.run_selection import which_runs
+from kiqstart.operations.runs import read_history
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedRuns:
+    """The last runs of tasks, where these have failed, and what narrows them.
+
+    Args:
+        since: an age such as `1h`: those that ended so long ago at most.
+        text: as `kiqstart runs list` takes it.
+    """
+
+    task: str | None = None
+    queue: str | None = None
+    since: str | None = None
+    text: str | None = None
+
+    @property
+    def are_given(self) -> bool:
+        """Whether anything narrows them."""
+        return (self.task, self.queue, self.since, self.text) != (None, None, None, None)
+
+    @property
+    def described(self) -> str:
+        """Which they are: `all whose last run failed, of 'ping', in the queue 'mail', within 1h`."""
+        words = "all whose last run failed"
+        for word, value in (("of", self.task), ("in the queue", self.queue), ("with the text", self.text)):
+            if value is not None:
+                words += f", {word} {value!r}"
+        return words if self.since is None else f"{words}, within {self.since}"
+
+    @property
+    def which(self) -> RunFilter:
+        """The filter.
+
+        Raises:
+            SelectionError: there is no such age.
+        """
+        return which_runs(task=self.task, outcome=Outcome.FAILED, queue=self.queue, text=self.text, since=self.since)
+
+    def check(self, task_ids: Sequence[str], *, every: bool) -> None:
+        """Check that either ids are given, or --all or what narrows it, which makes sense.
+
+        Raises:
+            SelectionError: it is not so.
+        """
+        if bool(task_ids) == (every or self.are_given):
+            raise SelectionError(
+                "name tasks by their ids, or choose them with --task, --queue, --since and --text, or take --all"
+            )
+        _ = self.which
+
+    async def runs(self, broker: StreamBroker) -> list[Run]:
+        """Those that fit, oldest first; none that was sent again, or whose task waits or runs.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        which, last = self.which, dict[str, Run]()
+        # A later run of a task may have ended in another way, in another queue, and with another text.
+        wide = replace(which, outcome=None, queue=None, text=None)
+        async with aclosing(walk_runs(broker.connection.redis, broker.keys, wide, broker.secrets)) as runs:
+            async for run in runs:
+                if run.task_id is not None:
+                    last.setdefault(run.task_id, run)
+        resent = await broker.run_resender.resent()
+        found = {name: run for name, run in last.items() if which.fits(run) and run.id not in resent}
+        there = await which_have_not_ended(broker, found.keys())
+        return [run for name, run in found.items() if name not in there][::-1]
+
+
+async def last_failed_run(broker: StreamBroker, task_id: str) -> Run:
+    """The last run of a task that has failed and is over.
+
+    Raises:
+        UnknownRunError: nothing is known of it.
+        RunNotResentError: it has not ended, or in another way.
+        RedisError: Redis is away.
+    """
+    history = await read_history(broker, task_id)
+    if history.now is not None:
+        raise RunNotResentError(task_id, f"it has not ended: it {_where(history.now)}")
+    run = history.runs[0]
+    if run.outcome is Outcome.DEAD:
+        raise RunNotResentError(
+            task_id, "it is a dead letter: `kiqstart dead show` with this id says which, `kiqstart dead retry` sends it"
+        )
+    if run.outcome is not Outcome.FAILED:
+        raise RunNotResentError(task_id, f"its last run has not failed, but {_ENDED[run.outcome]}")
+    return run
+
+
+async def resend(app: App, broker: StreamBroker, run: Run) -> None:
+    """Send a failed run's task again.
+
+    Raises:
+        RunNotResentError: the application has no such task any more, or `RunResender.resend` says why.
+        RedisError: Redis is away.
+    """
+    # Without a registry, nobody knows whether all tasks were imported here.
+    if app.registry is not None and broker.find_task(run.task or "") is None:
+        raise RunNotResentError(run.task_id, f"this application has no task {run.task or ''!r:.100} any more")
+    await broker.run_resender.resend(run)
+
+
+_ENDED = {
+    Outcome.SUCCEEDED: "succeeded",
+    Outcome.CANCELLED: "was cancelled",
+    Outcome.RETRIED: "is to be tried again",
+}
+
+
+def _where(now: Whereabouts) -> str:
+    if now.place is Place.DELAYED:
+        return "is delayed"
+    if now.place is Place.WAITING:
+        return f"waits in the queue {now.queue!r}"
+    return f"runs in the worker {now.worker}"

@@ -1,0 +1,51 @@
+"""What became of a task, and where it is now."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.whereabouts import Whereabouts, find_task
+from kiqstart.errors import OperatorError
+
+_MOST_RUNS_OF_A_TASK: Final = 1000
+NONE_KEPT: Final = "none are kept: TASKS_RUNS_KEPT is 0"
+
+
+class UnknownRunError(OperatorError):
+    """Nothing is known of a task."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskHistory:
+    """What is known of a task.
+
+    Args:
+        runs: those of its runs that are kept, the last one first.
+        now: where it is; None if it has ended.
+    """
+
+    runs: Sequence[Run]
+    now: Whereabouts | None
+
+
+async def read_history(broker: StreamBroker, task_id: str) -> TaskHistory:
+    """What became of a task, and where it is now.
+
+    Raises:
+        UnknownRunError: nothing is known of it.
+        RedisError: Redis is away.
+    """
+    # First where it is: should it end meanwhile, it is among the ended ones.
+    now = await find_task(broker, task_id)
+    which = RunFilter(task_id=task_id)
+    redis, most, secrets = broker.connection.redis, _MOST_RUNS_OF_A_TASK, broker.secrets
+    runs = await read_runs(redis, broker.keys, which, limit=most, secrets=secrets)
+    if not runs and now is None:
+        why = "" if broker.options.runs_kept > 0 else f"; of runs that have ended, {NONE_KEPT}"
+        raise UnknownRunError(
+            f"nothing is known of a task {task_id!r}: it waits nowhere, and no run of it is kept{why}"
+        )
+    return TaskHistory(runs=runs, now=now)

@@ -1,0 +1,85 @@
+"""Schedules as an operator looks at them."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+from taskiq import AsyncResultBackend
+from taskiq.exceptions import ResultGetError
+
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.operations.schedule_wording import shown_seconds, zone_of
+from kiqstart.scheduler.occurrence import from_ms
+from kiqstart.scheduler.overview import Overview, overview
+from kiqstart.scheduler.schedules import ScheduleState
+from kiqstart.scheduler.source import DurableScheduleSource
+from kiqstart.scheduler.store import LastStep, Outcome
+
+# What is due for longer than a scheduler needs to notice it.
+_OVERDUE: Final = timedelta(seconds=1)
+
+
+async def read_schedules(broker: StreamBroker, limit: int) -> tuple[Overview, Mapping[str, str]]:
+    """The table's schedules and `limit` others at most, and in a word what became of the last task of each.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    result_ttl = timedelta.max if broker.result_ttl is None else timedelta(seconds=broker.result_ttl)
+    found = await overview(DurableScheduleSource(broker).store, limit=limit)
+    results = {
+        one.definition.name: await shown_result(broker.result_backend, one.last, now=found.now, result_ttl=result_ttl)
+        for one in (*found.table, *found.added)
+    }
+    return found, results
+
+
+async def shown_result(
+    backend: AsyncResultBackend[Any], last: LastStep | None, *, now: datetime, result_ttl: timedelta
+) -> str:
+    """What became of the last task: `ok` or `error`; `waiting` while it waits or runs; `expired`: nobody knows now.
+
+    It is `unreadable` if what is kept of it is no result.
+    """
+    if last is None or last.outcome is not Outcome.SENT:
+        return "-"
+    if not await backend.is_result_ready(last.task_id):
+        return "expired" if now - from_ms(last.done_ms) > result_ttl else "waiting"
+    try:
+        return "error" if (await backend.get_result(last.task_id)).is_err else "ok"
+    except ResultGetError:
+        return "unreadable"
+
+
+def shown_last(last: LastStep | None, now: datetime) -> str:
+    """When it was due last, and in a second line what was done how late."""
+    if last is None:
+        return "-"
+    late = shown_seconds(max(last.done_ms - last.due_ms, 0) / 1000)
+    return f"{_shown_time(from_ms(last.due_ms), now)} UTC\n{last.outcome.value}, {late} late"
+
+
+def shown_next(schedule: ScheduleState, now: datetime) -> str:
+    """When it is due next, in UTC; in a second line how overdue it is, or the time in its zone."""
+    if schedule.is_paused:
+        return "paused"
+    if schedule.due is None:
+        return "-"
+    in_utc = f"{_shown_time(schedule.due, now)} UTC"
+    if now - schedule.due > _OVERDUE:
+        return f"{in_utc}\n{shown_seconds((now - schedule.due).total_seconds())} overdue"
+    local = schedule.due.astimezone(zone_of(schedule.definition.timing))
+    is_utc = local.utcoffset() == timedelta(0)
+    return in_utc if is_utc else f"{in_utc}\n{_shown_time(local, now)} {local:%Z}"
+
+
+def shown_counts(found: Overview) -> str:
+    """How many schedules are shown, how many there are, and how many of these are paused."""
+    total = found.active + found.paused
+    listed = len(found.table) + len(found.added)
+    return f"{listed} of {max(total, listed)} schedules" + (f", {found.paused} paused" if found.paused else "")
+
+
+def _shown_time(time: datetime, now: datetime) -> str:
+    is_this_year = time.year == now.astimezone(UTC).year
+    return f"{time:%m-%d %H:%M:%S}" if is_this_year else f"{time:%Y-%m-%d %H:%M:%S}"
