@@ -21,8 +21,8 @@ from kiqstart.operations.pausing import said
 from kiqstart.operations.progress import said_of_progress
 from kiqstart.operations.schedule_wording import shown_seconds
 
-# Of what a worker runs, those are shown that run longest.
-_MOST_RUNNING: Final = 3
+# Of what runs, those are shown that run longest.
+_MOST_RUNNING: Final = 50
 
 
 def run_workers(*, as_json: bool) -> None:
@@ -32,6 +32,7 @@ def run_workers(*, as_json: bool) -> None:
         echo_json([worker_as_json(one) for one in workers])
     elif workers:
         print_table(workers_table(workers))
+        _print_running(running_lines(workers))
     else:
         echo("no worker lives")
 
@@ -60,7 +61,7 @@ def workers_table(workers: Sequence[WorkerView]) -> Table:
             *map(
                 Text,
                 (
-                    "\n  ".join([shown(one.name), *map(running_line, one.running[:_MOST_RUNNING])]),
+                    shown(one.name),
                     shown(one.host) or "-",
                     str(one.pid or "-"),
                     shown(", ".join(one.queues)) or "-",
@@ -96,6 +97,15 @@ def running_line(task: RunningTask) -> str:
     return line if task.progress is None else f"{line}, {shown(said_of_progress(task.progress))}"
 
 
+def running_lines(workers: Sequence[WorkerView]) -> list[str]:
+    """What runs, the longest first, each with its task's id and where."""
+    tasks = [(task, one) for one in workers for task in one.running]
+    return [
+        f"{running_line(task)}  {shown(task.task_id)} on {shown(worker.host or worker.name)}"
+        for task, worker in sorted(tasks, key=lambda pair: pair[0].began)
+    ]
+
+
 def queues_table(queues: Sequence[QueueView]) -> Table:
     """A row for each queue: what waits, how long already, what runs, how many workers take it."""
     table = _table("queue", "waiting", "oldest", "running", "workers", "state")
@@ -104,6 +114,15 @@ def queues_table(queues: Sequence[QueueView]) -> Table:
         state = "open" if one.paused is None else "paused"
         table.add_row(*map(Text, (shown(one.name), str(one.waiting), age, str(one.running), str(one.workers), state)))
     return table
+
+
+def _print_running(lines: Sequence[str]) -> None:
+    if lines:
+        echo("\nruns now")
+    for line in lines[:_MOST_RUNNING]:
+        echo(line)
+    if len(lines) > _MOST_RUNNING:
+        echo(f"and {len(lines) - _MOST_RUNNING} more (--json has them)")
 
 
 def _table(first: str, *titles: str) -> Table:

@@ -42,6 +42,24 @@ def test_what_waits_for_nobody_is_told_and_is_a_failure(kiqstart_here: Kiqstart)
     assert "note    queues      tasks wait that no worker takes: 1 in 'forgotten'" in kiqstart_here("check").out
 
 
+def test_all_that_runs_is_told_with_ids_to_cancel_it_by(
+    kiqstart_here: Kiqstart, redis_url: str, key_prefix: str
+) -> None:
+    with Redis.from_url(redis_url) as redis:
+        seconds, _ = redis.time()
+        redis.zadd(f"{{{key_prefix}}}:tasks:workers", {"kiq-one": seconds * 1000})
+        tasks = [
+            {"entry": f"{number}-0@x", "task": "work", "id": f"id-{number}", "began": seconds * 1000, "done": number, "total": 10}
+            for number in range(60)
+        ]
+        redis.hset(f"{{{key_prefix}}}:tasks:workers:running", "kiq-one", json.dumps(tasks[:4]))
+        said = kiqstart_here("workers").out
+        assert [line for line in said.splitlines() if "work for" in line and ", 30 %, 3 of 10  id-3 on kiq-one" in line]
+        assert all(f"id-{number}" in said for number in range(4))
+        redis.hset(f"{{{key_prefix}}}:tasks:workers:running", "kiq-one", json.dumps(tasks))
+    assert "and 10 more (--json has them)" in kiqstart_here("workers").out
+
+
 def test_names_of_strangers_are_printed_harmless(kiqstart_here: Kiqstart, redis_url: str, key_prefix: str) -> None:
     with Redis.from_url(redis_url) as redis:
         seconds, _ = redis.time()

@@ -1,7 +1,7 @@
 """What one frame of `kiqstart top` shows, in words and as JSON."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from io import StringIO
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kiqstart.broker.fleet import WorkerView
-from kiqstart.cli.fleet import running_as_json, running_line
+from kiqstart.cli.fleet import running_as_json, running_line, running_lines
 from kiqstart.cli.tables import new_table
 from kiqstart.cli.terminal import shown
 from kiqstart.operations.fleet import state_of
@@ -75,7 +75,7 @@ class Frame:
         if self.tasks:
             written.write(f"\nin the last {shown_seconds(self.seconds)}\n")
             console.print(_tasks_table(self.tasks))
-        if running := list(_running_lines(pulse.workers)):
+        if running := running_lines(pulse.workers):
             written.write("\nruns now\n")
             for line in running:
                 console.print(Text(line, overflow="fold"))
@@ -132,12 +132,6 @@ def _table(first: str, *titles: str) -> Table:
     for title in titles:
         table.add_column(title, overflow="fold", justify="right")
     return table
-
-
-def _running_lines(workers: Sequence[WorkerView]) -> Iterator[str]:
-    tasks = [(task, one) for one in workers for task in one.running]
-    for task, worker in sorted(tasks, key=lambda pair: pair[0].began):
-        yield f"{running_line(task)}  {shown(task.task_id)} on {shown(worker.host or worker.name)}"
 
 
 def _shown_rate(rate: float | None) -> str:

@@ -1,14 +1,27 @@
 """Workers."""
 
+from typing import Final
+
 from starlette.responses import Response
 
 from kiqstart.broker.fleet import read_workers
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.fleet import state_of
+from kiqstart.operations.progress import said_of_progress
+
+_MOST_RUNNING: Final = 200
 
 
 async def workers(visit: Visit) -> Response:
-    """Show who lives, where, and what each has."""
+    """Show who lives, where, what each has, and what runs."""
     broker = visit.site.broker
     seen = await visit.site.looks.share("workers", lambda: read_workers(broker))
-    return visit.render("workers.html", workers=seen, state_of=state_of)
+    running = [(worker, task) for worker in seen for task in worker.running]
+    running.sort(key=lambda pair: pair[1].began)
+    return visit.render(
+        "workers.html",
+        workers=seen,
+        state_of=state_of,
+        running=running[:_MOST_RUNNING],
+        said_of_progress=said_of_progress,
+    )

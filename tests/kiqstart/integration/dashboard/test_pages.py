@@ -207,6 +207,10 @@ async def test_how_far_a_running_task_is_is_shown(browser: Browser, broker: Stre
             page = await browser.get(f"/runs/task?id={sent.task_id}")
             assert '<progress max="1" value="0.25" aria-label="Progress">' in page.text
             assert tags_of(page).count("script") == 1
+            overall = await browser.get("/workers")
+            assert f'<a href="/runs/task?id={sent.task_id}">' in overall.text
+            assert "25 %, 1 of 4" in text_of(overall)
+            assert tags_of(overall).count("script") == 1
         finally:
             goes_on.set()
         await sent.wait_result(timeout=10)

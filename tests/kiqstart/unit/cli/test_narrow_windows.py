@@ -66,15 +66,7 @@ def workers() -> Table:
         queues=[name("queue"), name("other")],
         slots=1000,
         in_flight=12_345,
-        running=[
-            RunningTask(
-                entry="1-0@x",
-                task=name("task"),
-                task_id="x",
-                began=datetime.now(UTC) - timedelta(days=5),
-                progress=Progress(done=123_456_789, total=987_654_321, text=name("rows")),
-            )
-        ],
+        running=[],
         seconds_since_beat=90.0,
         is_alive=True,
         is_ending=False,
@@ -132,8 +124,6 @@ def runs() -> Table:
                 name("queue"),
                 name("other"),
                 "12345",
-                name("task"),
-                name("rows"),
             ],
         ),
         (queues, [name("queue"), "123456789", "12345", "12 d", "1234", "open"]),
