@@ -61,6 +61,8 @@ class QueueKeys:
         self.quarantine_claim = f"{self._base}:quarantine"
         self.worker_info = f"{self._base}:workers:info"
         self.running = f"{self._base}:workers:running"
+        # Who died, where, and what it ran.
+        self.lost_workers = f"{self._base}:workers:lost"
         self.layout = f"{self._base}:layout"
         self.group = f"{self._base}:group"
         self.schedules = f"{self._base}:schedules"

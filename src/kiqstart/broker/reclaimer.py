@@ -11,12 +11,14 @@ from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
 from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import WORKER_PREFIX, is_ward, watch_span
+from kiqstart.broker.lost_workers import MOST_LOST_KEPT, SECONDS_LOST_KEPT
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.quarantine.condemnation import Condemnation
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import queue_names, raw_name
 from kiqstart.broker.script import Script, Value
+from kiqstart.broker.worker_info import place_of
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -76,7 +78,10 @@ class Reclaimer:
 
     def take_over(self, worker: str, beat: str) -> bool:
         """End the lease of a dead worker, unless it has beaten since, and give its tasks back."""
-        if not _FENCE.in_thread(self._redis, [self._keys.workers, self._keys.worker_info], [raw_name(worker), beat]):
+        keys = [self._keys.workers, self._keys.worker_info]
+        arguments: list[Value] = [raw_name(worker), beat, MOST_LOST_KEPT, SECONDS_LOST_KEPT * 1000]
+        info = cast("bytes | None", _FENCE.in_thread(self._redis, keys, arguments))
+        if info is None:
             return False
         streams = self._streams()
         # Before the first one is given back.
@@ -87,7 +92,10 @@ class Reclaimer:
             count += self._reclaim(queue, stream, worker, idle_ms=0, last_death=last_death)
         with without_foreign_keys():
             self._redis.srem(self._keys.draining, raw_name(worker))
-        logger.warning("Worker %r is gone; the tasks it had are given to others: %d", worker, count)
+        host, pid = place_of(info)
+        logger.warning(
+            "Worker %r on %r, process %d, is gone; the tasks it had are given to others: %d", worker, host, pid, count
+        )
         return True
 
     def count_suspects(self, queues: Iterable[str]) -> int:

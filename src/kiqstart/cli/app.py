@@ -211,11 +211,17 @@ def metrics() -> None:
 
 
 @app.command()
-def workers(*, as_json: Json = False) -> None:
-    """Show who works: where each worker is, what it takes, and how many tasks it has."""
-    from kiqstart.cli.fleet import run_workers
+def workers(
+    *,
+    lost: Annotated[
+        bool, typer.Option("--lost", help="Those that died in the last seven days: where, and what each ran.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show who works: where each worker is, what it takes, how many tasks it has, and what runs."""
+    from kiqstart.cli.fleet import run_lost_workers, run_workers
 
-    run_workers(as_json=as_json)
+    (run_lost_workers if lost else run_workers)(as_json=as_json)
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kiqstart.broker.fleet import QueueView, WorkerView, read_queues, read_workers
+from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.running import RunningTask
 from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.cli.application import stream_broker
@@ -23,18 +24,41 @@ from kiqstart.operations.schedule_wording import shown_seconds
 
 # Of what runs, those are shown that run longest.
 _MOST_RUNNING: Final = 50
+_RECENTLY: Final = 24 * 3600
 
 
 def run_workers(*, as_json: bool) -> None:
     """Print a line for each worker."""
-    workers = asyncio.run(_workers())
+    workers, lost = asyncio.run(_workers())
     if as_json:
         echo_json([worker_as_json(one) for one in workers])
-    elif workers:
+        return
+    if workers:
         print_table(workers_table(workers))
         _print_running(running_lines(workers))
     else:
         echo("no worker lives")
+    if lost:
+        echo(
+            f"{len(lost)} died in the last 24 hours, the last one at {_shown_time(lost[0].lost)}: kiqstart workers --lost"
+        )
+
+
+def run_lost_workers(*, as_json: bool) -> None:
+    """Print each worker that died, the last one first, and what it ran."""
+    lost = asyncio.run(_lost_workers())
+    if as_json:
+        echo_json([_lost_as_json(one) for one in lost])
+        return
+    for one in lost:
+        echo(f"{_shown_time(one.lost)}  {shown(one.name)}")
+        echo(
+            f"    on {shown(one.host) or '-'}, process {one.pid or '-'}; its last beat was at {_shown_time(one.last_beat)}"
+        )
+        for task in one.running:
+            echo(f"    ran {shown(task.task)} since {_shown_time(task.began)}  {shown(task.task_id)}")
+    if not lost:
+        echo("no worker is known to have died in the last seven days")
 
 
 def run_queues(*, as_json: bool) -> int:
@@ -134,9 +158,23 @@ def _table(first: str, *titles: str) -> Table:
     return table
 
 
-async def _workers() -> list[WorkerView]:
+def _lost_as_json(one: LostWorker) -> dict[str, object]:
+    times = {"last_beat": one.last_beat.isoformat(), "lost": one.lost.isoformat()}
+    return {**asdict(one), **times, "running": [running_as_json(task) for task in one.running]}
+
+
+def _shown_time(time: datetime) -> str:
+    return f"{time.astimezone():%m-%d %H:%M:%S}"
+
+
+async def _workers() -> tuple[list[WorkerView], list[LostWorker]]:
     async with stream_broker() as broker:
-        return await read_workers(broker)
+        return await read_workers(broker), await read_lost_workers(broker, seconds=_RECENTLY)
+
+
+async def _lost_workers() -> list[LostWorker]:
+    async with stream_broker() as broker:
+        return await read_lost_workers(broker)
 
 
 async def _queues() -> list[QueueView]:

@@ -164,6 +164,12 @@ def _of_workers(make: Families, figures: Figures) -> list[Metric]:
             labels,
             [(found, one.loop_lag) for one, found in loads],
         ),
+        make.gauge(
+            "kiqstart_worker_lost_timestamp_seconds",
+            "When a worker was found dead, of those of the last 24 hours.",
+            labels,
+            [({"worker": one.name, "host": one.host}, one.lost.timestamp()) for one in figures.lost],
+        ),
     ]
 
 

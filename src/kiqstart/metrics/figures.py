@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, queue_views, read_workers
+from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.pauses import Pause, Pauses
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
@@ -19,6 +20,8 @@ from kiqstart.scheduler.source import DurableScheduleSource
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
+
+_LOST_RECENTLY: Final = 24 * 3600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,7 @@ class Figures:
     queues: Sequence[QueueView]
     workers: Sequence[WorkerView]
     loads: Sequence[WorkerLoad]
+    lost: Sequence[LostWorker]
     pauses: Sequence[Pause]
     tasks: Sequence[TaskStats]
     schedules: Overview
@@ -76,6 +80,7 @@ async def read_figures(broker: StreamBroker, policies: Sequence[str] = ()) -> Fi
         queues=await queue_views(broker, counts, workers),
         workers=workers,
         loads=await read_loads(redis, keys, [one.name for one in workers if one.is_alive]),
+        lost=await read_lost_workers(broker, seconds=_LOST_RECENTLY),
         pauses=await Pauses(redis, keys, deadline=broker.options.send_deadline).all(),
         tasks=_with_known(await read_task_stats(redis, keys), broker.get_all_tasks()),
         schedules=await overview(DurableScheduleSource(broker).store, limit=0),

@@ -49,7 +49,14 @@ def test_all_that_runs_is_told_with_ids_to_cancel_it_by(
         seconds, _ = redis.time()
         redis.zadd(f"{{{key_prefix}}}:tasks:workers", {"kiq-one": seconds * 1000})
         tasks = [
-            {"entry": f"{number}-0@x", "task": "work", "id": f"id-{number}", "began": seconds * 1000, "done": number, "total": 10}
+            {
+                "entry": f"{number}-0@x",
+                "task": "work",
+                "id": f"id-{number}",
+                "began": seconds * 1000,
+                "done": number,
+                "total": 10,
+            }
             for number in range(60)
         ]
         redis.hset(f"{{{key_prefix}}}:tasks:workers:running", "kiq-one", json.dumps(tasks[:4]))
@@ -58,6 +65,34 @@ def test_all_that_runs_is_told_with_ids_to_cancel_it_by(
         assert all(f"id-{number}" in said for number in range(4))
         redis.hset(f"{{{key_prefix}}}:tasks:workers:running", "kiq-one", json.dumps(tasks))
     assert "and 10 more (--json has them)" in kiqstart_here("workers").out
+
+
+def test_a_worker_that_died_is_told_with_its_host_and_what_it_ran(
+    kiqstart_here: Kiqstart, redis_url: str, key_prefix: str
+) -> None:
+    assert kiqstart_here("workers", "--lost").out == "no worker is known to have died in the last seven days\n"
+    assert json.loads(kiqstart_here("workers", "--lost", "--json").out) == []
+    with Redis.from_url(redis_url) as redis:
+        seconds, _ = redis.time()
+        running = [{"entry": "1-0@x", "task": "work", "id": "5f0c", "began": seconds * 1000, "done": 1, "total": 2}]
+        said = {
+            "worker": "kiq-one",
+            "beat": str(seconds * 1000),
+            "info": json.dumps({"queues": ["default"], "host": "worker-7", "pid": 4711}),
+            "running": json.dumps(running),
+        }
+        redis.zadd(f"{{{key_prefix}}}:tasks:workers:lost", {json.dumps(said): seconds * 1000})
+    assert "1 died in the last 24 hours, the last one at" in kiqstart_here("workers").out
+    lines = kiqstart_here("workers", "--lost").out.splitlines()
+    assert lines[0].endswith("  kiq-one")
+    assert lines[1].startswith("    on worker-7, process 4711; its last beat was at ")
+    assert lines[2].startswith("    ran work since ")
+    assert lines[2].endswith("  5f0c")
+    [one] = json.loads(kiqstart_here("workers", "--lost", "--json").out)
+    assert {name: one[name] for name in ("name", "host", "pid", "queues")} == {
+        "name": "kiq-one", "host": "worker-7", "pid": 4711, "queues": ["default"]
+    }  # fmt: skip
+    assert one["running"][0]["progress"] == {"done": 1, "total": 2, "text": ""}
 
 
 def test_names_of_strangers_are_printed_harmless(kiqstart_here: Kiqstart, redis_url: str, key_prefix: str) -> None:

@@ -1,15 +1,23 @@
 -- Ends the lease of a worker that has not beaten since; from here on it has nothing.
 -- KEYS  1 workers, 2 what is known of workers
--- ARGV  1 worker, 2 time of the last beat that was seen
--- Returns 1 where the lease was ended. It counts as one that was asked to end, whose death says nothing against what it had, if
--- Redis has come back with older data, of which it has not seen anything.
+-- ARGV  1 worker, 2 time of the last beat that was seen, 3 how many lost workers are remembered, 4 for how many milliseconds
+-- Returns what the worker had said of itself where the lease was ended, else nothing. It counts as one that was asked to end, whose death says nothing against what it had, if
+-- Redis has come back with older data, of which it has not seen anything. Else it is remembered as lost, with what it had
+-- said of itself and of what it ran.
 if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '') ~= tonumber(ARGV[2]) then
-    return 0
+    return nil
 end
+local lost = KEYS[1] .. ':lost'
+local info = unless_foreign('HGET', KEYS[2], ARGV[1]) or ''
+local running = unless_foreign('HGET', KEYS[1] .. ':running', ARGV[1]) or ''
 unless_foreign('HDEL', KEYS[2], ARGV[1])
 unless_foreign('HDEL', KEYS[1] .. ':running', ARGV[1])
 redis.call('ZREM', KEYS[1], ARGV[1])
 if unless_foreign('HDEL', KEYS[1] .. ':restored', ARGV[1]) == 1 then
     redis.pcall('SADD', KEYS[1] .. ':draining', ARGV[1])
+    return info
 end
-return 1
+redis.pcall('ZADD', lost, now_ms(), cjson.encode({worker = ARGV[1], beat = ARGV[2], info = info, running = running}))
+redis.pcall('ZREMRANGEBYRANK', lost, 0, -1 - ARGV[3])
+redis.pcall('PEXPIRE', lost, ARGV[4])
+return info

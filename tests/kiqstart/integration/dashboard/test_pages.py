@@ -1,6 +1,7 @@
 """What each page shows, and what is done on it."""
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
@@ -122,6 +123,24 @@ async def test_workers_are_shown(browser: Browser, brokers: Brokers) -> None:
             return "alive" in text_of(await browser.get("/workers"))
 
         await eventually(is_shown)
+
+
+async def test_a_worker_that_died_is_shown_with_what_it_ran(
+    browser: Browser, broker: StreamBroker, redis: Redis
+) -> None:
+    seconds, _ = await redis.time()
+    said = {
+        "worker": ODD,
+        "beat": str(seconds * 1000),
+        "info": json.dumps({"queues": ["default"], "host": "worker-7", "pid": 4711}),
+        "running": json.dumps([{"entry": "1-0@x", "task": ODD, "id": "5f0c", "began": seconds * 1000}]),
+    }
+    await redis.zadd(broker.keys.lost_workers, {json.dumps(said): seconds * 1000})
+    page = await browser.get("/workers")
+    assert "Workers that died in the last seven days" in text_of(page)
+    assert "worker-7" in text_of(page)
+    assert '<a href="/runs/task?id=5f0c">' in page.text
+    assert tags_of(page).count("script") == 1
 
 
 async def test_schedules_are_paused_resumed_and_run(browser: Browser, broker: StreamBroker) -> None:
