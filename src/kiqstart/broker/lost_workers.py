@@ -1,6 +1,7 @@
 """Workers that died: where each was, and what it had said that it ran.
 
-Whoever ends a dead worker's lease (fence.lua) remembers it in the same step, since what was known of the worker goes then.
+Whoever ends a dead worker's lease (fence.lua) remembers it in the same step, since what was known of the worker goes
+then.
 """
 
 import json
@@ -34,7 +35,8 @@ class LostWorker:
         queues: those that it took.
         last_beat: when it renewed its lease last.
         lost: when another worker found it dead.
-        running: what it had run for a second or longer, or of which it had said how far it is; the longest first, up to 100.
+        running: what it had run for a second or longer, or of which it had said how far it is; the longest first, up
+            to 100.
     """
 
     name: str

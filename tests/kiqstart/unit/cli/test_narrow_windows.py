@@ -11,7 +11,6 @@ from taskiq import InMemoryBroker
 
 from kiqstart.broker.acts import Operator, RecordedAct
 from kiqstart.broker.fleet import QueueView, WorkerView
-from kiqstart.broker.running import RunningTask
 from kiqstart.cli.acts import acts_table
 from kiqstart.cli.fleet import queues_table, workers_table
 from kiqstart.cli.retention.history import history_table
@@ -24,7 +23,6 @@ from kiqstart.scheduler.schedules import ScheduleState
 from kiqstart.scheduler.store import LastStep, Outcome
 from kiqstart.scheduler.table import CronSchedule
 from kiqstart.scheduler.triggers import CronTrigger
-from kiqstart.tasks.progress import Progress
 from kiqstart.tasks.registration import register_task
 
 NOW = datetime(2026, 7, 1, 5, 0, tzinfo=UTC)
