@@ -4,11 +4,18 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from sqlalchemy.exc import DBAPIError
+
 from kiqstart.app import Database
 from kiqstart.cli.application import unconnected_application
 from kiqstart.cli.terminal import echo, shown
+from kiqstart.errors import OperatorError
 
 T = TypeVar("T")
+
+
+class RetentionMigrationError(OperatorError):
+    """PostgreSQL refuses to make the retention engine's tables."""
 
 
 def run_migrate(*, to: str, down: str | None, worker_role: str | None = None) -> None:
@@ -48,6 +55,9 @@ async def _migrate_retention() -> None:
     app = unconnected_application()
     try:
         await app.needs_retention().migrate()
+    except DBAPIError as error:
+        said = " ".join(str(error.orig).split())[:300]
+        raise RetentionMigrationError(f"the retention engine's tables cannot be made: {said}") from None
     finally:
         await app.close()
 

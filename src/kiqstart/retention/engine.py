@@ -15,6 +15,7 @@ from kiqstart.retention.bloat import describe_bloat
 from kiqstart.retention.ceilings import lower
 from kiqstart.retention.cost import BatchCost
 from kiqstart.retention.dry_run import DryRun, dry_run
+from kiqstart.retention.errors import RetentionSchemaError
 from kiqstart.retention.figures import count_run
 from kiqstart.retention.history import PastRun, read_history
 from kiqstart.retention.load import LoadCheck, LoadGate, PostgresLoad
@@ -69,10 +70,11 @@ class RetentionEngine:
         """Make the engine's tables, or bring them up to date.
 
         Raises:
-            RetentionSchemaError: they are of a later version of kiqstart.
+            RetentionSchemaError: they are of a later version of kiqstart, or one is gone that had been made.
         """
         async with transaction(self._sessions) as connection:
             await connection.run_sync(upgrade_retention)
+            await check_columns(connection)
 
     async def check_tables(self) -> None:
         """Return if the engine's own tables are there.
@@ -220,7 +222,7 @@ class RetentionEngine:
             async with transaction(self._sessions) as connection:
                 return await read_history(connection, self._settings.takeover_after, policy=policy, limit=limit)
         except DBAPIError as error:
-            raise missing_tables(error) or error from None
+            raise await self._explained(error) from None
 
     async def standing(self, policy: RetentionPolicy) -> PolicyStanding:
         """Say how a policy stands: what it names, about how much of that there is, and what cannot go.
@@ -272,11 +274,25 @@ class RetentionEngine:
         try:
             yield run
         except DBAPIError as error:
-            if (missing := missing_tables(error)) is not None:
-                raise missing from None
+            if (explained := await self._explained(error)) is not error:
+                raise explained from None
             raise
         finally:
             await run.transactions.give_back()
+
+    async def _explained(self, error: DBAPIError) -> Exception:
+        """What is wrong with the engine's own tables, if that is what an error is about; else the error."""
+        if (missing := missing_tables(error)) is None:
+            return error
+        try:
+            async with transaction(self._sessions) as connection:
+                await check_tables(connection)
+                await check_columns(connection)
+        except RetentionSchemaError as exact:
+            return exact
+        except (DBAPIError, OSError):
+            logger.debug("What is wrong with the engine's tables cannot be looked at")
+        return missing
 
     async def _report(self, run: Run, shards: Sequence[Shard]) -> RetentionReport:
         states = [shard.state for shard in shards]

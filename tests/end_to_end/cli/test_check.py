@@ -151,6 +151,8 @@ async def test_a_missing_or_foreign_table_is_named(
     try:
         done = await asyncio.to_thread(kiqstart_on_database, "check")
         listed = await asyncio.to_thread(kiqstart_on_database, "retention", "list")
+        migrated = await asyncio.to_thread(kiqstart_on_database, "retention", "migrate")
+        history = await asyncio.to_thread(kiqstart_on_database, "retention", "history")
     finally:
         async with engine.begin() as connection:
             await connection.execute(text("DROP VIEW IF EXISTS retention_runs" if "VIEW" in spoil else "SELECT 1"))
@@ -160,6 +162,29 @@ async def test_a_missing_or_foreign_table_is_named(
     assert done.code == listed.code == 1
     assert f"FAILED  retention   {line}" in done.err
     assert listed.err.startswith(f"kiqstart: how the policies stand cannot be read: {line[:40]}")
+    assert (migrated.code, migrated.out) == (1, "")
+    assert migrated.err.startswith(f"kiqstart: {line[:40]}")
+    if spoil.startswith("DROP"):
+        assert history.err.startswith(f"kiqstart: what became of runs cannot be read: {line[:40]}")
+
+
+async def test_what_the_database_says_against_the_engines_tables_is_one_line(
+    kiqstart_on_database: Kiqstart, engine: AsyncEngine
+) -> None:
+    async with engine.begin() as connection:
+        await connection.execute(text("ALTER TABLE retention_runs RENAME TO mine"))
+        await connection.execute(text("DROP TABLE retention_version"))
+    try:
+        done = await asyncio.to_thread(kiqstart_on_database, "retention", "migrate")
+    finally:
+        async with engine.begin() as connection:
+            for table in ("retention_version", "retention_undeletable", "mine"):
+                await connection.execute(text(f"DROP TABLE IF EXISTS {table}"))
+        await RetentionEngine(engine).migrate()
+    assert done.code == 1
+    assert done.err.startswith("kiqstart: the retention engine's tables cannot be made: ")
+    assert "already exists" in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 def test_schedules_that_are_stuck_and_tasks_that_wait_for_nobody_are_named(
