@@ -87,6 +87,8 @@ def _of_queues(make: Families, figures: Figures) -> list[Metric]:
     queues = [(one, {"queue": one.name}) for one in figures.queues]
     counts = figures.counts
     pauses = [({"kind": one.kind.value, "name": one.name, "where": _where(one)}, 1.0) for one in figures.pauses]
+    schedules = [one.definition.name for one in figures.schedules.table if one.is_paused]
+    pauses += [({"kind": "schedule", "name": name, "where": ""}, 1.0) for name in schedules]
     return [
         make.gauge(
             "kiqstart_tasks_waiting",
@@ -129,7 +131,7 @@ def _of_queues(make: Families, figures: Figures) -> list[Metric]:
         ),
         make.gauge(
             "kiqstart_paused",
-            "1 for each queue and each task that is paused, and for calls of a task, which `where` names.",
+            "1 for each queue, task and schedule that is paused, and for calls of a task, which `where` names.",
             ["kind", "name", "where"],
             pauses,
         ),

@@ -1,12 +1,13 @@
 """Schedules as an operator looks at them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from taskiq import AsyncResultBackend
 from taskiq.exceptions import ResultGetError
 
+from kiqstart.broker.acts import MOST_KEPT, ActKind, Acts, RecordedAct
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.operations.schedule_wording import shown_seconds, zone_of
 from kiqstart.scheduler.occurrence import from_ms
@@ -32,6 +33,31 @@ async def read_schedules(broker: StreamBroker, limit: int) -> tuple[Overview, Ma
         for one in (*found.table, *found.added)
     }
     return found, results
+
+
+async def who_paused(broker: StreamBroker, paused: Sequence[ScheduleState]) -> list[str]:
+    """Of each paused schedule who has paused it, when and why, as far as the log of acts knows.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    names = {one.definition.name for one in paused}
+    if not names:
+        return []
+    last: dict[str, RecordedAct] = {}
+    for act in await Acts(broker.connection.redis, broker.keys).newest(MOST_KEPT):
+        if act.kind in (ActKind.PAUSE_SCHEDULE, ActKind.RESUME_SCHEDULE) and act.target in names:
+            last.setdefault(act.target, act)
+    now = datetime.now(UTC)
+    # What was resumed last has been paused by a program since, which is no act.
+    acts = [act for _, act in sorted(last.items()) if act.kind == ActKind.PAUSE_SCHEDULE]
+    return [_said_of_pause(act, now) for act in acts]
+
+
+def _said_of_pause(act: RecordedAct, now: datetime) -> str:
+    lasts = shown_seconds(max((now - act.at).total_seconds(), 0.0))
+    words = f"the schedule {act.target!r} is paused for {lasts}, by {act.by.user}@{act.by.host}"
+    return f"{words}: {act.reason}" if act.reason else words
 
 
 async def shown_result(

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -26,6 +27,12 @@ def test_who_did_what_when_and_why_is_kept(scheduled: Kiqstart, monkeypatch: pyt
     monkeypatch.setattr("socket.gethostname", lambda: "jump-host")
     name = "cleanup-sessions-daily"
     assert scheduled("schedules", "pause", name, "--reason", "the database is moved").code == 0
+    listed = scheduled("schedules", "list").out
+    assert re.search(
+        rf"^the schedule '{name}' is paused for .*, by .+@.+: the database is moved$", listed, re.MULTILINE
+    )
+    metrics = scheduled("metrics").out
+    assert re.search(rf'^kiqstart_paused{{kind="schedule",name="{name}",.*}} 1.0$', metrics, re.MULTILINE)
     scheduled("schedules", "resume", name, "--because", "it is moved")
     sent = scheduled("schedules", "run", name).out.split()[0]
     scheduled("cancel", sent, "--reason", "by mistake")

@@ -89,7 +89,7 @@ async def test_what_cannot_be_run_is_listed_shown_mended_sent_again_and_purged(
         only = (await to_thread(kiqstart_here, "dead", "list", *chosen)).out
         assert "1 of 5 dead letters" in only
         [letter] = [one for one in await broker.dead_letters.list() if one.task_name == "breakable"]
-        assert only.count("\n") == 8
+        assert only.count("\n") == 9
         assert "      1  retries-exhausted  breakable\n" in only
         assert letter.id in only
 

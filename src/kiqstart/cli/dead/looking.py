@@ -22,7 +22,8 @@ from kiqstart.operations.dead_selection import Filters, check_reason
 # Where the output is no terminal, nobody's window limits it.
 _LONGEST_CELL: Final = 400
 _TOTALS_SHOWN: Final = 20
-_TITLES: Final = ("id", "last", "reason", "deliveries", "task")
+# Two facts in a cell leave room for what went wrong in a window of 80 characters.
+_TITLES: Final = ("id\n  reason", "last\n  deliveries", "task")
 
 
 def run_list(*, task: str | None, reason: str | None, limit: int, as_json: bool) -> None:
@@ -92,12 +93,8 @@ def letters_table(letters: Sequence[DeadLetter]) -> Table:
     # This one gives way to a narrow window: an id that is cut is of no use. Of a name no letter is lost.
     table.add_column(task, ratio=1)
     for letter in letters:
-        cells = (
-            letter.id,
-            f"{letter.last.astimezone():%m-%d %H:%M:%S}",
-            shown(letter.reason),
-            str(letter.deliveries),
-        )
+        last = f"{letter.last.astimezone():%m-%d %H:%M:%S}"
+        cells = (f"{letter.id}\n  {shown(letter.reason)}", f"{last}\n  {letter.deliveries}")
         name = Text(_shown_task(letter)[:_LONGEST_CELL], overflow="fold")
         problem = Text(shown_problem(letter.detail), no_wrap=True, overflow="ellipsis")
         table.add_row(*map(Text, cells), Group(name, problem))

@@ -13,7 +13,7 @@ from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.operations.schedule_wording import shown_arguments, shown_timing, zone_of
 from kiqstart.operations.schedulers import missing_scheduler
-from kiqstart.operations.schedules import read_schedules, shown_counts, shown_last, shown_next
+from kiqstart.operations.schedules import read_schedules, shown_counts, shown_last, shown_next, who_paused
 from kiqstart.scheduler.occurrence import from_ms
 from kiqstart.scheduler.overview import Overview
 from kiqstart.scheduler.schedules import ScheduleState
@@ -24,13 +24,15 @@ _LONGEST_CELL: Final = 400
 
 def run_list(*, limit: int, as_json: bool) -> None:
     """Print the table, and on standard error what is wrong: no scheduler, or schedules that cannot be read."""
-    found, results = asyncio.run(_look(limit))
+    found, results, paused = asyncio.run(_look(limit))
     schedules = [*found.table, *found.added]
     if as_json:
         echo_json(_as_json(found, results))
     else:
         if schedules:
             print_table(schedules_table(schedules, results, now=found.now))
+        for line in paused:
+            echo(shown(line))
         echo(shown_counts(found))
     for name in found.unreadable[:limit]:
         echo(f"kiqstart: schedule {name!r} cannot be read: add it anew, or remove it", err=True)
@@ -100,6 +102,8 @@ def _as_json(found: Overview, results: Mapping[str, str]) -> dict[str, object]:
     }
 
 
-async def _look(limit: int) -> tuple[Overview, Mapping[str, str]]:
+async def _look(limit: int) -> tuple[Overview, Mapping[str, str], Sequence[str]]:
     async with stream_broker() as broker:
-        return await read_schedules(broker, limit)
+        found, results = await read_schedules(broker, limit)
+        paused = [one for one in (*found.table, *found.added) if one.is_paused]
+        return found, results, await who_paused(broker, paused)

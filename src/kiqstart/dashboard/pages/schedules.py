@@ -12,7 +12,7 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.errors import OperatorError
 from kiqstart.operations.schedule_wording import shown_arguments, shown_timing
 from kiqstart.operations.schedulers import missing_scheduler
-from kiqstart.operations.schedules import read_schedules, shown_counts, shown_last, shown_next
+from kiqstart.operations.schedules import read_schedules, shown_counts, shown_last, shown_next, who_paused
 from kiqstart.scheduler.occurrence import time_text
 from kiqstart.scheduler.schedules import Schedules
 from kiqstart.scheduler.source import DurableScheduleSource
@@ -29,8 +29,10 @@ async def schedules(visit: Visit) -> Response:
     """Show all of the table, and some of those that were added."""
     broker = visit.site.broker
     found, results = await visit.site.looks.share("schedules", lambda: read_schedules(broker, _MOST_ADDED))
+    paused = [one for one in (*found.table, *found.added) if one.is_paused]
     return visit.render(
         "schedules.html",
+        paused=await visit.site.looks.share("paused schedules", lambda: who_paused(broker, paused)),
         found=found,
         schedules=[*found.table, *found.added],
         results=results,

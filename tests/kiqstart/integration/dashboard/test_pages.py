@@ -162,7 +162,8 @@ async def test_schedules_are_paused_resumed_and_run(browser: Browser, broker: St
         assert answer.status_code == 200, answer.text
         return text_of(answer)
 
-    assert "is paused" in await act("pause")
+    assert "is paused for" in (paused := await act("pause"))
+    assert ": why" in paused
     assert (await source.schedules.get(ODD)).is_paused
     assert "is due at" in await act("resume")
     assert "has sent its task" in await act("run")

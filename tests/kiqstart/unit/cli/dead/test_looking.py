@@ -59,12 +59,21 @@ def test_a_table_cuts_a_long_problem_and_nothing_else(width: int) -> None:
     rows = [place for place, line in enumerate(lines) if line.startswith(letter.id)]
     assert len(rows) == 2
     for place, end in zip(rows, [rows[1], len(lines)], strict=True):
-        _, _, _, reason, deliveries, first = lines[place].split()
+        _, _, _, first = lines[place].split()
+        reason, deliveries, *second = lines[place + 1].split()
         assert (reason, deliveries) == ("retries-exhausted", "12")
-        *rest, problem = [line.strip() for line in lines[place + 1 : end]]
+        *rest, problem = [*second, *(line.strip() for line in lines[place + 2 : end])]
         assert "".join([first, *rest]) == name
         assert problem.startswith("xxx")
         assert problem.endswith("…")
+
+
+def test_what_went_wrong_is_to_be_read_in_a_window_of_80_characters() -> None:
+    console = Console(width=80)
+    problem = "ValueError: customer 4711 has no address"
+    with console.capture() as captured:
+        console.print(letters_table([a_letter(detail=problem)]))
+    assert problem in captured.get()
 
 
 @pytest.mark.parametrize(
