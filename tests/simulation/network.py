@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.scripts import script_names
+from tests.simulation.scripts import by_clock, script_names, shas_by_clock
 from tests.simulation.server import Server, Value
 
 # Seconds that a command or an answer travels: most a few milliseconds, some much longer.
@@ -189,6 +189,7 @@ class Network:
         self._server = server
         self._observer = observer
         self._names = script_names()
+        self._shas = shas_by_clock()
         self._sessions: list[Session] = []
         self._parked: list[Command] = []
         self._subscriptions: list[Subscription] = []
@@ -438,11 +439,11 @@ class Network:
                 return [row for row in rows if self._taken_at.get((key, row[0]), 0.0) <= since]
             case "strays":
                 return self._strays(command)
-            case "SMEMBERS":
+            case "SMEMBERS" | "SRANDMEMBER":
                 found = wire.ask(*arguments)
                 return found if isinstance(found, Exception) else sorted(cast("list[bytes]", found))
             case _ if arguments[0] in ("EVALSHA", "EVAL"):
-                timed = (*arguments[:-1], self.now_ms())
+                timed = (*self._by_clock(command), *arguments[2:-1], self.now_ms())
                 if wire is not self._server.wire or command.name not in self.looked_after:
                     return wire.ask(*timed)
                 answer, self.seen = wire.ask_both(timed, self.look)
@@ -450,13 +451,17 @@ class Network:
             case _:
                 return wire.ask(*arguments)
 
+    def _by_clock(self, command: Command) -> tuple[Value, str]:
+        verb, script = command.arguments[0], str(command.arguments[1])
+        return verb, self._shas.get(script, script) if verb == "EVALSHA" else by_clock(script)
+
     def _strays(self, command: Command) -> object:
         """What the script finds if it does not ask since when, and then what of it has been there for as long."""
         count = cast("int", command.arguments[2])
         keys, (group, worker, idle_ms) = command.arguments[3 : 3 + count], command.arguments[3 + count : 6 + count]
         rights = self.rights.get(command.process.name)
         wire = self._server.wire if rights is None else self._server.as_user(rights)
-        found = wire.ask(*command.arguments[: 3 + count], group, worker, 0, self.now_ms())
+        found = wire.ask(*self._by_clock(command), *command.arguments[2 : 3 + count], group, worker, 0, self.now_ms())
         if isinstance(found, Exception):
             return found
         since = self.kernel.now - cast("int", idle_ms) / 1000

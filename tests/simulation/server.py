@@ -21,7 +21,7 @@ from kiqstart.local.redis import find_redis
 
 Value = str | bytes | int | float
 HISTORIES_BETWEEN_COLLECTIONS: Final = 10
-_SECONDS: Final = 10
+_SECONDS: Final = 60
 _PIECE: Final = 1 << 16
 
 
@@ -102,6 +102,8 @@ class Server:
         self._folder = Path(tempfile.mkdtemp(prefix="kiq-sim-"))
         self._path = self._folder / "redis.sock"
         options = ("--port", "0", "--unixsocket", str(self._path), "--save", "", "--appendonly", "no", "--hz", "1")
+        # Where it hashes, each server has an order of its own.
+        options += ("--hash-max-ziplist-entries", "100000", "--hash-max-ziplist-value", "1000000")
         self._process = subprocess.Popen(
             [str(find_redis(self._folder).program), *options, "--dir", str(self._folder), "--logfile", "log"],
             stdin=subprocess.DEVNULL,
