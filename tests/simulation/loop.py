@@ -89,7 +89,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         """When the first timer goes off."""
         return self._scheduled[0].when() if self._scheduled else None
 
-    def call_soon(self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None) -> asyncio.Handle:
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.Handle:
         """Call it in the next turn."""
         self._check_closed()
         handle = asyncio.Handle(cast("Callable[..., Any]", callback), args, self, context)

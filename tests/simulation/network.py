@@ -24,6 +24,8 @@ _LONG_MS: Final = 3_600_000
 # Of a message, in its JSON.
 UID: Final = re.compile(rb'"args": ?\[(\d+)')
 # After these scripts a read that waits may find something, and somebody may have been told something.
+_NONE: Final[frozenset[str]] = frozenset()
+_HANDING: Final = frozenset({"XREADGROUP", "adopt", "fetch"})
 _ADDING: Final = frozenset({"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify"})
 RawEntry = tuple[bytes, list[bytes]]
 TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
@@ -56,7 +58,7 @@ class NetworkFault:
     seconds: float = 0.0
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Command:
     """A command on its way.
 
@@ -79,7 +81,7 @@ class Command:
     is_answered: bool = False
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Session:
     """One connection, while it lives: commands and answers keep their order."""
 
@@ -323,10 +325,11 @@ class Network:
     def _executed(self, command: Command, answer: object) -> None:
         self.executed += 1
         command.is_executed = True
-        self._note_taken(command, answer)
+        if command.name in _HANDING and isinstance(answer, list):
+            self._note_taken(command, cast("list[object]", answer))
         if command.name == "SET" and answer == b"OK":
             self._note_expiry(command.arguments)
-        fresh = self._fresh_streams() if command.name in _ADDING and self._parked else frozenset[str]()
+        fresh = self._fresh_streams() if command.name in _ADDING and self._parked else _NONE
         self._observer.on_executed(command, answer)
         if command.fault is FaultKind.ANSWER_LOST:
             session = command.session
@@ -339,7 +342,11 @@ class Network:
             self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
         if command.name in TELLING:
             self._tell()
-        for parked in [one for one in self._parked if not fresh.isdisjoint(one.arguments)] if fresh else ():
+        if fresh:
+            self._wake_parked(fresh)
+
+    def _wake_parked(self, fresh: frozenset[str]) -> None:
+        for parked in [one for one in self._parked if not fresh.isdisjoint(one.arguments)]:
             found = self._read(parked)
             if found is not None:
                 self._unpark(parked, found)
@@ -484,16 +491,16 @@ class Network:
         fields = [row.split(b"\t") for row in rows if row.startswith(b"stream")]
         return frozenset(one[4].decode() for one in fields if (one[4], one[5]) not in self._taken_at)
 
-    def _note_taken(self, command: Command, answer: object) -> None:
+    def _note_taken(self, command: Command, answer: list[object]) -> None:
         """Since when an entry is pending, in virtual time."""
         found: list[tuple[bytes, list[RawEntry]]] = []
         worker = ""
-        if command.name == "XREADGROUP" and isinstance(answer, list):
+        if command.name == "XREADGROUP":
             found, worker = cast("list[tuple[bytes, list[RawEntry]]]", answer), name_of_value(command.arguments[3])
-        elif command.name == "adopt" and isinstance(answer, list):
+        elif command.name == "adopt":
             worker = name_of_value(command.arguments[4 + cast("int", command.arguments[2])])
             found = [(str(command.arguments[5]).encode(), cast("list[RawEntry]", answer[1:]))]
-        elif command.name == "fetch" and isinstance(answer, list):
+        else:
             keys, worker = (
                 command.arguments[3:],
                 name_of_value(command.arguments[4 + cast("int", command.arguments[2])]),

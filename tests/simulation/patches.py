@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Final
-from unittest.mock import patch
 
 from tests.simulation.kernel import Kernel
 from tests.simulation.product import SimulatedBroker
@@ -113,5 +112,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (ward_orders, "orders_for", _orders_for),
             (ScriptClock, "now", _PLACEHOLDER),
         ):
-            stack.enter_context(patch.object(module, name, value))
+            # `unittest.mock.patch` does the same in ten times the time.
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
         yield

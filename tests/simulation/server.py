@@ -20,7 +20,7 @@ from redis._parsers import BaseParser
 from kiqstart.local.redis import find_redis
 
 Value = str | bytes | int | float
-HISTORIES_BETWEEN_COLLECTIONS: Final = 10
+HISTORIES_BETWEEN_COLLECTIONS: Final = 50
 _SECONDS: Final = 60
 _PIECE: Final = 1 << 16
 
@@ -66,7 +66,15 @@ class Wire:
 
     def ask(self, *command: Value) -> object:
         """Write a command and read its answer; errors are returned."""
-        self.write(command)
+        self._socket.sendall(packed(command))
+        return self._receive()
+
+    def _receive(self) -> object:
+        """The answer to what was written last, when all others are read."""
+        piece = self._socket.recv(_PIECE)
+        if not piece:
+            raise ConnectionError("the simulation's redis-server is gone")
+        self._reader.feed(piece)
         return self.read()
 
     def ask_all(self, commands: Sequence[Sequence[Value]]) -> list[object]:
@@ -77,7 +85,19 @@ class Wire:
     def ask_both(self, command: Sequence[Value], look: bytes) -> tuple[object, object]:
         """Ask, and look at what has come of it in the same breath; the answers."""
         self._socket.sendall(packed(command) + look)
-        return self.read(), self.read()
+        return self._receive(), self.read()
+
+    def demand_packed(self, command: bytes) -> object:
+        """Write a command that is packed already, and read its answer.
+
+        Raises:
+            RedisError: it is an error.
+        """
+        self._socket.sendall(command)
+        answer = self._receive()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def demand(self, *command: Value) -> object:
         """Write a command and read its answer.
@@ -89,6 +109,16 @@ class Wire:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def demand_all(self, commands: Sequence[Sequence[Value]]) -> None:
+        """Write commands and read their answers, all in one breath.
+
+        Raises:
+            RedisError: one of them is an error.
+        """
+        for answer in self.ask_all(commands):
+            if isinstance(answer, Exception):
+                raise answer
 
     def close(self) -> None:
         """Let it go."""
@@ -115,6 +145,9 @@ class Server:
         self._ears.demand("PSUBSCRIBE", "*")
         self._users: dict[str, Wire] = {}
         self._scripts: frozenset[str] = frozenset()
+        self._look = ""
+        # Redis 7 counts how long each command takes, also each of a script; older ones do not know of it.
+        self.wire.ask("CONFIG", "SET", "latency-tracking", "no")
 
     def as_user(self, rights: Sequence[str]) -> Wire:
         """A connection of a user with these rights only, as `ACL SETUSER` takes them."""
@@ -133,21 +166,24 @@ class Server:
             found.append((answer[2].decode(), answer[3]))
         return found
 
-    def begin(self, scripts: Iterable[str]) -> None:
-        """Forget all data, and what a history may have set. The scripts are known, as where others use them."""
-        for command in (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", 0)):
-            self.wire.demand(*command)
+    def begin(self, scripts: Sequence[str], *, look: str) -> None:
+        """Forget all data, and what a history may have set. The scripts are known, as where others use them.
+
+        Args:
+            look: a script that is known always.
+        """
         wanted = frozenset(scripts)
-        if self._scripts != wanted:
-            for script in wanted:
-                self.wire.demand("SCRIPT", "LOAD", script)
-            self._scripts = wanted
+        commands: list[tuple[Value, ...]] = [("FLUSHALL",), ("CONFIG", "SET", "maxmemory", 0)]
+        if self._scripts != wanted or self._look != look:
+            self._scripts, self._look = wanted, look
+            commands += [("SCRIPT", "LOAD", script) for script in (look, *sorted(wanted))]
+        self.wire.demand_all(commands)
         self.heard()
 
     def forget_scripts(self) -> None:
         """`SCRIPT FLUSH`."""
         self._scripts = frozenset()
-        self.wire.demand("SCRIPT", "FLUSH", "SYNC")
+        self.wire.demand_all([("SCRIPT", "FLUSH", "SYNC"), ("SCRIPT", "LOAD", self._look)])
 
     def keys(self) -> list[tuple[str, bool]]:
         """All keys, each with whether it expires."""
@@ -164,9 +200,7 @@ class Server:
 
     def restore(self, dump: Sequence[tuple[bytes, int, bytes]]) -> None:
         """Have exactly these data."""
-        self.wire.demand("FLUSHALL")
-        for key, left, value in dump:
-            self.wire.demand("RESTORE", key, left, value)
+        self.wire.demand_all([("FLUSHALL",), *(("RESTORE", key, left, value) for key, left, value in dump)])
 
     def __enter__(self) -> Self:
         return self

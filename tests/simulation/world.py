@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
@@ -125,7 +126,7 @@ class World:
         self._may_be_unnoticed = False
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
-        server.begin([*script_texts(), _SNAPSHOT])
+        server.begin(script_texts(), look=_SNAPSHOT)
         self._streams = self.keys.all_locations([*WEIGHTS, LATE_QUEUE])
         shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.early)
         self._snapshot_keys = [*shown, *self._streams]
@@ -148,26 +149,11 @@ class World:
     def found(self) -> list[Found]:
         """All that Redis has."""
         seen, self.network.seen = self.network.seen, None
-        found: list[Found] = []
-        for row in cast("list[bytes]", seen) if isinstance(seen, list) else self._look():
-            kind, uid, task, unique, where, entry, *deaths = row.decode().split("\t")
-            found.append(
-                Found(
-                    kind=kind,
-                    uid=int(uid) if uid else None,
-                    task_id=task,
-                    unique=unique,
-                    where=where,
-                    entry=entry,
-                    deaths=int(deaths[0]) if deaths else 0,
-                )
-            )
-        return found
+        rows = cast("list[bytes]", seen) if isinstance(seen, list) else self._look()
+        return [_found_in(row) for row in rows]
 
     def _look(self) -> list[bytes]:
-        return cast(
-            "list[bytes]", self.server.wire.demand("EVAL", _SNAPSHOT, len(self._snapshot_keys), *self._snapshot_keys)
-        )
+        return cast("list[bytes]", self.server.wire.demand_packed(self.network.look))
 
     def on_executed(self, command: Command, answer: object) -> None:
         """Look whether all promises hold after a command."""
@@ -666,7 +652,7 @@ class World:
         """Whether a promise is broken: what comes after that says nothing."""
         if self.kernel.error:
             self.model.fail(self.kernel.error)
-        return bool(self.model.broken)
+        return bool(self.model.breaches)
 
     def is_calm(self) -> bool:
         """Whether nothing is left to do."""
@@ -721,6 +707,20 @@ class World:
         """All processes are gone."""
         for process in self.processes:
             process.kill()
+
+
+@lru_cache(maxsize=4096)
+def _found_in(row: bytes) -> Found:
+    kind, uid, task, unique, where, entry, *deaths = row.decode().split("\t")
+    return Found(
+        kind=kind,
+        uid=int(uid) if uid else None,
+        task_id=task,
+        unique=unique,
+        where=where,
+        entry=entry,
+        deaths=int(deaths[0]) if deaths else 0,
+    )
 
 
 def _wide(job: Callable[[int], Any]) -> Callable[[int, int], Any]:
