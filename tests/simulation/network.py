@@ -26,7 +26,9 @@ UID: Final = re.compile(rb'"args": ?\[(\d+)')
 # After these scripts a read that waits may find something, and somebody may have been told something.
 _NONE: Final[frozenset[str]] = frozenset()
 _HANDING: Final = frozenset({"XREADGROUP", "adopt", "fetch"})
-_ADDING: Final = frozenset({"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify"})
+_ADDING: Final = frozenset(
+    {"send", "settle", "move", "give_back", "reclaim", "resend", "resend_run", "fire", "testify"}
+)
 RawEntry = tuple[bytes, list[bytes]]
 TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
 

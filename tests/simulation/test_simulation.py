@@ -81,6 +81,9 @@ def test_a_defect_is_found(defect: str) -> None:
         ("older_data", "a worker that older data do not know cancels what it runs"),
         ("older_data", "what ends before its worker is registered again is dropped"),
         ("older_data", "those whom older data have as workers die of what they have there"),
+        ("sent_again_twice", "a failed run is sent again by all who ask"),
+        ("sent_again_twice", "a failed run is noted as sent again, and is not"),
+        ("sent_again_twice", "a failed run is sent again without its key"),
         ("older_data_in_a_ward", "a witness does not look whether Redis has older data"),
     ],
 )

@@ -40,7 +40,7 @@ _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).h
 # After these, something may be gone, or be there twice.
 _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
-    | {"bury", "free_keys", "forget_queue", "adopt", "recall", "acknowledge"}
+    | {"bury", "free_keys", "forget_queue", "adopt", "recall", "acknowledge", "resend_run"}
 )
 # These end what was acknowledged before it ran: its worker is gone, or goes.
 _GIVING_BACK: Final = frozenset({"give_back", "reclaim", "testify"})
@@ -115,7 +115,7 @@ class World:
             "fence": self._note_fenced,
             "note_older_data": self._note_older_data,
         }
-        self._noting = {"fire": self._note_fired, "settle": self._note_left}
+        self._noting = {"fire": self._note_fired, "settle": self._note_left, "resend_run": self._note_resent}
         self._fenced_at: dict[str, float] = {}
         # Which workers lived as Redis came back with older data, until one of them has noted it.
         self._witnesses: list[Process] | None = None
@@ -203,6 +203,13 @@ class World:
                 if (named := UID.search(message)) and self._may_be_a_misfit(self.model.sent[int(named[1])]):
                     self.model.left.leave(self.model.sent[int(named[1])], command.process)
             at += 2 * count if count else 11
+
+    def _note_resent(self, command: Command, answer: object) -> None:
+        """The message of a failed run was sent again."""
+        run, _, _, message = command.arguments[3 + cast("int", command.arguments[2]) :][:4]
+        named = UID.search(cast("bytes", message))
+        if named and isinstance(answer, list) and answer[0] == b"sent":
+            self.model.resend_run(name_of_value(run), int(named[1]))
 
     def _may_be_a_misfit(self, sent: Sent) -> bool:
         """Whether a worker may have left it to others, and not since its task is paused."""
