@@ -9,6 +9,7 @@ from typing import Final
 
 from tests.simulation.kernel import Kernel
 from tests.simulation.product import SimulatedBroker
+from tests.simulation.server import last_words_unheard
 from tests.simulation.stand_ins import (
     KERNELS,
     Logger,
@@ -71,6 +72,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
         # (`forget_the_killed`).
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", RuntimeWarning)
+        stack.enter_context(last_words_unheard())
         if gc.isenabled():
             gc.disable()
             stack.callback(gc.enable)

@@ -5,13 +5,14 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import AsyncGeneratorType, TracebackType
 from typing import Final, Self, cast
 
 import hiredis
@@ -32,9 +33,25 @@ def packed(command: Sequence[Value]) -> bytes:
 
 def forget_the_killed() -> None:
     """Let go now of what killed processes had begun: Python warns that it was never awaited."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), last_words_unheard():
         warnings.simplefilter("ignore", RuntimeWarning)
         gc.collect()
+
+
+@contextmanager
+def last_words_unheard() -> Generator[None]:
+    """Print nothing of what asynchronous generators say that are closed in their middle, as only killed processes' are."""
+    before = sys.unraisablehook
+
+    def hear(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.object, AsyncGeneratorType):
+            before(unraisable)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class Wire:
