@@ -40,7 +40,7 @@ def forget_the_killed() -> None:
 
 @contextmanager
 def last_words_unheard() -> Generator[None]:
-    """Print nothing of what asynchronous generators say that are closed in their middle, as only killed processes' are."""
+    """Print nothing of what async generators say that are closed in their middle, as only killed processes' are."""
     before = sys.unraisablehook
 
     def hear(unraisable: "sys.UnraisableHookArgs") -> None:
