@@ -150,9 +150,9 @@ class Server:
         self._path = self._folder / "redis.sock"
         options = ("--port", "0", "--unixsocket", str(self._path), "--save", "", "--appendonly", "no", "--hz", "1")
         # Where it hashes, each server has an order of its own.
-        options += ("--hash-max-ziplist-entries", "100000", "--hash-max-ziplist-value", "1000000")
+        order = ("--hash-max-ziplist-entries", "100000", "--hash-max-ziplist-value", "1000000")
         self._process = subprocess.Popen(
-            [str(find_redis(self._folder).program), *options, "--dir", str(self._folder), "--logfile", "log"],
+            [str(find_redis(self._folder).program), *options, *order, "--dir", str(self._folder), "--logfile", "log"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,

@@ -10,6 +10,7 @@ from tests.simulation.defects import DEFECTS, Search, find_defect, put_back
 from tests.simulation.history import play
 from tests.simulation.kept import FOLDER, load
 from tests.simulation.plans import plan_of, race_of
+from tests.simulation.scripts import script_texts
 from tests.simulation.server import Server, forget_the_killed
 
 _ROOT = Path(__file__).parents[2]
@@ -51,6 +52,12 @@ def test_a_history_is_the_same_each_time_on_each_server(server: Server) -> None:
     assert verdicts[0] == verdicts[1] == verdicts[2]
     assert len(lines[0]) > 100
     assert lines[0] == lines[1] == lines[2]
+
+
+def test_no_script_leaves_ids_of_entries_to_the_servers_clock() -> None:
+    texts = script_texts()
+    assert sum("add_by_clock(redis" in text for text in texts) > 10
+    assert not any("redis.call('XADD'" in text or "redis.pcall('XADD'" in text for text in texts)
 
 
 @pytest.mark.parametrize("defect", ["a key is not released", "a key is released by a retry"])
