@@ -327,8 +327,8 @@ class Network:
     def _executed(self, command: Command, answer: object) -> None:
         self.executed += 1
         command.is_executed = True
-        if command.name in _HANDING and isinstance(answer, list):
-            self._note_taken(command, cast("list[object]", answer))
+        if command.name in _HANDING:
+            self._note_taken(command, answer)
         if command.name == "SET" and answer == b"OK":
             self._note_expiry(command.arguments)
         fresh = self._fresh_streams() if command.name in _ADDING and self._parked else _NONE
@@ -493,8 +493,10 @@ class Network:
         fields = [row.split(b"\t") for row in rows if row.startswith(b"stream")]
         return frozenset(one[4].decode() for one in fields if (one[4], one[5]) not in self._taken_at)
 
-    def _note_taken(self, command: Command, answer: list[object]) -> None:
+    def _note_taken(self, command: Command, answer: object) -> None:
         """Since when an entry is pending, in virtual time."""
+        if not isinstance(answer, list):
+            return
         found: list[tuple[bytes, list[RawEntry]]] = []
         worker = ""
         if command.name == "XREADGROUP":
