@@ -11,6 +11,7 @@ from itertools import cycle
 from pathlib import Path
 
 import pytest
+from tests.deadlines import HANG
 
 from kiqstart.testing import ProcessFactory
 from kiqstart.testing.processes import ServiceProcess
@@ -110,7 +111,7 @@ async def test_no_mistake_in_an_edit_ends_them_and_the_next_save_is_run(
     worker.wait_for_log("Listening started.", times=2)
     scheduler.wait_for_log("Startup completed.", times=2)
     task = await registry.ping.kiq()
-    assert await task.result(timeout=10) == {"result": "after all"}
+    assert await task.result(timeout=HANG) == {"result": "after all"}
 
 
 def test_taskiqs_reload_goes_on_after_a_mistake_in_the_wiring(package: Path, taskiq_worker: ProcessFactory) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.deadlines import HANG
 from tests.end_to_end.examples.environment import ROOT, build_wheel, make_environment
 
 VARIABLE: Final = "PREVIOUS_RELEASE"
@@ -65,4 +66,4 @@ def _last_tag() -> str:
 
 def _git(*arguments: str) -> bytes:
     command = ["git", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=HANG).stdout

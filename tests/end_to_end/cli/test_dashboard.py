@@ -36,7 +36,7 @@ def test_it_is_served_until_it_is_asked_to_end(kiqstart: CommandLine) -> None:
                 # It does not wait for who looks on.
                 process.send_signal(signal.SIGTERM)
                 assert [*lines]
-        assert process.wait(10) == 0
+        assert process.wait() == 0
 
 
 def test_without_a_login_nothing_is_served(kiqstart_here: Kiqstart) -> None:

@@ -58,7 +58,7 @@ async def test_it_ends_with_figures_that_are_right_to_the_row(
         process.wait_for_log("by hand: ")
         assert len(await databases_of(process, engine)) == 1
         assert keys_of(process, redis_url)
-        assert process.wait(60) == 0, process.log
+        assert process.wait() == 0, process.log
         assert figures(process.log) == EXPECTED
         assert "scheduler: session.cleanup, due at " in process.log
         assert "scheduler: ping, due at " in process.log

@@ -11,6 +11,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Final
 
+from tests.deadlines import HANG
+
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 _PACKAGES = ("broker", "scheduler", "retention", "dashboard", "testing")
@@ -58,7 +60,7 @@ class Example:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=HANG,
         )
 
     def output_of(self, *command: str, stdin: str = "") -> str:
@@ -130,4 +132,6 @@ def _uv(*arguments: str) -> None:
     program = str(local) if local.exists() else shutil.which("uv")
     assert program, "these tests need uv: run `make install`"
     cache = {"UV_CACHE_DIR": str(ROOT / ".local" / "uv-cache"), **os.environ}
-    subprocess.run([program, "--quiet", *arguments], env=cache, check=True, capture_output=True, text=True, timeout=100)
+    subprocess.run(
+        [program, "--quiet", *arguments], env=cache, check=True, capture_output=True, text=True, timeout=HANG
+    )

@@ -23,7 +23,7 @@ async def test_dead_letters_are_bounded_by_their_bytes(brokers: Brokers, redis: 
         return (await redis.memory_usage(broker.keys.dead, samples=0) or 0) < 350_000
 
     async with working(broker):
-        await eventually(is_bounded, within=5)
+        await eventually(is_bounded)
     kept = await entries_of(redis, broker.keys.dead)
     assert 10 < len(kept) < 40
     assert kept[-1][1]["number"] == "99"
@@ -54,7 +54,7 @@ async def test_a_queue_that_no_worker_takes_any_more_is_forgotten_when_it_is_emp
         return is_old_gone and await redis.smembers(old.keys.queues) == {"default", "full"}
 
     async with working(broker):
-        await eventually(is_forgotten, within=10)
+        await eventually(is_forgotten)
         assert await redis.xlen(old.keys.stream("full")) == 1
         assert await redis.hlen(old.keys.worker_info) == 1
 
@@ -76,6 +76,6 @@ async def test_queues_that_no_worker_has_ever_taken_are_known_while_something_wa
         return await redis.smembers(sender.keys.untaken) == {"kept"}
 
     async with working(brokers(options=StreamOptions(lease=0.5))):
-        await eventually(is_forgotten, within=10)
+        await eventually(is_forgotten)
     assert not await redis.exists(*sender.keys.streams("a"))
     assert [await redis.xlen(sender.keys.stream(name)) for name in ("late", "kept")] == [1, 1]

@@ -16,6 +16,7 @@ import uvloop
 from asgiref.sync import async_to_sync
 from taskiq import TaskiqEvents, TaskiqState
 from taskiq.exceptions import TaskiqResultTimeoutError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers
 
 from kiqstart.broker.broker import StreamBroker
@@ -70,7 +71,7 @@ def test_a_loop_that_ends_takes_its_connections_along(
         sent = await task.kiq()
         assert not await sent.is_ready()
         assert await sync_broker.result_backend.get_progress(sent.task_id) is None
-        await asyncio.wait({asyncio.create_task(sent.wait_result(timeout=5))}, timeout=0.01)
+        await asyncio.wait({asyncio.create_task(sent.wait_result(timeout=HANG))}, timeout=0.01)
 
     way(send_and_look, loop_factory)
     with redis.Redis.from_url(redis_url) as observer:

@@ -4,6 +4,7 @@ import asyncio
 import time
 from typing import Final
 
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -34,10 +35,10 @@ async def test_small_results_are_settled_while_a_large_one_is_on_its_way(brokers
         await asyncio.sleep(0.3)
         began = time.monotonic()
         small = [await task.kiq(size=1) for _ in range(20)]
-        assert [(await one.wait_result(timeout=5)).return_value for one in small] == ["x"] * 20
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in small] == ["x"] * 20
         assert time.monotonic() - began < SECONDS
         assert not await large.is_ready()
-        assert len((await large.wait_result(timeout=10)).return_value) == LARGE
+        assert len((await large.wait_result(timeout=HANG)).return_value) == LARGE
         wire.bytes_per_second = None
 
 
@@ -58,7 +59,7 @@ async def test_small_messages_are_sent_while_a_large_one_is_on_its_way_and_all_a
     sent = [await large, *small]
     wire.bytes_per_second = None
     async with working(worker):
-        results = [(await one.wait_result(timeout=10)).return_value for one in sent]
+        results = [(await one.wait_result(timeout=HANG)).return_value for one in sent]
     assert results == [LARGE, *range(20)]
 
 
@@ -67,15 +68,15 @@ async def test_a_large_result_is_fetched_while_small_ones_are_waited_for(brokers
     task = register_task(caller, write, name="write")
     register_task(worker, write, name="write")
     large, first = await task.kiq(size=LARGE), await task.kiq(size=1)
-    fetching = asyncio.create_task(large.wait_result(timeout=20))
-    hearing = asyncio.create_task(first.wait_result(timeout=20))
+    fetching = asyncio.create_task(large.wait_result(timeout=HANG))
+    hearing = asyncio.create_task(first.wait_result(timeout=HANG))
     await asyncio.sleep(0.1)
     wire.bytes_per_second = SLOW
     async with working(worker):
         await hearing
         await asyncio.sleep(0.2)
         began = time.monotonic()
-        assert (await (await task.kiq(size=1)).wait_result(timeout=5)).return_value == "x"
+        assert (await (await task.kiq(size=1)).wait_result(timeout=HANG)).return_value == "x"
         assert time.monotonic() - began < SECONDS
         assert not fetching.done()
         assert len((await fetching).return_value) == LARGE

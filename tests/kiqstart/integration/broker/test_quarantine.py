@@ -10,6 +10,7 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqDecoratedTask
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.apps.quarantine import QUICK, Tasks, nap
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of
 
@@ -25,7 +26,6 @@ MORE_TASKS = "tests.kiqstart.integration.broker.apps.more_tasks"
 WARD = re.compile(r"run in a process of their own: (\d+)")
 SECONDS_AFTER_A_KILL = 2.0
 # A busy machine takes seconds to start a process.
-SECONDS = 40.0
 
 
 @pytest_asyncio.fixture
@@ -80,9 +80,9 @@ async def test_a_task_that_kills_its_workers_ends_after_its_tries_and_takes_nobo
     with factory() as process:
         poison = await tasks.strike.kiq(how)
         innocent = [await tasks.nap.kiq(1.0) for _ in range(3)]
-        assert isinstance((await poison.wait_result(timeout=SECONDS)).error, WorkerLostError), process.log
+        assert isinstance((await poison.wait_result(timeout=HANG)).error, WorkerLostError), process.log
         for one in innocent:
-            assert not (await one.wait_result(timeout=SECONDS)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
     assert await redis.get(f"{broker.keys.name}:strikes") == str(QUICK.max_deliveries)
     letters = [(letter["reason"], letter["deliveries"]) for letter in await letters_of(redis, broker)]
     assert letters == [("worker-lost", str(QUICK.max_deliveries))]
@@ -95,9 +95,9 @@ async def test_of_many_suspects_only_the_one_is_condemned_that_kills_its_process
     poison = await tasks.strike.kiq("exit")
     await make_suspects(redis, broker, first=poison.task_id)
     with worker() as process:
-        assert isinstance((await poison.wait_result(timeout=SECONDS)).error, WorkerLostError), process.log
+        assert isinstance((await poison.wait_result(timeout=HANG)).error, WorkerLostError), process.log
         for one in innocent:
-            assert not (await one.wait_result(timeout=SECONDS)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
         assert "each that ran in it runs alone next" in process.log
     assert len(await letters_of(redis, broker)) == 1
     assert await redis.get(f"{broker.keys.name}:strikes") == "2"
@@ -113,9 +113,9 @@ async def test_other_tasks_go_on_while_suspects_run(
     with worker(MORE_TASKS) as process:
         await ward_of(process)
         other = await tasks.nap.kiq(0.0)
-        other_process = (await other.wait_result(timeout=SECONDS)).return_value
+        other_process = (await other.wait_result(timeout=HANG)).return_value
         assert not await broker.result_backend.is_result_ready(suspect.task_id)
-        assert (await suspect.wait_result(timeout=SECONDS)).return_value != other_process
+        assert (await suspect.wait_result(timeout=HANG)).return_value != other_process
 
 
 @pytest.mark.parametrize("kind", ["nap", "block"])
@@ -147,7 +147,7 @@ async def test_a_worker_that_is_asked_to_end_takes_its_process_for_suspects_with
         ward = await ward_of(process)
         await until_taken(redis, broker)
         process.send_signal(signal.SIGTERM)
-        await until_gone(ward, within=SECONDS)
+        await until_gone(ward, within=HANG)
         process.wait()
         assert "Traceback" not in process.log
         assert "WARNING" not in process.log.replace("tasks did not end in time", ""), process.log
@@ -173,7 +173,7 @@ async def test_few_suspects_run_in_several_processes_alone_in_each(
     sent = [await tasks.nap.kiq(6.0) for _ in range(3)]
     await make_suspects(redis, broker)
     with worker() as process:
-        ran_in = [(await one.wait_result(timeout=SECONDS)).return_value for one in sent]
+        ran_in = [(await one.wait_result(timeout=HANG)).return_value for one in sent]
         assert len(WARD.findall(process.log)) > 1, process.log
     assert len(set(ran_in)) > 1
 
@@ -186,8 +186,8 @@ async def test_a_process_for_suspects_ends_when_there_are_none(
     suspect = await tasks.nap.kiq(0.0)
     await make_suspects(redis, broker)
     with factory() as process:
-        await suspect.wait_result(timeout=SECONDS)
-        await until_gone(await ward_of(process), within=SECONDS)
+        await suspect.wait_result(timeout=HANG)
+        await until_gone(await ward_of(process), within=HANG)
         assert "No tasks are left whose workers died repeatedly; this process ends" in process.log
         # That is no death.
         assert "WARNING" not in process.log
@@ -202,7 +202,7 @@ async def test_the_janitor_counts_suspects_of_queues_that_it_does_not_take(broke
     await janitor.consume()
     await other.consume()
     await redis.xadd(janitor.keys.suspects("low"), {"data": "{}", "deliveries": "2"})
-    await eventually(is_told, within=10)
+    await eventually(is_told)
 
 
 async def test_what_is_to_run_alone_is_taken_alone(brokers: Brokers, redis: Redis) -> None:
@@ -235,7 +235,7 @@ async def ward_of(process: ServiceProcess) -> int:
     async def is_there() -> bool:
         return WARD.search(process.log) is not None
 
-    await eventually(is_there, within=SECONDS)
+    await eventually(is_there, within=HANG)
     (found, *_) = WARD.findall(process.log)
     return int(found)
 
@@ -247,7 +247,7 @@ async def until_taken(redis: Redis, broker: StreamBroker) -> None:
         pending = await redis.xpending(broker.keys.suspects("default"), broker.consumer_group_name)
         return bool(pending["pending"])
 
-    await eventually(is_taken, within=SECONDS)
+    await eventually(is_taken, within=HANG)
 
 
 async def until_gone(pid: int, *, within: float) -> None:

@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from pydantic import SecretStr
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.redis.servers import Server, make_server, running
 
@@ -85,7 +86,7 @@ async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_
             assert complaint in str(caught.value)
             assert "\n" not in str(caught.value)
             await asyncio.sleep(0.5)
-        results = [await one.wait_result(timeout=10) for one in sent]
+        results = [await one.wait_result(timeout=HANG) for one in sent]
     assert [one.return_value for one in results] == [0, 1, 2, 3, 4]
     assert sorted(runs) == [0, 1, 2, 3, 4]
     await brokers.close()
@@ -120,8 +121,8 @@ async def test_whoever_may_not_subscribe_waits_for_results_all_the_same_and_is_t
     task = deaf.find_task("double")
     assert task is not None
     async with working(worker):
-        first = await (await task.kiq(number=1)).wait_result(timeout=10)
-        later = await asyncio.gather(*[(await task.kiq(number=number)).wait_result(timeout=10) for number in (2, 3)])
+        first = await (await task.kiq(number=1)).wait_result(timeout=HANG)
+        later = await asyncio.gather(*[(await task.kiq(number=number)).wait_result(timeout=HANG) for number in (2, 3)])
     assert [first.return_value, *(one.return_value for one in later)] == [2, 4, 6]
     assert sum("SUBSCRIBE" in record.message for record in caplog.records) == 1
     await brokers.close()
@@ -209,7 +210,7 @@ async def test_the_documented_rights_are_enough(server: Server, way: str) -> Non
     task = register_task(broker, double, name="double", unique="double:{number}")
     async with working(broker):
         sent = [await task.kiq(number=1), await task.kicker().after(0.1).kiq(number=2)]
-        assert [(await one.wait_result(timeout=10)).return_value for one in sent] == [2, 4]
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in sent] == [2, 4]
         await broker.cancel((await task.kicker().after(60).kiq(number=3)).task_id)
     await brokers.close()
     # redis-py says who it is where Redis has a command for that.

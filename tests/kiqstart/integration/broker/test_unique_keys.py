@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import (
     Brokers,
     entries_of,
@@ -51,7 +52,7 @@ async def test_while_a_task_waits_or_runs_another_send_of_its_key_gives_that_tas
         again = await task.kiq(user_id=1)
         assert again.task_id == first.task_id
         report.may_go_on.set()
-        results = [await sent.wait_result(timeout=5) for sent in (first, again, other)]
+        results = [await sent.wait_result(timeout=HANG) for sent in (first, again, other)]
         assert [result.return_value for result in results] == ["1 today", "1 today", "2 today"]
         assert report.runs == 2
         assert (await task.kiq(user_id=1)).task_id != first.task_id
@@ -82,9 +83,9 @@ async def test_a_key_is_kept_until_the_last_try_and_let_go_with_the_dead_letter(
 
     async with working(broker):
         first = await task.kiq(user_id=1)
-        await eventually(waits_for_its_retry, within=5)
+        await eventually(waits_for_its_retry)
         assert (await task.kiq(user_id=1)).task_id == first.task_id
-        assert isinstance((await first.wait_result(timeout=5)).error, OSError)
+        assert isinstance((await first.wait_result(timeout=HANG)).error, OSError)
     assert len(await letters_of(redis, broker)) == 1
     assert (await task.kiq(user_id=1)).task_id != first.task_id
 
@@ -101,7 +102,7 @@ async def test_a_key_is_let_go_when_its_task_is_cancelled(broker: StreamBroker, 
         await broker.cancel(sent.task_id)
         if place == "waiting":
             await stack.enter_async_context(working(broker))
-        await sent.wait_result(timeout=5)
+        await sent.wait_result(timeout=HANG)
     assert not await redis.exists(broker.keys.uniques)
 
 
@@ -110,7 +111,7 @@ async def test_a_task_that_fails_lets_its_key_go(broker: StreamBroker, redis: Re
     report.may_go_on.set()
     task = register_task(broker, report.make, name="report", unique="report:{user_id}")
     async with working(broker):
-        assert (await (await task.kiq(user_id=1)).wait_result(timeout=5)).is_err
+        assert (await (await task.kiq(user_id=1)).wait_result(timeout=HANG)).is_err
         assert not await redis.exists(broker.keys.uniques)
 
 
@@ -140,7 +141,7 @@ async def test_the_key_of_a_task_that_was_deleted_by_hand_is_free_again(
         return await redis.hkeys(broker.keys.uniques) == ["report:2"]
 
     async with working(broker):
-        await eventually(is_free, within=10)
+        await eventually(is_free)
         assert (await task.kicker().after(60).kiq(user_id=2)).task_id == kept.task_id
 
 
@@ -158,7 +159,7 @@ async def test_a_key_whose_task_an_older_version_has_moved_stays_with_it(brokers
         return await redis.hget(broker.keys.places, "report:1") == f"{returned}\n{moved}"
 
     async with working(broker):
-        await eventually(is_found, within=10)
+        await eventually(is_found)
     assert (await task.kiq(user_id=1)).task_id == sent.task_id
 
 

@@ -73,7 +73,7 @@ async def turns(found: Health, *checks: str) -> list[Finding]:
     async def are_found() -> bool:
         return [one.check for one in found.findings()] == list(checks)
 
-    await eventually(are_found, within=20)
+    await eventually(are_found)
     return found.findings()
 
 
@@ -169,7 +169,7 @@ async def test_a_worker_that_is_full_or_whose_queue_is_paused_is_well(brokers: B
         async def all_have_ended() -> bool:
             return await redis.xlen(broker.keys.name) == 0
 
-        await eventually(all_have_ended, within=10)
+        await eventually(all_have_ended)
 
 
 async def test_a_scheduler_that_does_not_look_is_found(brokers: Brokers) -> None:
@@ -183,7 +183,7 @@ async def test_a_scheduler_that_does_not_look_is_found(brokers: Brokers) -> None
         async def has_looked() -> bool:
             return source.ticked_at is not None
 
-        await eventually(has_looked, within=10)
+        await eventually(has_looked)
         # A look each half second is as long as a finding takes here.
         found_at_once = [one.check for one in found.findings()]
         assert found_at_once in ([], ["tick"])

@@ -10,6 +10,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from tests.deadlines import HANG
 
 from kiqstart.redis.connections import RedisConnections
 from kiqstart.redis.pipeline import MultiplexedClient
@@ -116,13 +117,13 @@ class Ear:
         async def is_told() -> bool:
             return len(self.listening) >= times
 
-        await eventually(is_told, within=10)
+        await eventually(is_told)
 
     async def hears(self, count: int) -> None:
         async def has_come() -> bool:
             return len(self.messages) >= count
 
-        await eventually(has_come, within=5)
+        await eventually(has_come)
 
 
 async def test_messages_reach_whoever_has_joined_their_channel_and_not_left_it(url: str, client: AsyncClient) -> None:
@@ -174,10 +175,10 @@ async def test_a_command_is_not_sent_again_when_its_connection_ends(url: str, *,
     async def waits() -> bool:
         return await blocked_clients(url) == 1
 
-    await eventually(waits, within=5)
+    await eventually(waits)
     await kill_all_others(url)
     with pytest.raises(RedisConnectionError):
-        await asyncio.wait_for(waiting, 3)
+        await asyncio.wait_for(waiting, HANG)
     await client.aclose()
     assert await blocked_clients(url) == 0
 
@@ -186,7 +187,7 @@ async def test_a_command_is_not_sent_again_when_its_answer_is_late(url: str) -> 
     hasty = RedisConnections(url).async_client(timeout=0.2)
     sync = RedisConnections(url).sync_client(timeout=0.2)
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(HANG):
             with pytest.raises(RedisTimeoutError):
                 await run(hasty, "BLPOP", "{t}list", 1)
             with pytest.raises(RedisTimeoutError):
@@ -212,7 +213,7 @@ async def test_no_connection_is_left_open_after_a_failure(url: str, client: Asyn
             await run(failing, "BLPOP", "{t}list", 1)
     finally:
         await failing.aclose()
-    await eventually(is_gone, within=3)
+    await eventually(is_gone)
 
 
 async def test_a_connection_that_the_server_has_closed_is_replaced(url: str, client: AsyncClient) -> None:

@@ -42,7 +42,7 @@ async def test_a_client_follows_the_master(tmp_path: Path, fail_over: Callable[[
         try:
             assert await can_write()
             await asyncio.to_thread(fail_over, group)
-            await eventually(has_followed, within=5)
+            await eventually(has_followed)
         finally:
             await client.aclose()
             sync.close()

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from redis.credentials import UsernamePasswordCredentialProvider
 from redis.driver_info import DriverInfo
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.servers import PASSWORD, Server
 
 from kiqstart.redis.connections import RedisConnections
@@ -42,7 +43,7 @@ async def tries_every_client(connections: RedisConnections) -> None:
             assert await cast("asyncio.Future[object]", pipeline.execute_command("GET", "{t}k")) == value
             assert await asyncio.to_thread(thread.get, "{t}k") == value
             await asyncio.sleep(0.002)
-        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(heard.wait(), HANG)
     finally:
         await subscription.aclose()
         await client.aclose()

@@ -14,6 +14,7 @@ import uvloop
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.pipelines import connections_so_far, network_before, pipeline_to, url_of
 from tests.kiqstart.integration.redis.servers import Server, free_port, make_server, running
 from tests.kiqstart.integration.redis.tls import make_certificate, require_tls, running_with_tls
@@ -25,7 +26,7 @@ SECONDS = 0.3
 
 async def outcomes(*asked: "asyncio.Future[object]") -> list[object]:
     """Answers and errors, which have to be there soon."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG):
         return await asyncio.gather(*asked, return_exceptions=True)
 
 

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker, create_async_engine
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.faults.cutting_proxy import cutting_proxy
 from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
@@ -118,7 +119,10 @@ async def test_a_server_that_does_not_answer_is_hung_up_on(database_url: str, mo
     async with cutting_proxy(url, lambda _: None) as (proxy, proxied):
         pool = create_async_engine(proxied)
         with pytest.raises((DBAPIError, OSError)):  # noqa: PT012 - what is silent is silent within
-            async with asyncio.timeout(10), transaction(async_sessionmaker(pool), Limits(statement=0.1)) as connection:
+            async with (
+                asyncio.timeout(HANG),
+                transaction(async_sessionmaker(pool), Limits(statement=0.1)) as connection,
+            ):
                 proxy.bytes_per_second = 0
                 await connection.execute(text("SELECT 1"))
         proxy.bytes_per_second = None
@@ -157,7 +161,7 @@ async def test_a_clock_that_was_set_back_an_hour_holds_nobody_up(
         "UPDATE retention_runs SET owner = gen_random_uuid(), stopped = NULL, row_limit = NULL, "
         "heartbeat_at = now() + interval '1 hour', started_at = now() + interval '1 hour'"
     )
-    report = await asyncio.wait_for(retention.run(completed_todos(scan), run_id="one"), 20)
+    report = await asyncio.wait_for(retention.run(completed_todos(scan), run_id="one"), HANG)
     assert (first.deleted, report.deleted, report.stopped) == (100, 500, StopReason.END)
     assert report.seconds >= 0
 

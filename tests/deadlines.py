@@ -1,0 +1,6 @@
+"""How long a test waits for what has to come: so long that only a hang makes it red."""
+
+from typing import Final
+
+# Seconds. A machine that others load is many times slower, and what comes at all is taken when it comes.
+HANG: Final = 100.0
