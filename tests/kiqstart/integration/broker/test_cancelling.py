@@ -12,6 +12,7 @@ from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 
+from kiqstart.broker import cancellation
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import Canceller, CancelOutcome
 from kiqstart.broker.delivery import current_delivery
@@ -668,3 +669,37 @@ async def test_a_task_that_ends_by_the_mark_of_its_id_before_it_is_come_upon_was
         await register_task(broker, run, name="run").kicker().with_task_id("mine").kiq()
         await began.wait()
         assert await broker.cancel("mine") is CancelOutcome.RUNNING
+
+
+async def test_the_id_is_free_of_a_task_that_ends_while_it_is_being_cancelled(
+    broker: StreamBroker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[str] = []
+
+    async def run(which: str) -> str:
+        began.append(which)
+        if which == "old":
+            await asyncio.Event().wait()
+        return which
+
+    async def has_begun() -> bool:
+        return bool(began)
+
+    async def has_ended() -> bool:
+        return bool(await redis.exists(broker.keys.result("mine")))
+
+    cancel_entry = cancellation._CANCEL_ENTRY
+
+    async def cancel_late(redis_: object, keys: list[str], arguments: list[Value]) -> object:
+        # By the mark of its id.
+        await eventually(has_ended)
+        return await cancel_entry(redis_, keys, arguments)
+
+    monkeypatch.setattr(cancellation, "_CANCEL_ENTRY", cancel_late)
+    task = register_task(broker, run, name="run")
+    async with working(broker):
+        await task.kicker().with_task_id("mine").kiq("old")
+        await eventually(has_begun)
+        assert await broker.cancel("mine") is CancelOutcome.RUNNING
+        again = await task.kicker().with_task_id("mine").kiq("new")
+        assert (await again.wait_result(timeout=HANG)).return_value == "new"

@@ -84,7 +84,6 @@ async def test_one_that_runs_is_cancelled_and_nothing_is_left_that_ends_another_
         assert isinstance((await sent.wait_result(timeout=HANG)).error, TaskCancelledError)
         assert sleeper.cancelled == 1
         sleeper.may_end.set()
-        await redis.delete(broker.keys.result("one"))
         again = await kicker.with_task_id("one").kiq()
         assert (await again.wait_result(timeout=HANG)).return_value == "slept"
     assert await is_clean(redis, broker)
