@@ -1,5 +1,6 @@
 import logging
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -17,6 +18,10 @@ from tests.planted_secrets import (
 # How long an example takes is the machine's affair.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
+
+# What a test runs hears Ctrl-C also where the tests themselves were started in the background.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Whatever folder a command is run in, it is about the service.
 os.environ["KIQSTART_APP"] = "todo_service.ioc.app:create_app"

@@ -278,7 +278,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("role", Role)
 async def test_a_role_is_refused_the_rest(server: Server, role: Role) -> None:
-    client = RedisConnections(url_of(server, role)).async_client(timeout=3.0)
+    client = RedisConnections(url_of(server, role)).async_client(timeout=HANG)
     assert await missing_rights(client, KEYS, role) == []
     for command in OTHERS + REFUSED[role]:
         with pytest.raises(ResponseError, match=r"NOPERM|permission|can't run this command|can't access"):
@@ -290,7 +290,7 @@ async def test_a_role_is_refused_the_rest(server: Server, role: Role) -> None:
 async def test_a_right_that_a_role_lacks_is_named(server: Server, role: Role) -> None:
     rules = [rule for rule in acl_rules(role, KEYS) if rule not in ("+zmscore", f"&{{{PREFIX}}}*")]
     server.ask("ACL", "SETUSER", "someone", "reset", "on", ">pw", *rules)
-    client = RedisConnections(f"redis://someone:pw@127.0.0.1:{server.port}/0").async_client(timeout=3.0)
+    client = RedisConnections(f"redis://someone:pw@127.0.0.1:{server.port}/0").async_client(timeout=HANG)
     wanted = ["+zmscore"] if role in (Role.MONITOR, Role.SCHEDULER, Role.VIEWER) else ["+zmscore", f"&{{{PREFIX}}}*"]
     assert await missing_rights(client, KEYS, role) == wanted
     await client.aclose()

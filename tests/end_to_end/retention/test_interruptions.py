@@ -1,7 +1,5 @@
 """What becomes of a long clean-up whose worker ends, dies, or loses its connection."""
 
-import time
-
 from tests.deadlines import HANG
 from tests.end_to_end.retention.rows import SLOW, Rows
 
@@ -18,10 +16,7 @@ async def test_on_sigterm_a_clean_up_is_left_to_the_next_worker_which_reports_al
     task = await registry.todo_cleanup.kiq()
     with worker(environment=SLOW) as process:
         await rows.wait_for_deleted(500)
-        began = time.monotonic()
         assert process.stop() == 0
-        # taskiq's process manager looks for signals once a second.
-        assert time.monotonic() - began < 5
     assert "is left to the next worker: stopped after " in process.log
     assert "Traceback" not in process.log
     before = await rows.deleted()

@@ -11,7 +11,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqDecoratedTask
 from tests.deadlines import HANG
-from tests.kiqstart.integration.broker.apps.quarantine import QUICK, Tasks, nap
+from tests.kiqstart.integration.broker.apps.quarantine import QUICK, Tasks, hold
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of
 
 from kiqstart.broker.broker import StreamBroker
@@ -24,8 +24,6 @@ APP = "tests.kiqstart.integration.broker.apps.quarantine:broker"
 MADE = "tests.kiqstart.integration.broker.apps.quarantine:made"
 MORE_TASKS = "tests.kiqstart.integration.broker.apps.more_tasks"
 WARD = re.compile(r"run in a process of their own: (\d+)")
-SECONDS_AFTER_A_KILL = 2.0
-# A busy machine takes seconds to start a process.
 
 
 @pytest_asyncio.fixture
@@ -104,17 +102,19 @@ async def test_of_many_suspects_only_the_one_is_condemned_that_kills_its_process
 
 
 async def test_other_tasks_go_on_while_suspects_run(
-    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
+    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker, tmp_path: Path
 ) -> None:
+    may_end = tmp_path / "may-end"
     # Its module is none that the broker's imports: without it the task would be an unknown one.
-    late: AsyncTaskiqDecoratedTask[[float], Any] = broker.register_task(nap, task_name="late")
-    suspect = await late.kiq(2.0)
+    late: AsyncTaskiqDecoratedTask[[str], Any] = broker.register_task(hold, task_name="late")
+    suspect = await late.kiq(str(may_end))
     await make_suspects(redis, broker)
-    with worker(MORE_TASKS) as process:
-        await ward_of(process)
+    with worker(MORE_TASKS):
+        await until_taken(redis, broker)
         other = await tasks.nap.kiq(0.0)
         other_process = (await other.wait_result(timeout=HANG)).return_value
         assert not await broker.result_backend.is_result_ready(suspect.task_id)
+        may_end.touch()
         assert (await suspect.wait_result(timeout=HANG)).return_value != other_process
 
 
@@ -122,13 +122,13 @@ async def test_other_tasks_go_on_while_suspects_run(
 async def test_a_killed_worker_leaves_no_process_behind_and_its_suspects_wait_uncounted(
     kind: str, worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
-    await {"nap": tasks.nap, "block": tasks.block}[kind].kiq(60.0)
+    await {"nap": tasks.nap, "block": tasks.block}[kind].kiq(600.0)
     await make_suspects(redis, broker)
     with worker() as process:
         ward = await ward_of(process)
         await until_taken(redis, broker)
         os.kill(process.pid, signal.SIGKILL)
-        await until_gone(ward, within=SECONDS_AFTER_A_KILL)
+        await until_gone(ward)
     assert await deliveries_of(redis, broker.keys.suspects("default")) == ["2"]
     assert await letters_of(redis, broker) == []
 
@@ -137,7 +137,7 @@ async def test_a_killed_worker_leaves_no_process_behind_and_its_suspects_wait_un
 async def test_a_worker_that_is_asked_to_end_takes_its_process_for_suspects_with_it(
     command: str, environment: dict[str, str], tmp_path: Path, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
-    await tasks.nap.kiq(60.0)
+    await tasks.nap.kiq(600.0)
     await make_suspects(redis, broker)
     line = kiqstart_command("worker", APP) if command == "kiqstart" else taskiq_command("worker", APP, "--workers", "1")
     factory = ProcessFactory(
@@ -147,7 +147,7 @@ async def test_a_worker_that_is_asked_to_end_takes_its_process_for_suspects_with
         ward = await ward_of(process)
         await until_taken(redis, broker)
         process.send_signal(signal.SIGTERM)
-        await until_gone(ward, within=HANG)
+        await until_gone(ward)
         process.wait()
         assert "Traceback" not in process.log
         assert "WARNING" not in process.log.replace("tasks did not end in time", ""), process.log
@@ -168,11 +168,14 @@ async def test_a_suspect_may_end_while_its_worker_waits_for_it(
 
 
 async def test_few_suspects_run_in_several_processes_alone_in_each(
-    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
+    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker, tmp_path: Path
 ) -> None:
-    sent = [await tasks.nap.kiq(6.0) for _ in range(3)]
+    may_end = tmp_path / "may-end"
+    sent = [await tasks.hold.kiq(str(may_end)) for _ in range(3)]
     await make_suspects(redis, broker)
     with worker() as process:
+        await until_taken(redis, broker, 2)
+        may_end.touch()
         ran_in = [(await one.wait_result(timeout=HANG)).return_value for one in sent]
         assert len(WARD.findall(process.log)) > 1, process.log
     assert len(set(ran_in)) > 1
@@ -187,7 +190,7 @@ async def test_a_process_for_suspects_ends_when_there_are_none(
     await make_suspects(redis, broker)
     with factory() as process:
         await suspect.wait_result(timeout=HANG)
-        await until_gone(await ward_of(process), within=HANG)
+        await until_gone(await ward_of(process))
         assert "No tasks are left whose workers died repeatedly; this process ends" in process.log
         # That is no death.
         assert "WARNING" not in process.log
@@ -240,23 +243,23 @@ async def ward_of(process: ServiceProcess) -> int:
     return int(found)
 
 
-async def until_taken(redis: Redis, broker: StreamBroker) -> None:
-    """Wait until a process has a suspect."""
+async def until_taken(redis: Redis, broker: StreamBroker, count: int = 1) -> None:
+    """Wait until so many processes have a suspect each."""
 
     async def is_taken() -> bool:
         pending = await redis.xpending(broker.keys.suspects("default"), broker.consumer_group_name)
-        return bool(pending["pending"])
+        return int(pending["pending"]) >= count
 
     await eventually(is_taken, within=HANG)
 
 
-async def until_gone(pid: int, *, within: float) -> None:
+async def until_gone(pid: int) -> None:
     """Wait until a process has ended."""
 
     async def has_ended() -> bool:
         return not is_running(pid)
 
-    await eventually(has_ended, within=within)
+    await eventually(has_ended, within=HANG)
 
 
 def is_running(pid: int) -> bool:

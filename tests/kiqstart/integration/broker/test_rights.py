@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from tests.kiqstart.integration.redis.servers import Server, make_server, runnin
 import kiqstart as package
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import UnansweredError
+from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.rights import (
     PROBES,
     MissingRightsError,
@@ -63,7 +63,7 @@ async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_
 ) -> None:
     url = set_user(server, "app", "~*", "&*", "+@all") if user == "app" else f"redis://127.0.0.1:{server.port}/0"
     brokers = Brokers(url, queue_name)
-    broker = brokers()
+    broker = brokers(options=StreamOptions(lease=1.0, send_deadline=1e6))
     runs: list[int] = []
     may_end = asyncio.Event()
 
@@ -79,10 +79,8 @@ async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_
             await asyncio.sleep(0.01)
         with another_password(server, user):
             may_end.set()
-            began = time.monotonic()
             with pytest.raises(SendFailedError) as caught:
                 await task.kiq(number=9)
-            assert time.monotonic() - began < 5
             assert complaint in str(caught.value)
             assert "\n" not in str(caught.value)
             await asyncio.sleep(0.5)
@@ -134,7 +132,7 @@ CATEGORIES = "+@read +@write +@connection +@pubsub +@scripting +@transaction +in
 
 
 async def missing_to(server: Server, rules: str, keys: QueueKeys = KEYS) -> list[str]:
-    client = RedisConnections(set_user(server, "someone", *rules.split())).async_client(timeout=3.0)
+    client = RedisConnections(set_user(server, "someone", *rules.split())).async_client(timeout=HANG)
     try:
         return await missing_rights(client, keys)
     finally:
@@ -171,7 +169,7 @@ async def test_keys_and_results_of_other_names_are_named_each(server: Server) ->
 
 
 async def test_what_is_missing_is_one_line_without_the_password(server: Server) -> None:
-    client = RedisConnections(set_user(server, "someone", "~*", "+@all")).async_client(timeout=3.0)
+    client = RedisConnections(set_user(server, "someone", "~*", "+@all")).async_client(timeout=HANG)
     try:
         with pytest.raises(MissingRightsError) as caught:
             await check_rights(client, KEYS, address="here")

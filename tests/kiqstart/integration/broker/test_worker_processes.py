@@ -17,8 +17,6 @@ from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import taskiq_command
 
 SEND_DEADLINE = 2.0
-# The process manager looks for signals once a second, and processes take a while to end on a slow machine.
-SECONDS_TO_END = 5.0
 APP = "tests.kiqstart.integration.broker.apps.worker"
 
 
@@ -101,8 +99,7 @@ async def test_a_worker_ends_although_redis_does_not_come_back(
             go_on.touch()
             ended = time.monotonic()
             process.wait()
-            took = time.monotonic() - ended
-            assert SEND_DEADLINE < took < SEND_DEADLINE + SECONDS_TO_END, process.log
+            assert time.monotonic() - ended > SEND_DEADLINE, process.log
             assert "has ended, but will run again" in process.log
 
 

