@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import signal
@@ -38,6 +39,16 @@ _LONG_FIRST: Final = (
 )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Do not look for garbage among the tests, now or later: there are many, and they stay."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the files by how long they take."""
     folders = [config.rootpath / folder for folder in _LONG_FIRST]
@@ -47,6 +58,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     places = {path: place(path) for path in {item.path for item in items}}
     items.sort(key=lambda item: places[item.path])
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of a test session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(autouse=True)
@@ -68,6 +86,7 @@ __all__ = [
     "pytest_runtest_teardown",
     "pytest_sessionfinish",
     "servers",
+    "session_folder",
 ]
 
 # Of two fixtures with one name, that of the plugin counts which is named later.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from tests.deadlines import HANG
-from tests.end_to_end.examples.environment import ROOT, build_wheel, make_environment
+from tests.end_to_end.examples.environment import ROOT, build_wheel, make_environment, session_environment
 
 VARIABLE: Final = "PREVIOUS_RELEASE"
 
@@ -32,7 +32,7 @@ def this_checkout() -> Installed:
     return Installed(name="this checkout", programs=Path(sys.prefix) / "bin")
 
 
-def previous_release(folder: Path) -> Installed:
+def previous_release(folder: Path, session: Path) -> Installed:
     """The wheel of the last release's tag; of another tag or commit where the environment variable names one.
 
     As long as nothing is released, it is a wheel of this checkout: both installs are then of one version, and what is
@@ -40,20 +40,20 @@ def previous_release(folder: Path) -> Installed:
 
     Args:
         folder: empty, for the wheel and the environment.
+        session: of the test session.
     """
     name = os.environ.get(VARIABLE) or _last_tag()
+    if not name:
+        nothing = "a wheel of this checkout, since nothing is released yet"
+        return Installed(name=nothing, programs=session_environment(session))
     source = folder / "source"
     source.mkdir()
-    if name:
-        packed = folder / "source.tar"
-        _git("archive", f"--output={packed}", name, "src", "pyproject.toml", "README.md", "LICENSE")
-        with tarfile.open(packed) as archive:
-            archive.extractall(source, filter="data")
-    wheel = build_wheel(folder, source if name else ROOT)
-    return Installed(
-        name=name or "a wheel of this checkout, since nothing is released yet",
-        programs=make_environment(folder / "venv", [str(wheel)]),
-    )
+    packed = folder / "source.tar"
+    _git("archive", f"--output={packed}", name, "src", "pyproject.toml", "README.md", "LICENSE")
+    with tarfile.open(packed) as archive:
+        archive.extractall(source, filter="data")
+    wheel = build_wheel(folder, source)
+    return Installed(name=name, programs=make_environment(folder / "venv", [str(wheel)]))
 
 
 def _last_tag() -> str:

@@ -54,8 +54,8 @@ class Version:
 
 
 @pytest.fixture(scope="module")
-def installs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Installed]:
-    previous = previous_release(tmp_path_factory.mktemp("previous"))
+def installs(tmp_path_factory: pytest.TempPathFactory, session_folder: Path) -> dict[str, Installed]:
+    previous = previous_release(tmp_path_factory.mktemp("previous"), session_folder)
     return {"previous": previous, "this": this_checkout()}
 
 

@@ -9,9 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
 
 from tests.deadlines import HANG
+
+from kiqstart.local.locks import FileLock
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
@@ -112,6 +115,22 @@ def make_environment(folder: Path, packages: Sequence[str]) -> Path:
     except subprocess.CalledProcessError:
         _uv(*install)
     return folder / "bin"
+
+
+def session_environment(session: Path) -> Path:
+    """Where the commands are of an environment with the wheel of this checkout and what the examples' READMEs install.
+
+    All processes of a test session share it, in the folder of the session.
+    """
+    programs = session / "environment" / "bin"
+    with FileLock(session / "environment.lock") as lock:
+        assert lock.exclusive_within(HANG), "another process makes the environment and does not end"
+        if not (programs / "kiqstart").exists():
+            with TemporaryDirectory() as folder:
+                wheel = build_wheel(Path(folder))
+                packages = [f"{wheel}[dashboard,local,testing]", "aioinject", "fastapi", "httpx"]
+                make_environment(programs.parent, packages)
+    return programs
 
 
 def check_imports(folder: Path) -> int:
