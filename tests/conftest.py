@@ -20,9 +20,10 @@ from tests.planted_secrets import (
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
-# What a test runs hears Ctrl-C also where the tests themselves were started in the background.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+# What a test runs hears Ctrl-C and SIGHUP also where the tests themselves run in the background or below nohup.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
 
 # Whatever folder a command is run in, it is about the service.
 os.environ["KIQSTART_APP"] = "todo_service.ioc.app:create_app"

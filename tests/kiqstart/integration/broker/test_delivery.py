@@ -79,7 +79,7 @@ async def test_finished_tasks_leave_only_results_in_redis_and_these_expire(
 
 
 async def test_what_redis_has_handed_to_a_worker_that_never_got_it_is_run(brokers: Brokers, redis: Redis) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5))
+    broker = brokers(options=StreamOptions(lease=1.0))
     task = register_task(broker, double, name="double")
     stream = broker.keys.stream("default")
     # Registered, but nothing reads yet.
@@ -110,7 +110,7 @@ async def test_a_worker_that_ends_gives_back_what_was_on_its_way_to_it(brokers: 
 async def test_what_a_consumer_has_that_is_no_worker_any_more_is_run(
     brokers: Brokers, redis: Redis, place: str
 ) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5))
+    broker = brokers(options=StreamOptions(lease=1.0))
     task = register_task(broker, double, name="double")
     sent = await task.kiq(number=4)
     stream = broker.keys.stream("default")
@@ -126,7 +126,7 @@ async def test_what_a_consumer_has_that_is_no_worker_any_more_is_run(
 
 
 async def test_a_consumer_of_plain_taskiq_redis_keeps_what_it_has(brokers: Brokers, redis: Redis) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5))
+    broker = brokers(options=StreamOptions(lease=1.0))
     sent = await register_task(broker, double, name="double").kiq()
     stream = broker.keys.stream("default")
     await redis.xgroup_create(stream, broker.consumer_group_name, "0")

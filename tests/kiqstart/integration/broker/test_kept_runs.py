@@ -196,7 +196,7 @@ async def test_of_a_batch_only_what_was_still_this_workers_is_kept(brokers: Brok
 
 
 async def test_nothing_is_kept_where_that_is_switched_off(brokers: Brokers, redis: Redis, queue_name: str) -> None:
-    keeping, broker = brokers(), brokers(options=StreamOptions(lease=0.5, runs_kept=0))
+    keeping, broker = brokers(), brokers(options=StreamOptions(lease=1.0, runs_kept=0))
     task = register_task(keeping, echo, name="echo")
     async with working(keeping):
         await (await task.kiq()).wait_result(timeout=HANG)
@@ -320,7 +320,7 @@ async def test_the_janitor_bounds_them(brokers: Brokers, planted: Planted, monke
     async def are_gone() -> bool:
         return planted.left == (0, 0)
 
-    async with working(brokers(options=StreamOptions(lease=0.5, runs_age=50))):
+    async with working(brokers(options=StreamOptions(lease=1.0, runs_age=50))):
         await eventually(are_gone)
 
 
@@ -329,7 +329,7 @@ async def test_the_janitor_bounds_them(brokers: Brokers, planted: Planted, monke
 async def test_a_history_that_cannot_be_written_changes_nothing_about_tasks(
     brokers: Brokers, redis: Redis, key: str, kind: str
 ) -> None:
-    broker, foreign = brokers(options=StreamOptions(lease=0.5)), str(getattr(brokers().keys, key))
+    broker, foreign = brokers(options=StreamOptions(lease=1.0)), str(getattr(brokers().keys, key))
     if kind == "foreign":
         await redis.set(foreign, "something else")
     elif key == "run_counts":

@@ -84,7 +84,7 @@ async def test_what_many_older_workers_leave_waits_for_the_only_newer_one_howeve
     brokers: Brokers, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     # The grace is two leases at least.
-    options = StreamOptions(lease=0.5, misfit_grace=0.1)
+    options = StreamOptions(lease=1.0, misfit_grace=0.1)
     newer, sender = brokers(options=options), brokers()
 
     async def work(number: int, title: str = "") -> str:

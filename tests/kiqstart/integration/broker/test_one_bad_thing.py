@@ -191,7 +191,7 @@ async def test_a_send_whose_answer_was_lost_is_told_what_it_was_told_the_first_t
 async def test_the_caller_of_a_condemned_task_is_told_although_the_answer_was_lost(
     brokers: Brokers, redis: Redis, wire: Wire
 ) -> None:
-    options = StreamOptions(lease=0.5, max_deliveries=1)
+    options = StreamOptions(lease=1.0, max_deliveries=1)
     broker, sender = brokers(url=wire.url, options=options), brokers()
     task = register_task(sender, double, name="double")
     sent = await task.kiq()
@@ -238,7 +238,7 @@ async def test_what_waits_in_a_blocked_event_loop_runs_elsewhere(brokers: Broker
 
     def block_until_given_back() -> bool:
         # Nothing of this loop runs meanwhile.
-        deadline = asyncio.get_running_loop().time() + 10
+        deadline = asyncio.get_running_loop().time() + HANG
         while asyncio.get_running_loop().time() < deadline:
             if sum(one.is_lost for one in deliveries) == 9:
                 return True

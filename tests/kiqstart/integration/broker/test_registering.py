@@ -40,7 +40,7 @@ async def test_workers_with_other_leases_leave_each_other_their_tasks(brokers: B
         begun[number] += 1
         await asyncio.sleep(2.5)
 
-    old, new = brokers(options=StreamOptions(lease=10.0)), brokers(options=StreamOptions(lease=0.5))
+    old, new = brokers(options=StreamOptions(lease=10.0)), brokers(options=StreamOptions(lease=1.0))
     tasks = [register_task(one, nap, name="nap") for one in (old, new)]
     async with working(old):
         sent = [await tasks[0].kiq(number) for number in range(3)]

@@ -14,7 +14,7 @@ from kiqstart.tasks.results.errors import TaskCancelledError
 from kiqstart.testing import eventually
 
 # With a beat each tenth of a second.
-IMPATIENT = StreamOptions(lease=0.5, overrun_grace=0.1)
+IMPATIENT = StreamOptions(lease=1.0, overrun_grace=0.1)
 
 
 async def test_an_async_task_ends_at_its_time_out_and_has_failed(broker: StreamBroker) -> None:

@@ -126,7 +126,7 @@ async def test_the_same_id_twice_is_one_task(broker: StreamBroker, redis: Redis)
 async def test_the_key_of_a_task_that_was_deleted_by_hand_is_free_again(
     brokers: Brokers, redis: Redis, place: str
 ) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5))
+    broker = brokers(options=StreamOptions(lease=1.0))
     task = register_task(broker, Report().make, name="report", unique="report:{user_id}")
     await task.kicker().after(60 if place == "delayed" else 0).kiq(user_id=1)
     kept = await task.kicker().after(120).kiq(user_id=2)
@@ -146,7 +146,7 @@ async def test_the_key_of_a_task_that_was_deleted_by_hand_is_free_again(
 
 
 async def test_a_key_whose_task_an_older_version_has_moved_stays_with_it(brokers: Brokers, redis: Redis) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5), queues={"other": 1})
+    broker = brokers(options=StreamOptions(lease=1.0), queues={"other": 1})
     task = register_task(broker, Report().make, name="report", unique="report:{user_id}", queue="low")
     sent = await task.kiq(user_id=1)
     stream, returned = broker.keys.stream("low"), broker.keys.returned("low")
