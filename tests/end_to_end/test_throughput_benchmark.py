@@ -99,7 +99,7 @@ def test_nothing_is_left_after_ctrl_c(redis_url: str, database_url: str, tmp_pat
     while not any("kiqstart\0worker" in command for command in processes_of(tmp_path)):
         assert process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     assert process.wait() == 128 + signal.SIGINT
     assert processes_of(tmp_path) == []

@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.deadlines import HANG
 from tests.end_to_end.cli.command_line import CommandLine
 
 from kiqstart.testing import ServiceProcess
@@ -84,7 +85,7 @@ def test_it_stays_up_with_a_dashboard_that_is_asked_for(demo: CommandLine) -> No
     with demo.start("--rows", "2000", "--dashboard") as process:
         process.wait_for_log("Ctrl-C ends it.")
         [address] = set(re.findall(r"The dashboard is at (http://127\.0\.0\.1:\d+)", process.log))
-        assert "Log in" in httpx.get(address, follow_redirects=True).text
+        assert "Log in" in httpx.get(address, follow_redirects=True, timeout=HANG).text
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait() == 128 + signal.SIGINT, process.log
 
