@@ -79,8 +79,12 @@ async def delete_keys(redis: Redis | RedisCluster, name: str) -> None:
     Anywhere, since the locks of taskiq-redis have a prefix of their own before that of the queue.
     """
     keys = cast("AsyncIterator[bytes]", redis.scan_iter(match=f"*{name}*", count=_KEYS_AT_ONCE))
-    async for key in keys:
-        await redis.unlink(key)
+    found = [key async for key in keys]
+    for start in range(0, len(found), _KEYS_AT_ONCE):
+        async with redis.pipeline(transaction=False) as pipeline:
+            for key in found[start : start + _KEYS_AT_ONCE]:
+                pipeline.unlink(key)
+            await pipeline.execute()
 
 
 def _connections(settings: RedisSettings) -> RedisConnections:
