@@ -80,11 +80,10 @@ async def delete_keys(redis: Redis | RedisCluster, name: str) -> None:
     """
     keys = cast("AsyncIterator[bytes]", redis.scan_iter(match=f"*{name}*", count=_KEYS_AT_ONCE))
     found = [key async for key in keys]
-    for start in range(0, len(found), _KEYS_AT_ONCE):
-        async with redis.pipeline(transaction=False) as pipeline:
-            for key in found[start : start + _KEYS_AT_ONCE]:
-                pipeline.unlink(key)
-            await pipeline.execute()
+    # On a cluster they are not in one slot.
+    at_once = 1 if isinstance(redis, RedisCluster) else _KEYS_AT_ONCE
+    for start in range(0, len(found), at_once):
+        await redis.unlink(*found[start : start + at_once])
 
 
 def _connections(settings: RedisSettings) -> RedisConnections:

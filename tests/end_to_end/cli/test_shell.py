@@ -28,7 +28,7 @@ async def wait():
 def test_lines_from_a_pipe_send_tasks(kiqstart: CommandLine, worker: ProcessFactory) -> None:
     lines = """\
 task = await registry.session_cleanup.kiq(days_old=7)
-(await task.wait_result(timeout=100)).return_value["deleted_count"]
+(await task.wait_result(timeout=200)).return_value["deleted_count"]
 """
     with worker():
         done = kiqstart.run("shell", stdin=lines)

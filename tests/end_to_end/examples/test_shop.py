@@ -11,8 +11,8 @@ from tests.end_to_end.examples.environment import EXAMPLES, Example, check_impor
 
 SEND = """
 task = await registry.order_remind.kiq()
-print("waiting:", await task.result(timeout=100))
-report = (await (await registry.retention_run.kiq("old_orders")).result(timeout=100)).report
+print("waiting:", await task.result(timeout=200))
+report = (await (await registry.retention_run.kiq("old_orders")).result(timeout=200)).report
 print("deleted:", report.deleted)
 """
 

@@ -322,9 +322,9 @@ async def main() -> None:
     task = register_task(broker, ping, name="ping")
     finish = asyncio.Event()
     listening = asyncio.create_task(StreamReceiver(broker, run_startup=False).listen(finish))
-    print(await (await task.kiq()).result(timeout=100))
+    print(await (await task.kiq()).result(timeout=200))
     [message] = await task.kiq_many([task.call()])
-    print(await message.result(timeout=100))
+    print(await message.result(timeout=200))
     finish.set()
     await listening
     await broker.shutdown()
