@@ -186,9 +186,9 @@ class ResultWaiter:
             await self._look_at([key], self._large_client)
         finally:
             del self._fetching[key]
-            if self._unfinished(key):
-                # Of those that have begun to wait meanwhile.
-                self._look_for(key)
+        if self._unfinished(key):
+            # Some have begun to wait meanwhile.
+            self._look_for(key)
 
     async def _look_at(self, keys: Sequence[str], client: "AsyncClient") -> None:
         if not keys:
