@@ -119,7 +119,7 @@ async def test_producers_and_workers_work_with_their_rights(server: Server) -> N
         assert (await (await sends.kiq()).wait_result(timeout=HANG)).return_value == 7
         many = await echo.kiq_many([echo.call(number=number) for number in range(300)])  # type: ignore[attr-defined]  # not taskiq's
         assert (await many[-1].wait_result(timeout=HANG)).return_value == 299
-        first, second = await once.kicker().with_labels(delay=0.5).kiq(number=1), await once.kiq(number=1)
+        first, second = await once.kicker().with_labels(delay=3).kiq(number=1), await once.kiq(number=1)
         assert first.task_id == second.task_id
         assert (await first.wait_result(timeout=HANG)).return_value == 1
         assert isinstance((await (await fails.kiq()).wait_result(timeout=HANG)).error, ValueError)

@@ -594,7 +594,7 @@ async def test_a_task_that_waits_for_its_retry_is_cancelled(broker: StreamBroker
         return await redis.zcard(broker.keys.delayed) == 1
 
     async with working(broker):
-        sent = await register_task(broker, fail, name="fail", max_retries=3, retry_delay=0.5).kiq()
+        sent = await register_task(broker, fail, name="fail", max_retries=3, retry_delay=60).kiq()
         await eventually(waits_for_its_retry)
         assert await broker.cancel(sent.task_id) is CancelOutcome.DELAYED
         assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)

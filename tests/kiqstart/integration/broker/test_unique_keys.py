@@ -76,7 +76,7 @@ async def test_a_key_is_kept_until_the_last_try_and_let_go_with_the_dead_letter(
 ) -> None:
     report = Report(failures=9)
     report.may_go_on.set()
-    task = register_task(broker, report.make, name="report", unique="report:{user_id}", max_retries=1, retry_delay=0.6)
+    task = register_task(broker, report.make, name="report", unique="report:{user_id}", max_retries=1, retry_delay=60)
 
     async def waits_for_its_retry() -> bool:
         return await redis.zcard(broker.keys.delayed) == 1
@@ -85,6 +85,9 @@ async def test_a_key_is_kept_until_the_last_try_and_let_go_with_the_dead_letter(
         first = await task.kiq(user_id=1)
         await eventually(waits_for_its_retry)
         assert (await task.kiq(user_id=1)).task_id == first.task_id
+        # It is due.
+        [delayed] = cast("list[str]", await redis.zrange(broker.keys.delayed, 0, -1))
+        await redis.zadd(broker.keys.delayed, {delayed: 1}, xx=True)
         assert isinstance((await first.wait_result(timeout=HANG)).error, OSError)
     assert len(await letters_of(redis, broker)) == 1
     assert (await task.kiq(user_id=1)).task_id != first.task_id
