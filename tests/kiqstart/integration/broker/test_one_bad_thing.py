@@ -219,8 +219,12 @@ async def test_a_caller_that_gives_up_while_redis_is_away_has_sent_nothing(
     wire.cut()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(task.kiq(1), 0.3)
-    patient = asyncio.create_task(task.kiq(2))
-    await asyncio.sleep(0)
+    patient, refusals = asyncio.create_task(task.kiq(2)), wire.refusals
+
+    async def nothing_is_on_its_way() -> bool:
+        return wire.refusals > refusals + 1
+
+    await eventually(nothing_is_on_its_way)
     wire.is_down = False
     sent = await patient
     entries = await entries_of(redis, sender.keys.name)
