@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import re
@@ -155,14 +156,20 @@ async def test_a_worker_that_is_asked_to_end_takes_its_process_for_suspects_with
 
 
 async def test_a_suspect_may_end_while_its_worker_waits_for_it(
-    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
+    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker, tmp_path: Path
 ) -> None:
-    suspect = await tasks.nap.kiq(3.0)
+    may_end = tmp_path / "may-end"
+
+    async def has_begun() -> bool:
+        return may_end.with_suffix(".begun").exists()
+
+    suspect = await tasks.hold.kiq(str(may_end))
     await make_suspects(redis, broker)
     with worker() as process:
-        await ward_of(process)
-        await until_taken(redis, broker)
+        await eventually(has_begun, within=HANG)
         process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        may_end.touch()
         assert process.wait() == 0
     assert await broker.result_backend.is_result_ready(suspect.task_id)
 

@@ -55,10 +55,12 @@ async def nap(seconds: float) -> int:
 
 
 async def hold(file: str) -> int:
-    """Run until the file is there."""
+    """Tell by a file of that name and `.begun` that it has begun, and run until the file is there."""
+    path = Path(file)
+    path.with_suffix(".begun").touch()
 
     async def is_there() -> bool:
-        return Path(file).exists()  # noqa: ASYNC240  # takes no time
+        return path.exists()  # noqa: ASYNC240  # takes no time
 
     await eventually(is_there, within=HANG)
     return os.getpid()
