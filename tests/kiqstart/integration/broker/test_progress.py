@@ -5,6 +5,7 @@ import json
 import threading
 
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 
 from kiqstart import report_progress
@@ -40,7 +41,7 @@ async def test_what_a_task_reports_last_is_seen_while_it_runs(brokers: Brokers, 
 
     def count_in_a_thread() -> None:
         half_way()
-        goes_on_too.wait(30)
+        goes_on_too.wait(HANG)
 
     async_task = register_task(broker, count, name="count")
     threaded = broker.register_task(count_in_a_thread, "threaded")
@@ -60,7 +61,7 @@ async def test_what_a_task_reports_last_is_seen_while_it_runs(brokers: Brokers, 
         goes_on.set()
         goes_on_too.set()
         for one in sent:
-            assert not (await one.wait_result(timeout=10)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
             assert await progress_of(other, one.task_id) is None
 
         async def nothing_is_left() -> bool:
@@ -89,7 +90,7 @@ async def test_nobody_takes_a_lost_workers_word(brokers: Brokers, redis: Redis) 
         await Script("say_running")(redis, keys, ["kiq-lost", said, 1000])
         assert await redis.hkeys(broker.keys.running) == [worker.name]
         goes_on.set()
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
 
 
 async def test_what_strangers_say_runs_is_passed_over(broker: StreamBroker, redis: Redis) -> None:

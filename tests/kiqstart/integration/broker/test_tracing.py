@@ -16,6 +16,7 @@ from opentelemetry.util.types import AttributeValue
 from taskiq import TaskiqMessage, TaskiqMiddleware
 from taskiq.kicker import AsyncKicker
 from taskiq.middlewares.opentelemetry_middleware import OpenTelemetryMiddleware
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 
 from kiqstart import InvalidTaskArgumentsError, TracingMiddleware, conceal
@@ -89,7 +90,7 @@ async def test_a_request_its_send_its_run_and_what_that_sends_are_one_trace(trac
     async with working(traced):
         with spans.tracer.start_as_current_span("request") as request:
             sent = await task.kiq()
-        await sent.result(timeout=10)
+        await sent.result(timeout=HANG)
         [work] = await spans.wait_for("work")
         [process_second] = await spans.wait_for("process second")
         [process_first] = await spans.wait_for("process first")
@@ -125,7 +126,7 @@ async def test_each_try_is_a_child_of_the_send_and_links_to_the_one_before(trace
     task = register_task(traced, flaky, name="flaky", max_retries=2, retry_delay=0)
     async with working(traced):
         sent = await task.kiq("pass-word-7")
-        assert await sent.result(timeout=10) == 3
+        assert await sent.result(timeout=HANG) == 3
         tries = await spans.wait_for("process flaky", 3)
     [send] = spans.named("send flaky")
     assert all(is_child(one, send) for one in tries)
@@ -150,7 +151,7 @@ async def test_kiq_many_is_one_span_and_the_parent_of_all_runs(traced: StreamBro
     task = register_task(traced, double, name="double")
     async with working(traced):
         for sent in await task.kiq_many(task.call(number) for number in range(20)):
-            await sent.result(timeout=10)
+            await sent.result(timeout=HANG)
         runs = await spans.wait_for("process double", 20)
     [send] = spans.named("send double")
     assert facts(send)["messaging.batch.message_count"] == 20
@@ -231,7 +232,7 @@ async def test_what_a_stranger_sends_as_a_context_is_nothing(
     task = register_task(sender, look, name="look")
     register_task(worker, look, name="look")
     async with working(worker):
-        assert await (await task.kiq()).result(timeout=10) == 1
+        assert await (await task.kiq()).result(timeout=HANG) == 1
         [run] = await spans.wait_for("process look")
     assert run.parent is None
     assert list(run.links) == []
@@ -252,7 +253,7 @@ async def test_taskiqs_own_middleware_reads_what_is_sent_and_is_read(
     task = register_task(sender, look, name="look")
     register_task(worker, look, name="look")
     async with working(worker):
-        assert await (await task.kiq()).result(timeout=10) == 1
+        assert await (await task.kiq()).result(timeout=HANG) == 1
         [run] = await spans.wait_for("execute/look" if is_sender_ours else "process look")
     [send] = spans.named("send look" if is_sender_ours else "send/look")
     assert is_child(run, send)
@@ -293,9 +294,9 @@ async def test_without_a_provider_a_message_carries_nothing(broker: StreamBroker
     broker.add_middlewares(Look())
     task = register_task(broker, look, name="look")
     async with working(broker):
-        await (await task.kiq()).result(timeout=10)
+        await (await task.kiq()).result(timeout=HANG)
         [many] = await task.kiq_many([task.call()])
-        await many.result(timeout=10)
+        await many.result(timeout=HANG)
     assert [labels.keys() & {"traceparent", "tracestate", "baggage", "previous_try"} for labels in seen] == [
         set(),
         set(),
@@ -321,9 +322,9 @@ async def main() -> None:
     task = register_task(broker, ping, name="ping")
     finish = asyncio.Event()
     listening = asyncio.create_task(StreamReceiver(broker, run_startup=False).listen(finish))
-    print(await (await task.kiq()).result(timeout=10))
+    print(await (await task.kiq()).result(timeout=200))
     [message] = await task.kiq_many([task.call()])
-    print(await message.result(timeout=10))
+    print(await message.result(timeout=200))
     finish.set()
     await listening
     await broker.shutdown()
@@ -339,7 +340,7 @@ def test_nothing_of_what_is_off_is_imported_or_missed(redis_url: str, key_prefix
     hidden = "" if is_installed else "import sys; sys.modules['opentelemetry'] = None\n"
     environment = {"REDIS_URL": redis_url, "TASKS_KEY_PREFIX": key_prefix, "PYTHONPATH": BESIDE}
     ran = subprocess.run(
-        [sys.executable, "-c", hidden + OFF], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", hidden + OFF], env=environment, capture_output=True, text=True, check=False, timeout=HANG
     )
     assert (ran.stdout.splitlines(), ran.returncode) == (["pong", "pong", "[]"], 0), ran.stderr
 
@@ -356,7 +357,7 @@ def test_what_is_asked_for_and_not_installed_is_one_line(key_prefix: str, redis_
     )
     environment = {"REDIS_URL": redis_url, "TASKS_KEY_PREFIX": key_prefix, "TASKS_TRACING": "true"}
     ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=HANG
     )
     assert ran.returncode != 0
     assert ran.stderr.count("\n") == 1

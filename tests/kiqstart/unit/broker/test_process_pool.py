@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from taskiq import InMemoryBroker, TaskiqMessage
+from tests.deadlines import HANG
 from tests.kiqstart.unit.broker import pooled
 from tests.process_table import is_gone
 
@@ -39,7 +40,7 @@ async def waiting(pool: ProcessPool, folder: Path, name: str = "told") -> "async
     async def runs() -> bool:
         return bool(processes(told))
 
-    await eventually(runs, within=10)
+    await eventually(runs)
     return call
 
 
@@ -63,11 +64,11 @@ async def test_of_several_in_a_pool_that_dies_only_the_one_to_blame_is_lost(pool
     async def runs_again() -> bool:
         return len(processes(told)) == 2
 
-    await eventually(runs_again, within=10)
+    await eventually(runs_again)
     # The pool goes on in the meantime, and what it cut off works for nobody any more.
     assert await pool.run(pooled.add, [1], {}) == 2
     first, second = processes(told)
-    await eventually(lambda: is_gone(first), within=10)
+    await eventually(lambda: is_gone(first))
     (tmp_path / "go").touch()
     assert await innocent == second
     with pytest.raises(ProcessLostError):
@@ -83,10 +84,10 @@ async def test_processes_that_die_while_they_have_nothing_to_do_are_replaced(poo
     async def is_broken() -> bool:
         return bool(vars(executor)["_broken"])
 
-    await eventually(is_broken, within=10)
+    await eventually(is_broken)
     assert await pool.run(pooled.add, [1], {}) == 2
     # One that waits for what the first has taken with it would keep this process from ending.
-    await eventually(lambda: is_gone(other), within=5)
+    await eventually(lambda: is_gone(other))
 
 
 async def test_a_process_that_dies_while_one_that_it_has_forked_lives_is_noticed(
@@ -98,18 +99,18 @@ async def test_a_process_that_dies_while_one_that_it_has_forked_lives_is_noticed
     async def runs_again() -> bool:
         return len(processes(tmp_path / "innocent")) == 2
 
-    await eventually(runs_again, within=5)
+    await eventually(runs_again)
     (tmp_path / "go").touch()
     assert await innocent == processes(tmp_path / "innocent")[1]
     with pytest.raises(ProcessLostError):
-        await asyncio.wait_for(guilty, 5)
+        await asyncio.wait_for(guilty, HANG)
     (helper,) = processes(tmp_path / "helper")
     os.kill(helper, signal.SIGKILL)
 
 
 async def test_a_process_that_dies_in_the_middle_of_its_reply_is_noticed(pool: ProcessPool) -> None:
     with pytest.raises(ProcessLostError):
-        await asyncio.wait_for(pool.run(pooled.die_in_reply, [], {}), 5)
+        await asyncio.wait_for(pool.run(pooled.die_in_reply, [], {}), HANG)
     assert await pool.run(pooled.add, [1], {}) == 2
 
 
@@ -128,9 +129,9 @@ async def test_an_idle_process_that_dies_while_one_that_it_has_forked_lives_cost
         # One whose main thread is a zombie already may not have ended with all of its threads.
         return bool(shared.has_died())
 
-    await eventually(has_died, within=5)
+    await eventually(has_died)
     try:
-        assert await asyncio.wait_for(pool.run(pooled.add, [1], {}), 5) == 2
+        assert await asyncio.wait_for(pool.run(pooled.add, [1], {}), HANG) == 2
         # Python would wait for this thread when the worker ends.
         await asyncio.to_thread(threading.Thread.join, manager, 5)
         assert not manager.is_alive()
@@ -148,14 +149,14 @@ async def test_a_call_that_nobody_waits_for_any_more_has_its_process_until_it_en
     later = [asyncio.create_task(pool.run(pooled.add, [number], {})) for number in range(8)]
     assert not (await asyncio.wait(later, timeout=0.2))[0]
     (tmp_path / "go").touch()
-    assert await asyncio.wait_for(asyncio.gather(*later), 10) == list(range(1, 9))
+    assert await asyncio.wait_for(asyncio.gather(*later), HANG) == list(range(1, 9))
 
 
 async def test_a_pool_that_is_closed_cuts_off_what_runs(pool: ProcessPool, tmp_path: Path) -> None:
     call = await waiting(pool, tmp_path)
     pool.close()
     (process,) = processes(tmp_path / "told")
-    await eventually(lambda: is_gone(process), within=10)
+    await eventually(lambda: is_gone(process))
     call.cancel()
 
 

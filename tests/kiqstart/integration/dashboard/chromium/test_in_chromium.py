@@ -15,6 +15,7 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.dashboard.browser import OPERATOR, settings
 from tests.kiqstart.integration.dashboard.chromium.devtools import CHROMIUM, Tab, chromium
@@ -112,7 +113,7 @@ async def test_a_customers_failed_run_is_found_understood_and_sent_again(
     async with working(worker):
         sent = [await task.kiq(f"customer-{number}") for number in range(5)]
         for one in sent:
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
         mail.is_up = True
         await log_in(tab, site, choose)
         await choose(tab, "nav a", "Runs")
@@ -190,9 +191,9 @@ async def fill(broker: StreamBroker, brokers: Brokers) -> str:
     async with working(worker):
         failed = await bad.kiq("ada@example.com")
         sent = [await good.kiq(number) for number in range(20)]
-        await failed.wait_result(timeout=10)
+        await failed.wait_result(timeout=HANG)
         for one in sent:
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
     by = Operator(user="ada", host="laptop")
     await pauses_of(broker).pause(Pausable.TASK, "mail.send", by=by, reason="the mail server is down")
     return failed.task_id
