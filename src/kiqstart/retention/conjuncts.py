@@ -1,9 +1,9 @@
 """What a predicate is made of, and what of it may choose the plan.
 
 A batch's bounds alone decide what it reads. Were the predicate's own comparisons plain, the planner could take another
-index for them, by statistics that are old, and go through all that lies behind it again in each batch. To reckon how many
-rows they are true of, it also looks for the index's first and last value, and so steps over what earlier batches have
-deleted, in up to a hundred pages each time that it makes a plan.
+index for them, by statistics that are old, and go through all that lies behind it again in each batch. To reckon how
+many rows they are true of, it also looks for the index's first and last value, and so steps over what earlier batches
+have deleted, in up to a hundred pages each time that it makes a plan.
 """
 
 from collections.abc import Iterator

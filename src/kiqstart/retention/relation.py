@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ClauseElement
 
 from kiqstart.retention.errors import PolicyError
+from kiqstart.retention.layout import GUARDS, event_of
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.stored_types import StoredTypes
 from kiqstart.retention.table import FAMILY, qualified_name
@@ -36,6 +37,7 @@ SELECT
         AND ev_type::text = CAST(:event AS text) AND is_instead) AS rule,
     (SELECT min(tgname) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM family)
         AND tgtype & CAST(:before_event AS int) = CAST(:before_event AS int) AND tgenabled <> 'D') AS keeper,
+    {GUARDS} AS guards,
     EXISTS (SELECT FROM pg_publication) AS may_be_published,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(
         ARRAY(SELECT a.attname FROM unnest(conkey) WITH ORDINALITY k(n, i)
@@ -59,7 +61,8 @@ WITH RECURSIVE {FAMILY}, member AS (SELECT c.* FROM pg_class c WHERE c.oid IN (S
 SELECT min(m.oid::regclass::text) FROM member m
 JOIN pg_namespace n ON n.oid = m.relnamespace
 JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename IN (SELECT relname FROM member)
-JOIN pg_publication p ON p.pubname = t.pubname AND CASE WHEN CAST(:deletes AS bool) THEN p.pubdelete ELSE p.pubupdate END
+JOIN pg_publication p ON p.pubname = t.pubname
+    AND CASE WHEN CAST(:deletes AS bool) THEN p.pubdelete ELSE p.pubupdate END
 WHERE m.relkind = 'r' AND (m.relreplident = 'n'
     OR (m.relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisprimary))
     OR (m.relreplident = 'i' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisreplident)))
@@ -74,9 +77,6 @@ FROM parse_ident(:table) AS name, LATERAL (
         AND NOT has_schema_privilege(n.oid, 'USAGE')
 ) AS closed
 """)
-# `pg_rewrite.ev_type`, and the bits of `pg_trigger.tgtype` that say: for each row, before it, and of which statement.
-_DELETES: Final = {"event": "4", "before_event": 1 | 2 | 8}
-_UPDATES: Final = {"event": "2", "before_event": 1 | 2 | 16}
 _KINDS: Final = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
@@ -85,10 +85,11 @@ class Relation:
     """What the engine has to know of a table that can be deleted from.
 
     `keeper` is a trigger that may keep a row from being deleted without an error; `own_references` are foreign keys on
-    the table itself; `types` are those of the key's columns.
+    the table itself; `guards` tells whether either has changed; `types` are those of the key's columns.
     """
 
     keeper: str | None
+    guards: str
     own_references: tuple[SelfReference, ...]
     types: StoredTypes
 
@@ -105,7 +106,7 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         raise PolicyError(policy.name, problem)
     named = (*policy.key, *policy.columns(policy.error_key))
     used = [*named, *(one for one in _columns(policy) if isinstance(one.type, DateTime))]
-    parameters = {"table": table, "columns": [one.name for one in used], **(_DELETES if policy.deletes else _UPDATES)}
+    parameters = {"table": table, "columns": [one.name for one in used], **event_of(policy)}
     found = (await connection.execute(_RELATION, parameters)).one()
     types = StoredTypes(found.types or {}, frozenset(found.arrays))
     problem = (
@@ -123,7 +124,7 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         SelfReference(tuple(columns), tuple(referred), on_delete)
         for columns, referred, on_delete in (found.own_references if policy.deletes else ())
     )
-    return Relation(keeper=found.keeper, own_references=tuple(references), types=types)
+    return Relation(keeper=found.keeper, guards=found.guards, own_references=tuple(references), types=types)
 
 
 async def _absence(connection: AsyncConnection, table: str) -> str | None:

@@ -204,7 +204,7 @@ class ShardRunner:
     async def _finish(self, reason: StopReason) -> StopReason:
         self._count()
         async with self.shard.transactions.begin(Limits(waits_for_disk=True)) as connection:
-            await self.shard.run_store.save(connection, self.shard.number, self.state, since=self.state, stopped=reason)
+            await self.shard.run_store.finish(connection, self.shard.number, self.state, reason)
         return reason
 
     async def _wait_for_server(self, pause: float) -> None:

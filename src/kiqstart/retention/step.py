@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kiqstart.retention.batch import Outcome, delete_batch
 from kiqstart.retention.climber import Climber
 from kiqstart.retention.cost import is_measured
-from kiqstart.retention.errors import LinesMovedError
+from kiqstart.retention.errors import TableChangedError
 from kiqstart.retention.faults import Fault, fault_of
 from kiqstart.retention.others import look_at_others
 from kiqstart.retention.owned_shard import OwnedShard
@@ -73,7 +73,7 @@ class Stepper:
                 shard.pace.reset_looking()
             else:
                 self.passes_over = True
-        except LinesMovedError:
+        except TableChangedError:
             await shard.look_anew()
         except DBAPIError as error:
             return await self._learn(interval, limit, error)
