@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_text import raw_name
+from kiqstart.broker.run_index import RunIndex
 from kiqstart.dashboard.login_limit import LoginLimit
 from kiqstart.dashboard.looks import Looks
 from kiqstart.dashboard.proxy import Proxy
@@ -67,6 +68,7 @@ class Site:
     templates: Environment
     assets: Mapping[str, Asset]
     metrics: MetricsPage
+    run_index: RunIndex
     has_streams: bool = False
     limit: LoginLimit = field(default_factory=LoginLimit)
     looks: Looks = field(default_factory=Looks)

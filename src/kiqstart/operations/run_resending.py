@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_resender import RunNotResentError
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.runs import RunFilter, walk_runs
+from kiqstart.broker.runs import walk_runs
 from kiqstart.broker.whereabouts import Place, Whereabouts, which_have_not_ended
 from kiqstart.operations.dead_selection import SelectionError
 from kiqstart.operations.run_selection import which_runs

@@ -15,7 +15,8 @@ from taskiq.depends.progress_tracker import ProgressTracker, TaskState
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, letters_of, working
 
 from kiqstart.broker import CancelOutcome, Sealing, StreamBroker, UntrustedTaskError
-from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.run_filter import RunFilter
+from kiqstart.broker.runs import read_runs
 from kiqstart.broker.stats import count_tasks
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import UnreadableResultError
