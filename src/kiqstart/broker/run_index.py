@@ -7,7 +7,8 @@ looked for in Redis. A stream that was emptied, or has gone on far since the las
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final, cast
 
@@ -15,7 +16,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import ANY_REDIS_ERROR, without_foreign_keys
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_pages import BYTES_AT_ONCE, MOST_AT_ONCE, Entry, read_blocks, read_pages, read_pages_with
-from kiqstart.broker.run_text import StreamText
+from kiqstart.broker.run_text import Segment, StreamText
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -70,18 +71,46 @@ class RunIndex:
         Raises:
             RedisError: Redis is away.
         """
-        text = self._texts[stream]
-        segments, oldest, has_all = list(text.segments), text.oldest, text.is_complete
-        for place, segment in enumerate(reversed(segments)):
-            found = segment.holding(needles.in_small_letters)
+        texts, before = needles.in_small_letters, self._before_all(stream)
+        async with aclosing(self._found(redis, stream, lambda segment: segment.holding(texts))) as pages:
+            async for page in pages:
+                yield page
+        if before:
+            async with aclosing(read_pages_with(redis, stream, needles.exact, before)) as pages:
+                async for page in pages:
+                    yield page
+
+    async def pages_naming(
+        self, redis: "Redis", stream: str, task_ids: AbstractSet[bytes]
+    ) -> AsyncGenerator[list[Entry]]:
+        """The blocks with a message of one of some tasks, newest first, and perhaps others.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        small, before = {one.lower() for one in task_ids}, self._before_all(stream)
+        async with aclosing(self._found(redis, stream, lambda segment: segment.naming(small))) as pages:
+            async for page in pages:
+                yield page
+        if before:
+            async with aclosing(read_pages(redis, stream, before)) as pages:
+                async for page in pages:
+                    yield page
+
+    async def _found(
+        self, redis: "Redis", stream: str, search: Callable[[Segment], Sequence[bytes]]
+    ) -> AsyncGenerator[list[Entry]]:
+        for place, segment in enumerate(reversed(list(self._texts[stream].segments))):
+            found = search(segment)
             for first in range(0, len(found), _BLOCKS_AT_ONCE):
                 yield await read_blocks(redis, stream, found[first : first + _BLOCKS_AT_ONCE])
             if place % _SEGMENTS_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        if oldest is None or not has_all:
-            async with aclosing(read_pages_with(redis, stream, needles.exact, _before(oldest))) as pages:
-                async for page in pages:
-                    yield page
+
+    def _before_all(self, stream: str) -> str:
+        """Where what it does not have begins; '' where it has all."""
+        text = self._texts[stream]
+        return "" if text.is_complete else _before(text.oldest)
 
     async def close(self) -> None:
         """Fill it no more."""
@@ -129,10 +158,11 @@ class RunIndex:
                 text.add_older(page)
                 if self._texts[stream] is not text or text.size >= self._most_bytes:
                     return
-        text.is_complete = True
+        # Of an empty stream nothing is known when it begins.
+        text.is_complete = text.newest is not None
 
     def _has_room(self, text: StreamText) -> bool:
-        return text.newest is None or not (text.is_complete or text.size >= self._most_bytes)
+        return not (text.is_complete or text.size >= self._most_bytes)
 
 
 def _before(oldest: bytes | None) -> str:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
+from kiqstart.broker.redis_text import plain_in_json
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_record import LETTERS
 
@@ -30,7 +31,7 @@ class Needles:
     def of(cls, which: RunFilter, *, are_readable: bool) -> "Needles":
         """Those of a filter; its text has some only where runs are shown as they are written, and not decrypted."""
         names = [_quoted(name) for name in (which.task_id, which.task)]
-        queue = None if which.queue is None else _plain(which.queue)
+        queue = _plain(which.queue)
         first = [None if which.outcome is None else f"1{LETTERS[which.outcome]} ", queue and f" {queue} "]
         found = [phrase.rstrip() for phrase in _PHRASE.findall(which.text or "")] if are_readable else []
         return cls(
@@ -51,13 +52,10 @@ class Needles:
         return all(phrase in small for phrase in self.phrases)
 
 
+def _plain(name: str | None) -> str | None:
+    return name if name and plain_in_json(name) else None
+
+
 def _quoted(name: str | None) -> str | None:
     """A name as a message has it."""
-    plain = None if name is None else _plain(name)
-    return plain and f'"{plain}"'
-
-
-def _plain(name: str) -> str | None:
-    """A name that JSON and the blocks' lines have in one way only."""
-    is_plain = name.isascii() and name.isprintable() and not {'"', "\\", "/"} & set(name)
-    return name if name and is_plain else None
+    return f'"{name}"' if _plain(name) else None

@@ -1,13 +1,17 @@
 """The texts of successive blocks of runs in memory, to be searched."""
 
+import re
 from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 from kiqstart.broker.run_pages import Entry
 
+TASK_ID: Final = re.compile(rb'"task_id"\s*:\s*"([^"\\]*)"')
+"""As JSON has most ids; one with an escape is not found so."""
 _SEGMENT_BYTES: Final = 256 * 1024
 _MARK: Final = b"\0"
 
@@ -94,6 +98,11 @@ class Segment:
                 found.append(self.ids[place])
             at = self.text.find(longest, end)
         return found[::-1]
+
+    def naming(self, task_ids: AbstractSet[bytes]) -> list[bytes]:
+        """The ids of the blocks with a message of one of these tasks, whose ids are in small letters, newest first."""
+        places = [match.start() for match in TASK_ID.finditer(self.text) if match[1] in task_ids]
+        return list(dict.fromkeys(self.ids[bisect_right(self._starts, place) - 1] for place in reversed(places)))
 
     def _end_of(self, place: int) -> int:
         return self._starts[place + 1] if place + 1 < len(self._starts) else len(self.text)

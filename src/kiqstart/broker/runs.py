@@ -80,6 +80,21 @@ async def walk_runs(
             await walk.aclose()
 
 
+async def walk_failed_runs(
+    redis: object, keys: QueueKeys, which: RunFilter = _EVERY, secrets: Secrets = NO_SECRETS
+) -> AsyncGenerator[Run]:
+    """All kept runs that failed or became dead letters, newest first, read as they are asked for.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    needles = Needles.of(which, are_readable=not secrets.can_decrypt)
+    pages = _pages(cast("Redis", redis), keys.failed_runs, needles, None)
+    async with aclosing(_walk(pages, which, needles, secrets)) as runs:
+        async for run in runs:
+            yield run
+
+
 class RunTail:
     """Reads runs that end from now on.
 

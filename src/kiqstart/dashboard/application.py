@@ -35,6 +35,7 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.metrics.policies import names_of
 from kiqstart.operations.brokers import broker_of
+from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.settings import load_settings
 
 
@@ -75,6 +76,7 @@ def make_dashboard(
         has_streams=streams is not None,
         metrics=MetricsPage(broker=broker, policies=names_of(app.retention)),
         run_index=RunIndex(broker.keys),
+        letter_index=LetterIndex(broker),
     )
     return SecurityHeaders(
         Starlette(

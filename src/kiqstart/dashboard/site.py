@@ -23,6 +23,7 @@ from kiqstart.dashboard.sessions import Sessions
 from kiqstart.dashboard.settings import DashboardSettings
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.observability.redaction import redact_beginning
+from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.operations.schedule_wording import shown_seconds
 from kiqstart.operations.text import shown, shown_lines
 from kiqstart.tasks.labels import LONGEST_NAME
@@ -69,6 +70,7 @@ class Site:
     assets: Mapping[str, Asset]
     metrics: MetricsPage
     run_index: RunIndex
+    letter_index: LetterIndex
     has_streams: bool = False
     limit: LoginLimit = field(default_factory=LoginLimit)
     looks: Looks = field(default_factory=Looks)

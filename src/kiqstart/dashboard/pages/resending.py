@@ -28,7 +28,7 @@ async def _ask(visit: Visit) -> Question:
         notes = [f"{run.task or 'It'} failed: {run.error or 'no error is kept'}", _NOTE]
     else:
         failed = _failed(visit)
-        runs = await failed.runs(visit.site.broker)
+        runs = await failed.runs(visit.site.broker, index=visit.site.run_index)
         title = f"Send {len(runs)} tasks again ({failed.described})?"
         hidden, notes = {"until": runs[-1].ended.isoformat() if runs else ""}, [_NOTE]
     return Question(title=title, button="Send again", notes=notes, hidden=hidden)
@@ -40,7 +40,7 @@ async def _resend(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[
     site, failed, problems = visit.site, _failed(visit), list[str]()
     until = _time(form.get("until", ""))
     # What failed since it was asked was not meant.
-    runs = [run for run in await failed.runs(site.broker) if run.ended <= until]
+    runs = [run for run in await failed.runs(site.broker, index=site.run_index) if run.ended <= until]
     for run in runs:
         try:
             await resend(site.app, site.broker, run)

@@ -22,9 +22,9 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.run_bounds import RunBounds
 from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_record import BLOCK_BYTES
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.runs import RunTail, read_runs
 from kiqstart.broker.script import AsyncClient
 from kiqstart.broker.whereabouts import Place, find_task

@@ -13,6 +13,7 @@ from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.runs import read_runs
+from kiqstart.operations.run_resending import FailedRuns
 from kiqstart.testing import eventually
 
 _BEGAN: Final = 1_700_000_000_000
@@ -111,7 +112,7 @@ async def test_what_was_trimmed_or_emptied_is_not_found_any_more(
     assert len(await ids(broker, RunFilter(text="customer"), index)) == 10
 
 
-async def test_of_more_than_it_may_hold_the_rest_is_looked_for_in_redis(brokers: Brokers, index: RunIndex) -> None:
+async def test_of_more_than_it_may_hold_the_rest_is_looked_for_in_redis(brokers: Brokers) -> None:
     broker = brokers()
     small = RunIndex(broker.keys, most_bytes=5000)
     await add(broker, range(100))
@@ -144,3 +145,15 @@ async def test_an_index_that_is_full_searches_nothing_in_redis(
     monkeypatch.delattr("kiqstart.broker.run_index.read_pages_with")
     assert await ids(broker, RunFilter(text="nowhere"), index) == []
     assert len(await ids(broker, RunFilter(task_id="id-3"), index)) == 6
+
+
+async def test_failed_runs_of_which_none_ran_well_since_are_found_alike(brokers: Brokers, index: RunIndex) -> None:
+    broker = brokers()
+    await add(broker, range(100))
+    await filled(index, broker)
+    for failed in (FailedRuns(), FailedRuns(task="mail.send0"), FailedRuns(text="customer-3")):
+        found = await failed.runs(broker, index=index)
+        assert found == await failed.runs(broker)
+        # The numbers below 40 are ids: of 0, 40 and 80, which are one task's, the last ran well.
+        assert found
+        assert "id-0" not in {run.task_id for run in found}

@@ -38,7 +38,7 @@ def test_whatever_is_shown_of_a_run_is_found(
     arguments: list[object],
     result: object,
     problem: str,
-    is_ascii: bool,  # noqa: FBT001  # hypothesis gives it
+    is_ascii: bool,
 ) -> None:
     block = block_of(arguments, result=result, problem=problem, is_ascii=is_ascii)
     for run in runs_of(_ENTRY, {b"runs": block}):
