@@ -58,16 +58,12 @@ async def walk_runs(
     Raises:
         RedisError: Redis is away.
     """
-    client = cast("Redis", redis)
-    needles = Needles.of(which, are_readable=not secrets.can_decrypt)
-    if index is not None and needles.in_small_letters:
-        await index.refresh(client)
     streams = [
         key
         for key, has_failed in ((keys.runs, False), (keys.failed_runs, True))
         if which.outcome is None or (which.outcome in _FAILED) is has_failed
     ]
-    walks = [_walk(_pages(client, stream, needles, index), which, needles, secrets) for stream in streams]
+    walks = await _walks(redis, streams, which, secrets, index)
     try:
         heads = [await anext(walk, None) for walk in walks]
         while any(head is not None for head in heads):
@@ -81,17 +77,20 @@ async def walk_runs(
 
 
 async def walk_failed_runs(
-    redis: object, keys: QueueKeys, which: RunFilter = _EVERY, secrets: Secrets = NO_SECRETS
+    redis: object,
+    keys: QueueKeys,
+    which: RunFilter = _EVERY,
+    secrets: Secrets = NO_SECRETS,
+    index: RunIndex | None = None,
 ) -> AsyncGenerator[Run]:
     """All kept runs that failed or became dead letters, newest first, read as they are asked for.
 
     Raises:
         RedisError: Redis is away.
     """
-    needles = Needles.of(which, are_readable=not secrets.can_decrypt)
-    pages = _pages(cast("Redis", redis), keys.failed_runs, needles, None)
-    async with aclosing(_walk(pages, which, needles, secrets)) as runs:
-        async for run in runs:
+    [walk] = await _walks(redis, [keys.failed_runs], which, secrets, index)
+    async with aclosing(walk):
+        async for run in walk:
             yield run
 
 
@@ -134,6 +133,16 @@ class RunTail:
                 found += [run for entry in entries for run in runs_of(*entry, self._secrets)]
         # Of two that ended in one millisecond, the one that began first.
         return sorted(found, key=lambda run: (run.ended, run.began or run.ended))
+
+
+async def _walks(
+    redis: object, streams: Sequence[str], which: RunFilter, secrets: Secrets, index: RunIndex | None
+) -> list[AsyncGenerator[Run]]:
+    """A walk through each stream."""
+    client, needles = cast("Redis", redis), Needles.of(which, are_readable=not secrets.can_decrypt)
+    if index is not None and needles.in_small_letters:
+        await index.refresh(client)
+    return [_walk(_pages(client, stream, needles, index), which, needles, secrets) for stream in streams]
 
 
 async def _walk(

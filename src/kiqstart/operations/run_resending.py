@@ -80,7 +80,7 @@ class FailedRuns:
         redis, keys = broker.connection.redis, broker.keys
         # A later run of a task may have ended in another way, in another queue, and with another text.
         wide = replace(which, outcome=None, queue=None, text=None)
-        async with aclosing(walk_failed_runs(redis, keys, wide, broker.secrets)) as runs:
+        async with aclosing(walk_failed_runs(redis, keys, wide, broker.secrets, index)) as runs:
             async for run in runs:
                 if run.task_id is not None:
                     last.setdefault(run.task_id, run)
