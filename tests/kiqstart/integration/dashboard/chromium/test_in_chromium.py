@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,17 +16,22 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.dashboard.browser import OPERATOR, settings
 from tests.kiqstart.integration.dashboard.chromium.devtools import CHROMIUM, Tab, chromium
 
+from kiqstart.app import App
 from kiqstart.broker.acts import Operator
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.pauses import Pausable
 from kiqstart.dashboard.application import make_dashboard
 from kiqstart.dashboard.streams import MOST, Streams
 from kiqstart.operations.pausing import pauses_of
+from kiqstart.retention import RetentionEngine, RetentionPolicies, RetentionPolicy
 from kiqstart.tasks.registration import register_task
+from todo_service.core.todo.models import Todo
+from todo_service.core.user.models import User
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
@@ -41,9 +47,9 @@ class QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(broker: StreamBroker, *, streams: int = MOST) -> AsyncGenerator[str]:
+async def serving(app: App | StreamBroker, *, streams: int = MOST) -> AsyncGenerator[str]:
     opened = Streams(most=streams)
-    dashboard = make_dashboard(broker, settings(), streams=opened)
+    dashboard = make_dashboard(app, settings(), streams=opened)
     server = QuietServer(uvicorn.Config(dashboard, lifespan="off", log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
@@ -158,6 +164,32 @@ async def test_every_page_is_for_all_eyes_hands_and_windows(
             await tab.show(width=1120, height=1000)
             picture = await tab.picture()
             await asyncio.to_thread((Path(pictures) / f"dashboard-{names[path]}.png").write_bytes, picture)
+
+
+async def test_the_charts_of_retention_are_for_all_too(
+    tab: Tab, broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    engine = RetentionEngine(session_factory)
+    nightly = RetentionPolicy(name="todos.completed", model=Todo, predicate=Todo.completed_at.is_not(None))
+    for count in (120, 0, 250, 90):
+        async with session_factory() as session:
+            user = User(username=f"ada-{count}", email="ada@example.com")
+            session.add(user)
+            await session.flush()
+            times = {"is_completed": True, "completed_at": datetime.now(UTC)}
+            session.add_all(Todo(user_id=user.id, title=str(number), **times) for number in range(count))
+            await session.commit()
+        await engine.run(nightly)
+    async with serving(App(broker=broker, retention=RetentionPolicies(engine, lambda: [nightly]))) as site:
+        await log_in(tab, site)
+        await tab.click("nav a", "Retention")
+        await tab.reads("460 rows in 4 runs, at most 250 rows")
+        assert await tab.evaluate("document.querySelectorAll('svg.chart rect.succeeded').length") == 3
+        await check(tab, "/retention")
+        if (pictures := os.environ.get("DASHBOARD_PICTURES")) is not None:
+            await tab.show(width=1120, height=640)
+            picture = await tab.picture()
+            await asyncio.to_thread((Path(pictures) / "dashboard-retention.png").write_bytes, picture)
 
 
 async def check(tab: Tab, page: str) -> None:
