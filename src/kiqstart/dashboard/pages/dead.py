@@ -6,9 +6,9 @@ from typing import Final
 from starlette.responses import Response
 
 from kiqstart.broker.acts import Act, ActKind
-from kiqstart.broker.dead_letter import DeadLetterError
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.dashboard.acting import ActPage, Question
+from kiqstart.dashboard.sending_again import send_each_again
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.dead_letters import find_letter, indented, read_letters
 from kiqstart.operations.dead_selection import Filters, check_reason, parse_age
@@ -76,17 +76,8 @@ async def _ask_purge(visit: Visit) -> Question:
 
 
 async def _retry(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
-    letters, target, problems = visit.site.broker.dead_letters, _target(visit), list[str]()
-    chosen = await _chosen(visit, form.get("newest", ""))
-    for one in chosen:
-        try:
-            await letters.retry(one)
-        except DeadLetterError as error:
-            problems.append(str(error))
-    done = len(chosen) - len(problems)
-    said = f"{done} dead letters are sent again"
-    if problems:
-        said += f"; {len(problems)} are not: {problems[0]}"
+    target, chosen = _target(visit), await _chosen(visit, form.get("newest", ""))
+    done, said = await send_each_again(chosen, visit.site.broker.dead_letters.retry, "dead letters")
     return said, [Act(kind=ActKind.RETRY_DEAD, target=target, detail=f"{done} letters")] if done else []
 
 
