@@ -192,7 +192,9 @@ class StreamConsumer:
             lease=self.lease,
             registrar=registrar,
             stats=self.stats,
-            running=RunningReport(thread, keys, in_flight=self.in_flight, lease=self.lease, registrar=registrar),
+            running=RunningReport(
+                thread, keys, in_flight=self.in_flight, lease=self.lease, registrar=registrar, secrets=secrets
+            ),
             load=LoadReporter(thread, keys, self.activity),
             in_flight=self.in_flight,
             misfits=misfits,

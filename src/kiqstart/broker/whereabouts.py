@@ -126,7 +126,7 @@ async def _look(broker: StreamBroker, queue: str, stream: str, entry: bytes) -> 
             worker=text_of_name(name),
             host=host,
             pid=pid,
-            progress=await read_progress(redis, broker.keys, name, mark),
+            progress=await read_progress(redis, broker.keys, name, mark, broker.secrets),
         )
     except (ValueError, OverflowError, OSError):
         return None
