@@ -12,7 +12,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from math import isfinite
 from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import ResponseError
@@ -25,7 +24,7 @@ from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.registrar import Registrar
 from kiqstart.broker.script import Script
 from kiqstart.observability.redaction import redact
-from kiqstart.tasks.progress import LONGEST_TEXT, Progress
+from kiqstart.tasks.progress import LONGEST_TEXT, Progress, finite_number
 from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
@@ -129,8 +128,8 @@ class RunningReport:
         if delivery.progress is not None:
             done, total, text = delivery.progress
             fields |= {
-                "done": _number(done),
-                "total": _number(total),
+                "done": finite_number(done),
+                "total": finite_number(total),
                 "text": self._hidden(redact(str(text))[:LONGEST_TEXT]),
             }
         return fields
@@ -202,7 +201,7 @@ def _shown(secrets: Secrets, text: str) -> str:
 def _task_of(fields: Mapping[str, object], secrets: Secrets) -> RunningTask | None:
     with suppress(KeyError, ValueError, TypeError, OverflowError, OSError):
         done = fields.get("done")
-        total = _number(fields.get("total"))
+        total = finite_number(fields.get("total"))
         return RunningTask(
             entry=str(fields["entry"]),
             task=str(fields["task"]),
@@ -210,15 +209,8 @@ def _task_of(fields: Mapping[str, object], secrets: Secrets) -> RunningTask | No
             began=datetime.fromtimestamp(cast("float", fields["began"]) / 1000, UTC),
             progress=None
             if done is None
-            else Progress(done=_number(done) or 0.0, total=total, text=_shown(secrets, str(fields.get("text", "")))),
+            else Progress(
+                done=finite_number(done) or 0.0, total=total, text=_shown(secrets, str(fields.get("text", "")))
+            ),
         )
-    return None
-
-
-def _number(value: object) -> float | None:
-    """A number that JSON can hold: a task may report anything."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    with suppress(OverflowError):
-        return value if isfinite(value) else None
     return None

@@ -5,9 +5,12 @@ import base64
 import json
 import os
 import threading
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from redis.asyncio import Redis
 from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.kiqstart.unit.broker import pooled
 
 from kiqstart import report_progress
 from kiqstart.broker import Sealing
@@ -70,6 +73,23 @@ async def test_what_a_task_reports_last_is_seen_while_it_runs(brokers: Brokers, 
             return not await redis.exists(broker.keys.running)
 
         await eventually(nothing_is_left)
+
+
+async def test_a_function_in_the_process_pool_reports_as_any_other(brokers: Brokers, tmp_path: Path) -> None:
+    broker, go = brokers(), tmp_path / "go"
+    task = broker.register_task(pooled.report_pages, "pages")
+    async with working(broker, executor=ProcessPoolExecutor(1)):
+        sent = await task.kiq(str(go))
+
+        async def is_seen() -> bool:
+            return await progress_of(broker, sent.task_id) == Progress(
+                done=999, total=1000, text="pages of https://me:***@db"
+            )
+
+        await eventually(is_seen)
+        go.touch()
+        assert (await sent.wait_result(timeout=10)).return_value == "reported"
+        assert await progress_of(broker, sent.task_id) is None
 
 
 async def test_what_a_task_says_of_itself_is_encrypted_as_its_arguments_are(brokers: Brokers, redis: Redis) -> None:
