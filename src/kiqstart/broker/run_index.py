@@ -7,16 +7,18 @@ looked for in Redis. A stream that was emptied, or has gone on far since the las
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import ANY_REDIS_ERROR, without_foreign_keys
+from kiqstart.broker.run_decoding import runs_of
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_pages import BYTES_AT_ONCE, MOST_AT_ONCE, Entry, read_blocks, read_pages, read_pages_with
-from kiqstart.broker.run_text import Segment, StreamText
+from kiqstart.broker.run_text import Block, Segment, StreamText
+from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -26,6 +28,8 @@ MOST_BYTES: Final = 128 * 1024 * 1024
 _BLOCKS_AT_ONCE: Final = 50
 # Pages of new blocks that a look waits for; with more, it is as quick to begin anew.
 _MOST_PAGES_BEHIND: Final = 10
+# Blocks; others wait meanwhile.
+_MOST_DECRYPTED_AT_ONCE: Final = 100
 # Segments that are looked through before others have their turn: some milliseconds.
 _SEGMENTS_AT_ONCE: Final = 16
 
@@ -34,10 +38,13 @@ class RunIndex:
     """An index of all runs that are kept of a queue; for one event loop.
 
     Args:
+        secrets: decrypts what is encrypted, so that it is found by its words; what was decrypted stays in memory.
         most_bytes: of their text; the rest is left in Redis.
     """
 
-    def __init__(self, keys: QueueKeys, *, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, keys: QueueKeys, secrets: Secrets = NO_SECRETS, *, most_bytes: int = MOST_BYTES) -> None:
+        self._secrets = secrets
+        self._most_at_once = _MOST_DECRYPTED_AT_ONCE if secrets.can_decrypt else MOST_AT_ONCE
         self._texts = {stream: StreamText() for stream in (keys.failed_runs, keys.runs)}
         self._most_bytes = most_bytes
         self._catching_up = asyncio.Lock()
@@ -123,14 +130,14 @@ class RunIndex:
         for _ in range(_MOST_PAGES_BEHIND):
             if text.newest is None:
                 return True
-            count = max(min(BYTES_AT_ONCE // text.mean_size, MOST_AT_ONCE), 1) + 1
+            count = max(min(BYTES_AT_ONCE // text.mean_size, self._most_at_once), 1) + 1
             page: list[Entry] = []
             with without_foreign_keys():
                 page = cast("list[Entry]", await redis.xrange(stream, min=text.newest.decode(), count=count))
             # Older blocks are trimmed first: where this one was, all are gone.
             if not page or page[0][0] != text.newest:
                 return False
-            text.add_newer(page[1:])
+            text.add_newer(self._texts_of(page[1:]))
             if len(page) < count:
                 if len(page) > 1:
                     await self._bound(redis, stream, text)
@@ -153,13 +160,24 @@ class RunIndex:
         text = self._texts[stream]
         if not self._has_room(text):
             return
-        async with aclosing(read_pages(redis, stream, _before(text.oldest))) as pages:
+        async with aclosing(read_pages(redis, stream, _before(text.oldest), most=self._most_at_once)) as pages:
             async for page in pages:
-                text.add_older(page)
+                text.add_older(self._texts_of(page))
                 if self._texts[stream] is not text or text.size >= self._most_bytes:
                     return
         # Of an empty stream nothing is known when it begins.
         text.is_complete = text.newest is not None
+
+    def _texts_of(self, page: Sequence[Entry]) -> list[Block]:
+        return [(entry, self._text_of(entry, fields)) for entry, fields in page]
+
+    def _text_of(self, entry: bytes, fields: Mapping[bytes, bytes]) -> bytes:
+        block = fields.get(b"runs", b"")
+        if self._secrets.can_decrypt and ENCRYPTED.encode() in block:
+            runs = runs_of(entry, fields, self._secrets)
+            shown = [text for run in runs for text in (run.arguments, run.result, run.error, run.traceback) if text]
+            block += "\n".join(["", *shown]).encode(errors="surrogatepass")
+        return block.lower()
 
     def _has_room(self, text: StreamText) -> bool:
         return not (text.is_complete or text.size >= self._most_bytes)

@@ -27,9 +27,11 @@ _BYTES_LOOKED_THROUGH: Final = 512 * 1024
 _FIND_RUNS: Final = Script("find_runs")
 
 
-async def read_pages(redis: "Redis", stream: str, before: str = "+") -> AsyncGenerator[list[Entry]]:
-    """All blocks of a stream up to an id, or up to one that is written `(id` and left out."""
-    count = _FIRST_READ
+async def read_pages(
+    redis: "Redis", stream: str, before: str = "+", *, most: int = MOST_AT_ONCE
+) -> AsyncGenerator[list[Entry]]:
+    """All blocks of a stream up to an id, or up to one that is written `(id` and left out; up to `most` at once."""
+    count = min(_FIRST_READ, most)
     while True:
         entries: list[Entry] = []
         with without_foreign_keys():
@@ -39,7 +41,7 @@ async def read_pages(redis: "Redis", stream: str, before: str = "+") -> AsyncGen
             return
         before = f"({entries[-1][0].decode()}"
         size = sum(len(value) for _, fields in entries for value in fields.values())
-        count = max(min(2 * count, MOST_AT_ONCE, count * BYTES_AT_ONCE // (size + 1)), 1)
+        count = max(min(2 * count, most, count * BYTES_AT_ONCE // (size + 1)), 1)
 
 
 async def read_pages_with(

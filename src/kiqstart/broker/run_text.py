@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from kiqstart.broker.run_pages import Entry
-
+Block = tuple[bytes, bytes]
+"""The id of a block, and its text in small letters."""
 TASK_ID: Final = re.compile(rb'"task_id"\s*:\s*"([^"\\]*)"')
 """As JSON has most ids; one with an escape is not found so."""
 _SEGMENT_BYTES: Final = 256 * 1024
@@ -44,19 +44,19 @@ class StreamText:
         """The id of the newest block; None where there is none."""
         return self.segments[-1].ids[-1] if self.segments else None
 
-    def add_newer(self, page: Sequence[Entry]) -> None:
+    def add_newer(self, page: Sequence[Block]) -> None:
         """Append blocks, the oldest first."""
-        for entry in page:
+        for block in page:
             if not self.segments or len(self.segments[-1].text) >= _SEGMENT_BYTES:
                 self.segments.append(Segment())
-            self.segments[-1].add(entry)
+            self.segments[-1].add(block)
 
-    def add_older(self, page: Sequence[Entry]) -> None:
+    def add_older(self, page: Sequence[Block]) -> None:
         """Put blocks before all others, the newest first."""
         if page:
             segment = Segment()
-            for entry in reversed(page):
-                segment.add(entry)
+            for block in reversed(page):
+                segment.add(block)
             self.segments.appendleft(segment)
 
     def drop_before(self, first: bytes) -> None:
@@ -72,18 +72,18 @@ class StreamText:
 
 
 class Segment:
-    """The texts of some blocks in small letters, one after the other, so that all are searched at once."""
+    """The texts of some blocks, one after the other, so that all are searched at once."""
 
     def __init__(self) -> None:
         self.ids: list[bytes] = []
         self.text = bytearray()
         self._starts = array("L")
 
-    def add(self, entry: Entry) -> None:
+    def add(self, block: Block) -> None:
         """Append a newer block."""
-        self.ids.append(entry[0])
+        self.ids.append(block[0])
         self._starts.append(len(self.text))
-        self.text += _MARK + entry[1].get(b"runs", b"").lower()
+        self.text += _MARK + block[1]
 
     def holding(self, needles: Sequence[bytes]) -> list[bytes]:
         """The ids of the blocks that hold all of these texts, one at least, newest first."""

@@ -140,9 +140,12 @@ async def _walks(
 ) -> list[AsyncGenerator[Run]]:
     """A walk through each stream."""
     client, needles = cast("Redis", redis), Needles.of(which, are_readable=not secrets.can_decrypt)
-    if index is not None and needles.in_small_letters:
-        await index.refresh(client)
-    return [_walk(_pages(client, stream, needles, index), which, needles, secrets) for stream in streams]
+    # An index has what is encrypted as it is shown.
+    shown = Needles.of(which, are_readable=True)
+    if index is None or not shown.in_small_letters:
+        return [_walk(_pages(client, stream, needles), which, needles, secrets) for stream in streams]
+    await index.refresh(client)
+    return [_walk(index.pages(client, stream, shown), which, needles, secrets) for stream in streams]
 
 
 async def _walk(
@@ -160,8 +163,6 @@ async def _walk(
                         yield run
 
 
-def _pages(redis: "Redis", stream: str, needles: Needles, index: RunIndex | None) -> AsyncGenerator[list[Entry]]:
+def _pages(redis: "Redis", stream: str, needles: Needles) -> AsyncGenerator[list[Entry]]:
     """The blocks that may hold what is looked for, newest first."""
-    if index is not None and needles.in_small_letters:
-        return index.pages(redis, stream, needles)
     return read_pages_with(redis, stream, needles.exact) if needles.exact else read_pages(redis, stream)

@@ -75,7 +75,7 @@ def make_dashboard(
         assets=read_assets(),
         has_streams=streams is not None,
         metrics=MetricsPage(broker=broker, policies=names_of(app.retention)),
-        run_index=RunIndex(broker.keys),
+        run_index=RunIndex(broker.keys, broker.secrets),
         letter_index=LetterIndex(broker),
     )
     return SecurityHeaders(

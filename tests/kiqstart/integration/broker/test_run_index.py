@@ -1,19 +1,23 @@
 """A process that looks at runs often finds in its memory what it would find in Redis, and nothing else."""
 
+import base64
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import pytest
 from redis.asyncio import Redis
-from tests.kiqstart.integration.broker.brokers import Brokers
+from tests.kiqstart.integration.broker.brokers import Brokers, working
 
+from kiqstart.broker import Sealing
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.runs import read_runs
 from kiqstart.operations.run_resending import FailedRuns
+from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
 
 _BEGAN: Final = 1_700_000_000_000
@@ -72,7 +76,7 @@ def index(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> RunIndex:
 
 
 async def filled(index: RunIndex, broker: StreamBroker) -> None:
-    await index.refresh(broker.connection.redis)
+    await index.refresh(cast("Redis", broker.connection.redis))
 
     async def is_filled() -> bool:
         return index.is_filled
@@ -157,3 +161,27 @@ async def test_failed_runs_of_which_none_ran_well_since_are_found_alike(brokers:
         # The numbers below 40 are ids: of 0, 40 and 80, which are one task's, the last ran well.
         assert found
         assert "id-0" not in {run.task_id for run in found}
+
+
+@pytest.mark.parametrize("is_readable", [True, False])
+async def test_what_is_encrypted_is_found_by_who_can_read_it(brokers: Brokers, *, is_readable: bool) -> None:
+    keys = [f"a:{base64.b64encode(os.urandom(32)).decode()}" for _ in range(2)]
+    worker = brokers(sealing=Sealing(signing_keys=keys[0], encryption_keys=keys[1]))
+    reader = worker if is_readable else brokers(sealing=Sealing(signing_keys=keys[0]))
+
+    async def send(customer: str) -> str:
+        if customer == "Bob Stone":
+            raise LookupError(f"no mail for {customer}")
+        return f"sent to {customer}"
+
+    task = register_task(worker, send, name="send")
+    async with working(worker):
+        for customer in ("Ada Wood", "Bob Stone", "Cyd Hill"):
+            await (await task.kiq(customer)).wait_result(timeout=10)
+    index = RunIndex(reader.keys, reader.secrets)
+    await filled(index, reader)
+    for text, count in (("ada wood", 1), ("mail for bob", 1), ("SENT TO", 2), ("nobody", 0), ("send", 3)):
+        which = RunFilter(text=text)
+        found = await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets, index=index)
+        assert found == await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets)
+        assert len(found) == (count if is_readable or text == "send" else 0), text
