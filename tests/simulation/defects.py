@@ -17,7 +17,6 @@ from tests.simulation.server import HISTORIES_BETWEEN_COLLECTIONS, Server, forge
 
 from kiqstart.broker import reclaimer
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.fetcher import Fetcher
 from kiqstart.broker.heartbeat import Heartbeat
@@ -164,16 +163,13 @@ def _beat_plainly(self: Registrar, worker: str) -> bool:
     return bool(self._redis.zadd(self._keys.workers, {worker: self.next_beat()}, xx=True, ch=True))
 
 
-def _always_trusted(_: Lease) -> bool:
+def _always_trusted(_: Lease, now: float) -> bool:
+    del now
     return True
 
 
 def _for_long(_: Lease) -> float:
     return 5.0
-
-
-def _is_trusted(self: Lease) -> bool:
-    return local_time() < self._trusted_until
 
 
 def _over_after_the_grace(self: MisfitRecall, fields: Mapping[str, str], known: object, now_ms: int) -> bool:
@@ -342,7 +338,6 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "a worker takes again what it has left": (Replaced(where=Misfits, name="_consider", value=_take_anything),),
     "a read waits for longer than its worker's lease": (
         Replaced(where=Lease, name="remaining", value=property(_for_long)),
-        Replaced(where=Lease, name="is_trusted", value=property(_is_trusted)),
     ),
     "workers are dead when they are late": (Replaced(where=FailureDetector, name="look", value=_by_age_alone),),
     "fencing does not look for a new beat": (
@@ -352,7 +347,7 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
             new="if false then",
         ),
     ),
-    "a lease is trusted for ever": (Replaced(where=Lease, name="is_trusted", value=property(_always_trusted)),),
+    "a lease is trusted for ever": (Replaced(where=Lease, name="is_trusted_at", value=_always_trusted),),
     "nobody beats while Redis is full": (Replaced(where=Registrar, name="renew", value=_beat_plainly),),
     "what is due waits behind what cannot be read": (
         Edit(script="move", old="    if not pcall(move, id) then", new="    if move(id) then"),

@@ -182,7 +182,7 @@ class StreamConsumer:
             registrar=registrar,
         )
         self._testimonies = Testimonies(reclaimer, registrar, self.lease, queues, on_loss=on_loss)
-        self.stats = RunStats(thread, keys, now_ms=registrar.now_ms)
+        self.stats = RunStats(thread, keys, to_redis_ms=registrar.to_redis_ms)
         self.activity = WorkerActivity()
         self._heartbeat = Heartbeat(
             thread,
@@ -318,7 +318,9 @@ class StreamConsumer:
             self.in_flight.discard(delivery)
             return
         self.in_flight.settle(delivery)
-        is_ours = await self._settlement.settle(delivery)
+        is_ours = (await self._settlement.begin(delivery))[0]
+        if is_ours is not True:
+            is_ours = await self._settlement.finish(delivery, is_ours)
         if is_ours is True:
             self.stats.settled(delivery)
         elif isinstance(is_ours, RedisError):
@@ -378,9 +380,9 @@ class StreamConsumer:
         """
         self._heartbeat.give_back_all()
 
-    def may_run_now(self, delivery: Delivery) -> bool:
-        """Whether a delivery may run at once, as nearly all may; where not, `may_run` waits until that is certain."""
-        return self.lease.is_trusted and not delivery.is_lost
+    def may_run_at(self, now: float, delivery: Delivery) -> bool:
+        """Whether a delivery may run now, as nearly all may; where not, `may_run` waits until that is certain."""
+        return self.lease.is_trusted_at(now) and not delivery.is_lost
 
     async def may_run(self, delivery: Delivery) -> bool:
         """Wait until the lease is certain; False where the delivery is another worker's by then."""

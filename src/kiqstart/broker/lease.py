@@ -86,7 +86,11 @@ class Lease:
     @property
     def is_trusted(self) -> bool:
         """Whether a task that is in hand may be started now."""
-        return self._trusted_until > local_time()
+        return self.is_trusted_at(local_time())
+
+    def is_trusted_at(self, now: float) -> bool:
+        """The same, where `now` is the `local_time` already."""
+        return self._trusted_until > now
 
     @property
     def remaining(self) -> float:

@@ -5,10 +5,11 @@ import traceback
 from collections.abc import Coroutine
 from typing import Any, Protocol
 
-from taskiq import BrokerMessage, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from taskiq import BrokerMessage, TaskiqMessage, TaskiqResult
 
 from kiqstart.broker.delivery import DeadLetterReason, current_delivery
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
+from kiqstart.tasks.hooks import ChecksForOtherReceivers
 from kiqstart.tasks.messages import with_labels
 
 
@@ -24,7 +25,7 @@ class DeliveringBroker(Protocol):
         ...
 
 
-class DeliveryMiddleware(TaskiqMiddleware):
+class DeliveryMiddleware(ChecksForOtherReceivers):
     """Starts no task that is another worker's by now, and buries calls whose arguments do not validate."""
 
     def __init__(self, broker: DeliveringBroker) -> None:

@@ -115,14 +115,18 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
         """
         if result.error is not None and isinstance(result.error, NoResultError):
             return
-        value = self._secrets.hide_result(task_id, encode_result(task_id, result, limit=self._limit))
         delivery = self._deliveries(task_id)
         if delivery is not None:
-            delivery.result = value
+            self.lay_by(delivery, result)
             return
+        value = self._encoded(task_id, result)
         key = self._keys.result(task_id)
         arguments = (value, self._ttl_ms or 0, self._keys.channel_suffix)
         await retry_transient(lambda: ANNOUNCE(self._redis, [key], arguments), self._deadline)
+
+    def lay_by(self, delivery: Delivery, result: TaskiqResult[ReturnType]) -> None:
+        """Keep a result until its delivery is acknowledged."""
+        delivery.result = self._encoded(delivery.task_id, result)
 
     async def is_result_ready(self, task_id: str) -> bool:
         """Whether there is a result."""
@@ -188,6 +192,9 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
             return TaskProgress[ReturnType].model_validate_json(value)
         except ValueError:
             raise UnreadableResultError(task_id=task_id, reason="its key holds no progress") from None
+
+    def _encoded(self, task_id: str, result: TaskiqResult[ReturnType]) -> bytes:
+        return self._secrets.hide_result(task_id, encode_result(task_id, result, limit=self._limit))
 
     def _decoded(self, task_id: str, value: bytes) -> TaskiqResult[Any]:
         try:

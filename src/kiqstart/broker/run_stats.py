@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Left
+from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Left, local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import may_pass, reason
 from kiqstart.broker.redis_text import text_of_name, whole_number
@@ -78,13 +78,13 @@ class RunStats:
 
     Args:
         redis: a client that blocks, for the lease's thread.
-        now_ms: gives Redis' time, as far as this process knows it.
+        to_redis_ms: turns a `local_time` into Redis' time, as far as this process knows it.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, *, now_ms: Callable[[], int]) -> None:
+    def __init__(self, redis: object, keys: QueueKeys, *, to_redis_ms: Callable[[float], int]) -> None:
         self._redis = cast("Redis", redis)
         self._keys = keys
-        self._now_ms = now_ms
+        self._to_redis_ms = to_redis_ms
         # By task, since this process began: the event loop alone adds to them, so that counting takes no lock.
         self._counts: defaultdict[str, list[int]] = defaultdict(_zeros)
         # What of them is in a batch already.
@@ -94,9 +94,9 @@ class RunStats:
         self._values: dict[str, int] = {}
         self._problem: str | None = None
 
-    def started(self, delivery: Delivery) -> None:
-        """A task begins to run."""
-        waited_ms = self._now_ms() - int(delivery.entry.partition("-")[0])
+    def started(self, delivery: Delivery, now: float) -> None:
+        """A task begins to run, at a `local_time`."""
+        waited_ms = self._to_redis_ms(now) - int(delivery.entry.partition("-")[0])
         counts = self._counts[_name(delivery)]
         counts[0] += 1
         counts[_PLACE_OF_WAIT + bisect_left(SECONDS_BUCKETS, waited_ms / 1000)] += 1
@@ -129,7 +129,7 @@ class RunStats:
             tasks = {field: count for task, counts in counted.items() for field, count in _written(task, counts)}
             clean_ups, values = PROCESS_COUNTS.take(RETENTION)
             self._values |= values
-            now_ms = self._now_ms()
+            now_ms = self._to_redis_ms(local_time())
             hour, minute = self._keys.stats_of_hour(now_ms), self._keys.stats_of_minute(now_ms)
             self._batch.fill(
                 {

@@ -1,7 +1,7 @@
 """Ends each delivery in some way, also where Redis refuses what became of it."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator, Sequence
 from dataclasses import replace
 from logging import getLogger
 from typing import Final
@@ -31,14 +31,16 @@ class Settlement:
         self._settler = settler
         self._deadline = deadline
 
-    async def settle(self, delivery: Delivery) -> bool | BaseException:
-        """Apply the delivery's outcome and result, or what may still be taken of them.
+    def begin(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
+        """Apply the delivery's outcome and result; nearly all end so. Any answer but True is one for `finish`."""
+        return self._settler.settle(delivery)
+
+    async def finish(self, delivery: Delivery, answer: bool | BaseException) -> bool | BaseException:
+        """Apply what may still be taken of a delivery's outcome and result, where Redis has refused them.
 
         Gives False where another worker has the task by now, or the `RedisError` with which Redis refuses any end.
         """
-        answer = (await self._settler.settle(delivery))[0]
-        # Nearly all end here.
-        if answer is True or not isinstance(answer, RedisError):
+        if not isinstance(answer, RedisError):
             return answer
         answer = await self._for_good(delivery, answer)
         if not isinstance(answer, RedisError):

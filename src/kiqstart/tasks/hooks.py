@@ -23,6 +23,10 @@ T = TypeVar("T")
 Failed = Callable[[TaskiqMessage, TaskiqResult[Any], BaseException], Awaitable[None] | None]
 
 
+class ChecksForOtherReceivers(TaskiqMiddleware):
+    """Its `pre_execute` does for other receivers what kiqstart's has done already where a delivery begins to run."""
+
+
 class Hooks:
     """The hooks that a broker's middlewares have, each kind in the order in which taskiq calls it.
 
@@ -46,6 +50,8 @@ class Hooks:
         self.pre_execute: list[Sent] = [
             one.pre_execute for one in inwards if type(one).pre_execute is not base.pre_execute
         ]
+        checks = {one.pre_execute for one in inwards if isinstance(one, ChecksForOtherReceivers)}
+        self.pre_execute_checked: list[Sent] = [hook for hook in self.pre_execute if hook not in checks]
         self.post_execute: list[Ended] = [
             one.post_execute for one in outwards if type(one).post_execute is not base.post_execute
         ]

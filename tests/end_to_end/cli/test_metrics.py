@@ -88,10 +88,12 @@ def test_metrics_of_an_empty_redis_say_that_nobody_is_there(kiqstart_here: Kiqst
 async def run_some() -> None:
     """As a worker, of tasks of which some fail."""
     async with stream_broker() as broker:
-        stats = RunStats(Redis.from_url(os.environ["REDIS_URL"]), broker.keys, now_ms=lambda: round(time.time() * 1000))
+        stats = RunStats(
+            Redis.from_url(os.environ["REDIS_URL"]), broker.keys, to_redis_ms=lambda _: round(time.time() * 1000)
+        )
         for number in range(5):
             delivery = delivered(broker, number)
-            stats.started(delivery)
+            stats.started(delivery, 0.0)
             stats.ran("report", 0.3)
             delivery.has_failed = number < 2
             stats.settled(delivery)

@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import inspect
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextvars import copy_context
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from kiqstart.broker.receiver.misfit import TaskCall
 from kiqstart.broker.receiver.process_pool import ProcessPool
 from kiqstart.broker.receiver.task_plan import TaskPlan, end_dependencies
 from kiqstart.tasks.arguments import has_arguments
-from kiqstart.tasks.hooks import admitted, hooks_of, notified
+from kiqstart.tasks.hooks import Hooks, Sent, admitted, hooks_of, notified
 from kiqstart.tasks.label_values import TIMEOUT_LABEL, timeout_of
 from kiqstart.tasks.results.error_taming import tamed
 
@@ -97,7 +97,9 @@ class BaseReceiver(Receiver):
     ) -> None:
         """Run a task, with all hooks of the middlewares, and store its result."""
         hooks = hooks_of(self.broker)
-        message, refusal = await admitted(hooks.pre_execute, message, self.hook_limit)
+        refusal: BaseException | None = None
+        if before := self.hooks_before(hooks, acks):
+            message, refusal = await admitted(before, message, self.hook_limit)
         if refusal is None:
             ack_time = self._get_ack_time(message)
             self.log_start(message)
@@ -202,6 +204,10 @@ class BaseReceiver(Receiver):
         """What ends a middleware's hook that takes too long; taskiq knows no such limit."""
         return asyncio.timeout(None)
 
+    def hooks_before(self, hooks: Hooks, acks: AckController) -> Sequence[Sent]:  # noqa: ARG002  # for those that override it
+        """Which of the middlewares' hooks are called before a task runs."""
+        return hooks.pre_execute
+
     def stores_with_acknowledgement(self, acks: AckController) -> bool:  # noqa: ARG002  # for those that override it
         """Whether a result is there only when its message is acknowledged; taskiq's order is the other way round."""
         return False
@@ -272,6 +278,10 @@ class BaseReceiver(Receiver):
         call = functools.partial(_without_stop_iteration, functools.partial(target, *args, **kwargs))
         return asyncio.get_running_loop().run_in_executor(executor, copy_context().run, call)
 
+    def store(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> Awaitable[None] | None:
+        """Hand a result to the result backend; None where that is done."""
+        return self.broker.result_backend.set_result(message.task_id, result)
+
     async def save(self, message: TaskiqMessage, result: TaskiqResult[Any], *, raise_err: bool) -> bool:
         """Store a result; gives whether it is stored."""
         if result.error is not None:
@@ -280,7 +290,8 @@ class BaseReceiver(Receiver):
             if isinstance(result.error, NoResultError):
                 return False
         try:
-            await self.broker.result_backend.set_result(message.task_id, result)
+            if (storing := self.store(message, result)) is not None:
+                await storing
         except BaseException as error:
             text = "Can't set result in result backend: task %s, id %s"
             logger.error(text, message.task_name, message.task_id, exc_info=tamed(error))

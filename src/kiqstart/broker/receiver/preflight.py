@@ -6,7 +6,6 @@ from logging import getLogger
 from typing import Any, Final
 
 from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask, TaskiqMessage, TaskiqResult
-from taskiq.exceptions import UnknownTaskError
 
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.delivery import DONE, Again, Dead, DeadLetterReason, Delivery, Left
@@ -19,7 +18,7 @@ from kiqstart.tasks.label_values import count_of
 from kiqstart.tasks.labels import LONGEST_NAME
 from kiqstart.tasks.messages import beginning_of, with_labels
 from kiqstart.tasks.results.error_taming import tamed
-from kiqstart.tasks.results.errors import TaskCancelledError, TaskTooLargeError, UntrustedTaskError
+from kiqstart.tasks.results.errors import TaskCancelledError, TaskTooLargeError, UnknownTaskError, UntrustedTaskError
 from kiqstart.tasks.sealing.errors import UntrustedMessageError
 from kiqstart.tasks.sizes import MessageTooLargeError
 

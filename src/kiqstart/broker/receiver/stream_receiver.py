@@ -4,7 +4,7 @@ import asyncio
 import functools
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from logging import getLogger
 from typing import Any, Final
 
@@ -23,9 +23,11 @@ from kiqstart.broker.receiver.misfit import TaskCall
 from kiqstart.broker.receiver.preflight import Preflight
 from kiqstart.broker.receiver.receiver_shutdown import ReceiverShutdown
 from kiqstart.broker.redis_retry import reason
+from kiqstart.broker.results import StreamResultBackend
 from kiqstart.broker.run_lines import delivery_ends
 from kiqstart.observability.task_fields import carry_task_fields, current_run
 from kiqstart.processes.exits import end_with_process_manager
+from kiqstart.tasks.hooks import Hooks, Sent
 from kiqstart.tasks.label_values import ACK_TYPE_LABEL, ack_type_of
 from kiqstart.tasks.progress import reporting_run
 from kiqstart.tasks.results.errors import TaskCancelledError
@@ -118,9 +120,12 @@ class StreamReceiver(LoggingReceiver):
         if delivery is None or consumer is None:
             return await super().run_task(target, message, ack_controller)
         # This process may have stood still, or a hook taken its time, since that was looked at.
-        if not (delivery.is_settled or consumer.may_run_now(delivery) or await consumer.may_run(delivery)):
-            raise asyncio.CancelledError
-        delivery.began_at = began_at = local_time()
+        began_at = local_time()
+        if not (delivery.is_settled or consumer.may_run_at(began_at, delivery)):
+            if not await consumer.may_run(delivery):
+                raise asyncio.CancelledError
+            began_at = local_time()
+        delivery.began_at = began_at
         result = await super().run_task(target, message, ack_controller)
         delivery.seconds = local_time() - began_at
         consumer.stats.ran(message.task_name, delivery.seconds)
@@ -182,6 +187,20 @@ class StreamReceiver(LoggingReceiver):
             self._make_room(delivery)
             await self._preflight.end(delivery)
         return is_saved
+
+    def store(self, message: TaskiqMessage, result: TaskiqResult[Any]) -> Awaitable[None] | None:
+        """Hand a result to the result backend; the broker's own has nothing to do before the acknowledgement."""
+        delivery, backend = current_delivery.get(), self.broker.result_backend
+        if delivery is None or delivery.is_settled or not isinstance(backend, StreamResultBackend):
+            return super().store(message, result)
+        if delivery.task_id != message.task_id:
+            return super().store(message, result)
+        backend.lay_by(delivery, result)
+        return None
+
+    def hooks_before(self, hooks: Hooks, acks: AckController) -> Sequence[Sent]:
+        """Which of the middlewares' hooks are called before a task runs."""
+        return hooks.pre_execute_checked if isinstance(acks, DeliveryAcks) else hooks.pre_execute
 
     def stores_with_acknowledgement(self, acks: AckController) -> bool:
         """Whether the broker's own result backend has laid a result by."""
@@ -287,11 +306,12 @@ class StreamReceiver(LoggingReceiver):
         if self._turns is not None:
             await self._turns.acquire()
             self._taking_turns.add(delivery)
-        if not (consumer.may_run_now(delivery) or await consumer.may_run(delivery)):
+        now = local_time()
+        if not (consumer.may_run_at(now, delivery) or await consumer.may_run(delivery)):
             return
         if not consumer.in_flight.begin(delivery):
             return
-        consumer.stats.started(delivery)
+        consumer.stats.started(delivery, now)
         acks = DeliveryAcks(consumer, preflight, delivery, self._make_room)
         await self.run_message(task, message, acks)
         if delivery.is_settled or delivery.is_lost:

@@ -1,6 +1,7 @@
 """What can become of a task that was sent, and of its result."""
 
 from taskiq.exceptions import ResultGetError
+from taskiq.exceptions import UnknownTaskError as TaskiqUnknownTaskError
 
 
 class TaskCancelledError(Exception):
@@ -80,6 +81,12 @@ class UnreadableTaskError(Exception):
 
     def __str__(self) -> str:
         return "no worker can read the task's message; it is among the dead letters"
+
+
+class UnknownTaskError(TaskiqUnknownTaskError):
+    """No worker that could take the message has its task: it has not run, and is a dead letter."""
+
+    __template__ = "no worker has the task {task_name!r}; the message is among the dead letters"
 
 
 class UntrustedTaskError(Exception):

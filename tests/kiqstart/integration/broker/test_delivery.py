@@ -14,7 +14,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.settler import _SETTLE
 from kiqstart.tasks.registration import register_task
-from kiqstart.tasks.results.errors import TaskCancelledError
+from kiqstart.tasks.results.errors import TaskCancelledError, UnknownTaskError
 from kiqstart.testing import eventually
 
 
@@ -166,7 +166,9 @@ async def test_what_cannot_be_run_is_a_dead_letter_and_holds_nothing_up(brokers:
     assert reasons == {"some-id": "unknown-task", "other-id": "invalid-arguments"}
     assert any(letter["detail"].startswith("the entry has no field 'data'") for letter in letters)
     assert {letter["deliveries"] for letter in letters} == {"1"}
-    assert (await broker.result_backend.get_result("some-id")).is_err
+    error = (await broker.result_backend.get_result("some-id")).error
+    assert isinstance(error, UnknownTaskError)
+    assert str(error) == "no worker has the task \"nobody's\"; the message is among the dead letters"
 
 
 async def test_a_task_is_run_once_when_the_answer_to_its_end_is_lost(

@@ -108,7 +108,7 @@ async def test_what_came_after_a_lost_answer_is_added_with_it(brokers: Brokers, 
     broker = brokers()
     await broker.connection.redis.script_load(FLUSH._text)
     with SyncRedis.from_url(wire.url, retry=None) as client:
-        stats = RunStats(client, broker.keys, now_ms=lambda: round(time.time() * 1000))
+        stats = RunStats(client, broker.keys, to_redis_ms=lambda _: round(time.time() * 1000))
         stats.ran("work", 1.0)
         wire.lose_answer_to(FLUSH._sha)
         with pytest.raises(RedisConnectionError):
