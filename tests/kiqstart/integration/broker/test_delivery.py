@@ -168,7 +168,7 @@ async def test_what_cannot_be_run_is_a_dead_letter_and_holds_nothing_up(brokers:
     assert {letter["deliveries"] for letter in letters} == {"1"}
     error = (await broker.result_backend.get_result("some-id")).error
     assert isinstance(error, UnknownTaskError)
-    assert str(error) == "no worker has the task \"nobody's\"; the message is among the dead letters"
+    assert str(error) == 'no worker has the task "nobody\'s"; the message is among the dead letters'
 
 
 async def test_a_task_is_run_once_when_the_answer_to_its_end_is_lost(
