@@ -12,7 +12,13 @@ LONGEST_TEXT: Final = 200
 class ReportsProgress(Protocol):
     """A run of a task, which knows what was reported last."""
 
-    progress: "tuple[float, float | None, str] | None"
+    @property
+    def progress(self) -> tuple[float, float | None, str] | None:
+        """What was reported last: how much is done, how much there is, in words."""
+        ...
+
+    @progress.setter
+    def progress(self, value: tuple[float, float | None, str] | None) -> None: ...
 
 
 reporting_run: ContextVar[ReportsProgress | None] = ContextVar("reporting_run", default=None)

@@ -22,7 +22,7 @@ _VALUES = st.recursive(
 
 
 def block_of(arguments: list[object], *, result: object = None, problem: str = "", is_ascii: bool = True) -> bytes:
-    message = {"task_id": "id-1", "task_name": "mail.send", "labels": {}, "args": arguments, "kwargs": {}}
+    message: dict[str, object] = {"task_id": "id-1", "task_name": "mail.send", "args": arguments}
     data = json.dumps(message, ensure_ascii=is_ascii).encode(errors="surrogatepass")
     returned = json.dumps({"is_err": False, "return_value": result}, ensure_ascii=is_ascii).encode(
         errors="surrogatepass"
