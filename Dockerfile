@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1
 
-# A tag may be given to another image any day; a digest cannot: --build-arg PYTHON_IMAGE=python:3.13-slim@sha256:...
-ARG PYTHON_IMAGE=python:3.13-slim
+# By its digest: a tag may be given to another image any day. `docker buildx imagetools inspect TAG` shows a newer one's.
+ARG PYTHON_IMAGE=python:3.13.15-slim-trixie@sha256:7c61056e61ac89e852de05f3dc6fa51a6dd2181797bceed46aa725dd7cb2cd3b
 
 FROM ${PYTHON_IMAGE} AS build
 WORKDIR /build

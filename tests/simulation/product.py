@@ -11,7 +11,8 @@ from tests.simulation.kernel import Process
 from tests.simulation.network import Listener, Network, Subscription
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.consumer import WAIT_SECONDS, ConsumerClients, StreamConsumer
+from kiqstart.broker.consumer import StreamConsumer
+from kiqstart.broker.consumer_parts import WAIT_SECONDS, ConsumerClients
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.loop_resources import LoopResources

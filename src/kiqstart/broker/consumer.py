@@ -1,50 +1,24 @@
 """A worker's side of the broker: what it reads, has in hand, settles and gives back."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 from itertools import groupby
 from logging import getLogger
-from typing import Final, Protocol, cast
+from typing import Final, cast
 
 from redis.exceptions import RedisError, ResponseError
 from taskiq import TaskiqMessage
 
-from kiqstart.broker.delivery import (
-    Delivery,
-    InFlightDeliveries,
-    local_time,
-)
-from kiqstart.broker.early_ack import EarlyAcks
-from kiqstart.broker.fetcher import Fetcher, NotRegisteredError, SuspectRule
-from kiqstart.broker.heartbeat import Events, Heartbeat
-from kiqstart.broker.janitor import Janitor
-from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.lease import Lease
-from kiqstart.broker.misfits import Misfits
-from kiqstart.broker.options import StreamOptions
-from kiqstart.broker.paused_names import PausedNames
-from kiqstart.broker.quarantine.condemnation import Condemnation
-from kiqstart.broker.quarantine.testimony import Testimonies
-from kiqstart.broker.receiver.timeout_watchdog import TimeoutWatchdog
-from kiqstart.broker.reclaimer import Reclaimer, give_back_call
+from kiqstart.broker.consumer_parts import ConsumerParts
+from kiqstart.broker.delivery import Delivery, interrupt_all, local_time
+from kiqstart.broker.fetcher import NotRegisteredError, SuspectRule
+from kiqstart.broker.reclaimer import give_back_call
 from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
-from kiqstart.broker.registrar import Registrar
-from kiqstart.broker.run_record import RunRecorder
-from kiqstart.broker.run_stats import RunStats
-from kiqstart.broker.running import RunningReport
 from kiqstart.broker.script import AsyncClient, Script
-from kiqstart.broker.settlement import Settlement
-from kiqstart.broker.settler import Settler
-from kiqstart.broker.worker_load import LoadReporter, WorkerActivity
-from kiqstart.tasks.sealing.secrets import Secrets
 
 logger = getLogger(__name__)
 
 _GIVE_BACK: Final = Script("give_back")
-# How long a read waits for a message, where the lease allows for it. An idle worker costs Redis two commands each time.
-WAIT_SECONDS: Final = 5.0
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 _SECONDS_UNTIL_AGAIN: Final = 60.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
@@ -52,158 +26,32 @@ _SECONDS_BETWEEN_LOOKS: Final = 0.05
 _SECONDS_TO_CANCEL: Final = 1.0
 
 
-class Closable(Protocol):
-    """An async client."""
-
-    async def aclose(self) -> None:
-        """Let its connections go."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class ConsumerClients:
-    """The connections of a worker: for scripts, for large ones, for reads that wait, and for the lease's thread."""
-
-    scripts: object
-    large_scripts: object
-    reader: Closable
-    thread: object
-
-
 class StreamConsumer:
     """Everything that one worker process does with the streams.
 
     Args:
-        clients: its connections.
-        weights: the queues it takes, each with its weight.
-        result_ttl: seconds for which results are kept; None for ever.
-        rule: which suspects it takes.
-        task_id_of: gives the task of a message, None where it cannot be read.
+        parts: what it is made of.
         read_message: reads a message, None where it is none.
-        shape_of: gives the shape of a task's function, None for a task that this worker does not have.
-        secrets: encrypts what is kept of errors.
-        on_condemned: is given each task that its workers have died of, in the lease's thread.
-        on_suspects: is told, in the event loop, how many suspects wait, also of queues that this worker does not take.
-        on_registered: is told each name that this worker has in Redis, in the lease's thread.
-        on_loss: is told there that Redis had lost data, and this worker has seen to it.
-        slots: how many tasks it runs at once; 0 where that is not known.
     """
 
-    def __init__(
-        self,
-        clients: ConsumerClients,
-        keys: QueueKeys,
-        *,
-        group: str,
-        weights: Mapping[str, int],
-        options: StreamOptions,
-        result_ttl: float | None,
-        rule: SuspectRule,
-        task_id_of: Callable[[bytes], str | None],
-        read_message: Callable[[bytes], TaskiqMessage | None],
-        shape_of: Callable[[str], str | None],
-        secrets: Secrets,
-        on_condemned: Callable[[str], None],
-        on_suspects: Callable[[int], None],
-        on_registered: Callable[[str], None] | None,
-        on_loss: Callable[[], None],
-        slots: int = 0,
-    ) -> None:
-        self._clients = clients
-        self._keys = keys
-        self._group = group
-        self._options = options
+    def __init__(self, parts: ConsumerParts, *, read_message: Callable[[bytes], TaskiqMessage | None]) -> None:
+        self._clients = parts.clients
+        self._keys = parts.keys
+        self._group = parts.group
+        self._options = parts.options
         self._read_message = read_message
-        self.shape_of = shape_of
-        self.in_flight = InFlightDeliveries()
-        self.lease = Lease(options.lease, runs_suspects=rule is SuspectRule.WARD, on_registered=on_registered)
-        self.timeout_watchdog = TimeoutWatchdog(grace=options.overrun_grace, replace=options.replace_overrun)
-        thread, queues = clients.thread, list(weights)
-        registrar = Registrar(thread, keys, group=group, queues=queues, lease=self.lease, slots=slots)
-        settler = Settler(
-            clients.scripts,
-            keys,
-            group=group,
-            options=options,
-            result_ttl=result_ttl,
-            recorder=RunRecorder(registrar.to_redis_ms, secrets),
-            secrets=secrets,
-            large=clients.large_scripts,
-        )
-        self._early_acks = EarlyAcks(clients.scripts, keys, group=group, result_ttl=result_ttl)
-        self._settlement = Settlement(settler, deadline=options.send_deadline)
-        self._paused = PausedNames()
-        misfits = Misfits(thread, keys, queues=queues, shape_of=shape_of, paused=self._paused)
-        self._fetcher = Fetcher(
-            clients.scripts,
-            clients.large_scripts,
-            clients.reader,
-            keys,
-            group=group,
-            weights=weights,
-            lease=self.lease,
-            in_flight=self.in_flight,
-            misfits=misfits,
-            paused=self._paused,
-            wait=WAIT_SECONDS,
-            most_in_flight=options.in_flight_bytes,
-            rule=rule,
-            fleet=lambda: janitor.workers,
-        )
-        condemn = Condemnation(
-            thread,
-            keys,
-            group=group,
-            options=options,
-            task_id_of=task_id_of,
-            result_ttl=result_ttl,
-            on_condemned=on_condemned,
-        )
-        keep = partial(registrar.keep, options.beat)
-        reclaimer = Reclaimer(
-            thread,
-            keys,
-            group=group,
-            options=options,
-            in_flight=self.in_flight,
-            condemn=condemn,
-            queues=queues,
-            keep=keep,
-        )
-        janitor = Janitor(
-            thread,
-            keys,
-            group=group,
-            queues=queues,
-            options=options,
-            lease=self.lease,
-            reclaimer=reclaimer,
-            result_ttl=result_ttl,
-            registrar=registrar,
-        )
-        self._testimonies = Testimonies(reclaimer, registrar, self.lease, queues, on_loss=on_loss)
-        self.stats = RunStats(thread, keys, to_redis_ms=registrar.to_redis_ms)
-        self.activity = WorkerActivity()
-        self._heartbeat = Heartbeat(
-            thread,
-            keys,
-            queues=queues,
-            options=options,
-            lease=self.lease,
-            registrar=registrar,
-            stats=self.stats,
-            running=RunningReport(
-                thread, keys, in_flight=self.in_flight, lease=self.lease, registrar=registrar, secrets=secrets
-            ),
-            load=LoadReporter(thread, keys, self.activity),
-            in_flight=self.in_flight,
-            misfits=misfits,
-            reclaimer=reclaimer,
-            janitor=janitor,
-            timeout_watchdog=self.timeout_watchdog,
-            events=Events(on_lost=_cancel_runners, on_cancelled=_cancel_runners, on_suspects=on_suspects),
-            testimonies=self._testimonies,
-        )
+        self.shape_of = parts.shape_of
+        self.in_flight = parts.in_flight
+        self.lease = parts.lease
+        self.timeout_watchdog = parts.timeout_watchdog
+        self.stats = parts.stats
+        self.activity = parts.activity
+        self._early_acks = parts.early_acks
+        self._settlement = parts.settlement
+        self._paused = parts.paused
+        self._fetcher = parts.fetcher
+        self._testimonies = parts.testimonies
+        self._heartbeat = parts.heartbeat
         self._failures = 0
 
     async def start(self) -> None:
@@ -351,7 +199,7 @@ class StreamConsumer:
         """Cancel what runs of deliveries, and then let others have them."""
         for delivery in deliveries:
             delivery.is_lost = True
-        _cancel_runners(deliveries)
+        interrupt_all(deliveries)
         runners = [one.runner for one in deliveries if one.runner is not None]
         if runners:
             await asyncio.wait(runners, timeout=_SECONDS_TO_CANCEL)
@@ -459,8 +307,3 @@ def _at_once(deliveries: list[Delivery], rule: SuspectRule) -> list[Delivery]:
         first = next((one for one in deliveries if one.is_suspect), None)
         return [one for one in deliveries if one is first or not one.is_suspect]
     return deliveries
-
-
-def _cancel_runners(deliveries: Sequence[Delivery]) -> None:
-    for delivery in deliveries:
-        delivery.interrupt()

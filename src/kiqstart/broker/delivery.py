@@ -207,6 +207,12 @@ class Delivery:
         return self.message.task_id if self.message is not None else self.fields.get("task", "")
 
 
+def interrupt_all(deliveries: Iterable[Delivery]) -> None:
+    """Cut off what runs of deliveries here."""
+    for delivery in deliveries:
+        delivery.interrupt()
+
+
 def _without_contents(delivery: Delivery) -> Delivery:
     """The same, but for what may take much memory."""
     fields = {**delivery.fields, "task": delivery.task_id}

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from kiqstart.broker.consumer import WAIT_SECONDS, ConsumerClients
+from kiqstart.broker.consumer_parts import WAIT_SECONDS, ConsumerClients
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.result_waiter import ResultWaiter

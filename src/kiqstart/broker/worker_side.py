@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from taskiq import TaskiqResult
 
 from kiqstart.broker.consumer import StreamConsumer
+from kiqstart.broker.consumer_parts import ConsumerParts
 from kiqstart.broker.delivery import Delivery, current_delivery
 from kiqstart.broker.fetcher import SuspectRule
 from kiqstart.broker.redis_retry import is_unauthorized
@@ -114,7 +115,7 @@ class WorkerSide:
 
     async def _register(self) -> StreamConsumer:
         broker = self._broker
-        consumer = StreamConsumer(
+        parts = ConsumerParts(
             await broker.connection.consumer_clients(),
             broker.keys,
             group=broker.consumer_group_name,
@@ -123,7 +124,6 @@ class WorkerSide:
             result_ttl=broker.result_ttl,
             rule=self.suspect_rule,
             task_id_of=broker.task_id_of,
-            read_message=broker.read_message,
             shape_of=self._shape_of,
             secrets=broker.secrets,
             on_condemned=partial(self._tell_of_condemned, asyncio.get_running_loop()),
@@ -132,6 +132,7 @@ class WorkerSide:
             on_loss=self.on_loss,
             slots=broker.slots,
         )
+        consumer = StreamConsumer(parts, read_message=broker.read_message)
         try:
             await consumer.start()
         except BaseException as error:

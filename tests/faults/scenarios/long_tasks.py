@@ -5,7 +5,7 @@ import asyncio
 from tests.faults.scenario import scenario
 from tests.faults.world import World
 
-from kiqstart.broker.consumer import WAIT_SECONDS
+from kiqstart.broker.consumer_parts import WAIT_SECONDS
 
 
 def _seconds(world: World) -> float:
