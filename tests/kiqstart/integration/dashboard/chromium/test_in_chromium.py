@@ -47,21 +47,23 @@ class QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(app: App | StreamBroker, *, streams: int = MOST) -> AsyncGenerator[str]:
+async def serving(app: App | StreamBroker, tab: Tab, *, streams: int = MOST) -> AsyncGenerator[str]:
     opened = Streams(most=streams)
     dashboard = make_dashboard(app, settings(), streams=opened)
     server = QuietServer(uvicorn.Config(dashboard, lifespan="off", log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        # An open page would complain that it cannot reach the server any more.
+        await tab.leave()
         opened.close()
         server.should_exit = True
         await running
 
 
 @pytest_asyncio.fixture
-async def site(broker: StreamBroker) -> AsyncGenerator[str]:
-    async with serving(broker) as address:
+async def site(broker: StreamBroker, tab: Tab) -> AsyncGenerator[str]:
+    async with serving(broker, tab) as address:
         yield address
 
 
@@ -180,7 +182,8 @@ async def test_the_charts_of_retention_are_for_all_too(
             session.add_all(Todo(user_id=user.id, title=str(number), **times) for number in range(count))
             await session.commit()
         await engine.run(nightly)
-    async with serving(App(broker=broker, retention=RetentionPolicies(engine, lambda: [nightly]))) as site:
+    policies = RetentionPolicies(engine, lambda: [nightly])
+    async with serving(App(broker=broker, retention=policies), tab) as site:
         await log_in(tab, site)
         await tab.click("nav a", "Retention")
         await tab.reads("460 rows in 4 runs, at most 250 rows")
@@ -244,7 +247,7 @@ async def count_an_hour(broker: StreamBroker) -> None:
 @pytest.mark.parametrize("streams", [MOST, 0])
 async def test_a_page_that_is_open_follows_what_happens(tab: Tab, broker: StreamBroker, streams: int) -> None:
     by = Operator(user="bob", host="phone")
-    async with serving(broker, streams=streams) as site:
+    async with serving(broker, tab, streams=streams) as site:
         await log_in(tab, site)
         await tab.click("nav a", "Queues")
         await tab.reads("No queue and no task is paused")
