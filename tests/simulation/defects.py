@@ -121,10 +121,6 @@ def _edit(stack: ExitStack, edit: Edit) -> None:
 # --- what is not in a script
 
 
-async def _settled_at_once(self: Settlement, delivery: Any) -> Any:
-    return (await self._settler.settle(delivery))[0]
-
-
 async def _taken_as_it_is(self: Settlement, delivery: object, answer: bool | BaseException) -> bool | BaseException:
     del self, delivery
     return answer
@@ -284,7 +280,7 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "a refused result lets its task run again": (
         Edit(script="settle", old="    check_removal(stream, group)\n", new=""),
-        Replaced(where=Settlement, name="settle", value=_settled_at_once),
+        Replaced(where=Settlement, name="finish", value=_taken_as_it_is),
     ),
     "cancel takes only the first of an id's delayed": (
         Edit(script="cancel", old="    count = count + 1\nend", new="    count = count + 1\n    break\nend"),

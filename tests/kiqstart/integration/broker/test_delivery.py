@@ -249,7 +249,7 @@ async def test_a_task_that_is_another_workers_after_its_hooks_does_not_run_here(
 
         async def pre_execute(self, message: TaskiqMessage) -> TaskiqMessage:
             self.times += 1
-            delivery = broker.delivery_of(message.task_id)
+            delivery = broker.worker.delivery_of(message.task_id)
             assert delivery is not None
             if self.times == 1:
                 await redis.zrem(broker.keys.workers, delivery.worker)
