@@ -15,7 +15,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import Done, UnansweredError, do
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.redis_retry import reason, without_foreign_keys
-from kiqstart.broker.redis_text import queue_names
+from kiqstart.broker.redis_text import plain_in_json, queue_names
 from kiqstart.broker.results import decode_result, encode_failure
 from kiqstart.broker.script import Script, Value
 from kiqstart.broker.worker_group import group_of_workers
@@ -189,8 +189,7 @@ class Canceller:
         self, task_id: str, queues: Iterable[str], findings: _Findings, until: float
     ) -> AsyncGenerator[tuple[str, bytes]]:
         known = await self._known_queues()
-        needle = task_id.encode()
-        is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
+        needle = plain_in_json(task_id)
         # What moves from one to another does so in this order, and is met again.
         for stream in reversed(self._keys.all_locations(sorted({*queues, *known}, reverse=True))):
             start = "-"
@@ -200,7 +199,7 @@ class Canceller:
                 entries = (await self._do(partial(self._page, stream, start), "")).answer
                 for entry, fields in entries:
                     data = fields.get(b"data", b"")
-                    if (not is_plain or needle in data) and self._task_id_of(data) == task_id:
+                    if (needle is None or needle in data) and self._task_id_of(data) == task_id:
                         yield stream, entry
                 start = f"({entries[-1][0].decode()}" if len(entries) == _ENTRIES_AT_ONCE else ""
         findings.is_complete = True

@@ -23,9 +23,10 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.run_bounds import RunBounds
 from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_record import BLOCK_BYTES
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.runs import RunFilter, RunTail, read_runs
+from kiqstart.broker.runs import RunTail, read_runs
 from kiqstart.broker.script import AsyncClient
 from kiqstart.broker.whereabouts import Place, find_task
 from kiqstart.tasks.registration import register_task
@@ -114,7 +115,7 @@ async def test_each_end_of_a_run_is_kept_with_what_one_asks_for(brokers: Brokers
 async def test_runs_are_found_newest_first(
     brokers: Brokers, monkeypatch: pytest.MonkeyPatch, which: RunFilter, count: int
 ) -> None:
-    monkeypatch.setattr("kiqstart.broker.runs._FIRST_READ", 2)
+    monkeypatch.setattr("kiqstart.broker.run_pages._FIRST_READ", 2)
     broker = brokers()
     good, bad = register_task(broker, echo, name="good"), register_task(broker, fail, name="bad")
     async with working(broker, max_async_tasks=3):

@@ -16,9 +16,10 @@ from kiqstart.app import App
 from kiqstart.broker import run_resender
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_record import MESSAGE_BYTES
 from kiqstart.broker.run_resender import RunNotResentError
-from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.runs import read_runs
 from kiqstart.operations.run_resending import FailedRuns, last_failed_run, resend
 from kiqstart.operations.runs import UnknownRunError
 from kiqstart.tasks.registration import register_task

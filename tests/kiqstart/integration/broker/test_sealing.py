@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
@@ -16,7 +17,8 @@ from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, letters_of, working
 
 from kiqstart.broker import CancelOutcome, Sealing, StreamBroker, UntrustedTaskError
-from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.run_filter import RunFilter
+from kiqstart.broker.runs import read_runs
 from kiqstart.broker.stats import count_tasks
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import UnreadableResultError
@@ -182,7 +184,8 @@ async def test_arguments_results_progress_and_errors_are_nowhere_in_redis_and_re
     assert [one.return_value for one in results] == [f"paid to Ada-{number}" for number in range(3)]
     assert progress is not None
     assert progress.meta == "progress of Ada-0"
-    assert b"Ada" not in await everything_of(worker)
+    # Three letters are in random base64 now and then.
+    assert not re.search(rb"Ada-(?:[0-2]|later|bad)", await everything_of(worker))
 
     plain = brokers()
     for broker, arguments, result, error in (

@@ -1,6 +1,9 @@
 """Spans of sends and runs, as an exporter gets them, with a worker in the test's own process."""
 
 import asyncio
+import base64
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,13 +16,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
+from redis.asyncio import Redis
 from taskiq import TaskiqMessage, TaskiqMiddleware
 from taskiq.kicker import AsyncKicker
 from taskiq.middlewares.opentelemetry_middleware import OpenTelemetryMiddleware
 from tests.deadlines import HANG
-from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, letters_of, working
 
 from kiqstart import InvalidTaskArgumentsError, TracingMiddleware, conceal
+from kiqstart.broker import Sealing, UntrustedTaskError
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.tasks.registration import register_task
@@ -362,3 +367,70 @@ def test_what_is_asked_for_and_not_installed_is_one_line(key_prefix: str, redis_
     assert ran.returncode != 0
     assert ran.stderr.count("\n") == 1
     assert "pip install 'kiqstart[opentelemetry]'" in ran.stderr
+
+
+async def test_sealed_messages_are_traced_as_plain_ones(brokers: Brokers, spans: Spans, redis: Redis) -> None:
+    signing, encryption = (f"a:{base64.b64encode(os.urandom(32)).decode()}" for _ in range(2))
+    sealing = Sealing(signing_keys=signing, encryption_keys=encryption)
+    sender, worker = brokers(sealing=sealing), brokers(sealing=sealing)
+    for broker in (sender, worker):
+        broker.add_middlewares(TracingMiddleware(spans.provider))
+    runs: list[str] = []
+
+    async def deliver(letter: str) -> str:
+        return letter[::-1]
+
+    later = register_task(worker, deliver, name="deliver")
+
+    async def collect(letter: str) -> str:
+        runs.append(letter)
+        if len(runs) == 1:
+            raise ConnectionError("no road")
+        await later.kiq(letter)
+        return f"collected {letter}"
+
+    register_task(worker, collect, name="collect", max_retries=1, retry_delay=0)
+    task = register_task(sender, collect, name="collect", max_retries=1, retry_delay=0)
+    async with working(worker):
+        with spans.tracer.start_as_current_span("request") as request:
+            sent = await task.kiq("swordfish-7")
+        assert await sent.result(timeout=10) == "collected swordfish-7"
+        [delivered] = await spans.wait_for("process deliver")
+        first, second = await spans.wait_for("process collect", 2)
+    [send_collect], [send_deliver] = spans.named("send collect"), spans.named("send deliver")
+    assert is_child(first, send_collect)
+    assert is_child(second, send_collect)
+    assert [link.context.span_id for link in second.links] == [context_of(first).span_id]
+    assert is_child(send_deliver, second)
+    assert is_child(delivered, send_deliver)
+    assert [facts(one)["kiqstart.outcome"] for one in (first, second)] == ["retried", "succeeded"]
+    assert {context_of(span).trace_id for span in spans.all()} == {request.get_span_context().trace_id}
+    # Neither the spans nor Redis have what was encrypted.
+    assert "swordfish" not in "".join(span.to_json() for span in spans.all())
+    assert not await letters_of(redis, worker)
+
+
+async def test_a_trace_that_somebody_has_put_into_a_signed_message_is_none(
+    brokers: Brokers, spans: Spans, redis: Redis
+) -> None:
+    sealing = Sealing(signing_keys=f"a:{base64.b64encode(os.urandom(32)).decode()}")
+    worker, ran = brokers(sealing=sealing), list[int]()
+    worker.add_middlewares(TracingMiddleware(spans.provider))
+
+    async def work(number: int) -> None:
+        ran.append(number)
+
+    task = register_task(worker, work, name="work")
+    with spans.tracer.start_as_current_span("request"):
+        sent = await task.kiq(1)
+    [(entry, fields)] = await entries_of(redis, worker.keys.name)
+    [trace] = re.findall("00-[0-9a-f]{32}-[0-9a-f]{16}", fields["data"])
+    await redis.xdel(worker.keys.name, entry)
+    data = fields["data"].replace(trace, f"00-{'1' * 32}-{'2' * 16}")
+    await redis.xadd(worker.keys.name, {"data": data})
+    async with working(worker):
+        with pytest.raises(UntrustedTaskError):
+            await sent.result(timeout=10)
+    assert ran == []
+    assert [one["reason"] for one in await letters_of(redis, worker)] == ["untrusted"]
+    assert spans.named("process work") == []

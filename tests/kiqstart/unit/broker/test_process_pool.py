@@ -1,9 +1,11 @@
 import asyncio
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from kiqstart.broker.receiver.base import BaseReceiver
 from kiqstart.broker.receiver.pool_process import RemoteTracebackError
 from kiqstart.broker.receiver.process_pool import ProcessPool
 from kiqstart.tasks.errors import ProcessLostError
+from kiqstart.tasks.progress import reporting_run
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import UnserializableResultError
 from kiqstart.testing import eventually
@@ -212,3 +215,46 @@ async def test_the_method_of_an_instance_stays_in_the_workers_process() -> None:
     with ProcessPoolExecutor(1) as executor:
         receiver = BaseReceiver(broker, executor=executor)
         assert (await receiver.run_task(task.original_func, message)).return_value == os.getpid()
+
+
+class Run:
+    """A run of a task, of which one sees what it reports."""
+
+    progress: tuple[float, float | None, str] | None = None
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+async def test_what_functions_report_in_their_processes_is_their_runs(method: str, tmp_path: Path) -> None:
+    pool = ProcessPool(ProcessPoolExecutor(2, multiprocessing.get_context(method)))
+    runs, calls = [Run(), Run()], list[asyncio.Task[object]]()
+    for number, run in enumerate(runs):
+        context = copy_context()
+        context.run(reporting_run.set, run)
+        running = pool.run(pooled.report_until, [str(tmp_path / str(number))], {})
+        calls.append(asyncio.create_task(running, context=context))
+
+    async def both_are_told() -> bool:
+        return [one.progress for one in runs] == [(999, 1000, "pages of https://me:***@db")] * 2
+
+    await eventually(both_are_told)
+    (tmp_path / "0").touch()
+    assert await calls[0] == "reported"
+    (tmp_path / "1").touch()
+    assert await calls[1] == "reported"
+    pool.close()
+
+
+async def test_a_process_that_dies_while_it_reports_holds_up_no_other(pool: ProcessPool, tmp_path: Path) -> None:
+    run = Run()
+    reporting_run.set(run)
+    for _ in range(3):
+        with pytest.raises(ProcessLostError):
+            await pool.run(pooled.report_then_die, [], {})
+    call = asyncio.create_task(pool.run(pooled.report_until, [str(tmp_path / "go")], {}))
+
+    async def is_told() -> bool:
+        return run.progress == (999, 1000, "pages of https://me:***@db")
+
+    await eventually(is_told)
+    (tmp_path / "go").touch()
+    assert await call == "reported"

@@ -112,6 +112,11 @@ class Tab:
         await self.call("Page.navigate", url=address)
         await self.sees("document.readyState === 'complete' && location.href !== 'about:blank'")
 
+    async def leave(self) -> None:
+        """Load nothing in the place of a page, which then asks for nothing any more."""
+        await self.call("Page.navigate", url="about:blank")
+        await self.sees("location.href === 'about:blank'")
+
     async def evaluate(self, expression: str) -> Any:  # noqa: ANN401  # whatever the page says
         """What an expression is in the page."""
         options = {"returnByValue": True, "awaitPromise": True}
