@@ -49,8 +49,8 @@ async def _sample(process: int, peaks: list[int]) -> None:
 
 
 def _worker_process(group: int) -> int:
-    """The largest process of the group: that of the tasks, not the process manager or multiprocessing's helper."""
-    return max(_processes(group) - {group}, key=_resident)
+    """The largest process of the group: that of the tasks, not a helper of it."""
+    return max(_processes(group), key=_resident)
 
 
 def _processes(group: int) -> set[int]:

@@ -13,14 +13,15 @@ from uuid import uuid4
 from aioinject import Object
 from pydantic import BaseModel, SecretStr
 
-from benchmarks.retention.dataset import DAYS_OLD
+from benchmarks.retention.app import POLICIES, retention_run
 from benchmarks.retention.results import EngineReport, Table
 from benchmarks.retention.server import Server
+from kiqstart import CleanupResult
 from kiqstart.broker.settings import TasksSettings
 from kiqstart.redis.settings import RedisSettings
 from kiqstart.retention import RetentionReport
-from kiqstart.testing.processes import ProcessFactory, ServiceProcess, taskiq_command
-from todo_service.delivery.tasks.registry import TasksRegistry
+from kiqstart.tasks.task import Task
+from kiqstart.testing.processes import ProcessFactory, ServiceProcess, kiqstart_command
 from todo_service.infrastructure.database.settings import DatabaseSettings
 from todo_service.ioc.container import ContainerFactory
 
@@ -60,17 +61,19 @@ class Worker:
     """A worker that has run a task before, so that its connections are open."""
 
     process: ServiceProcess
-    _registry: TasksRegistry
+    _task: Task[..., CleanupResult]
 
     async def delete(self, table: Table) -> Deletion:
-        """Send the clean-up of a table, and wait for its result.
+        """Have a table's policy run by `retention.run`, and wait for its result.
 
         Raises:
             Exception: the task failed; it is what it raised.
         """
         started = time.monotonic()
-        report = await (self._delete_sessions() if table is Table.SESSIONS else self._delete_todos())
-        return Deletion(started=started, ended=time.monotonic(), report=None if report is None else _report(report))
+        task = await self._task.kiq(POLICIES[table])
+        result = await task.wait_result(check_interval=_SECONDS_BETWEEN_ASKING, timeout=_SECONDS_TO_DELETE)
+        ended, report = time.monotonic(), result.raise_for_error().return_value.report
+        return Deletion(started=started, ended=ended, report=None if report is None else _report(report))
 
     def batches(self) -> Sequence[Batch]:
         """Return the batches that were logged, if the worker was started with `BATCH_LOG`."""
@@ -83,16 +86,6 @@ class Worker:
                 ended = _LogLine.model_validate_json(line).timestamp.timestamp() - offset
                 found.append(Batch(ended=ended, rows=int(batch[1]), seconds=float(batch[2])))
         return found
-
-    async def _delete_sessions(self) -> RetentionReport | None:
-        task = await self._registry.session_cleanup.kiq(days_old=DAYS_OLD)
-        result = await task.wait_result(check_interval=_SECONDS_BETWEEN_ASKING, timeout=_SECONDS_TO_DELETE)
-        return result.raise_for_error().return_value["report"]
-
-    async def _delete_todos(self) -> RetentionReport | None:
-        task = await self._registry.todo_cleanup.kiq()
-        result = await task.wait_result(check_interval=_SECONDS_BETWEEN_ASKING, timeout=_SECONDS_TO_DELETE)
-        return result.raise_for_error().return_value["report"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,9 +100,7 @@ class Workers:
         """Start a worker on a database with further environment variables, and stop it at the end."""
         prefix = f"{self.server.prefix}-{uuid4().hex[:8]}"
         start_worker = ProcessFactory(
-            command=taskiq_command(
-                "worker", "todo_service.delivery.tasks.app:broker", "--workers", "1", "--no-configure-logging"
-            ),
+            command=kiqstart_command("worker", "benchmarks.retention.app:broker", "--workers", "1"),
             environment={
                 "DATABASE_URL": database_url,
                 "REDIS_URL": self.server.redis_url,
@@ -127,11 +118,12 @@ class Workers:
                 Object(TasksSettings(key_prefix=prefix), interface=TasksSettings),
             ]
         )()
+        task = retention_run(container)
         with start_worker() as process:
             async with container.running() as registry:
                 ping = await registry.ping.kiq()
                 await ping.wait_result(check_interval=_SECONDS_BETWEEN_ASKING, timeout=_SECONDS_TO_PING)
-                yield Worker(process=process, _registry=registry)
+                yield Worker(process=process, _task=task)
 
 
 class _LogLine(BaseModel):

@@ -121,10 +121,6 @@ def _edit(stack: ExitStack, edit: Edit) -> None:
 # --- what is not in a script
 
 
-async def _settled_at_once(self: Settlement, delivery: Any) -> Any:
-    return (await self._settler.settle(delivery))[0]
-
-
 async def _taken_as_it_is(self: Settlement, delivery: object, answer: bool | BaseException) -> bool | BaseException:
     del self, delivery
     return answer
@@ -284,7 +280,7 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "a refused result lets its task run again": (
         Edit(script="settle", old="    check_removal(stream, group)\n", new=""),
-        Replaced(where=Settlement, name="settle", value=_settled_at_once),
+        Replaced(where=Settlement, name="finish", value=_taken_as_it_is),
     ),
     "cancel takes only the first of an id's delayed": (
         Edit(script="cancel", old="    count = count + 1\nend", new="    count = count + 1\n    break\nend"),
@@ -407,6 +403,19 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     ),
     "a dead letter is sent again and stays": (
         Edit(script="resend", old="redis.call('XDEL', keys.dead, ARGV[1])\n", new=""),
+    ),
+    "a failed run is sent again by all who ask": (
+        Edit(script="resend_run", old="if redis.call('ZSCORE', KEYS[4], ARGV[1]) then", new="if false then"),
+    ),
+    "a failed run is noted as sent again, and is not": (
+        Edit(
+            script="resend_run",
+            old="    problem = add_to_stream(keys, KEYS[2], ARGV[4], ARGV[3], ARGV[2])",
+            new="    problem = {ok = 'OK'}",
+        ),
+    ),
+    "a failed run is sent again without its key": (
+        Edit(script="resend_run", old="local holder = ARGV[3] ~= '' and", new="local holder = false and"),
     ),
     "what was acknowledged before it ran runs again": (
         Edit(script="", old="    if not will then\n        return false", new="    if true then\n        return false"),

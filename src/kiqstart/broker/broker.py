@@ -158,7 +158,7 @@ class StreamBroker(AsyncBroker):
         )
         self.worker = WorkerSide(self)
         self._dispatcher = Dispatcher(
-            lambda: self.connection, self.keys, options, delivery_of=self.delivery_of, secrets=self.secrets
+            lambda: self.connection, self.keys, options, delivery_of=self.worker.delivery_of, secrets=self.secrets
         )
         tell_of_forks(self)
         self._is_worker = False
@@ -372,10 +372,6 @@ class StreamBroker(AsyncBroker):
     async def may_run(self, task_id: str) -> bool:
         """Wait until this worker's lease is certain; False where the task is another worker's by then."""
         return await self.worker.may_run(task_id)
-
-    def delivery_of(self, task_id: str) -> Delivery | None:
-        """The unsettled delivery of a task that runs in this process."""
-        return self.worker.delivery_of(task_id)
 
     async def consume(self) -> StreamConsumer:
         """Register this process as a worker, and give what a receiver needs.

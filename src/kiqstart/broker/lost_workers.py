@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
     from kiqstart.broker.broker import StreamBroker
+    from kiqstart.tasks.sealing.secrets import Secrets
 
 MOST_LOST_KEPT: Final = 50
 SECONDS_LOST_KEPT: Final = 7 * 24 * 3600
@@ -62,11 +63,11 @@ async def read_lost_workers(broker: "StreamBroker", *, seconds: int = SECONDS_LO
         found = cast(
             "list[tuple[bytes, float]]", await redis.zrange(broker.keys.lost_workers, 0, -1, desc=True, withscores=True)
         )
-    workers = [_read(text, lost) for text, lost in found if lost >= oldest]
+    workers = [_read(text, lost, broker.secrets) for text, lost in found if lost >= oldest]
     return [one for one in workers if one is not None]
 
 
-def _read(text: bytes, lost: float) -> LostWorker | None:
+def _read(text: bytes, lost: float, secrets: "Secrets") -> LostWorker | None:
     with suppress(ValueError, TypeError, AttributeError, KeyError, OverflowError, OSError, RecursionError):
         said = cast("Mapping[str, str]", json.loads(text.decode(errors="replace")))
         info = said["info"].encode()
@@ -78,7 +79,7 @@ def _read(text: bytes, lost: float) -> LostWorker | None:
             queues=queues_of(info),
             last_beat=_time(float(said["beat"])),
             lost=_time(lost),
-            running=running_of(said["running"].encode()),
+            running=running_of(said["running"].encode(), secrets),
         )
     return None
 

@@ -39,9 +39,8 @@ def run_workers(*, as_json: bool) -> None:
     else:
         echo("no worker lives")
     if lost:
-        echo(
-            f"{len(lost)} died in the last 24 hours, the last one at {_shown_time(lost[0].lost)}: kiqstart workers --lost"
-        )
+        last = _shown_time(lost[0].lost)
+        echo(f"{len(lost)} died in the last 24 hours, the last one at {last}: kiqstart workers --lost")
 
 
 def run_lost_workers(*, as_json: bool) -> None:
@@ -52,9 +51,8 @@ def run_lost_workers(*, as_json: bool) -> None:
         return
     for one in lost:
         echo(f"{_shown_time(one.lost)}  {shown(one.name)}")
-        echo(
-            f"    on {shown(one.host) or '-'}, process {one.pid or '-'}; its last beat was at {_shown_time(one.last_beat)}"
-        )
+        beat = _shown_time(one.last_beat)
+        echo(f"    on {shown(one.host) or '-'}, process {one.pid or '-'}; its last beat was at {beat}")
         for task in one.running:
             echo(f"    ran {shown(task.task)} since {_shown_time(task.began)}  {shown(task.task_id)}")
     if not lost:

@@ -20,7 +20,10 @@ claim it, take it on, or give it other stretches.
 Which rows. A policy's rows are those that SQLAlchemy selects for its class and predicate (`target`): all that counts,
 finds or deletes rows has that one condition in its WHERE, and one table in its FROM. `relation` looks at what
 PostgreSQL has behind that table, and whether a DELETE of it does what it says; both refuse a policy at start. So does
-`newest` where a predicate looks at other rows of the table, unless these make it true of the same rows to the end.
+`newest` where a predicate looks at other rows of the table, unless these make it true of the same rows to the end. What
+may keep rows without an error, or take others along, can come in the middle of a run: triggers, rules, references of
+the table to itself. Each batch compares them (`layout`) with those that were looked at, after its statement, whose lock
+on the table keeps them until the commit; where they differ, it is rolled back and the table is looked at again.
 
 What is covered. Each shard's state has the stretches that it was given, and what tells whether another policy names
 the same rows (`coverage`). A run begins with what the policy's last one has not come to, and then comes to what that
@@ -67,7 +70,8 @@ met and to how many it was done, and where these differ the batch is rolled back
 before a run is opened (`partitions`), each in a transaction of its own: what a crash leaves of them the next run finds.
 
 A gentle run works for a share of the time and rests between its batches (`throttle`), by what it sees of others
-(`others`) and what its own statements cost; at full pace it does not.
+(`others`) and what its own statements cost, those of failed batches included; at full pace it does not. A long rest
+shows life as often as a wait does.
 
 Beside that, `pace` sizes batches by the time they take, `faults` tells by SQLSTATE whether to wait, pass over locks,
 make batches smaller or give up, `load` says when others come first, `bloat` what becomes of dead rows, `preview` and

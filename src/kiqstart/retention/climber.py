@@ -12,6 +12,7 @@ from time import monotonic
 from sqlalchemy import and_
 from sqlalchemy.exc import DBAPIError
 
+from kiqstart.retention.errors import TableChangedError
 from kiqstart.retention.faults import Fault, fault_of
 from kiqstart.retention.heap import Place
 from kiqstart.retention.owned_shard import OwnedShard
@@ -48,6 +49,10 @@ class Climber:
                 state = shard.state.with_batch(pruned.deleted, monotonic() - started)
                 if pruned.deleted:
                     await shard.save(connection, state)
+        except TableChangedError:
+            # Its own stretch meets what is on the way.
+            await shard.look_anew()
+            return 0.0
         except DBAPIError as error:
             if fault_of(error) not in {Fault.SLOW, Fault.LOCKED, Fault.OF_A_ROW}:
                 raise

@@ -1,13 +1,15 @@
 """What a predicate is made of, and what of it may choose the plan.
 
 A batch's bounds alone decide what it reads. Were the predicate's own comparisons plain, the planner could take another
-index for them, by statistics that are old, and go through all that lies behind it again in each batch.
+index for them, by statistics that are old, and go through all that lies behind it again in each batch. To reckon how
+many rows they are true of, it also looks for the index's first and last value, and so steps over what earlier batches
+have deleted, in up to a hundred pages each time that it makes a plan.
 """
 
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, and_, true
+from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, and_, case, false, true
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import ClauseElement, Grouping
 from sqlalchemy.sql.selectable import SelectBase
@@ -20,8 +22,14 @@ _RANGES: Final = frozenset(
 
 
 def opaque(condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    """Return the same condition in a form that no index answers; subqueries stay as they are, so as to be joined."""
-    return and_(*(one if _has_subquery(one) else one.is_(true()) for one in conjuncts(condition)))
+    """Return the same condition in a form that no index answers, and that the planner does not reckon with.
+
+    Subqueries stay as they are, so as to be joined; how many rows the rest is true of then decides in which way.
+    """
+    parts = tuple(conjuncts(condition))
+    if any(_has_subquery(one) for one in parts):
+        return and_(*(one if _has_subquery(one) else one.is_(true()) for one in parts))
+    return case((and_(*parts), true()), else_=false())
 
 
 def bounds_of(condition: ColumnElement[bool], column: Column[Any]) -> list[ColumnElement[bool]]:

@@ -159,7 +159,12 @@ class RetentionEngine:
         count_run(report)
         await run.meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
         logger.info(
-            "%s: %d rows deleted in %.1f s, stopped at: %s", policy, report.deleted, report.seconds, report.stopped
+            "%s: %d rows deleted in %.1f s, of which it rested %.1f s, stopped at: %s",
+            policy,
+            report.deleted,
+            report.seconds,
+            report.rested,
+            report.stopped,
         )
         for note in report.notes:
             logger.warning("%s: %s", policy, note)
@@ -318,6 +323,7 @@ class RetentionEngine:
             errors=tuple(RetentionFailure(key=one.key, error=one.error, rows=one.rows) for one in failures),
             left_alone=left_alone,
             waited=sum(state.waited for state in states),
+            rested=sum(state.rested for state in states),
             stopped=_why(shards, left_alone),
             resumed=any(shard.resumed for shard in shards),
             notes=describe_run(states, left_alone),

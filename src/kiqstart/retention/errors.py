@@ -64,8 +64,8 @@ class TableRewrittenError(RetentionError):
     """Rows lie elsewhere than when the scan began: the table was rewritten, emptied, or got a partition."""
 
 
-class LinesMovedError(RetentionError):
-    """Equal rows lie elsewhere than when they were looked up: the table was rewritten, and lines mean nothing now."""
+class TableChangedError(RetentionError):
+    """A batch went by what is no longer so: equal rows lie elsewhere, or other things keep rows or take some along."""
 
 
 class InvalidRunOptionError(RetentionError, ValueError):

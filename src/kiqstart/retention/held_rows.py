@@ -8,7 +8,7 @@ from sqlalchemy import or_
 from sqlalchemy.exc import DBAPIError
 
 from kiqstart.retention.batch import any_key
-from kiqstart.retention.errors import LinesMovedError
+from kiqstart.retention.errors import TableChangedError
 from kiqstart.retention.faults import Fault, fault_of
 from kiqstart.retention.owned_shard import OwnedShard
 from kiqstart.retention.report import FailureGroup
@@ -26,7 +26,7 @@ async def finish_held(shard: OwnedShard, limit: int | None) -> None:
     """Delete held rows that hold each other, in a circle, and report the others, or leave them to the next run."""
     try:
         await _finish(shard, limit, deletes=sum(one.rows for one in shard.state.held) <= shard.settings.batch_rows)
-    except LinesMovedError:
+    except TableChangedError:
         await shard.look_anew()
     except DBAPIError as error:
         if fault_of(error) not in {Fault.SLOW, Fault.LOCKED, Fault.OF_A_ROW}:

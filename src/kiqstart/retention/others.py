@@ -1,11 +1,12 @@
 """What others do on the server while a run works."""
 
 from typing import Final
+from uuid import UUID
 
-from sqlalchemy import func, literal, select, text
+from sqlalchemy import func, select, text, true
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.retention.shard import RUNS
+from kiqstart.retention.shard import RUNS, is_recent
 from kiqstart.retention.throttle import Others
 
 # Sessions of other roles hide their state (NULL) from a role without pg_read_all_stats. Those without a user are the
@@ -24,11 +25,23 @@ _SESSIONS: Final = (
     )
     .subquery()
 )
+# As long as a session counts as recent.
+_SECONDS_RECENT: Final = 1.0
+# Of all that there were: short ones are hardly ever met.
+_SESSIONS_BEGUN: Final = select(text("sum(sessions)::bigint AS begun FROM pg_stat_database")).scalar_subquery()
 
 
-async def look_at_others(connection: AsyncConnection, takeover_after: float) -> Others:
-    """Look once; a transaction sees the sessions as they are at its first look."""
-    alive = RUNS.c.heartbeat_at > func.clock_timestamp() - literal(takeover_after) * text("interval '1 s'")
-    deleters = select(func.count()).where(RUNS.c.owner.is_not(None), RUNS.c.stopped.is_(None), alive)
-    row = (await connection.execute(select(*_SESSIONS.c, deleters.scalar_subquery().label("deleters")))).one()
-    return Others(in_flight=row.in_flight, recent=row.recent, deleters=row.deleters)
+async def look_at_others(connection: AsyncConnection, takeover_after: float, me: UUID) -> Others:
+    """Look once, as the owner of a shard; a transaction sees the sessions as they are at its first look."""
+    shards = (
+        select(
+            func.count().label("deleters"),
+            func.count().filter(RUNS.c.owner != me, is_recent(_SECONDS_RECENT)).label("at_work"),
+        )
+        .where(RUNS.c.owner.is_not(None), RUNS.c.stopped.is_(None), is_recent(takeover_after))
+        .subquery()
+    )
+    seen = select(*_SESSIONS.c, *shards.c, _SESSIONS_BEGUN.label("begun")).select_from(_SESSIONS.join(shards, true()))
+    row = (await connection.execute(seen)).one()
+    others = max(0, row.recent - row.at_work)
+    return Others(in_flight=row.in_flight, others=others, deleters=row.deleters, begun=row.begun)

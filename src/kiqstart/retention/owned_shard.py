@@ -9,16 +9,17 @@ from typing import Final
 from sqlalchemy import ColumnElement, and_, false
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.retention.errors import LinesMovedError, TableRewrittenError
+from kiqstart.retention.errors import TableChangedError, TableRewrittenError
+from kiqstart.retention.layout import layout_of
 from kiqstart.retention.pace import Pace
 from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.quarantine import Quarantine
-from kiqstart.retention.relation import Relation
+from kiqstart.retention.relation import Relation, read_relation
 from kiqstart.retention.run_store import RunStore
 from kiqstart.retention.scan import Cut, Interval, Scan
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.retention.state import ShardState
-from kiqstart.retention.table import read_table_size, storage_of
+from kiqstart.retention.table import read_table_size
 from kiqstart.retention.transaction import Limits, Transactions
 
 logger = getLogger(__name__)
@@ -99,20 +100,21 @@ class OwnedShard:
         return and_(self.scan.where(batch), ~self.left_alone)
 
     async def save(self, connection: AsyncConnection, state: ShardState, batch: Interval | None = None) -> None:
-        """Write the new state, and see that the batch's rows lay where it looked for them.
-
-        The files are looked at after what was done to the rows, whose lock on the table keeps them until the commit.
+        """Write the new state, and see that the batch's rows lay where it looked for them, and nothing new keeps them.
 
         Raises:
             ShardLostError: another worker has the shard now; the transaction must be rolled back, as with the others.
             TableRewrittenError: the scan's positions mean nothing any more.
-            LinesMovedError: those of equal rows do not.
+            TableChangedError: those of equal rows do not, or a trigger, a rule or a reference has come or gone.
         """
+        reads = layout_of(connection, self.policy)
+        files, guards = await self.run_store.save(connection, self.number, state, since=self.state, reads=reads)
         storage = None if batch is None else self.scan.storage(batch)
-        reads = None if storage is None else storage_of(connection, self.policy.table)
-        if storage == await self.run_store.save(connection, self.number, state, since=self.state, reads=reads):
-            return
-        raise TableRewrittenError(self.policy.name) if self.scan.kind is ScanKind.PAGES else LinesMovedError
+        has_moved = storage is not None and files != storage
+        if has_moved and self.scan.kind is ScanKind.PAGES:
+            raise TableRewrittenError(self.policy.name)
+        if has_moved or guards != self.relation.guards:
+            raise TableChangedError
 
     def let_go_of_nulled(self) -> bool:
         """Hold no row back any more for a reference that becomes NULL instead; False if there is none, or none left."""
@@ -137,12 +139,25 @@ class OwnedShard:
             self._go_along_pages(self.state.todo[0], f"of the index's rows {self._fruitless:,} were not to go")
 
     async def look_anew(self) -> None:
-        """Forget where equal rows lay, since the table was rewritten."""
+        """Forget what was known of the table, since it was rewritten, or what may keep its rows has changed.
+
+        Raises:
+            PolicyError: the policy cannot be run any more.
+            TableRewrittenError: the scan's positions mean nothing any more.
+        """
+        async with self.transactions.begin() as connection:
+            size = await read_table_size(connection, self.policy.table)
+            relation = await read_relation(connection, self.policy)
+        if relation.guards != self.relation.guards:
+            logger.warning("%s: the table's triggers or references are others now", self.policy.name)
+            self.relation = relation
+        if size.storage == self.scan.size.storage:
+            return
+        if self.scan.kind is ScanKind.PAGES:
+            raise TableRewrittenError(self.policy.name)
         logger.info(
             "%s: the table was rewritten; what is left of its equal values is gone through again", self.policy.name
         )
-        async with self.transactions.begin() as connection:
-            size = await read_table_size(connection, self.policy.table)
         self.scan = replace(self.scan, size=size)  # type: ignore[type-var]  # each scan is a dataclass
         self._drop_old_lines()
 

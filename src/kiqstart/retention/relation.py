@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.elements import ClauseElement
 
 from kiqstart.retention.errors import PolicyError
+from kiqstart.retention.layout import GUARDS, event_of
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.stored_types import StoredTypes
 from kiqstart.retention.table import FAMILY, qualified_name
@@ -36,15 +37,8 @@ SELECT
         AND ev_type::text = CAST(:event AS text) AND is_instead) AS rule,
     (SELECT min(tgname) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM family)
         AND tgtype & CAST(:before_event AS int) = CAST(:before_event AS int) AND tgenabled <> 'D') AS keeper,
-    (SELECT min(m.oid::regclass::text) FROM member m
-     JOIN pg_namespace n ON n.oid = m.relnamespace
-     JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename IN (SELECT relname FROM member)
-     JOIN pg_publication p ON p.pubname = t.pubname
-        AND CASE CAST(:event AS text) WHEN '4' THEN p.pubdelete ELSE p.pubupdate END
-     WHERE m.relkind = 'r' AND (m.relreplident = 'n'
-        OR (m.relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisprimary))
-        OR (m.relreplident = 'i' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisreplident)))
-    ) AS without_identity,
+    {GUARDS} AS guards,
+    EXISTS (SELECT FROM pg_publication) AS may_be_published,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(
         ARRAY(SELECT a.attname FROM unnest(conkey) WITH ORDINALITY k(n, i)
             JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = k.n ORDER BY k.i),
@@ -61,6 +55,18 @@ SELECT
     ARRAY(SELECT name FROM column_of WHERE base_type = 'timestamp with time zone')::text[] AS aware,
     ARRAY(SELECT name FROM column_of WHERE base_type = 'timestamp without time zone')::text[] AS naive
 """)  # noqa: S608 - made of constants
+# By itself, since the plan alone takes longer than the rest, and few databases publish anything.
+_WITHOUT_IDENTITY: Final = text(f"""
+WITH RECURSIVE {FAMILY}, member AS (SELECT c.* FROM pg_class c WHERE c.oid IN (SELECT oid FROM family))
+SELECT min(m.oid::regclass::text) FROM member m
+JOIN pg_namespace n ON n.oid = m.relnamespace
+JOIN pg_publication_tables t ON t.schemaname = n.nspname AND t.tablename IN (SELECT relname FROM member)
+JOIN pg_publication p ON p.pubname = t.pubname
+    AND CASE WHEN CAST(:deletes AS bool) THEN p.pubdelete ELSE p.pubupdate END
+WHERE m.relkind = 'r' AND (m.relreplident = 'n'
+    OR (m.relreplident = 'd' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisprimary))
+    OR (m.relreplident = 'i' AND NOT EXISTS (SELECT FROM pg_index WHERE indrelid = m.oid AND indisreplident)))
+""")  # noqa: S608 - made of constants
 # Of a schema without USAGE, PostgreSQL says that it has no such table, or refuses to look there if its name is given.
 _PRESENCE: Final = text("""
 SELECT quote_ident(closed.schema) AS closed, quote_ident(current_user) AS role,
@@ -71,9 +77,6 @@ FROM parse_ident(:table) AS name, LATERAL (
         AND NOT has_schema_privilege(n.oid, 'USAGE')
 ) AS closed
 """)
-# `pg_rewrite.ev_type`, and the bits of `pg_trigger.tgtype` that say: for each row, before it, and of which statement.
-_DELETES: Final = {"event": "4", "before_event": 1 | 2 | 8}
-_UPDATES: Final = {"event": "2", "before_event": 1 | 2 | 16}
 _KINDS: Final = {"v": "a view", "m": "a materialized view", "f": "a foreign table"}
 
 
@@ -82,10 +85,11 @@ class Relation:
     """What the engine has to know of a table that can be deleted from.
 
     `keeper` is a trigger that may keep a row from being deleted without an error; `own_references` are foreign keys on
-    the table itself; `types` are those of the key's columns.
+    the table itself; `guards` tells whether either has changed; `types` are those of the key's columns.
     """
 
     keeper: str | None
+    guards: str
     own_references: tuple[SelfReference, ...]
     types: StoredTypes
 
@@ -102,13 +106,14 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         raise PolicyError(policy.name, problem)
     named = (*policy.key, *policy.columns(policy.error_key))
     used = [*named, *(one for one in _columns(policy) if isinstance(one.type, DateTime))]
-    parameters = {"table": table, "columns": [one.name for one in used], **(_DELETES if policy.deletes else _UPDATES)}
+    parameters = {"table": table, "columns": [one.name for one in used], **event_of(policy)}
     found = (await connection.execute(_RELATION, parameters)).one()
     types = StoredTypes(found.types or {}, frozenset(found.arrays))
     problem = (
         _kind_problem(table, found.kind, found.foreign_member)
         or _missing_problem(table, named, types)
         or _hidden_problem(policy, table, found)
+        or (found.may_be_published and await _publication_problem(connection, policy, table))
         or _null_problem(policy, table, found.nullable)
         or _time_zone_problem(policy, found.aware, found.naive)
         or _rights_problem(policy, table, found, connection.dialect.identifier_preparer.quote)
@@ -119,7 +124,7 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         SelfReference(tuple(columns), tuple(referred), on_delete)
         for columns, referred, on_delete in (found.own_references if policy.deletes else ())
     )
-    return Relation(keeper=found.keeper, own_references=tuple(references), types=types)
+    return Relation(keeper=found.keeper, guards=found.guards, own_references=tuple(references), types=types)
 
 
 async def _absence(connection: AsyncConnection, table: str) -> str | None:
@@ -163,12 +168,18 @@ def _hidden_problem(policy: RetentionPolicy, table: str, found: Any) -> str | No
     if found.rule is not None:
         what = "a DELETE from" if policy.deletes else "an UPDATE of"
         return f"rule {found.rule!r} does something else instead of {what} {table}: drop it, or do the same by `update`"
-    if found.without_identity is not None:
-        return (
-            f"a publication publishes what is done to {table}, and {found.without_identity} has no replica identity "
-            f"for that: give it a primary key, or run `ALTER TABLE {found.without_identity} REPLICA IDENTITY FULL`"
-        )
     return None
+
+
+async def _publication_problem(connection: AsyncConnection, policy: RetentionPolicy, table: str) -> str | None:
+    parameters = {"table": table, "deletes": policy.deletes}
+    without: str | None = await connection.scalar(_WITHOUT_IDENTITY, parameters)
+    if without is None:
+        return None
+    return (
+        f"a publication publishes what is done to {table}, and {without} has no replica identity for that: give it a "
+        f"primary key, or run `ALTER TABLE {without} REPLICA IDENTITY FULL`"
+    )
 
 
 def _missing_problem(table: str, columns: Sequence[Column[Any]], types: StoredTypes) -> str | None:

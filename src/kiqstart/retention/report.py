@@ -62,6 +62,7 @@ class RetentionReport:
         errors: the first `MAX_FAILURES` kinds of them.
         left_alone: rows that runs could not delete of late, and which are not tried again for a while.
         waited: seconds spent waiting for replicas, for lock queues, or for the server to come back.
+        rested: seconds spent resting between batches, by all who took part: by its pace, pause and rows per second.
         stopped: why the run ended.
         resumed: whether it went on with what an interrupted or limited run had left.
         notes: what held the run up, a sentence each: why rows could not be deleted, and what it waited for.
@@ -83,6 +84,7 @@ class RetentionReport:
     errors: tuple[RetentionFailure, ...] = ()
     left_alone: int = 0
     waited: float = 0.0
+    rested: float = 0.0
     stopped: StopReason = StopReason.END
     resumed: bool = False
     notes: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ is deleted that is not counted.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID, uuid4
 
 from sqlalchemy import (
@@ -178,9 +178,8 @@ class RunStore:
         state: ShardState,
         *,
         since: ShardState,
-        stopped: StopReason | None = None,
-        reads: ScalarSelect[str] | None = None,
-    ) -> str | None:
+        reads: ScalarSelect[list[str]],
+    ) -> list[str]:
         """Write where a shard stands that stood at `since` before, and return what `reads` is, seen after that.
 
         A server that crashes while commits do not wait for its disk loses the last ones, and a pool that connects anew
@@ -190,15 +189,29 @@ class RunStore:
             ShardLostError: another worker has it now, or the server has lost a batch; the transaction must be rolled
                 back, and the shard claimed again.
         """
-        values = {
-            "state": state.to_json(),
-            "heartbeat_at": func.clock_timestamp(),
-            "stopped": stopped,
-            "owner": self.owner if stopped is None else None,
-        }
+        saved = await self._write(connection, number, since, reads, state=state.to_json(), owner=self.owner)
+        return list(saved)
+
+    async def finish(self, connection: AsyncConnection, number: int, state: ShardState, stopped: StopReason) -> None:
+        """Write why a shard ended that stands there, and let it go.
+
+        Raises:
+            ShardLostError: as above.
+        """
+        await self._write(connection, number, state, null(), state=state.to_json(), owner=None, stopped=stopped)
+
+    async def _write(
+        self,
+        connection: AsyncConnection,
+        number: int,
+        since: ShardState,
+        reads: ColumnElement[Any],
+        **values: object,
+    ) -> Any:  # noqa: ANN401 - what is read
         stands_there = RUNS.c.state["batches"].as_integer() == since.batches
-        save = update(RUNS).where(*self._mine(number), stands_there).values(values)
-        saved = (await connection.execute(save.returning(null() if reads is None else reads))).one_or_none()
+        save = update(RUNS).where(*self._mine(number), stands_there)
+        save = save.values(heartbeat_at=func.clock_timestamp(), **values)
+        saved = (await connection.execute(save.returning(reads))).one_or_none()
         if saved is None:
             raise ShardLostError(self.policy, self.run_id)
         return saved[0]

@@ -7,6 +7,7 @@ from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.policy import ScanKind
+from kiqstart.retention.table import TableSize
 
 # A place between two rows, in PostgreSQL's own text form, which every type has and which JSON can hold.
 Position = tuple[str, ...]
@@ -67,6 +68,11 @@ class Scan(Protocol):
     @property
     def kind(self) -> ScanKind:
         """Which way it is."""
+        ...
+
+    @property
+    def size(self) -> TableSize:
+        """The table's, when it was looked at."""
         ...
 
     @property

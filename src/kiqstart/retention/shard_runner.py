@@ -194,17 +194,27 @@ class ShardRunner:
     async def _slow_down(self, deleted: int, seconds: float) -> None:
         rate = self.rows_per_second
         pause = max(self.shard.settings.pause, deleted / rate - seconds if rate else 0.0)
-        if self.throttle is not None and self.state.todo:
-            # A run that rests must show life more often than it is looked for.
-            longest = self.shard.settings.takeover_after / 3
-            pause = max(pause, min(longest, self.throttle.rest(self._stepper.work, seconds)))
+        has_more = bool(self.state.todo or self.state.locked or self._stepper.is_climbing)
+        if self.throttle is not None and has_more and self._reason_to_end() is None:
+            pause = max(pause, self.throttle.rest(self._stepper.work, seconds))
         if pause > 0:
-            await rest(pause, self.stop)
+            await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        """Rest up to the run's deadline, and show life more often than it is looked for."""
+        started, most_at_once = monotonic(), self.shard.settings.takeover_after / 3
+        until = min(self.deadline, started + seconds)
+        while (left := until - monotonic()) > 0 and not self.stop.is_set():
+            await rest(min(left, most_at_once), self.stop)
+            if left > most_at_once:
+                async with self.shard.transactions.begin() as connection:
+                    await self.shard.run_store.heartbeat(connection)
+        self.shard.state = replace(self.state, rested=self.state.rested + monotonic() - started)
 
     async def _finish(self, reason: StopReason) -> StopReason:
         self._count()
         async with self.shard.transactions.begin(Limits(waits_for_disk=True)) as connection:
-            await self.shard.run_store.save(connection, self.shard.number, self.state, since=self.state, stopped=reason)
+            await self.shard.run_store.finish(connection, self.shard.number, self.state, reason)
         return reason
 
     async def _wait_for_server(self, pause: float) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.deletion import count_rows, delete_nothing
-from kiqstart.retention.errors import LinesMovedError, PredicateTooSlowError
+from kiqstart.retention.errors import PredicateTooSlowError, TableChangedError
 from kiqstart.retention.faults import Fault, fault_of, first_line
 from kiqstart.retention.owned_shard import OwnedShard
 from kiqstart.retention.scan import Cut, Interval
@@ -37,7 +37,7 @@ class Sifter:
                 cut = await shard.advance(connection, interval, shard.pace.sifted)
                 sifted, held = await self._sift(connection, shard.where(cut.batch), limit)
                 await self._save(connection, cut, sifted, monotonic() - started, held)
-        except LinesMovedError:
+        except TableChangedError:
             await shard.look_anew()
         except DBAPIError as error:
             return await self._learn(interval, error)
@@ -78,7 +78,7 @@ class Sifter:
                 rows = await lock_rows(connection, shard.policy, shard.where(cut.batch))
                 refused = tuple(Refusal(row.group, row.key, row.key_text, error) for row in rows)
                 await self._save(connection, cut, Sifted(0, 0, refused), 0)
-        except LinesMovedError:
+        except TableChangedError:
             await shard.look_anew()
         except DBAPIError as slow:
             if fault_of(slow) is Fault.SLOW:

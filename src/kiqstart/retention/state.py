@@ -33,7 +33,7 @@ class ShardState:
     this run, `held` has those of rows that rows of their own table refer to (`tree`), and `time_limit` says after how
     many seconds from the run's beginning whoever has the shard stops. `causes` counts the rows that cannot be deleted
     by the database's reasons. `partitions` of the first shard went before the rows; `cost` is what the batches cost
-    that were measured; `waited_for` is the last reason to wait.
+    that were measured; `waited_for` is the last reason to wait; `rested` are the seconds between batches.
     """
 
     todo: tuple[Interval, ...]
@@ -48,6 +48,7 @@ class ShardState:
     longest_batch: Seconds = 0.0
     waited: Seconds = 0.0
     waited_for: str | None = None
+    rested: Seconds = 0.0
     failed: Count = 0
     failures: tuple[FailureGroup, ...] = ()
     causes: dict[str, Count] = field(default_factory=dict[str, Count])

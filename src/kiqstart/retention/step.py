@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from kiqstart.retention.batch import Outcome, delete_batch
 from kiqstart.retention.climber import Climber
 from kiqstart.retention.cost import is_measured
-from kiqstart.retention.errors import LinesMovedError
+from kiqstart.retention.errors import TableChangedError
 from kiqstart.retention.faults import Fault, fault_of
 from kiqstart.retention.others import look_at_others
 from kiqstart.retention.owned_shard import OwnedShard
@@ -64,7 +64,7 @@ class Stepper:
         if self.is_climbing:
             self.work = await self._climber.step(limit)
             return True
-        interval, self.work = shard.state.todo[0], 0.0
+        interval, self.work, started, was_done = shard.state.todo[0], 0.0, monotonic(), True
         try:
             await self._batch(interval, limit)
         except _TooManyRowsError:
@@ -73,11 +73,13 @@ class Stepper:
                 shard.pace.reset_looking()
             else:
                 self.passes_over = True
-        except LinesMovedError:
+        except TableChangedError:
             await shard.look_anew()
         except DBAPIError as error:
-            return await self._learn(interval, limit, error)
-        return True
+            was_done = await self._learn(interval, limit, error)
+        # What is taken back has bothered others as well.
+        self.work = self.work or monotonic() - started
+        return was_done
 
     async def _batch(self, interval: Interval, limit: int | None) -> None:
         shard, is_tree = self.shard, bool(self.shard.relation.own_references)
@@ -109,7 +111,7 @@ class Stepper:
         self.passes_over, self._climber.above = outcome.locked > 0, outcome.above
         shard.pace.record(self.work, looked_at=cut.rows or deleted, deleted=deleted)
         if self.throttle is not None:
-            self.throttle.record_batch(self.work, deleted)
+            self.throttle.record_batch(self.work, cut.rows or deleted, deleted)
         share = self.throttle.share if self.throttle else 1.0
         logger.debug("batch: rows=%d seconds=%.6f share=%.2f", deleted, seconds, share)
         shard.judge(cut, deleted)
@@ -141,7 +143,8 @@ class Stepper:
         if self.throttle is None or self.throttle.looks_after is not after:
             return
         started = monotonic()
-        others = await look_at_others(connection, self.shard.settings.takeover_after)
+        shard = self.shard
+        others = await look_at_others(connection, shard.settings.takeover_after, shard.run_store.owner)
         self.throttle.record_look(others, monotonic() - started)
 
     async def _learn(self, interval: Interval, limit: int | None, error: DBAPIError) -> bool:

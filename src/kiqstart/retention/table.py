@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
-from sqlalchemy import Column, FromClause, ScalarSelect, Table, Text, column, text
+from sqlalchemy import Column, FromClause, Table, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 # A table with its partitions, and with what inherits from it, which a DELETE takes in as well.
@@ -13,13 +13,8 @@ family AS (
     UNION ALL SELECT i.inhrelid FROM pg_inherits i JOIN family f ON i.inhparent = f.oid
 )
 """
-# Read past the transaction's snapshot, which may be older than what it meets.
-_STORAGE_OF: Final = "md5(string_agg(pg_relation_filenode(c.oid)::text, ',' ORDER BY c.oid))"
-_STORAGE: Final = text(f"""
-WITH RECURSIVE {FAMILY}
-SELECT coalesce({_STORAGE_OF}, '') AS storage
-FROM pg_class c WHERE c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
-""")  # noqa: S608 - made of constants
+# The files of a table and its partitions (`c`), read past the transaction's snapshot, which may be older than these.
+STORAGE_OF: Final = "md5(string_agg(pg_relation_filenode(c.oid)::text, ',' ORDER BY c.oid))"
 _SIZE: Final = text(f"""
 WITH RECURSIVE {FAMILY}, block AS (SELECT current_setting('block_size')::bigint AS size)
 SELECT
@@ -27,7 +22,7 @@ SELECT
     coalesce(sum(pg_relation_size(c.oid) / block.size), 0)::bigint AS pages,
     coalesce(sum(greatest(c.relpages, 0)), 0)::bigint AS known_pages,
     coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS known_rows,
-    coalesce({_STORAGE_OF}, '') AS storage,
+    coalesce({STORAGE_OF}, '') AS storage,
     block.size AS block_size,
     current_setting('seq_page_cost')::float AS page_cost,
     current_setting('cpu_tuple_cost')::float + current_setting('cpu_operator_cost')::float AS row_cost
@@ -113,12 +108,6 @@ async def read_table_size(connection: AsyncConnection, table: FromClause) -> Tab
         page_cost=row.page_cost,
         row_cost=row.row_cost,
     )
-
-
-def storage_of(connection: AsyncConnection, table: FromClause) -> ScalarSelect[str]:
-    """Return the expression of which files a table and its partitions are in."""
-    named = _STORAGE.bindparams(table=qualified_name(connection, table))
-    return named.columns(column("storage", Text)).scalar_subquery()
 
 
 async def read_column_statistics(connection: AsyncConnection, column: Column[Any]) -> ColumnStatistics | None:

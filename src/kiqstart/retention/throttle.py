@@ -1,6 +1,6 @@
 """How much of its time a gentle run works: a share, with rests between batches, and less when others suffer."""
 
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -26,13 +26,15 @@ _CHANCE: Final = 6
 class Others:
     """The other sessions of the server at a moment, as far as the role may see them.
 
-    `in_flight` wait for an answer, `recent` did within the last second or may not be looked at, and `deleters` are the
-    shards of retention runs that somebody works on, this one included.
+    `in_flight` wait for an answer; `others` did within the last second or may not be looked at, and are no retention
+    runs; `deleters` are the shards of such runs that somebody works on, this one included; `begun` counts all sessions
+    that there ever were.
     """
 
     in_flight: int
-    recent: int
+    others: int
     deleters: int
+    begun: int
 
 
 class Usual:
@@ -65,38 +67,46 @@ class Throttle:
 
     It goes down when the run's own batches cost more per row than they used to, when a statement that always does the
     same takes longer than it used to, or when more of the others wait for an answer right after a batch than right
-    before one: they come as often, so each takes longer. Where nobody else does anything, there are no rests.
+    before one: they come as often, so each takes longer. Where nobody else does anything for some looks, there are no
+    rests. What a batch costs is held against others of which about the same part of the rows went.
     """
 
     def __init__(self) -> None:
         self.share = _FIRST_SHARE
         self.looks_after = False
-        self._row = Usual()
+        self._row: defaultdict[int, Usual] = defaultdict(Usual)
         self._look = Usual()
         self._after: deque[int] = deque(maxlen=_LOOKS)
         self._before: deque[int] = deque(maxlen=_LOOKS)
-        self._is_alone = False
+        self._company: deque[bool] = deque([True], maxlen=_LOOKS)
+        self._begun: int | None = None
         self._deleters = 1
 
     def record_look(self, others: Others, seconds: float) -> None:
         """Take what a look showed, and the time it took."""
         (self._after if self.looks_after else self._before).append(others.in_flight)
         self._deleters = max(1, others.deleters)
-        self._is_alone = others.recent < self._deleters
+        # Who comes and goes between two looks is seen by what it leaves.
+        has_come = self._begun is not None and others.begun > self._begun
+        if self._begun is None:
+            self._company.clear()
+        self._begun = others.begun
+        self._company.append(others.others > 0 or has_come)
         if self._look.exceeded_by(seconds):
             self._give_way()
         elif len(self._after) == len(self._before) == _LOOKS:
             self._compare()
 
-    def record_batch(self, work: float, rows: int) -> None:
-        """Take the seconds that a batch's own work took."""
+    def record_batch(self, work: float, looked_at: int, deleted: int) -> None:
+        """Take the seconds that a batch's own work took, how many rows it looked at, and how many of them went."""
         self.looks_after = not self.looks_after
-        if rows and self._row.exceeded_by(work / rows):
+        rows = max(looked_at, deleted)
+        if rows and self._row[(rows // max(1, deleted)).bit_length()].exceeded_by(work / rows):
             self._give_way()
 
     def rest(self, work: float, seconds: float) -> float:
         """Return the seconds to rest after a batch of so many, in `work` of which it bothered others."""
-        if self._is_alone:
+        if not any(self._company):
             return 0.0
         return max(0.0, work * self._deleters / self.share - seconds)
 

@@ -18,7 +18,7 @@ from kiqstart.tasks.bulk import BulkBroker, BulkSending, Call
 from kiqstart.tasks.caller_types import moment, number, shown, text, whole_seconds
 from kiqstart.tasks.colliding_keys import WITHOUT_PARTS
 from kiqstart.tasks.formatting import JsonFormatter
-from kiqstart.tasks.hooks import after_send, before_send, hooks_of
+from kiqstart.tasks.hooks import Hooks, before_send, changed, finished, hooks_of
 from kiqstart.tasks.label_values import option_problem
 from kiqstart.tasks.labels import DEFAULT_QUEUE, DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS, QUEUE_LABEL, SEND_LABEL
 from kiqstart.tasks.sent_task import Origin, SentTask
@@ -136,21 +136,23 @@ class Kicker(AsyncKicker[P, R]):
             ValueError: it would be due in more than ten years, a label is no value of its option, or its id is
                 no UTF-8; nothing was sent.
         """
-        tracing = hooks_of(self.broker).tracing
+        hooks = hooks_of(self.broker)
+        tracing = hooks.tracing
         if tracing is None:
-            return await self._send(self._prepare_message(*args, **kwargs), args, kwargs)
+            return await self._send(hooks, self._prepare_message(*args, **kwargs), args, kwargs)
         with tracing.sending(self.task_name, self._queue) as span:
             message = span.carry(self._prepare_message(*args, **kwargs))
-            sent = await self._send(message, args, kwargs)
+            sent = await self._send(hooks, message, args, kwargs)
             span.sent(sent.task_id, is_duplicate=held_by.get() is not None)
         return sent
 
     async def _send(
-        self, message: TaskiqMessage, args: Sequence[object], kwargs: Mapping[str, object]
+        self, hooks: Hooks, message: TaskiqMessage, args: Sequence[object], kwargs: Mapping[str, object]
     ) -> SentTask[Any]:
         broker = self.broker
         made = message.task_id if self.custom_task_id is None else None
-        message = await before_send(broker, message)
+        if hooks.pre_send:
+            message = await changed(hooks.pre_send, message)
         held_by.set(None)
         made_id.set(made)
         if message.task_id != made and isinstance(broker, BulkBroker):
@@ -165,7 +167,8 @@ class Kicker(AsyncKicker[P, R]):
         except Exception as error:
             # taskiq's word for whatever a broker raises.
             raise SendTaskError from error
-        await after_send(broker, message)
+        for hook in hooks.post_send:
+            await finished(hook(message))
         return self.sent(held_by.get() or message.task_id)
 
     async def message_of(self, *args: P.args, **kwargs: P.kwargs) -> BrokerMessage:

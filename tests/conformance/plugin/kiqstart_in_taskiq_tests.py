@@ -19,7 +19,7 @@ from taskiq.acks import AckController
 from taskiq.api import run_receiver_task
 from taskiq.receiver import Receiver
 
-from kiqstart.broker import consumer
+from kiqstart.broker import consumer_parts
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.broker.options import StreamOptions
@@ -97,7 +97,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Replace the names in all modules of taskiq, before its tests import them."""
-    consumer.WAIT_SECONDS = 0.05  # type: ignore[misc]  # a worker ends when its read does
+    consumer_parts.WAIT_SECONDS = 0.05  # type: ignore[misc]  # a worker ends when its read does
     _replace(Receiver, CountingReceiver)
     _replace(InMemoryBroker, _BROKERS[str(config.getoption("--broker"))])
     defaults = run_receiver_task.__defaults__ or ()

@@ -1,19 +1,15 @@
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import replace
+from contextlib import AsyncExitStack
 
 import pytest
-from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
-from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.load import PostgresLoad
-from kiqstart.retention.others import look_at_others
-from kiqstart.retention.policy import PaceKind, RetentionPolicy, ScanKind
+from kiqstart.retention.policy import ScanKind
 from kiqstart.retention.progress import RetentionProgress
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
@@ -65,7 +61,7 @@ async def test_a_resting_run_stops_at_once(make_retention: EngineFactory) -> Non
         stop.set()
 
     retention = make_retention(batch_rows=100, pause=60, takeover_after=61)
-    report = await asyncio.wait_for(retention.run(completed_todos(ScanKind.KEY), stop=stop, progress=tell), 30)
+    report = await asyncio.wait_for(retention.run(completed_todos(ScanKind.KEY), stop=stop, progress=tell), HANG)
     # Of a hundred that it looked at.
     assert (report.deleted, report.stopped) == (50, StopReason.STOPPED)
 
@@ -172,66 +168,3 @@ async def test_a_role_that_may_not_look_does_not_wait(database: Database) -> Non
     async with database.engine.begin() as connection:
         await connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
         assert await check.reason_to_wait(connection) is None
-
-
-@asynccontextmanager
-async def somebody_busy(database: Database) -> AsyncGenerator[None]:
-    """Another session that waits for an answer all the time."""
-    async with database.engine.connect() as other:
-        pid = (await other.exec_driver_sql("SELECT pg_backend_pid()")).scalar_one()
-        busy = asyncio.create_task(other.exec_driver_sql("SELECT pg_sleep(60)"))
-        try:
-            yield
-        finally:
-            await database.execute(f"SELECT pg_cancel_backend({pid})")
-            with suppress(DBAPIError):
-                await busy
-
-
-async def test_a_gentle_run_rests_beside_others_and_one_at_full_pace_does_not(
-    make_retention: EngineFactory, database: Database, caplog: pytest.LogCaptureFixture
-) -> None:
-    await database.before_delete("todos", "PERFORM pg_sleep(0.002);")
-    policy, limits = completed_todos(ScanKind.PAGES), RunLimits(rows=100)
-    caplog.set_level("DEBUG", "kiqstart.retention.step")
-
-    async def shares(retention: RetentionEngine, policy: RetentionPolicy) -> tuple[float, set[str]]:
-        caplog.clear()
-        report = await retention.run(policy, limits=limits)
-        assert (report.deleted, report.failed) == (100, 0)
-        return report.seconds, {record.getMessage().rpartition("=")[2] for record in caplog.records}
-
-    async with somebody_busy(database):
-        seconds, share = await shares(make_retention(pace="gentle", batch_rows=20), policy)
-        # It worked for 200 ms and more, and rested for three times that, but not after the last batch.
-        assert share <= {"0.28", "0.30"}
-        assert seconds > 0.5
-        # The policy's own word comes before the settings'.
-        for retention, own in (
-            (make_retention(pace="full", batch_rows=20), policy),
-            (make_retention(pace="gentle", batch_rows=20), replace(policy, pace=PaceKind.FULL)),
-        ):
-            assert (await shares(retention, own))[1] == {"1.00"}
-
-
-async def test_others_are_seen_as_far_as_the_role_may_see_them(database: Database) -> None:
-    role = str(await database.value("SELECT 'kiqstart_' || md5(current_database())"))
-    database.drop_after.extend([f"DROP OWNED BY {role}", f"DROP ROLE {role}"])
-    await database.execute(
-        f"CREATE ROLE {role}",
-        f"GRANT USAGE ON SCHEMA public TO {role}",
-        f"GRANT SELECT ON retention_runs TO {role}",
-    )
-    async with somebody_busy(database), database.engine.connect() as connection:
-
-        async def is_seen() -> bool:
-            await connection.exec_driver_sql("SELECT pg_stat_clear_snapshot()")
-            return (await look_at_others(connection, 15)).in_flight >= 1
-
-        await eventually(is_seen)
-        await connection.exec_driver_sql(f"SET LOCAL ROLE {role}")
-        hidden = await look_at_others(connection, 15)
-        # Somebody is there, and may be doing something.
-        assert (hidden.in_flight, hidden.deleters) == (0, 0)
-        assert hidden.recent >= 1
-        await connection.rollback()

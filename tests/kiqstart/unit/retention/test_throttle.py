@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from random import Random
 from statistics import mean
@@ -7,7 +8,8 @@ import pytest
 
 from kiqstart.retention.throttle import Others, Throttle
 
-BUSY = Others(in_flight=0, recent=8, deleters=1)
+BUSY = Others(in_flight=0, others=8, deleters=1, begun=9)
+NOBODY = Others(in_flight=0, others=0, deleters=1, begun=9)
 Cost = Callable[[], float]
 
 
@@ -20,8 +22,8 @@ def run(throttle: Throttle, batches: int, *, row: Cost = steady, look: Cost = st
     shares: list[float] = []
     for _ in range(batches):
         waiting = queue if throttle.looks_after else 0
-        throttle.record_look(Others(in_flight=waiting, recent=8, deleters=1), look())
-        throttle.record_batch(row() * 100, 100)
+        throttle.record_look(replace(BUSY, in_flight=waiting), look())
+        throttle.record_batch(row() * 100, 100, 100)
         shares.append(throttle.share)
     return shares
 
@@ -42,15 +44,34 @@ def test_it_works_for_a_part_of_the_time_whatever_a_batch_takes() -> None:
 
 def test_it_does_not_rest_where_nobody_else_is() -> None:
     throttle = Throttle()
-    throttle.record_look(Others(in_flight=0, recent=0, deleters=1), 0.001)
+    throttle.record_look(NOBODY, 0.001)
     assert throttle.rest(0.025, 0.03) == 0
-    throttle.record_look(Others(in_flight=0, recent=1, deleters=1), 0.001)
+    throttle.record_look(replace(NOBODY, others=1), 0.001)
+    assert throttle.rest(0.025, 0.03) > 0
+
+
+def test_it_rests_for_those_who_come_and_go_between_two_looks() -> None:
+    throttle = Throttle()
+    throttle.record_look(NOBODY, 0.001)
+    throttle.record_look(replace(NOBODY, begun=10), 0.001)
+    assert throttle.rest(0.025, 0.03) > 0
+    # They may come again; in the end nobody does.
+    rests: list[float] = []
+    for _ in range(20):
+        throttle.record_look(replace(NOBODY, begun=10), 0.001)
+        rests.append(throttle.rest(0.025, 0.03))
+    assert (rests[0] > 0, rests[-1]) == (True, 0)
+
+
+def test_it_rests_for_others_however_many_delete_side_by_side() -> None:
+    throttle = Throttle()
+    throttle.record_look(replace(NOBODY, others=1, deleters=4), 0.001)
     assert throttle.rest(0.025, 0.03) > 0
 
 
 def test_those_who_delete_side_by_side_share_the_part_of_one() -> None:
     throttle = Throttle()
-    throttle.record_look(Others(in_flight=0, recent=8, deleters=4), 0.001)
+    throttle.record_look(replace(BUSY, deleters=4), 0.001)
     assert 4 * worked(throttle, 0.025, 0.03) == pytest.approx(0.28)
 
 
@@ -90,8 +111,19 @@ def test_noise_is_no_reason_to_give_way() -> None:
 def test_a_glance_of_others_at_work_is_no_reason_to_give_way() -> None:
     throttle, numbers = Throttle(), count()
     for number in numbers:
-        throttle.record_look(Others(in_flight=number % 3 == 0, recent=8, deleters=1), 0.001)
-        throttle.record_batch(0.02, 100)
+        throttle.record_look(replace(BUSY, in_flight=number % 3 == 0), 0.001)
+        throttle.record_batch(0.02, 100, 100)
         if number == 300:
             break
     assert throttle.share == pytest.approx(0.3)
+
+
+def test_where_fewer_rows_go_a_row_costs_more_which_is_no_reason_to_give_way() -> None:
+    throttle, shares = Throttle(), list[float]()
+    for number in range(1000):
+        throttle.record_look(BUSY, 0.001)
+        # All of the rows of a stretch go, or one in a hundred of those of the next.
+        deleted = 10_000 if number // 80 % 2 else 100
+        throttle.record_batch(deleted * 2e-6 + 10_000 * 2e-7, 10_000, deleted)
+        shares.append(throttle.share)
+    assert min(shares) >= 0.28
