@@ -57,6 +57,8 @@ def timeline_of(runs: Sequence[Run]) -> Timeline | None:
     free = first
     for row, one in enumerate(tries):
         began = one.began or one.ended
+        # What was sent again by hand has not waited since its last run.
+        free = max(free, one.sent) if one.attempt == 1 else free
         for kind, start, end in (("wait", free, began), (one.outcome.value, began, one.ended)):
             width = max(round((end - start).total_seconds() * scale), _LEAST if kind != "wait" else 0)
             x = min(max(round((start - first).total_seconds() * scale), 0), WIDTH - width)
