@@ -6,6 +6,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq import TaskiqScheduler
 
 from kiqstart import AlembicDatabase, App
+from kiqstart.broker import check_at_start
 from kiqstart.retention import RetentionPolicies
 from shop.container import create_container
 from shop.models import Base
@@ -18,10 +19,13 @@ def create_app() -> App:
     """Build it; settings come from the environment and `.env`."""
     parts = create_container().root
     registry = parts.resolve(TasksRegistry)
+    database = AlembicDatabase(engine=parts.resolve(AsyncEngine), migrations=MIGRATIONS, tables=[Base.metadata])
+    # A worker whose schema is behind ends with one line.
+    check_at_start(registry.broker, database.check)
     return App(
         broker=registry.broker,
         registry=registry,
         scheduler=parts.resolve(TaskiqScheduler),
         retention=parts.resolve(RetentionPolicies),
-        database=AlembicDatabase(engine=parts.resolve(AsyncEngine), migrations=MIGRATIONS, tables=[Base.metadata]),
+        database=database,
     )

@@ -22,7 +22,7 @@ logger = getLogger(__name__)
 _STOPS = (TaskiqEvents.CLIENT_SHUTDOWN, TaskiqEvents.WORKER_SHUTDOWN)
 
 
-def check_at_start(broker: AsyncBroker, check: Callable[[], Awaitable[None]]) -> None:
+def check_at_start(broker: AsyncBroker, check: Callable[[], Awaitable[object]]) -> None:
     """Check what tasks need where they run, before the first of them does.
 
     Args:
