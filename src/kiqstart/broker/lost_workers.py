@@ -60,10 +60,8 @@ async def read_lost_workers(broker: "StreamBroker", *, seconds: int = SECONDS_LO
     oldest = (now - seconds) * 1000
     found: list[tuple[bytes, float]] = []
     with without_foreign_keys():
-        found = cast(
-            "list[tuple[bytes, float]]", await redis.zrange(broker.keys.lost_workers, 0, -1, desc=True, withscores=True)
-        )
-    workers = [_read(text, lost, broker.secrets) for text, lost in found if lost >= oldest]
+        found = cast("list[tuple[bytes, float]]", await redis.zrange(broker.keys.lost_workers, 0, -1, withscores=True))
+    workers = [_read(text, lost, broker.secrets) for text, lost in reversed(found) if lost >= oldest]
     return [one for one in workers if one is not None]
 
 

@@ -59,6 +59,8 @@ async def fill(broker: StreamBroker) -> None:
     redis = cast("Redis", broker.connection.redis)
     seconds, _ = await redis.time()
     await redis.xadd(broker.keys.failed_runs, {"runs": block}, id=f"1-{seconds * 1000}")
+    lost = {"worker": "kiq-2", "beat": str(seconds * 1000), "info": '{"queues": ["default"]}', "running": ""}
+    await redis.zadd(broker.keys.lost_workers, {json.dumps(lost): seconds * 1000})
 
 
 def test_every_reading_command_has_a_documented_shape() -> None:
@@ -70,7 +72,10 @@ def test_every_reading_command_has_a_documented_shape() -> None:
         return [name] if "--json" in options else []
 
     # It goes on for ever, and prints what `runs list` does.
-    documented = {*(command.replace(" ID", "").replace(" POLICY", "") for command in SHAPES), "runs watch"}
+    documented = {
+        *(command.replace(" ID", "").replace(" POLICY", "").replace(" --lost", "") for command in SHAPES),
+        "runs watch",
+    }
     wanted = {one.replace(" preview", "") for one in of(typer.main.get_command(app), "")}
     assert documented == wanted
 
