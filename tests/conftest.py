@@ -1,5 +1,7 @@
+import gc
 import logging
 import os
+import signal
 from collections.abc import Generator
 from pathlib import Path
 from typing import Final
@@ -18,6 +20,11 @@ from tests.planted_secrets import (
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
 
+# What a test runs hears Ctrl-C and SIGHUP also where the tests themselves run in the background or below nohup.
+for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, handler)
+
 # Whatever folder a command is run in, it is about the service.
 os.environ["KIQSTART_APP"] = "todo_service.ioc.app:create_app"
 
@@ -33,6 +40,16 @@ _LONG_FIRST: Final = (
 )
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Do not look for garbage among the tests, now or later: there are many, and they stay."""
+    gc.disable()
+    collected = yield
+    gc.freeze()
+    gc.enable()
+    return collected
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the files by how long they take."""
     folders = [config.rootpath / folder for folder in _LONG_FIRST]
@@ -42,6 +59,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     places = {path: place(path) for path in {item.path for item in items}}
     items.sort(key=lambda item: places[item.path])
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that all processes of a test session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +87,7 @@ __all__ = [
     "pytest_runtest_teardown",
     "pytest_sessionfinish",
     "servers",
+    "session_folder",
 ]
 
 # Of two fixtures with one name, that of the plugin counts which is named later.

@@ -2,7 +2,8 @@
 
 So many runs that have ended, one of ten of them failed, each in a block of its own as those of slow tasks are, and a
 tenth as many dead letters. Each request reads anew, as the first one of a second does: what others of that second share
-is not what is measured.
+is not what is measured. The very first one of a page, before the dashboard has anything in its memory, has a column of
+its own.
 """
 
 import argparse
@@ -20,7 +21,8 @@ from rich.table import Table
 
 from benchmarks.redis import benchmark_redis, empty_database
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.dashboard import DashboardSettings, create_dashboard
+from kiqstart.broker.run_index import RunIndex
+from kiqstart.dashboard import DashboardSettings, application, create_dashboard
 from kiqstart.dashboard.looks import Looks
 
 if TYPE_CHECKING:
@@ -48,13 +50,22 @@ async def _measure(redis_url: str, count: int) -> None:
     broker = StreamBroker(redis_url)
     await _fill(broker, count)
     table = Table(title=f"{count:,} kept runs, {count // 10:,} dead letters; {_ROUNDS} requests of each page")
-    for title in ("page", "median, ms", "95 %, ms"):
+    for title in ("page", "first, ms", "median, ms", "95 %, ms"):
         table.add_column(title, justify="left" if title == "page" else "right")
-    async with _browsing(broker) as client:
+    first = {path: await _first_time(broker, path) for path in _pages(count)}
+    async with _browsing(broker) as (client, index):
+        began = time.perf_counter()
+        await _timed(client, "/runs")
+        while not index.is_filled:  # noqa: ASYNC110  # there is no event to wait for
+            await asyncio.sleep(0.01)
+        filled = time.perf_counter() - began
         for path in _pages(count):
+            await _timed(client, path)
             times = sorted([await _timed(client, path) for _ in range(_ROUNDS)])
-            table.add_row(path, f"{times[_ROUNDS // 2]:.1f}", f"{times[_ROUNDS * 95 // 100]:.1f}")
+            figures = (first[path], times[_ROUNDS // 2], times[_ROUNDS * 95 // 100])
+            table.add_row(path, *(f"{one:.1f}" for one in figures))
     Console().print(table)
+    Console().print(f"All runs are in the dashboard's memory {filled:.1f} s after the first look at them.")
     await broker.shutdown()
 
 
@@ -64,7 +75,14 @@ def _pages(count: int) -> list[str]:
         *("/", "/queues", "/workers", "/schedules", "/runs", *(f"/runs?{one}" for one in searches)),
         *("/runs/task?id=id-0", f"/runs/task?id=id-{count - 1}", "/dead", "/dead?reason=retries-exhausted", "/acts"),
         *("/dead/letter?id=id-0", f"/dead/letter?id=id-{count // 10 - 1}"),
+        *("/runs/retry", "/runs/retry?task=mail.rare", "/dead/retry"),
     ]
+
+
+async def _first_time(broker: StreamBroker, path: str) -> float:
+    async with _browsing(broker) as (client, _):
+        await _timed(client, "/acts")
+        return await _timed(client, path)
 
 
 async def _timed(client: httpx.AsyncClient, path: str) -> float:
@@ -77,15 +95,19 @@ async def _timed(client: httpx.AsyncClient, path: str) -> float:
 
 
 @asynccontextmanager
-async def _browsing(broker: StreamBroker) -> "AsyncGenerator[httpx.AsyncClient]":
+async def _browsing(broker: StreamBroker) -> "AsyncGenerator[tuple[httpx.AsyncClient, RunIndex]]":
     settings = DashboardSettings.model_validate(
         {"secret": SecretStr("x" * 32), "proxy_header": _PROXY, "proxy_addresses": "10.0.0.9", "proxy_operators": "*"}
     )
-    transport = httpx.ASGITransport(create_dashboard(broker, settings), client=("10.0.0.9", 50000))
+    index = RunIndex(broker.keys)
+    with patch.object(application, "RunIndex", return_value=index):
+        site = create_dashboard(broker, settings)
+    transport = httpx.ASGITransport(site, client=("10.0.0.9", 50000))
     headers = {_PROXY: "ada"}
     with patch.object(Looks, "_is_fresh", return_value=False):
         async with httpx.AsyncClient(transport=transport, base_url="http://site", headers=headers) as client:
-            yield client
+            yield client, index
+    await index.close()
 
 
 async def _fill(broker: StreamBroker, count: int) -> None:

@@ -59,7 +59,7 @@ class Database(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let all connections go."""
+        """Let all connections go; it may be asked again later, in another event loop."""
         ...
 
 

@@ -22,16 +22,10 @@ KIQSTART: Final = Path(sys.prefix) / "bin/kiqstart"
 OLDEST, NEWEST = "1.30", kubernetes_validate.latest_version()
 # Seconds in which a worker gives back what has not ended, and leaves.
 MARGIN: Final = 10
-KEDA_FIELDS: Final = {
-    "scaleTargetRef",
-    "minReplicaCount",
-    "maxReplicaCount",
-    "pollingInterval",
-    "cooldownPeriod",
-    "fallback",
-    "advanced",
-    "triggers",
-}
+KEDA_SCHEMA: Final = Path(__file__).parent / "keda_scaledobject.yaml"
+# What KEDA's scaler reads of a trigger of Prometheus (pkg/scalers/prometheus_scaler.go); metricType is beside it.
+PROMETHEUS_NEEDS: Final = {"serverAddress", "query", "threshold"}
+PROMETHEUS_TAKES: Final = {*PROMETHEUS_NEEDS, "activationThreshold", "ignoreNullValues", "namespace", "timeout"}
 
 Object = dict[str, Any]
 
@@ -112,16 +106,11 @@ def test_keda_scales_the_workers_by_metrics_that_there_are() -> None:
     [scaling] = documents(KUBERNETES / "worker-scaling.yaml")
     assert (scaling["apiVersion"], scaling["kind"]) == ("keda.sh/v1alpha1", "ScaledObject")
     spec = scaling["spec"]
-    # KEDA's own schema is in no wheel: the fields that its documentation has, of those that are used here.
-    assert spec.keys() <= KEDA_FIELDS
-    assert spec["fallback"].keys() == {"failureThreshold", "replicas"}
-    assert spec["scaleTargetRef"].keys() == {"name"}
+    keda_takes(spec)
     assert f"worker.yaml: Deployment {spec['scaleTargetRef']['name']}" in MANIFESTS
     for trigger in spec["triggers"]:
-        assert trigger.keys() == {"type", "name", "metricType", "metadata"}
-        assert trigger["metricType"] in {"AverageValue", "Value"}
-        assert trigger["metadata"].keys() == {"serverAddress", "query", "threshold", "activationThreshold"}
-        assert all(isinstance(value, str) for value in trigger["metadata"].values())
+        assert PROMETHEUS_NEEDS <= trigger["metadata"].keys() <= PROMETHEUS_TAKES
+        assert float(trigger["metadata"]["threshold"]) > 0
     queries = " ".join(trigger["metadata"]["query"] for trigger in spec["triggers"])
     assert re.findall(r"kiqstart_\w+", queries) == ["kiqstart_queue_oldest_age_seconds", "kiqstart_tasks_waiting"]
     # What KEDA hands on to Kubernetes.
@@ -138,6 +127,35 @@ def test_keda_scales_the_workers_by_metrics_that_there_are() -> None:
         },
     }
     kubernetes_validate.validate(autoscaler, NEWEST, strict=True)
+
+
+def keda_takes(spec: Object) -> None:
+    """Check what KEDA's schema says, and what its webhook refuses beyond it."""
+    jsonschema.validate(spec, documents(KEDA_SCHEMA)[0])
+    assert spec["minReplicaCount"] <= spec["maxReplicaCount"]
+    names = [trigger["name"] for trigger in spec["triggers"]]
+    assert len(set(names)) == len(names)
+    types = [trigger["metricType"] for trigger in spec["triggers"]]
+    assert set(types) <= {"AverageValue", "Value"}
+    assert "AverageValue" in types or "fallback" not in spec
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"cooldown": 300},
+        {"maxReplicaCount": 0},
+        {"triggers": []},
+        {"fallback": {"failureThreshold": 4}},
+        {"scaleTargetRef": {}},
+        {"triggers": [{"type": "prometheus", "metadata": {"threshold": 30}}]},
+    ],
+    ids=json.dumps,
+)
+def test_what_keda_refuses_is_found(change: Object) -> None:
+    [scaling] = documents(KUBERNETES / "worker-scaling.yaml")
+    with pytest.raises(jsonschema.ValidationError):
+        keda_takes({**scaling["spec"], **change})
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")

@@ -4,6 +4,7 @@ from secrets import token_bytes
 import pytest_asyncio
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from tests.deadlines import HANG
 
 from kiqstart.testing import ProcessFactory
 from todo_service.core.session.models import RefreshSession
@@ -65,8 +66,8 @@ async def test_all_expired_sessions_go_and_no_other(
 ) -> None:
     await add_sessions(session_factory, users["ada"])
     with worker():
-        result = await (await registry.session_cleanup.kiq(days_old=0)).wait_result(timeout=10)
-        again = await (await registry.session_cleanup.kiq(days_old=0)).wait_result(timeout=10)
+        result = await (await registry.session_cleanup.kiq(days_old=0)).wait_result(timeout=HANG)
+        again = await (await registry.session_cleanup.kiq(days_old=0)).wait_result(timeout=HANG)
     assert result.return_value["deleted_count"] == 5
     assert again.return_value["deleted_count"] == 0
     assert await remaining_sessions(session_factory) == {"revoked but not expired", "expires in an hour"}
@@ -82,7 +83,7 @@ async def test_sessions_that_expired_lately_stay_by_default(
     # Sent before any worker exists: it is run by the first that comes.
     task = await registry.session_cleanup.kiq()
     with worker("--workers", "2"):
-        result = await task.wait_result(timeout=10)
+        result = await task.wait_result(timeout=HANG)
     assert result.return_value["deleted_count"] == 3
     assert await remaining_sessions(session_factory) == {
         "expired 29 days ago",
@@ -107,7 +108,7 @@ async def test_completed_todos_of_active_users_go_and_no_other(
                 await todos.complete(todo.id)
     with worker():
         task = await registry.todo_cleanup.kiq()
-        result = await task.wait_result(timeout=10)
+        result = await task.wait_result(timeout=HANG)
         progress = await task.get_progress()
     assert result.return_value["users_processed"] == 1
     assert result.return_value["todos_deleted"] == 3
@@ -125,5 +126,5 @@ async def test_tasks_run_without_redis_in_the_program_that_sends_them(
 ) -> None:
     await add_sessions(session_factory, users["ada"])
     task = await in_memory_registry.session_cleanup.kiq(days_old=0)
-    result = await task.wait_result(check_interval=0.01, timeout=10)
+    result = await task.wait_result(check_interval=0.01, timeout=HANG)
     assert result.return_value["deleted_count"] == 5

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from pydantic_settings import BaseSettings
+from tests.deadlines import HANG
 
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.settings import TasksSettings
@@ -84,7 +85,7 @@ def test_the_broker_runs_in_an_existing_project_as_documented(
             cwd=project,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG,
             check=False,
         )
     assert printed.stdout == "welcome, 7\nsent True\n", printed.stderr

@@ -13,6 +13,7 @@ from typing import cast
 
 import httpx
 import pytest
+from tests.deadlines import HANG
 
 from kiqstart.testing import ProcessFactory, ServiceProcess
 from kiqstart.testing.processes import kiqstart_command
@@ -50,14 +51,14 @@ def asked(worker: ProcessFactory, scheduler: ProcessFactory) -> Generator[tuple[
 
 
 def test_a_worker_and_a_scheduler_serve_all_that_alerts_and_the_dashboard_ask_for(asked: tuple[str, str]) -> None:
-    served = [httpx.get(f"{address}/metrics").text for address in asked]
+    served = [httpx.get(f"{address}/metrics", timeout=HANG).text for address in asked]
     names = set(re.findall(r"^# TYPE (\w+) ", served[0], re.MULTILINE))
     assert names == set(re.findall(r"^# TYPE (\w+) ", served[1], re.MULTILINE))
     wanted = {*NAME.findall(RULES.read_text()), *NAME.findall(_queries(GRAFANA))}
     assert {name.removesuffix("_bucket") for name in wanted} <= names
     for address in asked:
         for path in ("/healthz", "/readyz"):
-            answer = httpx.get(address + path)
+            answer = httpx.get(address + path, timeout=HANG)
             assert (answer.status_code, answer.json()["status"]) == (200, "ok"), answer.text
 
 
@@ -71,7 +72,7 @@ def test_a_port_that_another_program_has_is_one_line(worker: ProcessFactory, sch
         port = str(taken.getsockname()[1])
         for make, more in ((worker, []), (worker, ["--workers", "2"]), (scheduler, [])):
             process = make.start("--port", port, *more)
-            assert process.wait(30) == 1
+            assert process.wait() == 1
             line = f"cannot listen at 127.0.0.1, port {port}: another program does; choose another port"
             assert process.log.count("\n") == 1, process.log
             assert line in process.log

@@ -37,7 +37,7 @@ async def main():
         for number in range(3):
             await container.resolve(TodoService).create(user_id=user.id, title=f"todo {number}")
         task = await registry.todo_tally.kiq(user_id=user.id)
-        print((await task.wait_result(timeout=10)).return_value)
+        print((await task.wait_result(timeout=200)).return_value)
 
 asyncio.run(main())
 """

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 
 from kiqstart.local import local_stack
 from kiqstart.testing import ProcessFactory, eventually
@@ -28,7 +29,7 @@ async def redis(redis_url: str) -> AsyncGenerator[Redis]:
 
 async def answer(registry: TasksRegistry) -> None:
     task = await registry.ping.kiq()
-    assert (await task.wait_result(timeout=10)).return_value == {"result": "pong"}
+    assert (await task.wait_result(timeout=HANG)).return_value == {"result": "pong"}
 
 
 async def test_a_worker_goes_on_when_all_its_connections_are_cut(
@@ -37,7 +38,7 @@ async def test_a_worker_goes_on_when_all_its_connections_are_cut(
     with worker() as process:
         await answer(registry)
         await redis.client_kill_filter(_type="normal", skipme=True)
-        process.wait_for_log("The queue is out of reach", timeout=10)
+        process.wait_for_log("The queue is out of reach")
         await answer(registry)
         assert process.log.count("Listening started.") == 1
 
@@ -58,12 +59,12 @@ async def test_a_full_redis_lets_workers_work_and_sends_wait(
     waiting = await registry.ping.kicker().after(1.0).kiq()
     await redis.config_set("maxmemory", "1")
     with worker():
-        assert (await waiting.wait_result(timeout=10)).return_value == {"result": "pong"}
+        assert (await waiting.wait_result(timeout=HANG)).return_value == {"result": "pong"}
         sending = asyncio.create_task(registry.ping.kiq())
         await eventually(partial(_has_refused, redis, "OOM"))
         assert not sending.done()
         await redis.config_set("maxmemory", "0")
-        assert (await (await sending).wait_result(timeout=10)).return_value == {"result": "pong"}
+        assert (await (await sending).wait_result(timeout=HANG)).return_value == {"result": "pong"}
 
 
 async def _has_refused(redis: Redis, code: str) -> bool:

@@ -5,12 +5,12 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import cycle
 from pathlib import Path
 
 import pytest
+from tests.deadlines import HANG
 
 from kiqstart.testing import ProcessFactory
 from kiqstart.testing.processes import ServiceProcess
@@ -79,38 +79,37 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "src/todo_service"
 
 
-@pytest.fixture
-def processes(package: Path, worker: ProcessFactory, scheduler: ProcessFactory) -> Generator[list[ServiceProcess]]:
-    assert package.is_dir()
-    with ExitStack() as stack:
-        yield [
-            stack.enter_context(replace(factory, command=dev_command(target))(wait=False))
-            for factory, target in ((worker, "worker-dev"), (scheduler, "scheduler-dev"))
-        ]
-
-
-async def test_no_mistake_in_an_edit_ends_them_and_the_next_save_is_run(
-    package: Path, processes: list[ServiceProcess], registry: TasksRegistry
+async def test_no_mistake_in_an_edit_ends_a_worker_and_the_next_save_is_run(
+    package: Path, worker: ProcessFactory, registry: TasksRegistry
 ) -> None:
-    worker, scheduler = processes
-    worker.wait_for_log("Listening started.")
-    scheduler.wait_for_log("Startup completed.")
-    for mistake in mistakes():
-        seen = [process.log.count(mistake.complaint) for process in processes]
-        edited = package / mistake.file
-        if mistake.text is None:
-            edited.unlink()
-        else:
-            edited.write_text(mistake.text)
-        for process, times in zip(processes, seen, strict=True):
-            process.wait_for_log(mistake.complaint, times=times + 1)
-        edited.write_text(source(mistake.file))
-    answer = package / "delivery/tasks/controllers/ping.py"
-    answer.write_text(source("delivery/tasks/controllers/ping.py").replace('result="pong"', 'result="after all"'))
-    worker.wait_for_log("Listening started.", times=2)
-    scheduler.wait_for_log("Startup completed.", times=2)
-    task = await registry.ping.kiq()
-    assert await task.result(timeout=10) == {"result": "after all"}
+    with replace(worker, command=dev_command("worker-dev"))(wait=False) as process:
+        process.wait_for_log("Listening started.")
+        for mistake in mistakes():
+            make_and_mend(mistake, package, process)
+        answer = package / "delivery/tasks/controllers/ping.py"
+        answer.write_text(source("delivery/tasks/controllers/ping.py").replace('result="pong"', 'result="after all"'))
+        process.wait_for_log("Listening started.", times=2)
+        task = await registry.ping.kiq()
+        assert await task.result(timeout=HANG) == {"result": "after all"}
+
+
+def test_no_mistake_in_an_edit_ends_a_scheduler(package: Path, scheduler: ProcessFactory) -> None:
+    with replace(scheduler, command=dev_command("scheduler-dev"))(wait=False) as process:
+        process.wait_for_log("Startup completed.")
+        make_and_mend(next(mistakes()), package, process)
+        process.wait_for_log("Startup completed.", times=2)
+
+
+def make_and_mend(mistake: Mistake, package: Path, process: ServiceProcess) -> None:
+    """Make a mistake, see it complained of, and mend it."""
+    times = process.log.count(mistake.complaint)
+    edited = package / mistake.file
+    if mistake.text is None:
+        edited.unlink()
+    else:
+        edited.write_text(mistake.text)
+    process.wait_for_log(mistake.complaint, times=times + 1)
+    edited.write_text(source(mistake.file))
 
 
 def test_taskiqs_reload_goes_on_after_a_mistake_in_the_wiring(package: Path, taskiq_worker: ProcessFactory) -> None:

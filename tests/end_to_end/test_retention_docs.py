@@ -17,6 +17,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 from sqlalchemy import text
 from taskiq import InMemoryBroker
+from tests.deadlines import HANG
 from tests.service import database_settings, migrated_database
 
 from kiqstart.broker.settings import TasksSettings
@@ -186,7 +187,7 @@ def run_python(script: str, *arguments: str, source: Path, database_url: str) ->
         cwd=source,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
@@ -338,5 +339,5 @@ async def test_the_documented_long_task_stops_between_two_steps_when_its_worker_
     with pytest.raises(TaskInterruptedError, match="stopped before page 2"):
         await task.original_func(4)
     shutdown.event.clear()
-    assert (await (await task.kiq(4)).wait_result(timeout=5)).error is None
+    assert (await (await task.kiq(4)).wait_result(timeout=HANG)).error is None
     assert steps == [0, 1, 2, 3]

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.deadlines import HANG
 
 import kiqstart
 from kiqstart import LogSettings
@@ -97,7 +98,7 @@ def test_workers_without_taskiqs_manager_complain_once(
         env={**os.environ, **service_environment, **environment},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     assert done.returncode == 1
@@ -132,7 +133,7 @@ def test_a_missing_setting_is_named(taskiq_worker: ProcessFactory) -> None:
         cwd=taskiq_worker.log_folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG,
         check=False,
     )
     assert outcome.returncode != 0

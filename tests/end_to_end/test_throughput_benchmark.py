@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.servers import make_server, running
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +34,7 @@ FIGURES = {
 }
 
 pytestmark = [
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     pytest.mark.skipif(sys.platform != "linux", reason="it reads what processes take from /proc"),
 ]
 
@@ -94,12 +95,12 @@ def test_nothing_is_left_after_ctrl_c(redis_url: str, database_url: str, tmp_pat
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + HANG
     while not any("kiqstart\0worker" in command for command in processes_of(tmp_path)):
         assert process.poll() is None
         assert time.monotonic() < deadline
-        time.sleep(0.05)
+        time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 128 + signal.SIGINT
+    assert process.wait() == 128 + signal.SIGINT
     assert processes_of(tmp_path) == []
     assert queues_in(Redis.from_url(redis_url)) == []

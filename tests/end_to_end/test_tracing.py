@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from tests.deadlines import HANG
 
 from kiqstart import TracingMiddleware
 from kiqstart.testing import ProcessFactory, eventually
@@ -101,7 +102,7 @@ async def test_a_request_leads_to_the_batches_of_its_clean_up(
     with traced(taskiq_worker, traces, "broker")():
         with provider.get_tracer("web").start_as_current_span("request") as request:
             task = await registry.session_cleanup.kiq(days_old=0)
-        assert (await task.result(timeout=20))["deleted_count"] == 30
+        assert (await task.result(timeout=HANG))["deleted_count"] == 30
         process = await traces.first("process session.cleanup")
     trace_id = f"0x{request.get_span_context().trace_id:032x}"
     run = await traces.first("retention.run expired_sessions")
@@ -153,7 +154,7 @@ def test_the_documented_program_makes_one_trace(tmp_path: Path, redis_url: str, 
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG,
             check=False,
         )
     assert "photo 7, smaller" in ran.stdout, ran.stderr

@@ -11,7 +11,7 @@ _LASTING = re.compile(
     r"|:epoch|:layout|:group|:janitor|:schedules.*|:stats(:schedules|:retention)?|:runs(:failed|:counts)?)"
 )
 _EXPIRING = re.compile(
-    r":latest|:workers:restored|:result:.+|:sender:.+|:cancel:.+|(:quarantine|:probe)|:epoch:settled:.+|:stats:.+|:workers:load:.+|:schedules.*"
+    r":latest|:workers:restored|:result:.+|:sender:.+|:cancel:.+|(:quarantine|:probe)|:epoch:settled:.+|:stats:.+|:workers:load:.+|:schedules.*|:runs:resent"
 )
 
 

@@ -54,6 +54,8 @@ class Model:
         self.breaches: list[Breach] = []
         self._owed: dict[int, Sent] = {}
         self._letters_seen: set[str] = set()
+        # Failed runs whose messages were sent again.
+        self._resent_runs: set[str] = set()
         # Ids that were unknown when they were cancelled, and when that was.
         self._marked: dict[str, float] = {}
         self._forgotten_at = -math.inf
@@ -130,6 +132,7 @@ class Model:
         # Marks are data, too, also those whose cancelling has not been answered yet.
         self._forgotten_at = self._now()
         self._marked.clear()
+        self._resent_runs.clear()
         deaths: dict[int, int] = {}
         for one in present or ():
             if one.uid is not None:
@@ -269,6 +272,17 @@ class Model:
         """A dead letter was sent anew."""
         if any(one.kind == "dead" and one.entry == letter for one in found):
             self._break(f"dead letter {letter} was sent again and is still there")
+
+    def resend_run(self, run: str, uid: int) -> None:
+        """The message of a failed run was sent again: it is there once, and has an end of its own."""
+        sent = self.sent[uid]
+        if run in self._resent_runs:
+            self._break(f"{name_of(sent)} was sent again twice for its run {run}", sent.task_id)
+        self._resent_runs.add(run)
+        sent.cancelled_for_good = None
+        if not (sent.is_cancelled or sent.is_touched):
+            sent.may_be_gone = False
+            self._owed[uid] = sent
 
     def check_gone(self, known: Iterable[str]) -> None:
         """What Redis knows of workers that are gone, when all has ended and the janitor has had its turns."""

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from tests.end_to_end.examples.environment import ROOT, build_wheel, make_environment
+from tests.deadlines import HANG
+from tests.end_to_end.examples.environment import ROOT, build_wheel, make_environment, session_environment
 
 VARIABLE: Final = "PREVIOUS_RELEASE"
 
@@ -31,7 +32,7 @@ def this_checkout() -> Installed:
     return Installed(name="this checkout", programs=Path(sys.prefix) / "bin")
 
 
-def previous_release(folder: Path) -> Installed:
+def previous_release(folder: Path, session: Path) -> Installed:
     """The wheel of the last release's tag; of another tag or commit where the environment variable names one.
 
     As long as nothing is released, it is a wheel of this checkout: both installs are then of one version, and what is
@@ -39,20 +40,20 @@ def previous_release(folder: Path) -> Installed:
 
     Args:
         folder: empty, for the wheel and the environment.
+        session: of the test session.
     """
     name = os.environ.get(VARIABLE) or _last_tag()
+    if not name:
+        nothing = "a wheel of this checkout, since nothing is released yet"
+        return Installed(name=nothing, programs=session_environment(session))
     source = folder / "source"
     source.mkdir()
-    if name:
-        packed = folder / "source.tar"
-        _git("archive", f"--output={packed}", name, "src", "pyproject.toml", "README.md", "LICENSE")
-        with tarfile.open(packed) as archive:
-            archive.extractall(source, filter="data")
-    wheel = build_wheel(folder, source if name else ROOT)
-    return Installed(
-        name=name or "a wheel of this checkout, since nothing is released yet",
-        programs=make_environment(folder / "venv", [str(wheel)]),
-    )
+    packed = folder / "source.tar"
+    _git("archive", f"--output={packed}", name, "src", "pyproject.toml", "README.md", "LICENSE")
+    with tarfile.open(packed) as archive:
+        archive.extractall(source, filter="data")
+    wheel = build_wheel(folder, source)
+    return Installed(name=name, programs=make_environment(folder / "venv", [str(wheel)]))
 
 
 def _last_tag() -> str:
@@ -65,4 +66,4 @@ def _last_tag() -> str:
 
 def _git(*arguments: str) -> bytes:
     command = ["git", "-C", str(ROOT), *arguments]
-    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=HANG).stdout

@@ -11,6 +11,7 @@ from threading import Thread
 from typing import Any, Final
 
 import pytest
+from tests.deadlines import HANG
 
 ROOT: Final = Path(__file__).parents[2]
 SCRIPT: Final = f'# /// script\n# requires-python = ">=3.11"\n# dependencies = ["redis=={version("redis")}"]\n# ///\n'
@@ -68,7 +69,7 @@ def test_a_known_vulnerability_fails_the_audit(database: tuple[str, bool], tmp_p
         capture_output=True,
         text=True,
         check=False,
-        timeout=100,
+        timeout=HANG,
     )
     printed = done.stdout + done.stderr
     assert "not audited" not in printed

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.deadlines import HANG
 from tests.release.previous_release import Installed, previous_release, this_checkout
 
 APP: Final = "two_versions_app"
@@ -33,7 +34,7 @@ class Version:
             capture_output=True,
             text=True,
             check=False,
-            timeout=60,
+            timeout=HANG,
         )
         assert done.returncode == 0, f"{self.installed.name}: {arguments}: {done.stdout}{done.stderr}"
         return json.loads(done.stdout)
@@ -46,15 +47,15 @@ class Version:
                 yield process
             finally:
                 process.send_signal(signal.SIGTERM)
-                process.wait(20)
+                process.wait(HANG)
 
     def _command(self, program: str, arguments: Sequence[str]) -> list[str]:
         return [str(self.installed.programs / program), *arguments]
 
 
 @pytest.fixture(scope="module")
-def installs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Installed]:
-    previous = previous_release(tmp_path_factory.mktemp("previous"))
+def installs(tmp_path_factory: pytest.TempPathFactory, session_folder: Path) -> dict[str, Installed]:
+    previous = previous_release(tmp_path_factory.mktemp("previous"), session_folder)
     return {"previous": previous, "this": this_checkout()}
 
 
@@ -76,7 +77,7 @@ def test_each_runs_what_the_other_sends_and_takes_over_what_it_leaves(
         wait_for(tmp_path / f"held by {older}")
         (tmp_path / "let go").touch()
         worker.kill()
-        worker.wait(10)
+        worker.wait(HANG)
     with second.working():
         found = first.app(held)
     assert found["ran by"] == newer
@@ -91,7 +92,7 @@ def called_by(worker: str) -> list[object]:
 
 
 def wait_for(file: Path) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + HANG
     while not file.exists():
         assert time.monotonic() < until, f"there is no {file.name}"
         time.sleep(0.02)

@@ -43,8 +43,8 @@ async def call() -> list[object]:
     many = await double_task.kiq_many(double_task.call(number) for number in (2, 3))
     later = await double_task.kicker().after(0.5).kiq(4)
     failing = await fail_task.kiq("refused")
-    values = [await one.result(timeout=30) for one in (plain, *many, later)]
-    error = (await failing.wait_result(timeout=30)).error
+    values = [await one.result(timeout=200) for one in (plain, *many, later)]
+    error = (await failing.wait_result(timeout=200)).error
     return [values, f"{type(error).__name__}: {error}"]
 
 
@@ -62,12 +62,12 @@ async def begin() -> object:
 
 async def finish(held: str) -> object:
     """Read the result of that one; let the other version run each kind, and send the letters again."""
-    ran_by = await hold_task.kicker().sent(held).result(timeout=30)
+    ran_by = await hold_task.kicker().sent(held).result(timeout=200)
     called, dead = await call(), await letters()
     (FOLDER / "mended").touch()
     for letter, _, _ in dead:
         again = await broker.dead_letters.retry(letter)
-        await fail_task.kicker().sent(again.task_id or "").result(timeout=30)
+        await fail_task.kicker().sent(again.task_id or "").result(timeout=200)
     return {"ran by": ran_by, "called": called, "letters": dead, "left": await letters()}
 
 

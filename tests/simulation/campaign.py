@@ -3,13 +3,14 @@
 import gc
 import os
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.util import Finalize
 
 from tests.simulation.history import play
 from tests.simulation.plan import Plan
 from tests.simulation.plans import plan_of
-from tests.simulation.server import HISTORIES_BETWEEN_COLLECTIONS, Server, forget_the_killed
+from tests.simulation.server import Server, forget_the_killed
 from tests.simulation.shrinking import same_promise, shrink
 
 
@@ -51,22 +52,28 @@ def play_some(start: int, number: int) -> Played:
     commands = runs = 0
     virtual = 0.0
     broken: list[Broken] = []
+    server = _server()
     # Found at its time, what killed processes had begun could not even be ignored: Python imports `warnings` for it.
     gc.disable()
     forget_the_killed()
     # What is there by now stays: it is not looked through each time.
     gc.freeze()
-    with Server() as server:
-        for seed in range(start, start + number):
-            if seed % HISTORIES_BETWEEN_COLLECTIONS == 0:
-                forget_the_killed()
-            plan = plan_of(seed)
-            verdict = play(plan, server)
-            commands, runs, virtual = commands + verdict.commands, runs + verdict.runs, virtual + verdict.seconds
-            if verdict.broken:
-                breaks = partial(same_promise, verdict.broken, server)
-                broken.append(Broken(seed=seed, broken=verdict.broken, plan=shrink(plan, breaks)))
+    for seed in range(start, start + number):
+        plan = plan_of(seed)
+        verdict = play(plan, server)
+        commands, runs, virtual = commands + verdict.commands, runs + verdict.runs, virtual + verdict.seconds
+        if verdict.broken:
+            breaks = partial(same_promise, verdict.broken, server)
+            broken.append(Broken(seed=seed, broken=verdict.broken, plan=shrink(plan, breaks)))
     return Played(histories=number, commands=commands, runs=runs, virtual=virtual, broken=broken)
+
+
+@cache
+def _server() -> Server:
+    """That of this process, which ends with it."""
+    server = Server()
+    Finalize(server, server.__exit__, args=(None, None, None), exitpriority=1)
+    return server
 
 
 def add(one: Played, other: Played) -> Played:

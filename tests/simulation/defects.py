@@ -404,6 +404,19 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "a dead letter is sent again and stays": (
         Edit(script="resend", old="redis.call('XDEL', keys.dead, ARGV[1])\n", new=""),
     ),
+    "a failed run is sent again by all who ask": (
+        Edit(script="resend_run", old="if redis.call('ZSCORE', KEYS[4], ARGV[1]) then", new="if false then"),
+    ),
+    "a failed run is noted as sent again, and is not": (
+        Edit(
+            script="resend_run",
+            old="    problem = add_to_stream(keys, KEYS[2], ARGV[4], ARGV[3], ARGV[2])",
+            new="    problem = {ok = 'OK'}",
+        ),
+    ),
+    "a failed run is sent again without its key": (
+        Edit(script="resend_run", old="local holder = ARGV[3] ~= '' and", new="local holder = false and"),
+    ),
     "what was acknowledged before it ran runs again": (
         Edit(script="", old="    if not will then\n        return false", new="    if true then\n        return false"),
     ),

@@ -65,6 +65,10 @@ def _retry_letters(world: World, *, by: str) -> None:
     world.producers[by].do(world.producers[by].retry_letters())
 
 
+def _resend_runs(world: World, *, by: str) -> None:
+    world.producers[by].do(world.producers[by].resend_runs())
+
+
 def _purge(world: World, *, by: str) -> None:
     world.model.forget_letters(world.found())
     world.producers[by].do(world.producers[by].purge())
@@ -243,6 +247,7 @@ GENTLE: Final = frozenset(
         "old_send",
         "cancel",
         "retry_letters",
+        "resend_runs",
         "purge",
         "kill",
         "kill_both",
@@ -261,6 +266,7 @@ DOINGS: Final[dict[str, Callable[..., None]]] = {
     "send_many": _send_many,
     "cancel": _cancel,
     "retry_letters": _retry_letters,
+    "resend_runs": _resend_runs,
     "purge": _purge,
     "kill": _kill,
     "kill_both": _kill_both,

@@ -28,7 +28,7 @@ _SCRIPTS_OF_WORKERS: Final = (
     "SET",
     "GET",
 )
-_SCRIPTS_OF_PRODUCERS: Final = ("send", "send", "cancel", "cancel_entry", "MGET", "resend", "XRANGE")
+_SCRIPTS_OF_PRODUCERS: Final = ("send", "send", "cancel", "cancel_entry", "MGET", "resend", "resend_run", "XRANGE")
 # Rights that a user may lack: commands in the middle of scripts, channels, and single keys.
 RIGHTS: Final = (
     NO_CHANNELS,
@@ -152,6 +152,33 @@ def _letters(chance: Chance) -> None:
     chance.add(chance.random.choice(("retry_letters", "retry_letters", "purge")), at, by=chance.producer())
 
 
+def _failed_runs(chance: Chance) -> None:
+    """A task fails, and one or two operators send it again."""
+    random, at, seconds = chance.random, chance.at(), chance.random.choice((0.0, 0.3))
+    args: Arguments = random.choice(({}, {"unique": "k"}, {"queue": "other"}, {"acks": "when_received"}))
+    uid = chance.job(at, seconds=seconds, ends=random.choice((["error", "ok"], ["error"])), **args)
+    at += seconds + random.uniform(0.05, 2.0)
+    by = chance.producer()
+    chance.add("resend_runs", at, by=by)
+    if random.random() < 0.5:
+        chance.add("resend_runs", at + random.choice((0.0, 0.01, 0.1, 2.0)), by=chance.producer())
+    if random.random() < 0.3:
+        kind, seconds = random.choice(FAULTS), random.choice((0.3, 2.0, 6.0))
+        chance.add("fault", max(at - 0.01, 0.0), of=by, kind=kind, script="resend_run", seconds=seconds)
+    match random.choice(("", "", "cancel", "send", "kill", "kill_producer")):
+        case "cancel":
+            near = max(at + random.uniform(-0.1, 0.3), 0.0)
+            chance.add("cancel", near, by=chance.producer(), task_id=f"t{uid}")
+        case "send":
+            chance.job(max(at + random.uniform(-0.05, 0.1), 0.0), task_id=f"t{uid}", seconds=0.3, **args)
+        case "kill":
+            chance.add("kill", at + random.uniform(0.0, 0.5), slot=chance.slot(), restart=0.2)
+        case "kill_producer":
+            chance.add("kill_producer", at + random.uniform(0.0, 0.2), by=by)
+        case _:
+            pass
+
+
 def _kill(chance: Chance) -> None:
     """A worker dies."""
     chance.add("kill", slot=chance.slot(), restart=chance.random.choice((0.2, 2.0)))
@@ -159,7 +186,7 @@ def _kill(chance: Chance) -> None:
 
 def _kill_producer(chance: Chance) -> None:
     """A program that sends dies, often in the middle of it."""
-    sends = [one for one in chance.steps if one.do in ("send", "send_many", "cancel", "retry_letters")]
+    sends = [one for one in chance.steps if one.do in ("send", "send_many", "cancel", "retry_letters", "resend_runs")]
     step = chance.random.choice(sends)
     at = round(step.at + chance.random.choice((0.001, 0.01, 0.1, 1.0)), 3)
     chance.add("kill_producer", at, by=step.args["by"])
@@ -368,6 +395,7 @@ HAPPENINGS: Final[dict[str, Callable[[Chance], None]]] = {
     "untaken": _untaken,
     "misfits": _misfits,
     "letters": _letters,
+    "failed_runs": _failed_runs,
     "kill": _kill,
     "kill_producer": _kill_producer,
     "massacre": _massacre,
@@ -400,6 +428,7 @@ GENTLE: Final = (
         "untaken",
         "misfits",
         "letters",
+        "failed_runs",
         "kill",
         "kill_producer",
         "massacre",

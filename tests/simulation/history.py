@@ -1,6 +1,5 @@
 """Plans, and how they come to pass."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +11,7 @@ from tests.simulation.patches import simulated
 from tests.simulation.plan import Plan
 from tests.simulation.scheduler import ADDED, TABLE
 from tests.simulation.server import Server
+from tests.simulation.stand_ins import START_MS
 from tests.simulation.world import World
 
 # Virtual seconds within which all that was sent must have ended, once everything is well; and what tidying takes.
@@ -37,8 +37,7 @@ class Verdict:
 
 def play(plan: Plan, server: Server, *, trace: Callable[[str], None] | None = None) -> Verdict:
     """Let a plan come to pass; `trace` is told of each command."""
-    # Entries have real times in their ids; virtual ones begin there, at the same place among scheduled times each time.
-    world = World(server, plan.seed, int(time.time()) // 60 * 60_000)
+    world = World(server, plan.seed, START_MS)
     world.trace = trace
     with simulated(world.kernel):
         try:

@@ -27,8 +27,8 @@ class Kernel:
 
     def at(self, time: float, call: Call) -> None:
         """Call it at a time, after what was to be called at that time already."""
-        self._count += 1
-        heapq.heappush(self._events, (max(time, self.now), self._count, call))
+        self._count = count = self._count + 1
+        heapq.heappush(self._events, (max(self.now, time), count, call))
 
     def after(self, seconds: float, call: Call) -> None:
         """Call it later."""
@@ -36,8 +36,9 @@ class Kernel:
 
     def run(self, until: float, is_over: Callable[[], bool] = lambda: False) -> None:
         """Call what is due up to a time, or until the world is over."""
-        while self._events and self._events[0][0] <= until and not is_over():
-            self.now, _, call = heapq.heappop(self._events)
+        events = self._events
+        while events and events[0][0] <= until and not is_over():
+            self.now, _, call = heapq.heappop(events)
             call()
         if not is_over():
             self.now = max(self.now, until)
@@ -83,12 +84,13 @@ class Process:
         if self.is_frozen:
             self._held.append(call)
             return
-        before, self.kernel.current = self.kernel.current, self
+        kernel = self.kernel
+        before, kernel.current = kernel.current, self
         try:
             call()
             self.loop.turn()
         finally:
-            self.kernel.current = before
+            kernel.current = before
         self._set_timer()
 
     def soon(self, call: Call) -> None:

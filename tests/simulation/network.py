@@ -12,7 +12,7 @@ from typing import Final, Protocol, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.scripts import script_names
+from tests.simulation.scripts import by_clock, script_names, shas_by_clock
 from tests.simulation.server import Server, Value
 
 # Seconds that a command or an answer travels: most a few milliseconds, some much longer.
@@ -24,7 +24,11 @@ _LONG_MS: Final = 3_600_000
 # Of a message, in its JSON.
 UID: Final = re.compile(rb'"args": ?\[(\d+)')
 # After these scripts a read that waits may find something, and somebody may have been told something.
-_ADDING: Final = frozenset({"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify"})
+_NONE: Final[frozenset[str]] = frozenset()
+_HANDING: Final = frozenset({"XREADGROUP", "adopt", "fetch"})
+_ADDING: Final = frozenset(
+    {"send", "settle", "move", "give_back", "reclaim", "resend", "resend_run", "fire", "testify"}
+)
 RawEntry = tuple[bytes, list[bytes]]
 TELLING: Final = frozenset({"settle", "cancel", "cancel_entry", "condemn", "move", "announce"})
 
@@ -56,7 +60,7 @@ class NetworkFault:
     seconds: float = 0.0
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Command:
     """A command on its way.
 
@@ -79,7 +83,7 @@ class Command:
     is_answered: bool = False
 
 
-@dataclass(kw_only=True, eq=False)
+@dataclass(kw_only=True, eq=False, slots=True)
 class Session:
     """One connection, while it lives: commands and answers keep their order."""
 
@@ -189,6 +193,7 @@ class Network:
         self._server = server
         self._observer = observer
         self._names = script_names()
+        self._shas = shas_by_clock()
         self._sessions: list[Session] = []
         self._parked: list[Command] = []
         self._subscriptions: list[Subscription] = []
@@ -322,10 +327,11 @@ class Network:
     def _executed(self, command: Command, answer: object) -> None:
         self.executed += 1
         command.is_executed = True
-        self._note_taken(command, answer)
+        if command.name in _HANDING:
+            self._note_taken(command, answer)
         if command.name == "SET" and answer == b"OK":
             self._note_expiry(command.arguments)
-        fresh = self._fresh_streams() if command.name in _ADDING and self._parked else frozenset[str]()
+        fresh = self._fresh_streams() if command.name in _ADDING and self._parked else _NONE
         self._observer.on_executed(command, answer)
         if command.fault is FaultKind.ANSWER_LOST:
             session = command.session
@@ -338,7 +344,11 @@ class Network:
             self.kernel.at(session.last_answer, lambda: self._answer(command, answer))
         if command.name in TELLING:
             self._tell()
-        for parked in [one for one in self._parked if not fresh.isdisjoint(one.arguments)] if fresh else ():
+        if fresh:
+            self._wake_parked(fresh)
+
+    def _wake_parked(self, fresh: frozenset[str]) -> None:
+        for parked in [one for one in self._parked if not fresh.isdisjoint(one.arguments)]:
             found = self._read(parked)
             if found is not None:
                 self._unpark(parked, found)
@@ -438,11 +448,11 @@ class Network:
                 return [row for row in rows if self._taken_at.get((key, row[0]), 0.0) <= since]
             case "strays":
                 return self._strays(command)
-            case "SMEMBERS":
+            case "SMEMBERS" | "SRANDMEMBER":
                 found = wire.ask(*arguments)
                 return found if isinstance(found, Exception) else sorted(cast("list[bytes]", found))
             case _ if arguments[0] in ("EVALSHA", "EVAL"):
-                timed = (*arguments[:-1], self.now_ms())
+                timed = (*self._by_clock(command), *arguments[2:-1], self.now_ms())
                 if wire is not self._server.wire or command.name not in self.looked_after:
                     return wire.ask(*timed)
                 answer, self.seen = wire.ask_both(timed, self.look)
@@ -450,13 +460,17 @@ class Network:
             case _:
                 return wire.ask(*arguments)
 
+    def _by_clock(self, command: Command) -> tuple[Value, str]:
+        verb, script = command.arguments[0], str(command.arguments[1])
+        return verb, self._shas.get(script, script) if verb == "EVALSHA" else by_clock(script)
+
     def _strays(self, command: Command) -> object:
         """What the script finds if it does not ask since when, and then what of it has been there for as long."""
         count = cast("int", command.arguments[2])
         keys, (group, worker, idle_ms) = command.arguments[3 : 3 + count], command.arguments[3 + count : 6 + count]
         rights = self.rights.get(command.process.name)
         wire = self._server.wire if rights is None else self._server.as_user(rights)
-        found = wire.ask(*command.arguments[: 3 + count], group, worker, 0, self.now_ms())
+        found = wire.ask(*self._by_clock(command), *command.arguments[2 : 3 + count], group, worker, 0, self.now_ms())
         if isinstance(found, Exception):
             return found
         since = self.kernel.now - cast("int", idle_ms) / 1000
@@ -481,14 +495,16 @@ class Network:
 
     def _note_taken(self, command: Command, answer: object) -> None:
         """Since when an entry is pending, in virtual time."""
+        if not isinstance(answer, list):
+            return
         found: list[tuple[bytes, list[RawEntry]]] = []
         worker = ""
-        if command.name == "XREADGROUP" and isinstance(answer, list):
+        if command.name == "XREADGROUP":
             found, worker = cast("list[tuple[bytes, list[RawEntry]]]", answer), name_of_value(command.arguments[3])
-        elif command.name == "adopt" and isinstance(answer, list):
+        elif command.name == "adopt":
             worker = name_of_value(command.arguments[4 + cast("int", command.arguments[2])])
             found = [(str(command.arguments[5]).encode(), cast("list[RawEntry]", answer[1:]))]
-        elif command.name == "fetch" and isinstance(answer, list):
+        else:
             keys, worker = (
                 command.arguments[3:],
                 name_of_value(command.arguments[4 + cast("int", command.arguments[2])]),

@@ -6,10 +6,10 @@ import warnings
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from typing import Final
-from unittest.mock import patch
 
 from tests.simulation.kernel import Kernel
 from tests.simulation.product import SimulatedBroker
+from tests.simulation.server import last_words_unheard
 from tests.simulation.stand_ins import (
     KERNELS,
     Logger,
@@ -17,6 +17,7 @@ from tests.simulation.stand_ins import (
     Random,
     SignalSafeEvent,
     SimpleQueue,
+    Socket,
     Threading,
     Time,
     Uuid,
@@ -25,15 +26,25 @@ from tests.simulation.stand_ins import (
 )
 from tests.simulation.ward import Orders, WardChild
 
-from kiqstart.broker import cancellation, delivery, heartbeat, lease, registrar, sender, stats_batch
+from kiqstart.broker import (
+    cancellation,
+    delivery,
+    dispatcher,
+    heartbeat,
+    lease,
+    registrar,
+    run_record,
+    sender,
+    stats_batch,
+)
 from kiqstart.broker import fetcher as fetching
 from kiqstart.broker import redis_retry as outage
 from kiqstart.broker.quarantine import quarantine, ward_orders
-from kiqstart.broker.receiver import receiver_shutdown
+from kiqstart.broker.receiver import base, receiver_shutdown
 from kiqstart.broker.script import ScriptClock
 from kiqstart.processes import shutdown_watchdog
 from kiqstart.scheduler import redis_keys, schedules
-from kiqstart.tasks import kicker
+from kiqstart.tasks import hooks, kicker
 from kiqstart.worker import ward
 
 # What every script gets as its time; the network puts Redis' time in its place.
@@ -61,6 +72,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
         # (`forget_the_killed`).
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore", RuntimeWarning)
+        stack.enter_context(last_words_unheard())
         if gc.isenabled():
             gc.disable()
             stack.callback(gc.enable)
@@ -68,6 +80,9 @@ def simulated(kernel: Kernel) -> Generator[None]:
         stack.callback(KERNELS.pop)
         for module, name, value in (
             (delivery, "time", time),
+            (dispatcher, "time", time),
+            (base, "time", time.time),
+            (hooks, "monotonic", time.monotonic),
             (ward, "time", time),
             (ward, "threading", Threading),
             (ward, "os", Os),
@@ -81,6 +96,10 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (stats_batch, "uuid4", names.uuid4),
             (redis_keys, "uuid", names),
             (schedules, "uuid4", names.uuid4),
+            (registrar, "os", Os),
+            (registrar, "socket", Socket),
+            (run_record, "os", Os),
+            (run_record, "socket", Socket),
             (heartbeat, "threading", Threading),
             (heartbeat, "SignalSafeEvent", SignalSafeEvent),
             (receiver_shutdown, "on_shutdown_signals", on_shutdown_signals),
@@ -95,5 +114,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (ward_orders, "orders_for", _orders_for),
             (ScriptClock, "now", _PLACEHOLDER),
         ):
-            stack.enter_context(patch.object(module, name, value))
+            # `unittest.mock.patch` does the same in ten times the time.
+            stack.callback(setattr, module, name, getattr(module, name))
+            setattr(module, name, value)
         yield

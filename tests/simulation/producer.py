@@ -14,6 +14,8 @@ from tests.simulation.product import NEWS, WIDE, SimulatedBroker
 
 from kiqstart.broker.cancellation import CancelOutcome
 from kiqstart.broker.dead_letter import DeadLetterError
+from kiqstart.broker.run_resender import RunNotResentError
+from kiqstart.operations.run_resending import FailedRuns
 from kiqstart.tasks.bulk import BulkSendFailedError
 
 if TYPE_CHECKING:
@@ -151,6 +153,19 @@ class Producer:
                 try:
                     await self.broker.dead_letters.retry(letter.id)
                 except DeadLetterError:
+                    continue
+        except (RedisError, OSError):
+            return
+
+    async def resend_runs(self) -> None:
+        """Send all tasks again whose last run has failed, as an operator does."""
+        try:
+            for run in await FailedRuns().runs(self.broker):
+                for sent in self._model.of_task.get(run.task_id or "", ()):
+                    sent.is_resent = True
+                try:
+                    await self.broker.run_resender.resend(run)
+                except RunNotResentError:
                     continue
         except (RedisError, OSError):
             return

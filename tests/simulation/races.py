@@ -365,6 +365,19 @@ def _older_data_in_a_ward(chance: Chance) -> None:
     chance.last(saved + 9.0)
 
 
+def _sent_again_twice(chance: Chance) -> None:
+    """Two operators send a failed run again in one moment, and the answer of one is lost."""
+    random, at = chance.random, chance.random.uniform(0.2, 2.0)
+    args: Arguments = random.choice(({}, {"unique": "k"}))
+    chance.job(at, seconds=0.0, ends=["error"], **args)
+    at += random.uniform(0.5, 1.5)
+    for by in ("p0", "p1"):
+        chance.add("resend_runs", at, by=by)
+    kind = random.choice(("answer-lost", "repeated", "late"))
+    chance.add("fault", at, of="p0", kind=kind, script="resend_run", seconds=random.choice((0.05, 1.0)))
+    chance.last(at + 3.0)
+
+
 RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "half_a_move": _half_a_move,
     "twins_apart": _twins_apart,
@@ -383,4 +396,5 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "cancelled_as_it_runs": _cancelled_as_it_runs,
     "older_data": _older_data,
     "older_data_in_a_ward": _older_data_in_a_ward,
+    "sent_again_twice": _sent_again_twice,
 }

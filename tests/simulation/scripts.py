@@ -1,5 +1,7 @@
 """The product's scripts, by their names; a simulation gives them its own time."""
 
+import hashlib
+import re
 import sys
 from functools import cache
 from importlib import import_module
@@ -7,6 +9,7 @@ from importlib.resources import files
 from typing import Final
 
 from tests.simulation.version_n.worker import SCRIPT_NAMES as OLD_NAMES
+from tests.simulation.version_n.worker import SCRIPT_TEXTS as OLD_TEXTS
 
 from kiqstart.broker.script import Script
 
@@ -18,6 +21,49 @@ _MODULES: Final = (
     "broker.unique_key_audit",
 )
 _FOLDERS: Final = ("broker", "scheduler")
+# Redis makes an entry's id of its own clock, unless it is given one; and each server orders a set in a way of its own.
+# These stand in the first line, so that errors name the same lines as in the product.
+_HELPERS: Final = re.sub(
+    r"\s+",
+    " ",
+    """
+    local CLOCK = string.format('%.0f', tonumber(ARGV[#ARGV]))
+    local function id_by_clock(stream)
+        local found, last = redis.pcall('XINFO', 'STREAM', stream), ''
+        for place = 1, #found, 2 do
+            last = found[place] == 'last-generated-id' and found[place + 1] or last
+        end
+        local time, number = string.match(last, '^(%d+)-(%d+)$')
+        if time and tonumber(time) >= tonumber(CLOCK) then
+            return time .. '-' .. string.format('%.0f', tonumber(number) + 1)
+        end
+        return CLOCK .. '-0'
+    end
+    local function add_by_clock(call, stream, ...)
+        local words, place = {...}, 1
+        if words[1] == 'NOMKSTREAM' then
+            place = 2
+        elseif words[1] == 'MAXLEN' or words[1] == 'MINID' then
+            place = 4
+        end
+        if words[place] == '*' then
+            words[place] = id_by_clock(stream)
+        end
+        return call('XADD', stream, unpack(words))
+    end
+    local function members_in_order(call, key)
+        local found = call('SMEMBERS', key)
+        if found then
+            table.sort(found)
+        end
+        return found
+    end
+    """,
+)
+_HELPED: Final = {
+    re.compile(r"([\w.]+)\('XADD', "): "add_by_clock",
+    re.compile(r"([\w.]+)\('SMEMBERS', "): "members_in_order",
+}
 
 
 @cache
@@ -51,8 +97,31 @@ def script_names() -> dict[str, str]:
 
 
 def script_texts() -> list[str]:
-    """All scripts, as they are now."""
-    return [one._text for some in scripts().values() for one in some]
+    """All scripts, as they are now, by the simulated clock."""
+    return [by_clock(one._text) for some in scripts().values() for one in some]
+
+
+def shas_by_clock() -> dict[str, str]:
+    """The SHA-1 of each script by the simulated clock, by that of the script as it is now."""
+    found = {sha: sha_of(by_clock(text)) for sha, text in OLD_TEXTS.items()}
+    for some in scripts().values():
+        found |= {one._sha: sha_of(by_clock(one._text)) for one in some}
+    return found
+
+
+@cache
+def by_clock(text: str) -> str:
+    """A script that does the same each time: ids of entries are of the time that it is given last, sets are sorted."""
+    changed = text
+    for calling, helper in _HELPED.items():
+        changed = calling.sub(rf"{helper}(\1, ", changed)
+    return changed if changed == text else _HELPERS + changed
+
+
+@cache
+def sha_of(text: str) -> str:
+    """By which Redis knows a script."""
+    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def _distinct(name: str) -> str:

@@ -5,13 +5,14 @@ import shutil
 import socket
 import struct
 import subprocess
+import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
+from types import AsyncGeneratorType, TracebackType
 from typing import Final, Self, cast
 
 import hiredis
@@ -20,8 +21,8 @@ from redis._parsers import BaseParser
 from kiqstart.local.redis import find_redis
 
 Value = str | bytes | int | float
-HISTORIES_BETWEEN_COLLECTIONS: Final = 10
-_SECONDS: Final = 10
+HISTORIES_BETWEEN_COLLECTIONS: Final = 50
+_SECONDS: Final = 60
 _PIECE: Final = 1 << 16
 
 
@@ -32,9 +33,25 @@ def packed(command: Sequence[Value]) -> bytes:
 
 def forget_the_killed() -> None:
     """Let go now of what killed processes had begun: Python warns that it was never awaited."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), last_words_unheard():
         warnings.simplefilter("ignore", RuntimeWarning)
         gc.collect()
+
+
+@contextmanager
+def last_words_unheard() -> Generator[None]:
+    """Print nothing of what async generators say that are closed in their middle, as only killed processes' are."""
+    before = sys.unraisablehook
+
+    def hear(unraisable: "sys.UnraisableHookArgs") -> None:
+        if not isinstance(unraisable.object, AsyncGeneratorType):
+            before(unraisable)
+
+    sys.unraisablehook = hear
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
 
 
 class Wire:
@@ -66,7 +83,15 @@ class Wire:
 
     def ask(self, *command: Value) -> object:
         """Write a command and read its answer; errors are returned."""
-        self.write(command)
+        self._socket.sendall(packed(command))
+        return self._receive()
+
+    def _receive(self) -> object:
+        """The answer to what was written last, when all others are read."""
+        piece = self._socket.recv(_PIECE)
+        if not piece:
+            raise ConnectionError("the simulation's redis-server is gone")
+        self._reader.feed(piece)
         return self.read()
 
     def ask_all(self, commands: Sequence[Sequence[Value]]) -> list[object]:
@@ -77,7 +102,19 @@ class Wire:
     def ask_both(self, command: Sequence[Value], look: bytes) -> tuple[object, object]:
         """Ask, and look at what has come of it in the same breath; the answers."""
         self._socket.sendall(packed(command) + look)
-        return self.read(), self.read()
+        return self._receive(), self.read()
+
+    def demand_packed(self, command: bytes) -> object:
+        """Write a command that is packed already, and read its answer.
+
+        Raises:
+            RedisError: it is an error.
+        """
+        self._socket.sendall(command)
+        answer = self._receive()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def demand(self, *command: Value) -> object:
         """Write a command and read its answer.
@@ -89,6 +126,16 @@ class Wire:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    def demand_all(self, commands: Sequence[Sequence[Value]]) -> None:
+        """Write commands and read their answers, all in one breath.
+
+        Raises:
+            RedisError: one of them is an error.
+        """
+        for answer in self.ask_all(commands):
+            if isinstance(answer, Exception):
+                raise answer
 
     def close(self) -> None:
         """Let it go."""
@@ -102,8 +149,10 @@ class Server:
         self._folder = Path(tempfile.mkdtemp(prefix="kiq-sim-"))
         self._path = self._folder / "redis.sock"
         options = ("--port", "0", "--unixsocket", str(self._path), "--save", "", "--appendonly", "no", "--hz", "1")
+        # Where it hashes, each server has an order of its own.
+        order = ("--hash-max-ziplist-entries", "100000", "--hash-max-ziplist-value", "1000000")
         self._process = subprocess.Popen(
-            [str(find_redis(self._folder).program), *options, "--dir", str(self._folder), "--logfile", "log"],
+            [str(find_redis(self._folder).program), *options, *order, "--dir", str(self._folder), "--logfile", "log"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             start_new_session=True,
@@ -113,6 +162,9 @@ class Server:
         self._ears.demand("PSUBSCRIBE", "*")
         self._users: dict[str, Wire] = {}
         self._scripts: frozenset[str] = frozenset()
+        self._look = ""
+        # Redis 7 counts how long each command takes, also each of a script; older ones do not know of it.
+        self.wire.ask("CONFIG", "SET", "latency-tracking", "no")
 
     def as_user(self, rights: Sequence[str]) -> Wire:
         """A connection of a user with these rights only, as `ACL SETUSER` takes them."""
@@ -131,21 +183,24 @@ class Server:
             found.append((answer[2].decode(), answer[3]))
         return found
 
-    def begin(self, scripts: Iterable[str]) -> None:
-        """Forget all data, and what a history may have set. The scripts are known, as where others use them."""
-        for command in (("FLUSHALL",), ("CONFIG", "SET", "maxmemory", 0)):
-            self.wire.demand(*command)
+    def begin(self, scripts: Sequence[str], *, look: str) -> None:
+        """Forget all data, and what a history may have set. The scripts are known, as where others use them.
+
+        Args:
+            look: a script that is known always.
+        """
         wanted = frozenset(scripts)
-        if self._scripts != wanted:
-            for script in wanted:
-                self.wire.demand("SCRIPT", "LOAD", script)
-            self._scripts = wanted
+        commands: list[tuple[Value, ...]] = [("FLUSHALL",), ("CONFIG", "SET", "maxmemory", 0)]
+        if self._scripts != wanted or self._look != look:
+            self._scripts, self._look = wanted, look
+            commands += [("SCRIPT", "LOAD", script) for script in (look, *sorted(wanted))]
+        self.wire.demand_all(commands)
         self.heard()
 
     def forget_scripts(self) -> None:
         """`SCRIPT FLUSH`."""
         self._scripts = frozenset()
-        self.wire.demand("SCRIPT", "FLUSH", "SYNC")
+        self.wire.demand_all([("SCRIPT", "FLUSH", "SYNC"), ("SCRIPT", "LOAD", self._look)])
 
     def keys(self) -> list[tuple[str, bool]]:
         """All keys, each with whether it expires."""
@@ -162,9 +217,7 @@ class Server:
 
     def restore(self, dump: Sequence[tuple[bytes, int, bytes]]) -> None:
         """Have exactly these data."""
-        self.wire.demand("FLUSHALL")
-        for key, left, value in dump:
-            self.wire.demand("RESTORE", key, left, value)
+        self.wire.demand_all([("FLUSHALL",), *(("RESTORE", key, left, value) for key, left, value in dump)])
 
     def __enter__(self) -> Self:
         return self

@@ -10,6 +10,8 @@ from greenlet import GreenletExit  # type: ignore[import-untyped]  # it has no t
 from tests.simulation import kernel as simulated
 from tests.simulation.kernel import Kernel, Process, current_thread
 
+# What all clocks say when a history begins: a full minute, so that it begins at the same place among scheduled times.
+START_MS: Final = 1_800_000_000_000
 # Of the histories that are played now: one, unless one is played within another.
 KERNELS: Final[list[Kernel]] = []
 
@@ -36,6 +38,10 @@ class Time:
     def monotonic(self) -> float:
         """The same clock: this machine does not sleep."""
         return self._kernel.local_time()
+
+    def time(self) -> float:
+        """Of day, by a clock that nobody sets."""
+        return START_MS / 1000 + self._kernel.now
 
     def sleep(self, seconds: float) -> None:
         """Block the thread that runs now."""
@@ -182,12 +188,26 @@ class SimpleQueue:
 
 
 class Os:
-    """Stands in for the module `os`, where it ends this process."""
+    """Stands in for the module `os`, where it names or ends this process."""
+
+    @staticmethod
+    def getpid() -> int:
+        """The same for all: each has a machine of its own."""
+        return 1
 
     @staticmethod
     def _exit(_: int) -> None:
         running_process().exit()
         raise GreenletExit
+
+
+class Socket:
+    """Stands in for the module `socket`, where it names this machine."""
+
+    @staticmethod
+    def gethostname() -> str:
+        """By its process."""
+        return running_process().name
 
 
 class Logger:

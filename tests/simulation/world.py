@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from random import Random
 from typing import Any, Final, cast
@@ -39,7 +40,7 @@ _SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).h
 # After these, something may be gone, or be there twice.
 _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
-    | {"bury", "free_keys", "forget_queue", "adopt", "recall", "acknowledge"}
+    | {"bury", "free_keys", "forget_queue", "adopt", "recall", "acknowledge", "resend_run"}
 )
 # These end what was acknowledged before it ran: its worker is gone, or goes.
 _GIVING_BACK: Final = frozenset({"give_back", "reclaim", "testify"})
@@ -114,7 +115,7 @@ class World:
             "fence": self._note_fenced,
             "note_older_data": self._note_older_data,
         }
-        self._noting = {"fire": self._note_fired, "settle": self._note_left}
+        self._noting = {"fire": self._note_fired, "settle": self._note_left, "resend_run": self._note_resent}
         self._fenced_at: dict[str, float] = {}
         # Which workers lived as Redis came back with older data, until one of them has noted it.
         self._witnesses: list[Process] | None = None
@@ -125,7 +126,7 @@ class World:
         self._may_be_unnoticed = False
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
-        server.begin([*script_texts(), _SNAPSHOT])
+        server.begin(script_texts(), look=_SNAPSHOT)
         self._streams = self.keys.all_locations([*WEIGHTS, LATE_QUEUE])
         shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.early)
         self._snapshot_keys = [*shown, *self._streams]
@@ -148,26 +149,11 @@ class World:
     def found(self) -> list[Found]:
         """All that Redis has."""
         seen, self.network.seen = self.network.seen, None
-        found: list[Found] = []
-        for row in cast("list[bytes]", seen) if isinstance(seen, list) else self._look():
-            kind, uid, task, unique, where, entry, *deaths = row.decode().split("\t")
-            found.append(
-                Found(
-                    kind=kind,
-                    uid=int(uid) if uid else None,
-                    task_id=task,
-                    unique=unique,
-                    where=where,
-                    entry=entry,
-                    deaths=int(deaths[0]) if deaths else 0,
-                )
-            )
-        return found
+        rows = cast("list[bytes]", seen) if isinstance(seen, list) else self._look()
+        return [_found_in(row) for row in rows]
 
     def _look(self) -> list[bytes]:
-        return cast(
-            "list[bytes]", self.server.wire.demand("EVAL", _SNAPSHOT, len(self._snapshot_keys), *self._snapshot_keys)
-        )
+        return cast("list[bytes]", self.server.wire.demand_packed(self.network.look))
 
     def on_executed(self, command: Command, answer: object) -> None:
         """Look whether all promises hold after a command."""
@@ -217,6 +203,13 @@ class World:
                 if (named := UID.search(message)) and self._may_be_a_misfit(self.model.sent[int(named[1])]):
                     self.model.left.leave(self.model.sent[int(named[1])], command.process)
             at += 2 * count if count else 11
+
+    def _note_resent(self, command: Command, answer: object) -> None:
+        """The message of a failed run was sent again."""
+        run, _, _, message = command.arguments[3 + cast("int", command.arguments[2]) :][:4]
+        named = UID.search(cast("bytes", message))
+        if named and isinstance(answer, list) and answer[0] == b"sent":
+            self.model.resend_run(name_of_value(run), int(named[1]))
 
     def _may_be_a_misfit(self, sent: Sent) -> bool:
         """Whether a worker may have left it to others, and not since its task is paused."""
@@ -666,7 +659,7 @@ class World:
         """Whether a promise is broken: what comes after that says nothing."""
         if self.kernel.error:
             self.model.fail(self.kernel.error)
-        return bool(self.model.broken)
+        return bool(self.model.breaches)
 
     def is_calm(self) -> bool:
         """Whether nothing is left to do."""
@@ -721,6 +714,20 @@ class World:
         """All processes are gone."""
         for process in self.processes:
             process.kill()
+
+
+@lru_cache(maxsize=4096)
+def _found_in(row: bytes) -> Found:
+    kind, uid, task, unique, where, entry, *deaths = row.decode().split("\t")
+    return Found(
+        kind=kind,
+        uid=int(uid) if uid else None,
+        task_id=task,
+        unique=unique,
+        where=where,
+        entry=entry,
+        deaths=int(deaths[0]) if deaths else 0,
+    )
 
 
 def _wide(job: Callable[[int], Any]) -> Callable[[int, int], Any]:

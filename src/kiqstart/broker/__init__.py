@@ -221,8 +221,9 @@ if TYPE_CHECKING:
     from kiqstart.broker.retries import RetryMiddleware
     from kiqstart.broker.rights import MissingRightsError
     from kiqstart.broker.run_decoding import Run
+    from kiqstart.broker.run_filter import RunFilter
     from kiqstart.broker.run_stats import Outcome
-    from kiqstart.broker.runs import RunFilter, read_runs, walk_runs
+    from kiqstart.broker.runs import read_runs, walk_runs
     from kiqstart.broker.sender import SendFailedError
     from kiqstart.broker.settings import TasksSettings
     from kiqstart.broker.stats import QueueCount, QueueStats, count_tasks
@@ -291,8 +292,9 @@ __getattr__ = lazy_names(
         "kiqstart.broker.retries": ("RetryMiddleware",),
         "kiqstart.broker.rights": ("MissingRightsError",),
         "kiqstart.broker.run_decoding": ("Run",),
+        "kiqstart.broker.run_filter": ("RunFilter",),
         "kiqstart.broker.run_stats": ("Outcome",),
-        "kiqstart.broker.runs": ("RunFilter", "read_runs", "walk_runs"),
+        "kiqstart.broker.runs": ("read_runs", "walk_runs"),
         "kiqstart.broker.sender": ("SendFailedError",),
         "kiqstart.broker.settings": ("TasksSettings",),
         "kiqstart.broker.stats": ("QueueCount", "QueueStats", "count_tasks"),

@@ -15,7 +15,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import Done, UnansweredError, do
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.redis_retry import reason, without_foreign_keys
-from kiqstart.broker.redis_text import queue_names
+from kiqstart.broker.redis_text import plain_in_json, queue_names
 from kiqstart.broker.results import decode_result, encode_failure
 from kiqstart.broker.script import Script, Value
 from kiqstart.broker.worker_group import group_of_workers
@@ -66,8 +66,8 @@ class Canceller:
 
     The id is marked first: whatever happens to the task from then on (a worker takes it, it fails and would be retried,
     it is due) happens to a cancelled one. Then the streams are looked through, oldest first, for some seconds: what
-    waits is taken out, what runs is marked by its entry. Where all that there is was found, the id is free again; not
-    where an entry was moved meanwhile, as by a worker that ends.
+    waits is taken out, what runs is marked by its entry; once more where an entry has ended or was moved meanwhile, as
+    by a worker that ends. Where all that there is was found, the id is free again.
 
     Args:
         redis: an async client.
@@ -142,17 +142,22 @@ class Canceller:
         return findings
 
     async def _look(self, task_id: str, group: str, queues: Iterable[str], result: bytes, findings: _Findings) -> None:
-        """Look through the streams, and cancel what is there."""
-        async for stream, entry in self._entries_of(task_id, queues, findings):
-            keys = [stream, self._keys.result(task_id), *self._keys.shared]
-            arguments: list[Value] = [group, entry, task_id, findings.marked_until, *self._of_result(result)]
-            done = await self._do(partial(_CANCEL_ENTRY, self._redis, keys, arguments), "")
-            found = done.answer
-            if found == b"" and done.is_repeated and await self._is_stored(result, task_id):
-                found = b"waiting"
-            findings.waiting += found == b"waiting"
-            findings.running += found == b"running"
-            findings.has_missed |= found == b""
+        """Look through the streams until nothing ends or moves before it is cancelled, for some seconds at most."""
+        until = local_time() + _SECONDS_TO_LOOK
+        is_over = False
+        while not is_over:
+            findings.has_missed = findings.is_complete = False
+            async for stream, entry in self._entries_of(task_id, queues, findings, until):
+                keys = [stream, self._keys.result(task_id), *self._keys.shared]
+                arguments: list[Value] = [group, entry, task_id, findings.marked_until, *self._of_result(result)]
+                done = await self._do(partial(_CANCEL_ENTRY, self._redis, keys, arguments), "")
+                found = done.answer
+                if found == b"" and done.is_repeated and await self._is_stored(result, task_id):
+                    found = b"waiting"
+                findings.waiting += found == b"waiting"
+                findings.running += found == b"running"
+                findings.has_missed |= found == b""
+            is_over = not (findings.has_missed and findings.is_complete)
         if not findings.has_result:
             # It may have ended since, and was then met nowhere: by itself, or by the mark of its id.
             stored = cast(
@@ -181,12 +186,10 @@ class Canceller:
         return cast("Awaitable[set[bytes]]", self._redis.smembers(key))
 
     async def _entries_of(
-        self, task_id: str, queues: Iterable[str], findings: _Findings
+        self, task_id: str, queues: Iterable[str], findings: _Findings, until: float
     ) -> AsyncGenerator[tuple[str, bytes]]:
         known = await self._known_queues()
-        needle = task_id.encode()
-        is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
-        until = local_time() + _SECONDS_TO_LOOK
+        needle = plain_in_json(task_id)
         # What moves from one to another does so in this order, and is met again.
         for stream in reversed(self._keys.all_locations(sorted({*queues, *known}, reverse=True))):
             start = "-"
@@ -196,7 +199,7 @@ class Canceller:
                 entries = (await self._do(partial(self._page, stream, start), "")).answer
                 for entry, fields in entries:
                     data = fields.get(b"data", b"")
-                    if (not is_plain or needle in data) and self._task_id_of(data) == task_id:
+                    if (needle is None or needle in data) and self._task_id_of(data) == task_id:
                         yield stream, entry
                 start = f"({entries[-1][0].decode()}" if len(entries) == _ENTRIES_AT_ONCE else ""
         findings.is_complete = True

@@ -60,7 +60,7 @@ class ConsumerParts:
         rule: which suspects it takes.
         task_id_of: gives the task of a message, None where it cannot be read.
         shape_of: gives the shape of a task's function, None for a task that this worker does not have.
-        secrets: encrypts what is kept of errors.
+        secrets: encrypts what is kept of errors, and what tasks say in words.
         on_condemned: is given each task that its workers have died of, in the lease's thread.
         on_suspects: is told, in the event loop, how many suspects wait, also of queues that this worker does not take.
         on_registered: is told each name that this worker has in Redis, in the lease's thread.
@@ -169,7 +169,9 @@ class ConsumerParts:
             lease=self.lease,
             registrar=registrar,
             stats=self.stats,
-            running=RunningReport(thread, keys, in_flight=self.in_flight, lease=self.lease, registrar=registrar),
+            running=RunningReport(
+                thread, keys, in_flight=self.in_flight, lease=self.lease, registrar=registrar, secrets=secrets
+            ),
             load=LoadReporter(thread, keys, self.activity),
             in_flight=self.in_flight,
             misfits=misfits,

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -33,10 +34,30 @@ if TYPE_CHECKING:
 
 _RESEND: Final = Script("resend")
 _LETTERS: Final = Script("letters")
+_LETTERS_AFTER: Final = Script("letters_after")
+_LETTER_IDS: Final = Script("letter_ids")
 _READ_AT_ONCE: Final = 100
+_READ_AFTER: Final = 1000
 _DROPPED_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 8 * MIB
 _ID: Final = re.compile(r"[0-9]{1,19}-[0-9]{1,19}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LettersAfter:
+    """Dead letters that came after one, and all others in figures.
+
+    Args:
+        letters: those that came next, oldest first; not all, if the last one is not among them.
+        count: of all letters that there are.
+        first: the id of the oldest letter that there is; '' where there is none.
+        last: the id of the newest one; '' where there is none.
+    """
+
+    letters: Sequence[DeadLetter]
+    count: int
+    first: str
+    last: str
 
 
 class DeadLetters:
@@ -91,7 +112,7 @@ class DeadLetters:
 
         Those only that were buried more than `older_than` seconds ago, where that is named.
         """
-        before = "+" if older_than is None else str(max(await self._oldest_kept(older_than) - 1, 0))
+        before = "+" if older_than is None else str(max(await self.oldest_kept(older_than) - 1, 0))
         while True:
             call: list[Value] = [before, _READ_AT_ONCE, _BYTES_AT_ONCE]
             entries = cast("list[tuple[bytes, list[bytes]]]", await _LETTERS(self._redis, [self._keys.dead], call))
@@ -102,6 +123,30 @@ class DeadLetters:
             if not entries:
                 return
             before = f"({entries[-1][0].decode()}"
+
+    async def after(self, letter: str | None) -> LettersAfter:
+        """Letters that came after one, some MB at most, or the oldest ones; read in one step with the figures."""
+        call: list[Value] = [_after(letter), _READ_AFTER, _BYTES_AT_ONCE]
+        count, first, last, *entries = cast(
+            "tuple[int, bytes, bytes, *tuple[tuple[bytes, list[bytes]], ...]]",
+            await _LETTERS_AFTER(self._redis, [self._keys.dead], call),
+        )
+        letters = [
+            self._letter(entry.decode(), dict(zip(parts[::2], parts[1::2], strict=True))) for entry, parts in entries
+        ]
+        return LettersAfter(letters=letters, count=count, first=first.decode(), last=last.decode())
+
+    async def ids(self) -> AsyncGenerator[str]:
+        """The ids of all letters, oldest first, without what these hold."""
+        after: str | None = None
+        while True:
+            call: list[Value] = [_after(after), _READ_AFTER, _BYTES_AT_ONCE]
+            found = cast("list[bytes]", await _LETTER_IDS(self._redis, [self._keys.dead], call))
+            for one in found:
+                after = one.decode()
+                yield after
+            if not found:
+                return
 
     async def get(self, letter: str) -> DeadLetter:
         """The letter with that id.
@@ -198,7 +243,7 @@ class DeadLetters:
         """
         if not number(seconds, "purge_older_than(…)", "seconds") >= 0:
             raise ValueError(f"purge_older_than({seconds}): write a number of seconds that is not below 0")
-        return await self._drop_before(str(await self._oldest_kept(seconds)))
+        return await self._drop_before(str(await self.oldest_kept(seconds)))
 
     async def purge_many(self, letters: Sequence[str]) -> int:
         """Drop letters by their ids, and tell how many of them there still were.
@@ -222,8 +267,8 @@ class DeadLetters:
             dropped += len(some) if done.is_repeated else done.answer
         return dropped
 
-    async def _oldest_kept(self, seconds: float) -> int:
-        """So many seconds ago, in milliseconds of Redis' clock."""
+    async def oldest_kept(self, seconds: float) -> int:
+        """So many seconds ago, in milliseconds of Redis' clock, by which the ids of letters begin."""
         now, microseconds = await self._redis.time()
         oldest = now * 1000 + microseconds // 1000 - number(seconds, "older than", "seconds") * 1000
         return max(math.floor(oldest), 0) if math.isfinite(oldest) else 0
@@ -267,6 +312,10 @@ class DeadLetters:
     def shown_message(self, letter: DeadLetter) -> bytes:
         """A letter's message to be looked at: arguments are decrypted where this process has the key."""
         return self._secrets.shown_message(letter.data)
+
+
+def _after(letter: str | None) -> str:
+    return "-" if letter is None else f"({letter}"
 
 
 def _is_id(letter: str) -> bool:

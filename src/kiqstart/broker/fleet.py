@@ -87,7 +87,7 @@ async def read_workers(broker: StreamBroker) -> list[WorkerView]:
     now_ms = await _now_ms(redis)
     beats = cast("list[tuple[bytes, float]]", await redis.zrange(keys.workers, 0, -1, withscores=True))
     info = cast("dict[bytes, bytes]", await redis.hgetall(keys.worker_info))
-    running = await read_running(redis, keys)
+    running = await read_running(redis, keys, broker.secrets)
     ending = cast("set[bytes]", await redis.smembers(keys.draining))
     queues = {queue for value in info.values() for queue in queues_of(value)} or {DEFAULT_QUEUE}
     held = await _held(redis, broker, sorted(queues))

@@ -60,3 +60,9 @@ def shown_fields(raw: Mapping[bytes, bytes]) -> bytes:
             break
         shown[name] = value
     return repr(shown).encode()
+
+
+def plain_in_json(text: str) -> bytes | None:
+    """A text as it stands within JSON; None where that may have it in several ways."""
+    is_plain = text.isascii() and text.isprintable() and not {'"', "\\", "/"} & set(text)
+    return text.encode() if is_plain else None

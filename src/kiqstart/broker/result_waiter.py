@@ -1,10 +1,10 @@
 """Wakes those who wait for results: any number, over one connection that listens and one that asks."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.keys import QueueKeys
@@ -143,7 +143,7 @@ class ResultWaiter:
 
     def _unfinished(self, key: str) -> "list[asyncio.Future[bytes]]":
         awaited = self._awaited.get(key)
-        return [] if awaited is None else [result for result in awaited.futures if not result.done()]
+        return [] if awaited is None else _unfinished_of(awaited.futures)
 
     def _look_for(self, key: str) -> None:
         self._doubtful[key] = None
@@ -186,21 +186,27 @@ class ResultWaiter:
             await self._look_at([key], self._large_client)
         finally:
             del self._fetching[key]
+        if self._unfinished(key):
+            # Some have begun to wait meanwhile.
+            self._look_for(key)
 
     async def _look_at(self, keys: Sequence[str], client: "AsyncClient") -> None:
         if not keys:
             return
+        # Who begins to wait only now may have sent the task anew, and what was there before is not his.
+        asking = [self._unfinished(key) for key in keys]
         try:
             values = cast("list[bytes | None]", await client.execute_command("MGET", *keys))
         except Exception as error:  # noqa: BLE001  # handed to those who wait
             if not is_outage(error):
-                self._fail(keys, error)
+                for result in _unfinished_of(chain.from_iterable(asking)):
+                    result.set_exception(error)
             return
-        for key, value in zip(keys, values, strict=True):
+        for results, value in zip(asking, values, strict=True):
             if value is not None:
-                self._wake(key, value)
+                for result in _unfinished_of(results):
+                    result.set_result(value)
 
-    def _fail(self, keys: Sequence[str], error: Exception) -> None:
-        for key in keys:
-            for result in self._unfinished(key):
-                result.set_exception(error)
+
+def _unfinished_of(results: "Iterable[asyncio.Future[bytes]]") -> "list[asyncio.Future[bytes]]":
+    return [result for result in results if not result.done()]

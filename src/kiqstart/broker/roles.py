@@ -79,10 +79,12 @@ _WORKERS: Final = (
 _SCHEDULERS: Final = tuple(
     f"scheduler/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")
 )
-_VIEWERS: Final = ("find_runs", "letters", "scheduler/read")
+_VIEWERS: Final = ("find_runs", "letter_ids", "letters", "letters_after", "scheduler/read")
 _OPERATORS: Final = (
     "find_runs",
+    "letter_ids",
     "letters",
+    "letters_after",
     "record_acts",
     "resend",
     "resend_run",

@@ -1,7 +1,7 @@
 """Reads what a worker has written of runs that have ended, whatever is there."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate, islice, pairwise
@@ -75,22 +75,35 @@ class Run:
     traceback: str
 
 
-def runs_of(entry: bytes, fields: Mapping[bytes, bytes], secrets: Secrets = NO_SECRETS) -> list[Run]:
+def runs_of(
+    entry: bytes,
+    fields: Mapping[bytes, bytes],
+    secrets: Secrets = NO_SECRETS,
+    may_fit: Callable[[bytes], bool] | None = None,
+) -> list[Run]:
     """The runs of a block, oldest first; of what is none of ours, or of another version, nothing.
 
     Args:
         entry: its id: how many runs there ever were, and when these ended.
         fields: of the entry.
         secrets: decrypts what is encrypted.
+        may_fit: whether a run is wanted, by what is written of it: the block's first line, then its own part; others
+            are passed over. What it says of the whole block holds for all that are in it.
     """
     block = fields.get(b"runs", b"")
-    in_common, ended = IN_COMMON.match(block), _time(int(entry.partition(b"-")[2]))
-    if in_common is None or ended is None:
+    in_common, ended = IN_COMMON.match(block), ended_at(entry)
+    if in_common is None or ended is None or (may_fit is not None and not may_fit(block)):
         return []
     return [
         _run(f"{entry.decode()}.{place}", ended, in_common, facts, block, secrets)
         for place, facts in enumerate(_facts_in(block, in_common.end()))
+        if may_fit is None or may_fit(in_common[0] + block[facts.start() : _end_of(facts)])
     ]
+
+
+def ended_at(entry: bytes) -> datetime | None:
+    """When the runs of a block ended, by its id; None where Python has no such time."""
+    return _time(int(entry.partition(b"-")[2]))
 
 
 def message_in(fields: Mapping[bytes, bytes], place: int) -> bytes:
@@ -111,10 +124,14 @@ def message_in(fields: Mapping[bytes, bytes], place: int) -> bytes:
 def _facts_in(block: bytes, at: int) -> "Iterator[re.Match[bytes]]":
     """The facts of each run that is whole."""
     while facts := FACTS.match(block, at):
-        at = facts.end() + sum(map(int, facts.groups()[-3:]))
+        at = _end_of(facts)
         if at > len(block):
             return
         yield facts
+
+
+def _end_of(facts: "re.Match[bytes]") -> int:
+    return facts.end() + sum(map(int, facts.groups()[-3:]))
 
 
 def _run(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from math import isfinite
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import ResponseError
@@ -24,7 +24,8 @@ from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.registrar import Registrar
 from kiqstart.broker.script import Script
 from kiqstart.observability.redaction import redact
-from kiqstart.tasks.progress import LONGEST_TEXT, Progress
+from kiqstart.tasks.progress import LONGEST_TEXT, Progress, finite_number
+from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -62,16 +63,26 @@ class RunningReport:
 
     Args:
         redis: a client that blocks.
+        secrets: encrypts what tasks say in words.
     """
 
     def __init__(
-        self, redis: object, keys: QueueKeys, *, in_flight: InFlightDeliveries, lease: Lease, registrar: Registrar
+        self,
+        redis: object,
+        keys: QueueKeys,
+        *,
+        in_flight: InFlightDeliveries,
+        lease: Lease,
+        registrar: Registrar,
+        secrets: Secrets = NO_SECRETS,
     ) -> None:
         self._redis = redis
         self._keys = keys
         self._in_flight = in_flight
         self._lease = lease
         self._registrar = registrar
+        # The same words are the same text again, which is not said anew.
+        self._hidden = lru_cache(maxsize=_MOST_SAID)(partial(_hidden, secrets))
         self._said = ("", "")
         self._said_at = float("-inf")
 
@@ -116,21 +127,29 @@ class RunningReport:
         }
         if delivery.progress is not None:
             done, total, text = delivery.progress
-            fields |= {"done": _number(done), "total": _number(total), "text": redact(str(text))[:LONGEST_TEXT]}
+            fields |= {
+                "done": finite_number(done),
+                "total": finite_number(total),
+                "text": self._hidden(redact(str(text))[:LONGEST_TEXT]),
+            }
         return fields
 
 
-def running_of(said: bytes) -> Sequence[RunningTask]:
+def running_of(said: bytes, secrets: Secrets = NO_SECRETS) -> Sequence[RunningTask]:
     """What a worker has said that it runs, the longest first; nothing of what is no such text."""
     found: object = None
     with suppress(ValueError, RecursionError):
         found = json.loads(said)
     entries = cast("list[object]", found) if isinstance(found, list) else []
-    tasks = [_task_of(cast("Mapping[str, object]", one)) for one in entries[:_MOST_SAID] if isinstance(one, dict)]
+    tasks = [
+        _task_of(cast("Mapping[str, object]", one), secrets) for one in entries[:_MOST_SAID] if isinstance(one, dict)
+    ]
     return sorted((one for one in tasks if one is not None), key=lambda one: one.began)
 
 
-async def read_running(redis: object, keys: QueueKeys) -> Mapping[bytes, Sequence[RunningTask]]:
+async def read_running(
+    redis: object, keys: QueueKeys, secrets: Secrets = NO_SECRETS
+) -> Mapping[bytes, Sequence[RunningTask]]:
     """What each worker has said that it runs: what has run for a second, or reports how far it is. By workers' names.
 
     Raises:
@@ -139,10 +158,12 @@ async def read_running(redis: object, keys: QueueKeys) -> Mapping[bytes, Sequenc
     said: dict[bytes, bytes] = {}
     with without_foreign_keys():
         said = cast("dict[bytes, bytes]", await cast("Redis", redis).hgetall(keys.running))
-    return {worker: running_of(text) for worker, text in said.items()}
+    return {worker: running_of(text, secrets) for worker, text in said.items()}
 
 
-async def read_progress(redis: object, keys: QueueKeys, worker: bytes, entry: str) -> Progress | None:
+async def read_progress(
+    redis: object, keys: QueueKeys, worker: bytes, entry: str, secrets: Secrets = NO_SECRETS
+) -> Progress | None:
     """How far a run of a worker is; None where it has not said so.
 
     Raises:
@@ -151,7 +172,7 @@ async def read_progress(redis: object, keys: QueueKeys, worker: bytes, entry: st
     said: bytes | None = None
     with without_foreign_keys():
         [said] = cast("list[bytes | None]", await cast("Redis", redis).hmget(keys.running, [cast("str", worker)]))
-    return progress_of(running_of(said or b""), entry)
+    return progress_of(running_of(said or b"", secrets), entry)
 
 
 def progress_of(running: Iterable[RunningTask], entry: str) -> Progress | None:
@@ -167,10 +188,20 @@ def _is_worth_it(delivery: Delivery, now: float) -> bool:
     return delivery.progress is not None or now - (delivery.began_at or now) >= _SHORTEST
 
 
-def _task_of(fields: Mapping[str, object]) -> RunningTask | None:
+def _hidden(secrets: Secrets, text: str) -> str:
+    return secrets.hide_detail(text.encode(errors="backslashreplace")).decode() if secrets.encrypts else text
+
+
+def _shown(secrets: Secrets, text: str) -> str:
+    raw = text.encode(errors="surrogatepass")
+    found = secrets.show_detail(raw)
+    return (text if found is raw else found.decode(errors="replace"))[:LONGEST_TEXT]
+
+
+def _task_of(fields: Mapping[str, object], secrets: Secrets) -> RunningTask | None:
     with suppress(KeyError, ValueError, TypeError, OverflowError, OSError):
         done = fields.get("done")
-        total = _number(fields.get("total"))
+        total = finite_number(fields.get("total"))
         return RunningTask(
             entry=str(fields["entry"]),
             task=str(fields["task"]),
@@ -178,15 +209,8 @@ def _task_of(fields: Mapping[str, object]) -> RunningTask | None:
             began=datetime.fromtimestamp(cast("float", fields["began"]) / 1000, UTC),
             progress=None
             if done is None
-            else Progress(done=_number(done) or 0.0, total=total, text=str(fields.get("text", ""))[:LONGEST_TEXT]),
+            else Progress(
+                done=finite_number(done) or 0.0, total=total, text=_shown(secrets, str(fields.get("text", "")))
+            ),
         )
-    return None
-
-
-def _number(value: object) -> float | None:
-    """A number that JSON can hold: a task may report anything."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    with suppress(OverflowError):
-        return value if isfinite(value) else None
     return None

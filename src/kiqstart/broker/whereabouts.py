@@ -13,7 +13,7 @@ from redis.exceptions import ResponseError
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import queue_names, text_of_name
+from kiqstart.broker.redis_text import plain_in_json, queue_names, text_of_name
 from kiqstart.broker.running import read_progress
 from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.broker.worker_info import place_of
@@ -126,7 +126,7 @@ async def _look(broker: StreamBroker, queue: str, stream: str, entry: bytes) -> 
             worker=text_of_name(name),
             host=host,
             pid=pid,
-            progress=await read_progress(redis, broker.keys, name, mark),
+            progress=await read_progress(redis, broker.keys, name, mark, broker.secrets),
         )
     except (ValueError, OverflowError, OSError):
         return None
@@ -134,10 +134,9 @@ async def _look(broker: StreamBroker, queue: str, stream: str, entry: bytes) -> 
 
 async def _entries_of(broker: StreamBroker, task_id: str) -> AsyncGenerator[tuple[str, str, bytes]]:
     """The entries of a task, with their queues and streams."""
-    needle = task_id.encode(errors="surrogatepass")
-    is_plain = task_id.isascii() and task_id.isprintable() and not {'"', "\\", "/"} & set(task_id)
+    needle = plain_in_json(task_id)
     async for queue, stream, entry, data in _all_entries(broker):
-        if (not is_plain or needle in data) and broker.task_id_of(data) == task_id:
+        if (needle is None or needle in data) and broker.task_id_of(data) == task_id:
             yield queue, stream, entry
 
 

@@ -15,9 +15,11 @@ What goes out. All text is made harmless as that on the command line is (`operat
 template, which is told of no text that it is safe. The browser is told to run and load only what comes from here,
 nothing within a page, and to show the page in no other's frame (`headers`).
 
-What it costs. A page reads what the command of its name reads. A page that is open is sent
-again by the server when it has changed (`streams`), or asks for its own parts every few seconds; all who look share
-what was read in the last second (`looks`), so that more viewers ask Redis nothing more.
+What it costs. A page reads what the command of its name reads. A page that is open is sent again by the server when it
+has changed (`streams`), or asks for its own parts every few seconds; all who look share what was read in the last
+second (`looks`), so that more viewers ask Redis nothing more. The text of the kept runs and a line of each dead letter
+are in memory (`broker.run_index`, `operations.letter_index`), where a search takes milliseconds; a look reads what was
+added since.
 
 What is done goes through the functions that the command line calls, is confirmed on a page of its own that names what
 and how many, and is kept in the log of acts with the login's name.

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Lifespan
 from taskiq import AsyncBroker
 
 from kiqstart.app import App
+from kiqstart.broker.run_index import RunIndex
 from kiqstart.dashboard.guards import Endpoint, for_all, for_operators, for_viewers, problem
 from kiqstart.dashboard.headers import SecurityHeaders
 from kiqstart.dashboard.pages.acts import acts
@@ -34,6 +35,7 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.metrics.policies import names_of
 from kiqstart.operations.brokers import broker_of
+from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.settings import load_settings
 
 
@@ -73,6 +75,8 @@ def make_dashboard(
         assets=read_assets(),
         has_streams=streams is not None,
         metrics=MetricsPage(broker=broker, policies=names_of(app.retention)),
+        run_index=RunIndex(broker.keys, broker.secrets),
+        letter_index=LetterIndex(broker),
     )
     return SecurityHeaders(
         Starlette(
@@ -136,6 +140,7 @@ def _closing(site: Site) -> Lifespan[Starlette]:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         yield
+        await site.run_index.close()
         await site.broker.shutdown()
         await site.app.close()
 

@@ -1,20 +1,33 @@
-"""Charts over the last hour: bars by minute, as the templates draw them, each with what it says in words."""
+"""Charts as the templates draw them: bars side by side, each with what it says in words."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from kiqstart.broker.minute_stats import MinuteStats
-from kiqstart.broker.run_stats import PROBLEMS, Outcome
-from kiqstart.operations.schedule_wording import shown_seconds
-
 WIDTH: Final = 600
 HEIGHT: Final = 100
-_MOST_TASKS: Final = 5
 # What is least is still to be seen.
 _LEAST: Final = 2
-# Problems stand at the foot of a bar, where they can be compared.
-_ORDER: Final = (Outcome.FAILED, Outcome.DEAD, Outcome.RETRIED, Outcome.CANCELLED, Outcome.SUCCEEDED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """What a bar is made of.
+
+    Args:
+        name: when that was.
+        text: what it stands for, in words.
+        parts: kinds, by which they are coloured, and values, from its foot on.
+    """
+
+    name: str
+    text: str
+    parts: Sequence[tuple[str, float]]
+
+    @property
+    def value(self) -> float:
+        """Of all parts."""
+        return sum(value for _, value in self.parts)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +35,7 @@ class Piece:
     """A rectangle of a bar.
 
     Args:
-        kind: an outcome, by which it is coloured, or "wait".
+        kind: by which it is coloured.
     """
 
     kind: str
@@ -32,7 +45,7 @@ class Piece:
 
 @dataclass(frozen=True, kw_only=True)
 class Bar:
-    """A minute.
+    """A column that is not empty.
 
     Args:
         text: what it stands for, in words.
@@ -46,7 +59,7 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True)
 class Chart:
-    """Bars by minute.
+    """Bars from the oldest to the newest.
 
     Args:
         summary: what the chart says, for those who do not see it.
@@ -61,87 +74,29 @@ class Chart:
     bars: Sequence[Bar]
 
 
-def charts(minutes: Sequence[MinuteStats]) -> list[Chart]:
-    """What ended and how, how long messages waited, and the tasks that failed most."""
-    return [_ended(minutes), _waits(minutes), *_problems(minutes)]
+def chart(title: str, columns: Sequence[Column], *, said: str, shown_top: Callable[[float], str]) -> Chart:
+    """Draw columns, one at least, the oldest first; times are in UTC.
 
-
-def _ended(minutes: Sequence[MinuteStats]) -> Chart:
-    total = {outcome: sum(one.ended.get(outcome, 0) for one in minutes) for outcome in Outcome}
-    said = _listed([(count, outcome) for outcome, count in total.items()]) or "none"
-    return _chart(
-        "Runs that ended, by minute",
-        minutes,
-        lambda one: [(outcome.value, one.ended.get(outcome, 0)) for outcome in _ORDER],
-        said_of=lambda one: _listed([(one.ended.get(outcome, 0), outcome) for outcome in Outcome]),
-        said=f"{said} in the last hour",
-        shown_top=lambda top: f"{top:g} a minute",
-    )
-
-
-def _waits(minutes: Sequence[MinuteStats]) -> Chart:
-    started, waited = sum(one.started for one in minutes), sum(one.waited for one in minutes)
-    mean = f"{shown_seconds(waited / started)} on average over the last hour" if started else "none in the last hour"
-    return _chart(
-        "Wait in the queue before a run, mean by minute",
-        minutes,
-        lambda one: [("wait", one.mean_wait)],
-        said_of=lambda one: shown_seconds(one.mean_wait),
-        said=mean,
-        shown_top=shown_seconds,
-    )
-
-
-def _problems(minutes: Sequence[MinuteStats]) -> list[Chart]:
-    totals: dict[str, int] = {}
-    for one in minutes:
-        for task, count in one.problems.items():
-            totals[task] = totals.get(task, 0) + count
-    worst = sorted(totals, key=lambda task: (-totals[task], task))[:_MOST_TASKS]
-    return [_problems_of(task, totals[task], minutes) for task in worst]
-
-
-def _problems_of(task: str, total: int, minutes: Sequence[MinuteStats]) -> Chart:
-    return _chart(
-        f"Failures of {task or '(no task)'}, by minute",
-        minutes,
-        lambda one: [(Outcome.FAILED.value, one.problems.get(task, 0))],
-        said_of=lambda one: f"{one.problems.get(task, 0)} {', '.join(PROBLEMS[:-1])} or {PROBLEMS[-1]}",
-        said=f"{total} in the last hour",
-        shown_top=lambda top: f"{top:g} a minute",
-    )
-
-
-def _chart(
-    title: str,
-    minutes: Sequence[MinuteStats],
-    parts_of: Callable[[MinuteStats], Sequence[tuple[str, float]]],
-    *,
-    said_of: Callable[[MinuteStats], str],
-    said: str,
-    shown_top: Callable[[float], str],
-) -> Chart:
-    heights = [sum(value for _, value in parts_of(one)) for one in minutes]
-    top = max(heights)
-    step = WIDTH // len(minutes)
-    times = [f"{one.began:%H:%M}" for one in minutes]
+    Args:
+        title: what it is about.
+        columns: what is drawn.
+        said: what it says, but for its peak.
+        shown_top: the value of the highest column in words.
+    """
+    top = max(one.value for one in columns)
+    step = WIDTH // len(columns)
     bars = [
-        Bar(
-            x=step * place + 1,
-            width=step - 2,
-            text=f"{times[place]}: {said_of(one)}",
-            pieces=_pieces(parts_of(one), top),
-        )
-        for place, one in enumerate(minutes)
-        if heights[place]
+        Bar(x=step * place + 1, width=step - 2, text=f"{one.name}: {one.text}", pieces=_pieces(one.parts, top))
+        for place, one in enumerate(columns)
+        if one.value
     ]
-    peak = f", at most {shown_top(top)}, at {times[heights.index(top)]}" if top else ""
+    highest = next(one.name for one in columns if one.value == top)
     return Chart(
         title=title,
-        summary=f"{said}{peak}",
+        summary=f"{said}, at most {shown_top(top)}, at {highest}" if top else said,
         top=shown_top(top) if top else "",
-        first=times[0],
-        last=f"{times[-1]} UTC",
+        first=columns[0].name,
+        last=f"{columns[-1].name} UTC",
         bars=bars,
     )
 
@@ -155,7 +110,3 @@ def _pieces(parts: Sequence[tuple[str, float]], top: float) -> list[Piece]:
             pieces.append(Piece(kind=kind, y=max(round(foot - height), 0), height=round(height)))
             foot -= height
     return pieces
-
-
-def _listed(counts: Sequence[tuple[int, str]]) -> str:
-    return ", ".join(f"{count} {what}" for count, what in counts if count)

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_text import raw_name
+from kiqstart.broker.run_index import RunIndex
 from kiqstart.dashboard.login_limit import LoginLimit
 from kiqstart.dashboard.looks import Looks
 from kiqstart.dashboard.proxy import Proxy
@@ -22,6 +23,7 @@ from kiqstart.dashboard.sessions import Sessions
 from kiqstart.dashboard.settings import DashboardSettings
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.observability.redaction import redact_beginning
+from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.operations.schedule_wording import shown_seconds
 from kiqstart.operations.text import shown, shown_lines
 from kiqstart.tasks.labels import LONGEST_NAME
@@ -67,6 +69,8 @@ class Site:
     templates: Environment
     assets: Mapping[str, Asset]
     metrics: MetricsPage
+    run_index: RunIndex
+    letter_index: LetterIndex
     has_streams: bool = False
     limit: LoginLimit = field(default_factory=LoginLimit)
     looks: Looks = field(default_factory=Looks)

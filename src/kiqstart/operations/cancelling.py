@@ -6,8 +6,9 @@ from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import CancelOutcome
+from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.runs import read_runs
 from kiqstart.operations.schedule_wording import shown_seconds
 
 _SAID: Final[Mapping[CancelOutcome, str]] = {

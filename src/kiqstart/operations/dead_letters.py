@@ -11,9 +11,9 @@ from kiqstart.broker.dead_letter import DeadLetter, DeadLetterNotFoundError
 from kiqstart.broker.dead_letters import DeadLetters
 from kiqstart.broker.letter_text import error_line
 from kiqstart.operations.dead_selection import Filters
+from kiqstart.operations.letter_index import LONGEST_PROBLEM, LetterIndex
 from kiqstart.operations.text import shown
 
-_LONGEST_PROBLEM: Final = 400
 # Bytes; what a stranger has nested takes a hundred times as much.
 _LARGEST_INDENTED: Final = 1024 * 1024
 
@@ -34,14 +34,16 @@ class FoundLetters:
     dropped: int
 
 
-async def read_letters(dead: DeadLetters, filters: Filters, *, limit: int) -> FoundLetters:
-    """Read the newest letters that are meant, and count the rest.
+async def read_letters(
+    dead: DeadLetters, filters: Filters, *, limit: int, index: LetterIndex | None = None
+) -> FoundLetters:
+    """Read the newest letters that are meant, and count the rest; an `index` is for who looks often.
 
     Raises:
         RedisError: Redis is away.
     """
     found, totals = list[DeadLetter](), Counter[tuple[str, str]]()
-    async for letter in filters.letters(dead):
+    async for letter in filters.letters(index or dead):
         totals[letter.task_name or "", letter.reason] += 1
         if len(found) < limit:
             # Messages may be large, and the table shows none.
@@ -49,8 +51,8 @@ async def read_letters(dead: DeadLetters, filters: Filters, *, limit: int) -> Fo
     return FoundLetters(letters=found, totals=totals, count=await dead.count(), dropped=await dead.dropped())
 
 
-async def find_letter(dead: DeadLetters, name: str) -> DeadLetter:
-    """The letter with an id, or the newest of a task's id.
+async def find_letter(dead: DeadLetters, name: str, *, index: LetterIndex | None = None) -> DeadLetter:
+    """The letter with an id, or the newest of a task's id; an `index` is for who looks often.
 
     Raises:
         DeadLetterNotFoundError: there is none.
@@ -59,16 +61,16 @@ async def find_letter(dead: DeadLetters, name: str) -> DeadLetter:
     try:
         return await dead.get(name)
     except DeadLetterNotFoundError:
-        async with aclosing(dead.walk()) as letters:
+        async with aclosing((index or dead).walk()) as letters:
             async for one in letters:
                 if one.task_id == name:
-                    return one
+                    return one if index is None else await dead.get(one.id)
         raise
 
 
 def shown_problem(detail: str) -> str:
     """One line of a detail: the error of a traceback, else the first line."""
-    return shown(error_line(detail)[:_LONGEST_PROBLEM])
+    return shown(error_line(detail)[:LONGEST_PROBLEM])
 
 
 def indented(data: bytes) -> str:

@@ -3,15 +3,24 @@
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 from kiqstart.broker.dead_letter import DeadLetter
-from kiqstart.broker.dead_letters import DeadLetters
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.errors import OperatorError
 
 _AGE: Final = re.compile(r"([0-9]{1,9})([smhd])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 24 * 3600}
+
+
+class Letters(Protocol):
+    """Where dead letters are read: in Redis, or in an index of them."""
+
+    def walk(
+        self, *, reason: str | None = None, task_name: str | None = None, older_than: float | None = None
+    ) -> AsyncGenerator[DeadLetter]:
+        """Letters that fit, newest first."""
+        ...
 
 
 class SelectionError(OperatorError):
@@ -45,7 +54,7 @@ class Filters:
             words += f" with the reason {self.reason}"
         return words if self.older_than is None else f"{words}, older than {self.older_than}"
 
-    async def ids(self, dead: DeadLetters) -> list[str]:
+    async def ids(self, dead: Letters) -> list[str]:
         """The letters that are meant, oldest first.
 
         Raises:
@@ -53,7 +62,7 @@ class Filters:
         """
         return [one.id async for one in self.letters(dead)][::-1]
 
-    def letters(self, dead: DeadLetters) -> AsyncGenerator[DeadLetter]:
+    def letters(self, dead: Letters) -> AsyncGenerator[DeadLetter]:
         """The letters that are meant, newest first.
 
         Raises:

@@ -26,7 +26,7 @@ async def running_task(broker: StreamBroker, task_id: str) -> RunningTask | None
     Raises:
         RedisError: Redis is away.
     """
-    said = await read_running(broker.connection.redis, broker.keys)
+    said = await read_running(broker.connection.redis, broker.keys, broker.secrets)
     return next((one for tasks in said.values() for one in tasks if one.task_id == task_id), None)
 
 

@@ -192,7 +192,7 @@ async def _workers(
     beats = _answer(answers[1], list[tuple[bytes, float]]())
     info = _answer(answers[2], dict[bytes, bytes]())
     ending = _answer(answers[3], set[bytes]())
-    running = await read_running(broker.connection.redis, broker.keys)
+    running = await read_running(broker.connection.redis, broker.keys, broker.secrets)
     found: list[WorkerView] = []
     for raw, beat in beats:
         said, name, seconds = info.get(raw, b""), text_of_name(raw), max((now_ms - beat) / 1000, 0.0)

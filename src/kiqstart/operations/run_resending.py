@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.later_runs import with_later_runs
 from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_filter import RunFilter
+from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.run_resender import RunNotResentError
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.runs import RunFilter, walk_runs
+from kiqstart.broker.runs import walk_failed_runs
 from kiqstart.broker.whereabouts import Place, Whereabouts, which_have_not_ended
 from kiqstart.operations.dead_selection import SelectionError
 from kiqstart.operations.run_selection import which_runs
@@ -65,23 +68,27 @@ class FailedRuns:
             )
         _ = self.which
 
-    async def runs(self, broker: StreamBroker) -> list[Run]:
+    async def runs(self, broker: StreamBroker, *, index: RunIndex | None = None) -> list[Run]:
         """Those that fit, oldest first; none that was sent again, or whose task waits or runs.
+
+        An `index` is for who asks often.
 
         Raises:
             RedisError: Redis is away.
         """
         which, last = self.which, dict[str, Run]()
+        redis, keys = broker.connection.redis, broker.keys
         # A later run of a task may have ended in another way, in another queue, and with another text.
         wide = replace(which, outcome=None, queue=None, text=None)
-        async with aclosing(walk_runs(broker.connection.redis, broker.keys, wide, broker.secrets)) as runs:
+        async with aclosing(walk_failed_runs(redis, keys, wide, broker.secrets, index)) as runs:
             async for run in runs:
                 if run.task_id is not None:
                     last.setdefault(run.task_id, run)
         resent = await broker.run_resender.resent()
         found = {name: run for name, run in last.items() if which.fits(run) and run.id not in resent}
-        there = await which_have_not_ended(broker, found.keys())
-        return [run for name, run in found.items() if name not in there][::-1]
+        later = await with_later_runs(redis, keys, {name: run.ended for name, run in found.items()}, index=index)
+        there = await which_have_not_ended(broker, found.keys() - later)
+        return [run for name, run in found.items() if name not in there | later][::-1]
 
 
 async def last_failed_run(broker: StreamBroker, task_id: str) -> Run:

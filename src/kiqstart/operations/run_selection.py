@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime, timedelta
 
+from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.runs import RunFilter
 from kiqstart.operations.dead_selection import SelectionError, parse_age
 
 

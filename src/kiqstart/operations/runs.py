@@ -6,7 +6,9 @@ from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.run_decoding import Run
-from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.run_filter import RunFilter
+from kiqstart.broker.run_index import RunIndex
+from kiqstart.broker.runs import read_runs
 from kiqstart.broker.whereabouts import Whereabouts, find_task
 from kiqstart.errors import OperatorError
 
@@ -31,8 +33,8 @@ class TaskHistory:
     now: Whereabouts | None
 
 
-async def read_history(broker: StreamBroker, task_id: str) -> TaskHistory:
-    """What became of a task, and where it is now.
+async def read_history(broker: StreamBroker, task_id: str, *, index: RunIndex | None = None) -> TaskHistory:
+    """What became of a task, and where it is now; an `index` is for who asks often.
 
     Raises:
         UnknownRunError: nothing is known of it.
@@ -42,7 +44,7 @@ async def read_history(broker: StreamBroker, task_id: str) -> TaskHistory:
     now = await find_task(broker, task_id)
     which = RunFilter(task_id=task_id)
     redis, most, secrets = broker.connection.redis, _MOST_RUNS_OF_A_TASK, broker.secrets
-    runs = await read_runs(redis, broker.keys, which, limit=most, secrets=secrets)
+    runs = await read_runs(redis, broker.keys, which, limit=most, secrets=secrets, index=index)
     if not runs and now is None:
         why = "" if broker.options.runs_kept > 0 else f"; of runs that have ended, {NONE_KEPT}"
         raise UnknownRunError(

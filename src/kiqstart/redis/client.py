@@ -79,8 +79,11 @@ async def delete_keys(redis: Redis | RedisCluster, name: str) -> None:
     Anywhere, since the locks of taskiq-redis have a prefix of their own before that of the queue.
     """
     keys = cast("AsyncIterator[bytes]", redis.scan_iter(match=f"*{name}*", count=_KEYS_AT_ONCE))
-    async for key in keys:
-        await redis.unlink(key)
+    found = [key async for key in keys]
+    # On a cluster they are not in one slot.
+    at_once = 1 if isinstance(redis, RedisCluster) else _KEYS_AT_ONCE
+    for start in range(0, len(found), at_once):
+        await redis.unlink(*found[start : start + at_once])
 
 
 def _connections(settings: RedisSettings) -> RedisConnections:

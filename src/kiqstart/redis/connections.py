@@ -1,6 +1,7 @@
 """From a Redis URL to clients: of one server, of the master behind Sentinels, or of a cluster."""
 
 import socket
+from functools import cache
 from typing import Any, Final, cast
 
 import redis
@@ -8,6 +9,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.asyncio.sentinel import SentinelManagedConnection
 from redis.backoff import NoBackoff
+from redis.driver_info import DriverInfo
 from redis.retry import Retry
 
 from kiqstart.observability.redaction import conceal
@@ -225,6 +227,7 @@ class RedisConnections:
             "retry": retry,
             "protocol": 2,
             "max_connections": self.max_connections,
+            "driver_info": _driver_info(),
             **self._options,
         }
         if self._url.username or self._url.password:
@@ -240,6 +243,12 @@ class RedisConnections:
             "password": self._url.sentinel_password,
             "credential_provider": None,
         }
+
+
+@cache
+def _driver_info() -> DriverInfo:
+    """What redis-py says of itself; for each connection it would look for its version among the installed packages."""
+    return DriverInfo()
 
 
 def _keepalive_options() -> dict[int, int]:

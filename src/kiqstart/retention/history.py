@@ -24,6 +24,8 @@ class PastRun:
         seconds: from its beginning to its end, or to now.
         shards: how many.
         deleted: rows that it has deleted, archived or updated.
+        batches: transactions that did so.
+        longest_batch: seconds of the longest of them.
         failed: rows that could not be.
         is_running: whether a worker that lives has a part of it.
         is_taken_on: whether a later run has gone on with what it left.
@@ -37,6 +39,7 @@ class PastRun:
     shards: int
     deleted: int
     batches: int
+    longest_batch: float
     failed: int
     is_running: bool
     is_taken_on: bool
@@ -85,6 +88,7 @@ def _past_run(policy: str, run_id: str, started_at: datetime | None, shards: Seq
         shards=len(shards),
         deleted=sum(one.state.deleted for one in shards),
         batches=sum(one.state.batches for one in shards),
+        longest_batch=max(one.state.longest_batch for one in shards),
         failed=sum(one.state.failed for one in shards),
         is_running=any(one.is_alive for one in shards),
         is_taken_on=any(one.taken_on for one in shards),

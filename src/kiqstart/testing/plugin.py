@@ -3,7 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 from uuid import uuid4
@@ -46,15 +46,24 @@ def servers(pytestconfig: pytest.Config) -> Generator[Servers]:
 def session_database_url(servers: Servers) -> Generator[str]:
     """A database with the schema of the application, shared by the tests of one process."""
     with own_database(servers.database_url) as url:
-        asyncio.run(_with_app(url, App.migrate))
+        asyncio.run(_migrate(_app_on(url)))
         yield url
 
 
+@pytest.fixture(scope="session")
+def _apps_to_empty() -> dict[str, App]:
+    """By their places: to put an application together takes longer than to empty its tables."""
+    return {}
+
+
 @pytest.fixture
-def database_url(session_database_url: str) -> Generator[str]:
+def database_url(session_database_url: str, _apps_to_empty: dict[str, App]) -> Generator[str]:
     """An empty database with the application's schema; its own tables are emptied again after the test."""
+    place = needed_app_place()
+    if place not in _apps_to_empty:
+        _apps_to_empty[place] = _app_on(session_database_url)
     yield session_database_url
-    asyncio.run(_with_app(session_database_url, _empty))
+    asyncio.run(_empty(_apps_to_empty[place]))
 
 
 @pytest.fixture
@@ -109,7 +118,7 @@ def drain(app: App, redis_url: str) -> Callable[..., Awaitable[None]]:
 def app_environment(redis_url: str, key_prefix: str, request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment variables with which a process works on the test's Redis keys and its database."""
     environment = {"REDIS_URL": redis_url, "TASKS_KEY_PREFIX": key_prefix, "TASKS_RESULT_TTL": "600"}
-    if _unconnected_app().database is not None:
+    if _has_database(needed_app_place()):
         environment["DATABASE_URL"] = request.getfixturevalue("database_url")
     return environment
 
@@ -133,7 +142,7 @@ def inline_environment(request: pytest.FixtureRequest) -> dict[str, str]:
     """The environment variables of `inline_app`."""
     # Not in the async fixture: what it asks for runs event loops of its own.
     environment = {"REDIS_URL": IN_MEMORY_URL}
-    if _unconnected_app().database is not None:
+    if _has_database(needed_app_place()):
         environment["DATABASE_URL"] = request.getfixturevalue("database_url")
     return environment
 
@@ -217,28 +226,40 @@ def _unconnected_app() -> App:
         return find_app()
 
 
+@cache
+def _has_database(_place: str) -> bool:
+    return _unconnected_app().database is not None
+
+
 def _may_need_database() -> bool:
     try:
-        return _unconnected_app().database is not None
+        return _has_database(needed_app_place())
     except AppNotFoundError:
         return True  # Who has no application may ask for the servers all the same.
 
 
-async def _with_app(url: str, work: Callable[[App], Awaitable[None]]) -> None:
+def _app_on(url: str) -> App:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DATABASE_URL", url)
-        app = _unconnected_app()
+        return _unconnected_app()
+
+
+async def _migrate(app: App) -> None:
     try:
-        await work(app)
+        await app.migrate()
     finally:
         await app.close()
 
 
 async def _empty(app: App) -> None:
-    if app.database is not None:
-        await app.database.empty()
-    if app.retention is not None:
-        await app.retention.engine.forget_runs()
+    try:
+        if app.database is not None:
+            await app.database.empty()
+        if app.retention is not None:
+            await app.retention.engine.forget_runs()
+    finally:
+        # Its connections are this event loop's.
+        await app.close()
 
 
 def _used_servers(config: pytest.Config) -> set[str]:

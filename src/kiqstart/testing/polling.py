@@ -7,7 +7,7 @@ from typing import Final
 _POLL_SECONDS: Final = 0.02
 
 
-async def eventually(condition: Callable[[], Awaitable[bool]], *, within: float = 30.0) -> None:
+async def eventually(condition: Callable[[], Awaitable[bool]], *, within: float = 60.0) -> None:
     """Ask again and again until the condition holds.
 
     Raises:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-_SECONDS_TO_START: Final = 30.0
-_SECONDS_TO_END: Final = 15.0
+_SECONDS_TO_START: Final = 60.0
+_SECONDS_TO_END: Final = 60.0
 _POLL_SECONDS: Final = 0.02
 
 

@@ -7,12 +7,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.deadlines import HANG
 from tests.planted_secrets import check_output
 
 from kiqstart.testing import ProcessFactory, ServiceProcess
 
 KIQSTART = str(Path(sysconfig.get_path("scripts")) / "kiqstart")
-SECONDS_TO_END = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class CommandLine:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG,
             check=False,
         )
         check_output(done.stderr)
@@ -49,7 +49,7 @@ class CommandLine:
         process = factory.start(*arguments, environment=environment)
         try:
             yield process
-            process.wait(SECONDS_TO_END)
+            process.wait(HANG)
             left = processes_of(process)
         finally:
             for pid in processes_of(process):

@@ -8,6 +8,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
+from tests.deadlines import HANG
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Answer, Kiqstart, look_once
 from tests.planted_secrets import check_output
@@ -35,6 +36,8 @@ def kiqstart_here(
     monkeypatch.setenv("REDIS_URL", redis_url)
     monkeypatch.setenv("TASKS_KEY_PREFIX", key_prefix)
     monkeypatch.delenv("DATABASE_URL", raising=False)
+    # Who has looked once has looked a moment ago, however busy the machine is.
+    monkeypatch.setattr("kiqstart.scheduler.store.SECONDS_UNTIL_GONE", HANG)
 
     def run(*arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None) -> Answer:
         # `--app` sets a variable.

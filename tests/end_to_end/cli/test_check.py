@@ -33,7 +33,6 @@ def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(
     assert failed.code == 1
     assert failed.err.startswith("FAILED  scheduler   no scheduler looks at the schedules: ")
     for arguments in (["check"], ["check", "--scheduler"]):
-        # A look counts for some seconds only.
         asyncio.run(look_once())
         done = kiqstart_on_database(*arguments)
         assert (done.code, done.err) == (0, "")

@@ -4,6 +4,7 @@ import socket
 from pathlib import Path
 
 import httpx
+from tests.deadlines import HANG
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart
 
@@ -19,7 +20,7 @@ def test_it_is_served_until_it_is_asked_to_end(kiqstart: CommandLine) -> None:
     with kiqstart.start("dashboard", "--port", "0", environment=LOGIN) as process:
         process.wait_for_log("Application startup complete")
         [address] = re.findall(r"the dashboard is at (http://127\.0\.0\.1:\d+)\n", process.log)
-        with httpx.Client(base_url=address, follow_redirects=True) as client:
+        with httpx.Client(base_url=address, follow_redirects=True, timeout=HANG) as client:
             page = client.get("/")
             assert "Log in" in page.text
             assert "server" not in page.headers
@@ -36,7 +37,7 @@ def test_it_is_served_until_it_is_asked_to_end(kiqstart: CommandLine) -> None:
                 # It does not wait for who looks on.
                 process.send_signal(signal.SIGTERM)
                 assert [*lines]
-        assert process.wait(10) == 0
+        assert process.wait() == 0
 
 
 def test_without_a_login_nothing_is_served(kiqstart_here: Kiqstart) -> None:

@@ -8,6 +8,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
+from tests.deadlines import HANG
 from tests.end_to_end.apps.breakable import MENDED_VARIABLE, register
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart
@@ -63,8 +64,8 @@ async def test_what_cannot_be_run_is_listed_shown_mended_sent_again_and_purged(
     broken = await register(broker).kiq(21)
     neighbour = await registry.ping.kiq()
     with breakable_worker(environment={"TASKS_MISFIT_GRACE": "0.2"}):
-        assert (await neighbour.wait_result(timeout=10)).return_value == {"result": "pong"}
-        assert (await broken.wait_result(timeout=10)).is_err
+        assert (await neighbour.wait_result(timeout=HANG)).return_value == {"result": "pong"}
+        assert (await broken.wait_result(timeout=HANG)).is_err
 
         async def all_are_dead() -> bool:
             return await broker.dead_letters.count() == 5
@@ -102,7 +103,7 @@ async def test_what_cannot_be_run_is_listed_shown_mended_sent_again_and_purged(
         mended.touch()  # noqa: ASYNC240  # one file, and nobody else in this loop
         sent = await to_thread(kiqstart_here, "dead", "retry", letter.id)
         assert (sent.code, sent.out) == (0, f"{letter.id}  breakable with id {broken.task_id}\n1 sent again\n")
-        assert (await broken.wait_result(timeout=10)).return_value == 42
+        assert (await broken.wait_result(timeout=HANG)).return_value == 42
     done = await to_thread(kiqstart_here, "dead", "retry", "--all", "--yes")
     assert done.code == 1
     assert done.out.endswith("2 sent again, 2 not\n")
@@ -128,7 +129,7 @@ async def test_letters_beyond_the_limit_are_dropped_and_told(
         async def all_are_dropped() -> bool:
             return await broker.dead_letters.dropped() == 3
 
-        await eventually(all_are_dropped, within=10)
+        await eventually(all_are_dropped)
     listed = await to_thread(kiqstart_here, "dead", "list")
     assert "2 of 2 dead letters; 3 were dropped: too old, too many or too large\n" in listed.out
 
@@ -292,9 +293,9 @@ async def test_tasks_are_cancelled_unless_they_have_ended(
 ) -> None:
     with worker():
         ended = await registry.ping.kiq()
-        await ended.wait_result(timeout=10)
+        await ended.wait_result(timeout=HANG)
         forgotten = await registry.ping.kiq()
-        await forgotten.wait_result(timeout=10)
+        await forgotten.wait_result(timeout=HANG)
     await cast("StreamResultBackend[object]", registry.broker.result_backend).forget(forgotten.task_id)
     delayed = await registry.ping.kicker().after(600).kiq()
     waiting = await registry.ping.kiq()
@@ -307,6 +308,6 @@ async def test_tasks_are_cancelled_unless_they_have_ended(
     ]
     for line, one in zip(done.stderr.splitlines(), (ended, forgotten), strict=True):
         assert re.fullmatch(rf"kiqstart: task '{one.task_id}' has ended: succeeded [0-9.]+ m?s ago", line)
-    assert "was cancelled" in str((await delayed.wait_result(timeout=1)).error)
+    assert "was cancelled" in str((await delayed.wait_result(timeout=HANG)).error)
     with worker():
-        assert "was cancelled" in str((await waiting.wait_result(timeout=10)).error)
+        assert "was cancelled" in str((await waiting.wait_result(timeout=HANG)).error)

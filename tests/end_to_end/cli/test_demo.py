@@ -11,6 +11,7 @@ import pytest
 from redis import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.deadlines import HANG
 from tests.end_to_end.cli.command_line import CommandLine
 
 from kiqstart.testing import ServiceProcess
@@ -55,10 +56,10 @@ async def test_it_ends_with_figures_that_are_right_to_the_row(
 ) -> None:
     picture = demo.folder / "demo.svg"
     with demo.start("--rows", "2000", "--svg", str(picture)) as process:
-        process.wait_for_log("by hand: ")
+        process.wait_for_log("by hand: ", timeout=HANG)
         assert len(await databases_of(process, engine)) == 1
         assert keys_of(process, redis_url)
-        assert process.wait(60) == 0, process.log
+        assert process.wait(HANG) == 0, process.log
         assert figures(process.log) == EXPECTED
         assert "scheduler: session.cleanup, due at " in process.log
         assert "scheduler: ping, due at " in process.log
@@ -82,11 +83,11 @@ def test_without_redis_it_runs_in_one_process(demo: CommandLine) -> None:
 
 def test_it_stays_up_with_a_dashboard_that_is_asked_for(demo: CommandLine) -> None:
     with demo.start("--rows", "2000", "--dashboard") as process:
-        process.wait_for_log("Ctrl-C ends it.")
+        process.wait_for_log("Ctrl-C ends it.", timeout=HANG)
         [address] = set(re.findall(r"The dashboard is at (http://127\.0\.0\.1:\d+)", process.log))
-        assert "Log in" in httpx.get(address, follow_redirects=True).text
+        assert "Log in" in httpx.get(address, follow_redirects=True, timeout=HANG).text
         os.killpg(process.pid, signal.SIGINT)
-        assert process.wait() == 128 + signal.SIGINT, process.log
+        assert process.wait(HANG) == 128 + signal.SIGINT, process.log
 
 
 @pytest.mark.parametrize(
@@ -103,10 +104,10 @@ async def test_an_interrupted_run_leaves_nothing(
     demo: CommandLine, engine: AsyncEngine, redis_url: str, moment: str, number: signal.Signals, times: int
 ) -> None:
     with demo.start("--rows", "2000") as process:
-        process.wait_for_log(moment)
+        process.wait_for_log(moment, timeout=HANG)
         for _ in range(times):
             os.killpg(process.pid, number)
-        assert process.wait() == 128 + number, process.log
+        assert process.wait(HANG) == 128 + number, process.log
     assert "Traceback" not in process.log
     assert await databases_of(process, engine) == []
     assert keys_of(process, redis_url) == set()

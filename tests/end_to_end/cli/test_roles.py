@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from redis.exceptions import ResponseError
 from taskiq.serializers import ORJSONSerializer
+from tests.deadlines import HANG
 from tests.end_to_end.cli.in_process import Kiqstart
 from tests.kiqstart.integration.broker.brokers import working
 from tests.kiqstart.integration.dashboard.browser import VIEWER, Browser, browsing, text_of
@@ -81,7 +82,7 @@ def broker_of(server: Server, role: Role) -> StreamBroker:
 
     async def sends() -> int:
         sent = await broker.find_task("echo").kiq(number=7)  # type: ignore[union-attr]  # it is registered
-        return int((await sent.wait_result(timeout=10)).return_value)
+        return int((await sent.wait_result(timeout=HANG)).return_value)
 
     register_task(broker, echo, name="echo")
     register_task(broker, once, name="once", unique="once:{number}")
@@ -114,26 +115,26 @@ async def test_producers_and_workers_work_with_their_rights(server: Server) -> N
     server.ask("XADD", KEYS.name, "*", "x", "y")
     server.ask("XADD", KEYS.name, "*", "data", "garbage")
     async with working(worker):
-        assert [(await one.wait_result(timeout=20)).return_value for one in gone] == [1, 2]
-        assert (await (await sends.kiq()).wait_result(timeout=10)).return_value == 7
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in gone] == [1, 2]
+        assert (await (await sends.kiq()).wait_result(timeout=HANG)).return_value == 7
         many = await echo.kiq_many([echo.call(number=number) for number in range(300)])  # type: ignore[attr-defined]  # not taskiq's
-        assert (await many[-1].wait_result(timeout=10)).return_value == 299
-        first, second = await once.kicker().with_labels(delay=0.5).kiq(number=1), await once.kiq(number=1)
+        assert (await many[-1].wait_result(timeout=HANG)).return_value == 299
+        first, second = await once.kicker().with_labels(delay=3).kiq(number=1), await once.kiq(number=1)
         assert first.task_id == second.task_id
-        assert (await first.wait_result(timeout=10)).return_value == 1
-        assert isinstance((await (await fails.kiq()).wait_result(timeout=10)).error, ValueError)
+        assert (await first.wait_result(timeout=HANG)).return_value == 1
+        assert isinstance((await (await fails.kiq()).wait_result(timeout=HANG)).error, ValueError)
         later, running_one = await echo.kicker().with_labels(delay=60).kiq(number=1), await sleeps.kiq()
         for task_id in (later.task_id, running_one.task_id):
             await producer.cancel(task_id)
         for cancelled in (later, running_one):
-            assert isinstance((await cancelled.wait_result(timeout=10)).error, TaskCancelledError)
+            assert isinstance((await cancelled.wait_result(timeout=HANG)).error, TaskCancelledError)
         assert await first.is_ready()
         await producer.result_backend.get_progress(first.task_id)
 
         async def all_is_buried() -> bool:
             return server.ask("XLEN", KEYS.dead) == 3
 
-        await eventually(all_is_buried, within=10)
+        await eventually(all_is_buried)
     await producer.shutdown()
     assert server.ask("HEXISTS", KEYS.stats, "echo\nsent")
     no_refusals(server)
@@ -277,7 +278,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("role", Role)
 async def test_a_role_is_refused_the_rest(server: Server, role: Role) -> None:
-    client = RedisConnections(url_of(server, role)).async_client(timeout=3.0)
+    client = RedisConnections(url_of(server, role)).async_client(timeout=HANG)
     assert await missing_rights(client, KEYS, role) == []
     for command in OTHERS + REFUSED[role]:
         with pytest.raises(ResponseError, match=r"NOPERM|permission|can't run this command|can't access"):
@@ -289,7 +290,7 @@ async def test_a_role_is_refused_the_rest(server: Server, role: Role) -> None:
 async def test_a_right_that_a_role_lacks_is_named(server: Server, role: Role) -> None:
     rules = [rule for rule in acl_rules(role, KEYS) if rule not in ("+zmscore", f"&{{{PREFIX}}}*")]
     server.ask("ACL", "SETUSER", "someone", "reset", "on", ">pw", *rules)
-    client = RedisConnections(f"redis://someone:pw@127.0.0.1:{server.port}/0").async_client(timeout=3.0)
+    client = RedisConnections(f"redis://someone:pw@127.0.0.1:{server.port}/0").async_client(timeout=HANG)
     wanted = ["+zmscore"] if role in (Role.MONITOR, Role.SCHEDULER, Role.VIEWER) else ["+zmscore", f"&{{{PREFIX}}}*"]
     assert await missing_rights(client, KEYS, role) == wanted
     await client.aclose()
@@ -345,9 +346,9 @@ async def test_the_dashboard_has_enough_with_a_viewers_and_an_operators_rights(s
     source = DurableScheduleSource(broker_of(server, Role.PRODUCER))
     async with working(worker):
         failed = await fails.kiq()
-        await failed.wait_result(timeout=10)
-        await (await breaks.kiq()).wait_result(timeout=10)
-        await (await echo.kiq(number=1)).wait_result(timeout=10)
+        await failed.wait_result(timeout=HANG)
+        await (await breaks.kiq()).wait_result(timeout=HANG)
+        await (await echo.kiq(number=1)).wait_result(timeout=HANG)
         await echo.kicker().with_schedule_id("added").schedule_by_interval(source, 3600, 1)
         server.ask("ACL", "LOG", "RESET")
         viewing, acting = broker_of(server, Role.VIEWER), broker_of(server, Role.OPERATOR)

@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 from redis import Redis
+from tests.deadlines import HANG
 from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.broker.keys import QueueKeys
@@ -300,7 +301,7 @@ async def test_what_ends_is_printed_as_it_ends_until_ctrl_c(
     command = [sys.executable, "-m", "kiqstart", "runs", "watch", "--json", "--task", "ping"]
     out = tmp_path / "out"
     with worker(), out.open("wb") as file:
-        await (await registry.ping.kiq()).wait_result(timeout=20)
+        await (await registry.ping.kiq()).wait_result(timeout=HANG)
         watching = subprocess.Popen(  # noqa: ASYNC220  # nobody else is in this loop
             command, env={**os.environ, **service_environment}, cwd=tmp_path, stdout=file, stderr=subprocess.PIPE
         )
@@ -311,10 +312,10 @@ async def test_what_ends_is_printed_as_it_ends_until_ctrl_c(
             return out.stat().st_size > 0
 
         try:
-            await eventually(is_seen, within=30)
+            await eventually(is_seen)
         finally:
             watching.send_signal(signal.SIGINT)
-        _, err = await asyncio.to_thread(watching.communicate, timeout=20)
+        _, err = await asyncio.to_thread(watching.communicate, timeout=HANG)
     assert (watching.returncode, err) == (0, b"")
     printed = [json.loads(line) for line in out.read_text().splitlines()]
     assert {one["task_id"] for one in printed} <= seen

@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import pytest
 import pytest_asyncio
+from tests.deadlines import HANG
 from tests.end_to_end.cli.in_process import Kiqstart
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.dashboard.browser import browsing
@@ -59,7 +60,7 @@ async def test_a_secret_is_shown_nowhere_however_it_was_handed_in(
             await task.kiq("nobody", password=SECRET, tries=3),
             *await task.kiq_many([task.call("bob", SECRET)]),
         ]
-        results = [await one.wait_result(timeout=15) for one in sent]
+        results = [await one.wait_result(timeout=HANG) for one in sent]
     assert [one.is_err for one in results] == [False, True, True, False]
     assert results[0].return_value == {"token": SECRET}
     await (

@@ -4,12 +4,12 @@ import subprocess
 import sys
 import time
 
+from tests.deadlines import HANG
 from tests.end_to_end.cli.command_line import KIQSTART, CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.testing import ProcessFactory
 
-SECONDS = 20.0
 # Makes standard input the controlling terminal, which turns ^C into a signal.
 ON_TERMINAL = "import os, sys; os.login_tty(0); os.execv(sys.argv[1], sys.argv[1:])"
 
@@ -28,7 +28,7 @@ async def wait():
 def test_lines_from_a_pipe_send_tasks(kiqstart: CommandLine, worker: ProcessFactory) -> None:
     lines = """\
 task = await registry.session_cleanup.kiq(days_old=7)
-(await task.wait_result(timeout=10)).return_value["deleted_count"]
+(await task.wait_result(timeout=200)).return_value["deleted_count"]
 """
     with worker():
         done = kiqstart.run("shell", stdin=lines)
@@ -95,7 +95,7 @@ class Terminal:
         os.write(self._fd, text.encode())
 
     def expect(self, text: str) -> None:
-        deadline = time.monotonic() + SECONDS
+        deadline = time.monotonic() + HANG
         while text not in self._seen:
             assert time.monotonic() < deadline, f"no {text!r} in {self._seen!r}"
             try:
@@ -119,7 +119,7 @@ def test_the_prompt_greets_and_outlives_ctrl_c(kiqstart: CommandLine) -> None:
         terminal.type("6 * await asyncio.sleep(0, 7)\n")
         terminal.expect("42")
         terminal.type("\x04")
-        assert terminal.process.wait(SECONDS) == 0
+        assert terminal.process.wait(HANG) == 0
     finally:
         terminal.process.kill()
         terminal.process.wait()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
+from tests.deadlines import HANG
 from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.broker.run_stats import Histogram, Outcome, TaskStats
@@ -113,12 +114,12 @@ async def test_it_is_redrawn_in_place_until_one_ends_it(
         return seen.count(b"\x1b[H") > 1
 
     try:
-        await eventually(is_redrawn, within=30)
+        await eventually(is_redrawn)
         if ending == "q":
             os.write(ours, b"q")
         else:
             process.send_signal(signal.SIGINT)
-        _, err = await asyncio.to_thread(process.communicate, timeout=20)
+        _, err = await asyncio.to_thread(process.communicate, timeout=HANG)
         await is_redrawn()
     finally:
         process.kill()

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.deadlines import HANG
 from tests.fuzz.judge import check_printed
 
 BAD = """
@@ -44,7 +45,7 @@ def test_it_is_harmless(folder: Path, redis_url: str, command: tuple[str, ...]) 
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG,
         check=False,
     )
     assert done.returncode != 0

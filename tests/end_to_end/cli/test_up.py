@@ -1,7 +1,8 @@
 import os
 import signal
 
-from tests.end_to_end.cli.command_line import SECONDS_TO_END, CommandLine, processes_of
+from tests.deadlines import HANG
+from tests.end_to_end.cli.command_line import CommandLine, processes_of
 
 from kiqstart.observability.redaction import redact_url
 
@@ -39,7 +40,7 @@ def test_it_ends_when_one_of_its_processes_does(kiqstart: CommandLine) -> None:
 
 def test_it_fails_with_a_worker_that_cannot_start(kiqstart: CommandLine) -> None:
     with kiqstart.start("up", environment={"TASKS_RESULT_TTL": "soon"}) as process:
-        assert process.wait(SECONDS_TO_END) != 0
+        assert process.wait(HANG) != 0
         assert "kiqstart: settings: TASKS_RESULT_TTL" in process.log
 
 

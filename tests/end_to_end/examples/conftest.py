@@ -3,17 +3,15 @@ from collections.abc import Callable, Generator
 from pathlib import Path
 
 import pytest
-from tests.end_to_end.examples.environment import EXAMPLES, Example, build_wheel, make_environment
+from tests.end_to_end.examples.environment import EXAMPLES, Example, session_environment
 
 from kiqstart.testing.servers import Servers, own_database
 
 
 @pytest.fixture(scope="session")
-def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def programs(session_folder: Path) -> Path:
     """Where the commands are of an environment with the built wheel and what the examples' READMEs install."""
-    wheel = build_wheel(tmp_path_factory.mktemp("wheel"))
-    packages = [f"{wheel}[dashboard,local,testing]", "aioinject", "fastapi", "httpx"]
-    return make_environment(tmp_path_factory.mktemp("environment") / "venv", packages)
+    return session_environment(session_folder)
 
 
 @pytest.fixture

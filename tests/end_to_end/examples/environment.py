@@ -9,7 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final
+
+from tests.deadlines import HANG
+
+from kiqstart.local.locks import FileLock
 
 ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
@@ -58,7 +63,7 @@ class Example:
             capture_output=True,
             text=True,
             check=False,
-            timeout=100,
+            timeout=HANG,
         )
 
     def output_of(self, *command: str, stdin: str = "") -> str:
@@ -112,6 +117,22 @@ def make_environment(folder: Path, packages: Sequence[str]) -> Path:
     return folder / "bin"
 
 
+def session_environment(session: Path) -> Path:
+    """Where the commands are of an environment with the wheel of this checkout and what the examples' READMEs install.
+
+    All processes of a test session share it, in the folder of the session.
+    """
+    programs = session / "environment" / "bin"
+    with FileLock(session / "environment.lock") as lock:
+        assert lock.exclusive_within(HANG), "another process makes the environment and does not end"
+        if not (programs / "kiqstart").exists():
+            with TemporaryDirectory() as folder:
+                wheel = build_wheel(Path(folder))
+                packages = [f"{wheel}[dashboard,local,testing]", "aioinject", "fastapi", "httpx"]
+                make_environment(programs.parent, packages)
+    return programs
+
+
 def check_imports(folder: Path) -> int:
     """Check that an example takes public names only; gives how many lines of code it has."""
     lines = 0
@@ -130,4 +151,6 @@ def _uv(*arguments: str) -> None:
     program = str(local) if local.exists() else shutil.which("uv")
     assert program, "these tests need uv: run `make install`"
     cache = {"UV_CACHE_DIR": str(ROOT / ".local" / "uv-cache"), **os.environ}
-    subprocess.run([program, "--quiet", *arguments], env=cache, check=True, capture_output=True, text=True, timeout=100)
+    subprocess.run(
+        [program, "--quiet", *arguments], env=cache, check=True, capture_output=True, text=True, timeout=HANG
+    )

@@ -11,13 +11,13 @@ from tests.end_to_end.examples.environment import EXAMPLES, Example, check_impor
 
 SEND = """
 task = await registry.order_remind.kiq()
-print("waiting:", await task.result(timeout=30))
-report = (await (await registry.retention_run.kiq("old_orders")).result(timeout=30)).report
+print("waiting:", await task.result(timeout=200))
+report = (await (await registry.retention_run.kiq("old_orders")).result(timeout=200)).report
 print("deleted:", report.deleted)
 """
 
 # Each command starts a process in an environment of its own.
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What becomes of a long clean-up whose worker ends, dies, or loses its connection."""
 
-import time
-
+from tests.deadlines import HANG
 from tests.end_to_end.retention.rows import SLOW, Rows
 
 from kiqstart.testing import ProcessFactory
@@ -17,17 +16,14 @@ async def test_on_sigterm_a_clean_up_is_left_to_the_next_worker_which_reports_al
     task = await registry.todo_cleanup.kiq()
     with worker(environment=SLOW) as process:
         await rows.wait_for_deleted(500)
-        began = time.monotonic()
         assert process.stop() == 0
-        # taskiq's process manager looks for signals once a second.
-        assert time.monotonic() - began < 5
     assert "is left to the next worker: stopped after " in process.log
     assert "Traceback" not in process.log
     before = await rows.deleted()
     assert (await rows.left())[0] == COMPLETED - before > 0
     assert not await task.is_ready()
     with worker():
-        result = (await task.wait_result(timeout=20)).return_value
+        result = (await task.wait_result(timeout=HANG)).return_value
     report = result["report"]
     assert report is not None
     assert (result["todos_deleted"], report.deleted, report.stopped) == (COMPLETED, COMPLETED, "end")
@@ -47,7 +43,7 @@ async def test_a_clean_up_whose_worker_was_killed_goes_on_elsewhere_by_itself(
     await rows.wait_for_silence()
     with worker(environment={"RETENTION_TAKEOVER_AFTER": "1"}):
         again = await registry.todo_cleanup.kiq()
-        report = (await task.wait_result(timeout=20)).return_value["report"]
+        report = (await task.wait_result(timeout=HANG)).return_value["report"]
     assert again.task_id == task.task_id
     assert report is not None
     assert (report.run_id, report.deleted) == (task.task_id, COMPLETED)
@@ -66,7 +62,7 @@ async def test_a_clean_up_whose_connection_is_cut_in_a_batch_goes_on_and_counts_
         async with rows.locked(COMPLETED // 2):
             task = await registry.todo_cleanup.kiq()
             await rows.cut_whoever_waits(times=3)
-        result = (await task.wait_result(timeout=30)).return_value
+        result = (await task.wait_result(timeout=HANG)).return_value
     report = result["report"]
     assert report is not None
     assert (result["todos_deleted"], report.stopped) == (COMPLETED, "end")

@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.deadlines import HANG
 from tests.end_to_end.retention.rows import Rows
 
 from kiqstart.testing import ProcessFactory
@@ -28,5 +29,5 @@ async def test_a_workers_memory_does_not_grow_with_the_rows(
     with worker() as process:
         before = memory(process.pid, "VmRSS")
         task = await registry.todo_cleanup.kiq()
-        assert (await task.wait_result(timeout=60)).return_value["todos_deleted"] == COMPLETED
+        assert (await task.wait_result(timeout=HANG)).return_value["todos_deleted"] == COMPLETED
         assert memory(process.pid, "VmHWM") - before < KIB_OF_20_MIB

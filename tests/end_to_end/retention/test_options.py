@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.deadlines import HANG
 from tests.end_to_end.retention.rows import SLOW, Rows
 
 from kiqstart import CleanupProgress
@@ -41,12 +42,12 @@ async def test_a_dry_run_deletes_nothing_and_after_a_row_limit_the_next_clean_up
     await rows.add_sessions(1200, expired_days_ago=100)
     reports: list[RetentionReport | None] = []
     with worker():
-        result = (await (await registry.todo_cleanup.kiq(dry_run=True)).wait_result(timeout=20)).return_value
+        result = (await (await registry.todo_cleanup.kiq(dry_run=True)).wait_result(timeout=HANG)).return_value
         assert await rows.left() == (1200, 300)
         assert await rows.runs() == []
         for row_limit in (777, None):
             task = await registry.session_cleanup.kiq(row_limit=row_limit)
-            reports.append((await task.wait_result(timeout=20)).return_value["report"])
+            reports.append((await task.wait_result(timeout=HANG)).return_value["report"])
             if row_limit is not None:
                 assert await rows.sessions_left() == 423
                 # It comes where the first call has been; the second goes on to the end, and then there.
@@ -90,7 +91,7 @@ async def test_clean_ups_are_shared_in_shards_tell_their_progress_and_end_with_t
         assert await rows.left() == (0, 200)
 
         await rows.add(completed=50_000)
-        result = (await (await registry.todo_cleanup.kiq(time_budget=2)).wait_result(timeout=20)).return_value
+        result = (await (await registry.todo_cleanup.kiq(time_budget=2)).wait_result(timeout=HANG)).return_value
     assert result["report"] is not None
     assert result["report"].stopped == "time budget"
     assert 0 < result["todos_deleted"] < 50_000
@@ -99,7 +100,7 @@ async def test_clean_ups_are_shared_in_shards_tell_their_progress_and_end_with_t
 
 async def _clean_up_in_shards(registry: TasksRegistry, rows: Rows, deletions: AsyncEngine) -> None:
     task = await registry.todo_cleanup.kiq(shards=4)
-    result = (await task.wait_result(timeout=30)).return_value
+    result = (await task.wait_result(timeout=HANG)).return_value
     report = result["report"]
     assert report is not None
     assert (result["todos_deleted"], report.stopped, report.run_id) == (8_000, "end", task.task_id)

@@ -10,6 +10,7 @@ import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from taskiq.kicker import AsyncKicker
+from tests.deadlines import HANG
 
 from kiqstart import CleanupResult
 from kiqstart.testing import ProcessFactory
@@ -162,7 +163,7 @@ async def test_a_policy_without_its_index_stops_the_worker_which_prints_the_inde
         kicker: AsyncKicker[[], CleanupResult] = AsyncKicker(
             "token.cleanup", registry.broker, {}, return_type=CleanupResult
         )
-        report = (await (await kicker.kiq()).wait_result(timeout=20)).return_value.report
+        report = (await (await kicker.kiq()).wait_result(timeout=HANG)).return_value.report
     assert report is not None
     assert (report.policy, report.scan, report.deleted) == ("expired_tokens", "key", 2_000)
     async with tokens.connect() as connection:

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from taskiq import TaskiqResult
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
+from tests.deadlines import HANG
 from tests.fuzz.judge import judged_log
 from tests.fuzz.odd import BYTES, TEXTS
 from tests.fuzz.surface import Ground, Surface
@@ -33,7 +34,7 @@ async def _hear(ground: Ground, announced: Announced) -> None:
     await broker.startup()
     backend, keys = broker.result_backend, broker.keys
     async with Redis.from_url(ground.redis_url) as redis:
-        sound = asyncio.create_task(SentTask[int]("sound", backend).wait_result(timeout=15))
+        sound = asyncio.create_task(SentTask[int]("sound", backend).wait_result(timeout=HANG))
         for channel, said in announced:
             odd = asyncio.create_task(_wait(SentTask("odd", backend)))
             # So that it listens.

@@ -6,6 +6,7 @@ from typing import Any, Final, cast
 
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.fuzz.judge import PlannedError, check_printed, judged_log
 from tests.fuzz.odd import BAIT, BYTES, DEEP, JSON, LEAVES, NUMBERS, TEXTS, as_json, changed, damaged, seldom
 from tests.fuzz.surface import Ground, Surface
@@ -182,14 +183,14 @@ async def _deliver(ground: Ground, odd: Odd) -> None:
                 await put_foreign(redis, cast("str", getattr(broker.keys, name)), kind, value)
             after = [await echo.kiq(number) for number in range(2)]
             for sent, number in zip([*before, *after], [0, 1, 0, 1], strict=True):
-                assert (await sent.wait_result(timeout=15)).return_value == number
+                assert (await sent.wait_result(timeout=HANG)).return_value == number
             if not odd.foreign:
                 streams = [broker.keys.name, broker.keys.returned("default")]
 
                 async def is_over() -> bool:
                     return not any([await redis.xlen(stream) for stream in streams])
 
-                await eventually(is_over, within=15)
+                await eventually(is_over)
         if "dead" not in odd.foreign:
             letters = await broker.dead_letters.list()
             for letter in letters:

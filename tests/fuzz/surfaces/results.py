@@ -8,6 +8,7 @@ from typing import Any, Final
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 from taskiq.exceptions import ResultGetError
+from tests.deadlines import HANG
 from tests.fuzz.judge import judged_log
 from tests.fuzz.odd import ANY_TEXTS, BAIT, BYTES, DEEP, JSON, LEAVES, NUMBERS, TRAP, as_json, changed, damaged
 from tests.fuzz.surface import Ground, Surface
@@ -101,7 +102,7 @@ _PROGRESS: Final = changed({"state": "STARTED", "meta": None}, {"state": LEAVES,
 
 async def check_read(task: SentTask[Any]) -> None:
     """Read a result in each way; what is raised is for an `except Exception`, and can be printed."""
-    for read in (task.get_result, lambda: task.wait_result(timeout=5), lambda: task.result(5), task.is_ready):
+    for read in (task.get_result, lambda: task.wait_result(timeout=HANG), lambda: task.result(HANG), task.is_ready):
         try:
             await read()
         except ResultGetError:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy import TextClause, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.deadlines import HANG
 from tests.fuzz.judge import judged_log
 from tests.fuzz.odd import BYTES, JSON, NUMBERS, TEXTS, changed
 from tests.fuzz.run_readers import RunReaders
@@ -205,7 +206,7 @@ async def _clean(ground: Ground, odd: Odd) -> None:
         for run_id in ("one", None):
             # A row that cannot be read ends a run that would go on with it, in whichever way.
             with suppress(UnreadableRunError, DBAPIError):
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(HANG):
                     await retention.run(completed_todos(None), run_id=run_id)
             assert (await _left(pool))[1] == 20, "rows are gone that were none of the policy's"
         others = replace(completed_todos(None), name="others")

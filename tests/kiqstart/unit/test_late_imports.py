@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.deadlines import HANG
 
 PUT_OFF = "import sys; from kiqstart.late_imports import put_off_admin_middleware; put_off_admin_middleware()"
 ADMIN = """
@@ -34,7 +35,7 @@ async def main():
 
     await broker.startup()
     await nothing.kiq()
-    await asyncio.wait_for(reached.wait(), 10)
+    await asyncio.wait_for(reached.wait(), 100)
     await broker.shutdown()
 
 asyncio.run(main())
@@ -48,7 +49,7 @@ BESIDE = Path(__file__).parents[3] / ".local" / "beside"
 def output_of(program: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(BESIDE)}
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30, env=environment
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=HANG, env=environment
     ).stdout
 
 

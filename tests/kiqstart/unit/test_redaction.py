@@ -160,6 +160,6 @@ def test_parts_of_a_log_line_are_redacted() -> None:
     ],
 )
 def test_it_takes_linear_time(part: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     redact(part * (200_000 // len(part)))
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3

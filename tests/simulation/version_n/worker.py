@@ -24,6 +24,8 @@ _AT_ONCE: Final = 100
 _GROUP: Final = "taskiq"
 SCRIPT_NAMES: Final[dict[str, str]] = {}
 """The name of each script by its SHA-1, and by the hash of its text."""
+SCRIPT_TEXTS: Final[dict[str, str]] = {}
+"""Each script by its SHA-1."""
 Value = str | bytes | int | float
 
 
@@ -37,6 +39,7 @@ class OldScript:
         time = "local TIME = tonumber(table.remove(ARGV))\n"
         self._text = time + library.replace(_OWN_TIME, "return TIME") + "\n" + (_FOLDER / f"{name}.lua").read_text()
         self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        SCRIPT_TEXTS[self._sha] = self._text
         SCRIPT_NAMES[self._sha] = SCRIPT_NAMES[str(hash(self._text))] = name
 
     def __call__(self, client: redis.Redis, keys: Sequence[str], arguments: Sequence[Value], now: str) -> object:

@@ -21,14 +21,14 @@ pytest_plugins = ["kiqstart.testing.plugin"]
 
 async def test_inline(inline):
     task = await inline.todo_cleanup.kiq()
-    assert (await task.result(timeout=30))["todos_deleted"] == 0
+    assert (await task.result(timeout=200))["todos_deleted"] == 0
 
 
 async def test_queues(registry, enqueued, drain):
     task = await registry.session_cleanup.kiq(days_old=7)
     await enqueued(registry.session_cleanup, days_old=7)
     await drain()
-    assert (await task.result(timeout=30))["deleted_count"] == 0
+    assert (await task.result(timeout=200))["deleted_count"] == 0
 """
 
 

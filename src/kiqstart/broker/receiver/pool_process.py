@@ -9,10 +9,11 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
+from kiqstart.broker.receiver.pool_progress import PooledRun
 from kiqstart.tasks.exact_json import as_plain
 from kiqstart.tasks.results.error_decoding import decode_error
 from kiqstart.tasks.results.error_encoding import encode_error, text_of
@@ -22,6 +23,7 @@ from kiqstart.tasks.results.plain_values import class_name, is_a
 from kiqstart.tasks.results.result_encoding import unserializable
 
 if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
     from multiprocessing.process import BaseProcess
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -51,8 +53,13 @@ class Reply:
     traceback: str = ""
 
 
-def prepare(further: Callable[..., object] | None, arguments: tuple[Any, ...]) -> None:
+_pipe: "Connection | None" = None
+
+
+def prepare(further: Callable[..., object] | None, arguments: tuple[Any, ...], writer: "Connection") -> None:
     """Set up a process of a pool; `further` is what its maker wants to be called in it."""
+    global _pipe  # noqa: PLW0603  # a process has one
+    _pipe = writer
     # A terminal and a service manager signal the whole group: running functions may end all the same. The handlers of
     # a forked process are its worker's, and its wake-up descriptor wakes the worker. What it executes gets the default.
     signal.set_wakeup_fd(-1)
@@ -73,13 +80,14 @@ def end_with_worker() -> None:
         threading.Thread(target=_follow, args=(worker,), name="follow-worker", daemon=True).start()
 
 
-def run_pickled(target: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
-    """Call a function; gives a `Reply`, pickled, which can always be unpickled.
+def run_pickled(number: int, target: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]) -> bytes:
+    """Call a function; gives a `Reply`, pickled, which can always be unpickled. It reports its progress by a number.
 
     An error whose class cannot be unpickled would take the whole pool for dead, were it left to `concurrent.futures`.
     """
     try:
-        returned: object = target(*args, **kwargs)
+        with nullcontext() if _pipe is None else PooledRun(_pipe, number):
+            returned: object = target(*args, **kwargs)
     except BaseException as error:  # noqa: BLE001  # it is the task's result
         return _reply_of_error(error)
     try:

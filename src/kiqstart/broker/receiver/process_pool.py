@@ -7,9 +7,10 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from kiqstart.broker.receiver.pool_process import prepare, run_pickled, unpickled
+from kiqstart.broker.receiver.pool_progress import PoolReports
 from kiqstart.tasks.errors import ProcessLostError
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ logger = getLogger(__name__)
 _SECONDS_BETWEEN_LOOKS: Final = 0.5
 # A whole message as `multiprocessing.connection` writes it, one byte long, that is no pickle.
 _NO_PICKLE: Final = b"\0\0\0\1!"
+
+
+# The number by which it reports, the function and its arguments.
+_Call: TypeAlias = tuple[int, Callable[..., Any], Sequence[object], Mapping[str, object]]
 
 
 class _Processes:
@@ -110,10 +115,11 @@ class ProcessPool:
     def __init__(self, template: ProcessPoolExecutor) -> None:
         options = vars(template)
         self._size: int = options["_max_workers"]
+        self._reports = PoolReports()
         self._options: dict[str, Any] = {
             "mp_context": options.get("_mp_context"),
             "initializer": prepare,
-            "initargs": (options.get("_initializer"), options.get("_initargs", ())),
+            "initargs": (options.get("_initializer"), options.get("_initargs", ()), self._reports.writer),
         }
         # Each process has one call and finds the next. More would all be suspected when one of them dies.
         self._free = asyncio.Semaphore(self._size * 2)
@@ -128,9 +134,23 @@ class ProcessPool:
             ProcessLostError: its process died, and it alone was to blame.
             BaseException: what the function has raised.
         """
+        number = self._reports.begin()
+        try:
+            return await self._run((number, target, args, kwargs))
+        finally:
+            self._reports.end(number)
+
+    def close(self) -> None:
+        """Let the processes go; what they still run is cut off."""
+        for processes in (self._shared, self._alone):
+            if processes is not None:
+                processes.close()
+        self._reports.close()
+
+    async def _run(self, call: _Call) -> object:
         await self._free.acquire()
         try:
-            processes, future = self._submit(target, args, kwargs)
+            processes, future = self._submit(call)
         except BaseException:
             self._free.release()
             raise
@@ -145,31 +165,21 @@ class ProcessPool:
             return unpickled(reply)
         finally:
             self._end(processes, future)
-        return await self._run_alone(target, args, kwargs)
+        return await self._run_alone(call)
 
-    def close(self) -> None:
-        """Let the processes go; what they still run is cut off."""
-        for processes in (self._shared, self._alone):
-            if processes is not None:
-                processes.close()
-
-    def _submit(
-        self, target: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]
-    ) -> tuple[_Processes, "Future[bytes]"]:
+    def _submit(self, call: _Call) -> tuple[_Processes, "Future[bytes]"]:
         if self._shared.calls_lost is None and not self._shared.has_died():
             with suppress(BrokenProcessPool):  # it had nothing to do when it died
-                return self._shared, self._shared.executor.submit(run_pickled, target, args, kwargs)
+                return self._shared, self._shared.executor.submit(run_pickled, *call)
         self._shared.close()
         self._shared = self._make(self._size)
-        return self._shared, self._shared.executor.submit(run_pickled, target, args, kwargs)
+        return self._shared, self._shared.executor.submit(run_pickled, *call)
 
-    async def _run_alone(
-        self, target: Callable[..., Any], args: Sequence[object], kwargs: Mapping[str, object]
-    ) -> object:
+    async def _run_alone(self, call: _Call) -> object:
         async with self._turn_alone:
             self._alone = alone = self._make(1)
             try:
-                future = alone.executor.submit(run_pickled, target, args, kwargs)
+                future = alone.executor.submit(run_pickled, *call)
                 alone.calls = 1
                 reply = await alone.reply(future)
                 alone.calls = 0

@@ -65,6 +65,7 @@ def run_as_json(one: PastRun) -> dict[str, object]:
         "shards": one.shards,
         "rows": one.deleted,
         "batches": one.batches,
+        "longest_batch": one.longest_batch,
         "failed": one.failed,
         "state": state_of_run(one),
     }

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 
 from kiqstart.broker.run_decoding import Run
-from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.run_filter import RunFilter
+from kiqstart.broker.runs import read_runs
 from kiqstart.cli.application import stream_broker
 from kiqstart.cli.runs.wording import as_fields, run_lines, run_page, whereabouts_line
 from kiqstart.cli.terminal import echo, echo_json, shown

@@ -4,7 +4,8 @@ import asyncio
 import json
 from contextlib import suppress
 
-from kiqstart.broker.runs import RunFilter, RunTail
+from kiqstart.broker.run_filter import RunFilter
+from kiqstart.broker.runs import RunTail
 from kiqstart.cli.application import stream_broker
 from kiqstart.cli.runs.wording import as_fields, run_lines
 from kiqstart.cli.terminal import echo

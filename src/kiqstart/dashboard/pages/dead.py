@@ -6,9 +6,9 @@ from typing import Final
 from starlette.responses import Response
 
 from kiqstart.broker.acts import Act, ActKind
-from kiqstart.broker.dead_letter import DeadLetterError
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.dashboard.acting import ActPage, Question
+from kiqstart.dashboard.sending_again import send_each_again
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.dead_letters import find_letter, indented, read_letters
 from kiqstart.operations.dead_selection import Filters, check_reason, parse_age
@@ -21,10 +21,10 @@ _AGES: Final = ("1h", "1d", "7d")
 
 async def dead(visit: Visit) -> Response:
     """List the newest of those that are meant, with totals by task and reason."""
-    letters, filters = visit.site.broker.dead_letters, _filters(visit)
-    found = await visit.site.looks.share(
+    site, filters = visit.site, _filters(visit)
+    found = await site.looks.share(
         ("dead", filters),
-        lambda: read_letters(letters, filters, limit=_MOST_SHOWN),
+        lambda: read_letters(site.broker.dead_letters, filters, limit=_MOST_SHOWN, index=site.letter_index),
         seconds=_SECONDS_SHARED,
     )
     return visit.render(
@@ -41,7 +41,7 @@ async def dead(visit: Visit) -> Response:
 async def letter(visit: Visit) -> Response:
     """Show all of one."""
     letters = visit.site.broker.dead_letters
-    found = await find_letter(letters, visit.query.get("id", ""))
+    found = await find_letter(letters, visit.query.get("id", ""), index=visit.site.letter_index)
     message = indented(letters.shown_message(found)) if found.data else "-"
     return visit.render("letter.html", letter=found, message=message)
 
@@ -76,17 +76,8 @@ async def _ask_purge(visit: Visit) -> Question:
 
 
 async def _retry(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
-    letters, target, problems = visit.site.broker.dead_letters, _target(visit), list[str]()
-    chosen = await _chosen(visit, form.get("newest", ""))
-    for one in chosen:
-        try:
-            await letters.retry(one)
-        except DeadLetterError as error:
-            problems.append(str(error))
-    done = len(chosen) - len(problems)
-    said = f"{done} dead letters are sent again"
-    if problems:
-        said += f"; {len(problems)} are not: {problems[0]}"
+    target, chosen = _target(visit), await _chosen(visit, form.get("newest", ""))
+    done, said = await send_each_again(chosen, visit.site.broker.dead_letters.retry, "dead letters")
     return said, [Act(kind=ActKind.RETRY_DEAD, target=target, detail=f"{done} letters")] if done else []
 
 
@@ -98,20 +89,21 @@ async def _purge(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[A
 
 async def _meant(visit: Visit) -> tuple[str, str]:
     """What an act is about, with how many that are, and the newest of them."""
-    letters = visit.site.broker.dead_letters
+    site = visit.site
     if name := visit.query.get("id"):
-        found = await find_letter(letters, name)
+        found = await find_letter(site.broker.dead_letters, name, index=site.letter_index)
         return f"the dead letter {found.id} of {found.task_name or 'no task'}", found.id
-    ids = await _filters(visit).ids(letters)
+    ids = await _filters(visit).ids(site.letter_index)
     return f"{len(ids)} dead letters ({_filters(visit).described})", ids[-1] if ids else "0-0"
 
 
 async def _chosen(visit: Visit, newest: str) -> list[str]:
     """The letters that were named when it was asked: those that came since are left."""
+    site = visit.site
     if name := visit.query.get("id"):
-        return [(await find_letter(visit.site.broker.dead_letters, name)).id]
+        return [(await find_letter(site.broker.dead_letters, name, index=site.letter_index)).id]
     last = _order(newest)
-    return [one for one in await _filters(visit).ids(visit.site.broker.dead_letters) if _order(one) <= last]
+    return [one for one in await _filters(visit).ids(site.letter_index) if _order(one) <= last]
 
 
 def _filters(visit: Visit) -> Filters:

@@ -11,7 +11,8 @@ from kiqstart.broker.minute_stats import read_minutes
 from kiqstart.broker.run_stats import Outcome, TaskStats, read_recent_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
 from kiqstart.broker.task_queues import queues_of_tasks
-from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart, charts
+from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart
+from kiqstart.dashboard.minute_charts import charts
 from kiqstart.dashboard.visits import Visit
 from kiqstart.errors import OperatorError
 from kiqstart.operations.checks import check_paused, check_queues, check_runs, check_scheduler

@@ -7,6 +7,7 @@ from typing import Final
 from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.run_resender import RunNotResentError
 from kiqstart.dashboard.acting import ActPage, Question
+from kiqstart.dashboard.sending_again import send_each_again
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.run_resending import FailedRuns, last_failed_run, resend
 
@@ -28,7 +29,7 @@ async def _ask(visit: Visit) -> Question:
         notes = [f"{run.task or 'It'} failed: {run.error or 'no error is kept'}", _NOTE]
     else:
         failed = _failed(visit)
-        runs = await failed.runs(visit.site.broker)
+        runs = await failed.runs(visit.site.broker, index=visit.site.run_index)
         title = f"Send {len(runs)} tasks again ({failed.described})?"
         hidden, notes = {"until": runs[-1].ended.isoformat() if runs else ""}, [_NOTE]
     return Question(title=title, button="Send again", notes=notes, hidden=hidden)
@@ -37,21 +38,12 @@ async def _ask(visit: Visit) -> Question:
 async def _resend(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
     if task_id := visit.query.get("id"):
         return await _resend_one(visit, task_id, form.get("run", ""))
-    site, failed, problems = visit.site, _failed(visit), list[str]()
+    site, failed = visit.site, _failed(visit)
     until = _time(form.get("until", ""))
     # What failed since it was asked was not meant.
-    runs = [run for run in await failed.runs(site.broker) if run.ended <= until]
-    for run in runs:
-        try:
-            await resend(site.app, site.broker, run)
-        except RunNotResentError as error:
-            problems.append(str(error))
-    done = len(runs) - len(problems)
-    said = f"{done} tasks are sent again"
-    if problems:
-        said += f"; {len(problems)} are not: {problems[0]}"
-    act = Act(kind=ActKind.RETRY_RUN, target=failed.described, detail=f"{done} tasks")
-    return said, [act] if done else []
+    runs = [run for run in await failed.runs(site.broker, index=site.run_index) if run.ended <= until]
+    done, said = await send_each_again(runs, lambda run: resend(site.app, site.broker, run), "tasks")
+    return said, [Act(kind=ActKind.RETRY_RUN, target=failed.described, detail=f"{done} tasks")] if done else []
 
 
 async def _resend_one(visit: Visit, task_id: str, run_id: str) -> tuple[str, Sequence[Act]]:

@@ -36,9 +36,12 @@ async def runs(visit: Visit) -> Response:
     text, task, outcome, queue, since = wanted = [visit.query.get(name) or None for name in _NAMES]
     which = which_runs(text=text, task=task, outcome=outcome, queue=queue, since=since)
     is_search = any(wanted)
+    redis, index = broker.connection.redis, visit.site.run_index
+    # Who has come here may search next.
+    index.begin(redis)
     found = await visit.site.looks.share(
         ("runs", *wanted),
-        lambda: read_runs(broker.connection.redis, broker.keys, which, limit=_MOST_SHOWN, secrets=broker.secrets),
+        lambda: read_runs(redis, broker.keys, which, limit=_MOST_SHOWN, secrets=broker.secrets, index=index),
         seconds=_SECONDS_SHARED if is_search else 1.0,
     )
     return visit.render(
@@ -56,7 +59,9 @@ async def runs(visit: Visit) -> Response:
 async def task_runs(visit: Visit) -> Response:
     """Show what became of a task: each of its runs, and where it is now."""
     broker, task_id = visit.site.broker, visit.query.get("id", "")
-    history = await visit.site.looks.share(("runs of", task_id), lambda: read_history(broker, task_id))
+    history = await visit.site.looks.share(
+        ("runs of", task_id), lambda: read_history(broker, task_id, index=visit.site.run_index)
+    )
     return visit.render(
         "task.html",
         task_id=task_id,

@@ -9,6 +9,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 from taskiq.exceptions import TaskiqResultTimeoutError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import working
 from tests.kiqstart.integration.redis.servers import make_server, running
 
@@ -56,10 +57,10 @@ async def test_a_channel_has_its_keys_name_where_older_versions_listen(port: int
     url = f"redis://127.0.0.1:{port}/{database}"
     async with Redis.from_url(url) as redis, redis.pubsub() as channel, broker_at(url) as broker:
         await channel.subscribe(f"{broker.keys.result('id')}{suffix}")
-        await channel.get_message(timeout=1)
+        await channel.get_message(timeout=HANG)
         async with working(broker):
             await register_task(broker, name, name="name").kicker().with_task_id("id").kiq()
-            message = cast("object", await channel.get_message(ignore_subscribe_messages=True, timeout=5))
+            message = cast("object", await channel.get_message(ignore_subscribe_messages=True, timeout=HANG))
     assert '"return_value":"production"' in str(message)
 
 
@@ -75,8 +76,8 @@ async def test_a_user_without_channels_gets_results(port: int) -> None:
         register_task(broker, name, name="name")
         task = register_task(caller, name, name="name")
         early = [await task.kiq() for _ in range(3)]
-        waiting = [asyncio.create_task(sent.wait_result(timeout=10)) for sent in early]
+        waiting = [asyncio.create_task(sent.wait_result(timeout=HANG)) for sent in early]
         await asyncio.wait(waiting, timeout=0.2)
         async with working(broker):
             assert [(await one).return_value for one in waiting] == ["production"] * 3
-            assert (await (await task.kiq()).wait_result(timeout=10)).return_value == "production"
+            assert (await (await task.kiq()).wait_result(timeout=HANG)).return_value == "production"

@@ -12,6 +12,7 @@ from taskiq import TaskiqMessage
 from taskiq.abc.serializer import TaskiqSerializer
 from taskiq.formatters.proxy_formatter import ProxyFormatter
 from taskiq.serializers import JSONSerializer
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -68,7 +69,7 @@ async def test_calls_are_run_in_their_order_and_each_task_has_its_calls_result(
     assert [message.task_id for message in waiting] == [one.task_id for one in sent]
     assert len({one.task_id for one in sent}) == 1200
     async with working(any_broker):
-        results = await asyncio.gather(*(one.wait_result(timeout=10) for one in sent))
+        results = await asyncio.gather(*(one.wait_result(timeout=HANG) for one in sent))
     assert [result.return_value for result in results] == [number * 2 for number in range(1200)]
 
 
@@ -207,7 +208,7 @@ async def test_a_formatter_or_serializer_of_ones_own_is_used(
     for _, fields in cast("list[tuple[str, dict[str, str]]]", await redis.xrange(plain.keys.stream("default"))):
         assert fields["data"].startswith("}")
     async with working(plain):
-        assert [(await one.wait_result(timeout=5)).return_value for one in sent] == [2, 4]
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in sent] == [2, 4]
 
 
 async def test_what_only_taskiqs_own_way_can_write_is_written_so(plain: StreamBroker) -> None:
@@ -215,6 +216,6 @@ async def test_what_only_taskiqs_own_way_can_write_is_written_so(plain: StreamBr
     task = register_task(plain, echo, name="echo")
     sent = await task.kiq_many([task.call("a"), task.call("\ud800"), task.call("b")])
     async with working(plain):
-        results = [await one.wait_result(timeout=5) for one in sent]
+        results = [await one.wait_result(timeout=HANG) for one in sent]
     assert [result.return_value for result in results[::2]] == ["a", "b"]
     assert results[1].is_err

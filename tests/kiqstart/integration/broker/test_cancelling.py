@@ -9,8 +9,10 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 
+from kiqstart.broker import cancellation
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import Canceller, CancelOutcome
 from kiqstart.broker.delivery import current_delivery
@@ -39,7 +41,7 @@ async def test_a_delayed_task_that_is_cancelled_is_gone_at_once(broker: StreamBr
     sent = await register_task(broker, double, name="double").kicker().after(60).kiq()
     await broker.cancel(sent.task_id)
     assert not await redis.exists(broker.keys.delayed, broker.keys.delayed_messages, broker.keys.cancelled)
-    assert is_cancelled((await sent.wait_result(timeout=1)).error, sent.task_id)
+    assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
 
 
 async def test_a_waiting_task_that_is_cancelled_is_never_run_and_its_neighbours_are(
@@ -54,7 +56,7 @@ async def test_a_waiting_task_that_is_cancelled_is_never_run_and_its_neighbours_
     sent = [await task.kiq(number=number) for number in range(3)]
     await broker.cancel(sent[1].task_id)
     async with working(broker):
-        results = [await one.wait_result(timeout=5) for one in sent]
+        results = [await one.wait_result(timeout=HANG) for one in sent]
     assert [is_cancelled(result.error, sent[1].task_id) for result in results] == [False, True, False]
     assert sorted(numbers) == [0, 2]
     assert not await redis.exists(broker.keys.cancelled)
@@ -78,7 +80,7 @@ async def test_a_mark_of_some_other_task_lets_no_message_be_read_twice(
     monkeypatch.setattr(broker.formatter, "loads", noted)
     async with working(broker):
         for one in sent:
-            await one.wait_result(timeout=5)
+            await one.wait_result(timeout=HANG)
     assert len(read) == len(sent)
 
 
@@ -153,7 +155,7 @@ async def test_a_cancellation_that_arrives_late_cancels_nothing_that_was_sent_si
     sent = await task.kicker().with_task_id("mine").kiq(4)
     await late.arrives()
     async with working(broker):
-        assert (await sent.wait_result(timeout=5)).return_value == 8
+        assert (await sent.wait_result(timeout=HANG)).return_value == 8
 
 
 async def test_the_late_end_of_a_cancellation_takes_no_mark_of_a_later_one(broker: StreamBroker) -> None:
@@ -165,7 +167,7 @@ async def test_the_late_end_of_a_cancellation_takes_no_mark_of_a_later_one(broke
     await late.arrives()
     sent = await task.kicker().with_task_id("mine").kiq(4)
     async with working(broker):
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, "mine")
 
 
 async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_key_is_free(
@@ -183,7 +185,7 @@ async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_
         # The queue was forgotten meanwhile.
         await redis.delete(sender.keys.untaken, stream)
         async with working(brokers(queues={"other": 1})):
-            await eventually(is_moved, within=5)
+            await eventually(is_moved)
 
     async def send_scheduled() -> None:
         every, labels = IntervalTrigger(every=timedelta(seconds=1)), {"queue_name": "late", "unique": "double:3"}
@@ -196,7 +198,7 @@ async def test_a_task_in_a_queue_that_no_worker_has_ever_taken_is_found_and_its_
             await ticker.tick()
             return await is_moved()
 
-        await eventually(has_sent, within=5)
+        await eventually(has_sent)
 
     async def send_letter() -> None:
         await task.kiq(4)
@@ -229,13 +231,13 @@ async def test_a_running_task_is_cancelled_in_the_midst_of_it(broker: StreamBrok
         sent = await register_task(broker, run, name="run", max_retries=3).kiq()
         await began.wait()
         await broker.cancel(sent.task_id)
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
         assert ended.is_set()
 
         async def is_forgotten() -> bool:
             return not await redis.exists(broker.keys.cancelled)
 
-        await eventually(is_forgotten, within=5)
+        await eventually(is_forgotten)
     assert await redis.xlen(broker.keys.stream("default")) == 0
 
 
@@ -259,10 +261,10 @@ async def test_a_clean_up_that_hangs_is_ended_by_cancelling_again_and_one_cancel
         sent = await register_task(broker, hang, name="hang", unique="hang").kiq()
         await began.wait()
         assert set(await asyncio.gather(*[broker.cancel(sent.task_id) for _ in range(2)])) == {CancelOutcome.RUNNING}
-        await asyncio.wait_for(cleans_up.wait(), 5)
-        await asyncio.wait_for(has_cleaned_up.wait(), 5)
+        await asyncio.wait_for(cleans_up.wait(), HANG)
+        await asyncio.wait_for(has_cleaned_up.wait(), HANG)
         assert await broker.cancel(sent.task_id) is CancelOutcome.RUNNING
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
 
 
 async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(broker: StreamBroker) -> None:
@@ -270,20 +272,20 @@ async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(brok
 
     def run() -> str:
         began.set()
-        may_end.wait(10)
+        may_end.wait(HANG)
         has_ended.set()
         return "for nobody"
 
     async with working(broker):
         sent = await broker.register_task(run, task_name="run").kiq()
-        await asyncio.to_thread(began.wait, 5)
+        await asyncio.to_thread(began.wait)
         await broker.cancel(sent.task_id)
         try:
-            result = await sent.wait_result(timeout=5)
+            result = await sent.wait_result(timeout=HANG)
         finally:
             may_end.set()
         assert is_cancelled(result.error, sent.task_id)
-        await asyncio.to_thread(has_ended.wait, 5)
+        await asyncio.to_thread(has_ended.wait)
     assert is_cancelled((await sent.get_result()).error, sent.task_id)
 
 
@@ -305,7 +307,7 @@ async def test_a_cancelled_task_whose_clean_up_raises_something_else_is_not_retr
         sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.2).kiq()
         await began.wait()
         await broker.cancel(sent.task_id)
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
         assert await redis.zcard(broker.keys.delayed) == 0
     assert runs == 1
 
@@ -327,7 +329,7 @@ async def test_a_cancelled_task_is_not_retried_by_any_middleware(broker: StreamB
         sent = await register_task(broker, run, name="run").kiq()
         await began.wait()
         await broker.cancel(sent.task_id)
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
         assert await redis.zcard(broker.keys.delayed) == 0
 
 
@@ -342,7 +344,7 @@ async def test_a_task_that_is_cancelled_after_it_has_failed_is_not_retried(broke
             async def is_marked() -> bool:
                 return delivery is not None and delivery.is_cancelled
 
-            await eventually(is_marked, within=5)
+            await eventually(is_marked)
 
     async def run() -> None:
         nonlocal runs
@@ -354,7 +356,7 @@ async def test_a_task_that_is_cancelled_after_it_has_failed_is_not_retried(broke
         sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.2).kiq()
         await failed.wait()
         await broker.cancel(sent.task_id)
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
     assert runs == 1
     assert await redis.zcard(broker.keys.delayed) == 0
 
@@ -373,16 +375,16 @@ async def test_a_task_that_catches_its_cancellation_and_returns_keeps_its_result
         sent = await register_task(broker, run, name="run").kiq()
         await began.wait()
         await broker.cancel(sent.task_id)
-        assert (await sent.wait_result(timeout=5)).return_value == "done all the same"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "done all the same"
 
 
 async def test_a_task_that_has_ended_is_left_alone(broker: StreamBroker) -> None:
     task = register_task(broker, double, name="double")
     async with working(broker):
         sent = await task.kiq()
-        await sent.wait_result(timeout=5)
+        await sent.wait_result(timeout=HANG)
         await broker.cancel(sent.task_id)
-        assert (await (await task.kiq(number=2)).wait_result(timeout=5)).return_value == 4
+        assert (await (await task.kiq(number=2)).wait_result(timeout=HANG)).return_value == 4
         assert (await sent.get_result()).return_value == 2
 
 
@@ -398,14 +400,14 @@ async def test_cancelling_says_what_it_has_found(broker: StreamBroker) -> None:
     assert await broker.cancel(delayed.task_id) is CancelOutcome.DELAYED
     assert await broker.cancel(waiting.task_id) is CancelOutcome.WAITING
     for sent in (delayed, waiting):
-        assert is_cancelled((await sent.wait_result(timeout=1)).error, sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
         assert await broker.cancel(sent.task_id) is CancelOutcome.ENDED
     assert await broker.cancel("nobody's") is CancelOutcome.UNKNOWN
     async with working(broker):
         running = await task.kiq()
         await began.wait()
         assert await broker.cancel(running.task_id) is CancelOutcome.RUNNING
-        assert is_cancelled((await running.wait_result(timeout=5)).error, running.task_id)
+        assert is_cancelled((await running.wait_result(timeout=HANG)).error, running.task_id)
 
 
 @pytest.mark.parametrize("place", ["delayed", "waiting", "running"])
@@ -432,7 +434,7 @@ async def test_all_tasks_of_one_id_are_cancelled_and_the_id_is_free_again(broker
         for _ in range(2):
             await kicker.kiq("old")
         if place == "running":
-            await eventually(both_run, within=5)
+            await eventually(both_run)
         assert await sender.cancel("mine") == place
         began_before = len(runs)
         if place != "running":
@@ -442,8 +444,8 @@ async def test_all_tasks_of_one_id_are_cancelled_and_the_id_is_free_again(broker
         async def new_has_run() -> bool:
             return "new" in runs
 
-        await eventually(new_has_run, within=5)
-        assert not (await again.wait_result(timeout=5)).is_err
+        await eventually(new_has_run)
+        assert not (await again.wait_result(timeout=HANG)).is_err
     assert runs[began_before:] == ["new"]
 
 
@@ -463,7 +465,7 @@ async def test_all_that_is_delayed_of_one_id_is_cancelled_whichever_of_it_was_du
     for which in range(3):
         await task.kicker().with_task_id("mine").after(0.05 if which == first else 60).kiq(which)
     async with working(broker):
-        await eventually(has_run, within=5)
+        await eventually(has_run)
         assert await broker.cancel("mine") is CancelOutcome.DELAYED
     assert not await redis.exists(broker.keys.delayed, broker.keys.delayed_messages)
 
@@ -505,7 +507,7 @@ async def test_a_task_whose_id_a_cancelled_one_has_that_still_runs_has_its_own_o
         assert await sender.cancel("mine") is CancelOutcome.RUNNING
         await old.is_cancelled.wait()
         sent = await (kicker.after(1) if ends_first == "old" else kicker).kiq("new")
-        waiting = asyncio.create_task(sent.wait_result(timeout=5))
+        waiting = asyncio.create_task(sent.wait_result(timeout=HANG))
         if ends_first == "new":
             assert (await waiting).return_value == "new"
         old.may_end.set()
@@ -514,23 +516,30 @@ async def test_a_task_whose_id_a_cancelled_one_has_that_still_runs_has_its_own_o
         async def is_over() -> bool:
             return not await redis.exists(sender.keys.cancelled)
 
-        await eventually(is_over, within=5)
+        await eventually(is_over)
         assert (await sent.get_result()).return_value == "new"
 
 
 @pytest.mark.parametrize("place", ["delayed", "waiting", "ended"])
 async def test_a_task_whose_id_an_ended_one_had_has_its_own_outcome(brokers: Brokers, place: str) -> None:
-    worker, sender = brokers(), brokers()
-    tasks = [register_task(one, double, name="double") for one in (worker, sender)]
+    worker, sender, may_end = brokers(), brokers(), asyncio.Event()
+
+    async def run(number: int) -> int:
+        await may_end.wait()
+        return number
+
+    tasks = [register_task(one, run, name="run") for one in (worker, sender)]
     kicker = tasks[1].kicker().with_task_id("mine")
     if place != "ended":
         await (kicker.after(60) if place == "delayed" else kicker).kiq(1)
         assert await sender.cancel("mine") == place
     async with working(worker):
         for number in (2, 3):
+            may_end.clear()
             sent = await tasks[1].kicker().with_task_id("mine").after(0.2).kiq(number)
             assert not await sent.is_ready()
-            assert (await sent.wait_result(timeout=5)).return_value == number * 2
+            may_end.set()
+            assert (await sent.wait_result(timeout=HANG)).return_value == number
 
 
 async def test_a_task_that_is_sent_and_cancelled_again_and_again_ends_as_cancelled_each_time(
@@ -548,12 +557,12 @@ async def test_a_task_that_is_sent_and_cancelled_again_and_again_ends_as_cancell
             sent = await tasks[1].kicker().with_task_id("mine").kiq(number)
             assert await began.get() == number
             assert await sender.cancel("mine") is CancelOutcome.RUNNING
-            assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+            assert is_cancelled((await sent.wait_result(timeout=HANG)).error, "mine")
 
         async def is_over() -> bool:
             return not await redis.exists(sender.keys.cancelled)
 
-        await eventually(is_over, within=5)
+        await eventually(is_over)
 
 
 async def test_an_id_that_is_cancelled_before_its_task_is_sent_does_not_run_on_an_idle_worker(
@@ -567,10 +576,10 @@ async def test_an_id_that_is_cancelled_before_its_task_is_sent_does_not_run_on_a
 
     tasks = [register_task(one, run, name="run") for one in (broker, sender)]
     async with working(broker):
-        await (await tasks[1].kiq()).wait_result(timeout=5)
+        await (await tasks[1].kiq()).wait_result(timeout=HANG)
         assert await sender.cancel("mine") is CancelOutcome.UNKNOWN
         sent = await tasks[1].kicker().with_task_id("mine").kiq()
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, "mine")
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, "mine")
     assert runs == [1]
 
 
@@ -585,10 +594,10 @@ async def test_a_task_that_waits_for_its_retry_is_cancelled(broker: StreamBroker
         return await redis.zcard(broker.keys.delayed) == 1
 
     async with working(broker):
-        sent = await register_task(broker, fail, name="fail", max_retries=3, retry_delay=0.5).kiq()
-        await eventually(waits_for_its_retry, within=5)
+        sent = await register_task(broker, fail, name="fail", max_retries=3, retry_delay=60).kiq()
+        await eventually(waits_for_its_retry)
         assert await broker.cancel(sent.task_id) is CancelOutcome.DELAYED
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
     assert tries == [1]
 
 
@@ -607,9 +616,9 @@ async def test_a_cancelled_task_whose_clean_up_fails_is_not_tried_again(broker: 
 
     async with working(broker):
         sent = await register_task(broker, run, name="run", max_retries=3, retry_delay=0.1).kiq()
-        await eventually(has_begun, within=5)
+        await eventually(has_begun)
         await broker.cancel(sent.task_id)
-        assert is_cancelled((await sent.wait_result(timeout=5)).error, sent.task_id)
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
     assert began == [1]
 
 
@@ -625,7 +634,7 @@ async def test_an_unknown_id_that_is_cancelled_harms_no_task_even_where_connecti
     sent = await tasks[1].kiq_many(tasks[1].call(number) for number in range(600))
     async with working(broker, max_async_tasks=300):
         for one in sent:
-            assert not (await one.wait_result(timeout=10)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
     assert sorted(ran) == list(range(600))
 
 
@@ -637,7 +646,7 @@ async def test_a_task_that_ends_while_it_is_looked_for_has_ended_and_its_id_is_f
         for number in range(30):
             sent = await task.kicker().with_task_id("mine").kiq(number=number)
             outcome = await broker.cancel("mine")
-            result = await sent.wait_result(timeout=5)
+            result = await sent.wait_result(timeout=HANG)
             assert outcome is not CancelOutcome.UNKNOWN
             assert result.return_value == number * 2 or is_cancelled(result.error, "mine")
             await sent.forget()
@@ -657,7 +666,7 @@ async def test_a_task_that_ends_by_the_mark_of_its_id_before_it_is_come_upon_was
         return bool(await redis.exists(broker.keys.result("mine")))
 
     async def look_late(*_: object) -> AsyncGenerator[tuple[str, bytes]]:
-        await eventually(has_ended, within=5)
+        await eventually(has_ended)
         nothing: list[tuple[str, bytes]] = []
         for one in nothing:
             yield one
@@ -667,3 +676,37 @@ async def test_a_task_that_ends_by_the_mark_of_its_id_before_it_is_come_upon_was
         await register_task(broker, run, name="run").kicker().with_task_id("mine").kiq()
         await began.wait()
         assert await broker.cancel("mine") is CancelOutcome.RUNNING
+
+
+async def test_the_id_is_free_of_a_task_that_ends_while_it_is_being_cancelled(
+    broker: StreamBroker, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began: list[str] = []
+
+    async def run(which: str) -> str:
+        began.append(which)
+        if which == "old":
+            await asyncio.Event().wait()
+        return which
+
+    async def has_begun() -> bool:
+        return bool(began)
+
+    async def has_ended() -> bool:
+        return bool(await redis.exists(broker.keys.result("mine")))
+
+    cancel_entry = cancellation._CANCEL_ENTRY
+
+    async def cancel_late(redis_: object, keys: list[str], arguments: list[Value]) -> object:
+        # By the mark of its id.
+        await eventually(has_ended)
+        return await cancel_entry(redis_, keys, arguments)
+
+    monkeypatch.setattr(cancellation, "_CANCEL_ENTRY", cancel_late)
+    task = register_task(broker, run, name="run")
+    async with working(broker):
+        await task.kicker().with_task_id("mine").kiq("old")
+        await eventually(has_begun)
+        assert await broker.cancel("mine") is CancelOutcome.RUNNING
+        again = await task.kicker().with_task_id("mine").kiq("new")
+        assert (await again.wait_result(timeout=HANG)).return_value == "new"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import working
 
 from kiqstart.broker.broker import StreamBroker
@@ -89,12 +90,12 @@ async def test_while_ended_tasks_wait_for_redis_others_run_up_to_four_times_the_
         async def have_run() -> bool:
             return crowd.begun == 4 * capacity and crowd.running == 0
 
-        await eventually(have_run, within=10)
+        await eventually(have_run)
         await some_round_trips(redis)
         assert (crowd.begun, len(consumer.in_flight)) == (4 * capacity, 4 * capacity)
         assert await redis.xlen(broker.keys.stream("default")) == 40
         settling.may_go_on.set()
-        results = await asyncio.gather(*(one.wait_result(timeout=10) for one in sent))
+        results = await asyncio.gather(*(one.wait_result(timeout=HANG) for one in sent))
     assert not any(result.is_err for result in results)
     assert crowd.begun == 40
     assert crowd.most == max_async_tasks
@@ -110,10 +111,10 @@ async def test_a_worker_is_busy_again_before_redis_has_taken_what_has_ended(
         async def are_begun(count: int) -> bool:
             return crowd.begun == count and crowd.running == 2
 
-        await eventually(lambda: are_begun(2), within=5)
+        await eventually(lambda: are_begun(2))
         crowd.may_end.set()
         crowd.may_end.clear()
-        await eventually(lambda: are_begun(4), within=5)
+        await eventually(lambda: are_begun(4))
         crowd.may_end.set()
     assert crowd.most == 2
 
@@ -128,7 +129,7 @@ async def test_a_task_that_is_acknowledged_before_it_runs_keeps_its_place_until_
         async def are_acknowledged() -> bool:
             return crowd.running == 2 and await redis.hlen(broker.keys.early) == 2
 
-        await eventually(are_acknowledged, within=5)
+        await eventually(are_acknowledged)
         await some_round_trips(redis)
         assert (crowd.begun, await redis.hlen(broker.keys.early)) == (2, 2)
         crowd.may_end.set()
@@ -136,7 +137,7 @@ async def test_a_task_that_is_acknowledged_before_it_runs_keeps_its_place_until_
         async def have_run() -> bool:
             return crowd.begun == 6 and crowd.running == 0
 
-        await eventually(have_run, within=5)
+        await eventually(have_run)
     assert crowd.most == 2
 
 
@@ -155,7 +156,7 @@ async def test_a_run_that_is_cut_off_before_its_first_step_leaves_nothing_in_han
     async def is_let_go() -> bool:
         return not consumer.in_flight and not receiver._running and not receiver._occupied
 
-    await eventually(is_let_go, within=1)
+    await eventually(is_let_go)
     assert crowd.begun == 0
 
 
@@ -169,9 +170,9 @@ async def test_a_task_that_is_cancelled_logs_no_traceback(
         async def is_running() -> bool:
             return crowd.running == 1
 
-        await eventually(is_running, within=5)
+        await eventually(is_running)
         await broker.cancel(sent.task_id)
-        assert (await sent.wait_result(timeout=5)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
     assert [record for record in caplog.records if record.exc_info] == []
 
 
@@ -185,7 +186,7 @@ async def test_tasks_that_are_cut_off_when_their_worker_ends_log_no_traceback(
         async def are_running() -> bool:
             return crowd.running == 3
 
-        await eventually(are_running, within=5)
+        await eventually(are_running)
     assert [record for record in caplog.records if record.exc_info] == []
     assert "3 tasks did not end in time and are given back" in caplog.text
     assert await redis.xlen(broker.keys.returned("default")) == 3

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 from taskiq import Context, TaskiqDepends
 from taskiq.kicker import AsyncKicker
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.one_worker import make_broker, one_worker, redis_of
 
 from kiqstart.broker import dead_letters
@@ -79,7 +80,7 @@ async def letters(broker: StreamBroker, count: int) -> list[DeadLetter]:
     async def are_there() -> bool:
         return await broker.dead_letters.count() >= count
 
-    await eventually(are_there, within=10)
+    await eventually(are_there)
     return list(await broker.dead_letters.list())[::-1]
 
 
@@ -114,10 +115,10 @@ async def test_whatever_cannot_be_run_is_a_dead_letter_and_its_neighbours_run(
     invalid = await unchecked(broker).with_labels(replace=True).kiq("no number")
     neighbour = await task.kiq(3)
     async with one_worker(broker):
-        assert (await neighbour.wait_result(timeout=10)).return_value == 3
+        assert (await neighbour.wait_result(timeout=HANG)).return_value == 3
         *malformed, one, other = await letters(broker, 6)
         bad_call, unknown = sorted((one, other), key=lambda letter: letter.reason)
-        assert isinstance((await invalid.wait_result(timeout=10)).error, InvalidTaskArgumentsError)
+        assert isinstance((await invalid.wait_result(timeout=HANG)).error, InvalidTaskArgumentsError)
     assert [one.reason for one in malformed] == [DeadLetterReason.MALFORMED] * 4
     assert [one.data for one in malformed[:3]] == [b"{ no JSON \x1b[31m", b"\xff\xfe\x00", b'{"task_id": 7}']
     assert b"b'odd': b'fields'" in malformed[3].data
@@ -141,7 +142,7 @@ async def test_a_mended_task_runs_again_under_its_id_and_its_caller_gets_the_new
     task = register_task(broker, machine.run, name="machine", max_retries=1, retry_delay=0)
     async with one_worker(broker):
         sent = await task.kiq(21)
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
         [letter] = await letters(broker, 1)
         assert (letter.reason, letter.task_id, letter.task_name) == ("retries-exhausted", sent.task_id, "machine")
         assert letter.detail.startswith("Traceback")
@@ -149,13 +150,13 @@ async def test_a_mended_task_runs_again_under_its_id_and_its_caller_gets_the_new
         assert machine.retries == [0, 1]
         # Still broken: both of its tries are made anew.
         await broker.dead_letters.retry(letter.id)
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
         [again] = await letters(broker, 1)
         assert machine.retries == [0, 1, 0, 1]
         assert (again.task_id, again.deliveries) == (sent.task_id, 1)
         machine.is_broken = False
         assert await broker.dead_letters.retry(again.id) == again
-        assert (await sent.wait_result(timeout=10)).return_value == 42
+        assert (await sent.wait_result(timeout=HANG)).return_value == 42
     assert await broker.dead_letters.count() == 0
 
 
@@ -178,7 +179,7 @@ async def test_an_error_that_utf_8_cannot_hold_is_a_dead_letter_too(
     task = register_task(broker, fail, name="fail", max_retries=1, retry_delay=0)
     async with one_worker(broker):
         sent = await task.kiq()
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
         [letter] = await letters(broker, 1)
     assert letter.detail.endswith("ValueError: no file \\udcff.txt\n")
 
@@ -200,7 +201,7 @@ async def test_a_dead_worker_with_an_odd_entry_in_hand_costs_nothing(broker: Str
     sent = await task.kiq(3)
     await redis.xreadgroup(group, f"{WORKER_PREFIX}past", {stream: ">"})
     async with one_worker(broker):
-        assert (await sent.wait_result(timeout=10)).return_value == 3
+        assert (await sent.wait_result(timeout=HANG)).return_value == 3
         [letter] = await letters(broker, 1)
     assert b'"odd":"\xff"' in letter.data
 
@@ -221,11 +222,11 @@ async def test_a_retried_letter_takes_its_unique_key_again(broker: StreamBroker,
     assert await dead.is_ready(), "the old result must stay with the letter"
     machine.is_broken = False
     async with one_worker(broker):
-        assert (await holder.wait_result(timeout=10)).return_value == 2
+        assert (await holder.wait_result(timeout=HANG)).return_value == 2
     await broker.dead_letters.retry(letter.id)
     assert (await task.kiq(1)).task_id == dead.task_id
     async with one_worker(broker):
-        assert (await dead.wait_result(timeout=10)).return_value == 2
+        assert (await dead.wait_result(timeout=HANG)).return_value == 2
     assert not await redis.exists(broker.keys.uniques)
 
 
@@ -343,7 +344,7 @@ async def test_letters_beyond_the_bounds_are_dropped_oldest_first_logged_and_cou
         return is_told and [letter.data for letter in await dead.list()] == [b"new", b"new"]
 
     async with one_worker(broker):
-        await eventually(are_dropped, within=10)
+        await eventually(are_dropped)
     assert await dead.dropped() == 2
     await broker.shutdown()
 

@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, keys_of, letters_of, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -39,7 +40,7 @@ async def test_tasks_are_run_that_were_sent_before_there_was_a_group(broker: Str
     task = register_task(broker, double, name="double")
     sent = [await task.kiq(number=number) for number in range(3)]
     async with working(broker):
-        assert [(await one.wait_result(timeout=5)).return_value for one in sent] == [0, 2, 4]
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in sent] == [0, 2, 4]
 
 
 async def test_finished_tasks_leave_only_results_in_redis_and_these_expire(
@@ -61,8 +62,8 @@ async def test_finished_tasks_leave_only_results_in_redis_and_these_expire(
         sent.append(await task.kicker().with_labels(unique="key").kiq())
         again = await register_task(broker, flaky, name="flaky", max_retries=1, retry_delay=0.1).kiq()
         for one in sent:
-            assert not (await one.wait_result(timeout=5)).is_err
-        assert not (await again.wait_result(timeout=5)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
+        assert not (await again.wait_result(timeout=HANG)).is_err
         for stream in broker.keys.streams("default"):
             assert await nothing_is_pending(redis, broker, stream)()
     for stream in broker.keys.streams("default"):
@@ -78,7 +79,7 @@ async def test_finished_tasks_leave_only_results_in_redis_and_these_expire(
 
 
 async def test_what_redis_has_handed_to_a_worker_that_never_got_it_is_run(brokers: Brokers, redis: Redis) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5))
+    broker = brokers(options=StreamOptions(lease=1.0))
     task = register_task(broker, double, name="double")
     stream = broker.keys.stream("default")
     # Registered, but nothing reads yet.
@@ -87,7 +88,7 @@ async def test_what_redis_has_handed_to_a_worker_that_never_got_it_is_run(broker
     # As if the connection were cut after Redis had made the worker's read.
     await redis.xreadgroup(broker.consumer_group_name, consumer.lease.worker, {stream: ">"})
     async with working(broker):
-        assert (await sent.wait_result(timeout=5)).return_value == 8
+        assert (await sent.wait_result(timeout=HANG)).return_value == 8
 
 
 async def test_a_worker_that_ends_gives_back_what_was_on_its_way_to_it(brokers: Brokers, redis: Redis) -> None:
@@ -109,7 +110,7 @@ async def test_a_worker_that_ends_gives_back_what_was_on_its_way_to_it(brokers: 
 async def test_what_a_consumer_has_that_is_no_worker_any_more_is_run(
     brokers: Brokers, redis: Redis, place: str
 ) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5))
+    broker = brokers(options=StreamOptions(lease=1.0))
     task = register_task(broker, double, name="double")
     sent = await task.kiq(number=4)
     stream = broker.keys.stream("default")
@@ -119,13 +120,13 @@ async def test_what_a_consumer_has_that_is_no_worker_any_more_is_run(
     await redis.xgroup_create(stream, broker.consumer_group_name, "0")
     await redis.xreadgroup(broker.consumer_group_name, "kiq-gone", {stream: ">"})
     async with working(broker):
-        assert (await sent.wait_result(timeout=5)).return_value == 8
+        assert (await sent.wait_result(timeout=HANG)).return_value == 8
         assert "kiq-gone" not in await consumers(redis, broker, stream)
-        await eventually(nothing_is_pending(redis, broker, stream), within=5)
+        await eventually(nothing_is_pending(redis, broker, stream))
 
 
 async def test_a_consumer_of_plain_taskiq_redis_keeps_what_it_has(brokers: Brokers, redis: Redis) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5))
+    broker = brokers(options=StreamOptions(lease=1.0))
     sent = await register_task(broker, double, name="double").kiq()
     stream = broker.keys.stream("default")
     await redis.xgroup_create(stream, broker.consumer_group_name, "0")
@@ -137,7 +138,7 @@ async def test_a_consumer_of_plain_taskiq_redis_keeps_what_it_has(brokers: Broke
     async with working(broker):
         for _ in range(2):
             await redis.xgroup_createconsumer(stream, broker.consumer_group_name, "kiq-gone")
-            await eventually(janitor_was_there, within=5)
+            await eventually(janitor_was_there)
         assert not await sent.is_ready()
         assert "plain" in await consumers(redis, broker, stream)
 
@@ -153,12 +154,12 @@ async def test_what_cannot_be_run_is_a_dead_letter_and_holds_nothing_up(brokers:
         await redis.xadd(stream, {"data": data})
     sent = await task.kiq(number=4)
     async with working(broker):
-        assert (await sent.wait_result(timeout=5)).return_value == 8
+        assert (await sent.wait_result(timeout=HANG)).return_value == 8
 
         async def all_are_buried() -> bool:
             return await redis.xlen(broker.keys.dead) == 4
 
-        await eventually(all_are_buried, within=5)
+        await eventually(all_are_buried)
     letters = await letters_of(redis, broker)
     assert [letter["reason"] for letter in letters].count("malformed") == 2
     assert {"data": "no JSON", "reason": "malformed"}.items() <= letters[1].items()
@@ -187,12 +188,12 @@ async def test_a_task_is_run_once_when_the_answer_to_its_end_is_lost(
     async with working(broker):
         task = register_task(broker, run_once, name="run-once")
         sent = await task.kiq()
-        assert (await sent.wait_result(timeout=5)).return_value == 1
+        assert (await sent.wait_result(timeout=HANG)).return_value == 1
 
         async def has_settled() -> bool:
             return not len((await broker.consume()).in_flight)
 
-        await eventually(has_settled, within=5)
+        await eventually(has_settled)
     assert (wire.lost_answers, runs) == (1, 1)
     # What is said is that Redis was away, if a read was cut off too; nothing was given to others, nothing runs again.
     ours = [record.message for record in caplog.records if record.name.startswith("kiqstart.")]
@@ -228,7 +229,7 @@ async def test_without_quarantine_suspects_run_one_at_a_time_beside_the_others(
         if is_waited_for:
             sent += [await task.kiq(number=number) for number in range(6, 12)]
         for one in sent:
-            assert not (await one.wait_result(timeout=5)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
     assert 0 not in beside[1]
     assert beside[0] | beside[1]
     assert beside[3]
@@ -258,14 +259,14 @@ async def test_a_task_that_is_another_workers_after_its_hooks_does_not_run_here(
                     return delivery.is_lost
 
                 with suppress(asyncio.CancelledError):
-                    await eventually(is_lost, within=5)
+                    await eventually(is_lost)
             return message
 
     slow = Slow()
     broker.add_middlewares(slow)
     async with working(broker):
         sent = await register_task(broker, run, name="run").kiq()
-        assert not (await sent.wait_result(timeout=10)).is_err
+        assert not (await sent.wait_result(timeout=HANG)).is_err
     assert (slow.times, len(runs)) == (2, 1)
 
 
@@ -282,8 +283,8 @@ async def test_large_messages_are_run_once_each_and_a_cancelled_one_not_at_all(
     sent = [await task.kiq(number, "x" * 100_000) for number in range(30)]
     await broker.cancel(sent[20].task_id)
     async with working(broker, max_async_tasks=5):
-        results = await asyncio.gather(*(one.wait_result(timeout=10) for one in sent))
-        await eventually(nothing_is_pending(redis, broker, broker.keys.name), within=5)
+        results = await asyncio.gather(*(one.wait_result(timeout=HANG) for one in sent))
+        await eventually(nothing_is_pending(redis, broker, broker.keys.name))
     assert [result.return_value for result in results[:20]] == [100_000] * 20
     assert isinstance(results[20].error, TaskCancelledError)
     assert sorted(runs) == [number for number in range(30) if number != 20]

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.acks import AcknowledgeType
 from taskiq.kicker import AsyncKicker
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -78,14 +79,13 @@ async def test_one_that_runs_is_cancelled_and_nothing_is_left_that_ends_another_
     kicker, options = early(broker, sleeper, who_says_it)
     async with working(broker, **options):
         sent = await kicker.with_task_id("one").kiq()
-        await eventually(sleeper.is_running, within=5)
+        await eventually(sleeper.is_running)
         assert await broker.cancel("one") is CancelOutcome.RUNNING
-        assert isinstance((await sent.wait_result(timeout=5)).error, TaskCancelledError)
+        assert isinstance((await sent.wait_result(timeout=HANG)).error, TaskCancelledError)
         assert sleeper.cancelled == 1
         sleeper.may_end.set()
-        await redis.delete(broker.keys.result("one"))
         again = await kicker.with_task_id("one").kiq()
-        assert (await again.wait_result(timeout=5)).return_value == "slept"
+        assert (await again.wait_result(timeout=HANG)).return_value == "slept"
     assert await is_clean(redis, broker)
 
 
@@ -95,13 +95,13 @@ async def test_one_that_has_a_unique_key_holds_it_until_it_has_ended(
     kicker, options = early(broker, sleeper, who_says_it, unique="sleep")
     async with working(broker, **options):
         first = await kicker.kiq()
-        await eventually(sleeper.is_running, within=5)
+        await eventually(sleeper.is_running)
         assert (await kicker.kiq()).task_id == first.task_id
         sleeper.may_end.set()
-        assert (await first.wait_result(timeout=5)).return_value == "slept"
+        assert (await first.wait_result(timeout=HANG)).return_value == "slept"
         other = await kicker.kiq()
         assert other.task_id != first.task_id
-        assert (await other.wait_result(timeout=5)).return_value == "slept"
+        assert (await other.wait_result(timeout=HANG)).return_value == "slept"
     assert await is_clean(redis, broker)
 
 
@@ -112,9 +112,9 @@ async def test_one_that_does_not_end_in_time_is_cut_off_with_its_worker_and_its_
     kicker, options = early(broker, sleeper, who_says_it, unique="sleep")
     async with working(broker, wait_tasks_timeout=0.1, **options):
         sent = await kicker.kiq()
-        await eventually(sleeper.is_running, within=5)
+        await eventually(sleeper.is_running)
     assert sleeper.cancelled == 1
-    error = (await brokers().ping.task(sent.task_id).wait_result(timeout=5)).error
+    error = (await brokers().ping.task(sent.task_id).wait_result(timeout=HANG)).error
     assert isinstance(error, TaskCutOffError)
     assert str(error).endswith("was cut off with its worker; it was acknowledged before its end and does not run again")
     assert await is_clean(redis, broker)
@@ -133,7 +133,7 @@ async def test_one_whose_worker_is_gone_does_not_run_again_and_its_caller_hears_
     assert await consumer.acknowledge_early(delivery)
     await redis.zrem(lost.keys.workers, delivery.worker)
     async with working(other):
-        assert isinstance((await sent.wait_result(timeout=10)).error, TaskCutOffError)
+        assert isinstance((await sent.wait_result(timeout=HANG)).error, TaskCutOffError)
     assert not sleeper.begun
     assert await is_clean(redis, other)
 
@@ -165,7 +165,7 @@ async def test_one_that_fails_is_retried(broker: StreamBroker, redis: Redis) -> 
 
     task = register_task(broker, fail_once, name="fail", acks_late=False, max_retries=1, retry_delay=0.01)
     async with working(broker):
-        assert await (await task.kiq()).result(timeout=5) == 2
+        assert await (await task.kiq()).result(timeout=HANG) == 2
     assert await is_clean(redis, broker)
 
 
@@ -196,9 +196,9 @@ async def test_one_that_is_acknowledged_when_it_has_run_is_not_run_again_and_its
     task = broker.register_task(run, task_name="run", ack_type="when_executed")
     async with working(broker, wait_tasks_timeout=0.1):
         sent = await task.kiq()
-        await asyncio.wait_for(middleware.has_begun.wait(), 5)
+        await asyncio.wait_for(middleware.has_begun.wait(), HANG)
     other = brokers()
     async with working(other):
-        assert isinstance((await other.ping.task(sent.task_id).wait_result(timeout=5)).error, TaskCutOffError)
+        assert isinstance((await other.ping.task(sent.task_id).wait_result(timeout=HANG)).error, TaskCutOffError)
     assert runs == 1
     assert await is_clean(redis, other)

@@ -166,7 +166,7 @@ async def run_all(redis_url: str, prefix: str, given_cases: list[Case]) -> None:
             return not any(queued) and all(results[one] for one in cases.keys() - delayed)
 
         async with working(broker):
-            await eventually(is_over, within=10)
+            await eventually(is_over)
         delayed = cast("list[str]", await redis.zrange(broker.keys.delayed, 0, -1))
         letters = Counter(json.loads(letter["data"])["task_id"] for letter in await letters_of(redis, broker))
         for task_id, case in cases.items():

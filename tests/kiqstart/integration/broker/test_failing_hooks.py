@@ -8,6 +8,7 @@ from typing import Any, cast
 import pytest
 from redis.asyncio import Redis
 from taskiq import NoResultError, TaskiqDepends, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -85,7 +86,7 @@ async def test_a_task_before_which_a_hook_raises_is_retried_until_it_runs(broker
     task = register_task(broker, runs.pay, name="pay", max_retries=3, retry_delay=0)
     async with working(broker):
         sent = await task.kiq()
-        assert (await sent.wait_result(timeout=5)).return_value == "paid"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "paid"
     assert runs.count == 1
     assert [str(error) for error in failing.errors] == ["the database is away"] * 2
     assert await letters_of(redis, broker) == []
@@ -104,7 +105,7 @@ async def test_a_task_before_which_a_hook_raises_is_a_dead_letter_after_its_last
     task = register_task(broker, runs.pay, name="pay", max_retries=max_retries, retry_delay=0, retry_on=retry_on)
     async with working(broker):
         sent = await task.kiq()
-        result = await sent.wait_result(timeout=5)
+        result = await sent.wait_result(timeout=HANG)
         assert isinstance(result.error, ConnectionError)
     assert runs.count == 0
     (letter,) = await letters_of(redis, broker)
@@ -121,10 +122,10 @@ async def test_such_a_dead_letter_runs_when_it_is_sent_again(broker: StreamBroke
     task = register_task(broker, runs.pay, name="pay")
     async with working(broker):
         sent = await task.kiq()
-        assert (await sent.wait_result(timeout=5)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
         (letter,) = await broker.dead_letters.list()
         await broker.dead_letters.retry(letter.id)
-        assert (await sent.wait_result(timeout=5)).return_value == "paid"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "paid"
     assert runs.count == 1
 
 
@@ -138,8 +139,8 @@ async def test_whatever_a_hook_raises_before_a_task_the_task_is_a_dead_letter_an
     task = register_task(broker, runs.pay, name="pay")
     async with working(broker):
         sent = await task.kicker().with_labels(ack_type=ack_type).kiq()
-        assert (await sent.wait_result(timeout=5)).is_err
-        assert (await (await task.kiq()).wait_result(timeout=5)).return_value == "paid"
+        assert (await sent.wait_result(timeout=HANG)).is_err
+        assert (await (await task.kiq()).wait_result(timeout=HANG)).return_value == "paid"
     assert [letter["reason"] for letter in await letters_of(redis, broker)] == ["middleware-failed"]
     assert await is_empty(redis, broker)
 
@@ -152,7 +153,7 @@ async def test_a_hook_that_gives_no_message_fails_the_task(broker: StreamBroker,
     broker.add_middlewares(Forgetful())
     async with working(broker):
         sent = await register_task(broker, Runs().pay, name="pay").kiq()
-        assert "Forgetful.pre_execute has to return a message" in str((await sent.wait_result(timeout=5)).error)
+        assert "Forgetful.pre_execute has to return a message" in str((await sent.wait_result(timeout=HANG)).error)
     assert [letter["reason"] for letter in await letters_of(redis, broker)] == ["middleware-failed"]
 
 
@@ -166,7 +167,7 @@ async def test_a_hook_that_raises_after_a_task_changes_nothing_and_the_others_he
     broker.add_middlewares(other, Failing(hook, error))
     async with working(broker):
         sent = await register_task(broker, runs.pay, name="pay", max_retries=3, retry_delay=0).kiq()
-        assert (await sent.wait_result(timeout=5)).return_value == "paid"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "paid"
     assert runs.count == 1
     assert other.seen == ["pre_execute", "post_execute", "post_save"]
     assert await is_empty(redis, broker)
@@ -179,7 +180,7 @@ async def test_a_hook_that_raises_when_told_of_an_error_leaves_the_retry_of_anot
     broker.add_middlewares(Failing("on_error", PermissionError("no")))
     async with working(broker):
         sent = await register_task(broker, runs.fail, name="fail", max_retries=2, retry_delay=0).kiq()
-        result = await sent.wait_result(timeout=5)
+        result = await sent.wait_result(timeout=HANG)
     assert isinstance(result.error, LookupError)
     assert runs.count == 3
 
@@ -202,7 +203,7 @@ async def test_a_retry_of_a_hook_that_then_fails_is_made_and_its_caller_gets_one
     broker.add_middlewares(Halfway())
     async with working(broker):
         sent = await register_task(broker, pay_second, name="pay").kiq()
-        results.append((await sent.wait_result(timeout=5)).return_value)
+        results.append((await sent.wait_result(timeout=HANG)).return_value)
     assert (results, runs.count) == (["paid"], 2)
 
 
@@ -221,7 +222,7 @@ async def test_a_result_that_another_backend_refuses_ends_its_task_all_the_same(
         async def has_ended() -> bool:
             return runs.count == 1 and await is_empty(redis, broker)
 
-        await eventually(has_ended, within=5)
+        await eventually(has_ended)
     assert f"Can't set result in result backend: task pay, id {sent.task_id}" in caplog.messages
 
 
@@ -239,7 +240,7 @@ async def test_a_dependency_that_fails_at_its_end_fails_the_task(broker: StreamB
 
     async with working(broker):
         sent = await register_task(broker, pay, name="pay", max_retries=1, retry_delay=0).kiq()
-        assert (await sent.wait_result(timeout=5)).return_value == "open"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "open"
     assert runs.count == 2
 
 
@@ -284,8 +285,8 @@ async def test_a_hook_that_hangs_is_cut_off_and_the_task_has_its_end(
     broker.add_middlewares(Hanging(hook))
     async with working(broker):
         sent = await register_task(broker, runs.fail if hook == "on_error" else runs.pay, name="pay").kiq()
-        result = await sent.wait_result(timeout=5)
-        await eventually(lambda: is_empty(redis, broker), within=5)
+        result = await sent.wait_result(timeout=HANG)
+        await eventually(lambda: is_empty(redis, broker))
     wanted = {"pre_execute": TimeoutError, "on_error": LookupError}.get(hook, type(None))
     assert isinstance(result.error, wanted)
     assert f"Hanging.{hook} of a middleware was cut off after 0.2 s" in caplog.text
@@ -304,10 +305,10 @@ async def test_a_task_whose_hook_hangs_can_be_cancelled(brokers: Brokers, redis:
         await hanging.hangs.wait()
         is_stored = hook == "post_save"
         assert await broker.cancel(sent.task_id) == (CancelOutcome.ENDED if is_stored else CancelOutcome.RUNNING)
-        result = await sent.wait_result(timeout=5)
+        result = await sent.wait_result(timeout=HANG)
         assert (result.return_value, type(result.error)) == (
             ("paid", type(None)) if is_stored else (None, TaskCancelledError)
         )
-        await eventually(lambda: is_empty(redis, broker), within=5)
+        await eventually(lambda: is_empty(redis, broker))
         assert not await redis.exists(broker.keys.cancelled, broker.keys.delayed)
     assert runs.count == (0 if hook == "pre_execute" else 1)

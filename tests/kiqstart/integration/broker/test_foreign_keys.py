@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -86,9 +87,9 @@ async def test_each_try_of_a_task_is_counted_where_no_later_one_can_wait(broker:
     async with working(broker):
         await redis.delete(broker.keys.delayed)
         await redis.sadd(broker.keys.delayed, "foreign")
-        error = (await (await task.kiq()).wait_result(timeout=15)).error
+        error = (await (await task.kiq()).wait_result(timeout=HANG)).error
         assert isinstance(error, LookupError)
-        assert (await (await echo_of(broker).kiq(7)).wait_result(timeout=5)).return_value == 7
+        assert (await (await echo_of(broker).kiq(7)).wait_result(timeout=HANG)).return_value == 7
     assert runs["fail"] == 3
     assert [letter["reason"] for letter in await letters_of(redis, broker)] == ["retries-exhausted"]
 
@@ -103,7 +104,7 @@ async def test_the_record_of_a_sender_that_is_forged_stops_its_own_sends_at_most
     for content in forged:
         await redis.set(record, content)
         for task in tasks:
-            answer = await asyncio.wait_for(asyncio.gather(task.kiq(1), return_exceptions=True), 5)
+            answer = await asyncio.wait_for(asyncio.gather(task.kiq(1), return_exceptions=True), HANG)
             assert task is tasks[0] or not isinstance(answer[0], BaseException)
     await redis.delete(record)
     await redis.lpush(record, "foreign")
@@ -126,7 +127,7 @@ async def test_a_delayed_message_and_a_dead_letter_reach_no_key_that_is_no_queue
     await redis.zadd(broker.keys.delayed, {"odd": 1})
     letter = await redis.xadd(broker.keys.dead, {"data": message, "queue": stream})
     async with working(broker):
-        assert (await (await task.kiq(1)).wait_result(timeout=5)).return_value == 1
+        assert (await (await task.kiq(1)).wait_result(timeout=HANG)).return_value == 1
         with pytest.raises(DeadLetterError, match="is no queue's key"):
             await broker.dead_letters.retry(str(letter))
     assert await redis.exists(ANOTHER) == 0
@@ -137,19 +138,19 @@ async def test_a_delayed_message_and_a_dead_letter_reach_no_key_that_is_no_queue
 async def test_what_is_announced_falsely_harms_nobody_else_who_waits(broker: StreamBroker, redis: Redis) -> None:
     task = echo_of(broker)
     sent = [await task.kiq(number) for number in range(3)]
-    waiting = [asyncio.create_task(one.wait_result(timeout=10)) for one in sent]
+    waiting = [asyncio.create_task(one.wait_result(timeout=HANG)) for one in sent]
 
     async def is_heard() -> bool:
         return bool(await redis.publish(broker.keys.result(sent[0].task_id), b"\xff no result"))
 
-    await eventually(is_heard, within=5)
+    await eventually(is_heard)
     with pytest.raises(UnreadableResultError, match="it is no JSON"):
         await waiting[0]
     for channel in ("", "nobody", "\n"):
         await redis.publish(broker.keys.result(channel), b"{}")
     async with working(broker):
         assert [(await one).return_value for one in waiting[1:]] == [1, 2]
-        assert (await sent[0].wait_result(timeout=5)).return_value == 0
+        assert (await sent[0].wait_result(timeout=HANG)).return_value == 0
 
 
 @pytest.mark.parametrize("key", ["cancelled", "misfits", "index"])
@@ -167,5 +168,5 @@ async def test_a_queue_is_read_whatever_lies_where_misfits_are_looked_for(
         for _ in range(6):
             sent = [await task.kiq(number) for number in range(20)]
             for number, one in enumerate(sent):
-                assert (await one.wait_result(timeout=10)).return_value == number
+                assert (await one.wait_result(timeout=HANG)).return_value == number
             await asyncio.sleep(0.1)

@@ -13,6 +13,7 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, keys_of, working
 from tests.kiqstart.integration.broker.wire import Wire
 from tests.kiqstart.integration.redis.users import url_as
@@ -22,9 +23,10 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.run_bounds import RunBounds
 from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_record import BLOCK_BYTES
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.runs import RunFilter, RunTail, read_runs
+from kiqstart.broker.runs import RunTail, read_runs
 from kiqstart.broker.script import AsyncClient
 from kiqstart.broker.whereabouts import Place, find_task
 from kiqstart.tasks.registration import register_task
@@ -62,11 +64,11 @@ async def test_each_end_of_a_run_is_kept_with_what_one_asks_for(brokers: Brokers
         for task in (good, bad, again):
             sent = await task.kicker().with_labels(schedule_id="nightly").kiq({"a": "ä"})
             ids[task.task_name] = sent.task_id
-            await sent.wait_result(timeout=10)
+            await sent.wait_result(timeout=HANG)
         sent_cut = await cut.kiq()
-        await asyncio.wait_for(hanging.wait(), 10)
+        await asyncio.wait_for(hanging.wait(), HANG)
         await broker.cancel(sent_cut.task_id)
-        await sent_cut.wait_result(timeout=10)
+        await sent_cut.wait_result(timeout=HANG)
         worker = (await broker.consume()).lease.worker
     runs = await runs_of(broker)
     assert Counter((run.task, run.outcome) for run in runs) == {
@@ -113,14 +115,14 @@ async def test_each_end_of_a_run_is_kept_with_what_one_asks_for(brokers: Brokers
 async def test_runs_are_found_newest_first(
     brokers: Brokers, monkeypatch: pytest.MonkeyPatch, which: RunFilter, count: int
 ) -> None:
-    monkeypatch.setattr("kiqstart.broker.runs._FIRST_READ", 2)
+    monkeypatch.setattr("kiqstart.broker.run_pages._FIRST_READ", 2)
     broker = brokers()
     good, bad = register_task(broker, echo, name="good"), register_task(broker, fail, name="bad")
     async with working(broker, max_async_tasks=3):
         for sent in await good.kiq_many(good.call(f"number-{number}") for number in range(40)):
-            await sent.wait_result(timeout=10)
+            await sent.wait_result(timeout=HANG)
         for failing in await bad.kiq_many(bad.call("number") for _ in range(3)):
-            await failing.wait_result(timeout=10)
+            await failing.wait_result(timeout=HANG)
     found = await runs_of(broker, which)
     assert len(found) == count
     assert [run.ended for run in found] == sorted((run.ended for run in found), reverse=True)
@@ -134,7 +136,7 @@ async def test_what_is_long_is_kept_in_part_and_found_by_its_id(brokers: Brokers
         kept = await good.kicker().with_labels(long="l" * 5000).kiq("x" * 20_000)
         broken = await bad.kiq("y" * 20_000)
         for task in (kept, broken):
-            await task.wait_result(timeout=10)
+            await task.wait_result(timeout=HANG)
     [run] = await runs_of(broker, RunFilter(task_id=kept.task_id))
     assert run.task == "good"
     assert run.result is not None
@@ -157,8 +159,8 @@ async def test_an_end_that_is_told_twice_is_kept_once(brokers: Brokers, wire: Wi
         wire.lose_answer_to(settler._SETTLE._sha)
         sent = [await task.kiq(), await task.kicker().with_labels(unique="one").kiq()]
         for one in sent:
-            await one.wait_result(timeout=20)
-        await eventually(lambda: _is_idle(sender), within=20)
+            await one.wait_result(timeout=HANG)
+        await eventually(lambda: _is_idle(sender))
     assert Counter(run.task_id for run in await runs_of(sender)) == {one.task_id: 1 for one in sent}
 
 
@@ -190,15 +192,15 @@ async def test_of_a_batch_only_what_was_still_this_workers_is_kept(brokers: Brok
         for gate in gates:
             gate.set()
         for one in (sent[0], sent[2]):
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
     assert {run.result for run in await runs_of(broker)} == {'"number 0"', '"number 2"'}
 
 
 async def test_nothing_is_kept_where_that_is_switched_off(brokers: Brokers, redis: Redis, queue_name: str) -> None:
-    keeping, broker = brokers(), brokers(options=StreamOptions(lease=0.5, runs_kept=0))
+    keeping, broker = brokers(), brokers(options=StreamOptions(lease=1.0, runs_kept=0))
     task = register_task(keeping, echo, name="echo")
     async with working(keeping):
-        await (await task.kiq()).wait_result(timeout=10)
+        await (await task.kiq()).wait_result(timeout=HANG)
     assert await runs_of(keeping)
     task = register_task(broker, echo, name="echo")
 
@@ -206,9 +208,9 @@ async def test_nothing_is_kept_where_that_is_switched_off(brokers: Brokers, redi
         return not any(key.startswith("runs") for key in await keys_of(redis, queue_name))
 
     async with working(broker):
-        await (await task.kiq()).wait_result(timeout=10)
-        await eventually(is_gone, within=30)
-        await (await task.kiq()).wait_result(timeout=10)
+        await (await task.kiq()).wait_result(timeout=HANG)
+        await eventually(is_gone)
+        await (await task.kiq()).wait_result(timeout=HANG)
         assert await is_gone()
 
 
@@ -226,7 +228,7 @@ async def test_runs_are_bounded_by_their_number_in_the_step_that_adds_them(
     async with working(broker, max_async_tasks=7):
         for _ in range(4):
             for one in await many.kiq_many(many.call("x" * 1500) for _ in range(100)):
-                await one.wait_result(timeout=20)
+                await one.wait_result(timeout=HANG)
         # Redis drops a node at a time, which has up to 4 KiB, and seven runs end together.
         assert 50 <= len(await runs_of(broker)) <= 70
     assert await redis.exists(broker.keys.failed_runs if has_failed else broker.keys.runs)
@@ -319,8 +321,8 @@ async def test_the_janitor_bounds_them(brokers: Brokers, planted: Planted, monke
     async def are_gone() -> bool:
         return planted.left == (0, 0)
 
-    async with working(brokers(options=StreamOptions(lease=0.5, runs_age=50))):
-        await eventually(are_gone, within=10)
+    async with working(brokers(options=StreamOptions(lease=1.0, runs_age=50))):
+        await eventually(are_gone)
 
 
 @pytest.mark.parametrize("key", ["runs", "failed_runs", "run_counts"])
@@ -328,7 +330,7 @@ async def test_the_janitor_bounds_them(brokers: Brokers, planted: Planted, monke
 async def test_a_history_that_cannot_be_written_changes_nothing_about_tasks(
     brokers: Brokers, redis: Redis, key: str, kind: str
 ) -> None:
-    broker, foreign = brokers(options=StreamOptions(lease=0.5)), str(getattr(brokers().keys, key))
+    broker, foreign = brokers(options=StreamOptions(lease=1.0)), str(getattr(brokers().keys, key))
     if kind == "foreign":
         await redis.set(foreign, "something else")
     elif key == "run_counts":
@@ -341,7 +343,7 @@ async def test_a_history_that_cannot_be_written_changes_nothing_about_tasks(
             unique = await good.kicker().with_labels(unique="one").kiq(3)
             sent: list[AsyncTaskiqTask[Any]] = [await good.kiq(1), await bad.kiq(2), unique]
             for one, value in zip(sent, (1, None, 3), strict=True):
-                result = await one.wait_result(timeout=10)
+                result = await one.wait_result(timeout=HANG)
                 assert (result.is_err, result.return_value) == (value is None, value)
     found = Counter(run.task for run in await runs_of(broker))
     if kind != "foreign" and not (kind == "later" and key != "run_counts"):
@@ -357,7 +359,7 @@ async def test_a_block_is_never_large(brokers: Brokers, redis: Redis, count: int
     sent = await task.kiq_many(task.call("x" * 3000) for _ in range(count))
     async with working(broker):
         for one in sent:
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
     blocks = [fields["runs"] for _, fields in await entries_of(redis, broker.keys.runs)]
     assert max(map(len, blocks)) <= BLOCK_BYTES
     assert len(await runs_of(broker)) == count
@@ -372,12 +374,12 @@ async def test_what_ends_is_seen_as_it_ends(brokers: Brokers) -> None:
     good, bad = register_task(broker, take_milliseconds, name="good"), register_task(broker, fail, name="bad")
     tail = RunTail(broker.connection.redis, broker.keys)
     async with working(broker):
-        await (await good.kiq()).wait_result(timeout=10)
+        await (await good.kiq()).wait_result(timeout=HANG)
         await tail.start()
         assert not await tail.read()
         for _ in range(2):
             for task in (bad, good):
-                await (await task.kiq()).wait_result(timeout=10)
+                await (await task.kiq()).wait_result(timeout=HANG)
             assert [run.task for run in await tail.read()] == ["bad", "good"]
 
 
@@ -401,14 +403,14 @@ async def test_a_task_that_has_not_ended_is_found_where_it_is(brokers: Brokers) 
     assert delayed.place is Place.DELAYED
     assert abs((delayed.since - now).total_seconds() - 3600) < 5
     async with working(broker):
-        await asyncio.wait_for(runs.wait(), 10)
+        await asyncio.wait_for(runs.wait(), HANG)
         running = await find_task(sender, sent.task_id)
         assert running is not None
         assert (running.place, running.host, running.pid) == (Place.RUNNING, socket.gethostname(), os.getpid())
         assert running.worker == (await broker.consume()).lease.worker
         assert waiting.since - timedelta(seconds=1) <= running.since <= datetime.now(UTC) + timedelta(seconds=1)
         may_end.set()
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
     assert await find_task(sender, sent.task_id) is None
     assert await find_task(sender, "nobody's") is None
 

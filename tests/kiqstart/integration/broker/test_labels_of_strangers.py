@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pytest
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.fuzz.judge import check_printed
 from tests.kiqstart.integration.broker.brokers import Brokers, keys_of, letters_of, working
 
@@ -75,7 +76,7 @@ async def run_all(redis: Redis, ran: Ran) -> None:
         return not any([await redis.xlen(stream) for stream in keys.streams("default")])
 
     async with working(ran.broker):
-        await eventually(is_over, within=20)
+        await eventually(is_over)
 
 
 async def letters(redis: Redis, ran: Ran) -> dict[str, str]:
@@ -141,13 +142,13 @@ async def test_a_message_that_names_anothers_unique_key_neither_has_it_nor_lets_
         holder = await ran.holds.kiq("holder")
         odd = await ran.put(redis, "echo", "odd", unique="key")
         failing = await ran.put(redis, "fails", "failing", unique="key", max_retries=1, retry_delay=0.1)
-        assert (await odd.wait_result(timeout=10)).return_value == "odd"
-        assert (await failing.wait_result(timeout=10)).is_err
+        assert (await odd.wait_result(timeout=HANG)).return_value == "odd"
+        assert (await failing.wait_result(timeout=HANG)).is_err
         assert (await ran.holds.kiq("second")).task_id == holder.task_id
         ran.may_end.set()
-        await holder.wait_result(timeout=10)
+        await holder.wait_result(timeout=HANG)
         third = await ran.holds.kiq("third")
-        await third.wait_result(timeout=10)
+        await third.wait_result(timeout=HANG)
     assert ran.counts == {"holder": 1, "odd": 1, "failing": 2, "third": 1}
 
 
@@ -155,6 +156,6 @@ async def test_a_time_limit_cuts_its_own_run_only(redis: Redis, ran: Ran) -> Non
     async with working(ran.broker):
         holder = await ran.holds.kiq("holder")
         cut = await ran.put(redis, "holds", "cut", timeout=0.05)
-        assert "TimeoutError" in type((await cut.wait_result(timeout=10)).error).__name__
+        assert "TimeoutError" in type((await cut.wait_result(timeout=HANG)).error).__name__
         ran.may_end.set()
-        assert not (await holder.wait_result(timeout=10)).is_err
+        assert not (await holder.wait_result(timeout=HANG)).is_err

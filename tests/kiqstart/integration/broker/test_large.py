@@ -1,18 +1,17 @@
 """What is large goes its own way, on a link that is slow."""
 
 import asyncio
-import time
 from typing import Final
 
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.wire import Wire
 
 from kiqstart.tasks.registration import register_task
 
-# Takes the link two seconds.
+# Takes the link minutes, until it is mended.
 LARGE: Final = 4_000_000
-SLOW: Final = 2_000_000
-SECONDS: Final = 1.0
+SLOW: Final = 30_000
 
 
 async def write(size: int) -> str:
@@ -32,13 +31,11 @@ async def test_small_results_are_settled_while_a_large_one_is_on_its_way(brokers
         large = await task.kiq(size=LARGE)
         # Time for the task to end.
         await asyncio.sleep(0.3)
-        began = time.monotonic()
         small = [await task.kiq(size=1) for _ in range(20)]
-        assert [(await one.wait_result(timeout=5)).return_value for one in small] == ["x"] * 20
-        assert time.monotonic() - began < SECONDS
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in small] == ["x"] * 20
         assert not await large.is_ready()
-        assert len((await large.wait_result(timeout=10)).return_value) == LARGE
         wire.bytes_per_second = None
+        assert len((await large.wait_result(timeout=HANG)).return_value) == LARGE
 
 
 async def test_small_messages_are_sent_while_a_large_one_is_on_its_way_and_all_arrive_once(
@@ -51,14 +48,12 @@ async def test_small_messages_are_sent_while_a_large_one_is_on_its_way_and_all_a
     wire.bytes_per_second = SLOW
     large = asyncio.create_task(task.kiq(text="x" * LARGE))
     await asyncio.sleep(0.1)
-    began = time.monotonic()
     small = [await task.kiq(text="x" * number) for number in range(20)]
-    assert time.monotonic() - began < SECONDS
     assert not large.done()
-    sent = [await large, *small]
     wire.bytes_per_second = None
+    sent = [await large, *small]
     async with working(worker):
-        results = [(await one.wait_result(timeout=10)).return_value for one in sent]
+        results = [(await one.wait_result(timeout=HANG)).return_value for one in sent]
     assert results == [LARGE, *range(20)]
 
 
@@ -67,16 +62,14 @@ async def test_a_large_result_is_fetched_while_small_ones_are_waited_for(brokers
     task = register_task(caller, write, name="write")
     register_task(worker, write, name="write")
     large, first = await task.kiq(size=LARGE), await task.kiq(size=1)
-    fetching = asyncio.create_task(large.wait_result(timeout=20))
-    hearing = asyncio.create_task(first.wait_result(timeout=20))
+    fetching = asyncio.create_task(large.wait_result(timeout=HANG))
+    hearing = asyncio.create_task(first.wait_result(timeout=HANG))
     await asyncio.sleep(0.1)
     wire.bytes_per_second = SLOW
     async with working(worker):
         await hearing
         await asyncio.sleep(0.2)
-        began = time.monotonic()
-        assert (await (await task.kiq(size=1)).wait_result(timeout=5)).return_value == "x"
-        assert time.monotonic() - began < SECONDS
+        assert (await (await task.kiq(size=1)).wait_result(timeout=HANG)).return_value == "x"
         assert not fetching.done()
-        assert len((await fetching).return_value) == LARGE
         wire.bytes_per_second = None
+        assert len((await fetching).return_value) == LARGE

@@ -69,7 +69,7 @@ async def test_a_task_is_a_dead_letter_after_the_deaths_that_are_allowed(
         return not pending["pending"] and await redis.zscore(keys.workers, death.worker) is None
 
     await broker.consume()
-    await eventually(is_told_of, within=10)
+    await eventually(is_told_of)
     assert len(await letters_of(redis, broker)) == death.letters
     kept = [(run.outcome, run.worker, run.crashes) for run in await read_runs(broker.connection.redis, keys)]
     assert kept == [(Outcome.DEAD, death.worker, death.before)] * death.letters

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from taskiq import SimpleRetryMiddleware
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -69,9 +70,9 @@ async def test_a_call_that_only_newer_workers_take_runs_on_one_of_them(
         async def all_are_left() -> bool:
             return sum("is left to other workers" in message for message in caplog.messages) == 5
 
-        await eventually(all_are_left, within=5)
+        await eventually(all_are_left)
     async with working(newer):
-        results = [await one.wait_result(timeout=20) for one in sent]
+        results = [await one.wait_result(timeout=HANG) for one in sent]
     assert [result.return_value for result in results] == ["hello Countess Ada"] * 5
     assert await letters_of(redis, sender) == []
     # Said once for each, however often the older worker has met it.
@@ -83,7 +84,7 @@ async def test_what_many_older_workers_leave_waits_for_the_only_newer_one_howeve
     brokers: Brokers, redis: Redis, caplog: pytest.LogCaptureFixture
 ) -> None:
     # The grace is two leases at least.
-    options = StreamOptions(lease=0.5, misfit_grace=0.1)
+    options = StreamOptions(lease=1.0, misfit_grace=0.1)
     newer, sender = brokers(options=options), brokers()
 
     async def work(number: int, title: str = "") -> str:
@@ -104,13 +105,13 @@ async def test_what_many_older_workers_leave_waits_for_the_only_newer_one_howeve
         await stack.enter_async_context(working(newer, max_async_tasks=1))
         sent = [await unknown.kiq(number) for number in range(6)]
         sent += [await known.kiq(number, title="!") for number in range(4)]
-        results = [await one.wait_result(timeout=20) for one in sent]
+        results = [await one.wait_result(timeout=HANG) for one in sent]
         assert [one.return_value for one in results] == ["0", "1", "2", "3", "4", "5", "0!", "1!", "2!", "3!"]
 
         async def nothing_is_left() -> bool:
             return not await redis.exists(sender.keys.misfits_known) and not await redis.xlen(sender.keys.misfit_index)
 
-        await eventually(nothing_is_left, within=5)
+        await eventually(nothing_is_left)
     assert await redis.xlen(sender.keys.misfits("default")) == await sender.dead_letters.count() == 0
     # Nobody takes again what it has left itself.
     left = [message for message in caplog.messages if "is left to other workers" in message]
@@ -126,7 +127,7 @@ async def test_what_was_left_is_counted_found_and_cancelled(brokers: Brokers, re
         async def waits() -> bool:
             return await redis.xlen(sender.keys.misfits("default")) == 1
 
-        await eventually(waits, within=5)
+        await eventually(waits)
         (queue,) = (await count_tasks(sender, [])).queues
         assert (queue.waiting, queue.running) == (1, 0)
         assert await sender.cancel(sent.task_id) is CancelOutcome.WAITING
@@ -146,10 +147,10 @@ async def test_a_task_that_only_newer_workers_know_keeps_its_unique_key_until_it
         async def waits() -> bool:
             return await redis.xlen(sender.keys.misfits("default")) == 1
 
-        await eventually(waits, within=5)
+        await eventually(waits)
         assert (await task.kiq("Ada")).task_id == first.task_id
         async with working(newer):
-            assert (await first.wait_result(timeout=20)).return_value == "hello  Ada"
+            assert (await first.wait_result(timeout=HANG)).return_value == "hello  Ada"
     assert await redis.hlen(sender.keys.uniques) == 0
 
 
@@ -166,7 +167,7 @@ async def test_a_call_that_nobody_takes_is_a_dead_letter_after_the_grace_and_no_
     call = register(sender, new).kicker().with_labels(retry_on_error=True, max_retries=5)
     async with working(broker):
         sent = await call.kiq("Ada", title="Countess")
-        result = await sent.wait_result(timeout=10)
+        result = await sent.wait_result(timeout=HANG)
     assert error.__name__ in repr(result.error)
     (letter,) = await letters_of(redis, broker)
     assert letter["reason"] == "invalid-arguments"
@@ -191,7 +192,7 @@ async def test_a_dead_letter_that_is_sent_again_has_its_grace_anew(
     async with working(broker):
         await task.kiq("Ada", title="Countess")
         for times in (1, 2):
-            await eventually(is_buried, within=10)
+            await eventually(is_buried)
             # A letter that is buried at once is not left to others.
             assert sum("is left to other workers" in message for message in caplog.messages) == times
             (letter,) = await broker.dead_letters.list()
@@ -213,7 +214,7 @@ async def test_an_error_of_the_same_kind_out_of_the_function_itself_is_its_own(b
     async with working(broker):
         sending = await register_task(broker, send_badly, name="send").kiq(1)
         calling = await broker.register_task(call_badly, task_name="call").kiq(1)
-        assert "InvalidTaskArgumentsError" in repr((await sending.wait_result(timeout=5)).error)
-        assert isinstance((await calling.wait_result(timeout=5)).error, TypeError)
+        assert "InvalidTaskArgumentsError" in repr((await sending.wait_result(timeout=HANG)).error)
+        assert isinstance((await calling.wait_result(timeout=HANG)).error, TypeError)
     assert sorted(runs) == ["call", "send"]
     assert await redis.zcard(broker.keys.delayed) == 0

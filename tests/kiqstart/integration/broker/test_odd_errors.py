@@ -11,6 +11,7 @@ import pytest
 from redis.asyncio import Redis
 from taskiq import TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.exceptions import TaskRejectedError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -72,7 +73,7 @@ async def test_its_worker_goes_on(
 
     async with working(broker):
         sent = await task.kiq()
-        result = await sent.wait_result(timeout=5)
+        result = await sent.wait_result(timeout=HANG)
         assert result.is_err
         # As Python itself has it where a coroutine raises StopIteration.
         is_replaced = isinstance(error, StopIteration) or (isinstance(error, GeneratorExit) and kind == "in_thread")
@@ -81,8 +82,10 @@ async def test_its_worker_goes_on(
         async def is_over() -> bool:
             return await redis.xlen(broker.keys.stream("default")) == 0
 
-        await eventually(is_over, within=5)
-        assert (await (await register_task(broker, echo, name="echo").kiq(1)).wait_result(timeout=5)).return_value == 1
+        await eventually(is_over)
+        assert (
+            await (await register_task(broker, echo, name="echo").kiq(1)).wait_result(timeout=HANG)
+        ).return_value == 1
     assert await redis.zcard(broker.keys.delayed) == 0
 
 
@@ -95,7 +98,7 @@ async def test_a_task_that_cancels_itself_too_late_keeps_its_result(broker: Stre
 
     async with working(broker):
         sent = await register_task(broker, run, name="run").kiq()
-        assert (await sent.wait_result(timeout=5)).return_value == "done"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "done"
     assert await redis.xlen(broker.keys.stream("default")) == 0
 
 
@@ -175,7 +178,7 @@ async def test_an_error_that_says_odd_things_of_itself_is_its_tasks_error_and_ha
         turns = itertools.cycle(tasks)
         sent = [(number, await next(turns).kiq(number)) for number in [*range(len(errors)), *range(len(errors) // 2)]]
         for number, one in sent:
-            result = await one.wait_result(timeout=20)
+            result = await one.wait_result(timeout=HANG)
             assert result.is_err
             assert result.error is not None
             name = type.__dict__["__name__"].__get__(type(errors[number]))

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -51,14 +52,14 @@ async def test_a_task_that_runs_and_is_unknown_to_older_data_ends_with_its_resul
 
     slow_task, quick_task = register_task(broker, slow, name="slow"), register_task(broker, quick, name="quick")
     async with working(broker):
-        assert (await (await quick_task.kiq()).wait_result(timeout=5)).return_value == 1
+        assert (await (await quick_task.kiq()).wait_result(timeout=HANG)).return_value == 1
         async with older_data(raw_redis, broker):
             sent = await slow_task.kicker().with_labels(**labels).kiq()
-            await asyncio.wait_for(has_begun.wait(), 5)
+            await asyncio.wait_for(has_begun.wait(), HANG)
         # New ids of the stream are above those that are lost.
-        assert (await (await quick_task.kiq()).wait_result(timeout=5)).return_value == 1
+        assert (await (await quick_task.kiq()).wait_result(timeout=HANG)).return_value == 1
         may_end.set()
-        assert (await sent.wait_result(timeout=5)).return_value == 7
+        assert (await sent.wait_result(timeout=HANG)).return_value == 7
     assert "another worker" not in caplog.text
 
 
@@ -81,9 +82,9 @@ async def test_a_task_that_fails_and_is_unknown_to_older_data_is_retried_once(
     async with working(broker):
         async with older_data(raw_redis, broker):
             sent = await task.kiq()
-            await asyncio.wait_for(has_begun.wait(), 5)
+            await asyncio.wait_for(has_begun.wait(), HANG)
         may_end.set()
-        assert (await sent.wait_result(timeout=5)).return_value == 2
+        assert (await sent.wait_result(timeout=HANG)).return_value == 2
 
 
 async def test_a_worker_that_older_data_do_not_know_goes_on_with_what_it_runs(
@@ -105,7 +106,7 @@ async def test_a_worker_that_older_data_do_not_know_goes_on_with_what_it_runs(
         async with older_data(raw_redis, broker):
             await stack.enter_async_context(working(broker))
             sent = await task.kiq()
-            await asyncio.wait_for(has_begun.wait(), 5)
+            await asyncio.wait_for(has_begun.wait(), HANG)
             worker = (await broker.consume()).lease.worker
 
         async def is_known() -> bool:
@@ -113,7 +114,7 @@ async def test_a_worker_that_older_data_do_not_know_goes_on_with_what_it_runs(
 
         await eventually(is_known)
         may_end.set()
-        assert (await sent.wait_result(timeout=5)).return_value == 7
+        assert (await sent.wait_result(timeout=HANG)).return_value == 7
     assert "stood still" not in caplog.text
 
 
@@ -138,6 +139,6 @@ async def test_a_worker_of_older_data_that_has_ended_since_has_not_died_of_what_
         async def is_given_back() -> bool:
             return bool(await entries_of(redis, returned))
 
-        await eventually(is_given_back, within=15)
+        await eventually(is_given_back)
         [(_, fields)] = await entries_of(redis, returned)
     assert (fields["worker"], fields["deliveries"]) == (delivery.worker, "0")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import (
     Brokers,
     entries_of,
@@ -43,12 +44,12 @@ async def test_a_delayed_message_that_nobody_can_read_delays_no_other_and_become
     await redis.zadd(broker.keys.delayed, {"nothing": 1})
     async with working(broker):
         sent = [await task.kicker().after(0.2).kiq(number) for number in range(10)]
-        assert [(await one.wait_result(timeout=5)).return_value for one in sent] == [n * 2 for n in range(10)]
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in sent] == [n * 2 for n in range(10)]
 
         async def are_buried() -> bool:
             return await broker.dead_letters.count() == 3 and not await redis.exists(broker.keys.delayed)
 
-        await eventually(are_buried, within=10)
+        await eventually(are_buried)
     letters = await letters_of(redis, broker)
     assert {letter["reason"] for letter in letters} == {"malformed"}
     assert {letter["data"] for letter in letters} == {'{"v": 2}', "", "text"}
@@ -88,15 +89,15 @@ async def test_an_entry_of_very_many_fields_is_reclaimed_as_any_other(
     await redis.xgroup_create(broker.keys.name, broker.consumer_group_name, "0")
     await redis.xreadgroup(broker.consumer_group_name, "kiq-gone", {broker.keys.name: ">"})
     async with working(broker):
-        assert (await second.wait_result(timeout=10)).return_value == 4
+        assert (await second.wait_result(timeout=HANG)).return_value == 4
         if has_message:
-            assert (await first.wait_result(timeout=5)).return_value == 2
+            assert (await first.wait_result(timeout=HANG)).return_value == 2
         else:
 
             async def is_buried() -> bool:
                 return bool(await redis.exists(broker.keys.dead))
 
-            await eventually(is_buried, within=5)
+            await eventually(is_buried)
     letters = await letters_of(redis, broker)
     assert ["field-19999" in letter["data"] for letter in letters] == ([] if has_message else [True])
 
@@ -121,8 +122,8 @@ async def test_a_result_that_redis_refuses_ends_its_task_with_that_error_and_no_
         async with working(broker):
             sent = await large.kiq()
             for number in range(50):
-                assert (await (await little.kiq(number)).wait_result(timeout=10)).return_value == number
-            error = (await sent.wait_result(timeout=20)).error
+                assert (await (await little.kiq(number)).wait_result(timeout=HANG)).return_value == number
+            error = (await sent.wait_result(timeout=HANG)).error
         await brokers.close()
     assert set(runs.values()) == {1}
     assert isinstance(error, ResultRefusedError), error
@@ -144,7 +145,7 @@ async def test_a_user_who_may_not_publish_runs_each_task_once_and_its_callers_ge
         async with working(broker):
             sent = await task.kiq_many(task.call(number) for number in range(20))
             for one in sent:
-                assert not (await one.wait_result(timeout=10)).is_err
+                assert not (await one.wait_result(timeout=HANG)).is_err
             assert await redis.xlen(broker.keys.name) == 0
     finally:
         await broker.shutdown()
@@ -170,7 +171,7 @@ async def test_a_send_whose_answer_was_lost_is_told_what_it_was_told_the_first_t
 
     async with working(worker):
         first = await tasks[0].kiq("first")
-        await eventually(is_running, within=5)
+        await eventually(is_running)
         await tasks[1].kicker().with_labels(unique="").after(60).kiq("warm up")
         wire.lose_answer_to("EVALSHA")
         wire.is_down = True
@@ -179,9 +180,9 @@ async def test_a_send_whose_answer_was_lost_is_told_what_it_was_told_the_first_t
         async def is_lost() -> bool:
             return wire.lost_answers == 1
 
-        await eventually(is_lost, within=5)
+        await eventually(is_lost)
         may_end.set()
-        await first.wait_result(timeout=5)
+        await first.wait_result(timeout=HANG)
         wire.is_down = False
         assert (await sending).task_id == first.task_id
     assert ran == ["first"]
@@ -190,7 +191,7 @@ async def test_a_send_whose_answer_was_lost_is_told_what_it_was_told_the_first_t
 async def test_the_caller_of_a_condemned_task_is_told_although_the_answer_was_lost(
     brokers: Brokers, redis: Redis, wire: Wire
 ) -> None:
-    options = StreamOptions(lease=0.5, max_deliveries=1)
+    options = StreamOptions(lease=1.0, max_deliveries=1)
     broker, sender = brokers(url=wire.url, options=options), brokers()
     task = register_task(sender, double, name="double")
     sent = await task.kiq()
@@ -203,7 +204,7 @@ async def test_the_caller_of_a_condemned_task_is_told_although_the_answer_was_lo
     await redis.script_load(_RECLAIM._text)
     wire.lose_answer_to(_RECLAIM._sha)
     await broker.consume()
-    error = (await sent.wait_result(timeout=10)).error
+    error = (await sent.wait_result(timeout=HANG)).error
     assert type(error).__name__ == "WorkerLostError"
     assert await broker.dead_letters.count() == 1
 
@@ -218,8 +219,12 @@ async def test_a_caller_that_gives_up_while_redis_is_away_has_sent_nothing(
     wire.cut()
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(task.kiq(1), 0.3)
-    patient = asyncio.create_task(task.kiq(2))
-    await asyncio.sleep(0)
+    patient, refusals = asyncio.create_task(task.kiq(2)), wire.refusals
+
+    async def nothing_is_on_its_way() -> bool:
+        return wire.refusals > refusals + 1
+
+    await eventually(nothing_is_on_its_way)
     wire.is_down = False
     sent = await patient
     entries = await entries_of(redis, sender.keys.name)
@@ -237,7 +242,7 @@ async def test_what_waits_in_a_blocked_event_loop_runs_elsewhere(brokers: Broker
 
     def block_until_given_back() -> bool:
         # Nothing of this loop runs meanwhile.
-        deadline = asyncio.get_running_loop().time() + 10
+        deadline = asyncio.get_running_loop().time() + HANG
         while asyncio.get_running_loop().time() < deadline:
             if sum(one.is_lost for one in deliveries) == 9:
                 return True
@@ -248,7 +253,7 @@ async def test_what_waits_in_a_blocked_event_loop_runs_elsewhere(brokers: Broker
     assert not consumer.in_flight.begin(deliveries[1])
     async with working(other):
         for one in sent[1:]:
-            assert not (await one.wait_result(timeout=5)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
     assert await redis.xlen(broker.keys.name) == 1
 
 
@@ -268,5 +273,5 @@ async def test_weights_hold_for_large_messages(brokers: Brokers) -> None:
     ]
     async with working(broker, max_async_tasks=1):
         for one in sent:
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
     assert 7 <= order[:20].count("a") <= 13

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from redis.exceptions import RedisError
 from taskiq import ScheduledTask
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.wire import Wire
 from tests.kiqstart.integration.redis.servers import Server, make_server, running
@@ -94,7 +95,7 @@ async def test_all_acts_are_done_while_redis_is_full(server: Server, queue_name:
         await began.wait()
         server.ask("CONFIG", "SET", "maxmemory", 1)
         assert await broker.cancel(running_one.task_id) is CancelOutcome.RUNNING
-        assert isinstance((await running_one.wait_result(timeout=5)).error, TaskCancelledError)
+        assert isinstance((await running_one.wait_result(timeout=HANG)).error, TaskCancelledError)
         assert await bench.act() == DONE
         server.ask("CONFIG", "SET", "maxmemory", 0)
     await brokers.close()

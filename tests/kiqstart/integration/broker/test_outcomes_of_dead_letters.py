@@ -5,6 +5,7 @@ from typing import Final
 import pytest
 from redis.asyncio import Redis
 from taskiq import NoResultError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker import janitor
@@ -26,7 +27,7 @@ async def run(filling: str = "") -> int:
 
 
 async def outcome_of(broker: StreamBroker, task_id: str) -> str:
-    error = (await broker.ping.task(task_id).wait_result(timeout=10)).error
+    error = (await broker.ping.task(task_id).wait_result(timeout=HANG)).error
     return f"{type(error).__name__}: {error}"
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -78,14 +79,14 @@ async def test_what_is_paused_waits_and_runs_once_it_is_resumed(
         for _ in range(workers):
             await stack.enter_async_context(working(bench.broker()))
         # Workers that have read already, and now wait for a message.
-        await (await bench.call("work").kiq(0, filling)).wait_result(timeout=10)
+        await (await bench.call("work").kiq(0, filling)).wait_result(timeout=HANG)
         assert await bench.pauses.pause(kind, paused, by=ADA, reason="why")
         sent = [await bench.call(name, queue).kiq(number, filling) for number in range(1, 21)]
         for number in range(100, 110):
-            done = await (await bench.call("work").kiq(number, filling)).wait_result(timeout=10)
+            done = await (await bench.call("work").kiq(number, filling)).wait_result(timeout=HANG)
             assert done.return_value == len(filling)
         later = await bench.call(name, queue).kiq(21, filling)
-        await (await bench.call("work").kiq(110, filling)).wait_result(timeout=10)
+        await (await bench.call("work").kiq(110, filling)).wait_result(timeout=HANG)
         assert sorted(number for _, number in bench.ran) == [0, *range(100, 111)]
 
         async def all_wait() -> bool:
@@ -94,7 +95,7 @@ async def test_what_is_paused_waits_and_runs_once_it_is_resumed(
         await eventually(all_wait)
         await bench.pauses.resume(kind, paused)
         for one in (*sent, later):
-            assert (await one.wait_result(timeout=10)).return_value == len(filling)
+            assert (await one.wait_result(timeout=HANG)).return_value == len(filling)
     assert sorted(number for _, number in bench.ran) == [*range(22), *range(100, 111)]
     assert await bench.sender.dead_letters.count() == 0
 
@@ -112,23 +113,23 @@ async def test_what_is_paused_stays_where_it_is_for_workers_that_come_later(
         return await redis.xlen(place) == 1
 
     async with working(bench.broker()):
-        await (await bench.call("work").kiq(2)).wait_result(timeout=10)
+        await (await bench.call("work").kiq(2)).wait_result(timeout=HANG)
         await eventually(is_there)
     # Later than the grace of tasks that no worker knows.
     before = await entries_of(redis, place)
     async with working(bench.broker()):
-        await (await bench.call("work").kiq(3)).wait_result(timeout=10)
+        await (await bench.call("work").kiq(3)).wait_result(timeout=HANG)
         said = await redis.hgetall(keys.misfits_known)
 
         async def has_looked_again() -> bool:
             return kind is Pausable.QUEUE or await redis.hgetall(keys.misfits_known) != said
 
         await eventually(has_looked_again)
-        await (await bench.call("work").kiq(4)).wait_result(timeout=10)
+        await (await bench.call("work").kiq(4)).wait_result(timeout=HANG)
         assert await entries_of(redis, place) == before
         assert bench.ran == [("work", 2), ("work", 3), ("work", 4)]
         await bench.pauses.resume(kind, paused)
-        assert not (await held.wait_result(timeout=10)).is_err
+        assert not (await held.wait_result(timeout=HANG)).is_err
     assert await bench.sender.dead_letters.count() == 0
 
 
@@ -155,11 +156,11 @@ async def test_a_paused_task_outlives_a_deploy_that_does_not_know_it(
     async with working(stranger):
         await eventually(is_there)
         # Left later than what is paused, and a dead letter when that would have been one.
-        await (await bench.call("gone").kiq()).wait_result(timeout=10)
+        await (await bench.call("gone").kiq()).wait_result(timeout=HANG)
         assert [letter.task_name for letter in await bench.sender.dead_letters.list()] == ["gone"]
         await bench.pauses.resume(Pausable.TASK, "other")
         async with working(bench.broker()):
-            assert not (await held.wait_result(timeout=10)).is_err
+            assert not (await held.wait_result(timeout=HANG)).is_err
     assert bench.ran == [("other", 1)]
 
 
@@ -170,7 +171,7 @@ async def test_a_task_that_no_worker_knows_is_a_dead_letter_a_grace_after_it_is_
     held = await bench.call("other").kiq(1)
     async with working(brokers(options=StreamOptions(lease=1.0, misfit_grace=0.2), queues=QUEUES)):
         await bench.pauses.resume(Pausable.TASK, "other")
-        assert (await held.wait_result(timeout=10)).is_err
+        assert (await held.wait_result(timeout=HANG)).is_err
     assert await bench.sender.dead_letters.count() == 1
 
 
@@ -187,8 +188,8 @@ async def test_what_waits_paused_can_be_cancelled(bench: Bench, kind: Pausable, 
             await eventually(is_set_aside)
         assert await bench.sender.cancel(held.task_id) is CancelOutcome.WAITING
         await bench.pauses.resume(kind, "low" if kind is Pausable.QUEUE else "other")
-        assert (await held.wait_result(timeout=10)).is_err
-        await (await bench.call("work").kiq(2)).wait_result(timeout=10)
+        assert (await held.wait_result(timeout=HANG)).is_err
+        await (await bench.call("work").kiq(2)).wait_result(timeout=HANG)
     assert bench.ran == [("work", 2)]
 
 
@@ -244,16 +245,16 @@ async def test_calls_of_one_customer_wait_and_run_in_order_once_they_are_resumed
             return await redis.xlen(place) == len(held)
 
         await eventually(all_wait)
-        await (await customers.send(100, "last")).wait_result(timeout=10)
+        await (await customers.send(100, "last")).wait_result(timeout=HANG)
         before = await entries_of(redis, place)
     assert customers.numbers_of("free") == [*range(1, 40, 4)]
     assert customers.numbers_of("acme") == customers.numbers_of("nobody") == []
     # By a worker that comes later than the grace of what no worker may take, nothing is touched.
     async with working(customers.broker()):
-        await (await customers.send(101, "last")).wait_result(timeout=10)
+        await (await customers.send(101, "last")).wait_result(timeout=HANG)
         assert await entries_of(redis, place) == before
         await customers.pauses.resume(Pausable.TASK, "mail", where={"customer": "acme"})
-        await held[-2].wait_result(timeout=10)
+        await held[-2].wait_result(timeout=HANG)
 
         async def only_others_wait() -> bool:
             return await redis.xlen(place) == 10
@@ -262,7 +263,7 @@ async def test_calls_of_one_customer_wait_and_run_in_order_once_they_are_resumed
         assert customers.numbers_of("acme") == [number for number in range(40) if number % 4 in (0, 2)]
         assert customers.numbers_of("nobody") == []
         await customers.pauses.resume(Pausable.TASK, "mail", where={"customer": "nobody"})
-        await held[-1].wait_result(timeout=10)
+        await held[-1].wait_result(timeout=HANG)
     assert customers.numbers_of("nobody") == [*range(3, 40, 4)]
     assert await customers.sender.dead_letters.count() == 0
 
@@ -272,7 +273,7 @@ async def test_what_two_pauses_hold_waits_for_both(customers: Customers, redis: 
     await customers.pauses.pause(Pausable.TASK, "mail", by=ADA, where=both)
     async with working(customers.broker()):
         seven, eight = await customers.send(7, "acme"), await customers.send(8, "acme")
-        await eight.wait_result(timeout=10)
+        await eight.wait_result(timeout=HANG)
         await customers.pause("acme")
         await customers.pauses.resume(Pausable.TASK, "mail", where=both)
 
@@ -283,7 +284,7 @@ async def test_what_two_pauses_hold_waits_for_both(customers: Customers, redis: 
         await eventually(waits_for_the_other)
         assert customers.ran == [(8, "acme")]
         await customers.pauses.resume(Pausable.TASK, "mail", where={"customer": "acme"})
-        await seven.wait_result(timeout=10)
+        await seven.wait_result(timeout=HANG)
     assert customers.ran == [(8, "acme"), (7, "acme")]
 
 
@@ -291,10 +292,10 @@ async def test_the_default_queue_is_paused_by_either_of_its_names(bench: Bench) 
     await bench.pauses.pause(Pausable.QUEUE, bench.sender.keys.name, by=ADA)
     held = await bench.call("work").kiq(1)
     async with working(bench.broker()):
-        await (await bench.call("work", "low").kiq(2)).wait_result(timeout=10)
+        await (await bench.call("work", "low").kiq(2)).wait_result(timeout=HANG)
         assert bench.ran == [("work", 2)]
         await bench.pauses.resume(Pausable.QUEUE, "default")
-        await held.wait_result(timeout=10)
+        await held.wait_result(timeout=HANG)
 
 
 async def test_suspects_of_a_paused_queue_start_no_process(bench: Bench, redis: Redis) -> None:
@@ -324,9 +325,9 @@ async def test_what_strangers_put_there_pauses_nothing_and_breaks_nothing(bench:
     [odd] = await bench.pauses.all()
     assert (odd.name, odd.since) == ("other", None)
     async with working(bench.broker()):
-        await (await bench.call("work").kiq(1)).wait_result(timeout=10)
+        await (await bench.call("work").kiq(1)).wait_result(timeout=HANG)
         await redis.set(bench.sender.keys.paused, "another type")
-        await (await bench.call("other").kiq(2)).wait_result(timeout=10)
+        await (await bench.call("other").kiq(2)).wait_result(timeout=HANG)
 
 
 async def test_a_pause_lets_nobody_look_for_what_was_cancelled(brokers: Brokers, wire: Wire) -> None:
@@ -334,6 +335,6 @@ async def test_a_pause_lets_nobody_look_for_what_was_cancelled(brokers: Brokers,
     await pauses_of(sender).pause(Pausable.TASK, "other", by=ADA)
     async with working(worker):
         for _ in range(3):
-            assert (await (await sender.ping.kiq()).wait_result(timeout=10)).return_value == "pong"
+            assert (await (await sender.ping.kiq()).wait_result(timeout=HANG)).return_value == "pong"
     assert wire.count("EXISTS")
     assert not wire.count("ZMSCORE")

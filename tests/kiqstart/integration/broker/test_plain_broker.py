@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from taskiq import SimpleRetryMiddleware
 from taskiq.kicker import AsyncKicker
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import QUICK, Brokers, entries_of, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -39,7 +40,7 @@ async def test_it_retries_keeps_keys_unique_and_checks_arguments(plain: StreamBr
     first = await task.kiq(7)
     assert (await task.kiq(7)).task_id == first.task_id
     async with working(plain):
-        assert isinstance((await first.wait_result(timeout=5)).error, LookupError)
+        assert isinstance((await first.wait_result(timeout=HANG)).error, LookupError)
     assert runs == [7, 7, 7]
     assert [letter["reason"] for letter in await letters_of(redis, plain)] == ["retries-exhausted"]
 
@@ -70,7 +71,7 @@ async def test_a_label_of_none_is_not_set(plain: StreamBroker, redis: Redis) -> 
         assert not message.labels.keys() & labels.keys()
         assert set(fields) <= {"data"}
     async with working(plain):
-        assert (await (await task.kicker().with_labels(**labels).kiq(3)).wait_result(timeout=5)).return_value == 3
+        assert (await (await task.kicker().with_labels(**labels).kiq(3)).wait_result(timeout=HANG)).return_value == 3
 
 
 def nested(depth: int) -> object:
@@ -106,8 +107,8 @@ async def test_what_json_cannot_hold_is_refused_by_name_and_everything_else_arri
     async with working(plain):
         for number, value in enumerate([*VALUES, *DEEP_AND_TEXTS]):
             with suppress(InvalidTaskArgumentsError):
-                assert not (await (await takes.kiq(value)).wait_result(timeout=5)).is_err
-            result = await (await gives.kiq(number)).wait_result(timeout=5)
+                assert not (await (await takes.kiq(value)).wait_result(timeout=HANG)).is_err
+            result = await (await gives.kiq(number)).wait_result(timeout=HANG)
             assert isinstance(result.error, UnserializableResultError) or repr(result.return_value) == repr(value)
-            assert type((await (await fails.kiq(number)).wait_result(timeout=5)).error) is ValueError
+            assert type((await (await fails.kiq(number)).wait_result(timeout=HANG)).error) is ValueError
     assert await letters_of(redis, plain) == []

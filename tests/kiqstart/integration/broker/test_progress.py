@@ -1,13 +1,20 @@
 """How far a running task is, is known to who asks, and to nobody once it has ended."""
 
 import asyncio
+import base64
 import json
+import os
 import threading
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
 
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.kiqstart.unit.broker import pooled
 
 from kiqstart import report_progress
+from kiqstart.broker import Sealing
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import read_workers
 from kiqstart.broker.script import Script
@@ -40,7 +47,7 @@ async def test_what_a_task_reports_last_is_seen_while_it_runs(brokers: Brokers, 
 
     def count_in_a_thread() -> None:
         half_way()
-        goes_on_too.wait(30)
+        goes_on_too.wait(HANG)
 
     async_task = register_task(broker, count, name="count")
     threaded = broker.register_task(count_in_a_thread, "threaded")
@@ -60,13 +67,64 @@ async def test_what_a_task_reports_last_is_seen_while_it_runs(brokers: Brokers, 
         goes_on.set()
         goes_on_too.set()
         for one in sent:
-            assert not (await one.wait_result(timeout=10)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
             assert await progress_of(other, one.task_id) is None
 
         async def nothing_is_left() -> bool:
             return not await redis.exists(broker.keys.running)
 
         await eventually(nothing_is_left)
+
+
+async def test_a_function_in_the_process_pool_reports_as_any_other(brokers: Brokers, tmp_path: Path) -> None:
+    broker, go = brokers(), tmp_path / "go"
+    task = broker.register_task(pooled.report_pages, "pages")
+    async with working(broker, executor=ProcessPoolExecutor(1)):
+        sent = await task.kiq(str(go))
+
+        async def is_seen() -> bool:
+            return await progress_of(broker, sent.task_id) == Progress(
+                done=999, total=1000, text="pages of https://me:***@db"
+            )
+
+        await eventually(is_seen)
+        go.touch()
+        assert (await sent.wait_result(timeout=10)).return_value == "reported"
+        assert await progress_of(broker, sent.task_id) is None
+
+
+async def test_what_a_task_says_of_itself_is_encrypted_as_its_arguments_are(brokers: Brokers, redis: Redis) -> None:
+    keys = [f"a:{base64.b64encode(os.urandom(32)).decode()}" for _ in range(2)]
+    sealing = Sealing(signing_keys=keys[0], encryption_keys=keys[1])
+    broker, reader, stranger = brokers(sealing=sealing), brokers(sealing=sealing), brokers()
+    goes_on = asyncio.Event()
+
+    async def count() -> None:
+        report_progress(1, 2, "letters of swordfish-7")
+        await goes_on.wait()
+
+    task = register_task(broker, count, name="count")
+    async with working(broker):
+        sent = await task.kiq()
+
+        async def is_seen() -> bool:
+            return await progress_of(reader, sent.task_id) == Progress(done=1, total=2, text="letters of swordfish-7")
+
+        await eventually(is_seen)
+        assert await progress_of(stranger, sent.task_id) == Progress(done=1, total=2, text="encrypted")
+        said = await redis.hvals(broker.keys.running)
+        assert not any("swordfish" in str(one) for one in said)
+        # What has not changed is not said anew with each beat.
+        [worker] = await redis.hkeys(broker.keys.running)
+        beat = await redis.zscore(broker.keys.workers, worker)
+
+        async def beats_on() -> bool:
+            return (await redis.zscore(broker.keys.workers, worker) or 0) > (beat or 0) + 1000
+
+        await eventually(beats_on)
+        assert await redis.hvals(broker.keys.running) == said
+        goes_on.set()
+        await sent.wait_result(timeout=10)
 
 
 async def test_nobody_takes_a_lost_workers_word(brokers: Brokers, redis: Redis) -> None:
@@ -89,7 +147,7 @@ async def test_nobody_takes_a_lost_workers_word(brokers: Brokers, redis: Redis) 
         await Script("say_running")(redis, keys, ["kiq-lost", said, 1000])
         assert await redis.hkeys(broker.keys.running) == [worker.name]
         goes_on.set()
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
 
 
 async def test_what_strangers_say_runs_is_passed_over(broker: StreamBroker, redis: Redis) -> None:

@@ -1,3 +1,4 @@
+import asyncio
 import json
 import os
 import re
@@ -10,7 +11,8 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqDecoratedTask
-from tests.kiqstart.integration.broker.apps.quarantine import QUICK, Tasks, nap
+from tests.deadlines import HANG
+from tests.kiqstart.integration.broker.apps.quarantine import QUICK, Tasks, hold
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of
 
 from kiqstart.broker.broker import StreamBroker
@@ -23,9 +25,6 @@ APP = "tests.kiqstart.integration.broker.apps.quarantine:broker"
 MADE = "tests.kiqstart.integration.broker.apps.quarantine:made"
 MORE_TASKS = "tests.kiqstart.integration.broker.apps.more_tasks"
 WARD = re.compile(r"run in a process of their own: (\d+)")
-SECONDS_AFTER_A_KILL = 2.0
-# A busy machine takes seconds to start a process.
-SECONDS = 40.0
 
 
 @pytest_asyncio.fixture
@@ -80,9 +79,9 @@ async def test_a_task_that_kills_its_workers_ends_after_its_tries_and_takes_nobo
     with factory() as process:
         poison = await tasks.strike.kiq(how)
         innocent = [await tasks.nap.kiq(1.0) for _ in range(3)]
-        assert isinstance((await poison.wait_result(timeout=SECONDS)).error, WorkerLostError), process.log
+        assert isinstance((await poison.wait_result(timeout=HANG)).error, WorkerLostError), process.log
         for one in innocent:
-            assert not (await one.wait_result(timeout=SECONDS)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
     assert await redis.get(f"{broker.keys.name}:strikes") == str(QUICK.max_deliveries)
     letters = [(letter["reason"], letter["deliveries"]) for letter in await letters_of(redis, broker)]
     assert letters == [("worker-lost", str(QUICK.max_deliveries))]
@@ -95,40 +94,42 @@ async def test_of_many_suspects_only_the_one_is_condemned_that_kills_its_process
     poison = await tasks.strike.kiq("exit")
     await make_suspects(redis, broker, first=poison.task_id)
     with worker() as process:
-        assert isinstance((await poison.wait_result(timeout=SECONDS)).error, WorkerLostError), process.log
+        assert isinstance((await poison.wait_result(timeout=HANG)).error, WorkerLostError), process.log
         for one in innocent:
-            assert not (await one.wait_result(timeout=SECONDS)).is_err
+            assert not (await one.wait_result(timeout=HANG)).is_err
         assert "each that ran in it runs alone next" in process.log
     assert len(await letters_of(redis, broker)) == 1
     assert await redis.get(f"{broker.keys.name}:strikes") == "2"
 
 
 async def test_other_tasks_go_on_while_suspects_run(
-    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
+    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker, tmp_path: Path
 ) -> None:
+    may_end = tmp_path / "may-end"
     # Its module is none that the broker's imports: without it the task would be an unknown one.
-    late: AsyncTaskiqDecoratedTask[[float], Any] = broker.register_task(nap, task_name="late")
-    suspect = await late.kiq(2.0)
+    late: AsyncTaskiqDecoratedTask[[str], Any] = broker.register_task(hold, task_name="late")
+    suspect = await late.kiq(str(may_end))
     await make_suspects(redis, broker)
-    with worker(MORE_TASKS) as process:
-        await ward_of(process)
+    with worker(MORE_TASKS):
+        await until_taken(redis, broker)
         other = await tasks.nap.kiq(0.0)
-        other_process = (await other.wait_result(timeout=SECONDS)).return_value
+        other_process = (await other.wait_result(timeout=HANG)).return_value
         assert not await broker.result_backend.is_result_ready(suspect.task_id)
-        assert (await suspect.wait_result(timeout=SECONDS)).return_value != other_process
+        may_end.touch()
+        assert (await suspect.wait_result(timeout=HANG)).return_value != other_process
 
 
 @pytest.mark.parametrize("kind", ["nap", "block"])
 async def test_a_killed_worker_leaves_no_process_behind_and_its_suspects_wait_uncounted(
     kind: str, worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
-    await {"nap": tasks.nap, "block": tasks.block}[kind].kiq(60.0)
+    await {"nap": tasks.nap, "block": tasks.block}[kind].kiq(600.0)
     await make_suspects(redis, broker)
     with worker() as process:
         ward = await ward_of(process)
         await until_taken(redis, broker)
         os.kill(process.pid, signal.SIGKILL)
-        await until_gone(ward, within=SECONDS_AFTER_A_KILL)
+        await until_gone(ward)
     assert await deliveries_of(redis, broker.keys.suspects("default")) == ["2"]
     assert await letters_of(redis, broker) == []
 
@@ -137,7 +138,7 @@ async def test_a_killed_worker_leaves_no_process_behind_and_its_suspects_wait_un
 async def test_a_worker_that_is_asked_to_end_takes_its_process_for_suspects_with_it(
     command: str, environment: dict[str, str], tmp_path: Path, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
-    await tasks.nap.kiq(60.0)
+    await tasks.nap.kiq(600.0)
     await make_suspects(redis, broker)
     line = kiqstart_command("worker", APP) if command == "kiqstart" else taskiq_command("worker", APP, "--workers", "1")
     factory = ProcessFactory(
@@ -147,7 +148,7 @@ async def test_a_worker_that_is_asked_to_end_takes_its_process_for_suspects_with
         ward = await ward_of(process)
         await until_taken(redis, broker)
         process.send_signal(signal.SIGTERM)
-        await until_gone(ward, within=SECONDS)
+        await until_gone(ward)
         process.wait()
         assert "Traceback" not in process.log
         assert "WARNING" not in process.log.replace("tasks did not end in time", ""), process.log
@@ -155,25 +156,34 @@ async def test_a_worker_that_is_asked_to_end_takes_its_process_for_suspects_with
 
 
 async def test_a_suspect_may_end_while_its_worker_waits_for_it(
-    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
+    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker, tmp_path: Path
 ) -> None:
-    suspect = await tasks.nap.kiq(3.0)
+    may_end = tmp_path / "may-end"
+
+    async def has_begun() -> bool:
+        return may_end.with_suffix(".begun").exists()
+
+    suspect = await tasks.hold.kiq(str(may_end))
     await make_suspects(redis, broker)
     with worker() as process:
-        await ward_of(process)
-        await until_taken(redis, broker)
+        await eventually(has_begun, within=HANG)
         process.send_signal(signal.SIGTERM)
+        await asyncio.sleep(0.5)
+        may_end.touch()
         assert process.wait() == 0
     assert await broker.result_backend.is_result_ready(suspect.task_id)
 
 
 async def test_few_suspects_run_in_several_processes_alone_in_each(
-    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker
+    worker: ProcessFactory, tasks: Tasks, redis: Redis, broker: StreamBroker, tmp_path: Path
 ) -> None:
-    sent = [await tasks.nap.kiq(6.0) for _ in range(3)]
+    may_end = tmp_path / "may-end"
+    sent = [await tasks.hold.kiq(str(may_end)) for _ in range(3)]
     await make_suspects(redis, broker)
     with worker() as process:
-        ran_in = [(await one.wait_result(timeout=SECONDS)).return_value for one in sent]
+        await until_taken(redis, broker, 2)
+        may_end.touch()
+        ran_in = [(await one.wait_result(timeout=HANG)).return_value for one in sent]
         assert len(WARD.findall(process.log)) > 1, process.log
     assert len(set(ran_in)) > 1
 
@@ -186,8 +196,8 @@ async def test_a_process_for_suspects_ends_when_there_are_none(
     suspect = await tasks.nap.kiq(0.0)
     await make_suspects(redis, broker)
     with factory() as process:
-        await suspect.wait_result(timeout=SECONDS)
-        await until_gone(await ward_of(process), within=SECONDS)
+        await suspect.wait_result(timeout=HANG)
+        await until_gone(await ward_of(process))
         assert "No tasks are left whose workers died repeatedly; this process ends" in process.log
         # That is no death.
         assert "WARNING" not in process.log
@@ -202,7 +212,7 @@ async def test_the_janitor_counts_suspects_of_queues_that_it_does_not_take(broke
     await janitor.consume()
     await other.consume()
     await redis.xadd(janitor.keys.suspects("low"), {"data": "{}", "deliveries": "2"})
-    await eventually(is_told, within=10)
+    await eventually(is_told)
 
 
 async def test_what_is_to_run_alone_is_taken_alone(brokers: Brokers, redis: Redis) -> None:
@@ -235,28 +245,28 @@ async def ward_of(process: ServiceProcess) -> int:
     async def is_there() -> bool:
         return WARD.search(process.log) is not None
 
-    await eventually(is_there, within=SECONDS)
+    await eventually(is_there, within=HANG)
     (found, *_) = WARD.findall(process.log)
     return int(found)
 
 
-async def until_taken(redis: Redis, broker: StreamBroker) -> None:
-    """Wait until a process has a suspect."""
+async def until_taken(redis: Redis, broker: StreamBroker, count: int = 1) -> None:
+    """Wait until so many processes have a suspect each."""
 
     async def is_taken() -> bool:
         pending = await redis.xpending(broker.keys.suspects("default"), broker.consumer_group_name)
-        return bool(pending["pending"])
+        return int(pending["pending"]) >= count
 
-    await eventually(is_taken, within=SECONDS)
+    await eventually(is_taken, within=HANG)
 
 
-async def until_gone(pid: int, *, within: float) -> None:
+async def until_gone(pid: int) -> None:
     """Wait until a process has ended."""
 
     async def has_ended() -> bool:
         return not is_running(pid)
 
-    await eventually(has_ended, within=within)
+    await eventually(has_ended, within=HANG)
 
 
 def is_running(pid: int) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.test_quarantine import make_suspects
 
@@ -206,4 +207,4 @@ async def test_in_a_program_of_ones_own_suspects_run_beside_others(brokers: Brok
     sent = await task.kiq()
     async with working(broker):
         await make_suspects(redis, broker)
-        assert (await sent.wait_result(timeout=20)).return_value == os.getpid()
+        assert (await sent.wait_result(timeout=HANG)).return_value == os.getpid()

@@ -1,4 +1,5 @@
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 
 from kiqstart.tasks.registration import register_task
@@ -15,7 +16,7 @@ async def test_a_worker_leaves_the_queues_alone_that_it_does_not_take(brokers: B
     registered = await low.kiq()
     labelled = await task.kicker().with_labels(queue_name="low").kiq()
     async with working(broker):
-        assert not (await (await task.kiq()).wait_result(timeout=5)).is_err
+        assert not (await (await task.kiq()).wait_result(timeout=HANG)).is_err
     assert await redis.xlen(broker.keys.stream("low")) == 2
     other = brokers(queues={"low": 1})
     for name in ("double", "double-low"):
@@ -23,7 +24,7 @@ async def test_a_worker_leaves_the_queues_alone_that_it_does_not_take(brokers: B
     waiting = await task.kiq()
     async with working(other):
         for sent in (registered, labelled):
-            assert (await sent.wait_result(timeout=5)).return_value == 2
+            assert (await sent.wait_result(timeout=HANG)).return_value == 2
     assert not await waiting.is_ready()
     assert await redis.xlen(broker.keys.stream("default")) == 1
 
@@ -41,7 +42,7 @@ async def test_queues_are_taken_as_their_weights_say_and_none_waits_for_the_othe
     sent = [await task.kicker().with_labels(queue_name="low").kiq(queue="low") for _ in range(12)]
     async with working(broker, max_async_tasks=1):
         for one in sent:
-            await one.wait_result(timeout=5)
+            await one.wait_result(timeout=HANG)
     for begin in range(0, 40, 4):
         assert runs[begin : begin + 4].count("low") == 1
 
@@ -59,5 +60,5 @@ async def test_a_retry_stays_in_its_queue(brokers: Brokers, redis: Redis) -> Non
 
     delayed = register_task(broker, run, name="run", queue="low", max_retries=2, retry_delay=0.1)
     async with working(broker):
-        assert (await (await delayed.kiq()).wait_result(timeout=5)).return_value == 3
+        assert (await (await delayed.kiq()).wait_result(timeout=HANG)).return_value == 3
     assert not await redis.exists(broker.keys.stream("default"))

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 from taskiq import Context, TaskiqDepends, TaskiqMessage, TaskiqMiddleware, TaskiqResult
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -64,12 +65,12 @@ async def test_a_message_is_gone_when_its_task_has_ended_or_says_and_the_result_
 
     async with working(broker):
         sent = await broker.register_task(look, task_name="look", ack_type=ack_type).kiq()
-        assert (await sent.wait_result(timeout=5)).return_value == "done"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "done"
 
         async def has_ended() -> bool:
             return len(recorder.hooks) == 3
 
-        await eventually(has_ended, within=5)
+        await eventually(has_ended)
     assert recorder.hooks == list(zip(["pre_execute", "post_execute", "post_save"], left, strict=True))
     assert seen == [1]
 
@@ -79,8 +80,8 @@ async def test_a_hook_that_raises_before_a_task_fails_the_task_and_takes_it_out_
 ) -> None:
     async with working(broker):
         sent = await register_task(broker, run, name="refused").kiq()
-        assert isinstance((await sent.wait_result(timeout=5)).error, PermissionError)
-        assert not (await (await register_task(broker, run, name="run").kiq()).wait_result(timeout=5)).is_err
+        assert isinstance((await sent.wait_result(timeout=HANG)).error, PermissionError)
+        assert not (await (await register_task(broker, run, name="run").kiq()).wait_result(timeout=HANG)).is_err
     assert recorder.hooks[0] == ("pre_execute", 1)
     assert await redis.xlen(broker.keys.stream("default")) == 0
 
@@ -95,7 +96,7 @@ async def test_a_task_that_acknowledges_by_itself_is_run_once(broker: StreamBrok
 
     async with working(broker):
         sent = await broker.register_task(acknowledge, task_name="acknowledge", ack_type="manual").kiq()
-        await sent.wait_result(timeout=5)
+        await sent.wait_result(timeout=HANG)
     assert runs == 1
     assert await redis.xlen(broker.keys.stream("default")) == await redis.zcard(broker.keys.delayed) == 0
 
@@ -116,7 +117,7 @@ async def test_a_task_that_never_acknowledges_is_run_again_and_then_a_dead_lette
 
     async with working(broker):
         await broker.register_task(forget, task_name="forget", ack_type="manual").kiq()
-        await eventually(is_buried, within=5)
+        await eventually(is_buried)
     assert runs == 3
     assert [letter["reason"] for letter in await letters_of(redis, broker)] == ["not-acknowledged"]
 
@@ -149,10 +150,10 @@ async def test_a_worker_has_no_more_in_hand_than_it_runs_and_prefetches(
         async def is_full() -> bool:
             return crowd.running == max_async_tasks and len(consumer.in_flight) == max_async_tasks + max_prefetch
 
-        await eventually(is_full, within=5)
+        await eventually(is_full)
         crowd.may_end.set()
         for one in sent:
-            await one.wait_result(timeout=5)
+            await one.wait_result(timeout=HANG)
     assert crowd.most == max_async_tasks
 
 
@@ -175,9 +176,9 @@ async def test_a_worker_that_ends_gives_back_at_once_what_it_has_not_begun(broke
     async def are_taken() -> bool:
         return crowd.running == 1 and len((await broker.consume()).in_flight) == 4
 
-    await eventually(are_taken, within=5)
+    await eventually(are_taken)
     finish.set()
-    await eventually(are_given_back, within=5)
+    await eventually(are_given_back)
     assert crowd.running == 1
     crowd.may_end.set()
     await ending
@@ -188,7 +189,7 @@ async def test_a_worker_that_ends_gives_back_at_once_what_it_has_not_begun(broke
         async def all_have_run() -> bool:
             return await redis.xlen(broker.keys.returned("default")) == 0
 
-        await eventually(all_have_run, within=5)
+        await eventually(all_have_run)
 
 
 async def test_a_worker_takes_no_more_tasks_than_its_process_may_run(broker: StreamBroker, redis: Redis) -> None:
@@ -196,6 +197,6 @@ async def test_a_worker_takes_no_more_tasks_than_its_process_may_run(broker: Str
     sent = [await task.kiq() for _ in range(5)]
     async with working(broker, max_tasks_to_execute=3):
         for one in sent[:3]:
-            await one.wait_result(timeout=5)
+            await one.wait_result(timeout=HANG)
     assert await redis.xlen(broker.keys.stream("default")) == 2
     assert not await sent[3].is_ready()

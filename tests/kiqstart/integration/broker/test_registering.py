@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import QUICK, Brokers, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -39,11 +40,11 @@ async def test_workers_with_other_leases_leave_each_other_their_tasks(brokers: B
         begun[number] += 1
         await asyncio.sleep(2.5)
 
-    old, new = brokers(options=StreamOptions(lease=10.0)), brokers(options=StreamOptions(lease=0.5))
+    old, new = brokers(options=StreamOptions(lease=10.0)), brokers(options=StreamOptions(lease=1.0))
     tasks = [register_task(one, nap, name="nap") for one in (old, new)]
     async with working(old):
         sent = [await tasks[0].kiq(number) for number in range(3)]
         async with working(new):
             for one in sent:
-                assert not (await one.wait_result(timeout=10)).is_err
+                assert not (await one.wait_result(timeout=HANG)).is_err
     assert begun == {0: 1, 1: 1, 2: 1}

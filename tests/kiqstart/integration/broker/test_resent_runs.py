@@ -8,6 +8,7 @@ from typing import Any, Final
 import pytest
 from redis.asyncio import Redis
 from taskiq import Context, TaskiqDepends
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -15,9 +16,10 @@ from kiqstart.app import App
 from kiqstart.broker import run_resender
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_record import MESSAGE_BYTES
 from kiqstart.broker.run_resender import RunNotResentError
-from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.runs import read_runs
 from kiqstart.operations.run_resending import FailedRuns, last_failed_run, resend
 from kiqstart.operations.runs import UnknownRunError
 from kiqstart.tasks.registration import register_task
@@ -64,10 +66,10 @@ async def test_a_failed_task_is_sent_again_under_its_id_and_its_caller_gets_the_
     task = machine_task(machine, worker, queue="mail")
     async with working(worker):
         sent = await task.kiq("Ada", password="swordfish-7")
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
         machine.is_broken = False
         await operator.run_resender.resend(await failed_run(operator, sent.task_id))
-        assert (await sent.wait_result(timeout=10)).return_value == "sent to Ada"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "sent to Ada"
     # Not with what is shown in the place of a secret.
     assert machine.calls == [("Ada", "swordfish-7")] * 2
     assert await outcomes(operator, sent.task_id) == ["succeeded", "failed"]
@@ -79,9 +81,9 @@ async def test_its_tries_are_counted_anew(brokers: Brokers, sealing: Sealing | N
     task = machine_task(machine, worker, max_retries=3, retry_delay=0, retry_on=(KeyError,))
     async with working(worker):
         sent = await task.kicker().with_labels(retries=2).kiq("Ada")
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
         await worker.run_resender.resend(await failed_run(worker, sent.task_id))
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
     assert machine.retries == [2, 0]
 
 
@@ -92,14 +94,14 @@ async def test_a_sealed_message_is_sent_as_it_was_also_by_who_has_no_key(brokers
     [(_, before)] = await entries_of(redis, worker.keys.name)
     async with working(worker):
         with pytest.raises(LookupError):
-            await sent.result(timeout=10)
+            await sent.result(timeout=HANG)
     await operator.run_resender.resend(await failed_run(operator, sent.task_id))
     [(_, after)] = await entries_of(redis, worker.keys.name)
     assert after == before
     assert "swordfish" not in after["data"]
     machine.is_broken = False
     async with working(worker):
-        assert await sent.result(timeout=10) == "sent to Ada"
+        assert await sent.result(timeout=HANG) == "sent to Ada"
     assert machine.calls == [("Ada", "swordfish-7")] * 2
 
 
@@ -110,7 +112,7 @@ async def test_a_message_that_was_cut_is_not_sent_and_that_is_said(brokers: Brok
     async with working(worker):
         # A cut that ends with a brace looks whole.
         sent = await task.kiq("}" * MESSAGE_BYTES)
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
     with pytest.raises(
         RunNotResentError, match=f"is not kept whole, which only JSON of up to {MESSAGE_BYTES} bytes is"
     ):
@@ -123,18 +125,18 @@ async def test_a_run_is_sent_again_once_however_many_ask(brokers: Brokers, redis
     task = machine_task(machine, worker)
     async with working(worker):
         sent = await task.kiq("Ada")
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
     run = await failed_run(worker, sent.task_id)
     answers = await asyncio.gather(*(worker.run_resender.resend(run) for _ in range(5)), return_exceptions=True)
     assert Counter("was sent again before" in str(one) for one in answers) == {False: 1, True: 4}
     assert len(await entries_of(redis, worker.keys.name)) == 1
     async with working(worker):
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
         # It has failed anew: that run is another one, this one stays done.
         with pytest.raises(RunNotResentError, match="was sent again before"):
             await worker.run_resender.resend(run)
         await worker.run_resender.resend(await failed_run(worker, sent.task_id))
-        assert (await sent.wait_result(timeout=10)).is_err
+        assert (await sent.wait_result(timeout=HANG)).is_err
     assert len(machine.calls) == 3
 
 
@@ -143,7 +145,7 @@ async def test_marks_go_with_their_runs(brokers: Brokers, redis: Redis) -> None:
     task = machine_task(machine, worker)
     async with working(worker):
         for name in ("Ada", "Bob"):
-            await (await task.kiq(name)).wait_result(timeout=10)
+            await (await task.kiq(name)).wait_result(timeout=HANG)
     second, first = await read_runs(worker.connection.redis, worker.keys, RunFilter(task="machine"))
     await worker.run_resender.resend(first)
     assert await worker.run_resender.resent() == {first.id}
@@ -160,19 +162,19 @@ async def test_a_task_whose_unique_key_is_held_stays_and_may_be_sent_later(broke
     task = machine_task(machine, worker, unique="to:{name}")
     async with working(worker):
         sent = await task.kiq("Ada")
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
     other = await task.kiq("Ada")
     run = await failed_run(worker, sent.task_id)
     with pytest.raises(RunNotResentError, match=f"task {other.task_id} waits or runs with its unique key 'to:Ada'"):
         await worker.run_resender.resend(run)
     assert len(await entries_of(redis, worker.keys.name)) == 1
     async with working(worker):
-        await other.wait_result(timeout=10)
+        await other.wait_result(timeout=HANG)
     machine.is_broken = False
     await worker.run_resender.resend(run)
     assert (await task.kiq("Ada")).task_id == sent.task_id
     async with working(worker):
-        assert (await sent.wait_result(timeout=10)).return_value == "sent to Ada"
+        assert (await sent.wait_result(timeout=HANG)).return_value == "sent to Ada"
 
 
 async def test_what_keeps_a_task_from_being_sent_again_is_said(brokers: Brokers) -> None:
@@ -182,10 +184,10 @@ async def test_what_keeps_a_task_from_being_sent_again_is_said(brokers: Brokers)
     async with working(worker):
         failed, buried = await task.kiq("Ada"), await dead.kiq("Bob")
         for one in (failed, buried):
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
         machine.is_broken = False
         fine = await task.kiq("Cyd")
-        await fine.wait_result(timeout=10)
+        await fine.wait_result(timeout=HANG)
     later = await task.kicker().with_labels(delay=60).kiq("Dee")
     run = await failed_run(worker, failed.task_id)
     await worker.run_resender.resend(run)
@@ -208,7 +210,7 @@ async def test_a_queue_that_is_none_and_a_foreign_key_send_nothing_and_leave_no_
     task = machine_task(machine, worker, unique="to:{name}")
     async with working(worker):
         sent = await task.kiq("Ada")
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
     keys, run = worker.keys, await failed_run(worker, sent.task_id)
     [(entry, fields)] = await entries_of(redis, keys.failed_runs)
     odd = {"runs": fields["runs"].replace(" default ", " workers\x7f ", 1)}
@@ -232,7 +234,7 @@ async def test_an_answer_that_is_lost_sends_it_once(brokers: Brokers, wire: Wire
     task = machine_task(machine, worker)
     async with working(worker):
         sent = await task.kiq("Ada")
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
     run = await failed_run(worker, sent.task_id)
     await worker.connection.redis.script_load(run_resender._RESEND_RUN._text)
     wire.lose_answer_to(run_resender._RESEND_RUN._sha)
@@ -257,11 +259,11 @@ async def test_of_each_task_the_last_run_counts(brokers: Brokers, redis: Redis, 
     async with working(worker):
         sent = {name: await task.kiq(name) for name in ("Ada", "Bob", "Cyd", "Dee", "Eve")}
         for one in sent.values():
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
         machine.is_broken = False
         # Its id was sent anew by somebody, and ran well.
         again = await task.kicker().with_task_id(sent["Cyd"].task_id).kiq("Cyd")
-        assert not (await again.wait_result(timeout=10)).is_err
+        assert not (await again.wait_result(timeout=HANG)).is_err
     # Sent again, and lost since.
     await worker.run_resender.resend(await failed_run(worker, sent["Dee"].task_id))
     await redis.xtrim(worker.keys.name, maxlen=0, approximate=False)
@@ -276,7 +278,7 @@ async def test_a_task_that_the_application_has_no_more_is_not_sent(brokers: Brok
     task = machine_task(machine, worker)
     async with working(worker):
         sent = await task.kiq("Ada")
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
     run = await failed_run(later, sent.task_id)
     with pytest.raises(RunNotResentError, match="this application has no task 'machine' any more"):
         await resend(App(broker=later, registry=BaseTasksRegistry(later)), later, run)

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from taskiq import AsyncResultBackend, Context, TaskiqDepends, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import QUICK, Brokers, letters_of, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -45,13 +46,13 @@ async def test_whoever_waits_is_woken_and_hardly_asks(
     brokers: Brokers, wire: Wire, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # By a look of his own he would learn it too late.
-    monkeypatch.setattr(result_waiter, "_SECONDS_BETWEEN_LOOKS", 60.0)
+    monkeypatch.setattr(result_waiter, "_SECONDS_BETWEEN_LOOKS", 1e6)
     caller, gate = brokers(url=wire.url), Gate()
     broker = brokers()
     register_task(broker, gate.run, name="gate")
     sent = await register_task(caller, gate.run, name="gate").kiq()
     async with working(broker):
-        waiting = asyncio.create_task(sent.wait_result(timeout=10))
+        waiting = asyncio.create_task(sent.wait_result(timeout=HANG))
         await asyncio.wait({waiting}, timeout=0.5)
         gate.is_open.set()
         assert (await waiting).return_value == "through"
@@ -65,7 +66,7 @@ async def test_all_who_wait_for_one_task_get_its_result_over_one_subscription(br
     register_task(broker, gate.run, name="gate")
     sent = await register_task(caller, gate.run, name="gate").kiq()
     async with working(broker):
-        waiting = [asyncio.create_task(sent.wait_result(timeout=10)) for _ in range(2)]
+        waiting = [asyncio.create_task(sent.wait_result(timeout=HANG)) for _ in range(2)]
         await asyncio.wait(waiting, timeout=0.1)
         gate.is_open.set()
         assert [(await one).return_value for one in waiting] == ["through"] * 2
@@ -76,7 +77,7 @@ async def test_ten_thousand_wait_at_once_over_two_connections(redis_url: str, qu
     broker = StreamBroker(redis_url, queue_name=queue_name, result_ttl=600, client_name="waiters")
     task = register_task(broker, double, name="double")
     sent = await task.kiq_many(task.call(number=number) for number in range(10_000))
-    waiting = asyncio.gather(*(one.wait_result(timeout=60) for one in sent))
+    waiting = asyncio.gather(*(one.wait_result(timeout=HANG) for one in sent))
 
     async def subscriptions() -> list[str]:
         clients = await redis.client_list()
@@ -85,7 +86,7 @@ async def test_ten_thousand_wait_at_once_over_two_connections(redis_url: str, qu
     async def all_listen() -> bool:
         return await subscriptions() == ["0", "10000"]
 
-    await eventually(all_listen, within=20)
+    await eventually(all_listen)
     async with working(broker):
         results = await waiting
     assert [result.return_value for result in results] == [number * 2 for number in range(10_000)]
@@ -100,7 +101,7 @@ async def test_a_model_comes_back_by_the_names_of_its_fields(broker: StreamBroke
 
     async with working(broker):
         sent = await broker.register_task(report, task_name="report").kiq()
-        await sent.wait_result(timeout=10)
+        await sent.wait_result(timeout=HANG)
         assert (await broker.result_backend.get_result(sent.task_id)).return_value == {"count": 3}
 
 
@@ -116,7 +117,7 @@ async def test_a_result_reaches_a_waiter_whose_connections_are_cut_meanwhile(bro
     register_task(broker, gate.run, name="gate")
     sent = await register_task(caller, gate.run, name="gate").kiq()
     async with working(broker):
-        waiting = asyncio.create_task(sent.wait_result(timeout=10))
+        waiting = asyncio.create_task(sent.wait_result(timeout=HANG))
         await asyncio.wait({waiting}, timeout=0.1)
         wire.cut()
         gate.is_open.set()
@@ -129,7 +130,7 @@ async def test_a_result_that_is_no_json_fails_its_task_with_an_error_that_says_s
 
     async with working(broker):
         sent = await register_task(broker, give, name="give").kiq()
-        result = await sent.wait_result(timeout=5)
+        result = await sent.wait_result(timeout=HANG)
     assert isinstance(result.error, UnserializableResultError)
     assert "the task's result (object) cannot be sent as JSON" in str(result.error)
 
@@ -173,7 +174,7 @@ async def test_a_label_that_json_cannot_hold_spoils_no_result(
     if where == "the sender":
         kicker.labels["seal"] = b"\xff"
     async with working(broker):
-        result = await (await kicker.kiq()).wait_result(timeout=5)
+        result = await (await kicker.kiq()).wait_result(timeout=HANG)
     assert (result.is_err, result.return_value) == (False, "good")
     assert seals[1] == b"\xff"
     assert caplog.text.count("its label seal is left out of its result: ") == 1
@@ -197,7 +198,7 @@ async def test_an_error_comes_back_as_its_class_with_its_arguments(broker: Strea
 
     async with working(broker):
         sent = await register_task(broker, fail, name="fail").kiq()
-        result = await sent.wait_result(timeout=5)
+        result = await sent.wait_result(timeout=HANG)
     assert type(result.error) is WeatherError
     assert result.error.args == ("rain", 7)
     assert str(await redis.get(broker.keys.result(sent.task_id))).startswith("{")
@@ -218,7 +219,7 @@ async def test_a_pickle_that_somebody_has_planted_is_never_loaded(
     sent = await register_task(broker, double, name="double").kiq()
     await redis.set(broker.keys.result(sent.task_id), pickle.dumps(Bomb(tmp_path / "planted")))
     with pytest.raises(ResultGetError):
-        await sent.wait_result(timeout=5)
+        await sent.wait_result(timeout=HANG)
     with pytest.raises(ResultGetError, match=f"the result of task {sent.task_id} cannot be read: it is no JSON"):
         await sent.get_result()
     assert not (tmp_path / "planted").exists()
@@ -231,7 +232,7 @@ async def test_results_are_kept_as_long_as_is_said(
     broker = brokers(result_ttl=ttl)
     async with working(broker):
         sent = await register_task(broker, double, name="double").kiq()
-        await sent.wait_result(timeout=5)
+        await sent.wait_result(timeout=HANG)
     assert await redis.pttl(broker.keys.result(sent.task_id)) in expected
 
 
@@ -247,7 +248,7 @@ async def test_progress_is_never_kept_for_ever_and_can_be_forgotten_with_its_res
     broker = brokers(result_ttl=None)
     async with working(broker):
         sent = await register_task(broker, double, name="double").kiq()
-        await sent.wait_result(timeout=5)
+        await sent.wait_result(timeout=HANG)
         await broker.result_backend.set_progress(sent.task_id, TaskProgress(state="half", meta=float("inf")))
         progress = await sent.get_progress()
         assert progress is not None
@@ -287,7 +288,7 @@ async def test_another_result_backend_is_asked_again_until_it_stores(brokers: Br
     broker = brokers().with_result_backend(shelf)
     async with working(broker):
         sent = await register_task(broker, double, name="double").kiq(number=4)
-        assert (await sent.wait_result(check_interval=0.01, timeout=5)).return_value == 8
+        assert (await sent.wait_result(check_interval=0.01, timeout=HANG)).return_value == 8
     assert shelf.tries == 3
 
 
@@ -299,10 +300,10 @@ async def test_what_another_result_backend_cannot_hold_fails_the_task_but_a_labe
 
     async with working(broker):
         sent = await register_task(broker, give, name="give").kiq()
-        result = await sent.wait_result(check_interval=0.01, timeout=5)
+        result = await sent.wait_result(check_interval=0.01, timeout=HANG)
         kicker = register_task(broker, double, name="double").kicker()
         kicker.labels["seal"] = b"\xff"
-        good = await (await kicker.kiq(number=2)).wait_result(check_interval=0.01, timeout=5)
+        good = await (await kicker.kiq(number=2)).wait_result(check_interval=0.01, timeout=HANG)
     assert str(result.error) == "the task's result (set) cannot be stored: sets do not fit on the shelf"
     assert (good.is_err, good.return_value) == (False, 4)
 
@@ -321,7 +322,7 @@ async def test_another_result_backend_gets_a_long_chain_cut_short(brokers: Broke
 
     async with working(broker):
         sent = await register_task(broker, fail, name="fail").kiq()
-        result = await sent.wait_result(check_interval=0.01, timeout=10)
+        result = await sent.wait_result(check_interval=0.01, timeout=HANG)
     began_at = time.monotonic()
     written = result.model_dump_json()
     assert time.monotonic() - began_at < 5

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,12 +9,14 @@ from typing import cast
 
 import pytest
 from pydantic import SecretStr
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.redis.servers import Server, make_server, running
 
 import kiqstart as package
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import UnansweredError
+from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.rights import (
     PROBES,
     MissingRightsError,
@@ -62,7 +63,7 @@ async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_
 ) -> None:
     url = set_user(server, "app", "~*", "&*", "+@all") if user == "app" else f"redis://127.0.0.1:{server.port}/0"
     brokers = Brokers(url, queue_name)
-    broker = brokers()
+    broker = brokers(options=StreamOptions(lease=1.0, send_deadline=1e6))
     runs: list[int] = []
     may_end = asyncio.Event()
 
@@ -78,14 +79,12 @@ async def test_a_password_that_is_wrong_for_some_seconds_runs_nothing_twice_and_
             await asyncio.sleep(0.01)
         with another_password(server, user):
             may_end.set()
-            began = time.monotonic()
             with pytest.raises(SendFailedError) as caught:
                 await task.kiq(number=9)
-            assert time.monotonic() - began < 5
             assert complaint in str(caught.value)
             assert "\n" not in str(caught.value)
             await asyncio.sleep(0.5)
-        results = [await one.wait_result(timeout=10) for one in sent]
+        results = [await one.wait_result(timeout=HANG) for one in sent]
     assert [one.return_value for one in results] == [0, 1, 2, 3, 4]
     assert sorted(runs) == [0, 1, 2, 3, 4]
     await brokers.close()
@@ -120,8 +119,8 @@ async def test_whoever_may_not_subscribe_waits_for_results_all_the_same_and_is_t
     task = deaf.find_task("double")
     assert task is not None
     async with working(worker):
-        first = await (await task.kiq(number=1)).wait_result(timeout=10)
-        later = await asyncio.gather(*[(await task.kiq(number=number)).wait_result(timeout=10) for number in (2, 3)])
+        first = await (await task.kiq(number=1)).wait_result(timeout=HANG)
+        later = await asyncio.gather(*[(await task.kiq(number=number)).wait_result(timeout=HANG) for number in (2, 3)])
     assert [first.return_value, *(one.return_value for one in later)] == [2, 4, 6]
     assert sum("SUBSCRIBE" in record.message for record in caplog.records) == 1
     await brokers.close()
@@ -133,7 +132,7 @@ CATEGORIES = "+@read +@write +@connection +@pubsub +@scripting +@transaction +in
 
 
 async def missing_to(server: Server, rules: str, keys: QueueKeys = KEYS) -> list[str]:
-    client = RedisConnections(set_user(server, "someone", *rules.split())).async_client(timeout=3.0)
+    client = RedisConnections(set_user(server, "someone", *rules.split())).async_client(timeout=HANG)
     try:
         return await missing_rights(client, keys)
     finally:
@@ -170,7 +169,7 @@ async def test_keys_and_results_of_other_names_are_named_each(server: Server) ->
 
 
 async def test_what_is_missing_is_one_line_without_the_password(server: Server) -> None:
-    client = RedisConnections(set_user(server, "someone", "~*", "+@all")).async_client(timeout=3.0)
+    client = RedisConnections(set_user(server, "someone", "~*", "+@all")).async_client(timeout=HANG)
     try:
         with pytest.raises(MissingRightsError) as caught:
             await check_rights(client, KEYS, address="here")
@@ -209,7 +208,7 @@ async def test_the_documented_rights_are_enough(server: Server, way: str) -> Non
     task = register_task(broker, double, name="double", unique="double:{number}")
     async with working(broker):
         sent = [await task.kiq(number=1), await task.kicker().after(0.1).kiq(number=2)]
-        assert [(await one.wait_result(timeout=10)).return_value for one in sent] == [2, 4]
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in sent] == [2, 4]
         await broker.cancel((await task.kicker().after(60).kiq(number=3)).task_id)
     await brokers.close()
     # redis-py says who it is where Redis has a command for that.

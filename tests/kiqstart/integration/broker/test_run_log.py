@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Generator
 
 import pytest
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import working
 
 from kiqstart import TaskLogFilter, TaskLogMiddleware, UniquenessMiddleware
@@ -68,7 +69,7 @@ async def test_a_run_has_a_line_for_its_start_and_one_for_its_end(broker: Stream
     task = register_task(broker, greet, name="greet")
     async with working(broker):
         sent = await task.kiq("Ada")
-        await sent.result(timeout=10)
+        await sent.result(timeout=HANG)
         [end] = await lines.ends(1)
     [start, _] = lines.of("kiqstart.runs")
     assert (start.levelname, end.levelname) == ("DEBUG", "INFO")
@@ -95,7 +96,7 @@ async def test_a_failed_try_is_one_error_with_its_traceback(broker: StreamBroker
     task = register_task(broker, fail, name="fail", max_retries=1, retry_delay=0)
     async with working(broker):
         sent = await task.kiq()
-        assert isinstance((await sent.wait_result(timeout=10)).error, OSError)
+        assert isinstance((await sent.wait_result(timeout=HANG)).error, OSError)
         first, second = await lines.ends(2)
     assert [fields(one, "outcome", "try") for one in (first, second)] == [
         {"outcome": "retried", "try": 1},
@@ -114,7 +115,7 @@ def of_sync(number: int) -> int:
 async def test_a_function_in_a_thread_logs_for_its_task_too(broker: StreamBroker, lines: Lines) -> None:
     task = register_task(broker, of_sync, name="of_sync")
     async with working(broker):
-        await (await task.kiq(1)).result(timeout=10)
+        await (await task.kiq(1)).result(timeout=HANG)
         await lines.ends(1)
     [own] = lines.of("shop")
     assert vars(own)["task_name"] == "of_sync"
@@ -151,7 +152,7 @@ async def test_the_lines_of_runs_can_be_turned_off_by_their_name(
     runs.setLevel(logging.WARNING if is_silent else logging.NOTSET)
     try:
         async with working(broker):
-            await (await task.kiq()).result(timeout=10)
+            await (await task.kiq()).result(timeout=HANG)
     finally:
         runs.setLevel(logging.NOTSET)
     assert len(lines.of("kiqstart.runs")) == (0 if is_silent else 2)

@@ -9,6 +9,7 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -50,16 +51,16 @@ async def test_each_end_of_a_task_is_counted(brokers: Brokers, redis: Redis) -> 
     before = [await napping.kiq() for _ in range(3)]
     async with working(broker):
         for task in (bad, again, never):
-            await (await task.kiq()).wait_result(timeout=10)
+            await (await task.kiq()).wait_result(timeout=HANG)
         cut = await hanging.kiq()
 
         async def runs() -> bool:
             return (await broker.cancel(cut.task_id)).value == "running"
 
-        await eventually(runs, within=10)
-        await cut.wait_result(timeout=10)
+        await eventually(runs)
+        await cut.wait_result(timeout=HANG)
         for one in before:
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
     found = await stats_of(broker)
     assert {name: dict(one.ended) for name, one in found.items()} == {
         "": {Outcome.DEAD: 1},
@@ -92,15 +93,15 @@ async def test_what_was_added_counts_once_where_the_answer_is_lost(brokers: Brok
     # Known to Redis, so that it is the script's hash that goes over the wire.
     await sender.connection.redis.script_load(FLUSH._text)
     async with working(worker):
-        await (await task.kiq()).wait_result(timeout=10)
+        await (await task.kiq()).wait_result(timeout=HANG)
         wire.lose_answer_to(FLUSH._sha)
 
         async def is_counted() -> bool:
             return "work" in await stats_of(sender)
 
-        await eventually(is_counted, within=10)
+        await eventually(is_counted)
         for _ in range(2):
-            await (await task.kiq()).wait_result(timeout=10)
+            await (await task.kiq()).wait_result(timeout=HANG)
     assert (await stats_of(sender))["work"].ended == {Outcome.SUCCEEDED: 3}
 
 
@@ -129,7 +130,7 @@ async def test_a_task_costs_no_command_for_being_counted(brokers: Brokers, wire:
     await sender.connection.redis.script_load(FLUSH._text)
     async with working(worker):
         for one in [await task.kiq() for _ in range(200)]:
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
         assert wire.count(FLUSH._sha) < 20
 
 
@@ -145,6 +146,6 @@ async def test_a_key_that_holds_something_else_spoils_no_task(brokers: Brokers, 
         name = broker.keys.stats if key == "stats" else broker.keys.stats_of_hour(seconds * 1000 + place)
         await redis.set(name, "something else")
     async with working(broker):
-        assert not (await (await task.kiq()).wait_result(timeout=10)).is_err
+        assert not (await (await task.kiq()).wait_result(timeout=HANG)).is_err
     if key == "hour":
         assert (await stats_of(broker))["work"].started == 1

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from redis.asyncio import Redis
 from taskiq import Context, TaskiqDepends
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -56,15 +57,15 @@ async def test_whichever_ends_first_the_result_is_that_of_the_later_one(
     async with working(worker):
         earlier = await (task.kicker().with_task_id("mine") if own_id else task.kicker()).kiq("earlier")
         later = await task.kicker().with_task_id(earlier.task_id).kiq("later")
-        await eventually(runs.both_run, within=5)
+        await eventually(runs.both_run)
         last = "later" if first == "earlier" else "earlier"
-        waiting = asyncio.create_task(later.wait_result(timeout=5))
+        waiting = asyncio.create_task(later.wait_result(timeout=HANG))
         runs.may_end[first].set()
-        await eventually(lambda: has_ended(runs, first), within=5)
+        await eventually(lambda: has_ended(runs, first))
         runs.may_end[last].set()
         assert (await waiting).return_value == "later"
-        await eventually(runs.both_ended, within=5)
-        await eventually(lambda: is_settled(redis, sender), within=5)
+        await eventually(runs.both_ended)
+        await eventually(lambda: is_settled(redis, sender))
         assert (await later.get_result()).return_value == "later"
         assert (await earlier.get_result()).return_value == "later"
 
@@ -93,8 +94,8 @@ async def test_a_task_that_sends_itself_again_while_it_runs_has_its_own_outcome(
     register_task(worker, again, name="unused")
     async with working(worker):
         sent = await register_task(sender, again, name="again").kicker().with_task_id("mine").kiq()
-        assert await sent.result(timeout=5) == 2
-        await eventually(lambda: is_settled(redis, sender), within=5)
+        assert await sent.result(timeout=HANG) == 2
+        await eventually(lambda: is_settled(redis, sender))
 
 
 async def test_a_dead_letter_that_is_sent_again_has_its_own_outcome(brokers: Brokers, redis: Redis) -> None:
@@ -111,8 +112,8 @@ async def test_a_dead_letter_that_is_sent_again_has_its_own_outcome(brokers: Bro
     async with working(worker):
         task = register_task(sender, fail_twice, name="fail", max_retries=1, retry_delay=0.01)
         sent = await task.kicker().with_task_id("mine").kiq()
-        assert isinstance((await sent.wait_result(timeout=5)).error, OSError)
+        assert isinstance((await sent.wait_result(timeout=HANG)).error, OSError)
         [letter] = await sender.dead_letters.list()
         await sender.dead_letters.retry(letter.id)
-        assert await sent.result(timeout=5) == 3
-        await eventually(lambda: is_settled(redis, sender), within=5)
+        assert await sent.result(timeout=HANG) == 3
+        await eventually(lambda: is_settled(redis, sender))

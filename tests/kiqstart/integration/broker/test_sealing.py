@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import re
 from collections.abc import Callable
 from itertools import pairwise
 from typing import cast
@@ -12,10 +13,12 @@ import pytest
 from redis.asyncio import Redis
 from taskiq import TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker, TaskState
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, letters_of, working
 
 from kiqstart.broker import CancelOutcome, Sealing, StreamBroker, UntrustedTaskError
-from kiqstart.broker.runs import RunFilter, read_runs
+from kiqstart.broker.run_filter import RunFilter
+from kiqstart.broker.runs import read_runs
 from kiqstart.broker.stats import count_tasks
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import UnreadableResultError
@@ -97,7 +100,7 @@ async def test_a_fleet_changes_to_signatures_and_to_new_keys_without_losing_a_ta
             till.task(working_one)
             sent = await till.task(sending).kiq("Ada")
             async with working(working_one):
-                assert (await sent.wait_result(timeout=10)).return_value == "paid to Ada"
+                assert (await sent.wait_result(timeout=HANG)).return_value == "paid to Ada"
     assert len(till.paid) == 2 * (len(steps) - 1)
     assert not await letters_of(redis, brokers())
 
@@ -110,21 +113,21 @@ async def test_what_is_not_signed_never_runs_is_a_dead_letter_and_is_not_signed_
     sent = await till.task(stranger).kicker().with_labels(retries=3, unique="a-key").kiq("Eve")
     async with working(worker):
         with pytest.raises(UntrustedTaskError, match="it is not signed"):
-            await sent.result(timeout=10)
+            await sent.result(timeout=HANG)
         [letter] = await worker.dead_letters.list()
         assert (letter.reason, letter.task_name, letter.task_id) == ("untrusted", "pay", sent.task_id)
         assert "it is not signed (TASKS_SIGNING_REQUIRED)" in letter.detail
         assert "Traceback" not in caplog.text
         await worker.dead_letters.retry(letter.id)
         with pytest.raises(UntrustedTaskError):
-            await sent.result(timeout=10)
+            await sent.result(timeout=HANG)
         [again] = await worker.dead_letters.list()
         assert b"seal" not in again.data
     assert till.paid == []
     # The unique key is free, and a signed one runs.
     async with working(worker):
         honest = await task.kicker().with_labels(unique="a-key").kiq("Ada")
-        assert (await honest.wait_result(timeout=10)).return_value == "paid to Ada"
+        assert (await honest.wait_result(timeout=HANG)).return_value == "paid to Ada"
 
 
 async def test_messages_that_were_tampered_with_in_redis_never_run_and_stop_nobody(
@@ -174,14 +177,15 @@ async def test_arguments_results_progress_and_errors_are_nowhere_in_redis_and_re
     later = await task.kicker().after(3600).kiq("Ada-later")
     bad = await failing.kiq("Ada-bad")
     async with working(worker):
-        results = [await one.wait_result(timeout=10) for one in many]
+        results = [await one.wait_result(timeout=HANG) for one in many]
         with pytest.raises(ValueError, match="Ada-bad has no account"):
-            await bad.result(timeout=10)
+            await bad.result(timeout=HANG)
         progress = await many[0].get_progress()
     assert [one.return_value for one in results] == [f"paid to Ada-{number}" for number in range(3)]
     assert progress is not None
     assert progress.meta == "progress of Ada-0"
-    assert b"Ada" not in await everything_of(worker)
+    # Three letters are in random base64 now and then.
+    assert not re.search(rb"Ada-(?:[0-2]|later|bad)", await everything_of(worker))
 
     plain = brokers()
     for broker, arguments, result, error in (
@@ -213,10 +217,10 @@ async def test_a_result_of_another_task_is_not_taken_for_this_one(brokers: Broke
     async with working(worker):
         one, other = [await task.kiq(who) for who in ("Ada", "Bob")]
         for sent in (one, other):
-            await sent.wait_result(timeout=10)
+            await sent.wait_result(timeout=HANG)
     await redis.copy(worker.keys.result(other.task_id), worker.keys.result(one.task_id), replace=True)
     with pytest.raises(UnreadableResultError, match="not encrypted so"):
-        await one.wait_result(timeout=10)
+        await one.wait_result(timeout=HANG)
 
 
 async def test_a_letter_of_a_sealed_task_is_sent_again_also_by_who_has_no_key(brokers: Brokers) -> None:
@@ -226,11 +230,11 @@ async def test_a_letter_of_a_sealed_task_is_sent_again_also_by_who_has_no_key(br
         async with working(worker):
             sent = await failing.kiq("Ada")
             with pytest.raises(ValueError, match="no account"):
-                await sent.result(timeout=10)
+                await sent.result(timeout=HANG)
             till.paid.clear()
             [letter] = await operator.dead_letters.list()
             await operator.dead_letters.retry(letter.id)
             with pytest.raises(ValueError, match="no account"):
-                await asyncio.wait_for(sent.result(), 10)
+                await asyncio.wait_for(sent.result(), HANG)
         assert till.paid == ["Ada"] * 2
         await worker.dead_letters.purge((await worker.dead_letters.list())[0].id)

@@ -6,6 +6,7 @@ import sys
 import pytest
 from redis.asyncio import Redis
 from taskiq.serializers import JSONSerializer
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, keys_of, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -54,7 +55,7 @@ def test_a_broker_that_was_never_started_sends_in_one_event_loop_after_another(r
 
 async def test_a_process_and_its_fork_send_with_one_broker(redis_url: str, queue_name: str) -> None:
     command = [sys.executable, "-m", f"{APPS}.forking", redis_url, queue_name]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=HANG, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     names = [message.kwargs["name"] for message in await waiting_messages(redis_url, queue_name)]
     assert names == ["before", "child", "after"]
@@ -66,7 +67,7 @@ class AbortedError(Exception):
 
 async def fork_a_loop(*arguments: str) -> str:
     command = [sys.executable, "-m", f"{APPS}.forking_loop", *arguments]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=HANG, check=False)
     if done.returncode == -signal.SIGABRT:
         raise AbortedError
     assert (done.returncode, done.stderr) == (0, "")
@@ -108,7 +109,7 @@ async def test_the_child_of_a_coroutine_that_forks_is_told_that_it_cannot_send_t
     redis_url: str, queue_name: str, loop: str
 ) -> None:
     command = [sys.executable, "-m", f"{APPS}.forking_coroutine", redis_url, queue_name, loop]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=30, check=False)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=HANG, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     why = "this process was forked, its event loop is its parent's: begin one of its own, as asyncio.run() does"
     assert done.stdout.splitlines() == [
@@ -160,13 +161,13 @@ async def test_a_delayed_task_waits_until_its_queue_can_take_it_and_holds_up_no_
     await task.kicker().with_labels(queue_name="low", delay=0.01).kiq()
     other = await task.kicker().after(0.1).kiq(number=2)
     async with working(broker):
-        assert (await other.wait_result(timeout=5)).return_value == 4
+        assert (await other.wait_result(timeout=HANG)).return_value == 4
         await redis.delete(low)
 
         async def has_moved() -> bool:
             return await redis.xlen(low) == 1
 
-        await eventually(has_moved, within=5)
+        await eventually(has_moved)
     assert not await redis.exists(broker.keys.delayed, broker.keys.delayed_messages)
 
 
@@ -175,10 +176,10 @@ async def test_ids_and_keys_may_be_any_text(broker: StreamBroker) -> None:
     delayed = task.kicker().with_task_id("two\nlines").with_labels(unique="\none key\n", delay=0.1)
     async with working(broker):
         sent = await delayed.kiq(number=2)
-        assert (await sent.wait_result(timeout=5)).return_value == 4
+        assert (await sent.wait_result(timeout=HANG)).return_value == 4
         # Its end has let the key go.
         other = await task.kicker().with_labels(unique="\none key\n").kiq(number=3)
-        assert (await other.wait_result(timeout=5)).return_value == 6
+        assert (await other.wait_result(timeout=HANG)).return_value == 6
 
 
 async def test_an_id_that_is_too_long_fails_its_send_in_a_short_line(broker: StreamBroker) -> None:

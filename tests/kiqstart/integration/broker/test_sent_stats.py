@@ -63,13 +63,13 @@ async def test_it_is_added_while_the_program_goes_on_and_costs_no_command_a_send
     async def is_added() -> bool:
         return await sent(reader) == {"work": 100}
 
-    await eventually(is_added, within=10)
+    await eventually(is_added)
     assert wire.count(FLUSH._sha) < 20
     wire.lose_answer_to(FLUSH._sha)
     await task.kiq()
-    await eventually(lambda: _has(reader, 101), within=10)
+    await eventually(lambda: _has(reader, 101))
     await task.kiq()
-    await eventually(lambda: _has(reader, 102), within=10)
+    await eventually(lambda: _has(reader, 102))
 
 
 async def _has(reader: StreamBroker, count: int) -> bool:

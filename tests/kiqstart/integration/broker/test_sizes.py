@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import pytest
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of, working
 
 from kiqstart.broker.broker import StreamBroker
@@ -90,8 +91,8 @@ async def test_a_worker_decodes_nothing_that_is_too_large_and_both_its_callers_a
     echo_of(broker)
     large, beside = await task.kiq(value), await task.kiq("beside")
     async with working(broker):
-        assert (await beside.wait_result(timeout=5)).return_value == "beside"
-        error = (await large.wait_result(timeout=5)).error
+        assert (await beside.wait_result(timeout=HANG)).return_value == "beside"
+        error = (await large.wait_result(timeout=HANG)).error
     assert isinstance(error, TaskTooLargeError)
     assert "(TASKS_MESSAGE_BYTES" in str(error)
     [letter] = await letters_of(redis, broker)
@@ -101,7 +102,7 @@ async def test_a_worker_decodes_nothing_that_is_too_large_and_both_its_callers_a
     generous = brokers()
     echo_of(generous)
     async with working(generous):
-        assert (await large.wait_result(timeout=5)).return_value == value
+        assert (await large.wait_result(timeout=HANG)).return_value == value
 
 
 async def test_what_is_too_large_and_no_message_is_a_dead_letter(brokers: Brokers, redis: Redis) -> None:
@@ -111,7 +112,7 @@ async def test_what_is_too_large_and_no_message_is_a_dead_letter(brokers: Broker
     await redis.xadd(broker.keys.name, {"data": json.dumps({"task_id": "i" * 9000})})
     sent = await task.kiq(1)
     async with working(broker):
-        assert (await sent.wait_result(timeout=5)).return_value == 1
+        assert (await sent.wait_result(timeout=HANG)).return_value == 1
         assert [letter["reason"] for letter in await letters_of(redis, broker)] == ["too-large"] * 2
 
 
@@ -119,7 +120,7 @@ async def test_results_have_a_limit_for_who_stores_and_for_who_reads_them(broker
     broker = brokers(options=SMALL)
     task = register_task(broker, write, name="write")
     async with working(broker):
-        error = (await (await task.kiq(LIMIT)).wait_result(timeout=5)).error
+        error = (await (await task.kiq(LIMIT)).wait_result(timeout=HANG)).error
         assert isinstance(error, ResultTooLargeError)
         assert f"of which {LIMIT} are possible (TASKS_RESULT_BYTES" in str(error)
     backend = broker.result_backend
@@ -155,8 +156,8 @@ async def test_a_full_queue_takes_no_more_until_a_task_has_ended(brokers: Broker
     with pytest.raises(QueueFullError, match="3 tasks are delayed, as many as TASKS_QUEUE_LIMIT"):
         await task.kicker().after(60).kiq(1)
     async with working(broker):
-        await sent.wait_result(timeout=5)
-        assert (await (await task.kiq("again")).wait_result(timeout=5)).return_value == "again"
+        await sent.wait_result(timeout=HANG)
+        assert (await (await task.kiq("again")).wait_result(timeout=HANG)).return_value == "again"
 
 
 async def test_what_is_due_and_what_is_tried_again_finds_its_queue_never_full(brokers: Brokers) -> None:
@@ -174,7 +175,7 @@ async def test_what_is_due_and_what_is_tried_again_finds_its_queue_never_full(br
     delayed = await task.kicker().after(0.2).kiq()
     await echo_of(broker, queue="elsewhere").kiq(1)
     async with working(broker):
-        assert (await delayed.wait_result(timeout=5)).return_value == 2
+        assert (await delayed.wait_result(timeout=HANG)).return_value == 2
 
 
 async def test_a_worker_reads_no_more_than_it_has_memory_for(brokers: Brokers) -> None:
@@ -196,10 +197,10 @@ async def test_a_worker_reads_no_more_than_it_has_memory_for(brokers: Brokers) -
     # Each takes twice its size, and so does the one that is larger than the limit.
     sent = [await task.kiq(text="x" * size) for size in [300_000] * 20 + [5_000_000] + [10] * 50]
     async with working(worker) as receiver:
-        await eventually(lambda: is_full(receiver), within=5)
+        await eventually(lambda: is_full(receiver))
         weight = in_flight(receiver)
         may_end.set()
-        assert [(await one.wait_result(timeout=10)).return_value for one in sent][-51:-49] == [5_000_000, 10]
+        assert [(await one.wait_result(timeout=HANG)).return_value for one in sent][-51:-49] == [5_000_000, 10]
     assert weight < 2 * limit
     assert most < 20
 
@@ -231,8 +232,8 @@ async def test_what_has_run_is_freed_without_a_look_for_cycles(
         async with working(broker):
             sent = [await task.kiq(f"{number}") for task in (good, bad) for number in range(20)]
             for one in sent:
-                await one.wait_result(timeout=5)
-            await eventually(lambda: are_few_alive(broker), within=10)
+                await one.wait_result(timeout=HANG)
+            await eventually(lambda: are_few_alive(broker))
     finally:
         gc.enable()
 

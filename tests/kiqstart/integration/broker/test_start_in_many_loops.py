@@ -8,6 +8,7 @@ import pytest
 import redis
 from pydantic import SecretStr
 from taskiq import AsyncBroker, InMemoryBroker, TaskiqEvents, TaskiqState
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.one_worker import one_worker
 
 from kiqstart.broker import RedisSettings, TasksSettings, create_broker
@@ -100,7 +101,7 @@ async def test_a_task_may_use_a_runner_and_its_worker_works_on(broker: StreamBro
     sends = register_task(broker, send_another, name="send")
     async with one_worker(broker):
         for _ in range(2):
-            await (await sends.kiq()).result(timeout=10)
+            await (await sends.kiq()).result(timeout=HANG)
 
 
 def heard_broker() -> tuple[AsyncBroker, list[str]]:

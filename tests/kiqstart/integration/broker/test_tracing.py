@@ -1,6 +1,9 @@
 """Spans of sends and runs, as an exporter gets them, with a worker in the test's own process."""
 
 import asyncio
+import base64
+import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,12 +16,15 @@ from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from opentelemetry.util.types import AttributeValue
+from redis.asyncio import Redis
 from taskiq import TaskiqMessage, TaskiqMiddleware
 from taskiq.kicker import AsyncKicker
 from taskiq.middlewares.opentelemetry_middleware import OpenTelemetryMiddleware
-from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.deadlines import HANG
+from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, letters_of, working
 
 from kiqstart import InvalidTaskArgumentsError, TracingMiddleware, conceal
+from kiqstart.broker import Sealing, UntrustedTaskError
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.tasks.registration import register_task
@@ -89,7 +95,7 @@ async def test_a_request_its_send_its_run_and_what_that_sends_are_one_trace(trac
     async with working(traced):
         with spans.tracer.start_as_current_span("request") as request:
             sent = await task.kiq()
-        await sent.result(timeout=10)
+        await sent.result(timeout=HANG)
         [work] = await spans.wait_for("work")
         [process_second] = await spans.wait_for("process second")
         [process_first] = await spans.wait_for("process first")
@@ -125,7 +131,7 @@ async def test_each_try_is_a_child_of_the_send_and_links_to_the_one_before(trace
     task = register_task(traced, flaky, name="flaky", max_retries=2, retry_delay=0)
     async with working(traced):
         sent = await task.kiq("pass-word-7")
-        assert await sent.result(timeout=10) == 3
+        assert await sent.result(timeout=HANG) == 3
         tries = await spans.wait_for("process flaky", 3)
     [send] = spans.named("send flaky")
     assert all(is_child(one, send) for one in tries)
@@ -150,7 +156,7 @@ async def test_kiq_many_is_one_span_and_the_parent_of_all_runs(traced: StreamBro
     task = register_task(traced, double, name="double")
     async with working(traced):
         for sent in await task.kiq_many(task.call(number) for number in range(20)):
-            await sent.result(timeout=10)
+            await sent.result(timeout=HANG)
         runs = await spans.wait_for("process double", 20)
     [send] = spans.named("send double")
     assert facts(send)["messaging.batch.message_count"] == 20
@@ -231,7 +237,7 @@ async def test_what_a_stranger_sends_as_a_context_is_nothing(
     task = register_task(sender, look, name="look")
     register_task(worker, look, name="look")
     async with working(worker):
-        assert await (await task.kiq()).result(timeout=10) == 1
+        assert await (await task.kiq()).result(timeout=HANG) == 1
         [run] = await spans.wait_for("process look")
     assert run.parent is None
     assert list(run.links) == []
@@ -252,7 +258,7 @@ async def test_taskiqs_own_middleware_reads_what_is_sent_and_is_read(
     task = register_task(sender, look, name="look")
     register_task(worker, look, name="look")
     async with working(worker):
-        assert await (await task.kiq()).result(timeout=10) == 1
+        assert await (await task.kiq()).result(timeout=HANG) == 1
         [run] = await spans.wait_for("execute/look" if is_sender_ours else "process look")
     [send] = spans.named("send look" if is_sender_ours else "send/look")
     assert is_child(run, send)
@@ -293,9 +299,9 @@ async def test_without_a_provider_a_message_carries_nothing(broker: StreamBroker
     broker.add_middlewares(Look())
     task = register_task(broker, look, name="look")
     async with working(broker):
-        await (await task.kiq()).result(timeout=10)
+        await (await task.kiq()).result(timeout=HANG)
         [many] = await task.kiq_many([task.call()])
-        await many.result(timeout=10)
+        await many.result(timeout=HANG)
     assert [labels.keys() & {"traceparent", "tracestate", "baggage", "previous_try"} for labels in seen] == [
         set(),
         set(),
@@ -321,9 +327,9 @@ async def main() -> None:
     task = register_task(broker, ping, name="ping")
     finish = asyncio.Event()
     listening = asyncio.create_task(StreamReceiver(broker, run_startup=False).listen(finish))
-    print(await (await task.kiq()).result(timeout=10))
+    print(await (await task.kiq()).result(timeout=200))
     [message] = await task.kiq_many([task.call()])
-    print(await message.result(timeout=10))
+    print(await message.result(timeout=200))
     finish.set()
     await listening
     await broker.shutdown()
@@ -339,7 +345,7 @@ def test_nothing_of_what_is_off_is_imported_or_missed(redis_url: str, key_prefix
     hidden = "" if is_installed else "import sys; sys.modules['opentelemetry'] = None\n"
     environment = {"REDIS_URL": redis_url, "TASKS_KEY_PREFIX": key_prefix, "PYTHONPATH": BESIDE}
     ran = subprocess.run(
-        [sys.executable, "-c", hidden + OFF], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", hidden + OFF], env=environment, capture_output=True, text=True, check=False, timeout=HANG
     )
     assert (ran.stdout.splitlines(), ran.returncode) == (["pong", "pong", "[]"], 0), ran.stderr
 
@@ -356,8 +362,75 @@ def test_what_is_asked_for_and_not_installed_is_one_line(key_prefix: str, redis_
     )
     environment = {"REDIS_URL": redis_url, "TASKS_KEY_PREFIX": key_prefix, "TASKS_TRACING": "true"}
     ran = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=60
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False, timeout=HANG
     )
     assert ran.returncode != 0
     assert ran.stderr.count("\n") == 1
     assert "pip install 'kiqstart[opentelemetry]'" in ran.stderr
+
+
+async def test_sealed_messages_are_traced_as_plain_ones(brokers: Brokers, spans: Spans, redis: Redis) -> None:
+    signing, encryption = (f"a:{base64.b64encode(os.urandom(32)).decode()}" for _ in range(2))
+    sealing = Sealing(signing_keys=signing, encryption_keys=encryption)
+    sender, worker = brokers(sealing=sealing), brokers(sealing=sealing)
+    for broker in (sender, worker):
+        broker.add_middlewares(TracingMiddleware(spans.provider))
+    runs: list[str] = []
+
+    async def deliver(letter: str) -> str:
+        return letter[::-1]
+
+    later = register_task(worker, deliver, name="deliver")
+
+    async def collect(letter: str) -> str:
+        runs.append(letter)
+        if len(runs) == 1:
+            raise ConnectionError("no road")
+        await later.kiq(letter)
+        return f"collected {letter}"
+
+    register_task(worker, collect, name="collect", max_retries=1, retry_delay=0)
+    task = register_task(sender, collect, name="collect", max_retries=1, retry_delay=0)
+    async with working(worker):
+        with spans.tracer.start_as_current_span("request") as request:
+            sent = await task.kiq("swordfish-7")
+        assert await sent.result(timeout=10) == "collected swordfish-7"
+        [delivered] = await spans.wait_for("process deliver")
+        first, second = await spans.wait_for("process collect", 2)
+    [send_collect], [send_deliver] = spans.named("send collect"), spans.named("send deliver")
+    assert is_child(first, send_collect)
+    assert is_child(second, send_collect)
+    assert [link.context.span_id for link in second.links] == [context_of(first).span_id]
+    assert is_child(send_deliver, second)
+    assert is_child(delivered, send_deliver)
+    assert [facts(one)["kiqstart.outcome"] for one in (first, second)] == ["retried", "succeeded"]
+    assert {context_of(span).trace_id for span in spans.all()} == {request.get_span_context().trace_id}
+    # Neither the spans nor Redis have what was encrypted.
+    assert "swordfish" not in "".join(span.to_json() for span in spans.all())
+    assert not await letters_of(redis, worker)
+
+
+async def test_a_trace_that_somebody_has_put_into_a_signed_message_is_none(
+    brokers: Brokers, spans: Spans, redis: Redis
+) -> None:
+    sealing = Sealing(signing_keys=f"a:{base64.b64encode(os.urandom(32)).decode()}")
+    worker, ran = brokers(sealing=sealing), list[int]()
+    worker.add_middlewares(TracingMiddleware(spans.provider))
+
+    async def work(number: int) -> None:
+        ran.append(number)
+
+    task = register_task(worker, work, name="work")
+    with spans.tracer.start_as_current_span("request"):
+        sent = await task.kiq(1)
+    [(entry, fields)] = await entries_of(redis, worker.keys.name)
+    [trace] = re.findall("00-[0-9a-f]{32}-[0-9a-f]{16}", fields["data"])
+    await redis.xdel(worker.keys.name, entry)
+    data = fields["data"].replace(trace, f"00-{'1' * 32}-{'2' * 16}")
+    await redis.xadd(worker.keys.name, {"data": data})
+    async with working(worker):
+        with pytest.raises(UntrustedTaskError):
+            await sent.result(timeout=10)
+    assert ran == []
+    assert [one["reason"] for one in await letters_of(redis, worker)] == ["untrusted"]
+    assert spans.named("process work") == []

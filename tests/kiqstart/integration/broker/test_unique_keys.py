@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import (
     Brokers,
     entries_of,
@@ -51,7 +52,7 @@ async def test_while_a_task_waits_or_runs_another_send_of_its_key_gives_that_tas
         again = await task.kiq(user_id=1)
         assert again.task_id == first.task_id
         report.may_go_on.set()
-        results = [await sent.wait_result(timeout=5) for sent in (first, again, other)]
+        results = [await sent.wait_result(timeout=HANG) for sent in (first, again, other)]
         assert [result.return_value for result in results] == ["1 today", "1 today", "2 today"]
         assert report.runs == 2
         assert (await task.kiq(user_id=1)).task_id != first.task_id
@@ -75,16 +76,19 @@ async def test_a_key_is_kept_until_the_last_try_and_let_go_with_the_dead_letter(
 ) -> None:
     report = Report(failures=9)
     report.may_go_on.set()
-    task = register_task(broker, report.make, name="report", unique="report:{user_id}", max_retries=1, retry_delay=0.6)
+    task = register_task(broker, report.make, name="report", unique="report:{user_id}", max_retries=1, retry_delay=60)
 
     async def waits_for_its_retry() -> bool:
         return await redis.zcard(broker.keys.delayed) == 1
 
     async with working(broker):
         first = await task.kiq(user_id=1)
-        await eventually(waits_for_its_retry, within=5)
+        await eventually(waits_for_its_retry)
         assert (await task.kiq(user_id=1)).task_id == first.task_id
-        assert isinstance((await first.wait_result(timeout=5)).error, OSError)
+        # It is due.
+        [delayed] = cast("list[str]", await redis.zrange(broker.keys.delayed, 0, -1))
+        await redis.zadd(broker.keys.delayed, {delayed: 1}, xx=True)
+        assert isinstance((await first.wait_result(timeout=HANG)).error, OSError)
     assert len(await letters_of(redis, broker)) == 1
     assert (await task.kiq(user_id=1)).task_id != first.task_id
 
@@ -101,7 +105,7 @@ async def test_a_key_is_let_go_when_its_task_is_cancelled(broker: StreamBroker, 
         await broker.cancel(sent.task_id)
         if place == "waiting":
             await stack.enter_async_context(working(broker))
-        await sent.wait_result(timeout=5)
+        await sent.wait_result(timeout=HANG)
     assert not await redis.exists(broker.keys.uniques)
 
 
@@ -110,7 +114,7 @@ async def test_a_task_that_fails_lets_its_key_go(broker: StreamBroker, redis: Re
     report.may_go_on.set()
     task = register_task(broker, report.make, name="report", unique="report:{user_id}")
     async with working(broker):
-        assert (await (await task.kiq(user_id=1)).wait_result(timeout=5)).is_err
+        assert (await (await task.kiq(user_id=1)).wait_result(timeout=HANG)).is_err
         assert not await redis.exists(broker.keys.uniques)
 
 
@@ -125,7 +129,7 @@ async def test_the_same_id_twice_is_one_task(broker: StreamBroker, redis: Redis)
 async def test_the_key_of_a_task_that_was_deleted_by_hand_is_free_again(
     brokers: Brokers, redis: Redis, place: str
 ) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5))
+    broker = brokers(options=StreamOptions(lease=1.0))
     task = register_task(broker, Report().make, name="report", unique="report:{user_id}")
     await task.kicker().after(60 if place == "delayed" else 0).kiq(user_id=1)
     kept = await task.kicker().after(120).kiq(user_id=2)
@@ -140,12 +144,12 @@ async def test_the_key_of_a_task_that_was_deleted_by_hand_is_free_again(
         return await redis.hkeys(broker.keys.uniques) == ["report:2"]
 
     async with working(broker):
-        await eventually(is_free, within=10)
+        await eventually(is_free)
         assert (await task.kicker().after(60).kiq(user_id=2)).task_id == kept.task_id
 
 
 async def test_a_key_whose_task_an_older_version_has_moved_stays_with_it(brokers: Brokers, redis: Redis) -> None:
-    broker = brokers(options=StreamOptions(lease=0.5), queues={"other": 1})
+    broker = brokers(options=StreamOptions(lease=1.0), queues={"other": 1})
     task = register_task(broker, Report().make, name="report", unique="report:{user_id}", queue="low")
     sent = await task.kiq(user_id=1)
     stream, returned = broker.keys.stream("low"), broker.keys.returned("low")
@@ -158,7 +162,7 @@ async def test_a_key_whose_task_an_older_version_has_moved_stays_with_it(brokers
         return await redis.hget(broker.keys.places, "report:1") == f"{returned}\n{moved}"
 
     async with working(broker):
-        await eventually(is_found, within=10)
+        await eventually(is_found)
     assert (await task.kiq(user_id=1)).task_id == sent.task_id
 
 

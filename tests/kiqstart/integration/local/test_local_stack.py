@@ -17,6 +17,7 @@ import pytest
 from redis.asyncio import Redis
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
+from tests.deadlines import HANG
 
 from kiqstart.local import local_stack
 from kiqstart.local.locks import FileLock
@@ -32,7 +33,6 @@ with local_stack(Path(sys.argv[1])) as urls:
     sys.stdin.read()
 """
 FOREVER = ("/bin/sleep", "600")
-ENDS_WITHIN_SECONDS = 8.0
 
 
 class User:
@@ -80,7 +80,7 @@ def user(home: Path) -> Generator[Callable[..., User]]:
 
 
 def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + ENDS_WITHIN_SECONDS
+    deadline = time.monotonic() + HANG
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -21,12 +21,12 @@ from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
 
-SHORT = 0.5
+SHORT = 1.5
 
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Half a second in place of 15, which is too long for a test."""
+    """A second and a half in place of 15, which is too long for a test."""
     for module in (health, duties):
         monkeypatch.setattr(module, "SECONDS_UNTIL_FOUND", SHORT)
     monkeypatch.setattr(health, "_SECONDS_BETWEEN_LOOKS", 0.05)
@@ -73,7 +73,7 @@ async def turns(found: Health, *checks: str) -> list[Finding]:
     async def are_found() -> bool:
         return [one.check for one in found.findings()] == list(checks)
 
-    await eventually(are_found, within=20)
+    await eventually(are_found)
     return found.findings()
 
 
@@ -138,8 +138,8 @@ async def test_a_worker_that_takes_nothing_though_tasks_wait_is_found(
 
 
 async def stays_well(found: Health) -> None:
-    """Nothing is found for much longer than a finding takes."""
-    until = time.monotonic() + SHORT * 4
+    """Nothing is found for longer than a finding takes."""
+    until = time.monotonic() + SHORT * 1.5
     while time.monotonic() < until:
         assert found.findings() == []
         await asyncio.sleep(0.02)
@@ -169,7 +169,7 @@ async def test_a_worker_that_is_full_or_whose_queue_is_paused_is_well(brokers: B
         async def all_have_ended() -> bool:
             return await redis.xlen(broker.keys.name) == 0
 
-        await eventually(all_have_ended, within=10)
+        await eventually(all_have_ended)
 
 
 async def test_a_scheduler_that_does_not_look_is_found(brokers: Brokers) -> None:
@@ -183,8 +183,8 @@ async def test_a_scheduler_that_does_not_look_is_found(brokers: Brokers) -> None
         async def has_looked() -> bool:
             return source.ticked_at is not None
 
-        await eventually(has_looked, within=10)
-        # A look each half second is as long as a finding takes here.
+        await eventually(has_looked)
+        # A busy machine may take as long for a look as a finding takes here.
         found_at_once = [one.check for one in found.findings()]
         assert found_at_once in ([], ["tick"])
         await source.shutdown()
@@ -196,5 +196,5 @@ async def test_a_scheduler_that_does_not_look_is_found(brokers: Brokers) -> None
 async def test_a_machine_that_stood_still_is_well(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> None:
     made = Health(brokers(), asyncio.get_running_loop(), Idle())
     monkeypatch.setattr(health, "_SECONDS_OF_A_STANDSTILL", SHORT / 2)
-    await asyncio.sleep(SHORT * 2)
+    await asyncio.sleep(SHORT * 1.2)
     assert made.findings() == []

@@ -34,7 +34,7 @@ async def test_a_worker_says_how_busy_it_is(brokers: Brokers) -> None:
             text, _ = await MetricsPage(broker=reader).text()
             return ("kiqstart_worker_slots",) in values_of(text)
 
-        await eventually(is_said, within=10)
+        await eventually(is_said)
         text, content_type = await MetricsPage(broker=reader).text()
         values = values_of(text)
         assert content_type.startswith("text/plain; version=0.0.4")

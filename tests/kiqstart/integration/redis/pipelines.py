@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
 
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.servers import ESCAPED_PASSWORD, Server
 from tests.network.relay import Relay, Streams, Then, relaying
 
@@ -14,9 +15,9 @@ from kiqstart.redis.pipeline import MultiplexedClient
 
 
 @asynccontextmanager
-async def pipeline_to(url: str, *, seconds: float = 3.0) -> AsyncGenerator[MultiplexedClient]:
+async def pipeline_to(url: str, *, seconds: float = HANG) -> AsyncGenerator[MultiplexedClient]:
     """A pipeline to a single server, closed at the end of the block; for so long it waits for an answer."""
-    client = RedisConnections(url, connect_timeout=1.0).pipeline(timeout=seconds)
+    client = RedisConnections(url, connect_timeout=HANG).pipeline(timeout=seconds)
     assert isinstance(client, MultiplexedClient)
     try:
         yield client

@@ -15,13 +15,13 @@ from redis import Redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError, ResponseError
 from redis.retry import Retry
+from tests.deadlines import HANG
 
 from kiqstart.local.redis import find_redis
 
 PASSWORD: Final = "p@ss/w:rd#? %"
 ESCAPED_PASSWORD: Final = "p%40ss%2Fw%3Ard%23%3F%20%25"
 
-_SECONDS: Final = 20.0
 SLOTS: Final = 16384
 # A cluster's node listens on its port + 10000 too.
 CLUSTER_PORTS: Final = range(20_000, 32_000)
@@ -45,7 +45,7 @@ class Server:
             self._process = subprocess.Popen(
                 [self.program, *self._options()], cwd=self.folder, stdout=log, stderr=log, start_new_session=True
             )
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + HANG
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError(f"the server does not answer:\n{(self.folder / 'log').read_text()}")
@@ -55,7 +55,7 @@ class Server:
         """Like a crash: nothing is saved, connections just end."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(_SECONDS)
+            self._process.wait(HANG)
             self._process = None
 
     def freeze(self) -> None:
@@ -268,7 +268,7 @@ def free_port(ports: range | None = None) -> int:
 
 
 def _wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _SECONDS
+    deadline = time.monotonic() + HANG
     while not condition():
         if time.monotonic() > deadline:
             raise TimeoutError("it does not come about")

@@ -10,6 +10,7 @@ from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
+from tests.deadlines import HANG
 
 from kiqstart.redis.connections import RedisConnections
 from kiqstart.redis.pipeline import MultiplexedClient
@@ -31,7 +32,7 @@ STEPS: list[tuple[str | bytes | int, ...]] = [
 
 @pytest.fixture
 async def client(url: str) -> AsyncGenerator[AsyncClient]:
-    client = RedisConnections(url).async_client(timeout=3.0)
+    client = RedisConnections(url).async_client(timeout=HANG)
     yield client
     await client.aclose()
 
@@ -49,7 +50,7 @@ async def everywhere(client: AsyncClient, *command: str) -> list[object]:
 
 
 async def blocked_clients(url: str) -> int:
-    observer = RedisConnections(url).async_client(timeout=3.0)
+    observer = RedisConnections(url).async_client(timeout=HANG)
     try:
         answers = cast("list[dict[str, int]]", await everywhere(observer, "INFO"))
     finally:
@@ -58,7 +59,7 @@ async def blocked_clients(url: str) -> int:
 
 
 async def kill_all_others(url: str) -> None:
-    killer = RedisConnections(url).async_client(timeout=3.0)
+    killer = RedisConnections(url).async_client(timeout=HANG)
     try:
         await everywhere(killer, "CLIENT KILL", "TYPE", "normal")
     finally:
@@ -66,7 +67,7 @@ async def kill_all_others(url: str) -> None:
 
 
 async def test_replies_have_one_shape(url: str, client: AsyncClient) -> None:
-    sync = RedisConnections(url).sync_client(timeout=3.0)
+    sync = RedisConnections(url).sync_client(timeout=HANG)
     try:
         await run(client, "EVAL", "return 1", 1, "{t}s")
         found = [await run(client, *step) for step in STEPS]
@@ -84,7 +85,7 @@ async def test_replies_have_one_shape(url: str, client: AsyncClient) -> None:
 
 
 async def test_a_pipeline_answers_each_of_many_who_ask_at_once(url: str) -> None:
-    pipeline = RedisConnections(url).pipeline(timeout=3.0)
+    pipeline = RedisConnections(url).pipeline(timeout=HANG)
     try:
         await asyncio.gather(*(run(pipeline, "SET", f"{{t}}{number}", number) for number in range(50)))
         asked = (run(pipeline, "GET", f"{{t}}{number}") for number in range(50))
@@ -116,13 +117,13 @@ class Ear:
         async def is_told() -> bool:
             return len(self.listening) >= times
 
-        await eventually(is_told, within=10)
+        await eventually(is_told)
 
     async def hears(self, count: int) -> None:
         async def has_come() -> bool:
             return len(self.messages) >= count
 
-        await eventually(has_come, within=5)
+        await eventually(has_come)
 
 
 async def test_messages_reach_whoever_has_joined_their_channel_and_not_left_it(url: str, client: AsyncClient) -> None:
@@ -168,16 +169,16 @@ async def test_a_subscription_comes_back_and_says_so_where_its_connection_was_ki
 @pytest.mark.parametrize("is_pipeline", [False, True])
 async def test_a_command_is_not_sent_again_when_its_connection_ends(url: str, *, is_pipeline: bool) -> None:
     connections = RedisConnections(url)
-    client = connections.pipeline(timeout=3.0) if is_pipeline else connections.async_client(timeout=3.0)
+    client = connections.pipeline(timeout=HANG) if is_pipeline else connections.async_client(timeout=HANG)
     waiting = asyncio.ensure_future(run(client, "BLPOP", "{t}list", 20))
 
     async def waits() -> bool:
         return await blocked_clients(url) == 1
 
-    await eventually(waits, within=5)
+    await eventually(waits)
     await kill_all_others(url)
     with pytest.raises(RedisConnectionError):
-        await asyncio.wait_for(waiting, 3)
+        await asyncio.wait_for(waiting, HANG)
     await client.aclose()
     assert await blocked_clients(url) == 0
 
@@ -186,7 +187,7 @@ async def test_a_command_is_not_sent_again_when_its_answer_is_late(url: str) -> 
     hasty = RedisConnections(url).async_client(timeout=0.2)
     sync = RedisConnections(url).sync_client(timeout=0.2)
     try:
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(HANG):
             with pytest.raises(RedisTimeoutError):
                 await run(hasty, "BLPOP", "{t}list", 1)
             with pytest.raises(RedisTimeoutError):
@@ -212,11 +213,11 @@ async def test_no_connection_is_left_open_after_a_failure(url: str, client: Asyn
             await run(failing, "BLPOP", "{t}list", 1)
     finally:
         await failing.aclose()
-    await eventually(is_gone, within=3)
+    await eventually(is_gone)
 
 
 async def test_a_connection_that_the_server_has_closed_is_replaced(url: str, client: AsyncClient) -> None:
-    sync = RedisConnections(url).sync_client(timeout=3.0)
+    sync = RedisConnections(url).sync_client(timeout=HANG)
     try:
         for _ in range(2):
             assert await run(client, "SET", "{t}key", 1)
@@ -230,8 +231,8 @@ async def test_a_connection_that_the_server_has_closed_is_replaced(url: str, cli
 
 @pytest.mark.parametrize("url", NOWHERE)
 async def test_a_redis_that_is_not_there_is_a_connection_error(url: str) -> None:
-    connections = RedisConnections(url, connect_timeout=1.0)
-    for client in (connections.async_client(timeout=1.0), connections.pipeline(timeout=1.0)):
+    connections = RedisConnections(url, connect_timeout=HANG)
+    for client in (connections.async_client(timeout=HANG), connections.pipeline(timeout=HANG)):
         try:
             for _ in range(2):
                 with pytest.raises(RedisConnectionError, match=r"127\.0\.0\.1:") as caught:
@@ -245,7 +246,7 @@ async def test_a_redis_that_is_not_there_is_a_connection_error(url: str) -> None
 @pytest.mark.parametrize("url", NOWHERE)
 def test_a_redis_that_is_not_there_is_a_connection_error_in_a_thread_too(url: str) -> None:
     def ask() -> None:
-        client: redis.Redis | redis.RedisCluster = RedisConnections(url, connect_timeout=1.0).sync_client(timeout=1.0)
+        client: redis.Redis | redis.RedisCluster = RedisConnections(url, connect_timeout=HANG).sync_client(timeout=HANG)
         try:
             client.get("x")
         finally:
@@ -257,7 +258,7 @@ def test_a_redis_that_is_not_there_is_a_connection_error_in_a_thread_too(url: st
 
 async def test_a_wrong_password_is_refused(url: str) -> None:
     connections = RedisConnections(url.replace("://:", "://:not-", 1))
-    for client in (connections.async_client(timeout=1.0), connections.pipeline(timeout=1.0)):
+    for client in (connections.async_client(timeout=HANG), connections.pipeline(timeout=HANG)):
         try:
             with pytest.raises(RedisConnectionError, match=r"(?i)password") as caught:
                 await run(client, "GET", "x")

@@ -1,7 +1,6 @@
 """A planned failover behind one address: the former master lives on, and connections to it stay open."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Generator
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import cast
 
 import pytest
 from redis.exceptions import BusyLoadingError, MasterDownError, ReadOnlyError, RedisError, ResponseError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.pipelines import pipeline_to
 from tests.kiqstart.integration.redis.servers import ESCAPED_PASSWORD, PASSWORD, Server, make_server, running
 from tests.network.relay import Relay, Streams, relaying
@@ -19,8 +19,6 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.redis.connections import RedisConnections
 from kiqstart.redis.demotion import is_demotion
 from kiqstart.tasks.registration import register_task
-
-SECONDS = 2.0
 
 
 class Address(Relay):
@@ -90,7 +88,7 @@ async def test_a_pipeline_connects_anew_where_a_script_is_refused(address: Addre
 
 
 async def test_a_pool_replaces_all_of_its_connections(address: Address) -> None:
-    client = RedisConnections(address.url).async_client(timeout=3.0)
+    client = RedisConnections(address.url).async_client(timeout=HANG)
     try:
         await asyncio.gather(*(client.get("old") for _ in range(5)))
         address.fail_over()
@@ -104,7 +102,7 @@ async def test_a_pool_replaces_all_of_its_connections(address: Address) -> None:
 
 
 async def test_a_client_of_a_thread_connects_anew(address: Address) -> None:
-    client = RedisConnections(address.url).sync_client(timeout=3.0)
+    client = RedisConnections(address.url).sync_client(timeout=HANG)
     try:
         await asyncio.to_thread(client.get, "old")
         address.fail_over()
@@ -116,10 +114,10 @@ async def test_a_client_of_a_thread_connects_anew(address: Address) -> None:
         client.close()
 
 
-async def test_sends_go_on_and_results_are_heard_within_two_seconds(
+async def test_sends_go_on_and_results_are_heard_without_a_look(
     address: Address, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", 60.0)
+    monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", 1e6)
     broker = StreamBroker(address.url, queue_name="q")
     keys = QueueKeys("q")
 
@@ -128,12 +126,10 @@ async def test_sends_go_on_and_results_are_heard_within_two_seconds(
     task = register_task(broker, note, name="note")
     try:
         sent = await task.kiq()
-        hearing = asyncio.create_task(sent.wait_result(timeout=10))
+        hearing = asyncio.create_task(sent.wait_result(timeout=HANG))
         await asyncio.sleep(0.2)
         address.fail_over()
-        began = time.monotonic()
         await task.kiq()
-        assert time.monotonic() - began < SECONDS
         assert b"q" in await address.keys()
 
         def announce() -> int:
@@ -141,8 +137,9 @@ async def test_sends_go_on_and_results_are_heard_within_two_seconds(
             with address.master.client() as client:
                 return client.publish(keys.result(sent.task_id), result)
 
-        while not await asyncio.to_thread(announce):
-            assert time.monotonic() - began < SECONDS
+        async with asyncio.timeout(HANG):
+            while not await asyncio.to_thread(announce):
+                pass
         assert not (await hearing).is_err
     finally:
         await broker.shutdown()

@@ -40,9 +40,9 @@ async def test_a_client_follows_the_master(tmp_path: Path, fail_over: Callable[[
                 return new_master.mget("a", "b") == [b"new", b"new"]
 
         try:
-            assert await can_write()
+            await eventually(can_write)
             await asyncio.to_thread(fail_over, group)
-            await eventually(has_followed, within=5)
+            await eventually(has_followed)
         finally:
             await client.aclose()
             sync.close()
@@ -102,7 +102,7 @@ async def test_an_idle_connection_that_a_nat_has_forgotten_is_replaced(
 ) -> None:
     monkeypatch.setattr(connections, "_HEALTH_CHECK_INTERVAL", 1e-9)
     async with nat_before(server) as (nat, url):
-        client = RedisConnections(url).async_client(timeout=0.3)
+        client = RedisConnections(url).async_client(timeout=1.0)
         try:
             await client.delete("count")
             nat.forget()
@@ -114,7 +114,7 @@ async def test_an_idle_connection_that_a_nat_has_forgotten_is_replaced(
 
 async def test_what_a_nat_swallows_is_not_sent_again(server: Server) -> None:
     async with nat_before(server) as (nat, url):
-        client = RedisConnections(url).async_client(timeout=0.3)
+        client = RedisConnections(url).async_client(timeout=1.0)
         try:
             await client.delete("count")
             nat.forget()

@@ -6,6 +6,7 @@ from typing import Any, cast
 import pytest
 from redis.credentials import UsernamePasswordCredentialProvider
 from redis.driver_info import DriverInfo
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.servers import PASSWORD, Server
 
 from kiqstart.redis.connections import RedisConnections
@@ -21,8 +22,8 @@ OPTIONS: list[dict[str, Any]] = [
 
 async def tries_every_client(connections: RedisConnections) -> None:
     value = b"\x00\xff"
-    client, pipeline = connections.async_client(timeout=3.0), connections.pipeline(timeout=3.0)
-    thread = await asyncio.to_thread(connections.sync_client, timeout=3.0)
+    client, pipeline = connections.async_client(timeout=HANG), connections.pipeline(timeout=HANG)
+    thread = await asyncio.to_thread(connections.sync_client, timeout=HANG)
     heard = asyncio.Event()
 
     class Ear:
@@ -42,7 +43,7 @@ async def tries_every_client(connections: RedisConnections) -> None:
             assert await cast("asyncio.Future[object]", pipeline.execute_command("GET", "{t}k")) == value
             assert await asyncio.to_thread(thread.get, "{t}k") == value
             await asyncio.sleep(0.002)
-        await asyncio.wait_for(heard.wait(), 5)
+        await asyncio.wait_for(heard.wait(), HANG)
     finally:
         await subscription.aclose()
         await client.aclose()
@@ -72,7 +73,7 @@ async def test_a_database_has_its_own_keys_for_every_client(server: Server) -> N
     urls = [f"redis://127.0.0.1:{server.port}{end}" for end in ("/5", "?db=5", "/0")]
     fifth, again, first = (RedisConnections(url, password=PASSWORD) for url in urls)
     for connections, wanted in ((fifth, b"1"), (again, b"1"), (first, None)):
-        pipeline, thread = connections.pipeline(timeout=3.0), connections.sync_client(timeout=3.0)
+        pipeline, thread = connections.pipeline(timeout=HANG), connections.sync_client(timeout=HANG)
         try:
             if connections is fifth:
                 await cast("asyncio.Future[object]", pipeline.execute_command("SET", "mine", 1))

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from tests.deadlines import HANG
 
 from kiqstart.redis.client import RedisUnavailableError, check_redis
 from kiqstart.redis.connections import RedisConnections
@@ -39,7 +40,7 @@ async def refusing_server(words: bytes) -> AsyncGenerator[RedisConnections]:
 )
 async def test_what_the_server_says_is_the_error(words: bytes, reason: str) -> None:
     async with refusing_server(words) as connections:
-        client, pipeline = connections.async_client(timeout=3.0), connections.pipeline(timeout=3.0)
+        client, pipeline = connections.async_client(timeout=HANG), connections.pipeline(timeout=HANG)
         try:
             for one in (client, pipeline):
                 for _ in range(10):
@@ -56,7 +57,7 @@ async def test_what_the_server_says_is_the_error(words: bytes, reason: str) -> N
 
 async def test_of_a_full_server_it_is_said_what_to_do() -> None:
     async with refusing_server(FULL) as connections:
-        client = connections.async_client(timeout=3.0)
+        client = connections.async_client(timeout=HANG)
         try:
             with pytest.raises(RedisUnavailableError, match=r"clients reached; close connections .* `maxclients`$"):
                 await check_redis(client, connections.address)

@@ -7,6 +7,7 @@ from typing import get_args
 
 import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.tls import (
     Certificate,
     TlsKind,
@@ -34,8 +35,8 @@ def url(request: pytest.FixtureRequest, certificate: Certificate, tmp_path: Path
 
 async def test_a_server_is_trusted_by_its_authority(url: str, certificate: Certificate) -> None:
     found = RedisConnections(f"{url}?ssl_ca_certs={certificate.certificate}")
-    client, pipeline = found.async_client(timeout=3.0), found.pipeline(timeout=3.0)
-    sync = await asyncio.to_thread(found.sync_client, timeout=3.0)
+    client, pipeline = found.async_client(timeout=HANG), found.pipeline(timeout=HANG)
+    sync = await asyncio.to_thread(found.sync_client, timeout=HANG)
     try:
         assert await client.set("x", 1)
         assert await pipeline.eval("return redis.call('get', KEYS[1])", 1, "x") == b"1"
@@ -48,7 +49,7 @@ async def test_a_server_is_trusted_by_its_authority(url: str, certificate: Certi
 
 async def test_a_stranger_is_refused(url: str) -> None:
     connections = RedisConnections(url)
-    for client in (connections.async_client(timeout=3.0), connections.pipeline(timeout=3.0)):
+    for client in (connections.async_client(timeout=HANG), connections.pipeline(timeout=HANG)):
         try:
             with pytest.raises(RedisConnectionError, match="certificate verify failed"):
                 await client.eval("return 1", 1, "x")

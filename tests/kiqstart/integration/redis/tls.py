@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import pytest
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.servers import (
     CLUSTER_PORTS,
     free_port,
@@ -65,7 +66,7 @@ def require_tls(folder: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=10,
+        timeout=HANG,
     )
     if any(refusal in answer.stdout + answer.stderr for refusal in ("Bad directive", "Failed finding TLS support")):
         pytest.skip(f"{found.description} was built without TLS")

@@ -2,14 +2,13 @@
 
 import os
 from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
+from tests.deadlines import HANG
 
 Test = TypeVar("Test", bound=Callable[..., Any])
-
-_SECONDS_FOR_AN_EXAMPLE: Final = 15
 
 
 def examples(usual: int, *, shrinks: bool = True) -> Callable[[Test], Test]:
@@ -21,5 +20,5 @@ def examples(usual: int, *, shrinks: bool = True) -> Callable[[Test], Test]:
         phases=[phase for phase in Phase if shrinks or phase is not Phase.shrink],
         suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     )
-    in_time = pytest.mark.timeout(_SECONDS_FOR_AN_EXAMPLE * max(number, 8))
+    in_time = pytest.mark.timeout(HANG * max(number, 8))
     return lambda test: in_time(tries(test))

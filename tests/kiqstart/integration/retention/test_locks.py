@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.conftest import Clock
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
@@ -46,7 +47,7 @@ async def until_only(database: Database, completed: int) -> None:
     async def is_so() -> bool:
         return await database.count("todos WHERE is_completed") == completed
 
-    await eventually(is_so, within=20)
+    await eventually(is_so)
 
 
 @ALL_SIZES
@@ -134,7 +135,7 @@ async def test_no_batch_waits_for_a_lock_for_longer_than_the_timeout(
 ) -> None:
     retention = make_retention(batch_rows=50, batch_seconds=10, lock_timeout=0.02, locked_wait=0)
     async with locked(database, rows_locked("id % 40 = 0")):
-        report = await asyncio.wait_for(retention.run(completed_todos(scan)), 20)
+        report = await asyncio.wait_for(retention.run(completed_todos(scan)), HANG)
     assert (report.deleted, report.skipped) == (475, 25)
 
 

@@ -3,6 +3,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
@@ -60,7 +61,7 @@ async def test_a_resting_run_stops_at_once(make_retention: EngineFactory) -> Non
         stop.set()
 
     retention = make_retention(batch_rows=100, pause=60, takeover_after=61)
-    report = await asyncio.wait_for(retention.run(completed_todos(ScanKind.KEY), stop=stop, progress=tell), 30)
+    report = await asyncio.wait_for(retention.run(completed_todos(ScanKind.KEY), stop=stop, progress=tell), HANG)
     # Of a hundred that it looked at.
     assert (report.deleted, report.stopped) == (50, StopReason.STOPPED)
 

@@ -2,6 +2,7 @@ import asyncio
 
 import pytest
 from sqlalchemy import func
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.kiqstart.integration.retention.shapes import SHAPES, Shape
@@ -57,7 +58,7 @@ async def test_a_count_that_would_take_too_long_is_estimated(
 async def test_a_preview_does_not_wait_for_others_writes(retention: RetentionEngine, database: Database) -> None:
     async with database.engine.connect() as other:
         await other.exec_driver_sql("UPDATE todos SET title = title || '!'")
-        preview = await asyncio.wait_for(retention.preview(completed_todos(None)), 20)
+        preview = await asyncio.wait_for(retention.preview(completed_todos(None)), HANG)
     assert (preview.policy, preview.rows, preview.is_estimate) == ("todos", 500, False)
 
 

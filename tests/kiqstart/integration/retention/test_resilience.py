@@ -1,12 +1,12 @@
 """What the world around a run does to it: killers, silence, clocks, and the defaults of others."""
 
 import asyncio
-from time import monotonic
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionmaker, create_async_engine
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.faults.cutting_proxy import cutting_proxy
 from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
@@ -83,8 +83,8 @@ async def test_a_scan_along_an_index_of_other_rows_changes_to_the_pages(
 
 
 @BOTH_SCANS
-async def test_a_cancellation_ends_within_a_second_though_the_network_is_silent(
-    database_url: str, database: Database, scan: ScanKind
+async def test_a_cancellation_ends_though_the_network_is_silent(
+    database_url: str, database: Database, scan: ScanKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = database_settings(database_url).sqlalchemy_url()
     async with cutting_proxy(url, lambda _: None) as (proxy, proxied):
@@ -93,6 +93,8 @@ async def test_a_cancellation_ends_within_a_second_though_the_network_is_silent(
         async def fall_silent(_: RetentionProgress) -> None:
             proxy.bytes_per_second = 0
 
+        # For an answer it would wait for ever.
+        monkeypatch.setattr(Limits, "answer", 1e6)
         retention = EngineFactory(async_sessionmaker(pool))(batch_rows=100)
         run = asyncio.create_task(retention.run(completed_todos(scan), run_id="one", progress=fall_silent))
 
@@ -102,11 +104,9 @@ async def test_a_cancellation_ends_within_a_second_though_the_network_is_silent(
         await eventually(is_silent)
         # Into the next batch, of which no answer comes.
         await asyncio.sleep(0.2)
-        started = monotonic()
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
             await run
-        assert monotonic() - started < 1.3
         proxy.bytes_per_second = None
         await pool.dispose()
     assert 0 < await database.count("todos WHERE is_completed") < 500
@@ -118,7 +118,10 @@ async def test_a_server_that_does_not_answer_is_hung_up_on(database_url: str, mo
     async with cutting_proxy(url, lambda _: None) as (proxy, proxied):
         pool = create_async_engine(proxied)
         with pytest.raises((DBAPIError, OSError)):  # noqa: PT012 - what is silent is silent within
-            async with asyncio.timeout(10), transaction(async_sessionmaker(pool), Limits(statement=0.1)) as connection:
+            async with (
+                asyncio.timeout(HANG),
+                transaction(async_sessionmaker(pool), Limits(statement=0.1)) as connection,
+            ):
                 proxy.bytes_per_second = 0
                 await connection.execute(text("SELECT 1"))
         proxy.bytes_per_second = None
@@ -157,7 +160,7 @@ async def test_a_clock_that_was_set_back_an_hour_holds_nobody_up(
         "UPDATE retention_runs SET owner = gen_random_uuid(), stopped = NULL, row_limit = NULL, "
         "heartbeat_at = now() + interval '1 hour', started_at = now() + interval '1 hour'"
     )
-    report = await asyncio.wait_for(retention.run(completed_todos(scan), run_id="one"), 20)
+    report = await asyncio.wait_for(retention.run(completed_todos(scan), run_id="one"), HANG)
     assert (first.deleted, report.deleted, report.stopped) == (100, 500, StopReason.END)
     assert report.seconds >= 0
 

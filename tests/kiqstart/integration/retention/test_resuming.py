@@ -1,6 +1,7 @@
 import asyncio
 
 import pytest
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
@@ -90,7 +91,7 @@ async def test_a_second_cancellation_cuts_the_batch_off(make_retention: EngineFa
         await asyncio.sleep(0)
         run.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(run, 5)
+            await asyncio.wait_for(run, HANG)
 
         async def unblocked() -> bool:
             return await database.waiting_for_locks() == 0

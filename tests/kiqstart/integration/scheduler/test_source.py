@@ -108,7 +108,7 @@ async def wait_for(broker: StreamBroker, count: int, queue: str = "default") -> 
     async def are_there() -> bool:
         return len(await sent(broker, queue)) >= count
 
-    await eventually(are_there, within=10)
+    await eventually(are_there)
     return await sent(broker, queue)
 
 
@@ -193,7 +193,7 @@ async def in_effect(source: DurableScheduleSource, name: str, text: bytes = b"")
         kept = await source.store.get(name)
         return kept is not None and text in kept.data
 
-    await eventually(is_kept, within=10)
+    await eventually(is_kept)
 
 
 async def test_a_time_that_is_over_is_sent_once_by_two_schedulers(
@@ -261,7 +261,7 @@ async def test_what_nobody_can_read_is_left_to_others_and_then_set_aside(
         await asyncio.sleep(0.5)
         assert await only_the_broken_one_is_left()
         monkeypatch.setattr(backlog, "_SECONDS_FOR_OTHERS", 0.1)
-        await eventually(is_over, within=5)
+        await eventually(is_over)
     assert await redis.hget(f"{broker.keys.schedules}:aside", "broken") == b"no JSON"
     assert caplog.text.count("Schedule broken cannot be read here and is left to other schedulers: Invalid JSON") == 1
     assert caplog.text.count("Schedule broken is set aside: nobody has sent it") == 1

@@ -5,6 +5,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.servers import make_server, running
 
 from kiqstart.testing.processes import kiqstart_command, taskiq_command
@@ -19,7 +20,7 @@ NOTHING_LISTENS = "redis://127.0.0.1:1"
 def line_of(command: list[str], url: str) -> str:
     """What a scheduler prints that ends with exit code 1."""
     environment = {**os.environ, "REDIS_URL": url}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
     return line

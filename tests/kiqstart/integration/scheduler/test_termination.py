@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.deadlines import HANG
 
 from kiqstart.cli.main import command_of
 from kiqstart.scheduler.termination import end_on_sigterm
@@ -56,7 +57,7 @@ def pid_of(scheduler: ServiceProcess) -> int:
 
 def test_a_scheduler_ends_on_sigterm_also_as_process_1(scheduler: ServiceProcess) -> None:
     os.kill(pid_of(scheduler), signal.SIGTERM)
-    assert scheduler.wait(timeout=10) == 0
+    assert scheduler.wait() == 0
     assert scheduler.log.count("ended\n") == 1
     assert "Traceback" not in scheduler.log
 
@@ -73,7 +74,7 @@ def test_a_scheduler_ends_on_a_signal_while_its_application_is_imported(
     importing: ServiceProcess, number: signal.Signals
 ) -> None:
     os.kill(pid_of(importing), number)
-    assert importing.wait(timeout=10) == 0
+    assert importing.wait() == 0
     assert "Traceback" not in importing.log
 
 
@@ -113,7 +114,7 @@ async def test_a_second_sigterm_does_not_wait(monkeypatch: pytest.MonkeyPatch) -
             await asyncio.sleep(0.01)
 
     task = asyncio.create_task(hang())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG):
         while not exits:  # noqa: ASYNC110  # a signal is not an event
             await asyncio.sleep(0.01)
     task.cancel()

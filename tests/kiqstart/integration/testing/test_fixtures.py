@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Generator
 from datetime import date
 
 import pytest
+from tests.deadlines import HANG
 from tests.kiqstart.integration.testing.small_app import RAN, Tasks
 
 from kiqstart import InvalidTaskArgumentsError
@@ -23,12 +24,12 @@ def nothing_ran() -> Generator[None]:
 async def test_inline_a_task_has_run_when_its_send_returns(inline: Tasks) -> None:
     task = await inline.report.kiq(7)
     assert RAN == ["report 7"]
-    assert await task.result(timeout=1) == "7 2026-01-01 1"
+    assert await task.result(timeout=HANG) == "7 2026-01-01 1"
 
 
 async def test_inline_all_tries_and_delays_are_over_at_once(inline: Tasks) -> None:
     task = await inline.flaky.kiq()
-    assert await task.result(timeout=1) == 3
+    assert await task.result(timeout=HANG) == 3
     await inline.chain.kicker().after(3600).kiq(2)
     assert RAN == ["flaky 1", "flaky 2", "flaky 3", "chain 2", "chain 1", "chain 0"]
 
@@ -59,9 +60,9 @@ async def test_draining_runs_all_queues_further_tries_and_what_is_delayed(
     chain = await registry.chain.kiq(1)
     await drain()
     assert sorted(RAN) == ["chain 0", "chain 1", "flaky 1", "flaky 2", "flaky 3", "report 7"]
-    assert await report.result(timeout=5) == "7 2026-01-01 1"
-    assert await flaky.result(timeout=5) == 3
-    await chain.result(timeout=5)
+    assert await report.result(timeout=HANG) == "7 2026-01-01 1"
+    assert await flaky.result(timeout=HANG) == 3
+    await chain.result(timeout=HANG)
     with pytest.raises(AssertionError, match="what is: nothing"):
         await enqueued(registry.report)
     assert handlers == [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]

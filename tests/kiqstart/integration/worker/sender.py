@@ -3,6 +3,7 @@ from typing import Any, cast
 
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
+from tests.deadlines import HANG
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.testing import eventually
@@ -25,7 +26,7 @@ class Sender:
         return sent
 
     async def value(self, name: str) -> Any:  # noqa: ANN401  # the task's own
-        return (await (await self.send(name)).wait_result(timeout=20)).return_value
+        return (await (await self.send(name)).wait_result(timeout=HANG)).return_value
 
     async def send_waiting(self) -> AsyncTaskiqTask[Any]:
         """Send a task that runs until `go_on` is there, and wait until it runs."""
@@ -46,7 +47,7 @@ class Sender:
         async def runs() -> bool:
             return self.go_on.with_suffix(".waits").exists()
 
-        await eventually(runs, within=20)
+        await eventually(runs)
         return sent
 
 

@@ -2,6 +2,7 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+from tests.deadlines import HANG
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.tasks.registration import register_task
@@ -28,7 +29,7 @@ async def test_a_worker_puts_the_task_on_the_lines_of_the_modules_own_log(
     )
     with own() as process:
         sent = await register_task(sender.broker, work, name="work").kiq()
-        assert await sent.result(timeout=10) == "done"
+        assert await sent.result(timeout=HANG) == "done"
     lines = [json.loads(line) for line in process.log.splitlines() if line.startswith("{")]
     [at_work] = [line for line in lines if line["text"] == "at work"]
     [end] = [line for line in lines if line["outcome"]]

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from tests.deadlines import HANG
 from tests.kiqstart.integration.redis.servers import make_server, running
 
 from kiqstart.testing.processes import kiqstart_command
@@ -18,7 +19,7 @@ def run(environment: Mapping[str, str], *arguments: str) -> subprocess.Completed
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=HANG,
         check=False,
     )
 

@@ -1,6 +1,7 @@
 import asyncio
 import signal
 
+from tests.deadlines import HANG
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.testing import ProcessFactory
@@ -52,7 +53,7 @@ async def test_sigterm_lets_a_running_task_end(worker: ProcessFactory, sender: S
         process.wait_for_log("Waiting for 1 running tasks to complete")
         sender.go_on.touch()
         assert process.wait() == 0
-    assert (await task.wait_result(timeout=1)).return_value == process.pid
+    assert (await task.wait_result(timeout=HANG)).return_value == process.pid
     assert await sender.nothing_is_left()
 
 
@@ -65,10 +66,10 @@ async def test_a_second_signal_ends_it_at_once_and_another_worker_has_its_task(
         process.wait_for_log("Waiting for 1 running tasks to complete")
         await asyncio.sleep(SECONDS_BETWEEN_REQUESTS)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=5) == INTERRUPTED
+        assert process.wait() == INTERRUPTED
     with worker() as other:
         sender.go_on.touch()
-        assert (await task.wait_result(timeout=20)).return_value == other.pid
+        assert (await task.wait_result(timeout=HANG)).return_value == other.pid
 
 
 async def test_a_third_signal_ends_one_whose_event_loop_is_blocked(worker: ProcessFactory, sender: Sender) -> None:
@@ -77,4 +78,4 @@ async def test_a_third_signal_ends_one_whose_event_loop_is_blocked(worker: Proce
         for _ in range(3):
             process.send_signal(signal.SIGINT)
             await asyncio.sleep(SECONDS_BETWEEN_REQUESTS)
-        assert process.wait(timeout=5) == INTERRUPTED
+        assert process.wait() == INTERRUPTED

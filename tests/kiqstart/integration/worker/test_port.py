@@ -6,6 +6,7 @@ import signal
 from collections.abc import Awaitable, Callable
 
 import httpx
+from tests.deadlines import HANG
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.testing import ProcessFactory, ServiceProcess, eventually
@@ -19,7 +20,7 @@ def address_of(process: ServiceProcess) -> str:
 
 def answers(url: str, status: int, *texts: str) -> Callable[[], Awaitable[bool]]:
     async def ask() -> bool:
-        async with httpx.AsyncClient(timeout=15) as client:
+        async with httpx.AsyncClient(timeout=HANG) as client:
             answer = await client.get(url)
         return answer.status_code == status and all(text in answer.text for text in texts)
 
@@ -29,9 +30,9 @@ def answers(url: str, status: int, *texts: str) -> Callable[[], Awaitable[bool]]
 async def test_it_answers_while_a_task_blocks_the_event_loop(worker: ProcessFactory, sender: Sender) -> None:
     with worker("--port", "0", "--wait-tasks-timeout", "0.1") as process:
         address = address_of(process)
-        await eventually(answers(f"{address}/readyz", 200, '"status": "ok"'), within=20)
+        await eventually(answers(f"{address}/readyz", 200, '"status": "ok"'))
         await sender.send_blocking("spin")
-        await eventually(answers(f"{address}/metrics", 200, 'kiqstart_workers{service="', "} 1.0"), within=20)
+        await eventually(answers(f"{address}/metrics", 200, 'kiqstart_workers{service="', "} 1.0"))
         # Too short a time to be a finding.
         assert await answers(f"{address}/healthz", 200)()
         assert await answers(f"{address}/other", 404, "there are: /metrics /healthz /readyz")()
@@ -43,12 +44,12 @@ async def test_one_port_answers_for_all_workers_also_when_one_is_started_anew(
     with worker("--workers", "2", "--port", "0") as process:
         address = address_of(process)
         both = ('"status": "ok"', '"worker-0"', '"worker-1"')
-        await eventually(answers(f"{address}/readyz", 200, *both), within=30)
+        await eventually(answers(f"{address}/readyz", 200, *both))
         killed = await sender.value("tell_process")
         os.kill(killed, signal.SIGKILL)
         process.wait_for_log("was killed by SIGKILL")
         assert await answers(f"{address}/healthz", 200, *both[1:])()
         process.wait_for_log("Listening started.", times=3)
-        await eventually(answers(f"{address}/readyz", 200, *both), within=30)
-        await eventually(answers(f"{address}/metrics", 200, "kiqstart_redis_up{"), within=20)
+        await eventually(answers(f"{address}/readyz", 200, *both))
+        await eventually(answers(f"{address}/metrics", 200, "kiqstart_redis_up{"))
         assert process.stop() == 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from taskiq import AsyncTaskiqTask
+from tests.deadlines import HANG
 from tests.kiqstart.integration.worker.sender import Sender
 from tests.process_table import is_gone, parent_of
 
@@ -46,7 +47,7 @@ async def send_waiting(sender: Sender, folder: Path) -> tuple[AsyncTaskiqTask[An
     async def runs() -> bool:
         return told.exists() and told.read_text().endswith("\n")
 
-    await eventually(runs, within=20)
+    await eventually(runs)
     return sent, int(told.read_text())
 
 
@@ -54,10 +55,10 @@ async def test_a_task_that_takes_its_process_down_is_a_dead_letter_and_later_one
     worker: ProcessFactory, sender: Sender
 ) -> None:
     with worker() as process:
-        result = await (await send(sender, "die")).wait_result(timeout=20)
+        result = await (await send(sender, "die")).wait_result(timeout=HANG)
         assert isinstance(result.error, WorkerLostError), process.log
-        assert (await (await send(sender, "add", 1)).wait_result(timeout=20)).return_value == 2
-        misfit = await (await send(sender, "add", 1, another=2)).wait_result(timeout=20)
+        assert (await (await send(sender, "add", 1)).wait_result(timeout=HANG)).return_value == 2
+        misfit = await (await send(sender, "add", 1, another=2)).wait_result(timeout=HANG)
         assert isinstance(misfit.error, TypeError)
         letters = await sender.broker.dead_letters.list()
         assert [letter.reason for letter in letters] == ["invalid-arguments", "worker-lost"]
@@ -75,7 +76,7 @@ async def test_the_processes_of_a_killed_worker_end_with_it(
         _, pooled = await send_waiting(sender, tmp_path)
         # With taskiq's command the worker is a child of its manager.
         os.kill(parent_of(pooled), signal.SIGKILL)
-        await eventually(lambda: is_gone(pooled), within=10)
+        await eventually(lambda: is_gone(pooled))
     finally:
         process.kill()
 
@@ -88,10 +89,10 @@ async def test_a_worker_that_ends_cuts_off_what_its_processes_still_run_and_give
         sent, pooled = await send_waiting(sender, tmp_path)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait) == 0
-        await eventually(lambda: is_gone(pooled), within=10)
+        await eventually(lambda: is_gone(pooled))
     with worker():
         (tmp_path / "go").touch()
-        assert (await sent.wait_result(timeout=20)).return_value != pooled
+        assert (await sent.wait_result(timeout=HANG)).return_value != pooled
 
 
 async def _never_run(*_: object, **__: object) -> None: ...

@@ -3,6 +3,7 @@ import os
 import signal
 from contextlib import suppress
 
+from tests.deadlines import HANG
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.testing import ProcessFactory, ServiceProcess, eventually
@@ -17,7 +18,7 @@ async def processes(sender: Sender, number: int) -> set[int]:
 
     async def are_met() -> bool:
         sent = [await sender.send("tell_process") for _ in range(20)]
-        found.update([(await one.wait_result(timeout=20)).return_value for one in sent])
+        found.update([(await one.wait_result(timeout=HANG)).return_value for one in sent])
         return len(found) >= number
 
     await eventually(are_met)
@@ -34,7 +35,7 @@ async def is_over(process: ServiceProcess) -> None:
     async def has_ended() -> bool:
         return not process.is_running
 
-    await eventually(has_ended, within=15)
+    await eventually(has_ended)
 
 
 async def test_one_that_is_killed_is_started_anew(worker: ProcessFactory, sender: Sender) -> None:
@@ -64,7 +65,7 @@ async def test_ctrl_c_reaches_all_of_them_twice_and_running_tasks_end(worker: Pr
         assert process.wait() == 0
     finally:
         process.kill()
-    assert not (await task.wait_result(timeout=1)).is_err
+    assert not (await task.wait_result(timeout=HANG)).is_err
     assert await sender.nothing_is_left()
     assert "Traceback" not in process.log
 
@@ -79,12 +80,12 @@ async def test_a_second_signal_ends_all_at_once_and_their_tasks_are_given_back(
         process.wait_for_log("Waiting for 1 running tasks to complete")
         await asyncio.sleep(SECONDS_BETWEEN_REQUESTS)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=5) == 128 + signal.SIGTERM
+        assert process.wait() == 128 + signal.SIGTERM
     finally:
         process.kill()
     with worker() as other:
         sender.go_on.touch()
-        assert (await task.wait_result(timeout=20)).return_value == other.pid
+        assert (await task.wait_result(timeout=HANG)).return_value == other.pid
 
 
 async def test_they_end_when_their_parent_is_killed(worker: ProcessFactory, sender: Sender) -> None:
@@ -97,14 +98,14 @@ async def test_they_end_when_their_parent_is_killed(worker: ProcessFactory, send
         async def waits() -> bool:
             return "Waiting for 1 running tasks to complete" in process.log
 
-        await eventually(waits, within=10)
+        await eventually(waits)
         sender.go_on.touch()
         await is_over(process)
     finally:
         # The leader is gone; where the test fails, its workers are not.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert not (await task.wait_result(timeout=1)).is_err
+    assert not (await task.wait_result(timeout=HANG)).is_err
 
 
 async def test_a_process_is_replaced_after_its_number_of_tasks(worker: ProcessFactory, sender: Sender) -> None:

@@ -10,6 +10,7 @@ from typing import cast
 
 import pytest
 from redis.asyncio import Redis
+from tests.deadlines import HANG
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.testing import ProcessFactory, eventually
@@ -42,7 +43,7 @@ async def test_one_whose_event_loop_is_blocked_gives_back_its_tasks_and_ends_aft
         behind = await sender.send("tell_process")
         asked = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.to_thread(process.wait, 30) == 0
+        assert await asyncio.to_thread(process.wait) == 0
         assert time.monotonic() - asked > 0.5
         assert "A task blocks the event loop" in process.log
         # Given back, and not left to be missed: that would have made it a dead letter here.
@@ -59,7 +60,7 @@ async def test_one_that_ends_by_itself_within_its_grace_period_does_so(worker: P
         sender.go_on.touch()
         assert await asyncio.to_thread(process.wait) == 0
         assert "A task blocks the event loop" not in process.log
-    assert not (await task.wait_result(timeout=1)).is_err
+    assert not (await task.wait_result(timeout=HANG)).is_err
 
 
 async def test_the_children_of_a_killed_manager_end_once_their_tasks_have(
@@ -75,15 +76,15 @@ async def test_the_children_of_a_killed_manager_end_once_their_tasks_have(
         async def waits() -> bool:
             return "Waiting for 1 running tasks to complete" in process.log
 
-        await eventually(waits, within=10)
+        await eventually(waits)
         sender.go_on.touch()
 
         async def is_over() -> bool:
             return not process.is_running
 
-        await eventually(is_over, within=15)
+        await eventually(is_over)
     finally:
         # The leader is gone; if the test fails, its worker is not.
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-    assert not (await task.wait_result(timeout=1)).is_err
+    assert not (await task.wait_result(timeout=HANG)).is_err

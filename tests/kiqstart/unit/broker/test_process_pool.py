@@ -1,13 +1,16 @@
 import asyncio
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Generator
 from concurrent.futures import ProcessPoolExecutor
+from contextvars import copy_context
 from pathlib import Path
 
 import pytest
 from taskiq import InMemoryBroker, TaskiqMessage
+from tests.deadlines import HANG
 from tests.kiqstart.unit.broker import pooled
 from tests.process_table import is_gone
 
@@ -15,6 +18,7 @@ from kiqstart.broker.receiver.base import BaseReceiver
 from kiqstart.broker.receiver.pool_process import RemoteTracebackError
 from kiqstart.broker.receiver.process_pool import ProcessPool
 from kiqstart.tasks.errors import ProcessLostError
+from kiqstart.tasks.progress import reporting_run
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.results.errors import UnserializableResultError
 from kiqstart.testing import eventually
@@ -39,7 +43,7 @@ async def waiting(pool: ProcessPool, folder: Path, name: str = "told") -> "async
     async def runs() -> bool:
         return bool(processes(told))
 
-    await eventually(runs, within=10)
+    await eventually(runs)
     return call
 
 
@@ -63,11 +67,11 @@ async def test_of_several_in_a_pool_that_dies_only_the_one_to_blame_is_lost(pool
     async def runs_again() -> bool:
         return len(processes(told)) == 2
 
-    await eventually(runs_again, within=10)
+    await eventually(runs_again)
     # The pool goes on in the meantime, and what it cut off works for nobody any more.
     assert await pool.run(pooled.add, [1], {}) == 2
     first, second = processes(told)
-    await eventually(lambda: is_gone(first), within=10)
+    await eventually(lambda: is_gone(first))
     (tmp_path / "go").touch()
     assert await innocent == second
     with pytest.raises(ProcessLostError):
@@ -83,10 +87,10 @@ async def test_processes_that_die_while_they_have_nothing_to_do_are_replaced(poo
     async def is_broken() -> bool:
         return bool(vars(executor)["_broken"])
 
-    await eventually(is_broken, within=10)
+    await eventually(is_broken)
     assert await pool.run(pooled.add, [1], {}) == 2
     # One that waits for what the first has taken with it would keep this process from ending.
-    await eventually(lambda: is_gone(other), within=5)
+    await eventually(lambda: is_gone(other))
 
 
 async def test_a_process_that_dies_while_one_that_it_has_forked_lives_is_noticed(
@@ -98,18 +102,18 @@ async def test_a_process_that_dies_while_one_that_it_has_forked_lives_is_noticed
     async def runs_again() -> bool:
         return len(processes(tmp_path / "innocent")) == 2
 
-    await eventually(runs_again, within=5)
+    await eventually(runs_again)
     (tmp_path / "go").touch()
     assert await innocent == processes(tmp_path / "innocent")[1]
     with pytest.raises(ProcessLostError):
-        await asyncio.wait_for(guilty, 5)
+        await asyncio.wait_for(guilty, HANG)
     (helper,) = processes(tmp_path / "helper")
     os.kill(helper, signal.SIGKILL)
 
 
 async def test_a_process_that_dies_in_the_middle_of_its_reply_is_noticed(pool: ProcessPool) -> None:
     with pytest.raises(ProcessLostError):
-        await asyncio.wait_for(pool.run(pooled.die_in_reply, [], {}), 5)
+        await asyncio.wait_for(pool.run(pooled.die_in_reply, [], {}), HANG)
     assert await pool.run(pooled.add, [1], {}) == 2
 
 
@@ -128,9 +132,9 @@ async def test_an_idle_process_that_dies_while_one_that_it_has_forked_lives_cost
         # One whose main thread is a zombie already may not have ended with all of its threads.
         return bool(shared.has_died())
 
-    await eventually(has_died, within=5)
+    await eventually(has_died)
     try:
-        assert await asyncio.wait_for(pool.run(pooled.add, [1], {}), 5) == 2
+        assert await asyncio.wait_for(pool.run(pooled.add, [1], {}), HANG) == 2
         # Python would wait for this thread when the worker ends.
         await asyncio.to_thread(threading.Thread.join, manager, 5)
         assert not manager.is_alive()
@@ -148,14 +152,14 @@ async def test_a_call_that_nobody_waits_for_any_more_has_its_process_until_it_en
     later = [asyncio.create_task(pool.run(pooled.add, [number], {})) for number in range(8)]
     assert not (await asyncio.wait(later, timeout=0.2))[0]
     (tmp_path / "go").touch()
-    assert await asyncio.wait_for(asyncio.gather(*later), 10) == list(range(1, 9))
+    assert await asyncio.wait_for(asyncio.gather(*later), HANG) == list(range(1, 9))
 
 
 async def test_a_pool_that_is_closed_cuts_off_what_runs(pool: ProcessPool, tmp_path: Path) -> None:
     call = await waiting(pool, tmp_path)
     pool.close()
     (process,) = processes(tmp_path / "told")
-    await eventually(lambda: is_gone(process), within=10)
+    await eventually(lambda: is_gone(process))
     call.cancel()
 
 
@@ -211,3 +215,46 @@ async def test_the_method_of_an_instance_stays_in_the_workers_process() -> None:
     with ProcessPoolExecutor(1) as executor:
         receiver = BaseReceiver(broker, executor=executor)
         assert (await receiver.run_task(task.original_func, message)).return_value == os.getpid()
+
+
+class Run:
+    """A run of a task, of which one sees what it reports."""
+
+    progress: tuple[float, float | None, str] | None = None
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+async def test_what_functions_report_in_their_processes_is_their_runs(method: str, tmp_path: Path) -> None:
+    pool = ProcessPool(ProcessPoolExecutor(2, multiprocessing.get_context(method)))
+    runs, calls = [Run(), Run()], list[asyncio.Task[object]]()
+    for number, run in enumerate(runs):
+        context = copy_context()
+        context.run(reporting_run.set, run)
+        running = pool.run(pooled.report_until, [str(tmp_path / str(number))], {})
+        calls.append(asyncio.create_task(running, context=context))
+
+    async def both_are_told() -> bool:
+        return [one.progress for one in runs] == [(999, 1000, "pages of https://me:***@db")] * 2
+
+    await eventually(both_are_told)
+    (tmp_path / "0").touch()
+    assert await calls[0] == "reported"
+    (tmp_path / "1").touch()
+    assert await calls[1] == "reported"
+    pool.close()
+
+
+async def test_a_process_that_dies_while_it_reports_holds_up_no_other(pool: ProcessPool, tmp_path: Path) -> None:
+    run = Run()
+    reporting_run.set(run)
+    for _ in range(3):
+        with pytest.raises(ProcessLostError):
+            await pool.run(pooled.report_then_die, [], {})
+    call = asyncio.create_task(pool.run(pooled.report_until, [str(tmp_path / "go")], {}))
+
+    async def is_told() -> bool:
+        return run.progress == (999, 1000, "pages of https://me:***@db")
+
+    await eventually(is_told)
+    (tmp_path / "go").touch()
+    assert await call == "reported"

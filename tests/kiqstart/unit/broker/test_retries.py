@@ -3,6 +3,7 @@ from collections.abc import AsyncGenerator
 import pytest
 import pytest_asyncio
 from taskiq import Context, NoResultError, TaskiqDepends
+from tests.deadlines import HANG
 
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.broker.retries import RetryMiddleware
@@ -38,7 +39,7 @@ async def test_a_failed_task_is_tried_again_until_it_succeeds(broker: DelayingIn
     attempts = Attempts([OSError("one"), TimeoutError("two")])
     # The delay is long enough for a waiter to see a failure that were stored as the result.
     task = await register_task(broker, attempts.run, name="try", max_retries=2, retry_delay=0.1).kiq(answer=7)
-    result = await task.wait_result(check_interval=0.01, timeout=5)
+    result = await task.wait_result(check_interval=0.01, timeout=HANG)
     assert result.return_value == 7
     assert attempts.task_ids == [task.task_id] * 3
 
@@ -46,7 +47,7 @@ async def test_a_failed_task_is_tried_again_until_it_succeeds(broker: DelayingIn
 async def test_the_last_failure_is_the_result(broker: DelayingInMemoryBroker) -> None:
     attempts = Attempts([OSError("one"), OSError("two"), OSError("three")])
     task = await register_task(broker, attempts.run, name="try", max_retries=1, retry_delay=0).kiq()
-    result = await task.wait_result(check_interval=0.01, timeout=5)
+    result = await task.wait_result(check_interval=0.01, timeout=HANG)
     assert isinstance(result.error, OSError)
     assert str(result.error) == "two"
     assert len(attempts.task_ids) == 2
@@ -58,7 +59,7 @@ async def test_other_failures_are_final(broker: DelayingInMemoryBroker, max_retr
     registered = register_task(
         broker, attempts.run, name="try", max_retries=max_retries, retry_delay=0, retry_on=(OSError,)
     )
-    result = await (await registered.kiq()).wait_result(check_interval=0.01, timeout=5)
+    result = await (await registered.kiq()).wait_result(check_interval=0.01, timeout=HANG)
     assert result.error is error
     assert len(attempts.task_ids) == 1
 
@@ -68,7 +69,7 @@ async def test_a_call_with_wrong_arguments_is_never_tried_again(broker: Delaying
     register_task(broker, attempts.run, name="try", max_retries=3, retry_delay=0)
     registered = broker.find_task("try")
     assert registered is not None
-    result = await (await registered.kiq(answer="many")).wait_result(check_interval=0.01, timeout=5)
+    result = await (await registered.kiq(answer="many")).wait_result(check_interval=0.01, timeout=HANG)
     assert isinstance(result.error, InvalidTaskArgumentsError)
     assert "retries" not in result.labels
     assert attempts.task_ids == []
@@ -79,7 +80,7 @@ async def test_an_interrupted_task_is_sent_again_at_once_and_no_retry_is_counted
 ) -> None:
     attempts = Attempts([TaskInterruptedError(reason="one"), OSError("two"), TaskInterruptedError(reason="three")])
     task = await register_task(broker, attempts.run, name="try", max_retries=1, retry_delay=0).kiq(answer=7)
-    result = await task.wait_result(check_interval=0.01, timeout=5)
+    result = await task.wait_result(check_interval=0.01, timeout=HANG)
     assert result.return_value == 7
     assert attempts.task_ids == [task.task_id] * 4
     assert attempts.retries == [0, 0, 1, 1]
@@ -88,7 +89,7 @@ async def test_an_interrupted_task_is_sent_again_at_once_and_no_retry_is_counted
 async def test_an_interruption_does_not_wait_for_the_retries_delay(broker: DelayingInMemoryBroker) -> None:
     attempts = Attempts([TaskInterruptedError(reason="the worker ends")])
     task = await register_task(broker, attempts.run, name="try", max_retries=0, retry_delay=600).kiq()
-    assert (await task.wait_result(check_interval=0.01, timeout=5)).return_value == 42
+    assert (await task.wait_result(check_interval=0.01, timeout=HANG)).return_value == 42
 
 
 async def test_an_interruption_is_not_the_result_and_nobodys_mistake(caplog: pytest.LogCaptureFixture) -> None:

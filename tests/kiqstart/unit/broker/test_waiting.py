@@ -85,6 +85,20 @@ class Eyes:
         return [None] * len(keys)
 
 
+class SlowEyes:
+    """A client whose answers come when they may: what was there when it was asked."""
+
+    def __init__(self) -> None:
+        self.result: bytes | None = b"of the earlier send"
+        self.may_answer, self.is_asked = asyncio.Event(), asyncio.Event()
+
+    async def execute_command(self, _: str, *keys: str) -> list[bytes | None]:
+        seen = self.result
+        self.is_asked.set()
+        await self.may_answer.wait()
+        return [seen] * len(keys)
+
+
 @pytest.fixture
 def ears() -> Ears:
     return Ears()
@@ -130,7 +144,7 @@ async def test_who_loses_his_hearing_looks_often_from_then_on(waiter: ResultWait
 async def test_whoever_comes_after_a_refusal_looks_at_once_and_makes_nobody_else_look(
     waiter: ResultWaiter, ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", 60.0)
+    monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", 1e6)
     ears.is_refused, ears.is_heard = True, False
     tasks: list[asyncio.Task[bytes | None]] = []
     for number in range(100):
@@ -161,3 +175,28 @@ async def test_who_has_left_is_not_looked_for(waiter: ResultWaiter, ears: Ears, 
     await asyncio.sleep(SHORTEST * 3)
     assert eyes.looks == 0
     assert ears.channels == set()
+
+
+@pytest.mark.parametrize("is_large", [False, True])
+async def test_whoever_begins_to_wait_does_not_get_what_was_seen_before(ears: Ears, *, is_large: bool) -> None:
+    eyes = SlowEyes()
+    waiter = ResultWaiter(eyes, eyes, cast("RedisConnections", ears), QueueKeys("tasks"))
+    channel = QueueKeys("tasks").result("id")
+    earlier = asyncio.create_task(waiter.wait("id", None))
+    await asyncio.sleep(0)
+    if is_large:
+        waiter.on_message(channel, b"")
+    else:
+        waiter.on_listening(channel)
+    await eyes.is_asked.wait()
+    waiter.on_message(channel, b"of the earlier send")
+    assert await earlier == b"of the earlier send"
+    # Its id is sent anew.
+    eyes.result = None
+    later = asyncio.create_task(waiter.wait("id", None))
+    await asyncio.sleep(0)
+    waiter.on_listening(channel)
+    eyes.result = b"of the later send"
+    eyes.may_answer.set()
+    assert await later == b"of the later send"
+    await waiter.close()

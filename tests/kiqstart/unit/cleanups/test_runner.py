@@ -11,6 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from sqlalchemy.exc import DBAPIError
 from taskiq import AsyncTaskiqDecoratedTask, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
+from tests.deadlines import HANG
 
 from kiqstart import CleanupDelayedError, CleanupOptions, CleanupProgress, CleanupResult, CleanupRunner
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
@@ -137,7 +138,7 @@ async def test_the_run_has_the_tasks_id_its_limits_and_the_workers_signal(
 
 
 async def test_the_result_is_the_whole_report(clean: Task) -> None:
-    result = await (await clean.kiq()).wait_result(timeout=5)
+    result = await (await clean.kiq()).wait_result(timeout=HANG)
     assert result.return_value == CleanupResult(deleted=5, report=REPORT)
 
 
@@ -162,7 +163,7 @@ async def test_a_run_that_its_workers_end_has_stopped_goes_on_at_once_under_the_
     engine.reports += [replace(REPORT, stopped=StopReason.STOPPED, deleted=2)] * 3
     task = await clean.kiq()
     assert not await task.is_ready()
-    result = await task.wait_result(check_interval=0.01, timeout=5)
+    result = await task.wait_result(check_interval=0.01, timeout=HANG)
     assert [run.get("run_id") for run in engine.runs] == [task.task_id] * 4
     # More often than the task has retries, none of which is used up.
     assert cleaner.tries == [f"{task.task_id} 0"] * 4
@@ -184,7 +185,7 @@ async def test_what_passes_is_tried_again_under_the_same_id(
 ) -> None:
     engine.reports = [error]
     task = await clean.kiq()
-    assert not (await task.wait_result(check_interval=0.01, timeout=5)).is_err
+    assert not (await task.wait_result(check_interval=0.01, timeout=HANG)).is_err
     assert cleaner.tries == [f"{task.task_id} 0", f"{task.task_id} 1"]
     assert [run.get("run_id") for run in engine.runs] == [task.task_id] * 2
 
@@ -194,7 +195,7 @@ async def test_what_stays_as_it_is_reaches_the_caller_at_once(
     clean: Task, cleaner: Cleaner, engine: Engine, state: str
 ) -> None:
     engine.reports = [DBAPIError("DELETE", {}, DatabaseError(state))]
-    result = await (await clean.kiq()).wait_result(check_interval=0.01, timeout=5)
+    result = await (await clean.kiq()).wait_result(check_interval=0.01, timeout=HANG)
     assert isinstance(result.error, DBAPIError)
     assert len(cleaner.tries) == 1
 
@@ -220,7 +221,7 @@ async def test_progress_that_cannot_be_stored_costs_the_clean_up_nothing(
         raise RedisConnectionError("gone")
 
     monkeypatch.setattr(clean.broker.result_backend, "set_progress", fail)
-    assert not (await (await clean.kiq()).wait_result(timeout=5)).is_err
+    assert not (await (await clean.kiq()).wait_result(timeout=HANG)).is_err
 
 
 async def test_what_needs_somebodys_attention_is_logged(clean: Task, caplog: pytest.LogCaptureFixture) -> None:

@@ -7,6 +7,7 @@ from typing import Unpack, cast
 import pytest
 import pytest_asyncio
 from taskiq import TaskiqScheduler
+from tests.deadlines import HANG
 
 from kiqstart import (
     ArgumentsMiddleware,
@@ -78,7 +79,7 @@ async def tasks(engine: Engine) -> AsyncGenerator[Tasks]:
 
 async def test_a_policy_is_run_by_its_name_with_the_options_of_a_clean_up(tasks: Tasks, engine: Engine) -> None:
     task = await tasks.retention_run.kiq("logs", row_limit=9, time_budget=2.5, shards=3)
-    done = await task.result(timeout=5)
+    done = await task.result(timeout=HANG)
     assert (done.deleted, done.report and done.report.policy, done.preview) == (5, "logs", None)
     [(name, options)] = engine.runs
     assert (name, options.get("shards"), options.get("limits")) == ("logs", 3, RunLimits(rows=9, seconds=2.5))

@@ -110,6 +110,7 @@ def runs() -> Table:
         shards=64,
         deleted=123_456_789_012,
         batches=1_234_567,
+        longest_batch=0.25,
         failed=12_345,
         is_running=False,
         is_taken_on=False,

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO, cast
 
 import pytest
+from tests.deadlines import HANG
 
 from kiqstart.testing import eventually
 
@@ -36,7 +37,6 @@ HANDLER = """
 for number in (signal.SIGTERM, signal.SIGINT):
     signal.signal(number, lambda signum, frame: print("earlier handler:", signum, flush=True))
 """
-SECONDS = 10.0
 
 
 async def is_asleep(pid: int) -> bool:
@@ -60,7 +60,7 @@ def listening(loop_module: str, earlier: str) -> Generator[subprocess.Popen[str]
         try:
             output = cast("IO[str]", process.stdout)
             assert output.readline() == "listening\n"
-            asyncio.run(eventually(partial(is_asleep, process.pid), within=SECONDS))
+            asyncio.run(eventually(partial(is_asleep, process.pid), within=HANG))
             yield process
         finally:
             process.kill()
@@ -73,7 +73,7 @@ def test_an_idle_loop_notices_a_signal_at_once_and_the_earlier_handler_still_run
 ) -> None:
     with listening(loop_module, HANDLER) as process:
         process.send_signal(number)
-        output, _ = process.communicate(timeout=SECONDS)
+        output, _ = process.communicate(timeout=HANG)
     assert output.splitlines() == [f"earlier handler: {number.value}", "noticed"]
     assert process.returncode == 0
 
@@ -82,6 +82,6 @@ def test_an_idle_loop_notices_a_signal_at_once_and_the_earlier_handler_still_run
 def test_a_signal_that_nobody_has_handled_is_noticed_too(earlier: str) -> None:
     with listening("asyncio", f"signal.signal(signal.SIGTERM, {earlier})") as process:
         process.send_signal(signal.SIGTERM)
-        output, _ = process.communicate(timeout=SECONDS)
+        output, _ = process.communicate(timeout=HANG)
     assert output == "noticed\n"
     assert process.returncode == 0

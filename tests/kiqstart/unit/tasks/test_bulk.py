@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from pydantic import BaseModel, Field
 from taskiq import BrokerMessage, TaskiqMessage, TaskiqMiddleware
 from taskiq.middlewares.opentelemetry_middleware import OpenTelemetryMiddleware
+from tests.deadlines import HANG
 
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.tasks.arguments import ArgumentsMiddleware
@@ -75,7 +76,7 @@ async def test_each_call_is_sent_in_its_turn_and_its_task_has_its_place(task: Do
     assert broker.arguments == list(range(7))
     assert [one.task_id for one in sent] == [one.task_id for one in broker.sent]
     assert len({one.task_id for one in sent}) == 7
-    results = [await one.wait_result(check_interval=0.01, timeout=5) for one in sent]
+    results = [await one.wait_result(check_interval=0.01, timeout=HANG) for one in sent]
     assert [result.return_value for result in results] == [0, 2, 4, 6, 8, 10, 12]
 
 
@@ -201,7 +202,7 @@ async def test_values_that_are_turned_into_json_arrive_as_with_single_calls(brok
 
     task = register_task(broker, look, name="look")
     [sent] = await task.kiq_many([task.call(Point(x=1), more=[Point(x=2), Point(x=3)])])
-    assert (await sent.wait_result(check_interval=0.01, timeout=5)).return_value == 6
+    assert (await sent.wait_result(check_interval=0.01, timeout=HANG)).return_value == 6
 
 
 async def test_ids_are_those_of_the_brokers_generator(task: Double, broker: RecordingBroker) -> None:

@@ -13,6 +13,7 @@ from uuid import UUID
 import pytest
 import typing_extensions
 from taskiq import AsyncBroker, Context, InMemoryBroker, TaskiqDepends
+from tests.deadlines import HANG
 
 from kiqstart.tasks.arguments import ArgumentsMiddleware
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError
@@ -165,7 +166,7 @@ async def test_whatever_can_be_awaited_is_called_as_its_caller_sees_it(
 ) -> None:
     task = register_task(broker, method, name="work", unique="{owner}:{pages}")
     for sending in (task.kiq(OWNER, pages=2), task.kiq(str(OWNER), pages="2"), task.kiq(pages=2, owner=OWNER)):
-        result = await (await sending).wait_result(timeout=5)
+        result = await (await sending).wait_result(timeout=HANG)
         assert (result.error, result.return_value) == (None, "UUID 2")
     wrong: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
         ((), {}),
@@ -179,8 +180,8 @@ async def test_whatever_can_be_awaited_is_called_as_its_caller_sees_it(
 
 async def test_a_partial_takes_what_is_left(broker: AsyncBroker) -> None:
     task = register_task(broker, functools.partial(add, "sum", more=1), name="add")
-    assert (await (await task.kiq(OWNER)).wait_result(timeout=5)).return_value == "sum UUID 3"
-    assert (await (await task.kiq(OWNER, pages=4, more=2)).wait_result(timeout=5)).return_value == "sum UUID 6"
+    assert (await (await task.kiq(OWNER)).wait_result(timeout=HANG)).return_value == "sum UUID 3"
+    assert (await (await task.kiq(OWNER, pages=4, more=2)).wait_result(timeout=HANG)).return_value == "sum UUID 6"
 
 
 async def test_unpacked_options_are_checked_one_by_one(broker: AsyncBroker) -> None:
@@ -189,7 +190,7 @@ async def test_unpacked_options_are_checked_one_by_one(broker: AsyncBroker) -> N
 
     task: Any = register_task(broker, copy, name="copy")
     sent = await task.kiq("1", "a", copies=2, day="2026-01-01T00:00:00Z")
-    assert (await sent.wait_result(timeout=5)).return_value == "(1, 'a') ['copies', 'day'] datetime"
+    assert (await sent.wait_result(timeout=HANG)).return_value == "(1, 'a') ['copies', 'day'] datetime"
     for wrong, problem in (
         ({"colour": 1}, "got an unexpected keyword argument 'colour'; it takes copies, day"),
         ({"copies": "x"}, "argument copies: Input should be a valid integer"),
@@ -205,7 +206,7 @@ async def test_a_result_that_is_not_annotated_is_not_parsed(
         return 1
 
     task: Any = register_task(broker, work, name="work")
-    assert (await (await task.kiq()).wait_result(timeout=5)).return_value == 1
+    assert (await (await task.kiq()).wait_result(timeout=HANG)).return_value == 1
     assert caplog.text == ""
 
 

@@ -119,7 +119,7 @@ class Unpicklable(BaseModel):
 
 def test_a_result_that_leaves_its_process_as_json_loses_nothing_either() -> None:
     with pytest.raises(UnserializableResultError, match="are one in JSON"):
-        unpickled(run_pickled(give, (), {}))
+        unpickled(run_pickled(0, give, (), {}))
 
 
 def test_a_schedule_of_whose_arguments_json_loses_a_part_is_refused() -> None:

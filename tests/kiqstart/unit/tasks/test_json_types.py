@@ -30,6 +30,7 @@ from pydantic import (
     field_serializer,
 )
 from taskiq import AsyncBroker
+from tests.deadlines import HANG
 from typing_extensions import TypedDict
 
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
@@ -251,7 +252,7 @@ async def test_what_is_accepted_arrives(broker: AsyncBroker, hint: object, value
 
     work.__annotations__ = {"value": hint}
     task = register_task(broker, work, name="work")
-    result = await (await task.kiq(value)).wait_result(timeout=5)
+    result = await (await task.kiq(value)).wait_result(timeout=HANG)
     await task.kiq_many([task.call(value=value)])
     assert (result.error, seen) == (None, [value, value])
     assert isinstance(seen[0], type(value))

@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 from taskiq import AsyncBroker, Context, InMemoryBroker, TaskiqDepends
+from tests.deadlines import HANG
 
 from kiqstart.tasks.arguments import ArgumentsMiddleware
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError
@@ -38,20 +39,20 @@ OWNER = UUID("6a1c1f1e-5d0b-4b0e-9f53-0d6ac1d0a001")
 async def test_json_arguments_reach_the_task_as_their_types(broker: AsyncBroker) -> None:
     build = register_task(broker, Reports().build, name="report.build")
     task = await build.kiq(datetime(2026, 10, 25, tzinfo=UTC), owner=OWNER)
-    result = await task.wait_result(timeout=5)
+    result = await task.wait_result(timeout=HANG)
     assert result.return_value == "2026-10-25 datetime UUID 1"
 
 
 async def test_the_context_is_injected(broker: AsyncBroker) -> None:
     which = register_task(broker, Reports().which, name="report.which")
     task = await which.kiq()
-    assert (await task.wait_result(timeout=5)).return_value == task.task_id
+    assert (await task.wait_result(timeout=HANG)).return_value == task.task_id
 
 
 async def test_variadic_arguments_are_taken(broker: AsyncBroker) -> None:
     total = register_task(broker, Reports().total, name="report.total")
     task = await total.kiq(1, 2, extra=3)
-    assert (await task.wait_result(timeout=5)).return_value == 6
+    assert (await task.wait_result(timeout=HANG)).return_value == 6
 
 
 @pytest.mark.parametrize(
@@ -80,7 +81,7 @@ async def test_a_bad_call_from_elsewhere_fails_the_task_without_running_it() -> 
     register_task(broker, Reports().total, name="report.total")
     total = broker.find_task("report.total")
     assert total is not None
-    result = await (await total.kiq("one")).wait_result(timeout=5)
+    result = await (await total.kiq("one")).wait_result(timeout=HANG)
     assert isinstance(result.error, InvalidTaskArgumentsError)
 
 

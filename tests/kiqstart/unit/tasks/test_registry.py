@@ -3,6 +3,7 @@ from enum import StrEnum
 
 import pytest
 from taskiq import AsyncBroker, InMemoryBroker
+from tests.deadlines import HANG
 
 from kiqstart.tasks.controller import Controller
 from kiqstart.tasks.errors import WiringError
@@ -48,7 +49,7 @@ async def test_a_reference_sends_the_task(broker: InMemoryBroker) -> None:
     registry = Registry(broker)
     registry.register([AddController(_offset=10), DoubleController()], Name)
     task = await registry.add.kiq(1, right=2)
-    result = await task.wait_result(timeout=5)
+    result = await task.wait_result(timeout=HANG)
     assert result.return_value == 13
 
 
@@ -152,7 +153,7 @@ async def test_a_dataclass_that_is_not_frozen_works(broker: InMemoryBroker) -> N
 
     registry = Multiplied(broker)
     registry.register([Thrice(_factor=3), DoubleController()], Name)
-    assert await (await registry.add.kiq(2)).result(timeout=5) == 6
+    assert await (await registry.add.kiq(2)).result(timeout=HANG) == 6
 
 
 async def test_all_of_it_says_what_it_is(broker: InMemoryBroker) -> None:

@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 from taskiq import InMemoryBroker
 from taskiq.exceptions import TaskiqResultTimeoutError
+from tests.deadlines import HANG
 
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
 from kiqstart.tasks.registration import register_task
@@ -24,9 +25,9 @@ async def halve(number: int) -> int:
 
 async def test_a_result_is_the_value_or_the_error(broker: InMemoryBroker) -> None:
     task = register_task(broker, halve, name="halve")
-    assert await (await task.kiq(4)).result(timeout=5) == 2
+    assert await (await task.kiq(4)).result(timeout=HANG) == 2
     with pytest.raises(ValueError, match="5 is odd"):
-        await (await task.kiq(5)).result(timeout=5)
+        await (await task.kiq(5)).result(timeout=HANG)
 
 
 async def test_an_earlier_send_is_found_by_its_id(broker: InMemoryBroker) -> None:

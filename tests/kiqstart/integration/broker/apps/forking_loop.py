@@ -11,6 +11,7 @@ from typing import Final, cast
 
 import uvloop
 from taskiq.exceptions import SendTaskError
+from tests.deadlines import HANG
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.tasks.registration import register_task
@@ -30,7 +31,7 @@ task = register_task(broker, greet, name="greet")
 async def open_connections() -> None:
     sent = await task.kiq(name="before")
     await sent.is_ready()
-    waiter = asyncio.create_task(sent.wait_result(timeout=60))
+    waiter = asyncio.create_task(sent.wait_result(timeout=HANG))
     # In the child its broker may close before it ends, which is nobody's to hear of.
     waiter.add_done_callback(lambda done: done.cancelled() or done.exception())
     await asyncio.wait({waiter}, timeout=0.2)

@@ -1,7 +1,7 @@
 """A module with a task, which a command line names beside the broker's."""
 
-from tests.kiqstart.integration.broker.apps.quarantine import broker, nap
+from tests.kiqstart.integration.broker.apps.quarantine import broker, hold
 
-broker.register_task(nap, task_name="late")
+broker.register_task(hold, task_name="late")
 # As if the task's function were of this module.
-nap.__module__ = __name__
+hold.__module__ = __name__

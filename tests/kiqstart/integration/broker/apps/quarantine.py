@@ -5,13 +5,16 @@ import ctypes
 import os
 import signal
 import time
+from pathlib import Path
 from typing import Any
 
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqDecoratedTask
+from tests.deadlines import HANG
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
+from kiqstart.testing import eventually
 
 QUICK = StreamOptions(lease=1.0)
 
@@ -23,6 +26,7 @@ class Tasks:
         self._name = broker.keys.name
         self.strike: AsyncTaskiqDecoratedTask[[str], Any] = broker.register_task(self._strike(), task_name="strike")
         self.block: AsyncTaskiqDecoratedTask[[float], Any] = broker.register_task(block, task_name="block")
+        self.hold: AsyncTaskiqDecoratedTask[[str], Any] = broker.register_task(hold, task_name="hold")
         self.nap: AsyncTaskiqDecoratedTask[[float], Any] = broker.register_task(nap, task_name="nap")
 
     def _strike(self) -> Any:  # noqa: ANN401  # whatever taskiq takes
@@ -47,6 +51,18 @@ async def block(seconds: float) -> None:
 
 async def nap(seconds: float) -> int:
     await asyncio.sleep(seconds)
+    return os.getpid()
+
+
+async def hold(file: str) -> int:
+    """Tell by a file of that name and `.begun` that it has begun, and run until the file is there."""
+    path = Path(file)
+    path.with_suffix(".begun").touch()
+
+    async def is_there() -> bool:
+        return path.exists()  # noqa: ASYNC240  # takes no time
+
+    await eventually(is_there, within=HANG)
     return os.getpid()
 
 

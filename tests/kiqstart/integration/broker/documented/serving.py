@@ -6,6 +6,7 @@ from typing import Any
 
 from taskiq import AsyncBroker, InMemoryBroker, TaskiqResult
 from taskiq.decor import AsyncTaskiqDecoratedTask
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import working
 
 from kiqstart.broker.broker import StreamBroker
@@ -31,4 +32,4 @@ async def outcome(task: AsyncTaskiqDecoratedTask[..., Any], *args: object, **kwa
     """Send a task and wait for its result; it is served while it runs."""
     async with serving(task.broker):
         sent = await task.kiq(*args, **kwargs)
-        return await sent.wait_result(check_interval=0.01, timeout=5)
+        return await sent.wait_result(check_interval=0.01, timeout=HANG)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import pytest
 from taskiq import AsyncBroker, Context, TaskiqDepends, TaskiqState
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.documented.serving import outcome, serving
 
@@ -114,7 +115,7 @@ async def test_no_error_reaches_generators_where_the_worker_is_told_so(brokers: 
     broker = brokers()
     task = broker.register_task(fail, task_name="fail")
     async with working(broker, propagate_exceptions=False):
-        assert isinstance((await (await task.kiq()).wait_result(timeout=5)).error, LookupError)
+        assert isinstance((await (await task.kiq()).wait_result(timeout=HANG)).error, LookupError)
     assert events == ["open", "close"]
 
 
@@ -150,7 +151,7 @@ async def test_the_context_and_the_state_are_dependencies_of_tasks_and_of_depend
     task = any_broker.register_task(describe, task_name="describe", colour="red")
     async with serving(any_broker):
         sent = await task.kicker().with_task_id("my-id").kiq()
-        result = await sent.wait_result(check_interval=0.01, timeout=5)
+        result = await sent.wait_result(check_interval=0.01, timeout=HANG)
     assert result.return_value == ["my-id", "describe", "the pool", "red"]
 
 
@@ -167,7 +168,7 @@ async def test_tasks_that_run_at_once_have_each_its_own_context(any_broker: Asyn
     task = any_broker.register_task(which, task_name="which")
     async with serving(any_broker):
         sent = [await task.kiq() for _ in range(20)]
-        results = [await one.wait_result(check_interval=0.01, timeout=5) for one in sent]
+        results = [await one.wait_result(check_interval=0.01, timeout=HANG) for one in sent]
     assert [result.return_value for result in results] == [[one.task_id, one.task_id] for one in sent]
 
 

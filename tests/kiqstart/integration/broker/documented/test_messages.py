@@ -17,6 +17,7 @@ from redis.asyncio import Redis
 from taskiq import AsyncBroker, Context, TaskiqDepends, TaskiqMessage, TaskiqMiddleware
 from taskiq.depends.progress_tracker import ProgressTracker, TaskState
 from taskiq.exceptions import NoResultError, TaskiqResultTimeoutError, TaskRejectedError
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.documented.processes import add
 from tests.kiqstart.integration.broker.documented.serving import outcome, serving
@@ -53,7 +54,7 @@ async def test_labels_arrive_with_their_types(any_broker: AsyncBroker) -> None:
     task = any_broker.register_task(look, task_name="look", whole=1, half=0.5, yes=True, text="1", raw=b"\xff")
     async with serving(any_broker):
         sent = await task.kicker().with_labels(whole=2, no=False).kiq()
-        await sent.wait_result(check_interval=0.01, timeout=5)
+        await sent.wait_result(check_interval=0.01, timeout=HANG)
     expected = {"whole": 2, "half": 0.5, "yes": True, "no": False, "text": "1", "raw": b"\xff"}
     assert {name: seen[name] for name in expected} == expected
     assert [type(seen[name]) for name in expected] == [type(value) for value in expected.values()]
@@ -97,7 +98,7 @@ async def test_arguments_stay_what_json_has_made_of_them_where_the_worker_is_tol
 
     task = broker.register_task(take, task_name="take")
     async with working(broker, validate_params=False):
-        result = await (await task.kiq(OWNER, Point(1, 2))).wait_result(timeout=5)
+        result = await (await task.kiq(OWNER, Point(1, 2))).wait_result(timeout=HANG)
     assert result.return_value == "str dict"
 
 
@@ -139,7 +140,7 @@ async def test_functions_run_in_processes_where_the_worker_has_them(broker: Stre
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
         async with working(broker, executor=processes):
             sent = await add.kicker().with_broker(broker).kiq(1, other=2)
-            total, process = (await sent.wait_result(timeout=30)).return_value
+            total, process = (await sent.wait_result(timeout=HANG)).return_value
     assert total == 3
     assert process != os.getpid()
 
@@ -189,7 +190,7 @@ async def test_what_is_rejected_or_gives_no_result_is_not_run_again(
         async def has_ended() -> bool:
             return await redis.xlen(broker.keys.stream("default")) == 0
 
-        await eventually(has_ended, within=5)
+        await eventually(has_ended)
     assert await redis.exists(broker.keys.dead, broker.keys.delayed) == 0
 
 
@@ -209,9 +210,9 @@ async def test_progress_is_seen_elsewhere_while_the_task_runs(brokers: Brokers) 
             progress = await elsewhere.result_backend.get_progress(sent.task_id)
             return progress is not None and (progress.state, progress.meta) == ("half-way", {"done": 5})
 
-        await eventually(is_half_way, within=5)
+        await eventually(is_half_way)
         may_end.set()
-        await sent.wait_result(timeout=5)
+        await sent.wait_result(timeout=HANG)
         final = await sent.get_progress()
     assert final is not None
     assert final.state == "half-way"

@@ -12,6 +12,8 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, cast
 
+from tests.deadlines import HANG
+
 from kiqstart.testing import eventually
 
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -64,7 +66,7 @@ class Connection:
         answer = asyncio.get_running_loop().create_future()
         self._waiting[self._number] = answer
         self._send(json.dumps(message).encode() + b"\0")
-        return cast("dict[str, Any]", await asyncio.wait_for(answer, 30))
+        return cast("dict[str, Any]", await asyncio.wait_for(answer, HANG))
 
     async def listen(self) -> None:
         """Take answers and events until Chromium ends."""
@@ -110,6 +112,11 @@ class Tab:
         await self.call("Page.navigate", url=address)
         await self.sees("document.readyState === 'complete' && location.href !== 'about:blank'")
 
+    async def leave(self) -> None:
+        """Load nothing in the place of a page, which then asks for nothing any more."""
+        await self.call("Page.navigate", url="about:blank")
+        await self.sees("location.href === 'about:blank'")
+
     async def evaluate(self, expression: str) -> Any:  # noqa: ANN401  # whatever the page says
         """What an expression is in the page."""
         options = {"returnByValue": True, "awaitPromise": True}
@@ -127,7 +134,7 @@ class Tab:
                 return bool(await self.evaluate(expression))
             return False
 
-        await eventually(is_true, within=20)
+        await eventually(is_true)
 
     async def reads(self, text: str) -> None:
         """Wait until the page says something."""
@@ -207,7 +214,7 @@ async def chromium(profile: Path) -> AsyncGenerator[Tab]:
         with suppress(DevToolsError, TimeoutError):
             await connection.call("Browser.close")
         if process.returncode is None:
-            await asyncio.wait_for(process.wait(), 30)
+            await asyncio.wait_for(process.wait(), HANG)
         outgoing.close()
         incoming.close()
         await listening

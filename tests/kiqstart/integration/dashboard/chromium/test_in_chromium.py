@@ -8,6 +8,7 @@ import os
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,17 +16,23 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from redis.asyncio import Redis
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
+from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.dashboard.browser import OPERATOR, settings
 from tests.kiqstart.integration.dashboard.chromium.devtools import CHROMIUM, Tab, chromium
 
+from kiqstart.app import App
 from kiqstart.broker.acts import Operator
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.pauses import Pausable
 from kiqstart.dashboard.application import make_dashboard
 from kiqstart.dashboard.streams import MOST, Streams
 from kiqstart.operations.pausing import pauses_of
+from kiqstart.retention import RetentionEngine, RetentionPolicies, RetentionPolicy
 from kiqstart.tasks.registration import register_task
+from todo_service.core.todo.models import Todo
+from todo_service.core.user.models import User
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 
@@ -41,21 +48,23 @@ class QuietServer(uvicorn.Server):
 
 
 @asynccontextmanager
-async def serving(broker: StreamBroker, *, streams: int = MOST) -> AsyncGenerator[str]:
+async def serving(app: App | StreamBroker, tab: Tab, *, streams: int = MOST) -> AsyncGenerator[str]:
     opened = Streams(most=streams)
-    dashboard = make_dashboard(broker, settings(), streams=opened)
+    dashboard = make_dashboard(app, settings(), streams=opened)
     server = QuietServer(uvicorn.Config(dashboard, lifespan="off", log_config=None))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         running = asyncio.create_task(server.serve([listener]))
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
+        # An open page would complain that it cannot reach the server any more.
+        await tab.leave()
         opened.close()
         server.should_exit = True
         await running
 
 
 @pytest_asyncio.fixture
-async def site(broker: StreamBroker) -> AsyncGenerator[str]:
-    async with serving(broker) as address:
+async def site(broker: StreamBroker, tab: Tab) -> AsyncGenerator[str]:
+    async with serving(broker, tab) as address:
         yield address
 
 
@@ -112,7 +121,7 @@ async def test_a_customers_failed_run_is_found_understood_and_sent_again(
     async with working(worker):
         sent = [await task.kiq(f"customer-{number}") for number in range(5)]
         for one in sent:
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
         mail.is_up = True
         await log_in(tab, site, choose)
         await choose(tab, "nav a", "Runs")
@@ -160,6 +169,33 @@ async def test_every_page_is_for_all_eyes_hands_and_windows(
             await asyncio.to_thread((Path(pictures) / f"dashboard-{names[path]}.png").write_bytes, picture)
 
 
+async def test_the_charts_of_retention_are_for_all_too(
+    tab: Tab, broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    engine = RetentionEngine(session_factory)
+    nightly = RetentionPolicy(name="todos.completed", model=Todo, predicate=Todo.completed_at.is_not(None))
+    for count in (120, 0, 250, 90):
+        async with session_factory() as session:
+            user = User(username=f"ada-{count}", email="ada@example.com")
+            session.add(user)
+            await session.flush()
+            times = {"is_completed": True, "completed_at": datetime.now(UTC)}
+            session.add_all(Todo(user_id=user.id, title=str(number), **times) for number in range(count))
+            await session.commit()
+        await engine.run(nightly)
+    policies = RetentionPolicies(engine, lambda: [nightly])
+    async with serving(App(broker=broker, retention=policies), tab) as site:
+        await log_in(tab, site)
+        await tab.click("nav a", "Retention")
+        await tab.reads("460 rows in 4 runs, at most 250 rows")
+        assert await tab.evaluate("document.querySelectorAll('svg.chart rect.succeeded').length") == 3
+        await check(tab, "/retention")
+        if (pictures := os.environ.get("DASHBOARD_PICTURES")) is not None:
+            await tab.show(width=1120, height=640)
+            picture = await tab.picture()
+            await asyncio.to_thread((Path(pictures) / "dashboard-retention.png").write_bytes, picture)
+
+
 async def check(tab: Tab, page: str) -> None:
     """Look at a page wide and light, and narrow and dark."""
     for width, is_dark in ((DESKTOP, False), (PHONE, True)):
@@ -190,9 +226,9 @@ async def fill(broker: StreamBroker, brokers: Brokers) -> str:
     async with working(worker):
         failed = await bad.kiq("ada@example.com")
         sent = [await good.kiq(number) for number in range(20)]
-        await failed.wait_result(timeout=10)
+        await failed.wait_result(timeout=HANG)
         for one in sent:
-            await one.wait_result(timeout=10)
+            await one.wait_result(timeout=HANG)
     by = Operator(user="ada", host="laptop")
     await pauses_of(broker).pause(Pausable.TASK, "mail.send", by=by, reason="the mail server is down")
     return failed.task_id
@@ -212,7 +248,7 @@ async def count_an_hour(broker: StreamBroker) -> None:
 @pytest.mark.parametrize("streams", [MOST, 0])
 async def test_a_page_that_is_open_follows_what_happens(tab: Tab, broker: StreamBroker, streams: int) -> None:
     by = Operator(user="bob", host="phone")
-    async with serving(broker, streams=streams) as site:
+    async with serving(broker, tab, streams=streams) as site:
         await log_in(tab, site)
         await tab.click("nav a", "Queues")
         await tab.reads("No queue and no task is paused")

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, Final
 from urllib.parse import quote
 
+from tests.deadlines import HANG
+
 from kiqstart.local.account import make_socket_folder
 from kiqstart.local.postgres import DATABASE, PostgresServer, find_postgres
 from kiqstart.local.server import Command
@@ -21,7 +23,6 @@ IMMEDIATE: Final = signal.SIGQUIT
 FAST: Final = signal.SIGINT
 """As `pg_ctl stop -m fast`: all connections are ended."""
 
-_SECONDS: Final = 30.0
 # Later settings win over those of the local stack. As there, commits do not wait for the disk, so a crash
 # loses the last ones: here all since the last checkpoint.
 _PRIMARY: Final = ("-c", "wal_level=replica", "-c", "max_wal_senders=4", "-c", "wal_writer_delay=10s")
@@ -43,7 +44,7 @@ class PrivateServer:
         """Start it, and wait until it takes connections."""
         with self._log.open("ab") as log:
             self._process = _popen(self._command, log)
-        deadline = time.monotonic() + _SECONDS
+        deadline = time.monotonic() + HANG
         while not self._is_ready(self._process.pid):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise TimeoutError(f"the server does not answer:\n{self._log.read_text()}")
@@ -60,7 +61,7 @@ class PrivateServer:
         """Stop it, and wait until it is gone."""
         if self._process is not None:
             self._process.send_signal(how)
-            self._process.wait(_SECONDS)
+            self._process.wait(HANG)
             self._process = None
 
     @contextmanager
@@ -97,7 +98,7 @@ def _popen(command: Command, log: IO[bytes] | None = None) -> subprocess.Popen[b
 
 def _run(command: Command) -> None:
     with _popen(command) as process:
-        output, _ = process.communicate(command.stdin.encode(), timeout=_SECONDS)
+        output, _ = process.communicate(command.stdin.encode(), timeout=HANG)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, command.arguments, output.decode())
 

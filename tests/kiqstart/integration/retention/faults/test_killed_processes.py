@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.faults.run_store import RUN, counted, wait_until_counted
 from tests.kiqstart.integration.retention.faults.tables import expired, fill, rows_left
 from tests.kiqstart.integration.retention.faults.worker import Task
@@ -78,7 +79,7 @@ async def test_a_process_that_is_frozen_in_a_transaction_holds_nobody_up(
     await asyncio.to_thread(process.wait_for_log, "freezes")
     assert 0 < await counted(tables) < 400
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG):
         report = await make_retention(takeover_after=1.0).run(expired(), run_id=RUN)
     assert (report.deleted, report.skipped) == (400, 0)
 

@@ -6,14 +6,13 @@ import pytest
 from hypothesis import given
 from sqlalchemy import URL
 from sqlalchemy.ext.asyncio import async_sessionmaker
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.examples import examples
 from tests.kiqstart.integration.retention.faults.cases import Case, cases
 from tests.kiqstart.integration.retention.faults.world import World, world
 from tests.service import database_settings
 
 from kiqstart.retention.report import RetentionReport
-
-_SECONDS_FOR_AN_EXAMPLE = 60
 
 
 async def quiet_runs(there: World) -> list[RetentionReport]:
@@ -29,7 +28,7 @@ async def quiet_runs(there: World) -> list[RetentionReport]:
 
 
 async def check_laws(url: URL, case: Case) -> None:
-    async with asyncio.timeout(_SECONDS_FOR_AN_EXAMPLE), world(url, case) as there:
+    async with asyncio.timeout(HANG), world(url, case) as there:
         for event in case.events:
             await there.happen(event)
         assert await there.come_to_rest() == [], "no run fails"

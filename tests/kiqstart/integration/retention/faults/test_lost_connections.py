@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import URL, text
 from sqlalchemy.ext.asyncio import AsyncEngine, async_sessionmaker, create_async_engine
+from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.faults.cutting_proxy import Cut, cutting_proxy
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
 from tests.kiqstart.integration.retention.faults.tables import expired, fill, rows_left
@@ -14,7 +15,6 @@ from kiqstart.retention.policy import ScanKind
 from kiqstart.retention.report import RetentionReport, StopReason
 
 # Nobody comes to take over in so short a time.
-SECONDS = 10
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def url(database_url: str) -> URL:
 async def run_through(url: URL, *, run_id: str, batch_rows: int = 10, scan: ScanKind = ScanKind.KEY) -> RetentionReport:
     pool = create_async_engine(url, pool_pre_ping=True)
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(HANG):
             retention = retention_engine(async_sessionmaker(pool), quick_settings(batch_rows=batch_rows))
             return await retention.run(expired(scan=scan), run_id=run_id)
     finally:

@@ -4,6 +4,7 @@ from typing import Unpack, cast
 
 import pytest
 from taskiq import InMemoryBroker
+from tests.deadlines import HANG
 
 from kiqstart import CleanupOptions, CleanupResult, CleanupRunner
 from kiqstart.retention import RetentionFailure, RetentionPreview, RetentionReport
@@ -115,12 +116,12 @@ def registry(cleanups: Cleanups) -> TasksRegistry:
 
 async def test_ping_answers_pong(registry: TasksRegistry) -> None:
     task = await registry.ping.kiq()
-    assert (await task.wait_result(timeout=5)).return_value == {"result": "pong"}
+    assert (await task.wait_result(timeout=HANG)).return_value == {"result": "pong"}
 
 
 async def test_session_cleanup_takes_thirty_days_unless_told(registry: TasksRegistry, cleanups: Cleanups) -> None:
     for task in (await registry.session_cleanup.kiq(), await registry.session_cleanup.kiq(days_old=7)):
-        result = (await task.wait_result(timeout=5)).return_value
+        result = (await task.wait_result(timeout=HANG)).return_value
         assert result == {"deleted_count": 5, "report": REPORT, "preview": None}
     assert cleanups.runs == [("30 days old", CleanupOptions()), ("7 days old", CleanupOptions())]
 
@@ -137,12 +138,12 @@ async def test_options_are_handed_on(registry: TasksRegistry, cleanups: Cleanups
 async def test_a_dry_run_tells_what_would_go_and_runs_nothing(registry: TasksRegistry, cleanups: Cleanups) -> None:
     sessions = await registry.session_cleanup.kiq(days_old=7, dry_run=True)
     todos = await registry.todo_cleanup.kiq(dry_run=True)
-    assert (await sessions.wait_result(timeout=5)).return_value == {
+    assert (await sessions.wait_result(timeout=HANG)).return_value == {
         "deleted_count": 0,
         "report": None,
         "preview": PREVIEW,
     }
-    assert (await todos.wait_result(timeout=5)).return_value == {
+    assert (await todos.wait_result(timeout=HANG)).return_value == {
         "users_processed": 3,
         "todos_deleted": 0,
         "errors": [],
@@ -155,7 +156,7 @@ async def test_a_dry_run_tells_what_would_go_and_runs_nothing(registry: TasksReg
 
 async def test_todo_cleanup_reports_by_user_what_it_could_not_delete(registry: TasksRegistry) -> None:
     task = await registry.todo_cleanup.kiq()
-    assert (await task.wait_result(timeout=5)).return_value == {
+    assert (await task.wait_result(timeout=HANG)).return_value == {
         "users_processed": 3,
         "todos_deleted": 5,
         "errors": [{"user_id": 7, "error": "is referenced"}, {"user_id": 9, "error": "is precious"}],
@@ -167,8 +168,12 @@ async def test_todo_cleanup_reports_by_user_what_it_could_not_delete(registry: T
 async def test_who_helps_with_anothers_run_reports_nothing(registry: TasksRegistry, cleanups: Cleanups) -> None:
     cleanups.report = None
     sessions, todos = await registry.session_cleanup.kiq(), await registry.todo_cleanup.kiq()
-    assert (await sessions.wait_result(timeout=5)).return_value == {"deleted_count": 0, "report": None, "preview": None}
-    assert (await todos.wait_result(timeout=5)).return_value == {
+    assert (await sessions.wait_result(timeout=HANG)).return_value == {
+        "deleted_count": 0,
+        "report": None,
+        "preview": None,
+    }
+    assert (await todos.wait_result(timeout=HANG)).return_value == {
         "users_processed": 3,
         "todos_deleted": 0,
         "errors": [],
