@@ -608,7 +608,8 @@ class World:
             self._witnesses = None
 
     def _note_fenced(self, command: Command, answer: object) -> None:
-        if answer != 1:
+        # What the worker had said of itself; the version before says 1.
+        if answer != 1 and not isinstance(answer, bytes | str):
             return
         worker = name_of_value(command.arguments[3 + cast("int", command.arguments[2])])
         self._fenced_at[worker] = self.kernel.now
