@@ -36,8 +36,6 @@ _STATISTICS: Final = table(
 # More than can be counted in time.
 _MOST_TIES: Final = 2**31
 _PAGES_COUNTED: Final = 2
-# Of so many times the pages that equal rows would fill alone.
-_TOGETHER: Final = 1.5
 
 
 @dataclass(kw_only=True)
@@ -149,7 +147,7 @@ class IndexScan:
             return interval.cut_at((last_before,))
         equals = and_(inside, first == equal)
         ties = await find_ties(connection, self.policy, equals, batch=rows, most=self._most_ties(self.index))
-        if ties is not None and ties.are_few and not self._lie_together(ties):
+        if ties is not None and ties.are_few:
             return await self._cut_by_key(connection, interval, rows)
         of_value = interval.cut_at((value,))
         lines = None if ties is None else self._lines_of(ties)
@@ -174,12 +172,6 @@ class IndexScan:
         ]
         used = batch.indexes().union(*(one.indexes() for one in next_ones))
         return bool(used) and used <= index.by_key
-
-    def _lie_together(self, ties: Ties) -> bool:
-        """Whether the pages between equal rows have hardly any others, so that these are read only once."""
-        heap = Heap(self.size)
-        pages = (heap.line_of(ties.last) - heap.line_of(ties.first)) / self.size.lines_per_page + 1
-        return pages <= _TOGETHER * (ties.rows / self.size.rows_per_page + 1)
 
     def _lines_of(self, ties: Ties) -> Lines | None:
         """Return where equal rows lie in the heap; None if the whole heap is the shorter way, for the others as well.

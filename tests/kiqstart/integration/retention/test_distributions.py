@@ -210,23 +210,6 @@ async def test_no_batch_is_larger_than_it_may_be_and_in_order_each_row_is_read_o
         assert await rows_read(database) - before <= 1.5 * case.doomed
 
 
-async def test_equal_rows_of_less_than_two_batches_that_lie_together_are_not_sorted_for_each(
-    database: Database, database_url: str
-) -> None:
-    case = replace(MANY_VALUES, groups=(1_500,) * 8, batch_rows=1_000, scan=ScanKind.KEY)
-    await database.create(Token, "ALTER TABLE tokens SET (autovacuum_enabled = off)", *case.statements)
-    await database.engine.dispose()
-    before = await rows_read(database)
-    pool = create_engine(database_settings(database_url))
-    retention = EngineFactory(create_session_factory(pool))(pace="full", batch_seconds=5, batch_rows=case.batch_rows)
-    report = await retention.run(case.policy)
-    await pool.dispose()
-    assert report.deleted == case.doomed
-    # To find where a batch ends, to learn where they lie, and to delete them.
-    read = await rows_read(database) - before
-    assert read <= 3.5 * case.doomed, f"{read / case.doomed:.2f}"
-
-
 async def test_a_batch_along_the_pages_does_not_read_the_index_to_be_planned(
     database: Database, database_url: str
 ) -> None:
