@@ -59,7 +59,7 @@ class RunReaders:
             await browser.log_in(VIEWER)
             page = await browser.get("/retention")
             check_page(page)
-            if page.status_code != 200 or f"{self.sound} Its last runs" not in text_of(page):
+            if page.status_code != 200 or f"{self.sound} Rows, by run" not in text_of(page):
                 raise FindingError(f"a sound run is not shown: {page.status_code} {text_of(page)[:500]}")
             metrics = await browser.get("/metrics")
             if metrics.status_code != 200 or "kiqstart_retention_rows_total" not in metrics.text:
