@@ -48,9 +48,14 @@ def serve(options: WorkerOptions, ending: Ending, *, name: str, listener: socket
     extend_path(options)
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    broker, found = load_broker(options)
-    executor = _executor(options)
-    receiver = _receiver(broker, executor, options)
+    try:
+        broker, found = load_broker(options)
+        executor = _executor(options)
+        receiver = _receiver(broker, executor, options)
+    except BaseException:
+        # Of one that is let go open uvloop complains in the log.
+        loop.close()
+        raise
     # All that was imported stays: never to be looked through again.
     gc.freeze()
     gc.enable()
