@@ -75,7 +75,9 @@ class OldSender:
 
 
 def _told(answer: list[object], message: OldMessage, *, is_repeated: bool) -> str:
+    if is_repeated and message.unique:
+        # Of a batch that it knows, this version forgets who held a key and tells who does now: nobody can rely on it.
+        return ""
     if not answer:
-        # Of a batch that it knows, this version forgets that a key was held, so nobody can rely on it.
-        return "" if is_repeated and message.unique else message.task_id
+        return message.task_id
     return cast("bytes", answer[2]).decode() if answer[1] == b"held" else ""
