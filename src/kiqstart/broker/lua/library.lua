@@ -233,7 +233,13 @@ local function remove_delayed(keys, id, task)
     end
 end
 
-local function release(keys, unique, task)
+-- Lets a unique key go that a task holds. Where `stream` and `entry` are given, only if nothing else of its id holds it: a
+-- Redis that had lost its data may have given it to a later send while a retry of an earlier one went on without it.
+local function release(keys, unique, task, stream, entry)
+    local place = entry and unique ~= '' and unless_foreign('HGET', keys.places, unique)
+    if place and place ~= stream .. '\n' .. entry then
+        return
+    end
     if unique ~= '' and unless_foreign('HGET', keys.uniques, unique) == task then
         redis.call('HDEL', keys.uniques, unique)
         unless_foreign('HDEL', keys.places, unique)
