@@ -184,7 +184,7 @@ class World:
     def _may_be_cut_off(self, place: tuple[str, str]) -> bool:
         """Whether the worker that has an entry has ended, is to end, or has lost its lease."""
         process = self.network.taker(*place)
-        if process is None or process.is_dead or process.was_asked_to_end:
+        if process is None or self._is_to_end(process):
             return True
         return process.was_frozen or not self.trust.is_trusted(process)
 
@@ -478,11 +478,14 @@ class World:
 
     def _has_kept(self, process: AnyProcess) -> bool:
         """Whether a process lives on, is not to end, and has what it runs: nobody has ended its lease."""
-        if not isinstance(process, Process) or process.was_asked_to_end or process.is_dead or process.was_frozen:
+        if not isinstance(process, Process) or process.was_frozen or self._is_to_end(process):
             return False
+        return process in self.trust.leases and process not in self._fenced
+
+    def _is_to_end(self, process: Process) -> bool:
+        """Whether it has ended or was asked to: a ward is, where its worker is gone."""
         hosts = [ward.host for ward in self.wards if ward.process is process]
-        has_lease = process in self.trust.leases and process not in self._fenced
-        return has_lease and not any(host.is_dead or host.was_asked_to_end for host in hosts)
+        return any(one.is_dead or one.was_asked_to_end for one in (process, *hosts))
 
     def _end(self, uid: int, run: Run, how: str) -> None:
         delivery = current_delivery.get()
