@@ -50,7 +50,7 @@ unchanged for nine tenths of the lease in its name, by their own clock, without 
 when that time is over, not only with their next beat. When Redis was frozen, away or slow, or the watcher itself stood
 still, all that was seen before is forgotten, and live workers have the time to beat again. Redis' clock may be set as
 one likes. Then fence.lua removes the name, unless it has beaten since, and reclaim.lua gives back what is pending under
-it.
+it. The name stays among the lost ones, with host and pid and what it ran, for whoever asks which machine that was.
 
 A worker that stood still finds its name gone with its next beat. Until that beat is answered it starts nothing
 (`lease.Lease.is_trusted`: it counts from when its last renewal began, by its own clock, and trusts that for less than

@@ -1,9 +1,9 @@
 -- Ends the lease of a worker that has not beaten since; from here on it has nothing.
 -- KEYS  1 workers, 2 what is known of workers
 -- ARGV  1 worker, 2 time of the last beat that was seen, 3 how many lost workers are remembered, 4 for how many milliseconds
--- Returns what the worker had said of itself where the lease was ended, else nothing. It counts as one that was asked to end, whose death says nothing against what it had, if
--- Redis has come back with older data, of which it has not seen anything. Else it is remembered as lost, with what it had
--- said of itself and of what it ran.
+-- Returns what the worker had said of itself where the lease was ended, else nothing. It counts as one that was asked to
+-- end, whose death says nothing against what it had, if Redis has come back with older data, of which it has not seen
+-- anything. Else it is remembered as lost, with what it had said of itself and of what it ran.
 if tonumber(redis.call('ZSCORE', KEYS[1], ARGV[1]) or '') ~= tonumber(ARGV[2]) then
     return nil
 end
