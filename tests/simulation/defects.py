@@ -239,7 +239,11 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
             old="if not problem and is_owned and outcome ~= 'again' and outcome ~= 'left' then",
             new="if not problem then",
         ),
-        Edit(script="", old="if place and place ~= stream .. '\\n' .. entry then", new="if false then"),
+        Edit(
+            script="",
+            old="if place and place ~= stream .. '\\n' .. entry and is_there(keys, place) then",
+            new="if false then",
+        ),
     ),
     "publishing raises in the middle of settling": (
         Edit(script="", old="redis.pcall('PUBLISH'", new="redis.call('PUBLISH'"),

@@ -233,11 +233,22 @@ local function remove_delayed(keys, id, task)
     end
 end
 
+-- Whether the holder of a unique key is where it was.
+local function is_there(keys, place)
+    -- An id may have line breaks, the name of a queue has none.
+    local stream, id = string.match(place, '^([^\n]*)\n(.*)$')
+    if stream == '' then
+        return redis.call('HEXISTS', keys.messages, id) == 1
+    end
+    local found = stream and redis.pcall('XRANGE', stream, id, id)
+    return found and not is_error(found) and #found > 0
+end
+
 -- Lets a unique key go that a task holds. Where `stream` and `entry` are given, only if nothing else of its id holds it: a
 -- Redis that had lost its data may have given it to a later send while a retry of an earlier one went on without it.
 local function release(keys, unique, task, stream, entry)
     local place = entry and unique ~= '' and unless_foreign('HGET', keys.places, unique)
-    if place and place ~= stream .. '\n' .. entry then
+    if place and place ~= stream .. '\n' .. entry and is_there(keys, place) then
         return
     end
     if unique ~= '' and unless_foreign('HGET', keys.uniques, unique) == task then
