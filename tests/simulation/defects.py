@@ -241,8 +241,8 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         ),
         Edit(
             script="",
-            old="if place and place ~= stream .. '\\n' .. entry and is_there(keys, place) then",
-            new="if false then",
+            old="if not place or place == stream .. '\\n' .. entry or not is_there(keys, place) then",
+            new="if true then",
         ),
     ),
     "publishing raises in the middle of settling": (

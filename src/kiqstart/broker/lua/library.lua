@@ -244,16 +244,19 @@ local function is_there(keys, place)
     return found and not is_error(found) and #found > 0
 end
 
--- Lets a unique key go that a task holds. Where `stream` and `entry` are given, only if nothing else of its id holds it: a
--- Redis that had lost its data may have given it to a later send while a retry of an earlier one went on without it.
-local function release(keys, unique, task, stream, entry)
-    local place = entry and unique ~= '' and unless_foreign('HGET', keys.places, unique)
-    if place and place ~= stream .. '\n' .. entry and is_there(keys, place) then
-        return
-    end
+local function release(keys, unique, task)
     if unique ~= '' and unless_foreign('HGET', keys.uniques, unique) == task then
         redis.call('HDEL', keys.uniques, unique)
         unless_foreign('HDEL', keys.places, unique)
+    end
+end
+
+-- The same at the end of an entry, unless something else of the same id holds the key: a Redis that had lost its data may
+-- have given it to a later send while a retry of an earlier one went on without it.
+local function release_of_entry(keys, unique, task, stream, entry)
+    local place = unique ~= '' and unless_foreign('HGET', keys.places, unique)
+    if not place or place == stream .. '\n' .. entry or not is_there(keys, place) then
+        release(keys, unique, task)
     end
 end
 
