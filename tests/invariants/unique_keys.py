@@ -38,7 +38,9 @@ def breaches_of_holders(found: Sequence[Found], sent: Mapping[int, Sent]) -> Ite
         is_held = one.unique and one.kind in ("stream", "delayed") and one.uid is not None
         if not is_held or sent[one.uid or 0].is_touched:
             continue
-        if holders.get(one.unique) != one.task_id:
+        # A key is its task's: what Redis had lost data of, and runs on, frees that of a later send of the same id.
+        was_lost = any(other.task_id == one.task_id and other.is_touched for other in sent.values())
+        if holders.get(one.unique) != one.task_id and not was_lost:
             yield Breach(text=f"message {one.uid} waits or runs without its key {one.unique}", task_id=one.task_id)
         if one.unique in held:
             text = f"{held[one.unique].uid} and {one.uid} both have the key {one.unique}"

@@ -239,11 +239,6 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
             old="if not problem and is_owned and outcome ~= 'again' and outcome ~= 'left' then",
             new="if not problem then",
         ),
-        Edit(
-            script="",
-            old="if not place or place == stream .. '\\n' .. entry or not is_there(keys, place) then",
-            new="if true then",
-        ),
     ),
     "publishing raises in the middle of settling": (
         Edit(script="", old="redis.pcall('PUBLISH'", new="redis.call('PUBLISH'"),

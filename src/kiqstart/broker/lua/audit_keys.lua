@@ -9,9 +9,19 @@ local placed = redis.call('HSCAN', keys.places, ARGV[2], 'COUNT', ARGV[4])
 local early = unless_foreign('HSCAN', early_key(keys), ARGV[3], 'COUNT', ARGV[4]) or {'0', {}}
 local answer = {held[1], placed[1], early[1]}
 
+local function is_there(place)
+    -- An id may have line breaks, the name of a queue has none.
+    local stream, id = string.match(place, '^([^\n]*)\n(.*)$')
+    if stream == '' then
+        return redis.call('HEXISTS', keys.messages, id) == 1
+    end
+    local found = stream and redis.pcall('XRANGE', stream, id, id)
+    return found and not is_error(found) and #found > 0
+end
+
 for at = 1, #held[2], 2 do
     local place = redis.call('HGET', keys.places, held[2][at]) or ''
-    if not is_there(keys, place) then
+    if not is_there(place) then
         for _, value in ipairs({held[2][at], held[2][at + 1], place}) do
             answer[#answer + 1] = value
         end

@@ -233,30 +233,10 @@ local function remove_delayed(keys, id, task)
     end
 end
 
--- Whether the holder of a unique key is where it was.
-local function is_there(keys, place)
-    -- An id may have line breaks, the name of a queue has none.
-    local stream, id = string.match(place, '^([^\n]*)\n(.*)$')
-    if stream == '' then
-        return redis.call('HEXISTS', keys.messages, id) == 1
-    end
-    local found = stream and redis.pcall('XRANGE', stream, id, id)
-    return found and not is_error(found) and #found > 0
-end
-
 local function release(keys, unique, task)
     if unique ~= '' and unless_foreign('HGET', keys.uniques, unique) == task then
         redis.call('HDEL', keys.uniques, unique)
         unless_foreign('HDEL', keys.places, unique)
-    end
-end
-
--- The same at the end of an entry, unless something else of the same id holds the key: a Redis that had lost its data may
--- have given it to a later send while a retry of an earlier one went on without it.
-local function release_of_entry(keys, unique, task, stream, entry)
-    local place = unique ~= '' and unless_foreign('HGET', keys.places, unique)
-    if not place or place == stream .. '\n' .. entry or not is_there(keys, place) then
-        release(keys, unique, task)
     end
 end
 

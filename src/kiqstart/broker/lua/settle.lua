@@ -160,7 +160,7 @@ local function finish(target, result_key, send, details, stream, entry, result, 
     end
     -- In a Redis that has lost its data, the key is that of a later send, also where that has the same id.
     if not problem and is_owned and outcome ~= 'again' and outcome ~= 'left' then
-        release_of_entry(keys, unique, task, stream, entry)
+        release(keys, unique, task)
         if has_latest then
             end_latest(keys, send, result_key)
         end
