@@ -9,16 +9,7 @@ local function id_at(command, start, stop)
 end
 
 local answer = {redis.call('XLEN', KEYS[1]), id_at('XRANGE', '-', '+'), id_at('XREVRANGE', '+', '-')}
-local bytes, after = 0, ARGV[1]
-while #answer - 3 < tonumber(ARGV[2]) and bytes < tonumber(ARGV[3]) do
-    local entry = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', 1)[1]
-    if not entry then
-        break
-    end
-    for _, part in ipairs(entry[2]) do
-        bytes = bytes + #part
-    end
+for _, entry in ipairs(page_of('XRANGE', KEYS[1], ARGV[1], ARGV[2], ARGV[3])) do
     answer[#answer + 1] = entry
-    after = '(' .. entry[1]
 end
 return answer

@@ -482,3 +482,21 @@ local function keep_runs(keys, limit, block, count)
         redis.pcall('HSET', counts, name, string.format('%.0f', now * 100))
     end
 end
+
+-- Entries of a stream, from `start` on: `most` of them, or fewer where they have so many bytes, but never none. The command is
+-- XRANGE, for the oldest first, or XREVRANGE.
+local function page_of(command, key, start, most, bytes)
+    local found, size = {}, 0
+    while #found < tonumber(most) and size < tonumber(bytes) do
+        local entry = redis.call(command, key, start, command == 'XRANGE' and '+' or '-', 'COUNT', 1)[1]
+        if not entry then
+            break
+        end
+        for _, part in ipairs(entry[2]) do
+            size = size + #part
+        end
+        found[#found + 1] = entry
+        start = '(' .. entry[1]
+    end
+    return found
+end
