@@ -16,7 +16,7 @@ from benchmarks.progress import Progress
 from benchmarks.redis import empty_database
 from benchmarks.separate import SeparateProgramError
 from benchmarks.throughput.client import PeerError
-from benchmarks.throughput.contestants import ALL, KIQSTART, TASKIQ, TASKIQ_HERE, Installed
+from benchmarks.throughput.contestants import ALL, KIQSTART, TASKIQ, TASKIQ_HERE, Installed, other_checkout
 from benchmarks.throughput.database import rows_database
 from benchmarks.throughput.drawing import draw
 from benchmarks.throughput.entrants import enter
@@ -60,6 +60,8 @@ async def _benchmark(options: Options, plan: Plan, database_url: str) -> Results
 
 
 def _contestants(options: Options) -> Sequence[Installed]:
+    if options.against is not None:
+        return (KIQSTART, other_checkout(options.against))
     if options.short:
         return (KIQSTART, TASKIQ_HERE)
     if options.peers is None:

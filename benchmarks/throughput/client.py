@@ -14,7 +14,6 @@ from pydantic import TypeAdapter
 
 from benchmarks.throughput.contestants import Installed
 from benchmarks.throughput.peers.protocol import Answer, Description, Request, Way
-from kiqstart.app_place import project_folder
 
 _ANSWER: Final = TypeAdapter(Answer)
 _SECONDS_TO_END: Final = 10.0
@@ -100,7 +99,7 @@ async def open_client(
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(
             *(contestant.interpreter, "-m", f"benchmarks.throughput.peers.{contestant.peer}"),
-            cwd=project_folder(),
+            cwd=contestant.folder,
             env={**os.environ, **environment},
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,

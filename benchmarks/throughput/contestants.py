@@ -1,7 +1,7 @@
 """Who is measured, and where it is installed."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,16 +17,25 @@ class Installed:
         peer: its folder in `peers`.
         environment: the folder in `.local/benchmarks` where it is installed; None for the project's own environment.
         share: of how many times `--tasks` its runs are, so that those of a fast one take about as long as others'.
+        checkout: the project whose code, benchmark's too, it runs in its own environment; None for this one.
     """
 
     name: str
     peer: str
     environment: str | None
     share: int = 1
+    checkout: Path | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where its programs run."""
+        return self.checkout or project_folder()
 
     @property
     def interpreter(self) -> Path:
         """The Python that runs it."""
+        if self.checkout is not None:
+            return self.checkout / ".venv" / "bin" / "python"
         if self.environment is None:
             return Path(sys.executable)
         return project_folder() / ".local" / "benchmarks" / self.environment / "bin" / "python"
@@ -47,6 +56,13 @@ ALL: Final = {
         Installed(name="arq", peer="arq_peer", environment="arq_peer"),
     )
 }
+
+
+def other_checkout(folder: Path) -> Installed:
+    """Kiqstart as it is in another checkout, where `make install` was run."""
+    return replace(KIQSTART, name=f"{KIQSTART.name} of {folder.name}", checkout=folder)
+
+
 # Plain taskiq is installed with the project, too.
 TASKIQ_HERE: Final = Installed(name=TASKIQ.name, peer=TASKIQ.peer, environment=None)
 # Bare loops with the commands that a durable queue cannot do without, and nothing else.

@@ -20,6 +20,7 @@ class Options(argparse.Namespace):
     limit: float
     only: list[str] | None
     peers: list[str] | None
+    against: Path | None
     short: bool
     output: Path
     pictures: Path | None
@@ -40,6 +41,8 @@ def parse(home: Path, parts: Sequence[str]) -> Options:
     peers = [name for name in ALL if name not in {KIQSTART.name, TASKIQ.name}]
     of = f"measure {KIQSTART.name}, {TASKIQ.name} and these only: {', '.join(peers)}"
     add("--peers", nargs="*", choices=peers, metavar="NAME", help=of)
+    against = "measure this checkout beside another one, in which `make install` was run, and nobody else"
+    add("--against", type=_absolute, metavar="FOLDER", help=against)
     add(
         "--short", action="store_true", help=f"whether it works: kiqstart and taskiq stream, {_SHORT_TASKS} tasks, once"
     )

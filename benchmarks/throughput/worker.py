@@ -14,7 +14,6 @@ from benchmarks.process_tree import cpu_seconds, proportional_bytes, resident_by
 from benchmarks.throughput.contestants import Installed
 from benchmarks.throughput.peers.protocol import TALLY, Description
 from benchmarks.throughput.peers.tally import TallyReader
-from kiqstart.app_place import project_folder
 
 _PROCESSES: Final = "{processes}"
 
@@ -69,7 +68,7 @@ def running_worker(
                 commands.append(  # noqa: PERF401 - those that were started are ended, also if the next cannot be
                     subprocess.Popen(
                         [contestant.interpreter, *arguments, *options],
-                        cwd=project_folder(),
+                        cwd=contestant.folder,
                         env={**os.environ, **environment, TALLY: str(tally)},
                         stdin=subprocess.DEVNULL,
                         stdout=log,
