@@ -10,6 +10,7 @@ import pytest_asyncio
 from aioinject import Object
 from pydantic import SecretStr
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from tests.fork_server.client import ForkingFactory, forking
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.broker.settings import TasksSettings
@@ -124,9 +125,19 @@ async def in_memory_registry(database_url: str) -> AsyncGenerator[TasksRegistry]
 
 
 @pytest.fixture
+def worker(worker: ProcessFactory) -> ForkingFactory:
+    return forking(worker)
+
+
+@pytest.fixture
+def scheduler(scheduler: ProcessFactory) -> ForkingFactory:
+    return forking(scheduler)
+
+
+@pytest.fixture
 def taskiq_worker(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     """Start real workers with taskiq's command, each of one process unless `"--workers", "2"` is passed."""
-    return ProcessFactory(
+    return ForkingFactory(
         command=taskiq_command("worker", "todo_service.delivery.tasks.app:broker", "--workers", "1"),
         environment=app_environment,
         ready="Listening started.",
@@ -137,7 +148,7 @@ def taskiq_worker(app_environment: dict[str, str], tmp_path: Path) -> ProcessFac
 @pytest.fixture
 def taskiq_scheduler(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     """A factory of real schedulers, with taskiq's command."""
-    return ProcessFactory(
+    return ForkingFactory(
         command=taskiq_command("scheduler", "todo_service.delivery.tasks.app:scheduler"),
         environment=app_environment,
         ready="Startup completed.",

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.deadlines import HANG
+from tests.fork_server.client import ForkingFactory, run_forked
 from tests.planted_secrets import check_output
 
-from kiqstart.testing import ProcessFactory, ServiceProcess
+from kiqstart.testing import ServiceProcess
 
 KIQSTART = str(Path(sysconfig.get_path("scripts")) / "kiqstart")
 
@@ -26,15 +27,12 @@ class CommandLine:
     def run(
         self, *arguments: str, stdin: str = "", environment: Mapping[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
-        done = subprocess.run(
+        done = run_forked(
             [*self.program, *arguments],
-            env={**os.environ, **self.environment, **(environment or {})},
-            cwd=folder or self.folder,
-            input=stdin,
-            capture_output=True,
-            text=True,
+            environment={**os.environ, **self.environment, **(environment or {})},
+            folder=folder or self.folder,
+            stdin=stdin,
             timeout=HANG,
-            check=False,
         )
         check_output(done.stderr)
         # These run what a test gives them, which may print its environment.
@@ -45,7 +43,7 @@ class CommandLine:
     @contextmanager
     def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Generator[ServiceProcess]:
         """Run it in the background, in a session of its own, of which nothing may be left when it has ended."""
-        factory = ProcessFactory(command=self.program, environment=self.environment, ready="", log_folder=self.folder)
+        factory = ForkingFactory(command=self.program, environment=self.environment, ready="", log_folder=self.folder)
         process = factory.start(*arguments, environment=environment)
         try:
             yield process
