@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from pydantic_settings import BaseSettings
 from tests.deadlines import HANG
+from tests.fork_server.client import ForkingFactory
 
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.settings import TasksSettings
 from kiqstart.tasks.registration import register_task
-from kiqstart.testing.processes import ProcessFactory, taskiq_command
+from kiqstart.testing.processes import taskiq_command
 from todo_service.infrastructure.database.settings import RetentionEnvironment
 
 ROOT = Path(__file__).parents[2]
@@ -72,7 +73,7 @@ def test_the_broker_runs_in_an_existing_project_as_documented(
     commands = re.findall(r"^(taskiq worker|python) (tkq\S+)$", DELIVERY, re.MULTILINE)
     assert commands == [("taskiq worker", "tkq:broker"), ("python", "tkq.py")]
     environment = {"REDIS_URL": redis_url, "PYTHONPATH": str(project)}
-    worker = ProcessFactory(
+    worker = ForkingFactory(
         command=taskiq_command("worker", "tkq:broker", "--workers", "1"),
         environment=environment,
         ready="Listening started.",

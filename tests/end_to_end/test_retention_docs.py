@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, fields
@@ -18,6 +17,7 @@ from pydantic_settings import BaseSettings
 from sqlalchemy import text
 from taskiq import InMemoryBroker
 from tests.deadlines import HANG
+from tests.fork_server.client import run_forked
 from tests.service import database_settings, migrated_database
 
 from kiqstart.broker.settings import TasksSettings
@@ -176,19 +176,16 @@ class Extended:
 
 
 def run_python(script: str, *arguments: str, source: Path, database_url: str) -> str:
-    outcome = subprocess.run(
+    outcome = run_forked(
         [sys.executable, "-c", script, *arguments],
-        env={
+        environment={
             **os.environ,
             "PYTHONPATH": str(source / "src"),
             "DATABASE_URL": database_url,
             "REDIS_URL": "memory://",
         },
-        cwd=source,
-        capture_output=True,
-        text=True,
+        folder=source,
         timeout=HANG,
-        check=False,
     )
     assert outcome.returncode == 0, outcome.stderr
     return outcome.stdout

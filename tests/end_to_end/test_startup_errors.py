@@ -1,13 +1,13 @@
 import os
 import runpy
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.deadlines import HANG
+from tests.fork_server.client import run_forked
 
 import kiqstart
 from kiqstart import LogSettings
@@ -93,13 +93,11 @@ async def test_several_workers_of_one_manager_complain_once(taskiq_worker: Proce
 def test_workers_without_taskiqs_manager_complain_once(
     service_environment: dict[str, str], environment: dict[str, str], line: str, workers: str
 ) -> None:
-    done = subprocess.run(
+    done = run_forked(
         kiqstart_command("worker", "--workers", workers),
-        env={**os.environ, **service_environment, **environment},
-        capture_output=True,
-        text=True,
+        environment={**os.environ, **service_environment, **environment},
+        folder=ROOT,
         timeout=HANG,
-        check=False,
     )
     assert done.returncode == 1
     assert complaint(done.stderr).startswith(line)
@@ -127,15 +125,7 @@ async def test_a_worker_asks_for_the_migration_that_is_missing(worker: ProcessFa
 
 def test_a_missing_setting_is_named(taskiq_worker: ProcessFactory) -> None:
     environment = {key: value for key, value in taskiq_worker.environment.items() if key != "REDIS_URL"}
-    outcome = subprocess.run(
-        list(taskiq_worker.command),
-        env=environment,
-        cwd=taskiq_worker.log_folder,
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-    )
+    outcome = run_forked(taskiq_worker.command, environment=environment, folder=taskiq_worker.log_folder, timeout=HANG)
     assert outcome.returncode != 0
     assert complaint(outcome.stderr).startswith("settings: REDIS_URL is not set")
 

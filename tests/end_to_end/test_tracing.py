@@ -16,6 +16,7 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tests.deadlines import HANG
+from tests.fork_server.client import start_anew
 
 from kiqstart import TracingMiddleware
 from kiqstart.testing import ProcessFactory, eventually
@@ -64,7 +65,7 @@ def traced(process: ProcessFactory, traces: Traces, name: str) -> ProcessFactory
     path = os.pathsep.join(filter(None, [BESIDE, process.environment.get("PYTHONPATH")]))
     app = f"todo_service.delivery.tasks.app:{name}"
     return replace(
-        process,
+        start_anew(process),
         command=[part.replace(app, f"tests.end_to_end.apps.traced:{name}") for part in process.command],
         environment={**process.environment, "TASKS_TRACING": "true", "TRACES": str(traces.folder), "PYTHONPATH": path},
     )

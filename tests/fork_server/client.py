@@ -143,19 +143,13 @@ def _read(file: IO[bytes]) -> str:
 
 
 def _ask(command: Sequence[str], environment: Mapping[str, str], folder: Path, descriptors: list[int]) -> None:
-    module, script, arguments = None, None, list(command[1:])
-    if command[0] == sys.executable:
-        assert arguments[0] == "-m", f"it runs modules and scripts only: {command}"
-        module, arguments = arguments[1], arguments[2:]
-    else:
-        script = command[0]
-    request: dict[str, Any] = {
-        "module": module,
-        "script": script,
-        "arguments": arguments,
-        "environment": dict(environment),
-        "folder": str(folder),
-    }
+    program, *arguments = command
+    kind, what = "script", program
+    if program == sys.executable:
+        kind = {"-m": "module", "-c": "code"}[arguments[0]]
+        _, what, *arguments = arguments
+    named = {"code": None, "module": None, "script": None, kind: what}
+    request = {**named, "arguments": arguments, "environment": dict(environment), "folder": str(folder)}
     body = json.dumps(request).encode()
     server = _server()
     socket.send_fds(server, [HEADER.pack(len(body))], descriptors)

@@ -12,8 +12,11 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Final, cast
+from pathlib import Path
+from types import ModuleType
+from typing import Final
 
 from tests.fork_server import HEADER
 
@@ -21,7 +24,17 @@ from kiqstart.late_imports import put_off_admin_middleware
 
 STREAMS: Final = 3
 # Packages of kiqstart that are imported with all their modules; the rest is imported by these.
-_PACKAGES: Final = ("cli", "worker", "scheduler", "broker", "database", "cleanups", "metrics", "operations", "retention")
+_PACKAGES: Final = (
+    "cli",
+    "worker",
+    "scheduler",
+    "broker",
+    "database",
+    "cleanups",
+    "metrics",
+    "operations",
+    "retention",
+)
 _LIBRARIES: Final = (
     "aioinject",
     "sqlalchemy.dialects.postgresql.asyncpg",
@@ -37,6 +50,7 @@ _LIBRARIES: Final = (
 class Request:
     """What a process is to be."""
 
+    code: str | None
     module: str | None
     script: str | None
     arguments: list[str]
@@ -99,11 +113,9 @@ class Server:
 
     def _tell_ends(self) -> None:
         for pid, code in _ended():
-            with self._replies.pop(pid) as reply:
-                try:
-                    reply.sendall(f"{code}\n".encode())
-                except OSError:  # nobody waits for it
-                    pass
+            # Whoever asked for it may be gone.
+            with self._replies.pop(pid) as reply, suppress(OSError):
+                reply.sendall(f"{code}\n".encode())
 
 
 def _ended() -> Iterator[tuple[int, int]]:
@@ -136,15 +148,17 @@ def be(request: Request) -> None:
     os.environ.update(request.environment)
     os.chdir(request.folder)
     time.tzset()
-    first = request.folder if request.script is None else os.path.dirname(request.script)  # noqa: PTH120  # as Python does
-    sys.path[:0] = [first, *filter(None, request.environment.get("PYTHONPATH", "").split(os.pathsep))]
+    folder = request.folder if request.script is None else str(Path(request.script).parent)
+    sys.path[:0] = [folder, *filter(None, request.environment.get("PYTHONPATH", "").split(os.pathsep))]
     importlib.invalidate_caches()
-    if request.script is None:
-        sys.argv = [request.module or "", *request.arguments]
-        runpy.run_module(cast("str", request.module), run_name="__main__", alter_sys=True)
-    else:
-        sys.argv = [request.script, *request.arguments]
+    sys.argv = [request.script or request.module or "-c", *request.arguments]
+    if request.script is not None:
         runpy.run_path(request.script, run_name="__main__")
+    elif request.module is not None:
+        runpy.run_module(request.module, run_name="__main__", alter_sys=True)
+    else:
+        sys.modules["__main__"] = main = ModuleType("__main__")
+        exec(compile(request.code or "", "<string>", "exec"), vars(main))  # noqa: S102  # the test's own
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from tests.deadlines import HANG
 from tests.end_to_end.retention.rows import Rows
+from tests.fork_server.client import start_anew
 
 from kiqstart.testing import ProcessFactory
 from todo_service.delivery.tasks.registry import TasksRegistry
@@ -26,7 +27,7 @@ async def test_a_workers_memory_does_not_grow_with_the_rows(
     registry: TasksRegistry, worker: ProcessFactory, rows: Rows
 ) -> None:
     await rows.add(completed=COMPLETED)
-    with worker() as process:
+    with start_anew(worker)() as process:
         before = memory(process.pid, "VmRSS")
         task = await registry.todo_cleanup.kiq()
         assert (await task.wait_result(timeout=HANG)).return_value["todos_deleted"] == COMPLETED

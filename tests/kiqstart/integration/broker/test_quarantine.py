@@ -12,6 +12,7 @@ import pytest_asyncio
 from redis.asyncio import Redis
 from taskiq import AsyncTaskiqDecoratedTask
 from tests.deadlines import HANG
+from tests.fork_server.client import ForkingFactory
 from tests.kiqstart.integration.broker.apps.quarantine import QUICK, Tasks, hold
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of
 
@@ -46,7 +47,7 @@ def environment(redis_url: str, queue_name: str) -> dict[str, str]:
 
 @pytest.fixture
 def worker(environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
-    return ProcessFactory(
+    return ForkingFactory(
         command=kiqstart_command("worker", APP),
         environment=environment,
         ready="Listening started.",
@@ -75,7 +76,7 @@ async def test_a_task_that_kills_its_workers_ends_after_its_tries_and_takes_nobo
     broker: StreamBroker,
 ) -> None:
     several = [*command, "--workers", "2"]
-    factory = ProcessFactory(command=several, environment=environment, ready="Listening", log_folder=tmp_path)
+    factory = ForkingFactory(command=several, environment=environment, ready="Listening", log_folder=tmp_path)
     with factory() as process:
         poison = await tasks.strike.kiq(how)
         innocent = [await tasks.nap.kiq(1.0) for _ in range(3)]
@@ -141,7 +142,7 @@ async def test_a_worker_that_is_asked_to_end_takes_its_process_for_suspects_with
     await tasks.nap.kiq(600.0)
     await make_suspects(redis, broker)
     line = kiqstart_command("worker", APP) if command == "kiqstart" else taskiq_command("worker", APP, "--workers", "1")
-    factory = ProcessFactory(
+    factory = ForkingFactory(
         command=[*line, "--wait-tasks-timeout", "0.5"], environment=environment, ready="Listening", log_folder=tmp_path
     )
     with factory() as process:
@@ -192,7 +193,7 @@ async def test_a_process_for_suspects_ends_when_there_are_none(
     environment: dict[str, str], tmp_path: Path, tasks: Tasks, redis: Redis, broker: StreamBroker
 ) -> None:
     worker = kiqstart_command("worker", MADE)
-    factory = ProcessFactory(command=worker, environment=environment, ready="Listening", log_folder=tmp_path)
+    factory = ForkingFactory(command=worker, environment=environment, ready="Listening", log_folder=tmp_path)
     suspect = await tasks.nap.kiq(0.0)
     await make_suspects(redis, broker)
     with factory() as process:

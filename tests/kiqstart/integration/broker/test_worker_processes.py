@@ -7,6 +7,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 from tests.deadlines import HANG
+from tests.fork_server.client import ForkingFactory
 from tests.kiqstart.integration.broker.apps.tasks import Tasks
 from tests.kiqstart.integration.broker.brokers import Brokers, letters_of
 from tests.kiqstart.integration.redis.servers import make_server, running
@@ -22,7 +23,7 @@ APP = "tests.kiqstart.integration.broker.apps.worker"
 
 @pytest.fixture
 def worker(redis_url: str, queue_name: str, tmp_path: Path) -> ProcessFactory:
-    return ProcessFactory(
+    return ForkingFactory(
         command=taskiq_command("worker", f"{APP}:broker", "--workers", "1"),
         environment={"REDIS_URL": redis_url, "QUEUE_NAME": queue_name},
         ready="Listening started.",

@@ -3,12 +3,14 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.deadlines import HANG
+from tests.fork_server.client import ForkingFactory
 
 from kiqstart.cli.main import command_of
 from kiqstart.scheduler.termination import end_on_sigterm
@@ -37,7 +39,12 @@ def prefix(request: pytest.FixtureRequest) -> list[str]:
 @pytest.fixture
 def scheduler(prefix: list[str], tmp_path: Path) -> Iterator[ServiceProcess]:
     command = [*prefix, *taskiq_command("scheduler", APP)]
-    yield from running(ProcessFactory(command=command, environment={}, ready="Startup completed.", log_folder=tmp_path))
+    yield from running(factory_of(command, ready="Startup completed.", folder=tmp_path))
+
+
+def factory_of(command: list[str], *, ready: str, folder: Path) -> ProcessFactory:
+    kind = ForkingFactory if command[0] == sys.executable else ProcessFactory
+    return kind(command=command, environment={}, ready=ready, log_folder=folder)
 
 
 def running(factory: ProcessFactory) -> Iterator[ServiceProcess]:
@@ -66,7 +73,7 @@ def test_a_scheduler_ends_on_sigterm_also_as_process_1(scheduler: ServiceProcess
 def importing(prefix: list[str], tmp_path: Path) -> Iterator[ServiceProcess]:
     """A scheduler that has not come so far as to begin."""
     command = [*prefix, *kiqstart_command("--app", SLOW_APP, "scheduler")]
-    yield from running(ProcessFactory(command=command, environment={}, ready="began as process", log_folder=tmp_path))
+    yield from running(factory_of(command, ready="began as process", folder=tmp_path))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
+from tests.fork_server.client import ForkingFactory
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.testing import ProcessFactory
@@ -16,7 +17,7 @@ def worker_environment(redis_url: str, key_prefix: str) -> dict[str, str]:
 
 @pytest.fixture
 def worker(worker_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
-    return ProcessFactory(
+    return ForkingFactory(
         command=kiqstart_command("worker", "tests.kiqstart.integration.worker.app:broker"),
         environment=worker_environment,
         ready="Listening started.",

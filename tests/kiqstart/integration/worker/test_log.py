@@ -3,6 +3,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.deadlines import HANG
+from tests.fork_server.client import start_anew
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.tasks.registration import register_task
@@ -19,7 +20,7 @@ async def test_a_worker_puts_the_task_on_the_lines_of_the_modules_own_log(
     worker: ProcessFactory, sender: Sender
 ) -> None:
     own = replace(
-        worker,
+        start_anew(worker),
         command=[
             *worker.command[:-1],
             "--no-configure-logging",

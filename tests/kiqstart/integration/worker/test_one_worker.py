@@ -1,7 +1,9 @@
 import asyncio
 import signal
+from dataclasses import replace
 
 from tests.deadlines import HANG
+from tests.fork_server.client import start_anew
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.testing import ProcessFactory
@@ -28,20 +30,13 @@ async def test_it_runs_tasks_in_its_own_process(worker: ProcessFactory, sender: 
 
 
 async def test_it_imports_only_what_it_needs(worker: ProcessFactory, sender: Sender) -> None:
-    with worker():
+    with start_anew(worker)():
         assert not NOT_NEEDED & set(await sender.value("tell_modules"))
 
 
-async def test_a_function_may_make_the_broker(
-    worker_environment: dict[str, str], worker: ProcessFactory, sender: Sender
-) -> None:
+async def test_a_function_may_make_the_broker(worker: ProcessFactory, sender: Sender) -> None:
     *command, place = worker.command
-    made = ProcessFactory(
-        command=[*command, place.replace(":broker", ":make_broker")],
-        environment=worker_environment,
-        ready=worker.ready,
-        log_folder=worker.log_folder,
-    )
+    made = replace(worker, command=[*command, place.replace(":broker", ":make_broker")])
     with made() as process:
         assert await sender.value("tell_process") == process.pid
 

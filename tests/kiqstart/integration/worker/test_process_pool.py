@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from taskiq import AsyncTaskiqTask
 from tests.deadlines import HANG
+from tests.fork_server.client import ForkingFactory
 from tests.kiqstart.integration.worker.sender import Sender
 from tests.process_table import is_gone, parent_of
 
@@ -26,7 +27,7 @@ def command() -> list[str]:
 
 @pytest.fixture
 def worker(command: list[str], worker_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
-    return ProcessFactory(
+    return ForkingFactory(
         command=[*command, "--use-process-pool", "--max-process-pool-processes", "2"],
         environment=worker_environment,
         ready="Listening started.",

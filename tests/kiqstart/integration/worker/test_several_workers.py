@@ -2,6 +2,7 @@ import asyncio
 import os
 import signal
 from contextlib import suppress
+from dataclasses import replace
 
 from tests.deadlines import HANG
 from tests.kiqstart.integration.worker.sender import Sender
@@ -114,15 +115,12 @@ async def test_a_process_is_replaced_after_its_number_of_tasks(worker: ProcessFa
         assert process.stop() == 0
 
 
-def test_the_pauses_before_one_that_cannot_start_grow(
-    worker: ProcessFactory, worker_environment: dict[str, str]
-) -> None:
+def test_the_pauses_before_one_that_cannot_start_grow(worker: ProcessFactory) -> None:
     *command, place = worker.command
-    broken = ProcessFactory(
+    broken = replace(
+        worker,
         command=[*command, place.replace(".app:", ".broken:"), "--workers", "2"],
-        environment=worker_environment,
         ready="worker-1 ended with exit code 1; it is started anew in 2 s",
-        log_folder=worker.log_folder,
     )
     with broken() as process:
         log = process.log

@@ -11,6 +11,7 @@ from typing import cast
 import pytest
 from redis.asyncio import Redis
 from tests.deadlines import HANG
+from tests.fork_server.client import ForkingFactory
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.testing import ProcessFactory, eventually
@@ -28,7 +29,7 @@ def command() -> list[str]:
 
 @pytest.fixture
 def worker(command: list[str], worker_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
-    return ProcessFactory(
+    return ForkingFactory(
         command=command, environment=worker_environment, ready="Listening started.", log_folder=tmp_path
     )
 

@@ -9,6 +9,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
+from tests.fork_server.client import ForkingFactory
 from tests.kiqstart.integration.retention.faults.engines import quick_settings, retention_engine
 from tests.kiqstart.integration.retention.faults.private_server import PrivateServer, private_server
 from tests.kiqstart.integration.retention.faults.tables import TestedBase
@@ -17,7 +18,7 @@ from tests.service import database_settings
 
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.models import RetentionRun
-from kiqstart.testing import ProcessFactory, ServiceProcess
+from kiqstart.testing import ServiceProcess
 from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.engine import create_engine
 
@@ -49,7 +50,7 @@ def make_retention(session_factory: async_sessionmaker[AsyncSession]) -> MakeRet
 def start_worker(pytestconfig: pytest.Config, tmp_path: Path) -> Generator[StartWorker]:
     """Start processes that run the engine; they are killed after the test."""
     folders = [str(pytestconfig.rootpath), *filter(None, [os.environ.get("PYTHONPATH")])]
-    factory = ProcessFactory(
+    factory = ForkingFactory(
         command=[sys.executable, "-m", "tests.kiqstart.integration.retention.faults.worker"],
         environment={"PYTHONPATH": os.pathsep.join(folders)},
         ready="",

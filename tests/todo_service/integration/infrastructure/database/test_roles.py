@@ -11,7 +11,9 @@ import pytest
 from sqlalchemy import URL, make_url, text
 from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.deadlines import HANG
 from tests.end_to_end.conftest import execute
+from tests.fork_server.client import run_forked
 from tests.service import database_settings, migrated_database
 from tests.todo_service.integration.core.engines import EngineFactory
 
@@ -101,7 +103,7 @@ def test_a_clean_up_from_end_to_end_takes_no_more_than_the_roles(own_url: URL, w
 
     def run(role: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = kiqstart_command(*arguments)
-        return subprocess.run(command, env=environment(role), capture_output=True, text=True, check=False)
+        return run_forked(command, environment={**os.environ, **environment(role)}, folder=Path.cwd(), timeout=HANG)
 
     owner, working = ROLES
     # Before the migration has granted it anything.
