@@ -1,12 +1,15 @@
 import asyncio
+import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 from taskiq.serializers import JSONSerializer
 from tests.deadlines import HANG
+from tests.fork_server.client import run_forked
 from tests.kiqstart.integration.broker.brokers import Brokers, keys_of, working
 from tests.kiqstart.integration.broker.wire import Wire
 
@@ -53,9 +56,13 @@ def test_a_broker_that_was_never_started_sends_in_one_event_loop_after_another(r
     assert asyncio.run(sent_numbers(redis_url, queue_name)) == [0, 1, 2]
 
 
+async def in_process_of_its_own(command: list[str]) -> subprocess.CompletedProcess[str]:
+    return await asyncio.to_thread(run_forked, command, environment=os.environ, folder=Path.cwd(), timeout=HANG)
+
+
 async def test_a_process_and_its_fork_send_with_one_broker(redis_url: str, queue_name: str) -> None:
     command = [sys.executable, "-m", f"{APPS}.forking", redis_url, queue_name]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=HANG, check=False)
+    done = await in_process_of_its_own(command)
     assert (done.returncode, done.stderr) == (0, "")
     names = [message.kwargs["name"] for message in await waiting_messages(redis_url, queue_name)]
     assert names == ["before", "child", "after"]
@@ -67,7 +74,7 @@ class AbortedError(Exception):
 
 async def fork_a_loop(*arguments: str) -> str:
     command = [sys.executable, "-m", f"{APPS}.forking_loop", *arguments]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=HANG, check=False)
+    done = await in_process_of_its_own(command)
     if done.returncode == -signal.SIGABRT:
         raise AbortedError
     assert (done.returncode, done.stderr) == (0, "")
@@ -109,7 +116,7 @@ async def test_the_child_of_a_coroutine_that_forks_is_told_that_it_cannot_send_t
     redis_url: str, queue_name: str, loop: str
 ) -> None:
     command = [sys.executable, "-m", f"{APPS}.forking_coroutine", redis_url, queue_name, loop]
-    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=HANG, check=False)
+    done = await in_process_of_its_own(command)
     assert (done.returncode, done.stderr) == (0, "")
     why = "this process was forked, its event loop is its parent's: begin one of its own, as asyncio.run() does"
     assert done.stdout.splitlines() == [

@@ -1,11 +1,11 @@
 """A scheduler that cannot start ends with one line, for its supervisor to start it again."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
 from tests.deadlines import HANG
+from tests.fork_server.client import run_forked
 from tests.kiqstart.integration.redis.servers import make_server, running
 
 from kiqstart.testing.processes import kiqstart_command, taskiq_command
@@ -20,7 +20,7 @@ NOTHING_LISTENS = "redis://127.0.0.1:1"
 def line_of(command: list[str], url: str) -> str:
     """What a scheduler prints that ends with exit code 1."""
     environment = {**os.environ, "REDIS_URL": url}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANG, check=False)
+    done = run_forked(command, environment=environment, folder=Path.cwd(), timeout=HANG)
     assert done.returncode == 1, done.stderr
     (line,) = done.stderr.splitlines()
     return line

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from tests.deadlines import HANG
+from tests.fork_server.client import run_forked
 from tests.kiqstart.integration.redis.servers import make_server, running
 
 from kiqstart.testing.processes import kiqstart_command
@@ -14,13 +15,11 @@ NOTHING_LISTENS = "redis://127.0.0.1:1"
 
 
 def run(environment: Mapping[str, str], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
+    return run_forked(
         kiqstart_command("worker", *arguments),
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
+        environment={**os.environ, **environment},
+        folder=Path.cwd(),
         timeout=HANG,
-        check=False,
     )
 
 
