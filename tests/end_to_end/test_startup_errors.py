@@ -88,13 +88,12 @@ async def test_several_workers_of_one_manager_complain_once(taskiq_worker: Proce
     assert "Traceback" not in process.log
 
 
-@pytest.mark.parametrize("workers", ["1", "3"])
 @pytest.mark.parametrize(("environment", "line"), [SETTING, NO_REDIS])
-def test_workers_without_taskiqs_manager_complain_once(
-    service_environment: dict[str, str], environment: dict[str, str], line: str, workers: str
+def test_a_worker_without_taskiqs_manager_complains_once(
+    service_environment: dict[str, str], environment: dict[str, str], line: str
 ) -> None:
     done = run_forked(
-        kiqstart_command("worker", "--workers", workers),
+        kiqstart_command("worker"),
         environment={**os.environ, **service_environment, **environment},
         folder=ROOT,
         timeout=HANG,

@@ -23,13 +23,14 @@ def run(environment: Mapping[str, str], *arguments: str) -> subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("workers", ["1", "3"])
+# Several processes hand what they complain of to their parent, whatever it is.
 @pytest.mark.parametrize(
-    ("place", "complaint"),
+    ("place", "workers", "complaint"),
     [
-        ("tests.nowhere:broker", "tests.nowhere:broker: there is no module 'tests.nowhere' in "),
-        (f"{APP}:nothing", f"{APP}:nothing: {APP} has no 'nothing' ("),
-        (f"{APP}:not_a_broker", f"{APP}:not_a_broker is no broker, but a str: name an AsyncBroker, an App, or "),
+        ("tests.nowhere:broker", "1", "tests.nowhere:broker: there is no module 'tests.nowhere' in "),
+        (f"{APP}:nothing", "1", f"{APP}:nothing: {APP} has no 'nothing' ("),
+        (f"{APP}:not_a_broker", "1", f"{APP}:not_a_broker is no broker, but a str: name an AsyncBroker, an App, or "),
+        (f"{APP}:not_a_broker", "3", f"{APP}:not_a_broker is no broker, but a str: name an AsyncBroker, an App, or "),
     ],
 )
 def test_a_broker_that_is_not_there_is_one_line(
@@ -85,21 +86,17 @@ def test_a_redis_that_is_away_is_one_line(worker_environment: dict[str, str], wo
     assert done.stderr.startswith("kiqstart: cannot use Redis at 127.0.0.1:1: ")
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_database_that_redis_does_not_have_is_one_line(
-    worker_environment: dict[str, str], tmp_path: Path, workers: str
-) -> None:
+def test_a_database_that_redis_does_not_have_is_one_line(worker_environment: dict[str, str], tmp_path: Path) -> None:
     with running(make_server(tmp_path)) as server:
         environment = {**worker_environment, "REDIS_URL": f"redis://127.0.0.1:{server.port}/99"}
-        done = run(environment, f"{APP}:broker", "--log-level", "WARNING", "--workers", workers)
+        done = run(environment, f"{APP}:broker", "--log-level", "WARNING")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert "DB index is out of range" in done.stderr
 
 
-@pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_wrong_url_is_one_line(worker_environment: dict[str, str], workers: str) -> None:
-    done = run({**worker_environment, "REDIS_URL": "http://x"}, f"{APP}:broker", "--workers", workers)
+def test_a_wrong_url_is_one_line(worker_environment: dict[str, str]) -> None:
+    done = run({**worker_environment, "REDIS_URL": "http://x"}, f"{APP}:broker")
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1, done.stderr
     assert "is no URL of a Redis: write redis://" in done.stderr

@@ -28,7 +28,7 @@ def answers(url: str, status: int, *texts: str) -> Callable[[], Awaitable[bool]]
 
 
 async def test_it_answers_while_a_task_blocks_the_event_loop(worker: ProcessFactory, sender: Sender) -> None:
-    with worker("--port", "0", "--wait-tasks-timeout", "0.1") as process:
+    with worker("--port", "0") as process:
         address = address_of(process)
         await eventually(answers(f"{address}/readyz", 200, '"status": "ok"'))
         await sender.send_blocking("spin")
@@ -36,6 +36,8 @@ async def test_it_answers_while_a_task_blocks_the_event_loop(worker: ProcessFact
         # Too short a time to be a finding.
         assert await answers(f"{address}/healthz", 200)()
         assert await answers(f"{address}/other", 404, "there are: /metrics /healthz /readyz")()
+        # It would spin until its grace is over.
+        process.kill()
 
 
 async def test_one_port_answers_for_all_workers_also_when_one_is_started_anew(
