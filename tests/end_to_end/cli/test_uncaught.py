@@ -1,14 +1,13 @@
 """An error that nobody has caught is shown with its traceback, without secrets, and harmless on a terminal."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.deadlines import HANG
-from tests.fork_server.client import run_forked
 from tests.fuzz.judge import check_printed
-
-from kiqstart.testing.processes import kiqstart_command
 
 BAD = """
 def fail():
@@ -39,11 +38,15 @@ def folder(tmp_path: Path) -> Path:
     ids=" ".join,
 )
 def test_it_is_harmless(folder: Path, redis_url: str, command: tuple[str, ...]) -> None:
-    done = run_forked(
-        kiqstart_command(*command),
-        environment={**os.environ, "REDIS_URL": redis_url, "PYTHONPATH": "."},
-        folder=folder,
+    done = subprocess.run(
+        [sys.executable, "-m", "kiqstart", *command],
+        cwd=folder,
+        env={**os.environ, "REDIS_URL": redis_url, "PYTHONPATH": "."},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
         timeout=HANG,
+        check=False,
     )
     assert done.returncode != 0
     assert "RuntimeError: no \\x1b[2J" in done.stderr
