@@ -71,7 +71,8 @@ async def put(
 
 
 @settings(
-    max_examples=8,
+    # `make fuzz SURFACE=cli` tries as many as there is time for.
+    max_examples=4,
     # Each takes a second, so an example is shown as it was found.
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     deadline=None,

@@ -7,18 +7,24 @@ import pytest
 from tests.deadlines import HANG
 
 PUT_OFF = "import sys; from kiqstart.late_imports import put_off_admin_middleware; put_off_admin_middleware()"
+IMPORTS = (
+    "from taskiq.middlewares import TaskiqAdminMiddleware",
+    "from taskiq.middlewares import *",
+    "from taskiq.middlewares.taskiq_admin_middleware import TaskiqAdminMiddleware",
+    "import taskiq.middlewares; TaskiqAdminMiddleware = taskiq.middlewares.TaskiqAdminMiddleware",
+)
+# Each way to import it has a process of its own, which this one forks.
 ADMIN = """
-import asyncio, sys
+import asyncio, os, sys
 from kiqstart.late_imports import put_off_admin_middleware
 put_off_admin_middleware()
 from taskiq import InMemoryBroker
-{import_middleware}
 
 async def main():
     reached = asyncio.Event()
 
     async def answer(reader, writer):
-        print((await reader.readline()).decode().split()[1])
+        print((await reader.readline()).decode().split()[1], flush=True)
         await reader.readuntil(b"\\r\\n\\r\\n")
         writer.write(b"HTTP/1.1 200 OK\\r\\nContent-Length: 0\\r\\nConnection: close\\r\\n\\r\\n")
         await writer.drain()
@@ -27,7 +33,7 @@ async def main():
 
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
-    broker = InMemoryBroker().with_middlewares(TaskiqAdminMiddleware(f"http://127.0.0.1:{{port}}", "token"))
+    broker = InMemoryBroker().with_middlewares(TaskiqAdminMiddleware(f"http://127.0.0.1:{port}", "token"))
 
     @broker.task
     async def nothing():
@@ -38,7 +44,13 @@ async def main():
     await asyncio.wait_for(reached.wait(), 100)
     await broker.shutdown()
 
-asyncio.run(main())
+for import_middleware in sys.argv[1:]:
+    pid = os.fork()
+    if pid == 0:
+        exec(import_middleware)
+        asyncio.run(main())
+        sys.exit()
+    print("code", os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
 """
 
 
@@ -46,10 +58,15 @@ asyncio.run(main())
 BESIDE = Path(__file__).parents[3] / ".local" / "beside"
 
 
-def output_of(program: str) -> str:
+def output_of(program: str, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(BESIDE)}
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=HANG, env=environment
+        [sys.executable, "-c", program, *arguments],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=HANG,
+        env=environment,
     ).stdout
 
 
@@ -58,17 +75,18 @@ def test_taskiq_is_imported_without_what_only_its_admin_middleware_needs() -> No
     assert output_of(program).split() == ["False", "SmartRetryMiddleware"]
 
 
-@pytest.mark.parametrize(
-    "import_middleware",
-    [
-        "from taskiq.middlewares import TaskiqAdminMiddleware",
-        "from taskiq.middlewares import *",
-        "from taskiq.middlewares.taskiq_admin_middleware import TaskiqAdminMiddleware",
-        "import taskiq.middlewares; TaskiqAdminMiddleware = taskiq.middlewares.TaskiqAdminMiddleware",
-    ],
-)
-def test_the_admin_middleware_works_however_it_is_imported(import_middleware: str) -> None:
-    assert output_of(ADMIN.format(import_middleware=import_middleware)).startswith("/api/tasks/")
+@pytest.fixture(scope="module")
+def asked_by_middlewares() -> dict[str, str]:
+    """What each way to import it has printed."""
+    printed = output_of(ADMIN, *IMPORTS).split("code 0\n")
+    return dict(zip(IMPORTS, printed, strict=False))
+
+
+@pytest.mark.parametrize("import_middleware", IMPORTS)
+def test_the_admin_middleware_works_however_it_is_imported(
+    asked_by_middlewares: dict[str, str], import_middleware: str
+) -> None:
+    assert asked_by_middlewares[import_middleware].startswith("/api/tasks/")
 
 
 def test_a_name_that_the_package_does_not_have_is_an_ordinary_attribute_error() -> None:
