@@ -1,19 +1,42 @@
 """What operators see of schedules in Redis."""
 
+import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.redis_text import raw_name, text_of_name
+from kiqstart.broker.redis_text import raw_name, redis_ms, text_of_name
 from kiqstart.scheduler.occurrence import ms_of_score
 from kiqstart.scheduler.redis_encoding import stored_schedule
-from kiqstart.scheduler.redis_keys import ScheduleKeys
 from kiqstart.scheduler.store import Heartbeats, StoredSchedule, Summary
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _PAGE: Final = 500
+
+
+class ScheduleKeys:
+    """The keys beside a queue's own, under its hash tag."""
+
+    def __init__(self, keys: QueueKeys) -> None:
+        base = keys.schedules
+        self.definitions = base
+        self.due = f"{base}:due"
+        self.last = f"{base}:last"
+        self.table = f"{base}:table"
+        self.table_number = f"{base}:table:number"
+        self.table_names = f"{base}:table:names"
+        self.paused = f"{base}:paused"
+        self.aside = f"{base}:aside"
+        self.schedulers = f"{base}:schedulers"
+        self.polled = f"{base}:looked"
+        # Of whoever adds through this object.
+        self.added = f"{base}:added:{uuid.uuid4().hex}"
+
+    def answers(self, scheduler: str) -> str:
+        """What a scheduler's last script was answered."""
+        return f"{self.definitions}:answers:{scheduler}"
 
 
 class RedisScheduleReader:
@@ -36,10 +59,7 @@ class RedisScheduleReader:
 
     async def now_ms(self) -> int:
         """Redis' time."""
-        if self._clock is not None:
-            return self._clock()
-        seconds, microseconds = await self._redis.time()
-        return seconds * 1000 + microseconds // 1000
+        return await redis_ms(self._redis) if self._clock is None else self._clock()
 
     async def get(self, name: str) -> StoredSchedule | None:
         """Four reads in one round trip, which need not be of one moment."""
