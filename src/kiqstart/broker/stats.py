@@ -8,8 +8,8 @@ from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import is_foreign_type
-from kiqstart.broker.redis_text import queue_names
-from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.broker.redis_text import queue_names, redis_ms
+from kiqstart.broker.worker_info import group_of_workers
 from kiqstart.tasks.caller_types import is_utf8, shown, text
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
@@ -70,8 +70,7 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
     known = queue_names({*taken, *untaken})
     # The key of the default queue's stream is a name of that queue, too.
     names = sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*named, *known}})
-    seconds, microseconds = await redis.time()
-    since = seconds * 1000 + microseconds // 1000 - round(broker.options.lease * 1000)
+    since = await redis_ms(redis) - round(broker.options.lease * 1000)
     async with redis.pipeline(transaction=False) as pipe:
         pipe.zcard(keys.delayed)
         pipe.zcount(keys.workers, since, "+inf")
@@ -90,9 +89,6 @@ async def takeable_in(broker: StreamBroker, queue: str) -> int:
     """How many messages wait in a queue that any of its workers takes as soon as it has room.
 
     Not those that wait for a worker that has their task, nor those whose workers have died.
-
-    Raises:
-        RedisError: Redis is away.
     """
     redis, keys = cast("Redis", broker.connection.redis), broker.keys
     streams = (keys.returned(queue), keys.stream(queue))

@@ -15,8 +15,7 @@ from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import plain_in_json, queue_names, text_of_name
 from kiqstart.broker.running import read_progress
-from kiqstart.broker.worker_group import group_of_workers
-from kiqstart.broker.worker_info import place_of
+from kiqstart.broker.worker_info import group_of_workers, place_of
 from kiqstart.tasks.progress import Progress
 
 if TYPE_CHECKING:
@@ -59,11 +58,7 @@ class Whereabouts:
 
 
 async def find_task(broker: StreamBroker, task_id: str) -> Whereabouts | None:
-    """Where a task is now; None where it is nowhere, or was not met in five seconds of looking through the queues.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Where a task is now; None where it is nowhere, or was not met in five seconds of looking through the queues."""
     redis, keys = cast("Redis", broker.connection.redis), broker.keys
     due: float | None = None
     with without_foreign_keys():
@@ -80,11 +75,7 @@ async def find_task(broker: StreamBroker, task_id: str) -> Whereabouts | None:
 
 
 async def which_have_not_ended(broker: StreamBroker, task_ids: AbstractSet[str]) -> set[str]:
-    """Those of several tasks that are anywhere, as far as five seconds of looking through the queues show.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Those of several tasks that are anywhere, as far as five seconds of looking through the queues show."""
     if not task_ids:
         return set()
     redis, keys, names = cast("Redis", broker.connection.redis), broker.keys, sorted(task_ids)
