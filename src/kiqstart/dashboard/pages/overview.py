@@ -73,11 +73,7 @@ async def overview(visit: Visit) -> Response:
 
 
 async def read_overview(broker: StreamBroker) -> OverviewSeen:
-    """Read it.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Read it."""
     redis, keys = broker.connection.redis, broker.keys
     tasks = await read_recent_task_stats(redis, keys)
     return OverviewSeen(
