@@ -34,7 +34,6 @@ class WaitingResultBackend(Protocol):
 
     async def forget(self, task_id: str) -> None:
         """Remove the result and the progress."""
-        ...
 
 
 @cache

@@ -4,9 +4,7 @@ from taskiq.exceptions import ResultGetError
 from taskiq.exceptions import UnknownTaskError as TaskiqUnknownTaskError
 
 
-class TaskCancelledError(Exception):
-    """The task was cancelled by its id."""
-
+class _TaskError(Exception):
     def __init__(self, task_id: str) -> None:
         super().__init__(task_id)
 
@@ -14,21 +12,17 @@ class TaskCancelledError(Exception):
     def task_id(self) -> str:
         """Which task."""
         return str(self.args[0])
+
+
+class TaskCancelledError(_TaskError):
+    """The task was cancelled by its id."""
 
     def __str__(self) -> str:
         return f"task {self.task_id} was cancelled"
 
 
-class WorkerLostError(Exception):
+class WorkerLostError(_TaskError):
     """The task went down with its worker as often as is allowed, and is a dead letter."""
-
-    def __init__(self, task_id: str) -> None:
-        super().__init__(task_id)
-
-    @property
-    def task_id(self) -> str:
-        """Which task."""
-        return str(self.args[0])
 
     def __str__(self) -> str:
         return f"task {self.task_id} was lost with its worker too often; it is among the dead letters"
@@ -68,12 +62,6 @@ class ResultTooLargeError(UnserializableResultError):
 
 class TaskTooLargeError(Exception):
     """The task's message is larger than its worker decodes: it has not run, and is a dead letter."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class UnreadableTaskError(Exception):
