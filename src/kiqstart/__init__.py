@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from kiqstart.app import App, Database, MissingPartError
     from kiqstart.broker.task_log import TaskLogMiddleware
     from kiqstart.broker.tracing.middleware import TracingMiddleware
-    from kiqstart.cleanups.progress import CleanupProgress
     from kiqstart.cleanups.runner import (
         CleanupDelayedError,
         CleanupOptions,
+        CleanupProgress,
         CleanupResult,
         CleanupRunner,
         retrying_transient_errors,
@@ -129,9 +129,8 @@ __getattr__ = lazy_names(
     {
         "kiqstart.app": "App Database MissingPartError",
         "kiqstart.broker.tracing.middleware": "TracingMiddleware",
-        "kiqstart.cleanups.progress": "CleanupProgress",
         "kiqstart.cleanups.runner": (
-            "CleanupDelayedError CleanupOptions CleanupResult CleanupRunner retrying_transient_errors"
+            "CleanupDelayedError CleanupOptions CleanupProgress CleanupResult CleanupRunner retrying_transient_errors"
         ),
         "kiqstart.cleanups.task": "RetentionTask",
         "kiqstart.database.alembic_database": (

@@ -36,7 +36,7 @@ COMMANDS = [
     *("zadd", "zrem", "zscore", "zrangebyscore", "zremrangebyscore", "zrange", "get", "set", "hget", "hset", "hdel"),
     *("hsetnx", "hstrlen", "xadd", "smembers", "sismember", "sadd", "time"),
 ]
-KEYS = ["last", "table", "table_number", "table_names", "paused", "aside", "schedulers", "looked"]
+KEYS = ["last", "table", "table_number", "table_names", "paused", "aside", "schedulers", "polled"]
 
 
 async def add_all(timeline: Timeline) -> None:
