@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import cast
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.lease import is_ward
@@ -14,9 +14,6 @@ from kiqstart.broker.stats import QueueStats, count_tasks
 from kiqstart.broker.stream_views import held_by_workers, oldest_waiting, read_streams
 from kiqstart.broker.worker_info import place_of, queues_of, slots_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +74,7 @@ class QueueView:
 
 async def read_workers(broker: StreamBroker) -> list[WorkerView]:
     """All workers that have not ended, those included whose lease is over, until others have found that out."""
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     now_ms = await redis_ms(redis)
     beats = cast("list[tuple[bytes, float]]", await redis.zrange(keys.workers, 0, -1, withscores=True))
     info = cast("dict[bytes, bytes]", await redis.hgetall(keys.worker_info))
@@ -137,7 +134,7 @@ async def read_queues(broker: StreamBroker, queues: Sequence[str] = ()) -> list[
 
 async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequence[WorkerView]) -> list[QueueView]:
     """The queues that were counted, with what these workers take of them."""
-    redis = cast("Redis", broker.connection.redis)
+    redis = broker.connection.redis
     workers = [one for one in all_workers if one.is_alive and not one.runs_suspects]
     queues = [one.queue for one in stats.queues]
     streams = await read_streams(redis, broker, queues)

@@ -64,7 +64,7 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
     for queue in named:
         if not is_utf8(queue):
             raise ValueError(f"count_tasks(…): a queue's name is UTF-8, not {shown(queue)}")
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     taken = cast("set[bytes]", await redis.smembers(keys.queues))
     untaken = cast("list[bytes]", await redis.srandmember(keys.untaken, _MOST_UNTAKEN))
     known = queue_names({*taken, *untaken})
@@ -90,13 +90,13 @@ async def takeable_in(broker: StreamBroker, queue: str) -> int:
 
     Not those that wait for a worker that has their task, nor those whose workers have died.
     """
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     streams = (keys.returned(queue), keys.stream(queue))
     return (await _count_streams(redis, queue, streams, broker.consumer_group_name)).waiting
 
 
 async def _count_queue(broker: StreamBroker, queue: str, group: str) -> QueueCount:
-    return await _count_streams(cast("Redis", broker.connection.redis), queue, broker.keys.locations(queue), group)
+    return await _count_streams(broker.connection.redis, queue, broker.keys.locations(queue), group)
 
 
 async def _count_streams(redis: "Redis", queue: str, streams: Sequence[str], group: str) -> QueueCount:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
@@ -17,9 +17,6 @@ from kiqstart.broker.redis_text import plain_in_json, queue_names, text_of_name
 from kiqstart.broker.running import read_progress
 from kiqstart.broker.worker_info import group_of_workers, place_of
 from kiqstart.tasks.progress import Progress
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _ENTRIES_AT_ONCE: Final = 500
 _SECONDS_TO_LOOK: Final = 5.0
@@ -59,7 +56,7 @@ class Whereabouts:
 
 async def find_task(broker: StreamBroker, task_id: str) -> Whereabouts | None:
     """Where a task is now; None where it is nowhere, or was not met in five seconds of looking through the queues."""
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     due: float | None = None
     with without_foreign_keys():
         [due] = await redis.zmscore(keys.delayed, [task_id])
@@ -78,7 +75,7 @@ async def which_have_not_ended(broker: StreamBroker, task_ids: AbstractSet[str])
     """Those of several tasks that are anywhere, as far as five seconds of looking through the queues show."""
     if not task_ids:
         return set()
-    redis, keys, names = cast("Redis", broker.connection.redis), broker.keys, sorted(task_ids)
+    redis, keys, names = broker.connection.redis, broker.keys, sorted(task_ids)
     found = set[str]()
     for some in (names[first : first + _ENTRIES_AT_ONCE] for first in range(0, len(names), _ENTRIES_AT_ONCE)):
         with without_foreign_keys():
@@ -92,7 +89,7 @@ async def which_have_not_ended(broker: StreamBroker, task_ids: AbstractSet[str])
 
 
 async def _look(broker: StreamBroker, queue: str, stream: str, entry: bytes) -> Whereabouts | None:
-    redis = cast("Redis", broker.connection.redis)
+    redis = broker.connection.redis
     sent = int(entry.partition(b"-")[0])
     pending: list[dict[str, object]] = []
     group = await group_of_workers(redis, broker.keys, broker.consumer_group_name)
@@ -133,7 +130,7 @@ async def _entries_of(broker: StreamBroker, task_id: str) -> AsyncGenerator[tupl
 
 async def _all_entries(broker: StreamBroker) -> AsyncGenerator[tuple[str, str, bytes, bytes]]:
     """The entries of all queues and their messages, those that workers have before those that wait."""
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     found: set[bytes] = set()
     for key in (keys.queues, keys.untaken):
         with without_foreign_keys():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import WorkerView, worker_views
@@ -13,9 +13,6 @@ from kiqstart.broker.run_stats import TaskStats, read_task_stats
 from kiqstart.broker.stream_views import answer_or, held_by_workers, oldest_waiting, read_streams
 from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.tasks.labels import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _MOST_UNTAKEN: Final = 100
 
@@ -61,7 +58,7 @@ class Pulse:
 
 async def read_pulse(broker: StreamBroker) -> Pulse:
     """Look once."""
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     async with redis.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.zrange(keys.workers, 0, -1, withscores=True)

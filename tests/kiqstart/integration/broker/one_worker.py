@@ -1,7 +1,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
-from typing import cast
 
 from redis.asyncio import Redis
 from taskiq.serializers import ORJSONSerializer
@@ -38,4 +37,4 @@ async def one_worker(broker: StreamBroker) -> AsyncGenerator[None]:
 
 def redis_of(broker: StreamBroker) -> Redis:
     """The client of the broker."""
-    return cast("Redis", broker.connection.redis)
+    return broker.connection.redis

@@ -1,6 +1,5 @@
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
-from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -42,7 +41,7 @@ async def broker(redis_url: str, key_prefix: str) -> AsyncGenerator[StreamBroker
 
 @pytest_asyncio.fixture
 async def redis(broker: StreamBroker) -> Redis:
-    return cast("Redis", broker.connection.redis)
+    return broker.connection.redis
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
 from tests.deadlines import HANG
 
@@ -38,7 +37,7 @@ class Sender:
 
     async def nothing_is_left(self) -> bool:
         """Whether the queue is empty, with nothing in any worker's hands."""
-        redis = cast("Redis", self.broker.connection.redis)
+        redis = self.broker.connection.redis
         return await redis.xlen(self.broker.keys.stream("default")) == 0
 
     async def _send_telling(self, name: str) -> AsyncTaskiqTask[Any]:
