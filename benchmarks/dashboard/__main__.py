@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Iterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 from unittest.mock import patch
 
 import httpx
@@ -28,6 +28,7 @@ from kiqstart.dashboard.looks import Looks
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
+    from redis.asyncio import Redis
 
 _PROXY: Final = "x-forwarded-user"
 _ROUNDS: Final = 20
@@ -110,7 +111,7 @@ async def _browsing(broker: StreamBroker) -> "AsyncGenerator[tuple[httpx.AsyncCl
 
 
 async def _fill(broker: StreamBroker, count: int) -> None:
-    redis, keys = broker.connection.redis, broker.keys
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
     blocks = [(keys.failed_runs if has_failed else keys.runs, name, block) for name, block, has_failed in _runs(count)]
     for start in range(0, len(blocks), _AT_ONCE):
         async with redis.pipeline(transaction=False) as pipe:

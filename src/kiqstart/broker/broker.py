@@ -39,7 +39,7 @@ from kiqstart.broker.retrying_result_backend import RetryingResultBackend
 from kiqstart.broker.run_resender import RunResender
 from kiqstart.broker.sender import SendFailedError
 from kiqstart.broker.sent_stats import SentStats
-from kiqstart.broker.worker_info import served_queues
+from kiqstart.broker.served_queues import served_queues
 from kiqstart.broker.worker_side import WorkerSide, failed
 from kiqstart.processes.forks import tell_of_forks
 from kiqstart.redis.connections import InvalidRedisUrlError, RedisConnections

@@ -18,7 +18,7 @@ from kiqstart.broker.redis_retry import reason, without_foreign_keys
 from kiqstart.broker.redis_text import plain_in_json, queue_names
 from kiqstart.broker.results import decode_result, encode_failure
 from kiqstart.broker.script import Script, Value
-from kiqstart.broker.worker_info import group_of_workers
+from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.tasks.results.errors import TaskCancelledError
 from kiqstart.tasks.task_ids import check_task_id
 

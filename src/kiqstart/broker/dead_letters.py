@@ -20,7 +20,7 @@ from kiqstart.broker.dead_letter import (
 )
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import do
-from kiqstart.broker.redis_text import redis_ms, whole_number
+from kiqstart.broker.redis_text import whole_number
 from kiqstart.broker.resent_message import as_new, envelope_of
 from kiqstart.broker.script import Script, Value
 from kiqstart.tasks.caller_types import number, text
@@ -269,7 +269,8 @@ class DeadLetters:
 
     async def oldest_kept(self, seconds: float) -> int:
         """So many seconds ago, in milliseconds of Redis' clock, by which the ids of letters begin."""
-        oldest = await redis_ms(self._redis) - number(seconds, "older than", "seconds") * 1000
+        now, microseconds = await self._redis.time()
+        oldest = now * 1000 + microseconds // 1000 - number(seconds, "older than", "seconds") * 1000
         return max(math.floor(oldest), 0) if math.isfinite(oldest) else 0
 
     async def _drop_before(self, letter: str) -> int:

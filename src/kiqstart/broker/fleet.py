@@ -1,19 +1,24 @@
 """Which workers live and what they have, and which queues there are and who takes them."""
 
-from collections.abc import Mapping, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import cast
+from typing import TYPE_CHECKING, cast
+
+from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.lease import is_ward
 from kiqstart.broker.pauses import Pausable, Pause, Pauses
-from kiqstart.broker.redis_text import redis_ms, text_of_name
+from kiqstart.broker.redis_text import text_of_name
 from kiqstart.broker.running import RunningTask, read_running
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.broker.stream_views import held_by_workers, oldest_waiting, read_streams
+from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.broker.worker_info import place_of, queues_of, slots_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,49 +78,31 @@ class QueueView:
 
 
 async def read_workers(broker: StreamBroker) -> list[WorkerView]:
-    """All workers that have not ended, those included whose lease is over, until others have found that out."""
-    redis, keys = broker.connection.redis, broker.keys
-    now_ms = await redis_ms(redis)
+    """All workers that have not ended, those included whose lease is over, until others have found that out.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    now_ms = await _now_ms(redis)
     beats = cast("list[tuple[bytes, float]]", await redis.zrange(keys.workers, 0, -1, withscores=True))
     info = cast("dict[bytes, bytes]", await redis.hgetall(keys.worker_info))
+    running = await read_running(redis, keys, broker.secrets)
     ending = cast("set[bytes]", await redis.smembers(keys.draining))
     queues = {queue for value in info.values() for queue in queues_of(value)} or {DEFAULT_QUEUE}
-    held = held_by_workers(await read_streams(redis, broker, sorted(queues)))
-    return await worker_views(broker, beats, info, ending, held, now_ms=now_ms)
-
-
-async def worker_views(
-    broker: StreamBroker,
-    beats: Sequence[tuple[bytes, float]],
-    info: Mapping[bytes, bytes],
-    ending: AbstractSet[bytes],
-    held: Mapping[bytes, int],
-    *,
-    now_ms: int,
-) -> list[WorkerView]:
-    """The workers that were read, with what each says that it runs.
-
-    Args:
-        broker: theirs.
-        beats: their names and last beats.
-        info: what each has said of itself.
-        ending: those that were asked to end.
-        held: how many messages each has.
-        now_ms: Redis' time.
-    """
-    running = await read_running(broker.connection.redis, broker.keys, broker.secrets)
+    held = await _held(redis, broker, sorted(queues))
     found: list[WorkerView] = []
     for raw, beat in beats:
-        said, name, seconds = info.get(raw, b""), text_of_name(raw), max((now_ms - beat) / 1000, 0.0)
-        host, pid = place_of(said)
+        host, pid = place_of(info.get(raw, b""))
+        seconds = max((now_ms - beat) / 1000, 0.0)
+        name = text_of_name(raw)
         found.append(
             WorkerView(
                 name=name,
                 host=host,
                 pid=pid,
-                # The key of the default queue's stream is a name of that queue, too.
-                queues=[DEFAULT_QUEUE if one == broker.keys.name else one for one in queues_of(said)],
-                slots=slots_of(said),
+                queues=queues_of(info.get(raw, b"")),
+                slots=slots_of(info.get(raw, b"")),
                 running=running.get(raw, ()),
                 in_flight=held.get(raw, 0),
                 seconds_since_beat=seconds,
@@ -128,17 +115,23 @@ async def worker_views(
 
 
 async def read_queues(broker: StreamBroker, queues: Sequence[str] = ()) -> list[QueueView]:
-    """These queues, those that workers take, and up to 1,000 others that messages were sent to."""
+    """These queues, those that workers take, and up to 1,000 others that messages were sent to.
+
+    Raises:
+        RedisError: Redis is away.
+    """
     return await queue_views(broker, await count_tasks(broker, queues), await read_workers(broker))
 
 
 async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequence[WorkerView]) -> list[QueueView]:
-    """The queues that were counted, with what these workers take of them."""
-    redis = broker.connection.redis
+    """The queues that were counted, with what these workers take of them.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis = cast("Redis", broker.connection.redis)
     workers = [one for one in all_workers if one.is_alive and not one.runs_suspects]
-    queues = [one.queue for one in stats.queues]
-    streams = await read_streams(redis, broker, queues)
-    oldest = await oldest_waiting(redis, broker, queues, streams, await redis_ms(redis))
+    now_ms = await _now_ms(redis)
     pauses = Pauses(redis, broker.keys, deadline=broker.options.send_deadline)
     paused = {one.name: one for one in await pauses.all() if one.kind is Pausable.QUEUE}
     return [
@@ -146,9 +139,50 @@ async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequ
             name=one.queue,
             waiting=one.waiting,
             running=one.running,
-            oldest_seconds=oldest.get(one.queue),
-            workers=sum(one.queue in worker.queues for worker in workers),
+            oldest_seconds=await _oldest(redis, broker, one.queue, now_ms) if one.waiting else None,
+            workers=sum(one.queue in _names(broker, worker.queues) for worker in workers),
             paused=paused.get(one.queue),
         )
         for one in stats.queues
     ]
+
+
+def _names(broker: StreamBroker, queues: Sequence[str]) -> set[str]:
+    # The key of the default queue's stream is a name of that queue, too.
+    return {DEFAULT_QUEUE if queue == broker.keys.name else queue for queue in queues}
+
+
+async def _oldest(redis: "Redis", broker: StreamBroker, queue: str, now_ms: int) -> float | None:
+    """By the ids of its streams' first entries; one that a worker has is older than those that wait."""
+    group, ages = await group_of_workers(redis, broker.keys, broker.consumer_group_name), list[float]()
+    for stream in broker.keys.locations(queue):
+        after = "-"
+        with suppress(ResponseError):  # no such group, or no stream
+            groups = cast("list[dict[str, object]]", await redis.xinfo_groups(stream))
+            last = next((one["last-delivered-id"] for one in groups if _text(one["name"]) == group), None)
+            after = f"({_text(last)}" if last is not None else "-"
+        entries = cast("list[tuple[bytes, object]]", await redis.xrange(stream, min=after, count=1))
+        ages += [(now_ms - int(entry.partition(b"-")[0])) / 1000 for entry, _ in entries]
+    return max(ages, default=None)
+
+
+async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> dict[bytes, int]:
+    """How many messages each worker has."""
+    held: dict[bytes, int] = {}
+    group = await group_of_workers(redis, broker.keys, broker.consumer_group_name)
+    for stream in broker.keys.all_locations(queues):
+        with suppress(ResponseError):  # no such group
+            pending = cast("dict[str, object]", await redis.xpending(stream, group))
+            for one in cast("list[dict[str, bytes | int]]", pending["consumers"] or []):
+                name = cast("bytes", one["name"])
+                held[name] = held.get(name, 0) + cast("int", one["pending"])
+    return held
+
+
+async def _now_ms(redis: "Redis") -> int:
+    seconds, microseconds = await redis.time()
+    return seconds * 1000 + microseconds // 1000
+
+
+def _text(value: object) -> str:
+    return text_of_name(value) if isinstance(value, bytes) else str(value)

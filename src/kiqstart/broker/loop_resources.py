@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.consumer_parts import WAIT_SECONDS, ConsumerClients
 from kiqstart.broker.keys import QueueKeys
@@ -11,9 +11,6 @@ from kiqstart.broker.result_waiter import ResultWaiter
 from kiqstart.broker.sender import Sender
 from kiqstart.broker.sent_stats import SentStats
 from kiqstart.redis.connections import MultiplexedClient, RedisConnections
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 _READS_AT_ONCE: Final = 32
@@ -27,8 +24,7 @@ class LoopResources:
     def __init__(self, connections: RedisConnections, keys: QueueKeys, options: StreamOptions, sent: SentStats) -> None:
         self._connections = connections
         self._options = options
-        # That of a cluster takes the same commands.
-        self.redis = cast("Redis", connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER))
+        self.redis = connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
         # What all callers share: sends, reads, and what ends deliveries.
         self.scripts = connections.pipeline(timeout=_SECONDS_FOR_AN_ANSWER)
         # The same for what is large, behind which nobody else has to wait.

@@ -16,6 +16,8 @@ from kiqstart.broker.running import RunningTask, running_of
 from kiqstart.broker.worker_info import place_of, queues_of
 
 if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
     from kiqstart.broker.broker import StreamBroker
     from kiqstart.tasks.sealing.secrets import Secrets
 
@@ -49,7 +51,7 @@ class LostWorker:
 
 async def read_lost_workers(broker: "StreamBroker", *, seconds: int = SECONDS_LOST_KEPT) -> list[LostWorker]:
     """The workers that were lost in these last seconds, up to seven days, the last one first; 50 are kept."""
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     now, _ = await redis.time()
     oldest = (now - seconds) * 1000
     found: list[tuple[bytes, float]] = []

@@ -1,13 +1,10 @@
 """Names and numbers as Redis has them: bytes, into which whoever writes there may have put anything."""
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from kiqstart.tasks.queue_names import queue_name_problem
 from kiqstart.tasks.sizes import LARGEST_BYTES
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _MOST_DIGITS: Final = 19
 # `\xff` is the longest that Python makes of a byte.
@@ -17,11 +14,6 @@ _BYTES_OF_AN_ESCAPE: Final = 4
 def text_of_name(name: bytes) -> str:
     """A name as text; `raw_name` gives it back, whatever its bytes are."""
     return name.decode(errors="surrogateescape")
-
-
-def as_text(value: object) -> str:
-    """A name, or what redis-py has made a number or a text of, as text."""
-    return text_of_name(value) if isinstance(value, bytes) else str(value)
 
 
 def raw_name(name: str) -> bytes:
@@ -51,12 +43,6 @@ def whole_number(text: str | None, default: int) -> int:
     if text is None or len(text) > _MOST_DIGITS or not (text.isascii() and text.isdecimal()):
         return default
     return int(text)
-
-
-async def redis_ms(redis: "Redis") -> int:
-    """Redis' time, in milliseconds since the Unix epoch."""
-    seconds, microseconds = await redis.time()
-    return seconds * 1000 + microseconds // 1000
 
 
 def beat_of(score: bytes) -> int:

@@ -83,7 +83,11 @@ async def walk_failed_runs(
     secrets: Secrets = NO_SECRETS,
     index: RunIndex | None = None,
 ) -> AsyncGenerator[Run]:
-    """All kept runs that failed or became dead letters, newest first, read as they are asked for."""
+    """All kept runs that failed or became dead letters, newest first, read as they are asked for.
+
+    Raises:
+        RedisError: Redis is away.
+    """
     [walk] = await _walks(redis, [keys.failed_runs], which, secrets, index)
     async with aclosing(walk):
         async for run in walk:
@@ -104,14 +108,22 @@ class RunTail:
         self._after = dict.fromkeys((keys.runs, keys.failed_runs), "-")
 
     async def start(self) -> None:
-        """Pass over those that have ended by now."""
+        """Pass over those that have ended by now.
+
+        Raises:
+            RedisError: Redis is away.
+        """
         for stream in self._after:
             with without_foreign_keys():
                 for entry, _ in cast("list[Entry]", await self._redis.xrevrange(stream, count=1)):
                     self._after[stream] = f"({entry.decode()}"
 
     async def read(self) -> Sequence[Run]:
-        """Those that have ended since the last look, oldest first."""
+        """Those that have ended since the last look, oldest first.
+
+        Raises:
+            RedisError: Redis is away.
+        """
         found: list[Run] = []
         for stream, after in self._after.items():
             with without_foreign_keys():

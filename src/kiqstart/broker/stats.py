@@ -8,8 +8,8 @@ from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import is_foreign_type
-from kiqstart.broker.redis_text import queue_names, redis_ms
-from kiqstart.broker.worker_info import group_of_workers
+from kiqstart.broker.redis_text import queue_names
+from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.tasks.caller_types import is_utf8, shown, text
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
@@ -64,13 +64,14 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
     for queue in named:
         if not is_utf8(queue):
             raise ValueError(f"count_tasks(…): a queue's name is UTF-8, not {shown(queue)}")
-    redis, keys = broker.connection.redis, broker.keys
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
     taken = cast("set[bytes]", await redis.smembers(keys.queues))
     untaken = cast("list[bytes]", await redis.srandmember(keys.untaken, _MOST_UNTAKEN))
     known = queue_names({*taken, *untaken})
     # The key of the default queue's stream is a name of that queue, too.
     names = sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*named, *known}})
-    since = await redis_ms(redis) - round(broker.options.lease * 1000)
+    seconds, microseconds = await redis.time()
+    since = seconds * 1000 + microseconds // 1000 - round(broker.options.lease * 1000)
     async with redis.pipeline(transaction=False) as pipe:
         pipe.zcard(keys.delayed)
         pipe.zcount(keys.workers, since, "+inf")
@@ -89,14 +90,17 @@ async def takeable_in(broker: StreamBroker, queue: str) -> int:
     """How many messages wait in a queue that any of its workers takes as soon as it has room.
 
     Not those that wait for a worker that has their task, nor those whose workers have died.
+
+    Raises:
+        RedisError: Redis is away.
     """
-    redis, keys = broker.connection.redis, broker.keys
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
     streams = (keys.returned(queue), keys.stream(queue))
     return (await _count_streams(redis, queue, streams, broker.consumer_group_name)).waiting
 
 
 async def _count_queue(broker: StreamBroker, queue: str, group: str) -> QueueCount:
-    return await _count_streams(broker.connection.redis, queue, broker.keys.locations(queue), group)
+    return await _count_streams(cast("Redis", broker.connection.redis), queue, broker.keys.locations(queue), group)
 
 
 async def _count_streams(redis: "Redis", queue: str, streams: Sequence[str], group: str) -> QueueCount:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import ResponseError
 
@@ -15,8 +15,12 @@ from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import plain_in_json, queue_names, text_of_name
 from kiqstart.broker.running import read_progress
-from kiqstart.broker.worker_info import group_of_workers, place_of
+from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.broker.worker_info import place_of
 from kiqstart.tasks.progress import Progress
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 _ENTRIES_AT_ONCE: Final = 500
 _SECONDS_TO_LOOK: Final = 5.0
@@ -55,8 +59,12 @@ class Whereabouts:
 
 
 async def find_task(broker: StreamBroker, task_id: str) -> Whereabouts | None:
-    """Where a task is now; None where it is nowhere, or was not met in five seconds of looking through the queues."""
-    redis, keys = broker.connection.redis, broker.keys
+    """Where a task is now; None where it is nowhere, or was not met in five seconds of looking through the queues.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
     due: float | None = None
     with without_foreign_keys():
         [due] = await redis.zmscore(keys.delayed, [task_id])
@@ -72,10 +80,14 @@ async def find_task(broker: StreamBroker, task_id: str) -> Whereabouts | None:
 
 
 async def which_have_not_ended(broker: StreamBroker, task_ids: AbstractSet[str]) -> set[str]:
-    """Those of several tasks that are anywhere, as far as five seconds of looking through the queues show."""
+    """Those of several tasks that are anywhere, as far as five seconds of looking through the queues show.
+
+    Raises:
+        RedisError: Redis is away.
+    """
     if not task_ids:
         return set()
-    redis, keys, names = broker.connection.redis, broker.keys, sorted(task_ids)
+    redis, keys, names = cast("Redis", broker.connection.redis), broker.keys, sorted(task_ids)
     found = set[str]()
     for some in (names[first : first + _ENTRIES_AT_ONCE] for first in range(0, len(names), _ENTRIES_AT_ONCE)):
         with without_foreign_keys():
@@ -89,7 +101,7 @@ async def which_have_not_ended(broker: StreamBroker, task_ids: AbstractSet[str])
 
 
 async def _look(broker: StreamBroker, queue: str, stream: str, entry: bytes) -> Whereabouts | None:
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     sent = int(entry.partition(b"-")[0])
     pending: list[dict[str, object]] = []
     group = await group_of_workers(redis, broker.keys, broker.consumer_group_name)
@@ -130,7 +142,7 @@ async def _entries_of(broker: StreamBroker, task_id: str) -> AsyncGenerator[tupl
 
 async def _all_entries(broker: StreamBroker) -> AsyncGenerator[tuple[str, str, bytes, bytes]]:
     """The entries of all queues and their messages, those that workers have before those that wait."""
-    redis, keys = broker.connection.redis, broker.keys
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
     found: set[bytes] = set()
     for key in (keys.queues, keys.untaken):
         with without_foreign_keys():

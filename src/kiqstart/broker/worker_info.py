@@ -1,16 +1,8 @@
-"""What workers say of themselves when they register, and which queues and which group that makes."""
+"""What workers say of themselves when they register."""
 
 import json
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
-
-from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import redis_ms, text_of_name
-from kiqstart.tasks.labels import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from typing import cast
 
 
 def queues_of(info: bytes) -> list[str]:
@@ -39,21 +31,3 @@ def _said(info: bytes) -> dict[str, object]:
         if isinstance(said, dict):
             return cast("dict[str, object]", said)
     return {}
-
-
-async def group_of_workers(redis: "Redis", keys: QueueKeys, default: str) -> str:
-    """The group that workers have named when they registered; `default` where none has."""
-    known = None
-    with without_foreign_keys():
-        known = cast("bytes | None", await redis.get(keys.group))
-    return default if known is None else text_of_name(known)
-
-
-async def served_queues(redis: object, keys: QueueKeys, *, lease: float) -> set[str]:
-    """The names of the queues that some worker takes whose lease is younger than `lease` seconds."""
-    client = cast("Redis", redis)
-    since = await redis_ms(client) - round(lease * 1000)
-    alive = cast("list[bytes]", await client.zrangebyscore(keys.workers, since, "+inf"))
-    known = cast("list[bytes | None]", await client.hmget(keys.worker_info, alive)) if alive else []
-    served = {queue for info in known for queue in queues_of(info or b"")}
-    return served | {DEFAULT_QUEUE} if keys.name in served else served

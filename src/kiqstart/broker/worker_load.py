@@ -66,7 +66,11 @@ class LoadReporter:
         self._is_told = False
 
     def report(self, worker: str, watch: LoopWatch) -> None:
-        """Say it, if that is due."""
+        """Say it, if that is due.
+
+        Raises:
+            RedisError: Redis is away.
+        """
         now, used = local_time(), self._activity.used
         if used is None or (now - self._told_at < _SECONDS_BETWEEN and (self._is_told or not used())):
             return
@@ -77,7 +81,11 @@ class LoadReporter:
 
 
 async def read_loads(redis: object, keys: QueueKeys, workers: Sequence[str]) -> list[WorkerLoad]:
-    """What workers last said; without those that say nothing."""
+    """What workers last said; without those that say nothing.
+
+    Raises:
+        RedisError: Redis is away.
+    """
     if not workers:
         return []
     client = cast("AsyncRedis", redis)

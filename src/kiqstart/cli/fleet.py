@@ -1,5 +1,6 @@
 """`kiqstart workers` and `kiqstart queues`: who is there, and what waits for whom."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -8,12 +9,11 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, read_queues, read_workers
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.running import RunningTask
 from kiqstart.broker.task_queues import queues_of_tasks
-from kiqstart.cli.application import on_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.pausing import pause_as_json
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown
@@ -29,7 +29,7 @@ _RECENTLY: Final = 24 * 3600
 
 def run_workers(*, as_json: bool) -> None:
     """Print a line for each worker."""
-    workers, lost = _workers()
+    workers, lost = asyncio.run(_workers())
     if as_json:
         echo_json([worker_as_json(one) for one in workers])
         return
@@ -45,7 +45,7 @@ def run_workers(*, as_json: bool) -> None:
 
 def run_lost_workers(*, as_json: bool) -> None:
     """Print each worker that died, the last one first, and what it ran."""
-    lost = _lost_workers()
+    lost = asyncio.run(_lost_workers())
     if as_json:
         echo_json([_lost_as_json(one) for one in lost])
         return
@@ -61,7 +61,7 @@ def run_lost_workers(*, as_json: bool) -> None:
 
 def run_queues(*, as_json: bool) -> int:
     """Print a line for each queue; gives 1 if tasks wait in one that no worker takes."""
-    queues = _queues()
+    queues = asyncio.run(_queues())
     if as_json:
         echo_json([{**asdict(one), "paused": pause_as_json(one.paused)} for one in queues])
     else:
@@ -77,11 +77,23 @@ def run_queues(*, as_json: bool) -> int:
 
 def workers_table(workers: Sequence[WorkerView]) -> Table:
     """A row for each worker: where it is, what it has, when it beat last."""
-    table = new_table("worker", "host", "pid", "queues", "has", "slots", "last beat", "state")
+    table = _table("worker", "host", "pid", "queues", "has", "slots", "last beat", "state")
     for one in workers:
-        cells = (one.name, one.host or "-", one.pid or "-", ", ".join(one.queues) or "-", one.in_flight)
-        beat = f"{shown_seconds(one.seconds_since_beat)} ago"
-        table.add_row(*(Text(shown(str(cell))) for cell in (*cells, one.slots or "-", beat, state_of(one))))
+        table.add_row(
+            *map(
+                Text,
+                (
+                    shown(one.name),
+                    shown(one.host) or "-",
+                    str(one.pid or "-"),
+                    shown(", ".join(one.queues)) or "-",
+                    str(one.in_flight),
+                    str(one.slots or "-"),
+                    f"{shown_seconds(one.seconds_since_beat)} ago",
+                    state_of(one),
+                ),
+            )
+        )
     return table
 
 
@@ -118,7 +130,7 @@ def running_lines(workers: Sequence[WorkerView]) -> list[str]:
 
 def queues_table(queues: Sequence[QueueView]) -> Table:
     """A row for each queue: what waits, how long already, what runs, how many workers take it."""
-    table = new_table("queue", "waiting", "oldest", "running", "workers", "state")
+    table = _table("queue", "waiting", "oldest", "running", "workers", "state")
     for one in queues:
         age = "-" if one.oldest_seconds is None else shown_seconds(max(one.oldest_seconds, 0.0))
         state = "open" if one.paused is None else "paused"
@@ -135,6 +147,15 @@ def _print_running(lines: Sequence[str]) -> None:
         echo(f"and {len(lines) - _MOST_RUNNING} more (--json has them)")
 
 
+def _table(first: str, *titles: str) -> Table:
+    table = new_table()
+    # This one gives way to a narrow window, without losing a letter of a name.
+    table.add_column(first, overflow="fold")
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
+
+
 def _lost_as_json(one: LostWorker) -> dict[str, object]:
     times = {"last_beat": one.last_beat.isoformat(), "lost": one.lost.isoformat()}
     return {**asdict(one), **times, "running": [running_as_json(task) for task in one.running]}
@@ -144,16 +165,16 @@ def _shown_time(time: datetime) -> str:
     return f"{time.astimezone():%m-%d %H:%M:%S}"
 
 
-@on_broker
-async def _workers(broker: StreamBroker) -> tuple[list[WorkerView], list[LostWorker]]:
-    return await read_workers(broker), await read_lost_workers(broker, seconds=_RECENTLY)
+async def _workers() -> tuple[list[WorkerView], list[LostWorker]]:
+    async with stream_broker() as broker:
+        return await read_workers(broker), await read_lost_workers(broker, seconds=_RECENTLY)
 
 
-@on_broker
-async def _lost_workers(broker: StreamBroker) -> list[LostWorker]:
-    return await read_lost_workers(broker)
+async def _lost_workers() -> list[LostWorker]:
+    async with stream_broker() as broker:
+        return await read_lost_workers(broker)
 
 
-@on_broker
-async def _queues(broker: StreamBroker) -> list[QueueView]:
-    return await read_queues(broker, [*broker.queues, *queues_of_tasks(broker)])
+async def _queues() -> list[QueueView]:
+    async with stream_broker() as broker:
+        return await read_queues(broker, [*broker.queues, *queues_of_tasks(broker)])

@@ -2,20 +2,19 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Final
 
 from starlette.applications import Starlette
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Lifespan, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Lifespan
 from taskiq import AsyncBroker
 
 from kiqstart.app import App
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.dashboard.guards import Endpoint, for_all, for_operators, for_viewers, problem
+from kiqstart.dashboard.headers import SecurityHeaders
 from kiqstart.dashboard.pages.acts import acts
 from kiqstart.dashboard.pages.dead import dead, dead_pages, letter
 from kiqstart.dashboard.pages.login import login, logout
@@ -38,17 +37,6 @@ from kiqstart.metrics.policies import names_of
 from kiqstart.operations.brokers import broker_of
 from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.settings import load_settings
-
-_HEADERS: Final = {
-    "content-security-policy": (
-        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'"
-    ),
-    "x-frame-options": "DENY",
-    "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
-    "cross-origin-opener-policy": "same-origin",
-    "cross-origin-resource-policy": "same-origin",
-}
 
 
 def create_dashboard(app: App | AsyncBroker, settings: DashboardSettings | None = None) -> ASGIApp:
@@ -157,23 +145,3 @@ def _closing(site: Site) -> Lifespan[Starlette]:
         await site.app.close()
 
     return lifespan
-
-
-class SecurityHeaders:
-    """Adds the headers to all that an application answers, its errors included."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-
-        async def send_with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers.update(_HEADERS)
-                # Pages show what is there now, and to whom they were given.
-                headers.setdefault("cache-control", "no-store")
-            await send(message)
-
-        await self._app(scope, receive, send_with_headers)

@@ -1,20 +1,30 @@
 """What goes on in a broker just now, read at once by few commands, none of which looks through messages."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, TypeVar, cast
+
+from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.fleet import WorkerView, worker_views
+from kiqstart.broker.fleet import WorkerView
+from kiqstart.broker.lease import is_ward
 from kiqstart.broker.pauses import Pausable, field_of
 from kiqstart.broker.redis_text import queue_names, text_of_name
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
-from kiqstart.broker.stream_views import answer_or, held_by_workers, oldest_waiting, read_streams
+from kiqstart.broker.running import read_running
 from kiqstart.broker.task_queues import queues_of_tasks
+from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.broker.worker_info import place_of, queues_of, slots_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
+
 _MOST_UNTAKEN: Final = 100
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,9 +66,31 @@ class Pulse:
     stats: Sequence[TaskStats]
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Stream:
+    """What is in a stream, and who has some of it."""
+
+    entries: int
+    taken: int | None
+    after: str
+    held: Mapping[bytes, int]
+
+    @property
+    def running(self) -> int:
+        return sum(self.held.values())
+
+    @property
+    def waiting(self) -> int:
+        return max(self.entries - self.running, 0)
+
+
 async def read_pulse(broker: StreamBroker) -> Pulse:
-    """Look once."""
-    redis, keys = broker.connection.redis, broker.keys
+    """Look once.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
     async with redis.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.zrange(keys.workers, 0, -1, withscores=True)
@@ -70,18 +102,16 @@ async def read_pulse(broker: StreamBroker) -> Pulse:
         pipe.smembers(keys.queues)
         pipe.srandmember(keys.untaken, _MOST_UNTAKEN)
         answers = cast("list[object]", await pipe.execute(raise_on_error=False))
-    seconds, micros = answer_or(answers[0], (0, 0))
+    seconds, micros = _answer(answers[0], (0, 0))
     now_ms = seconds * 1000 + micros // 1000
-    names = queue_names({*answer_or(answers[7], set[bytes]()), *answer_or(answers[8], list[bytes]())})
+    names = queue_names({*_answer(answers[7], set[bytes]()), *_answer(answers[8], list[bytes]())})
     queues = sorted(
         {DEFAULT_QUEUE if name == keys.name else name for name in (*broker.queues, *queues_of_tasks(broker), *names)}
     )
-    streams = await read_streams(redis, broker, queues)
-    beats, info = answer_or(answers[1], list[tuple[bytes, float]]()), answer_or(answers[2], dict[bytes, bytes]())
-    ending, held = answer_or(answers[3], set[bytes]()), held_by_workers(streams)
-    workers = await worker_views(broker, beats, info, ending, held, now_ms=now_ms)
-    paused = set(map(text_of_name, answer_or(answers[4], list[bytes]())))
-    oldest = await oldest_waiting(redis, broker, queues, streams, now_ms)
+    streams = await _read_streams(redis, broker, queues)
+    workers = await _workers(broker, answers, now_ms, streams)
+    paused = set(map(text_of_name, _answer(answers[4], list[bytes]())))
+    oldest = await _oldest(redis, broker, queues, streams, now_ms)
     return Pulse(
         at=datetime.fromtimestamp(now_ms / 1000, UTC),
         queues=[
@@ -97,7 +127,104 @@ async def read_pulse(broker: StreamBroker) -> Pulse:
             for queue in queues
         ],
         workers=workers,
-        delayed=answer_or(answers[5], 0),
-        dead_letters=answer_or(answers[6], 0),
+        delayed=_answer(answers[5], 0),
+        dead_letters=_answer(answers[6], 0),
         stats=await read_task_stats(redis, keys),
     )
+
+
+async def _read_streams(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> Mapping[str, _Stream]:
+    """Of streams that are empty, only that; of those of new messages also how many were ever taken."""
+    group, keys = await group_of_workers(redis, broker.keys, broker.consumer_group_name), broker.keys
+    names = keys.all_locations(queues)
+    async with redis.pipeline(transaction=False) as pipe:
+        for name in names:
+            pipe.xlen(name)
+        lengths = [_answer(one, 0) for one in await pipe.execute(raise_on_error=False)]
+    mains = {keys.stream(queue) for queue in queues}
+    wanted = [name for name, length in zip(names, lengths, strict=True) if length or name in mains]
+    async with redis.pipeline(transaction=False) as pipe:
+        for name in wanted:
+            pipe.xinfo_groups(name)
+            pipe.xpending(name, group)
+        found = cast("list[object]", await pipe.execute(raise_on_error=False))
+    known = {name: (found[2 * at], found[2 * at + 1]) for at, name in enumerate(wanted)}
+    return {
+        name: _stream(length, group, *known.get(name, ([], {}))) for name, length in zip(names, lengths, strict=True)
+    }
+
+
+def _stream(entries: int, group: str, groups: object, pending: object) -> _Stream:
+    ours: Mapping[str, object] = next(
+        (one for one in _answer(groups, list[dict[str, object]]()) if _text(one["name"]) == group),
+        dict[str, object](),
+    )
+    held = _answer(pending, dict[str, list[dict[str, object]] | None]()).get("consumers") or []
+    taken = ours.get("entries-read")
+    return _Stream(
+        entries=entries,
+        taken=taken if isinstance(taken, int) else None,
+        after=_text(ours.get("last-delivered-id", "0-0")),
+        held={cast("bytes", one["name"]): cast("int", one["pending"]) for one in held},
+    )
+
+
+async def _oldest(
+    redis: "Redis", broker: StreamBroker, queues: Sequence[str], streams: Mapping[str, _Stream], now_ms: int
+) -> Mapping[str, float]:
+    """By the id of the first entry in each stream that nobody has taken."""
+    wanted = [(queue, name) for queue in queues for name in broker.keys.locations(queue) if streams[name].waiting]
+    async with redis.pipeline(transaction=False) as pipe:
+        for _, name in wanted:
+            pipe.xrange(name, min=f"({streams[name].after}", count=1)
+        found = cast("list[object]", await pipe.execute(raise_on_error=False)) if wanted else []
+    ages: dict[str, float] = {}
+    for (queue, _), answer in zip(wanted, found, strict=True):
+        for entry, _ in _answer(answer, list[tuple[bytes, object]]()):
+            age = max((now_ms - int(entry.partition(b"-")[0])) / 1000, 0.0)
+            ages[queue] = max(ages.get(queue, 0.0), age)
+    return ages
+
+
+async def _workers(
+    broker: StreamBroker, answers: Sequence[object], now_ms: int, streams: Mapping[str, _Stream]
+) -> list[WorkerView]:
+    beats = _answer(answers[1], list[tuple[bytes, float]]())
+    info = _answer(answers[2], dict[bytes, bytes]())
+    ending = _answer(answers[3], set[bytes]())
+    running = await read_running(broker.connection.redis, broker.keys, broker.secrets)
+    found: list[WorkerView] = []
+    for raw, beat in beats:
+        said, name, seconds = info.get(raw, b""), text_of_name(raw), max((now_ms - beat) / 1000, 0.0)
+        host, pid = place_of(said)
+        found.append(
+            WorkerView(
+                name=name,
+                host=host,
+                pid=pid,
+                queues=[DEFAULT_QUEUE if one == broker.keys.name else one for one in queues_of(said)],
+                slots=slots_of(said),
+                in_flight=sum(one.held.get(raw, 0) for one in streams.values()),
+                running=running.get(raw, ()),
+                seconds_since_beat=seconds,
+                is_alive=seconds < broker.options.lease,
+                is_ending=raw in ending,
+                runs_suspects=is_ward(name),
+            )
+        )
+    return sorted(found, key=lambda one: (one.host, one.pid))
+
+
+def _answer(answer: object, default: Answer) -> Answer:
+    """What Redis has answered; the default where there is no such key, or a stranger's."""
+    if isinstance(answer, ResponseError) and ("NOGROUP" in str(answer) or "no such key" in str(answer)):
+        return default
+    if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
+        return default
+    if isinstance(answer, Exception):
+        raise answer
+    return cast("Answer", answer)
+
+
+def _text(value: object) -> str:
+    return text_of_name(value) if isinstance(value, bytes) else str(value)

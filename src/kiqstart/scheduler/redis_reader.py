@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.redis_text import raw_name, redis_ms, text_of_name
+from kiqstart.broker.redis_text import raw_name, text_of_name
 from kiqstart.scheduler.occurrence import ms_of_score
 from kiqstart.scheduler.redis_encoding import stored_schedule
 from kiqstart.scheduler.store import Heartbeats, StoredSchedule, Summary
@@ -59,7 +59,10 @@ class RedisScheduleReader:
 
     async def now_ms(self) -> int:
         """Redis' time."""
-        return await redis_ms(self._redis) if self._clock is None else self._clock()
+        if self._clock is not None:
+            return self._clock()
+        seconds, microseconds = await self._redis.time()
+        return seconds * 1000 + microseconds // 1000
 
     async def get(self, name: str) -> StoredSchedule | None:
         """Four reads in one round trip, which need not be of one moment."""

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
+from redis.asyncio import Redis
 from redis.typing import EncodableT, FieldT
 from tests.deadlines import HANG
 from tests.end_to_end.apps.breakable import MENDED_VARIABLE, register
@@ -40,7 +41,7 @@ def breakable_worker(worker: ProcessFactory, mended: Path) -> ProcessFactory:
 
 async def bury_some(broker: StreamBroker, count: int = 1) -> list[str]:
     """Put dead letters of ping where Redis has them, and give their ids, oldest first."""
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     data = '{"task_id": "an-id", "task_name": "ping", "labels": {}, "args": [], "kwargs": {}}'
     fields: dict[FieldT, EncodableT] = {
         "data": data,
@@ -56,7 +57,7 @@ async def test_what_cannot_be_run_is_listed_shown_mended_sent_again_and_purged(
     kiqstart_here: Kiqstart, registry: TasksRegistry, breakable_worker: ProcessFactory, mended: Path
 ) -> None:
     broker = cast("StreamBroker", registry.broker)
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     for data in ("no JSON", UNHEARD_OF, INVALID_CALL):
         await redis.xadd(broker.keys.name, {"data": data})
     await redis.xadd(broker.keys.name, {"odd": "fields", b"\xff\x00": b"\x80"})
@@ -119,7 +120,7 @@ async def test_letters_beyond_the_limit_are_dropped_and_told(
     kiqstart_here: Kiqstart, registry: TasksRegistry, worker: ProcessFactory
 ) -> None:
     broker = cast("StreamBroker", registry.broker)
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     for number in range(5):
         await redis.xadd(broker.keys.name, {"data": f"message {number}"})
     with worker(environment={"TASKS_DEAD_LETTER_LIMIT": "2", "TASKS_LEASE": "1"}) as process:
@@ -158,7 +159,7 @@ async def test_unknown_letters_are_a_line_each_and_the_others_are_done(
 
 
 async def bury(broker: StreamBroker, task: str, reason: str, *, id: str = "*") -> None:  # noqa: A002  # Redis'
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     data: dict[str, object] = {
         "task_id": f"id-{id}",
         "task_name": task,

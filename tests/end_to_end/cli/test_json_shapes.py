@@ -8,6 +8,7 @@ from typing import TypeAlias, cast
 
 import pytest
 import typer.main
+from redis.asyncio import Redis
 from sqlalchemy import func
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.in_process import Kiqstart, look_once
@@ -55,7 +56,7 @@ async def fill(broker: StreamBroker) -> None:
     await broker.bury(text, DeadLetterReason.RETRIES_EXHAUSTED, "why")
     facts = f"1790000000000-0 1790000000000 7 1 0 {len(text.message)} 0 6"
     block = f"1d default kiq-1 host:7\n{facts}\n".encode() + text.message + b"E: why"
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     seconds, _ = await redis.time()
     await redis.xadd(broker.keys.failed_runs, {"runs": block}, id=f"1-{seconds * 1000}")
     lost = {"worker": "kiq-2", "beat": str(seconds * 1000), "info": '{"queues": ["default"]}', "running": ""}

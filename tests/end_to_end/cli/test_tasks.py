@@ -77,7 +77,7 @@ def test_what_is_sent_has_its_arguments(kiqstart_here: Kiqstart, redis_url: str,
 
     async def sent() -> list[dict[str, object]]:
         async with stream_broker() as broker:
-            entries = await broker.connection.redis.xrange(broker.keys.name)
+            entries = await cast("AsyncRedis", broker.connection.redis).xrange(broker.keys.name)
             found = cast("list[tuple[bytes, dict[bytes, bytes]]]", entries)
             return [dict(broker.formatter.loads(fields[b"data"]).kwargs) for _, fields in found]
 

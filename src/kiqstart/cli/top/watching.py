@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import reason
 from kiqstart.broker.run_stats import read_recent_task_stats
-from kiqstart.cli.application import on_broker
+from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.cli.top.frame import Frame
 from kiqstart.cli.top.screen import Screen
@@ -26,18 +26,18 @@ _WIDTH_OF_A_FILE = 200
 def run_top(*, interval: float, as_json: bool) -> None:
     """Show what goes on just now, every `interval` seconds."""
     with suppress(KeyboardInterrupt):
-        _top(interval, as_json=as_json)
+        asyncio.run(_top(interval, as_json=as_json))
 
 
-@on_broker
-async def _top(broker: StreamBroker, interval: float, *, as_json: bool) -> None:
-    if as_json:
-        echo_json((await _frame(broker, Rates())).as_json())
-    elif not sys.stdout.isatty():
-        width = shutil.get_terminal_size((_WIDTH_OF_A_FILE, 0)).columns
-        echo("\n".join((await _frame(broker, Rates())).lines(width)))
-    else:
-        await _redraw(broker, Screen(), interval)
+async def _top(interval: float, *, as_json: bool) -> None:
+    async with stream_broker() as broker:
+        if as_json:
+            echo_json((await _frame(broker, Rates())).as_json())
+        elif not sys.stdout.isatty():
+            width = shutil.get_terminal_size((_WIDTH_OF_A_FILE, 0)).columns
+            echo("\n".join((await _frame(broker, Rates())).lines(width)))
+        else:
+            await _redraw(broker, Screen(), interval)
 
 
 async def _redraw(broker: StreamBroker, screen: Screen, interval: float) -> None:

@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import cast
 
 from redis.asyncio import Redis
 from taskiq.serializers import ORJSONSerializer
@@ -37,4 +38,4 @@ async def one_worker(broker: StreamBroker) -> AsyncGenerator[None]:
 
 def redis_of(broker: StreamBroker) -> Redis:
     """The client of the broker."""
-    return broker.connection.redis
+    return cast("Redis", broker.connection.redis)

@@ -165,7 +165,7 @@ async def test_an_end_that_is_told_twice_is_kept_once(brokers: Brokers, wire: Wi
 
 
 async def _is_idle(broker: StreamBroker) -> bool:
-    return await broker.connection.redis.xlen(broker.keys.name) == 0
+    return await cast("Redis", broker.connection.redis).xlen(broker.keys.name) == 0
 
 
 async def test_of_a_batch_only_what_was_still_this_workers_is_kept(brokers: Brokers, redis: Redis) -> None:

@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -76,7 +76,7 @@ def index(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> RunIndex:
 
 
 async def filled(index: RunIndex, broker: StreamBroker) -> None:
-    await index.refresh(broker.connection.redis)
+    await index.refresh(cast("Redis", broker.connection.redis))
 
     async def is_filled() -> bool:
         return index.is_filled

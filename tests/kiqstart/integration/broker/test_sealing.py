@@ -60,7 +60,7 @@ class Till:
 
 async def everything_of(broker: StreamBroker) -> bytes:
     """What lies in all keys of a queue and of its results."""
-    client = broker.connection.redis
+    client = cast("Redis", broker.connection.redis)
     names = cast("list[bytes]", await client.keys(f"{broker.queue_name}*"))
     values = [
         repr([await client.execute_command(*_READ[cast("bytes", await client.type(name))](name))]).encode()  # type: ignore[no-untyped-call]  # redis-py's

@@ -2,6 +2,7 @@ import asyncio
 import signal
 import time
 from pathlib import Path
+from typing import cast
 
 import pytest
 from redis.asyncio import Redis
@@ -132,5 +133,5 @@ async def test_what_has_ended_when_the_grace_is_over_waits_for_redis(
             process.wait()
         assert await broker.result_backend.is_result_ready(task.task_id), process.log
         for stream in broker.keys.streams("default"):
-            assert await broker.connection.redis.xlen(stream) == 0
+            assert await cast("Redis", broker.connection.redis).xlen(stream) == 0
         await brokers.close()

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 from taskiq import ScheduledTask
 from tests.kiqstart.integration.broker.brokers import Brokers
 from tests.kiqstart.integration.scheduler.timeline import NOW, Timeline
@@ -138,4 +139,4 @@ async def test_what_is_too_much_is_refused_with_a_short_line(
     with pytest.raises(ScheduleError, match=problem) as refused:
         await source.add_schedule(ScheduledTask.model_validate(bare | schedule))
     assert len(str(refused.value)) < 300
-    assert await broker.connection.redis.exists(broker.keys.schedules) == 0
+    assert await cast("Redis", broker.connection.redis).exists(broker.keys.schedules) == 0

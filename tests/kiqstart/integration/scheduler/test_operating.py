@@ -1,5 +1,6 @@
 from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 import pytest_asyncio
@@ -41,7 +42,7 @@ async def broker(redis_url: str, key_prefix: str) -> AsyncGenerator[StreamBroker
 
 @pytest_asyncio.fixture
 async def redis(broker: StreamBroker) -> Redis:
-    return broker.connection.redis
+    return cast("Redis", broker.connection.redis)
 
 
 @pytest.fixture

@@ -61,7 +61,7 @@ def source(broker: StreamBroker) -> DurableScheduleSource:
 
 @pytest_asyncio.fixture
 async def redis(broker: StreamBroker) -> Redis:
-    return broker.connection.redis
+    return cast("Redis", broker.connection.redis)
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def every(name: str, interval: timedelta, task_name: str = "work", **arguments: 
 
 
 async def sent(broker: StreamBroker, queue: str = "default") -> list[TaskiqMessage]:
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(broker.keys.stream(queue)))
     messages = [broker.formatter.loads(fields[b"data"]) for _, fields in entries]
     for message in messages:

@@ -1,6 +1,7 @@
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from redis.asyncio import Redis
 from taskiq import AsyncTaskiqTask
 from tests.deadlines import HANG
 
@@ -37,7 +38,7 @@ class Sender:
 
     async def nothing_is_left(self) -> bool:
         """Whether the queue is empty, with nothing in any worker's hands."""
-        redis = self.broker.connection.redis
+        redis = cast("Redis", self.broker.connection.redis)
         return await redis.xlen(self.broker.keys.stream("default")) == 0
 
     async def _send_telling(self, name: str) -> AsyncTaskiqTask[Any]:

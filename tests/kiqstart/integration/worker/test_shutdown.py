@@ -6,8 +6,10 @@ import signal
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import pytest
+from redis.asyncio import Redis
 from tests.deadlines import HANG
 from tests.kiqstart.integration.worker.sender import Sender
 
@@ -35,7 +37,7 @@ def worker(command: list[str], worker_environment: dict[str, str], tmp_path: Pat
 async def test_one_whose_event_loop_is_blocked_gives_back_its_tasks_and_ends_after_its_grace_period(
     worker: ProcessFactory, sender: Sender, task: str
 ) -> None:
-    redis, keys = sender.broker.connection.redis, sender.broker.keys
+    redis, keys = cast("Redis", sender.broker.connection.redis), sender.broker.keys
     with worker("--wait-tasks-timeout", "0.5") as process:
         await sender.send_blocking(task)
         behind = await sender.send("tell_process")

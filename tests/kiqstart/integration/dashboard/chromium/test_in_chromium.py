@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 import pytest
 import pytest_asyncio
 import uvicorn
+from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
@@ -235,7 +236,7 @@ async def fill(broker: StreamBroker, brokers: Brokers) -> str:
 
 async def count_an_hour(broker: StreamBroker) -> None:
     """Fill the charts of a picture."""
-    redis = broker.connection.redis
+    redis = cast("Redis", broker.connection.redis)
     seconds, _ = await redis.time()
     for before in range(1, 60):
         ended, failed = 180 + before * 37 % 71, before * 17 % 23 + 15 if before < 9 else before % 7 // 6
