@@ -215,7 +215,8 @@ class TasksSettings(BaseSettings):
         """How the broker delivers."""
         names = {one.name for one in fields(StreamOptions)} & type(self).model_fields.keys()
         given: dict[str, Any] = {name: getattr(self, name) for name in names}
-        return StreamOptions(**{**given, "queue_limit": self.queue_limit or None})
+        given["queue_limit"] = self.queue_limit or None
+        return StreamOptions(**given)
 
 
 def parse_queues(text: str) -> dict[str, int]:
