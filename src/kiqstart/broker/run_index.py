@@ -61,7 +61,11 @@ class RunIndex:
             self._filling = asyncio.create_task(self._fill(cast("Redis", redis)))
 
     async def refresh(self, redis: "Redis") -> None:
-        """Take what was added since the last look."""
+        """Take what was added since the last look.
+
+        Raises:
+            RedisError: Redis is away.
+        """
         async with self._catching_up:
             for stream, text in self._texts.items():
                 if not await self._catch_up(redis, stream, text):
@@ -69,7 +73,11 @@ class RunIndex:
         self.begin(redis)
 
     async def pages(self, redis: "Redis", stream: str, needles: Needles) -> AsyncGenerator[list[Entry]]:
-        """The blocks that may hold what is looked for, newest first; some, if there is any text."""
+        """The blocks that may hold what is looked for, newest first; some, if there is any text.
+
+        Raises:
+            RedisError: Redis is away.
+        """
         texts, before = needles.in_small_letters, self._before_all(stream)
         async with aclosing(self._found(redis, stream, lambda segment: segment.holding(texts))) as pages:
             async for page in pages:
@@ -82,7 +90,11 @@ class RunIndex:
     async def pages_naming(
         self, redis: "Redis", stream: str, task_ids: AbstractSet[bytes]
     ) -> AsyncGenerator[list[Entry]]:
-        """The blocks with a message of one of some tasks, newest first, and perhaps others."""
+        """The blocks with a message of one of some tasks, newest first, and perhaps others.
+
+        Raises:
+            RedisError: Redis is away.
+        """
         small, before = {one.lower() for one in task_ids}, self._before_all(stream)
         async with aclosing(self._found(redis, stream, lambda segment: segment.naming(small))) as pages:
             async for page in pages:
