@@ -76,8 +76,8 @@ class LoadReporter:
         self._to_redis_ms = to_redis_ms
         # One that has nothing to do yet is in no haste.
         self._told_at = local_time() - _SECONDS_BETWEEN + _SECONDS_TO_FIRST
-        self._is_told = False
-        self._is_blocked = False
+        # Of which worker, since its name may change, and whether it was blocked.
+        self._told: tuple[str, bool] | None = None
 
     def report(self, worker: str, watch: LoopWatch, blocked_since: float | None) -> None:
         """Say it, if that is due, or if the event loop is blocked since the last time or is no more.
@@ -90,18 +90,23 @@ class LoadReporter:
         Raises:
             RedisError: Redis is away.
         """
-        now, used, is_blocked = local_time(), self._activity.used, blocked_since is not None
-        if used is None or (is_blocked is self._is_blocked and not self._is_due(now, used)):
+        now, used, telling = local_time(), self._activity.used, (worker, blocked_since is not None)
+        if used is None or not self._is_due(now, telling, used):
             return
-        self._told_at, self._is_told, self._is_blocked = now, True, is_blocked
         said: dict[str, float] = {"used": used(), "lag": round(watch.take_lag(), 6)}
         if blocked_since is not None:
             said["blocked"] = self._to_redis_ms(blocked_since)
         with suppress(ResponseError):  # nothing depends on it
             self._redis.set(self._keys.worker_load(worker), json.dumps(said), px=_KEPT_MS)
+        self._told_at, self._told = now, telling
 
-    def _is_due(self, now: float, used: Callable[[], int]) -> bool:
-        return now - self._told_at >= _SECONDS_BETWEEN or (not self._is_told and used() > 0)
+    def _is_due(self, now: float, telling: tuple[str, bool], used: Callable[[], int]) -> bool:
+        if now - self._told_at >= _SECONDS_BETWEEN:
+            return True
+        if self._told is None:
+            _, is_blocked = telling
+            return is_blocked or used() > 0
+        return telling != self._told
 
 
 async def read_loads(redis: object, keys: QueueKeys, workers: Sequence[str]) -> Mapping[str, WorkerLoad]:

@@ -148,6 +148,37 @@ async def test_the_state_of_postgresql_is_on_the_overview(
     assert "the table retention_runs is not there" in text_of(page)
 
 
+async def test_a_role_that_may_read_the_runs_alone_sees_these(
+    broker: StreamBroker, engine: AsyncEngine, session_factory: async_sessionmaker[AsyncSession], key_prefix: str
+) -> None:
+    await RetentionEngine(session_factory).run(policy("ran"))
+    role = key_prefix.replace("-", "_")
+    statements = [
+        f"CREATE ROLE {role} LOGIN PASSWORD '{role}'",
+        f"GRANT USAGE ON SCHEMA public TO {role}",
+        f"GRANT SELECT ON retention_runs TO {role}",
+    ]
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text_clause(statement))
+    looking = create_async_engine(engine.url.set(username=role, password=role))
+    try:
+        policies = RetentionPolicies(RetentionEngine(looking), lambda: [policy("ran")])
+        async with browsing(App(broker=broker, retention=policies)) as browser:
+            await browser.log_in(VIEWER)
+            page = await browser.get("/retention")
+    finally:
+        await looking.dispose()
+        async with engine.begin() as connection:
+            for statement in (f"DROP OWNED BY {role}", f"DROP ROLE {role}"):
+                await connection.execute(text_clause(statement))
+    assert page.status_code == 200
+    text = text_of(page)
+    assert "How the policies stand is not known: permission denied for table retention_version" in text
+    assert "Last run end" in text
+    assert "the application has it no more" not in text
+
+
 async def test_an_application_without_policies_has_no_such_page(broker: StreamBroker) -> None:
     async with browsing(broker) as browser:
         await browser.log_in(VIEWER)
