@@ -11,12 +11,12 @@ Seen = TypeVar("Seen")
 class Latest(Generic[Seen]):
     """Reads something that is slow, or may be, for pages that are not to wait for it.
 
-    Only the first one who asks waits. Whoever comes later is given what was read last, and it is read anew if that is
-    older than some seconds.
+    Whoever comes is given what was read last, and it is read anew if that is older than some seconds. Only the first
+    one waits, and who comes after a while in which nobody has looked.
 
     Args:
         read: reads it; it is never called twice at a time.
-        seconds: for how long it is not read anew.
+        seconds: for how long it is not read anew; what is more than twice as old is shown to nobody.
         now: seconds of a clock that only goes forward.
     """
 
@@ -32,10 +32,11 @@ class Latest(Generic[Seen]):
 
     async def get(self) -> Seen:
         """What was read last; what `read` raises is raised to those who wait for it, and forgotten."""
-        if self._seen is None:
+        now = self._now()
+        if self._seen is None or now > self._until + self._seconds:
             # Whoever goes away while it is read takes it from nobody else.
             return await asyncio.shield(self._reading or self._begin())
-        if self._reading is None and self._now() >= self._until:
+        if self._reading is None and now >= self._until:
             self._begin()
         return self._seen
 

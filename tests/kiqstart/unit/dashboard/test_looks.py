@@ -97,6 +97,9 @@ async def test_nobody_but_the_first_waits_for_what_is_slow() -> None:
 
     await eventually(is_new)
     assert source.reads == 2
+    # Nobody has looked for long.
+    clock.now += 21
+    assert await latest.get() == 3
 
 
 async def test_after_a_failure_whoever_looks_waits_again() -> None:
