@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from collections.abc import Set as AbstractSet
-from contextlib import suppress
+from contextlib import aclosing, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -12,16 +12,20 @@ from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import local_time
+from kiqstart.broker.entry_search import EntrySearch
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import plain_in_json, queue_names, text_of_name
+from kiqstart.broker.redis_text import queue_names, text_of_name
 from kiqstart.broker.running import read_progress
 from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.broker.worker_info import place_of
+from kiqstart.errors import OperatorError
 from kiqstart.tasks.progress import Progress
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
+SECONDS_TO_FIND: Final = 0.7
+"""For how long queues are looked through for somebody who waits for a page."""
 _ENTRIES_AT_ONCE: Final = 500
 _SECONDS_TO_LOOK: Final = 5.0
 
@@ -58,24 +62,40 @@ class Whereabouts:
     progress: Progress | None = None
 
 
-async def find_task(broker: StreamBroker, task_id: str) -> Whereabouts | None:
-    """Where a task is now; None where it is nowhere, or was not met in five seconds of looking through the queues.
+class TaskNotFoundInTimeError(OperatorError):
+    """So many messages are in the queues that not all of them were looked through."""
+
+
+async def find_task(broker: StreamBroker, task_id: str, *, seconds: float = SECONDS_TO_FIND) -> Whereabouts | None:
+    """Where a task is now; None where it is nowhere.
+
+    Args:
+        broker: in whose queues it may be.
+        task_id: its id.
+        seconds: after which the queues are looked through no further.
 
     Raises:
+        TaskNotFoundInTimeError: it was not met within this time, and may be among those that were not looked at.
         RedisError: Redis is away.
     """
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
-    due: float | None = None
-    with without_foreign_keys():
-        [due] = await redis.zmscore(keys.delayed, [task_id])
-    async for queue, stream, entry in _entries_of(broker, task_id):
-        found = await _look(broker, queue, stream, entry)
-        if found is not None:
-            return found
+    due = await _due(broker, task_id)
+    search = EntrySearch(broker, task_id, seconds=seconds)
+    async with aclosing(search.entries()) as entries:
+        async for queue, stream, entry in entries:
+            found = await _look(broker, queue, stream, entry)
+            if found is not None:
+                return found
     if due is None:
-        return None
-    with suppress(ValueError, OverflowError, OSError):
-        return Whereabouts(place=Place.DELAYED, since=datetime.fromtimestamp(due / 1000, UTC))
+        # One that ran when this began may be due for its next try.
+        due = await _due(broker, task_id)
+    if due is not None:
+        with suppress(ValueError, OverflowError, OSError):
+            return Whereabouts(place=Place.DELAYED, since=datetime.fromtimestamp(due / 1000, UTC))
+    if not search.is_complete:
+        raise TaskNotFoundInTimeError(
+            f"it is not among the first {search.count:,} messages of the queues, and there are more than can be looked "
+            f"through in {seconds:g} s"
+        )
     return None
 
 
@@ -132,12 +152,12 @@ async def _look(broker: StreamBroker, queue: str, stream: str, entry: bytes) -> 
         return None
 
 
-async def _entries_of(broker: StreamBroker, task_id: str) -> AsyncGenerator[tuple[str, str, bytes]]:
-    """The entries of a task, with their queues and streams."""
-    needle = plain_in_json(task_id)
-    async for queue, stream, entry, data in _all_entries(broker):
-        if (needle is None or needle in data) and broker.task_id_of(data) == task_id:
-            yield queue, stream, entry
+async def _due(broker: StreamBroker, task_id: str) -> float | None:
+    """When a delayed task is due, in milliseconds."""
+    due: float | None = None
+    with without_foreign_keys():
+        [due] = await cast("Redis", broker.connection.redis).zmscore(broker.keys.delayed, [task_id])
+    return due
 
 
 async def _all_entries(broker: StreamBroker) -> AsyncGenerator[tuple[str, str, bytes, bytes]]:

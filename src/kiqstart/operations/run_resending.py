@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Final
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
@@ -17,6 +18,9 @@ from kiqstart.broker.whereabouts import Place, Whereabouts, which_have_not_ended
 from kiqstart.operations.dead_selection import SelectionError
 from kiqstart.operations.run_selection import which_runs
 from kiqstart.operations.runs import read_history
+
+# Where a task is counts for more here than a quick answer.
+_SECONDS_BEFORE_AN_ACT: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +76,6 @@ class FailedRuns:
         """Those that fit, oldest first; none that was sent again, or whose task waits or runs.
 
         An `index` is for who asks often.
-
-        Raises:
-            RedisError: Redis is away.
         """
         which, last = self.which, dict[str, Run]()
         redis, keys = broker.connection.redis, broker.keys
@@ -99,7 +100,7 @@ async def last_failed_run(broker: StreamBroker, task_id: str) -> Run:
         RunNotResentError: it has not ended, or in another way.
         RedisError: Redis is away.
     """
-    history = await read_history(broker, task_id)
+    history = await read_history(broker, task_id, seconds=_SECONDS_BEFORE_AN_ACT)
     if history.now is not None:
         raise RunNotResentError(task_id, f"it has not ended: it {_where(history.now)}")
     run = history.runs[0]

@@ -9,7 +9,7 @@ from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.runs import read_runs
-from kiqstart.broker.whereabouts import Whereabouts, find_task
+from kiqstart.broker.whereabouts import SECONDS_TO_FIND, TaskNotFoundInTimeError, Whereabouts, find_task
 from kiqstart.errors import OperatorError
 
 _MOST_RUNS_OF_A_TASK: Final = 1000
@@ -26,28 +26,41 @@ class TaskHistory:
 
     Args:
         runs: those of its runs that are kept, the last one first.
-        now: where it is; None if it has ended.
+        now: where it is; None if it has ended, or if that is not known.
+        problem: why it is not known; '' where it is.
     """
 
     runs: Sequence[Run]
     now: Whereabouts | None
+    problem: str = ""
 
 
-async def read_history(broker: StreamBroker, task_id: str, *, index: RunIndex | None = None) -> TaskHistory:
-    """What became of a task, and where it is now; an `index` is for who asks often.
+async def read_history(
+    broker: StreamBroker, task_id: str, *, seconds: float = SECONDS_TO_FIND, index: RunIndex | None = None
+) -> TaskHistory:
+    """What became of a task, and where it is now.
+
+    Args:
+        broker: in whose queues it may be.
+        task_id: its id.
+        seconds: after which queues are looked through no further.
+        index: is for who asks often.
 
     Raises:
         UnknownRunError: nothing is known of it.
         RedisError: Redis is away.
     """
+    now, problem = None, ""
     # First where it is: should it end meanwhile, it is among the ended ones.
-    now = await find_task(broker, task_id)
+    try:
+        now = await find_task(broker, task_id, seconds=seconds)
+    except TaskNotFoundInTimeError as error:
+        problem = str(error)
     which = RunFilter(task_id=task_id)
     redis, most, secrets = broker.connection.redis, _MOST_RUNS_OF_A_TASK, broker.secrets
     runs = await read_runs(redis, broker.keys, which, limit=most, secrets=secrets, index=index)
     if not runs and now is None:
+        where = problem or "it waits nowhere"
         why = "" if broker.options.runs_kept > 0 else f"; of runs that have ended, {NONE_KEPT}"
-        raise UnknownRunError(
-            f"nothing is known of a task {task_id!r}: it waits nowhere, and no run of it is kept{why}"
-        )
-    return TaskHistory(runs=runs, now=now)
+        raise UnknownRunError(f"nothing is known of a task {task_id!r}: {where}, and no run of it is kept{why}")
+    return TaskHistory(runs=runs, now=now, problem=problem)

@@ -46,6 +46,8 @@ def run_show(task_id: str, *, as_json: bool) -> None:
         UnknownRunError: there is nothing.
     """
     history = asyncio.run(_show(task_id))
+    if history.problem:
+        echo(f"kiqstart: where it is now is not known: {history.problem}", err=True)
     runs, now = history.runs, history.now
     if as_json:
         page = {

@@ -67,6 +67,7 @@ async def task_runs(visit: Visit) -> Response:
         task_id=task_id,
         runs=history.runs,
         now=history.now,
+        problem=history.problem,
         timeline=timeline_of(history.runs),
         timeline_width=WIDTH,
         timeline_row=ROW,
