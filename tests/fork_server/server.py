@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
+from types import FrameType, ModuleType
 from typing import Final
 
 from tests.fork_server import HEADER
@@ -70,7 +70,7 @@ class Server:
         """Serve until the socket is closed; in a process that it has forked, return what that is to be."""
         self._waker.setblocking(False)
         signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGCHLD, _wake_up)
         with selectors.DefaultSelector() as selector:
             for one in (self._requests, self._wake):
                 selector.register(one, selectors.EVENT_READ)
@@ -116,6 +116,10 @@ class Server:
             # Whoever asked for it may be gone.
             with self._replies.pop(pid) as reply, suppress(OSError):
                 reply.sendall(f"{code}\n".encode())
+
+
+def _wake_up(_: int, __: FrameType | None) -> None:
+    """What is waited for is the byte that comes with a signal that has a handler."""
 
 
 def _ended() -> Iterator[tuple[int, int]]:
