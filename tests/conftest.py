@@ -29,14 +29,18 @@ for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIG
 os.environ["KIQSTART_APP"] = "todo_service.ioc.app:create_app"
 
 # What takes long comes first, and what is quick last, so that at the end no core waits for another.
-_LONG_FIRST: Final = (
+_ORDER: Final = (
     "tests/todo_service/integration/typing",
     "tests/simulation",
+    "tests/release",
     "tests/end_to_end",
     "tests/conformance",
     "tests/fuzz",
     "tests/kiqstart/integration",
     "tests/todo_service/integration",
+    "tests",
+    "tests/kiqstart/unit",
+    "tests/todo_service/unit",
 )
 
 
@@ -52,10 +56,10 @@ def pytest_collection() -> Generator[None, object, object]:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Order the files by how long they take."""
-    folders = [config.rootpath / folder for folder in _LONG_FIRST]
+    places_of_folders = {config.rootpath / folder: place for place, folder in enumerate(_ORDER)}
 
     def place(path: Path) -> int:
-        return next((place for place, folder in enumerate(folders) if folder in path.parents), len(folders))
+        return next((places_of_folders[folder] for folder in path.parents if folder in places_of_folders), len(_ORDER))
 
     places = {path: place(path) for path in {item.path for item in items}}
     items.sort(key=lambda item: places[item.path])

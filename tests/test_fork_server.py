@@ -15,15 +15,16 @@ PROGRAM = """
 import json, os, signal, sys
 
 applications = [name for name in sys.modules if name.startswith(("todo_service", "tests.end_to_end"))]
-handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)]
+handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGCHLD)]
+links = [os.path.realpath(f"/proc/self/fd/{number}") for number in range(100)]
 said = {
     "arguments": sys.argv,
     "environment": dict(os.environ),
     "folder": os.getcwd(),
     "path": sys.path[:2],
     "leads": os.getsid(0) == os.getpid(),
-    "open": [number for number in range(3, 100) if os.path.exists(f"/proc/self/fd/{number}")],
-    "signals": handlers == [signal.default_int_handler, signal.SIG_DFL, signal.SIG_DFL],
+    "sockets": [link for link in links if "socket:" in link],
+    "signals": handlers == [signal.default_int_handler, signal.SIG_DFL],
     "applications": applications,
     "read": sys.stdin.read(),
 }
@@ -44,7 +45,7 @@ def test_it_has_what_it_is_given_and_nothing_of_anybody_else(tmp_path: Path) -> 
         "folder": str(tmp_path),
         "path": [str(tmp_path), "further"],
         "leads": True,
-        "open": [],
+        "sockets": [],
         "signals": True,
         "applications": [],
         "read": "typed",
