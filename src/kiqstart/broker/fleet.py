@@ -13,7 +13,7 @@ from kiqstart.broker.pauses import Pausable, Pause, Pauses
 from kiqstart.broker.redis_text import text_of_name
 from kiqstart.broker.running import RunningTask, read_running
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.broker.worker_group import first_undelivered, group_of_workers
 from kiqstart.broker.worker_info import place_of, queues_of, slots_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
@@ -156,11 +156,7 @@ async def _oldest(redis: "Redis", broker: StreamBroker, queue: str, now_ms: int)
     """By the ids of its streams' first entries; one that a worker has is older than those that wait."""
     group, ages = await group_of_workers(redis, broker.keys, broker.consumer_group_name), list[float]()
     for stream in broker.keys.locations(queue):
-        after = "-"
-        with suppress(ResponseError):  # no such group, or no stream
-            groups = cast("list[dict[str, object]]", await redis.xinfo_groups(stream))
-            last = next((one["last-delivered-id"] for one in groups if _text(one["name"]) == group), None)
-            after = f"({_text(last)}" if last is not None else "-"
+        after = await first_undelivered(redis, stream, group)
         entries = cast("list[tuple[bytes, object]]", await redis.xrange(stream, min=after, count=1))
         ages += [(now_ms - int(entry.partition(b"-")[0])) / 1000 for entry, _ in entries]
     return max(ages, default=None)
@@ -182,7 +178,3 @@ async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> 
 async def _now_ms(redis: "Redis") -> int:
     seconds, microseconds = await redis.time()
     return seconds * 1000 + microseconds // 1000
-
-
-def _text(value: object) -> str:
-    return text_of_name(value) if isinstance(value, bytes) else str(value)

@@ -1,19 +1,19 @@
-"""Reads the blocks of runs that have ended, a page of them at a time, newest first."""
+"""Reads entries of streams, such as the blocks of runs that have ended, a page of them at a time."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import NoPermissionError
 
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.script import Script
+from kiqstart.broker.script import Script, Value
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 Entry = tuple[bytes, dict[bytes, bytes]]
-"""The id of a block, and its fields."""
+"""The id of a block, or of another entry, and its fields."""
 
 # Blocks that are read at once: few, then more while they are small.
 _FIRST_READ: Final = 20
@@ -24,22 +24,45 @@ BYTES_AT_ONCE: Final = 1024 * 1024
 # In one step of Redis, in which it answers nobody else: half a millisecond at most; little first, for what is common.
 _BYTES_FIRST_LOOKED_THROUGH: Final = 32 * 1024
 _BYTES_LOOKED_THROUGH: Final = 512 * 1024
-_FIND_RUNS: Final = Script("find_runs")
+_FIND_ENTRIES: Final = Script("find_entries")
 
 
 async def read_pages(
     redis: "Redis", stream: str, before: str = "+", *, most: int = MOST_AT_ONCE
 ) -> AsyncGenerator[list[Entry]]:
     """All blocks of a stream up to an id, or up to one that is written `(id` and left out; up to `most` at once."""
+
+    def read(start: str, count: int) -> Awaitable[object]:
+        return redis.xrevrange(stream, max=start, count=count)
+
+    async with aclosing(_pages(read, before, most)) as pages:
+        async for page in pages:
+            yield page
+
+
+async def read_pages_onward(
+    redis: "Redis", stream: str, after: str = "-", *, most: int = MOST_AT_ONCE
+) -> AsyncGenerator[list[Entry]]:
+    """All entries of a stream from an id on, the oldest first; likewise."""
+
+    def read(start: str, count: int) -> Awaitable[object]:
+        return redis.xrange(stream, min=start, count=count)
+
+    async with aclosing(_pages(read, after, most)) as pages:
+        async for page in pages:
+            yield page
+
+
+async def _pages(read: Callable[[str, int], Awaitable[object]], start: str, most: int) -> AsyncGenerator[list[Entry]]:
     count = min(_FIRST_READ, most)
     while True:
         entries: list[Entry] = []
         with without_foreign_keys():
-            entries = cast("list[Entry]", await redis.xrevrange(stream, max=before, count=count))
+            entries = cast("list[Entry]", await read(start, count))
         yield entries
         if len(entries) < count:
             return
-        before = f"({entries[-1][0].decode()}"
+        start = f"({entries[-1][0].decode()}"
         size = sum(len(value) for _, fields in entries for value in fields.values())
         count = max(min(2 * count, most, count * BYTES_AT_ONCE // (size + 1)), 1)
 
@@ -48,21 +71,38 @@ async def read_pages_with(
     redis: "Redis", stream: str, needles: Sequence[bytes], before: str = "+"
 ) -> AsyncGenerator[list[Entry]]:
     """The blocks that hold certain texts: Redis looks for them, and hands over few of 100,000 runs."""
+    async with aclosing(_pages_with(redis, stream, needles, before, "newest")) as pages:
+        async for page in pages:
+            yield page
+
+
+async def read_pages_onward_with(redis: "Redis", stream: str, needles: Sequence[bytes]) -> AsyncGenerator[list[Entry]]:
+    """The entries that hold certain texts, the oldest first; a page may be empty."""
+    async with aclosing(_pages_with(redis, stream, needles, "-", "oldest")) as pages:
+        async for page in pages:
+            yield page
+
+
+async def _pages_with(
+    redis: "Redis", stream: str, needles: Sequence[bytes], start: str, first: str
+) -> AsyncGenerator[list[Entry]]:
     bytes_at_once = _BYTES_FIRST_LOOKED_THROUGH
-    while before:
+    while start:
         answer: list[object] = [b""]
         try:
             with without_foreign_keys():
-                answer = cast("list[object]", await _FIND_RUNS(redis, [stream], [before, bytes_at_once, *needles]))
+                arguments: list[Value] = [start, first, bytes_at_once, *needles]
+                answer = cast("list[object]", await _FIND_ENTRIES(redis, [stream], arguments))
         except NoPermissionError:
             # A user who may run no scripts looks through all by himself.
-            async with aclosing(read_pages(redis, stream, before)) as pages:
+            read = read_pages if first == "newest" else read_pages_onward
+            async with aclosing(read(redis, stream, start)) as pages:
                 async for page in pages:
                     yield page
             return
         found = cast("list[tuple[bytes, list[bytes]]]", answer[1:])
         yield [(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in found]
-        before = cast("bytes", answer[0]).decode()
+        start = cast("bytes", answer[0]).decode()
         bytes_at_once = min(2 * bytes_at_once, _BYTES_LOOKED_THROUGH)
 
 

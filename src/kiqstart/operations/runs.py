@@ -9,7 +9,8 @@ from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.runs import read_runs
-from kiqstart.broker.whereabouts import Whereabouts, find_task
+from kiqstart.broker.task_search import SECONDS_TO_LOOK, search_task
+from kiqstart.broker.whereabouts import Whereabouts
 from kiqstart.errors import OperatorError
 
 _MOST_RUNS_OF_A_TASK: Final = 1000
@@ -27,27 +28,38 @@ class TaskHistory:
     Args:
         runs: those of its runs that are kept, the last one first.
         now: where it is; None if it has ended.
+        is_complete: whether it was found, or all queues were looked through.
     """
 
     runs: Sequence[Run]
     now: Whereabouts | None
+    is_complete: bool = True
+
+    @property
+    def rest(self) -> str:
+        """What was not looked at, in words; '' where all was."""
+        return "" if self.is_complete else "it may wait yet: not all that waits could be looked through in time"
 
 
-async def read_history(broker: StreamBroker, task_id: str, *, index: RunIndex | None = None) -> TaskHistory:
-    """What became of a task, and where it is now; an `index` is for who asks often.
+async def read_history(
+    broker: StreamBroker, task_id: str, *, index: RunIndex | None = None, seconds: float = SECONDS_TO_LOOK
+) -> TaskHistory:
+    """What became of a task, and where it is now, as far as a look through the queues shows in so many seconds.
+
+    An `index` is for who asks often.
 
     Raises:
         UnknownRunError: nothing is known of it.
         RedisError: Redis is away.
     """
     # First where it is: should it end meanwhile, it is among the ended ones.
-    now = await find_task(broker, task_id)
+    found = await search_task(broker, task_id, seconds=seconds)
     which = RunFilter(task_id=task_id)
     redis, most, secrets = broker.connection.redis, _MOST_RUNS_OF_A_TASK, broker.secrets
     runs = await read_runs(redis, broker.keys, which, limit=most, secrets=secrets, index=index)
-    if not runs and now is None:
+    history = TaskHistory(runs=runs, now=found.now, is_complete=found.is_complete)
+    if not runs and found.now is None:
         why = "" if broker.options.runs_kept > 0 else f"; of runs that have ended, {NONE_KEPT}"
-        raise UnknownRunError(
-            f"nothing is known of a task {task_id!r}: it waits nowhere, and no run of it is kept{why}"
-        )
-    return TaskHistory(runs=runs, now=now)
+        waits = history.rest or "it waits nowhere"
+        raise UnknownRunError(f"nothing is known of a task {task_id!r}: {waits}, and no run of it is kept{why}")
+    return history
