@@ -117,7 +117,13 @@ def make_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"lines": _lines, "seconds": _seconds, "within": _within, "utc": _utc}
+    made.filters |= {
+        "beginning": redact_beginning,
+        "lines": _lines,
+        "seconds": _seconds,
+        "within": _within,
+        "utc": _utc,
+    }
     return made
 
 

@@ -230,6 +230,12 @@ async def test_how_far_a_running_task_is_is_shown(browser: Browser, broker: Stre
             page = await browser.get(f"/runs/task?id={sent.task_id}")
             assert '<progress max="1" value="0.25" aria-label="Progress">' in page.text
             assert tags_of(page).count("script") == 1
+            assert "Arguments 1 Queue default" in text_of(page)
+            listed = await browser.get("/runs?state=running&argument=number%3D1")
+            assert "1 running tasks" in text_of(listed)
+            assert f'<a href="/runs/task?id={sent.task_id}">' in listed.text
+            assert "25 %, 1 of 4" in text_of(listed)
+            assert tags_of(listed).count("script") == 1
             overall = await browser.get("/workers")
             assert f'<a href="/runs/task?id={sent.task_id}">' in overall.text
             assert "25 %, 1 of 4" in text_of(overall)
@@ -245,13 +251,41 @@ async def test_a_task_that_waits_is_found_and_cancelled(browser: Browser, broker
     sent = await task.kiq(1)
     page = await browser.get(f"/runs/task?id={sent.task_id}")
     assert "It waits in the queue default since" in text_of(page)
+    assert "Task work Arguments 1 Queue default Schedule - Sent 20" in text_of(page)
     assert f"/runs/cancel?id={sent.task_id}" in page.text
     said = text_of(await browser.submit(f"/runs/cancel?id={sent.task_id}", reason="why"))
     assert f"'{sent.task_id}' was waiting, and is cancelled" in said
     assert await acts_of(broker) == [("cancel-task", sent.task_id, "ada", "why")]
 
 
-@pytest.mark.parametrize("query", ["outcome=x", "since=x", "since=9d&outcome=%00"])
+async def test_tasks_that_have_not_ended_are_listed_and_found(browser: Browser, broker: StreamBroker) -> None:
+    task = broker.find_task("work")
+    assert task is not None
+    for state in ("waiting", "delayed", "running"):
+        assert f"No such task is {state}." in text_of(await browser.get(f"/runs?state={state}"))
+    sent = [await task.kiq(number) for number in range(103)]
+    later = [await task.kicker().with_labels(delay=60 * number).kiq(number) for number in (2, 1)]
+    assert '<a href="/runs?state=waiting&amp;queue=default"' in (await browser.get("/queues")).text
+    page = await browser.get("/runs?state=waiting&queue=default")
+    assert "100 waiting tasks" in text_of(page)
+    assert "100 of 103 waiting tasks were looked at, those that wait longest" in text_of(page)
+    assert page.text.index(sent[0].task_id) < page.text.index(sent[99].task_id)
+    assert sent[100].task_id not in page.text
+    assert "<option selected>waiting</option>" in page.text
+    assert 'hx-trigger="every 3s"' in page.text
+    page = await browser.get("/runs?state=waiting&argument=number%3D102")
+    assert "1 waiting tasks" in text_of(page)
+    assert sent[102].task_id in page.text
+    assert "hx-trigger" not in page.text
+    assert "No such task" in text_of(await browser.get("/runs?state=waiting&argument=number%3D%22102%22"))
+    page = await browser.get("/runs?state=delayed")
+    assert page.text.index(later[1].task_id) < page.text.index(later[0].task_id)
+    assert later[1].task_id in (await browser.get(f"/runs?state=delayed&text={later[1].task_id}")).text
+
+
+@pytest.mark.parametrize(
+    "query", ["outcome=x", "since=x", "since=9d&outcome=%00", "state=x", "state=waiting&since=1h", "argument=x"]
+)
 async def test_a_search_that_makes_no_sense_is_a_line(browser: Browser, query: str) -> None:
     page = await browser.get(f"/runs?{query}")
     assert page.status_code == 409
