@@ -1,9 +1,9 @@
 """How long each page of the dashboard takes when much is kept: `python -m benchmarks.dashboard [--runs 100000]`.
 
 So many runs that have ended, one of ten of them failed, each in a block of its own as those of slow tasks are, a tenth
-as many dead letters, and as many tasks that wait and that are delayed. Each request reads anew, as the first one of a
-second does: what others of that second share is not what is measured. The very first one of a page, before the
-dashboard has anything in its memory, has a column of its own.
+as many dead letters, tasks that wait and delayed ones. Each request reads anew, as the first one of a second does: what
+others of that second share is not what is measured. The very first one of a page, before the dashboard has anything in
+its memory, has a column of its own.
 """
 
 import argparse
@@ -50,7 +50,7 @@ def main() -> None:
 async def _measure(redis_url: str, count: int) -> None:
     broker = StreamBroker(redis_url)
     await _fill(broker, count)
-    paths = _pages(count, await _let_wait(broker, count))
+    paths = _pages(count, await _let_wait(broker, count // 10))
     table = Table(title=f"{count:,} kept runs, {count // 10:,} dead letters; {_ROUNDS} requests of each page")
     for title in ("page", "first, ms", "median, ms", "95 %, ms"):
         table.add_column(title, justify="left" if title == "page" else "right")

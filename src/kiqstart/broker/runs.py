@@ -136,7 +136,7 @@ async def _walks(
     client, needles = cast("Redis", redis), Needles.of(which, are_readable=not secrets.can_decrypt)
     # An index has what is encrypted as it is shown.
     shown = Needles.of(which, are_readable=True)
-    if index is None or not shown.in_small_letters:
+    if index is None or not shown.in_searchable:
         return [_walk(_pages(client, stream, needles), which, needles, secrets) for stream in streams]
     await index.refresh(client)
     return [_walk(index.pages(client, stream, shown), which, needles, secrets) for stream in streams]

@@ -42,21 +42,28 @@ class TaskHistory:
 
 
 async def read_history(
-    broker: StreamBroker, task_id: str, *, index: RunIndex | None = None, seconds: float = SECONDS_TO_LOOK
+    broker: StreamBroker, task_id: str, *, index: RunIndex | None = None, seconds: Sequence[float] = (SECONDS_TO_LOOK,)
 ) -> TaskHistory:
-    """What became of a task, and where it is now, as far as a look through the queues shows in so many seconds.
+    """What became of a task, and where it is now.
 
-    An `index` is for who asks often.
+    Args:
+        broker: the broker.
+        task_id: the task's id.
+        index: for who asks often.
+        seconds: for how long to look through the queues; if nothing of it is known after that, for how long then.
 
     Raises:
         UnknownRunError: nothing is known of it.
         RedisError: Redis is away.
     """
     # First where it is: should it end meanwhile, it is among the ended ones.
-    found = await search_task(broker, task_id, seconds=seconds)
+    found = await search_task(broker, task_id, seconds=seconds[0])
     which = RunFilter(task_id=task_id)
     redis, most, secrets = broker.connection.redis, _MOST_RUNS_OF_A_TASK, broker.secrets
     runs = await read_runs(redis, broker.keys, which, limit=most, secrets=secrets, index=index)
+    for longer in seconds[1:]:
+        if not (runs or found.is_complete):
+            found = await search_task(broker, task_id, seconds=longer)
     history = TaskHistory(runs=runs, now=found.now, is_complete=found.is_complete)
     if not runs and found.now is None:
         why = "" if broker.options.runs_kept > 0 else f"; of runs that have ended, {NONE_KEPT}"

@@ -28,9 +28,9 @@ _MOST_SHOWN: Final = 100
 _AGES: Final = ("5m", "1h", "6h", "1d")
 _NAMES: Final = ("text", "task", "queue", "argument", "since")
 # Of tasks that have not ended; the command line looks at more.
-_MOST_LOOKED_AT: Final = 2000
-# Through the queues for one task.
-_SECONDS_TO_LOOK: Final = 0.2
+_MOST_LOOKED_AT: Final = 1000
+# Through the queues for one task; longer where nothing of it is known else.
+_SECONDS_TO_LOOK: Final = (0.03, 1.0)
 # A search may go through all that is kept.
 _SECONDS_SHARED: Final = 5.0
 

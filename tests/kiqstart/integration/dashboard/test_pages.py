@@ -278,7 +278,7 @@ async def test_tasks_that_have_not_ended_are_listed_and_found(browser: Browser, 
     assert sent[102].task_id in page.text
     assert "hx-trigger" not in page.text
     assert "No such task" in text_of(await browser.get("/runs?state=waiting&argument=number%3D%22102%22"))
-    page = await browser.get("/runs?state=delayed")
+    page = await browser.get("/runs?state=delayed&task=work")
     assert page.text.index(later[1].task_id) < page.text.index(later[0].task_id)
     assert later[1].task_id in (await browser.get(f"/runs?state=delayed&text={later[1].task_id}")).text
 
