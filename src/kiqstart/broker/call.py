@@ -49,4 +49,4 @@ def is_same_json(one: object, other: object) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         first, second = cast("dict[str, object]", one), cast("dict[str, object]", other)
         return first.keys() == second.keys() and all(is_same_json(first[name], second[name]) for name in first)
-    return type(one) is type(other) and one == other
+    return one == other

@@ -27,8 +27,10 @@ COMMANDS = [
     *(("dead", "list"), ("dead", "list", "--json"), ("schedules", "list"), ("schedules", "list", "--json")),
     *(("schedules", "next"), ("acts",), ("acts", "--json"), ("queues",), ("queues", "--json"), ("metrics",)),
 ]
-PAGES = ["/", "/queues", "/workers", "/schedules", "/runs", "/dead", "/acts", "/schedules/run?name=kept"]
-PAGES += ["/runs?state=waiting", "/runs?state=delayed"]
+PAGES = [
+    *("/", "/queues", "/workers", "/schedules", "/runs", "/dead", "/acts", "/schedules/run?name=kept"),
+    *("/runs?state=waiting", "/runs?state=delayed"),
+]
 
 
 @pytest_asyncio.fixture
