@@ -7,17 +7,15 @@ from typing import Final, cast
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """The arguments of a call.
+    """The arguments of a call; none where they were cut, or are encrypted.
 
     Args:
         args: those that were handed in by their place.
         kwargs: those that were handed in by name.
-        is_whole: whether these are all of them, and all of each: neither cut nor encrypted.
     """
 
     args: Sequence[object] = ()
     kwargs: Mapping[str, object] = field(default_factory=dict[str, object])
-    is_whole: bool = True
 
     def has(self, name: str, value: object, parameters: Sequence[str]) -> bool:
         """Whether an argument was handed in with this JSON value.
@@ -33,7 +31,7 @@ class Call:
         return place < len(self.args) and is_same_json(self.args[place], value)
 
 
-UNKNOWN_CALL: Final = Call(is_whole=False)
+UNKNOWN_CALL: Final = Call()
 """That of what cannot be read."""
 
 

@@ -51,7 +51,7 @@ def view_of(data: bytes, secrets: Secrets = NO_SECRETS) -> MessageView:
         arguments=_arguments(message, is_cut=bool(data) and not is_whole(data)),
         schedule=text_in(labels, SCHEDULE_ID_LABEL),
         retries=labels.get(RETRIES_LABEL),
-        call=UNKNOWN_CALL if found is None or _are_hidden(found) else _call(found),
+        call=UNKNOWN_CALL if found is None else _call(found),
     )
 
 

@@ -103,9 +103,7 @@ class RunFilter:
 
     def _has_arguments(self, one: Described) -> bool:
         parameters = self.parameters(one.task or "")
-        return one.call.is_whole and all(
-            one.call.has(name, value, parameters) for name, value in self.arguments.items()
-        )
+        return all(one.call.has(name, value, parameters) for name, value in self.arguments.items())
 
 
 def _have_text(texts: Iterable[str | None], text: str) -> bool:

@@ -176,15 +176,15 @@ async def test_what_is_encrypted_is_found_by_who_can_read_it(brokers: Brokers, *
     worker = brokers(sealing=Sealing(signing_keys=keys[0], encryption_keys=keys[1]))
     reader = worker if is_readable else brokers(sealing=Sealing(signing_keys=keys[0]))
 
-    async def send(customer: str) -> str:
+    async def send(number: int, customer: str) -> str:
         if customer == "Bob Stone":
-            raise LookupError(f"no mail for {customer}")
+            raise LookupError(f"no mail for {customer} of {number}")
         return f"sent to {customer}"
 
     task = register_task(worker, send, name="send")
     async with working(worker):
         for customer in ("Ada Wood", "Bob Stone", "Cyd Hill"):
-            await (await task.kiq(customer)).wait_result(timeout=10)
+            await (await task.kiq(4711, customer)).wait_result(timeout=10)
     index = RunIndex(reader.keys, reader.secrets)
     await filled(index, reader)
     for text, count in (("ada wood", 1), ("mail for bob", 1), ("SENT TO", 2), ("nobody", 0), ("send", 3)):
@@ -192,7 +192,8 @@ async def test_what_is_encrypted_is_found_by_who_can_read_it(brokers: Brokers, *
         found = await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets, index=index)
         assert found == await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets)
         assert len(found) == (count if is_readable or text == "send" else 0), text
-    which = RunFilter(arguments={"customer": "Ada Wood"}, parameters=lambda _: ["customer"])
-    for runs in (index, None):
-        found = await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets, index=runs)
-        assert len(found) == int(is_readable)
+    for arguments, count in ({"customer": "Ada Wood"}, 1), ({"number": 4711}, 3):
+        which = RunFilter(arguments=arguments, parameters=lambda _: ["number", "customer"])
+        for runs in (index, None):
+            found = await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets, index=runs)
+            assert len(found) == (count if is_readable else 0)
