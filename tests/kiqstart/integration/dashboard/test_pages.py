@@ -422,12 +422,12 @@ async def test_as_many_failed_runs_are_sent_again_as_were_named(
     task = register_task(worker, mailer.send, name="mail.send")
     async with working(worker):
         for number in (4711, 4712):
-            await (await task.kiq(number=number)).wait_result(timeout=HANG)
-        listed = await browser.get("/runs?state=failed&argument=number%3D4711")
+            await (await task.kiq(customer=number)).wait_result(timeout=HANG)
+        listed = await browser.get("/runs?state=failed&argument=customer%3D4711")
         assert "The newest 1 of these runs" in text_of(listed)
-        assert 'href="/runs/retry?argument=number%3D4711"' in listed.text
-        asked = await browser.get("/runs/retry?argument=number%3D4711")
-        assert "Send 1 tasks again (all whose last run failed, with number=4711)?" in text_of(asked)
+        assert 'href="/runs/retry?argument=customer%3D4711"' in listed.text
+        asked = await browser.get("/runs/retry?argument=customer%3D4711")
+        assert "Send 1 tasks again (all whose last run failed, with customer=4711)?" in text_of(asked)
         listed = await browser.get("/runs?outcome=failed&task=mail.send")
         assert 'href="/runs/retry?task=mail.send"' in listed.text
         asked = await browser.get("/runs/retry?task=mail.send")
