@@ -17,7 +17,7 @@ from benchmarks.retention.drawing import draw
 from benchmarks.retention.equal import measure_equal
 from benchmarks.retention.flatness import measure_flatness
 from benchmarks.retention.indexes import measure_indexes
-from benchmarks.retention.latency import measure_foreground
+from benchmarks.retention.latency import measure_busy, measure_foreground
 from benchmarks.retention.memory import measure_memory
 from benchmarks.retention.plan import Plan
 from benchmarks.retention.results import Part, Results
@@ -35,6 +35,7 @@ _PARTS: Final[dict[str, Callable[[Plan], Awaitable[Part]]]] = {
     "equal": measure_equal,
     "flatness": measure_flatness,
     "foreground": measure_foreground,
+    "busy": measure_busy,
     "memory": measure_memory,
     "indexes": measure_indexes,
 }

@@ -10,7 +10,7 @@ from benchmarks.tables.section import Section
 _FIGURES: Final = "\n## Figures\n"
 _PART: Final = "\n### "
 _HEADING: Final = compile_pattern("^#+ ", MULTILINE)
-_ORDER: Final = ("Speed", "Equal values", "Flatness", "Foreground", "Memory", "Indexes")
+_ORDER: Final = ("Speed", "Equal values", "Flatness", "Foreground", "Foreground, on a busy host", "Memory", "Indexes")
 
 
 def renewed(document: str, sections: Sequence[Section]) -> str:

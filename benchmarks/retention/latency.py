@@ -8,8 +8,8 @@ import sys
 import time
 from array import array
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -35,6 +35,7 @@ _ROWS_PER_SECOND: Final = 100_000
 _SECONDS_BEFORE: Final = 1.5
 _SECONDS_SHOWN: Final = 1.0
 _TENTH: Final = 0.1
+_COMPUTE: Final = "while True: pass"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +49,14 @@ class _Deletion:
 class _Sample:
     due: float
     latency: float
+
+
+async def measure_busy(plan: Plan) -> ForegroundPart:
+    """Run the same on a host of which other programs use each core all the time."""
+    busy = plan.environment.cores
+    with _computing(busy):
+        part = await measure_foreground(plan)
+    return part.model_copy(update={"busy": busy})
 
 
 async def measure_foreground(plan: Plan) -> ForegroundPart:
@@ -100,6 +109,16 @@ async def _beside_foreground(plan: Plan, url: str, table: Table, traffic: Traffi
                     deleted += batch.rows
                     points.append(Point(at=batch.ended - deletion.started, value=deleted))
                 return _Deletion(started=deletion.started, ended=deletion.ended, deleted=points)
+
+
+@contextmanager
+def _computing(processes: int) -> Generator[None]:
+    """Have so many processes compute all the time."""
+    with ExitStack() as stack:
+        for _ in range(processes):
+            process = stack.enter_context(subprocess.Popen([sys.executable, "-c", _COMPUTE]))
+            stack.callback(process.kill)
+        yield
 
 
 @asynccontextmanager

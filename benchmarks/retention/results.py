@@ -232,9 +232,10 @@ class FlatnessPart(Part):
 
 
 class ForegroundPart(Part):
-    """What other traffic notices."""
+    """What other traffic notices; `busy` processes computed all the time beside it."""
 
     runs: list[ForegroundRun]
+    busy: int = 0
 
 
 class MemoryPart(Part):
@@ -256,5 +257,6 @@ class Results(BaseModel):
     equal: EqualPart | None = None
     flatness: FlatnessPart | None = None
     foreground: ForegroundPart | None = None
+    busy: ForegroundPart | None = None
     memory: MemoryPart | None = None
     indexes: IndexPart | None = None

@@ -270,8 +270,8 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         ),
         Edit(
             script="settle",
-            old="local is_owned = are_all_here or redis.call('XACK', stream, group, entry) == 1",
-            new="redis.call('XACK', stream, group, entry)\n        local is_owned = true",
+            old="local is_owned = are_all_here or redis.call('XACK', stream, group, entries[offset]) == 1",
+            new="redis.call('XACK', stream, group, entries[offset])\n        local is_owned = true",
         ),
     ),
     "a full Redis refuses a result for good": (

@@ -17,6 +17,7 @@ def all_sections(results: Results) -> list[Section]:
         equal_section(results.equal) if results.equal else None,
         flatness_section(results.flatness) if results.flatness else None,
         foreground_section(results.foreground) if results.foreground else None,
+        foreground_section(results.busy) if results.busy else None,
         memory_section(results.memory) if results.memory else None,
         index_section(results.indexes) if results.indexes else None,
     )

@@ -26,8 +26,8 @@ _LEAST_OF_FULL = 0.25
 def foreground_section(part: ForegroundPart) -> Section:
     """A table for each table of rows."""
     return Section(
-        title="Foreground",
-        how=_HOW,
+        title="Foreground, on a busy host" if part.busy else "Foreground",
+        how=f"{_HOW} Beside all this {part.busy} processes compute all the time." if part.busy else _HOW,
         where=where(part),
         tables=[_table(part, table) for table in Table],
     )

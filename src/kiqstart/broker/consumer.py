@@ -49,6 +49,8 @@ class StreamConsumer:
         self._early_acks = parts.early_acks
         self._settlement = parts.settlement
         self._paused = parts.paused
+        # What had paused a call when this worker has read last.
+        self.pause_of: Callable[[TaskiqMessage, Callable[..., object]], str | None] = parts.paused.pause_of
         self._fetcher = parts.fetcher
         self._testimonies = parts.testimonies
         self._heartbeat = parts.heartbeat
@@ -155,10 +157,6 @@ class StreamConsumer:
         if kept and self._fetcher.cancelled_tasks:
             await self._find_cancelled(kept)
         return kept
-
-    def pause_of(self, message: TaskiqMessage, function: Callable[..., object]) -> str | None:
-        """What had paused a call when this worker has read last, as `PausedNames.pause_of` says it."""
-        return self._paused.pause_of(message, function)
 
     async def settle(self, delivery: Delivery) -> None:
         """Apply what became of a delivery, where it is still this worker's."""

@@ -172,7 +172,7 @@ class ConsumerParts:
             running=RunningReport(
                 thread, keys, in_flight=self.in_flight, lease=self.lease, registrar=registrar, secrets=secrets
             ),
-            load=LoadReporter(thread, keys, self.activity),
+            load=LoadReporter(thread, keys, self.activity, to_redis_ms=registrar.to_redis_ms),
             in_flight=self.in_flight,
             misfits=misfits,
             reclaimer=reclaimer,

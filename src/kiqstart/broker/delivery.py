@@ -14,6 +14,7 @@ from taskiq import TaskiqMessage
 
 from kiqstart.broker.redis_text import whole_number
 from kiqstart.tasks.messages import send_of
+from kiqstart.tasks.sizes import SMALL
 
 # Of which it is known that they were given to others while a receiver still ran them.
 _MOST_LOST: Final = 1000
@@ -112,7 +113,8 @@ class Delivery:
     there, so that nobody runs it again; `is_saved` that the result is laid by, or that there is none, and `has_result`
     which. `is_cut` says that a hook after its run was cut off, `has_failed` that its result is an error, `problem` is
     the text of what its run has raised, and `error` that itself until it is logged. `is_unanswered` says that Redis may
-    have settled it and only the answer was lost. It `began_at` a time, and its function took so many `seconds`;
+    have settled it and only the answer was lost. At `allowed_at` it was certain that it may run here. It `began_at` a
+    time, and its function took so many `seconds`; `counts` are those of its task in this worker, once it is started;
     `progress` is what it has reported last: done, total and a text. `read` is its message where that was read already
     to see whether it was cancelled. `cancelled_until` says until when the mark is kept by which it was cancelled as it
     ran, and so which cancellation that was. `weight` is the memory that its message takes, about, in bytes, and its
@@ -145,8 +147,10 @@ class Delivery:
     is_unanswered: bool = False
     problem: str = ""
     error: BaseException | None = None
+    allowed_at: float = float("-inf")
     began_at: float | None = None
     seconds: float = 0.0
+    counts: list[int] | None = None
     progress: tuple[float, float | None, str] | None = None
     read: TaskiqMessage | None = None
     message: TaskiqMessage | None = None
@@ -251,8 +255,10 @@ class InFlightDeliveries:
         with self._lock:
             taken = [one for one in deliveries if (one.stream, one.entry) not in self._refused]
             for one in taken:
-                self._forget((one.stream, one.entry))
-                self._by_entry[one.stream, one.entry] = one
+                key = one.stream, one.entry
+                if key in self._by_entry:
+                    self._forget(key)
+                self._by_entry[key] = one
                 self._weight += one.weight
                 self._suspects += one.is_suspect
             return taken
@@ -273,10 +279,12 @@ class InFlightDeliveries:
             return True
 
     def settle(self, delivery: Delivery) -> None:
-        """Note that a delivery is to be settled, and that its result waits for that in memory."""
+        """Note that a delivery is to be settled, and that its result, unless it is small, waits for that in memory."""
         delivery.settling_since = local_time()
+        size = len(delivery.result)
+        if size < SMALL:
+            return
         with self._lock:
-            size = len(delivery.result)
             delivery.weight += size
             if self._by_entry.get((delivery.stream, delivery.entry)) is delivery:
                 self._weight += size

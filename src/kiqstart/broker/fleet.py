@@ -1,7 +1,7 @@
 """Which workers live and what they have, and which queues there are and who takes them."""
 
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -13,8 +13,9 @@ from kiqstart.broker.pauses import Pausable, Pause, Pauses
 from kiqstart.broker.redis_text import text_of_name
 from kiqstart.broker.running import RunningTask, read_running
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.broker.worker_group import first_undelivered, group_of_workers
+from kiqstart.broker.worker_group import behind_delivered, group_of_workers
 from kiqstart.broker.worker_info import place_of, queues_of, slots_of
+from kiqstart.broker.worker_load import read_loads
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -31,9 +32,13 @@ class WorkerView:
         pid: of the process there; 0 where it has not said so.
         queues: those that it takes.
         slots: how many tasks it runs at once; 0 where it has no limit, or has not said so.
+        slots_used: how many of them have a task, as it said within the last 15 seconds; None where it has not.
         in_flight: messages that it has, those included that it has fetched ahead.
         running: what it runs for a second or longer, or reports how far it is, the longest first; up to 100.
         seconds_since_beat: since it last renewed its lease.
+        loop_lag: the longest that its event loop has let others wait in its last 15 seconds, in seconds; None where it
+            has not said so.
+        blocked_seconds: for how long its event loop does nothing, since a task computes there; None where it turns.
         is_alive: whether the lease holds.
         is_ending: whether it was asked to end.
         runs_suspects: whether it is the process in which a worker runs tasks whose workers have died repeatedly.
@@ -44,9 +49,12 @@ class WorkerView:
     pid: int
     queues: Sequence[str]
     slots: int
+    slots_used: int | None
     in_flight: int
     running: Sequence[RunningTask]
     seconds_since_beat: float
+    loop_lag: float | None
+    blocked_seconds: float | None
     is_alive: bool
     is_ending: bool
     runs_suspects: bool
@@ -77,6 +85,24 @@ class QueueView:
         return self.waiting > 0 and self.workers == 0
 
 
+@dataclass(frozen=True, kw_only=True)
+class KnownWorkers:
+    """What Redis knows of workers, each by its name there.
+
+    Args:
+        beats: the last one of each, by Redis' clock.
+        info: what each said of itself when it registered.
+        ending: who was asked to end.
+        held: how many messages each has.
+    """
+
+    now_ms: int
+    beats: Sequence[tuple[bytes, float]]
+    info: Mapping[bytes, bytes]
+    ending: AbstractSet[bytes]
+    held: Mapping[bytes, int]
+
+
 async def read_workers(broker: StreamBroker) -> list[WorkerView]:
     """All workers that have not ended, those included whose lease is over, until others have found that out.
 
@@ -87,27 +113,41 @@ async def read_workers(broker: StreamBroker) -> list[WorkerView]:
     now_ms = await _now_ms(redis)
     beats = cast("list[tuple[bytes, float]]", await redis.zrange(keys.workers, 0, -1, withscores=True))
     info = cast("dict[bytes, bytes]", await redis.hgetall(keys.worker_info))
-    running = await read_running(redis, keys, broker.secrets)
     ending = cast("set[bytes]", await redis.smembers(keys.draining))
     queues = {queue for value in info.values() for queue in queues_of(value)} or {DEFAULT_QUEUE}
     held = await _held(redis, broker, sorted(queues))
+    return await worker_views(broker, KnownWorkers(now_ms=now_ms, beats=beats, info=info, ending=ending, held=held))
+
+
+async def worker_views(broker: StreamBroker, known: KnownWorkers) -> list[WorkerView]:
+    """The workers that are known, with what each runs and how busy it says it is.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis, keys = broker.connection.redis, broker.keys
+    running = await read_running(redis, keys, broker.secrets)
+    loads = await read_loads(redis, keys, [text_of_name(raw) for raw, _ in known.beats])
     found: list[WorkerView] = []
-    for raw, beat in beats:
-        host, pid = place_of(info.get(raw, b""))
-        seconds = max((now_ms - beat) / 1000, 0.0)
-        name = text_of_name(raw)
+    for raw, beat in known.beats:
+        said, name, seconds = known.info.get(raw, b""), text_of_name(raw), max((known.now_ms - beat) / 1000, 0.0)
+        load, (host, pid) = loads.get(name), place_of(said)
+        blocked = None if load is None else load.blocked_seconds(known.now_ms)
         found.append(
             WorkerView(
                 name=name,
                 host=host,
                 pid=pid,
-                queues=queues_of(info.get(raw, b"")),
-                slots=slots_of(info.get(raw, b"")),
+                queues=queues_of(said),
+                slots=slots_of(said),
+                slots_used=None if load is None else load.used,
+                in_flight=known.held.get(raw, 0),
                 running=running.get(raw, ()),
-                in_flight=held.get(raw, 0),
                 seconds_since_beat=seconds,
+                loop_lag=None if load is None else max(load.loop_lag, blocked or 0.0),
+                blocked_seconds=blocked,
                 is_alive=seconds < broker.options.lease,
-                is_ending=raw in ending,
+                is_ending=raw in known.ending,
                 runs_suspects=is_ward(name),
             )
         )
@@ -131,7 +171,7 @@ async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequ
     """
     redis = cast("Redis", broker.connection.redis)
     workers = [one for one in all_workers if one.is_alive and not one.runs_suspects]
-    now_ms = await _now_ms(redis)
+    oldest = await _oldest(redis, broker, [one.queue for one in stats.queues if one.waiting], await _now_ms(redis))
     pauses = Pauses(redis, broker.keys, deadline=broker.options.send_deadline)
     paused = {one.name: one for one in await pauses.all() if one.kind is Pausable.QUEUE}
     return [
@@ -139,7 +179,7 @@ async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequ
             name=one.queue,
             waiting=one.waiting,
             running=one.running,
-            oldest_seconds=await _oldest(redis, broker, one.queue, now_ms) if one.waiting else None,
+            oldest_seconds=oldest.get(one.queue),
             workers=sum(one.queue in _names(broker, worker.queues) for worker in workers),
             paused=paused.get(one.queue),
         )
@@ -152,26 +192,42 @@ def _names(broker: StreamBroker, queues: Sequence[str]) -> set[str]:
     return {DEFAULT_QUEUE if queue == broker.keys.name else queue for queue in queues}
 
 
-async def _oldest(redis: "Redis", broker: StreamBroker, queue: str, now_ms: int) -> float | None:
-    """By the ids of its streams' first entries; one that a worker has is older than those that wait."""
-    group, ages = await group_of_workers(redis, broker.keys, broker.consumer_group_name), list[float]()
-    for stream in broker.keys.locations(queue):
-        after = await first_undelivered(redis, stream, group)
-        entries = cast("list[tuple[bytes, object]]", await redis.xrange(stream, min=after, count=1))
-        ages += [(now_ms - int(entry.partition(b"-")[0])) / 1000 for entry, _ in entries]
-    return max(ages, default=None)
+async def _oldest(redis: "Redis", broker: StreamBroker, queues: Sequence[str], now_ms: int) -> Mapping[str, float]:
+    """By the ids of their streams' first entries; one that a worker has is older than those that wait."""
+    group = await group_of_workers(redis, broker.keys, broker.consumer_group_name)
+    places = [(queue, stream) for queue in queues for stream in broker.keys.locations(queue)]
+    async with redis.pipeline(transaction=False) as pipe:
+        for _, stream in places:
+            pipe.xinfo_groups(stream)
+        groups = cast("list[object]", await pipe.execute(raise_on_error=False)) if places else []
+    async with redis.pipeline(transaction=False) as pipe:
+        for (_, stream), found in zip(places, groups, strict=True):
+            pipe.xrange(stream, min=behind_delivered(found, group), count=1)
+        entries = cast("list[list[tuple[bytes, object]]]", await pipe.execute()) if places else []
+    ages: dict[str, float] = {}
+    for (queue, _), found in zip(places, entries, strict=True):
+        for entry, _ in found:
+            age = (now_ms - int(entry.partition(b"-")[0])) / 1000
+            ages[queue] = max(ages.get(queue, age), age)
+    return ages
 
 
 async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> dict[bytes, int]:
     """How many messages each worker has."""
     held: dict[bytes, int] = {}
     group = await group_of_workers(redis, broker.keys, broker.consumer_group_name)
-    for stream in broker.keys.all_locations(queues):
-        with suppress(ResponseError):  # no such group
-            pending = cast("dict[str, object]", await redis.xpending(stream, group))
-            for one in cast("list[dict[str, bytes | int]]", pending["consumers"] or []):
-                name = cast("bytes", one["name"])
-                held[name] = held.get(name, 0) + cast("int", one["pending"])
+    async with redis.pipeline(transaction=False) as pipe:
+        for stream in broker.keys.all_locations(queues):
+            pipe.xpending(stream, group)
+        answers = cast("list[object]", await pipe.execute(raise_on_error=False))
+    for pending in answers:
+        if isinstance(pending, ResponseError):  # no such group
+            continue
+        if isinstance(pending, Exception):
+            raise pending
+        for one in cast("list[dict[str, bytes | int]]", cast("dict[str, object]", pending)["consumers"] or []):
+            name = cast("bytes", one["name"])
+            held[name] = held.get(name, 0) + cast("int", one["pending"])
     return held
 
 

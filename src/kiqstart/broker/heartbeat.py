@@ -223,7 +223,9 @@ class Heartbeat:
         if self._is_draining and self._drained != self._lease.worker:
             self._say_that_it_drains()
         self._timeout_watchdog.check(self._leave_with_blame)
-        self._relieve_blocked_loop()
+        blocked_since = self._blocked_since()
+        if blocked_since is not None:
+            self._relieve_blocked_loop()
         if len(self._in_flight):
             with without_foreign_keys():
                 self._find_cancelled()
@@ -235,7 +237,7 @@ class Heartbeat:
         self._stats.flush()
         self._running.say()
         if self._watch is not None and not is_ward(self._lease.worker):
-            self._load.report(self._lease.worker, self._watch)
+            self._load.report(self._lease.worker, self._watch, blocked_since)
         self._look_around(began_at)
         if state is not None:
             return state.seconds
@@ -288,9 +290,12 @@ class Heartbeat:
         logger.warning("This process stood still for too long, and its tasks were given to others: %d", len(lost))
         self._tell(self._events.on_lost, lost)
 
+    def _blocked_since(self) -> float | None:
+        """The `local_time` since which the event loop does nothing; None where it turns, as far as is known."""
+        owed = 0.0 if self._watch is None else self._watch.ask()
+        return None if owed < max(_SECONDS_OF_A_BLOCKED_LOOP, self._options.beat * 2) else local_time() - owed
+
     def _relieve_blocked_loop(self) -> None:
-        if self._watch is None or self._watch.ask() < max(_SECONDS_OF_A_BLOCKED_LOOP, self._options.beat * 2):
-            return
         waiting = self._in_flight.withdraw_waiting()
         if waiting:
             logger.warning("The event loop is blocked; %d tasks that wait in it are given to others", len(waiting))

@@ -79,9 +79,18 @@ _WORKERS: Final = (
 _SCHEDULERS: Final = tuple(
     f"scheduler/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")
 )
-_VIEWERS: Final = ("find_entries", "letter_ids", "letters", "letters_after", "read_delayed", "scheduler/read")
+_VIEWERS: Final = (
+    "find_entries",
+    "find_runs",
+    "letter_ids",
+    "letters",
+    "letters_after",
+    "read_delayed",
+    "scheduler/read",
+)
 _OPERATORS: Final = (
     "find_entries",
+    "find_runs",
     "letter_ids",
     "letters",
     "letters_after",

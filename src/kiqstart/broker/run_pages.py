@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 from redis.exceptions import NoPermissionError
 
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -24,7 +24,7 @@ BYTES_AT_ONCE: Final = 1024 * 1024
 # In one step of Redis, in which it answers nobody else: half a millisecond at most; little first, for what is common.
 _BYTES_FIRST_LOOKED_THROUGH: Final = 32 * 1024
 _BYTES_LOOKED_THROUGH: Final = 512 * 1024
-_FIND_ENTRIES: Final = Script("find_entries")
+_FIND_RUNS: Final = Script("find_runs")
 
 
 async def read_pages(
@@ -71,38 +71,21 @@ async def read_pages_with(
     redis: "Redis", stream: str, needles: Sequence[bytes], before: str = "+"
 ) -> AsyncGenerator[list[Entry]]:
     """The blocks that hold certain texts: Redis looks for them, and hands over few of 100,000 runs."""
-    async with aclosing(_pages_with(redis, stream, needles, before, "newest")) as pages:
-        async for page in pages:
-            yield page
-
-
-async def read_pages_onward_with(redis: "Redis", stream: str, needles: Sequence[bytes]) -> AsyncGenerator[list[Entry]]:
-    """The entries that hold certain texts, the oldest first; a page may be empty."""
-    async with aclosing(_pages_with(redis, stream, needles, "-", "oldest")) as pages:
-        async for page in pages:
-            yield page
-
-
-async def _pages_with(
-    redis: "Redis", stream: str, needles: Sequence[bytes], start: str, first: str
-) -> AsyncGenerator[list[Entry]]:
     bytes_at_once = _BYTES_FIRST_LOOKED_THROUGH
-    while start:
+    while before:
         answer: list[object] = [b""]
         try:
             with without_foreign_keys():
-                arguments: list[Value] = [start, first, bytes_at_once, *needles]
-                answer = cast("list[object]", await _FIND_ENTRIES(redis, [stream], arguments))
+                answer = cast("list[object]", await _FIND_RUNS(redis, [stream], [before, bytes_at_once, *needles]))
         except NoPermissionError:
             # A user who may run no scripts looks through all by himself.
-            read = read_pages if first == "newest" else read_pages_onward
-            async with aclosing(read(redis, stream, start)) as pages:
+            async with aclosing(read_pages(redis, stream, before)) as pages:
                 async for page in pages:
                     yield page
             return
         found = cast("list[tuple[bytes, list[bytes]]]", answer[1:])
         yield [(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in found]
-        start = cast("bytes", answer[0]).decode()
+        before = cast("bytes", answer[0]).decode()
         bytes_at_once = min(2 * bytes_at_once, _BYTES_LOOKED_THROUGH)
 
 

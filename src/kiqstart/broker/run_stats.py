@@ -95,25 +95,26 @@ class RunStats:
         self._problem: str | None = None
 
     def started(self, delivery: Delivery, now: float) -> None:
-        """A task begins to run, at a `local_time`."""
+        """A task begins to run, at a `local_time`; what becomes of it counts for that task from now on."""
         waited_ms = self._to_redis_ms(now) - int(delivery.entry.partition("-")[0])
-        counts = self._counts[_name(delivery)]
+        delivery.counts = counts = self._counts[delivery.task_name]
         counts[0] += 1
         counts[_PLACE_OF_WAIT + bisect_left(SECONDS_BUCKETS, waited_ms / 1000)] += 1
         if waited_ms > 0:
             counts[_PLACE_OF_WAIT_US] += waited_ms * 1000
 
-    def ran(self, task_name: str, seconds: float) -> None:
-        """A task's function has taken so many seconds."""
-        counts = self._counts[task_name]
+    def ran(self, delivery: Delivery) -> None:
+        """The function of a task that was started is over."""
+        seconds, counts = delivery.seconds, delivery.counts or self._counts[_UNKNOWN]
         counts[_PLACE_OF_RUN + bisect_left(SECONDS_BUCKETS, seconds)] += 1
-        counts[_PLACE_OF_RUN_US] += round(seconds * 1e6)
+        counts[_PLACE_OF_RUN_US] += int(seconds * 1e6)
 
     def settled(self, delivery: Delivery) -> None:
         """Redis has taken what became of a task."""
         outcome = outcome_of(delivery)
         if outcome is not None:
-            self._counts[_name(delivery)][_PLACE_OF_OUTCOME[outcome]] += 1
+            counts = delivery.counts or self._counts[_UNKNOWN]
+            counts[_PLACE_OF_OUTCOME[outcome]] += 1
 
     def flush(self) -> None:
         """Add to Redis what was counted; to be called in the lease's thread.
@@ -319,7 +320,3 @@ def _histogram(counts: Mapping[str, int], what: str) -> Histogram:
         counts=[counts.get(f"{what}:{place}", 0) for place in range(len(SECONDS_BUCKETS))],
         seconds=counts.get(f"{what}:us", 0) / 1e6,
     )
-
-
-def _name(delivery: Delivery) -> str:
-    return delivery.message.task_name if delivery.message is not None and delivery.is_started else _UNKNOWN

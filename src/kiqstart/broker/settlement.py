@@ -1,7 +1,7 @@
 """Ends each delivery in some way, also where Redis refuses what became of it."""
 
 import asyncio
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from logging import getLogger
 from typing import Final
@@ -28,12 +28,9 @@ class Settlement:
     """
 
     def __init__(self, settler: Settler, *, deadline: float) -> None:
-        self._settler = settler
         self._deadline = deadline
-
-    def begin(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
-        """Apply the delivery's outcome and result; nearly all end so. Any answer but True is one for `finish`."""
-        return self._settler.settle(delivery)
+        # Applies a delivery's outcome and result; nearly all end so. Any answer but True is one for `finish`.
+        self.begin: Callable[[Delivery], Awaitable[Sequence[bool | BaseException]]] = settler.settle
 
     async def finish(self, delivery: Delivery, answer: bool | BaseException) -> bool | BaseException:
         """Apply what may still be taken of a delivery's outcome and result, where Redis has refused them.
@@ -48,7 +45,7 @@ class Settlement:
         logger.error("What became of task %s is refused by Redis: %s", delivery.task_id, reason(answer))
         for outcome, result in _lesser_ends(delivery, reason(answer)):
             delivery.outcome, delivery.result = outcome, result
-            answer = await self._for_good(delivery, (await self._settler.settle(delivery))[0])
+            answer = await self._for_good(delivery, (await self.begin(delivery))[0])
             if not isinstance(answer, RedisError):
                 return True
         return answer
@@ -61,7 +58,7 @@ class Settlement:
                 break
             tries += 1
             await asyncio.sleep(pause(tries))
-            answer = (await self._settler.settle(delivery))[0]
+            answer = (await self.begin(delivery))[0]
         return answer
 
 

@@ -191,7 +191,9 @@ class Settler(Work[Delivery, bool]):
 
 def _kind(delivery: Delivery) -> tuple[str, str, str, Outcome | Delivery | None]:
     """What may stand together: all of one stream that have simply ended alike, and each other one alone."""
-    is_plain = delivery.outcome is DONE and not (delivery.fields or delivery.is_early or delivery.send)
+    message = delivery.message
+    is_latest = message is None or not message.labels or not delivery.send
+    is_plain = delivery.outcome is DONE and is_latest and not (delivery.fields or delivery.is_early)
     return delivery.stream, delivery.epoch, delivery.worker, outcome_of(delivery) if is_plain else delivery
 
 

@@ -1,6 +1,5 @@
 """The consumer group by which a queue is taken, whatever this program's own setting is."""
 
-from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import ResponseError
@@ -31,11 +30,25 @@ async def first_undelivered(redis: "Redis", stream: str, group: str) -> str:
     Raises:
         RedisError: Redis is away.
     """
-    with suppress(ResponseError):  # no such stream
-        for one in cast("list[dict[str, bytes | int | None]]", await redis.xinfo_groups(stream)):
-            if _text(one["name"]) == group:
-                return f"({_text(one['last-delivered-id'])}"
-    return "-"
+    try:
+        return behind_delivered(await redis.xinfo_groups(stream), group)
+    except ResponseError as error:
+        return behind_delivered(error, group)
+
+
+def behind_delivered(groups: object, group: str) -> str:
+    """The same of what Redis has answered when it was asked for a stream's groups.
+
+    Raises:
+        RedisError: it was such an error, and not that there is no stream.
+    """
+    if isinstance(groups, Exception):
+        if isinstance(groups, ResponseError):  # no such stream
+            return "-"
+        raise groups
+    found = cast("list[dict[str, object]]", groups)
+    last = next((one["last-delivered-id"] for one in found if _text(one["name"]) == group), None)
+    return f"({_text(last)}" if last is not None else "-"
 
 
 def _text(value: object) -> str:

@@ -1,12 +1,11 @@
 """`kiqstart check`: is all there that a worker needs?"""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 from redis.exceptions import RedisError
-from sqlalchemy.exc import DBAPIError
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
@@ -23,17 +22,31 @@ from kiqstart.operations.checks import (
     check_runs,
     check_scheduler,
     check_schedules,
+    check_workers,
+)
+from kiqstart.operations.database_checks import (
+    RetentionCheckError,
+    check_postgresql,
+    check_retention,
+    check_schema,
 )
 from kiqstart.redis.client import RedisUnavailableError, check_redis
 
-Check = Callable[[App], Awaitable[str]]
-
 _ANSWER_SECONDS: Final = 5.0
 _SEE_RUNS: Final = (None, Role.OPERATOR, Role.MONITOR)
-
-
-class RetentionCheckError(OperatorError):
-    """The retention policies cannot be checked."""
+_RUNNING: Final[Mapping[str, Callable[[StreamBroker], Awaitable[str]]]] = {
+    "schedules": check_schedules,
+    "queues": check_queues,
+    "workers": check_workers,
+    "paused": check_paused,
+    "runs": check_runs,
+}
+_REDIS: Final = "Redis"
+_POSTGRESQL: Final = "PostgreSQL"
+_SERVERS: Final = (_REDIS, _POSTGRESQL)
+# What is raised where a check cannot be made, for something else is wrong.
+_CONSEQUENCES: Final = (RedisUnavailableError, RetentionCheckError)
+_MARKS: Final = {"failed": "FAILED", "skipped": "skip"}
 
 
 class UnknownRoleError(OperatorError):
@@ -50,18 +63,42 @@ class Findings:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._found: list[dict[str, str]] = []
+        self._failed: set[str] = set()
+        self._unusable: set[str] = set()
         self.has_failed = False
 
-    async def look(self, name: str, check: Callable[[], Awaitable[str]], *, is_needed: bool = True) -> None:
-        """Make a check; it is a failure only if what it looks for `is_needed`."""
+    async def look(
+        self, name: str, check: Callable[[], Awaitable[str]], *, is_needed: bool = True, needs: Sequence[str] = ()
+    ) -> None:
+        """Make a check.
+
+        Args:
+            name: what is looked at.
+            check: looks at it.
+            is_needed: whether it is a failure if that is not as it must be.
+            needs: checks that say what is wrong where this one cannot be made; if they found that a server cannot be
+                used, this one is not made.
+        """
+        if away := self._unusable.intersection(needs):
+            self._skip(name, f"not looked at, since {away.pop()} cannot be used", is_needed=is_needed)
+            return
         try:
             self._add(name, "ok", await check())
+        except _CONSEQUENCES as error:
+            if causes := self._failed.intersection(needs):
+                self._skip(name, f"not looked at: see {causes.pop()}", is_needed=is_needed)
+                return
+            self.fail(name, error, is_needed=is_needed)
+            self._unusable |= {name, *needs}.intersection(_SERVERS)
         except OperatorError as error:
             self.fail(name, error, is_needed=is_needed)
+            if name == _POSTGRESQL:
+                self._unusable.add(name)
 
     def fail(self, name: str, error: OperatorError, *, is_needed: bool = True) -> None:
         """Note what is wrong."""
         self.has_failed |= is_needed
+        self._failed.add(name)
         self._add(name, "failed" if is_needed else "note", str(error))
 
     def finish(self) -> int:
@@ -70,12 +107,16 @@ class Findings:
             echo_json({"is_ok": not self.has_failed, "checks": self._found})
         return int(self.has_failed)
 
+    def _skip(self, name: str, why: str, *, is_needed: bool) -> None:
+        """A cause is said once; that what is needed cannot be seen is still a failure."""
+        self.has_failed |= is_needed
+        self._add(name, "skipped", why)
+
     def _add(self, name: str, state: str, text: str) -> None:
         if self._as_json:
             self._found.append({"name": name, "state": state, "text": text})
         else:
-            is_failure = state == "failed"
-            echo(f"{'FAILED' if is_failure else state:6}  {name:10}  {shown(text)}", err=is_failure)
+            echo(f"{_MARKS.get(state, state):6}  {name:10}  {shown(text)}", err=state == "failed")
 
 
 def run_check(*, needs_scheduler: bool, role: str | None = None, as_json: bool = False) -> int:
@@ -107,28 +148,24 @@ async def _run_all(findings: Findings, *, needs_scheduler: bool, role: Role | No
         findings.fail("app", error)
         return findings.finish()
     # Each of the others is made whatever the rest says, so that one run shows all there is to mend.
-    checks: dict[str, Check] = {"app": _app, "Redis": partial(_redis, role)}
+    await findings.look("app", partial(_app, app))
+    await findings.look(_REDIS, partial(_redis, role, app))
     if role in (None, Role.WORKER):
-        checks |= _checks_of_database(app)
-    for name, check in checks.items():
-        await findings.look(name, partial(check, app))
-    await findings.look("scheduler", partial(_scheduler, app), is_needed=needs_scheduler)
+        await _look_at_database(findings, app)
+    await findings.look("scheduler", partial(_scheduler, app), is_needed=needs_scheduler, needs=[_REDIS])
     if isinstance(app.broker, StreamBroker) and role in _SEE_RUNS:
-        await findings.look("schedules", partial(_running, check_schedules, app), is_needed=False)
-        await findings.look("queues", partial(_running, check_queues, app), is_needed=False)
-        await findings.look("paused", partial(_running, check_paused, app), is_needed=False)
-        await findings.look("runs", partial(_running, check_runs, app), is_needed=False)
+        for name, check in _RUNNING.items():
+            await findings.look(name, partial(_running, check, app), is_needed=False, needs=[_REDIS])
     await app.close()
     return findings.finish()
 
 
-def _checks_of_database(app: App) -> dict[str, Check]:
-    checks: dict[str, Check] = {}
+async def _look_at_database(findings: Findings, app: App) -> None:
     if app.database is not None:
-        checks |= {"PostgreSQL": _postgresql, "schema": _schema}
+        await findings.look(_POSTGRESQL, partial(check_postgresql, app))
+        await findings.look("schema", partial(check_schema, app), needs=[_POSTGRESQL])
     if app.retention is not None:
-        checks["retention"] = _retention
-    return checks
+        await findings.look("retention", partial(check_retention, app), needs=[_POSTGRESQL, "schema"])
 
 
 async def _app(app: App) -> str:
@@ -152,23 +189,6 @@ async def _redis(role: Role | None, app: App) -> str:
         return version
     finally:
         await redis.aclose()
-
-
-async def _postgresql(app: App) -> str:
-    return await app.needs_database().version()
-
-
-async def _schema(app: App) -> str:
-    return await app.needs_database().check()
-
-
-async def _retention(app: App) -> str:
-    policies = app.needs_retention()
-    try:
-        await policies.check()
-    except (DBAPIError, OSError):
-        raise RetentionCheckError("cannot be checked without PostgreSQL and its schema") from None
-    return f"{len(policies.all())} policies can be run"
 
 
 async def _scheduler(app: App) -> str:

@@ -17,7 +17,7 @@ from kiqstart.cli.application import stream_broker
 from kiqstart.cli.pausing import pause_as_json
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown
-from kiqstart.operations.fleet import state_of
+from kiqstart.operations.fleet import said_of_state
 from kiqstart.operations.pausing import said
 from kiqstart.operations.progress import said_of_progress
 from kiqstart.operations.schedule_wording import shown_seconds
@@ -76,8 +76,8 @@ def run_queues(*, as_json: bool) -> int:
 
 
 def workers_table(workers: Sequence[WorkerView]) -> Table:
-    """A row for each worker: where it is, what it has, when it beat last."""
-    table = _table("worker", "host", "pid", "queues", "has", "slots", "last beat", "state")
+    """A row for each worker: where it is, what it has, how long its event loop lets others wait, when it beat last."""
+    table = _table("worker", "host", "pid", "queues", "has", "slots", "lag", "beat", "state")
     for one in workers:
         table.add_row(
             *map(
@@ -89,8 +89,9 @@ def workers_table(workers: Sequence[WorkerView]) -> Table:
                     shown(", ".join(one.queues)) or "-",
                     str(one.in_flight),
                     str(one.slots or "-"),
+                    "-" if one.loop_lag is None else shown_seconds(one.loop_lag),
                     f"{shown_seconds(one.seconds_since_beat)} ago",
-                    state_of(one),
+                    said_of_state(one),
                 ),
             )
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,6 +16,7 @@ from kiqstart.app import App
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.dashboard.guards import Endpoint, for_all, for_operators, for_viewers, problem
 from kiqstart.dashboard.headers import SecurityHeaders
+from kiqstart.dashboard.latest import Latest
 from kiqstart.dashboard.pages.acts import acts
 from kiqstart.dashboard.pages.dead import dead, dead_pages, letter
 from kiqstart.dashboard.pages.login import login, logout
@@ -26,6 +28,7 @@ from kiqstart.dashboard.pages.retention import retention
 from kiqstart.dashboard.pages.runs import cancel_page, runs, task_runs
 from kiqstart.dashboard.pages.schedules import schedule_pages, schedules
 from kiqstart.dashboard.pages.workers import workers
+from kiqstart.dashboard.policy_standings import read_standings
 from kiqstart.dashboard.proxy import Proxy
 from kiqstart.dashboard.sessions import Sessions
 from kiqstart.dashboard.settings import DashboardSettings
@@ -35,8 +38,13 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.metrics.policies import names_of
 from kiqstart.operations.brokers import broker_of
+from kiqstart.operations.findings import look_at_database
 from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.settings import load_settings
+
+# PostgreSQL is asked by one page at a time, however many people look; estimates cost a plan for each policy.
+_SECONDS_BETWEEN_LOOKS: Final = 10.0
+_SECONDS_BETWEEN_ESTIMATES: Final = 30.0
 
 
 def create_dashboard(app: App | AsyncBroker, settings: DashboardSettings | None = None) -> ASGIApp:
@@ -77,6 +85,8 @@ def make_dashboard(
         metrics=MetricsPage(broker=broker, policies=names_of(app.retention)),
         run_index=RunIndex(broker.keys, broker.secrets),
         letter_index=LetterIndex(broker),
+        database=Latest(lambda: look_at_database(app), seconds=_SECONDS_BETWEEN_LOOKS),
+        policies=Latest(lambda: read_standings(app), seconds=_SECONDS_BETWEEN_ESTIMATES),
     )
     return SecurityHeaders(
         Starlette(

@@ -14,6 +14,7 @@ from kiqstart.dashboard.site import Site
 from kiqstart.dashboard.visits import InvalidFormError, Visit
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import redact
+from kiqstart.operations.database_checks import said_by_database
 from kiqstart.retention.errors import RetentionError
 
 logger = getLogger(__name__)
@@ -37,8 +38,7 @@ def for_all(site: Site, view: View) -> Endpoint:
             place = site.broker.connections.address
             return problem(visit, 503, "Redis cannot be used", f"{place}: {reason(error)}")
         except (SQLAlchemyError, RetentionError, OSError) as error:
-            text = str(error).strip().split("\n")[0] or type(error).__name__
-            return problem(visit, 503, "A server cannot be used", text)
+            return problem(visit, 503, "A server cannot be used", said_by_database(error))
         except Exception:  # noqa: BLE001  # one page that fails is to show nothing of it, and to end nothing else
             logger.error("The page %s failed: %s", visit.path, redact(format_exc()))  # noqa: TRY400  # redacted
             return problem(visit, 500, "This page failed", "The dashboard's log says why.")

@@ -16,13 +16,16 @@ from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.run_index import RunIndex
+from kiqstart.dashboard.latest import Latest
 from kiqstart.dashboard.login_limit import LoginLimit
 from kiqstart.dashboard.looks import Looks
+from kiqstart.dashboard.policy_standings import PolicyStandings
 from kiqstart.dashboard.proxy import Proxy
 from kiqstart.dashboard.sessions import Sessions
 from kiqstart.dashboard.settings import DashboardSettings
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.observability.redaction import redact_beginning
+from kiqstart.operations.findings import Finding
 from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.operations.schedule_wording import shown_seconds
 from kiqstart.operations.text import shown, shown_lines
@@ -72,6 +75,8 @@ class Site:
     metrics: MetricsPage
     run_index: RunIndex
     letter_index: LetterIndex
+    database: Latest[Sequence[Finding]]
+    policies: Latest[PolicyStandings]
     has_streams: bool = False
     limit: LoginLimit = field(default_factory=LoginLimit)
     looks: Looks = field(default_factory=Looks)

@@ -143,8 +143,9 @@ def _where(pause: Pause) -> str:
 
 
 def _of_workers(make: Families, figures: Figures) -> list[Metric]:
-    workers = {one.name: one for one in figures.workers}
-    loads = [(one, {"worker": one.worker, "host": workers[one.worker].host}) for one in figures.loads]
+    # Those that say how busy they are.
+    busy = [one for one in figures.workers if one.is_alive and one.slots_used is not None]
+    workers = [(one, {"worker": one.name, "host": one.host}) for one in busy]
     labels = ["worker", "host"]
     return [
         make.gauge("kiqstart_workers", "Worker processes that live.", (), [({}, figures.counts.workers)]),
@@ -152,19 +153,19 @@ def _of_workers(make: Families, figures: Figures) -> list[Metric]:
             "kiqstart_worker_slots",
             "Tasks that a worker may run at once; +Inf for any number.",
             labels,
-            [(found, workers[one.worker].slots or math.inf) for one, found in loads],
+            [(found, one.slots or math.inf) for one, found in workers],
         ),
         make.gauge(
             "kiqstart_worker_slots_used",
             "Tasks that a worker has in its slots.",
             labels,
-            [(found, one.used) for one, found in loads],
+            [(found, one.slots_used or 0) for one, found in workers],
         ),
         make.gauge(
             "kiqstart_worker_loop_lag_seconds",
             "The longest that a worker's event loop has let others wait in its last 15 seconds.",
             labels,
-            [(found, one.loop_lag) for one, found in loads],
+            [(found, one.loop_lag or 0.0) for one, found in workers],
         ),
         make.gauge(
             "kiqstart_worker_lost_timestamp_seconds",

@@ -12,7 +12,6 @@ from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
 from kiqstart.broker.task_queues import queues_of_tasks
-from kiqstart.broker.worker_load import WorkerLoad, read_loads
 from kiqstart.retention.count_names import BACKLOG, BATCHES, LAST_SUCCESS, MICROSECONDS, ROWS, RUNS
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.scheduler_stats import ScheduleStats, read_schedule_stats
@@ -52,7 +51,6 @@ class Figures:
     counts: QueueStats
     queues: Sequence[QueueView]
     workers: Sequence[WorkerView]
-    loads: Sequence[WorkerLoad]
     lost: Sequence[LostWorker]
     pauses: Sequence[Pause]
     tasks: Sequence[TaskStats]
@@ -79,7 +77,6 @@ async def read_figures(broker: StreamBroker, policies: Sequence[str] = ()) -> Fi
         counts=counts,
         queues=await queue_views(broker, counts, workers),
         workers=workers,
-        loads=await read_loads(redis, keys, [one.name for one in workers if one.is_alive]),
         lost=await read_lost_workers(broker, seconds=_LOST_RECENTLY),
         pauses=await Pauses(redis, keys, deadline=broker.options.send_deadline).all(),
         tasks=_with_known(await read_task_stats(redis, keys), broker.get_all_tasks()),

@@ -1,13 +1,15 @@
 """What may be wrong with an application while it runs; each raises the line that says so."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.fleet import read_queues
+from kiqstart.broker.fleet import QueueView, WorkerView, read_queues, read_workers
 from kiqstart.broker.run_stats import PROBLEMS, TaskStats, read_recent_task_stats
 from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.errors import OperatorError
+from kiqstart.operations.fleet import STUCK, said_of_stuck, state_of
 from kiqstart.operations.pausing import pauses_of, said
 from kiqstart.operations.schedule_wording import shown_seconds
 from kiqstart.operations.schedulers import missing_scheduler
@@ -22,6 +24,10 @@ _STUCK: Final = timedelta(minutes=1)
 
 class UnservedQueueError(OperatorError):
     """Tasks wait in a queue that no worker takes."""
+
+
+class StuckWorkerError(OperatorError):
+    """A worker does nothing, or none is there."""
 
 
 class PausedError(OperatorError):
@@ -47,12 +53,44 @@ async def check_queues(broker: StreamBroker) -> str:
         UnservedQueueError: some wait that no worker takes.
         RedisError: Redis is away.
     """
-    queues = await read_queues(broker, [*broker.queues, *queues_of_tasks(broker)])
+    return judge_queues(await read_queues(broker, [*broker.queues, *queues_of_tasks(broker)]))
+
+
+def judge_queues(queues: Sequence[QueueView]) -> str:
+    """How many tasks wait and run.
+
+    Raises:
+        UnservedQueueError: some wait that no worker takes.
+    """
     if unserved := [one for one in queues if one.is_unserved]:
         raise UnservedQueueError(
             "tasks wait that no worker takes: " + ", ".join(f"{one.waiting} in {one.name!r}" for one in unserved)
         )
     return f"{sum(one.waiting for one in queues)} tasks wait, {sum(one.running for one in queues)} are with workers"
+
+
+async def check_workers(broker: StreamBroker) -> str:
+    """How many workers live.
+
+    Raises:
+        StuckWorkerError: none does, or one's event loop is blocked, or one is silent.
+        RedisError: Redis is away.
+    """
+    return judge_workers(await read_workers(broker))
+
+
+def judge_workers(workers: Sequence[WorkerView]) -> str:
+    """How many live.
+
+    Raises:
+        StuckWorkerError: none does, or one's event loop is blocked, or one is silent.
+    """
+    if stuck := [one for one in workers if state_of(one) in STUCK]:
+        more = f"; and {len(stuck) - _MOST_SHOWN} more" if len(stuck) > _MOST_SHOWN else ""
+        raise StuckWorkerError("; ".join(map(said_of_stuck, stuck[:_MOST_SHOWN])) + more)
+    if not workers:
+        raise StuckWorkerError("no worker lives")
+    return f"{len(workers)} live"
 
 
 async def check_paused(broker: StreamBroker) -> str:

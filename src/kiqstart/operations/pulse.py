@@ -1,22 +1,20 @@
 """What goes on in a broker just now, read at once by few commands, none of which looks through messages."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.fleet import WorkerView
-from kiqstart.broker.lease import is_ward
+from kiqstart.broker.fleet import KnownWorkers, WorkerView, worker_views
 from kiqstart.broker.pauses import Pausable, field_of
 from kiqstart.broker.redis_text import queue_names, text_of_name
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
-from kiqstart.broker.running import read_running
 from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.broker.worker_group import group_of_workers
-from kiqstart.broker.worker_info import place_of, queues_of, slots_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 if TYPE_CHECKING:
@@ -189,30 +187,19 @@ async def _oldest(
 async def _workers(
     broker: StreamBroker, answers: Sequence[object], now_ms: int, streams: Mapping[str, _Stream]
 ) -> list[WorkerView]:
-    beats = _answer(answers[1], list[tuple[bytes, float]]())
-    info = _answer(answers[2], dict[bytes, bytes]())
-    ending = _answer(answers[3], set[bytes]())
-    running = await read_running(broker.connection.redis, broker.keys, broker.secrets)
-    found: list[WorkerView] = []
-    for raw, beat in beats:
-        said, name, seconds = info.get(raw, b""), text_of_name(raw), max((now_ms - beat) / 1000, 0.0)
-        host, pid = place_of(said)
-        found.append(
-            WorkerView(
-                name=name,
-                host=host,
-                pid=pid,
-                queues=[DEFAULT_QUEUE if one == broker.keys.name else one for one in queues_of(said)],
-                slots=slots_of(said),
-                in_flight=sum(one.held.get(raw, 0) for one in streams.values()),
-                running=running.get(raw, ()),
-                seconds_since_beat=seconds,
-                is_alive=seconds < broker.options.lease,
-                is_ending=raw in ending,
-                runs_suspects=is_ward(name),
-            )
-        )
-    return sorted(found, key=lambda one: (one.host, one.pid))
+    held: Counter[bytes] = Counter()
+    for one in streams.values():
+        held.update(one.held)
+    known = KnownWorkers(
+        now_ms=now_ms,
+        beats=_answer(answers[1], list[tuple[bytes, float]]()),
+        info=_answer(answers[2], dict[bytes, bytes]()),
+        ending=_answer(answers[3], set[bytes]()),
+        held=held,
+    )
+    names = {broker.keys.name: DEFAULT_QUEUE}
+    views = await worker_views(broker, known)
+    return [replace(one, queues=[names.get(queue, queue) for queue in one.queues]) for one in views]
 
 
 def _answer(answer: object, default: Answer) -> Answer:

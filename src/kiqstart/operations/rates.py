@@ -3,14 +3,19 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final, cast
 
-from kiqstart.broker.run_stats import Histogram, TaskStats
+from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.run_stats import Histogram, TaskStats, read_recent_task_stats
 from kiqstart.operations.pulse import Pulse, QueuePulse
+
+if TYPE_CHECKING:
+    from redis.asyncio import Redis
 
 WINDOW: Final = 300.0
 """Seconds of which rates are, at most."""
 _P95: Final = 0.95
+_HOUR: Final = 3600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,8 +39,10 @@ class TaskRate:
         task: its name; '' for messages of tasks that no worker knows.
         rate: runs that ended, a second.
         failed: runs that did not succeed, but for cancelled ones.
-        mean: seconds; None where none has run.
+        mean: seconds that a run took; None where none has run.
         p95: seconds within which 95 of 100 ran, a bound of the histogram (inf beyond its last); None where none has.
+        wait_mean: seconds that a message was in its queue before a run.
+        wait_p95: seconds within which 95 of 100 were taken from there, as `p95` has it.
     """
 
     task: str
@@ -43,6 +50,8 @@ class TaskRate:
     failed: int
     mean: float | None
     p95: float | None
+    wait_mean: float | None
+    wait_p95: float | None
 
 
 class Rates:
@@ -83,6 +92,17 @@ class Rates:
         return rates_of(stats, self.seconds)
 
 
+async def read_recent_rates(redis: object, keys: QueueKeys) -> tuple[float, list[TaskRate]]:
+    """What became of tasks in the last full hour and in the one that runs: of how many seconds that is, and the rates.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    now, _ = await cast("Redis", redis).time()
+    seconds = _HOUR + now % _HOUR
+    return seconds, rates_of(await read_recent_task_stats(redis, keys), seconds)
+
+
 def rates_of(stats: Sequence[TaskStats], seconds: float) -> list[TaskRate]:
     """Of what was counted in so many seconds, the most runs first."""
     found = [
@@ -92,6 +112,8 @@ def rates_of(stats: Sequence[TaskStats], seconds: float) -> list[TaskRate]:
             failed=one.problems,
             mean=one.run.mean,
             p95=one.run.within(_P95),
+            wait_mean=one.wait.mean,
+            wait_p95=one.wait.within(_P95),
         )
         for one in stats
         if one.started or one.ended

@@ -86,7 +86,6 @@ async def _view(app: App, policy: RetentionPolicy) -> PolicyView:
     except PolicyError as error:
         problem = str(error)
     runs = await engine.history(policy.name, limit=_MOST_RUNS)
-    successes = [one for one in runs if one.stopped is StopReason.END and one.started_at is not None]
     return PolicyView(
         policy=policy,
         task=task,
@@ -94,8 +93,14 @@ async def _view(app: App, policy: RetentionPolicy) -> PolicyView:
         standing=standing,
         problem=problem,
         last_run=runs[0] if runs else None,
-        last_success=max((ended for one in successes if (ended := ended_at(one)) is not None), default=None),
+        last_success=last_success(runs),
     )
+
+
+def last_success(runs: Sequence[PastRun]) -> datetime | None:
+    """When one of these runs has last gone through all rows; None where none has."""
+    ends = [ended_at(one) for one in runs if one.stopped is StopReason.END]
+    return max((one for one in ends if one is not None), default=None)
 
 
 def ended_at(run: PastRun) -> datetime | None:

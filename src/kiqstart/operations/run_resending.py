@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from typing import Final
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
@@ -18,6 +19,9 @@ from kiqstart.broker.whereabouts import Place, Whereabouts
 from kiqstart.operations.dead_selection import SelectionError
 from kiqstart.operations.run_selection import by_parameters, which_runs
 from kiqstart.operations.runs import read_history
+
+# Where a task is counts for more here than a quick answer.
+_SECONDS_BEFORE_AN_ACT: Final = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +116,7 @@ async def last_failed_run(broker: StreamBroker, task_id: str) -> Run:
         RunNotResentError: it has not ended, or in another way.
         RedisError: Redis is away.
     """
-    history = await read_history(broker, task_id)
+    history = await read_history(broker, task_id, seconds=_SECONDS_BEFORE_AN_ACT)
     if history.now is not None:
         raise RunNotResentError(task_id, f"it has not ended: it {_where(history.now)}")
     run = history.runs[0]

@@ -9,7 +9,7 @@ from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.runs import read_runs
-from kiqstart.broker.task_search import SECONDS_TO_LOOK, search_task
+from kiqstart.broker.task_search import SECONDS_TO_FIND, TaskNotFoundInTimeError, find_task
 from kiqstart.broker.whereabouts import Whereabouts
 from kiqstart.errors import OperatorError
 
@@ -27,46 +27,41 @@ class TaskHistory:
 
     Args:
         runs: those of its runs that are kept, the last one first.
-        now: where it is; None if it has ended.
-        is_complete: whether it was found, or all queues were looked through.
+        now: where it is; None if it has ended, or if that is not known.
+        problem: why it is not known; '' where it is.
     """
 
     runs: Sequence[Run]
     now: Whereabouts | None
-    is_complete: bool = True
-
-    @property
-    def rest(self) -> str:
-        """What was not looked at, in words; '' where all was."""
-        return "" if self.is_complete else "it may wait yet: not all that waits could be looked through in time"
+    problem: str = ""
 
 
 async def read_history(
-    broker: StreamBroker, task_id: str, *, index: RunIndex | None = None, seconds: Sequence[float] = (SECONDS_TO_LOOK,)
+    broker: StreamBroker, task_id: str, *, seconds: float = SECONDS_TO_FIND, index: RunIndex | None = None
 ) -> TaskHistory:
     """What became of a task, and where it is now.
 
     Args:
-        broker: the broker.
-        task_id: the task's id.
-        index: for who asks often.
-        seconds: for how long to look through the queues; if nothing of it is known after that, for how long then.
+        broker: in whose queues it may be.
+        task_id: its id.
+        seconds: after which queues are looked through no further.
+        index: is for who asks often.
 
     Raises:
         UnknownRunError: nothing is known of it.
         RedisError: Redis is away.
     """
+    now, problem = None, ""
     # First where it is: should it end meanwhile, it is among the ended ones.
-    found = await search_task(broker, task_id, seconds=seconds[0])
+    try:
+        now = await find_task(broker, task_id, seconds=seconds)
+    except TaskNotFoundInTimeError as error:
+        problem = str(error)
     which = RunFilter(task_id=task_id)
     redis, most, secrets = broker.connection.redis, _MOST_RUNS_OF_A_TASK, broker.secrets
     runs = await read_runs(redis, broker.keys, which, limit=most, secrets=secrets, index=index)
-    for longer in seconds[1:]:
-        if not (runs or found.is_complete):
-            found = await search_task(broker, task_id, seconds=longer)
-    history = TaskHistory(runs=runs, now=found.now, is_complete=found.is_complete)
-    if not runs and found.now is None:
+    if not runs and now is None:
+        where = problem or "it waits nowhere"
         why = "" if broker.options.runs_kept > 0 else f"; of runs that have ended, {NONE_KEPT}"
-        waits = history.rest or "it waits nowhere"
-        raise UnknownRunError(f"nothing is known of a task {task_id!r}: {waits}, and no run of it is kept{why}")
-    return history
+        raise UnknownRunError(f"nothing is known of a task {task_id!r}: {where}, and no run of it is kept{why}")
+    return TaskHistory(runs=runs, now=now, problem=problem)

@@ -1,4 +1,5 @@
 import asyncio
+import json
 from collections.abc import Generator
 from pathlib import Path
 
@@ -43,13 +44,22 @@ def test_all_that_is_wrong_is_shown_at_once(kiqstart_on_database: Kiqstart) -> N
     nowhere = {"REDIS_URL": "redis://:hunter2@127.0.0.1:1", "DATABASE_URL": "postgresql://me:hunter2@127.0.0.1:1/x"}
     done = kiqstart_on_database("check", environment=nowhere)
     assert done.code == 1
-    assert [line.split()[:2] for line in done.err.splitlines()] == [
-        ["FAILED", "Redis"],
-        ["FAILED", "PostgreSQL"],
-        ["FAILED", "schema"],
-        ["FAILED", "retention"],
-    ]
+    assert [line.split()[:2] for line in done.err.splitlines()] == [["FAILED", "Redis"], ["FAILED", "PostgreSQL"]]
     assert "hunter2" not in done.err + done.out
+    # One cause is one line; the others say that they could not be looked at.
+    skipped = [line.split(maxsplit=2) for line in done.out.splitlines() if line.startswith("skip ")]
+    assert [name for _, name, _ in skipped] == [
+        "schema", "retention", "scheduler", "schedules", "queues", "workers", "paused", "runs"
+    ]  # fmt: skip
+    assert {text for *_, text in skipped} == {
+        "not looked at, since Redis cannot be used", "not looked at, since PostgreSQL cannot be used"
+    }  # fmt: skip
+    as_json = json.loads(kiqstart_on_database("check", "--json", environment=nowhere).out)
+    assert [one["name"] for one in as_json["checks"] if one["state"] == "failed"] == ["Redis", "PostgreSQL"]
+    assert [one["name"] for one in as_json["checks"] if one["state"] == "skipped"] == [name for _, name, _ in skipped]
+    # That no scheduler can be seen is no less of a failure where one is asked for.
+    asked = kiqstart_on_database("check", "--scheduler", "--role", "monitor", environment=nowhere)
+    assert (asked.code, asked.err.count("\n")) == (1, 1)
 
 
 def test_each_setting_at_fault_is_named(kiqstart_on_database: Kiqstart) -> None:
@@ -122,6 +132,8 @@ def test_rights_that_the_user_of_redis_lacks_are_one_line(
     assert "hunter2" not in done.err + done.out
     if arguments == ["check"]:
         assert "keys in Redis begin with {kiqstart}\n" in done.out
+        assert "skip    queues      not looked at: see Redis\n" in done.out
+        assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,17 @@
 import asyncio
 import json
+import re
+import threading
 
 from redis import Redis
+from tests.deadlines import HANG
 from tests.end_to_end.cli.in_process import Kiqstart
+from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.kiqstart.integration.dashboard.browser import VIEWER, browsing, text_of
 
 from kiqstart.cli.application import stream_broker
+from kiqstart.tasks.registration import register_task
+from kiqstart.testing import eventually
 
 
 async def work_for(kiqstart: Kiqstart, *arguments: str) -> tuple[int, str, str]:
@@ -93,6 +100,56 @@ def test_a_worker_that_died_is_told_with_its_host_and_what_it_ran(
         "name": "kiq-one", "host": "worker-7", "pid": 4711, "queues": ["default"]
     }  # fmt: skip
     assert one["running"][0]["progress"] == {"done": 1, "total": 2, "text": ""}
+
+
+async def test_a_worker_that_computes_in_its_event_loop_is_seen_as_blocked_wherever_one_looks(
+    kiqstart_here: Kiqstart, redis_url: str, key_prefix: str
+) -> None:
+    brokers = Brokers(redis_url, f"{{{key_prefix}}}:tasks")
+    worker, other, seen = brokers(), brokers(), dict[str, str]()
+
+    async def look() -> None:
+        async def is_seen() -> bool:
+            seen["workers"] = (await asyncio.to_thread(kiqstart_here, "workers")).out
+            return "blocked for" in seen["workers"]
+
+        async with browsing(other) as browser:
+            await eventually(is_seen)
+            await browser.log_in(VIEWER)
+            for name in ("workers", "top", "check", "metrics"):
+                seen[name] = (await asyncio.to_thread(kiqstart_here, name)).out
+            seen["json"] = (await asyncio.to_thread(kiqstart_here, "workers", "--json")).out
+            seen["page"], seen["overview"] = [text_of(await browser.get(path)) for path in ("/workers", "/")]
+        await other.shutdown()
+
+    async def compute() -> None:
+        # The event loop does nothing for so long.
+        looker = threading.Thread(target=asyncio.run, args=(look(),))
+        looker.start()
+        looker.join(HANG)
+
+    task = register_task(worker, compute, name="compute")
+    async with working(worker):
+        await (await task.kiq()).wait_result(timeout=HANG)
+
+        async def is_well() -> bool:
+            [found] = json.loads((await asyncio.to_thread(kiqstart_here, "workers", "--json")).out)
+            return found["blocked_seconds"] is None and found["loop_lag"] >= 1
+
+        await eventually(is_well)
+    await brokers.close()
+    [found] = json.loads(seen["json"])
+    assert found["blocked_seconds"] >= 1
+    assert found["loop_lag"] >= found["blocked_seconds"]
+    assert [task["task"] for task in found["running"]] == ["compute"]
+    assert re.search(r"blocked for \d", seen["top"])
+    place = rf"{found['name']} on {re.escape(found['host'])}, process {found['pid']},"
+    said = rf"the event loop of {place} is blocked for [0-9.]+ \w+, while it runs compute [0-9a-f]+"
+    assert re.search(f"note    workers     {said}", seen["check"])
+    assert re.search(f"Workers look {said}", seen["overview"])
+    assert re.search(r"blocked for [0-9.]+ \w+", seen["page"])
+    [lag] = re.findall(r"^kiqstart_worker_loop_lag_seconds\S* (\S+)$", seen["metrics"], re.MULTILINE)
+    assert float(lag) >= 1
 
 
 def test_names_of_strangers_are_printed_harmless(kiqstart_here: Kiqstart, redis_url: str, key_prefix: str) -> None:

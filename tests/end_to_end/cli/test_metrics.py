@@ -94,7 +94,8 @@ async def run_some() -> None:
         for number in range(5):
             delivery = delivered(broker, number)
             stats.started(delivery, 0.0)
-            stats.ran("report", 0.3)
+            delivery.seconds = 0.3
+            stats.ran(delivery)
             delivery.has_failed = number < 2
             stats.settled(delivery)
         stats.flush()

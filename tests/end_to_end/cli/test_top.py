@@ -42,6 +42,8 @@ async def fill(redis_url: str, key_prefix: str) -> None:
         redis.hset(keys.running, "kiq-1", json.dumps([run]))
         redis.sadd(keys.queues, "default", NAME)
         redis.hset(keys.stats_of_hour(now), mapping={"ping\nstarted": 2, "ping\nsucceeded": 1, "ping\nfailed": 1})
+        times = {"run:0": 2, "run:us": 8000, "wait:3": 1, "wait:10": 1, "wait:us": 7_200_000_000}
+        redis.hset(keys.stats_of_hour(now), mapping={f"ping\n{name}": count for name, count in times.items()})
 
 
 def test_one_frame_has_all_that_goes_on(kiqstart_here: Kiqstart, redis_url: str, key_prefix: str) -> None:
@@ -54,6 +56,13 @@ def test_one_frame_has_all_that_goes_on(kiqstart_here: Kiqstart, redis_url: str,
     assert (worker["host"], worker["slots"], worker["running"][0]["progress"]["total"]) == ("worker-7", 50, 4)
     [ping] = found["tasks"]
     assert (ping["task"], ping["failed"], ping["rate"] > 0) == ("ping", 1, True)
+    assert (ping["mean"], ping["p95"], ping["wait_mean"], ping["wait_p95"]) == (0.004, 0.01, 3600, None)
+    [listed] = [one for one in json.loads(kiqstart_here("tasks", "list", "--json").out) if one["name"] == "ping"]
+    assert listed["recent"] == pytest.approx({**ping, "rate": listed["recent"]["rate"]})
+    for command in ("top", "tasks"):
+        [line] = [one for one in kiqstart_here(command).out.splitlines() if one.startswith("ping ") and "≤" in one]
+        assert " 4 ms, ≤ 10 ms " in line
+        assert " 60 min, over 1 h" in line
     shown = kiqstart_here("top", environment={"COLUMNS": "80"}).out
     assert max(map(len, shown.splitlines())) <= 80
     assert "\x1b" not in shown

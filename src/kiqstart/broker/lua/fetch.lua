@@ -36,12 +36,14 @@ local function read(place, count)
     end
     table.insert(answer, place)
     table.insert(answer, found[1][2])
-    for _, entry in ipairs(found[1][2]) do
-        for _, value in ipairs(entry[2] or {}) do
-            bytes = bytes - #value
+    local entries = found[1][2]
+    for number = 1, #entries do
+        local fields = entries[number][2] or {}
+        for at = 1, #fields do
+            bytes = bytes - #fields[at]
         end
     end
-    return #found[1][2]
+    return #entries
 end
 
 local function read_many(place)

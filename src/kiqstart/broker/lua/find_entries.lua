@@ -1,46 +1,28 @@
--- Looks through a stream for entries with certain texts: of runs that have ended for blocks, of a queue for messages.
+-- Looks through a stream's messages, oldest first, for those that hold a text.
 -- KEYS  1 stream
--- ARGV  1 where to begin, 2 'newest' or 'oldest' for which come first, 3 how many bytes to look through, about,
---       4... texts, all of which an entry has to hold
--- Returns where to go on, or '' at the end, then entries.
--- How large entries are nobody knows: few at first.
-local FIRST_STEP, LAST_STEP = 8, 100
-local start, bytes, step, answer = ARGV[1], tonumber(ARGV[3]), FIRST_STEP, {''}
-
-local function read()
-    if ARGV[2] == 'oldest' then
-        return redis.call('XRANGE', KEYS[1], start, '+', 'COUNT', step)
-    end
-    return redis.call('XREVRANGE', KEYS[1], start, '-', 'COUNT', step)
-end
-
-local function text_of(fields)
-    for place = 1, #fields, 2 do
-        if fields[place] == 'runs' or fields[place] == 'data' then
-            return fields[place + 1]
-        end
-    end
-    return ''
-end
-
+-- ARGV  1 where to begin, 2 how many bytes to look through, about, 3 text
+-- Returns where to go on, or '' at the end, how many messages were looked through, then entries.
+local MOST, BYTES_AT_ONCE = 200, 65536
+local after, bytes, step, answer = ARGV[1], tonumber(ARGV[2]), 10, {'', 0}
 while bytes > 0 do
-    local entries, size = read(), 1
+    local entries, size = redis.call('XRANGE', KEYS[1], after, '+', 'COUNT', step), 1
     for _, entry in ipairs(entries) do
-        local text, has_all = text_of(entry[2]), true
-        size = size + #text
-        for place = 4, #ARGV do
-            has_all = has_all and string.find(text, ARGV[place], 1, true)
-        end
-        if has_all then
-            answer[#answer + 1] = entry
+        local fields = entry[2]
+        for place = 1, #fields, 2 do
+            size = size + #fields[place + 1]
+            if fields[place] == 'data' and string.find(fields[place + 1], ARGV[3], 1, true) then
+                answer[#answer + 1] = entry
+            end
         end
     end
+    answer[2] = answer[2] + #entries
     if #entries < step then
         return answer
     end
+    after = '(' .. entries[#entries][1]
     bytes = bytes - size
-    start = '(' .. entries[#entries][1]
-    step = math.max(math.min(2 * step, LAST_STEP, math.floor(bytes * #entries / size)), 1)
+    -- Messages that are large are read one by one.
+    step = math.max(math.min(2 * step, MOST, math.floor(step * BYTES_AT_ONCE / size)), 1)
 end
-answer[1] = start
+answer[1] = after
 return answer

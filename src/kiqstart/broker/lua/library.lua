@@ -153,12 +153,17 @@ end
 local function add_plain(keys, stream, at, count, limit, answer, place)
     for message = at, at + count - 1 do
         place = place + 1
-        local has_room = limit == 0 or take_room(keys, stream, 0, limit)
-        local sent = has_room and add_entry(keys, stream, 'data', ARGV[message])
-        if not has_room then
+        if limit > 0 and not take_room(keys, stream, 0, limit) then
             report(answer, place, 'full', 'queue')
-        elseif is_error(sent) then
-            report(answer, place, 'error', sent['err'])
+        else
+            -- As add_entry does it, which most have no need of.
+            local sent = redis.pcall('XADD', stream, 'NOMKSTREAM', '*', 'data', ARGV[message])
+            if type(sent) ~= 'string' then
+                sent = sent and named(sent, stream) or add_entry(keys, stream, 'data', ARGV[message])
+                if is_error(sent) then
+                    report(answer, place, 'error', sent['err'])
+                end
+            end
         end
     end
 end
@@ -389,7 +394,12 @@ local function move_entry(keys, stream, group, id, target, fields)
 end
 
 -- Whoever waits gets a result with its announcement, unless it is large. A user who may not publish only loses that:
--- who waits looks for results, too. Gives an error where the result could not be stored.
+-- who waits looks for results, too.
+local function announce(key, result, channel_suffix)
+    redis.pcall('PUBLISH', key .. channel_suffix, #result <= 4096 and result or '')
+end
+
+-- Gives an error where the result could not be stored.
 local function store_result(key, result, keep, channel_suffix)
     local stored
     if keep == '0' then
@@ -400,7 +410,26 @@ local function store_result(key, result, keep, channel_suffix)
     if is_error(stored) then
         return stored
     end
-    redis.pcall('PUBLISH', key .. channel_suffix, #result <= 4096 and result or '')
+    announce(key, result, channel_suffix)
+    return nil
+end
+
+-- Stores a result, unless there is one. What is empty, or of another type, is none.
+local function store_first(key, result, keep, channel_suffix)
+    local stored
+    if keep == '0' then
+        stored = redis.pcall('SET', key, result, 'NX')
+    else
+        stored = redis.pcall('SET', key, result, 'PX', keep, 'NX')
+    end
+    if is_error(stored) then
+        return stored
+    end
+    if stored then
+        announce(key, result, channel_suffix)
+    elseif (unless_foreign('STRLEN', key) or 0) == 0 then
+        return store_result(key, result, keep, channel_suffix)
+    end
     return nil
 end
 

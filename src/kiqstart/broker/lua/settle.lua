@@ -31,22 +31,19 @@ local has_latest = (unless_foreign('HLEN', latest_key(keys)) or 0) > 0
 
 local function store(was_marked, send, result_key, result)
     if not has_latest then
-        if (unless_foreign('STRLEN', result_key) or 0) > 0 then
-            return nil
-        end
-        return store_result(result_key, result, keep, suffix)
+        return store_first(result_key, result, keep, suffix)
     end
     return store_outcome(keys, was_marked, send, result_key, result, keep, suffix)
 end
 
 -- Of a block of runs those that have ended here, and how many they are.
-local function ended_of(block, has_ended)
+local function ended_of(block, has_ended, count)
     local kept = {string.match(block, '^[^\n]*\n')}
     local from = #kept[1] + 1
-    for _, is_kept in ipairs(has_ended) do
+    for place_of_run = 1, count do
         local facts, message, result, error = string.match(block, '^([^\n]* (%d+) (%d+) (%d+)\n)', from)
         local following = from + #facts + message + result + error
-        if is_kept then
+        if has_ended[place_of_run] then
             kept[#kept + 1] = string.sub(block, from, following - 1)
         end
         from = following
@@ -57,8 +54,8 @@ end
 -- An entry that was here is still this worker's: what another one is given has a new id.
 local function settle_plain(stream, is_known, worker, count, block)
     local entries, has_ended, have_all_ended = {}, {}, true
-    for offset = 0, count - 1 do
-        entries[#entries + 1] = ARGV[at + 2 * offset]
+    for offset = 1, count do
+        entries[offset] = ARGV[at + 2 * offset - 2]
     end
     -- Comes first: it raises where this user may not delete, before anything is acknowledged. A Redis that is full lets a
     -- script go on whose first command that writes frees memory.
@@ -66,29 +63,34 @@ local function settle_plain(stream, is_known, worker, count, block)
     if are_all_here then
         redis.call('XACK', stream, group, unpack(entries))
     end
-    for _, entry in ipairs(entries) do
-        local result, result_key = ARGV[at + 1], KEYS[key]
+    for offset = 1, count do
+        local result, result_key, problem = ARGV[at + 1], KEYS[key], nil
         place, at = place + 1, at + 2
-        key = result ~= '' and key + 1 or key
-        local is_owned = are_all_here or redis.call('XACK', stream, group, entry) == 1
-        local was_marked = is_owned and unmark(stream, entry)
+        local is_owned = are_all_here or redis.call('XACK', stream, group, entries[offset]) == 1
+        local was_marked = has_marks and is_owned and unmark(stream, entries[offset])
         if not is_owned and is_known then
             is_known = not has_kept_lease(keys, worker)
         end
         if not is_owned and is_known then
             lost[#lost + 1] = place
         end
-        local problem = (is_owned or not is_known) and result ~= '' and store(was_marked, '', result_key, result)
+        if result ~= '' then
+            key = key + 1
+            problem = (is_owned or not is_known) and store(was_marked, '', result_key, result)
+        end
         if problem then
             refuse(problem)
         end
-        has_ended[#has_ended + 1] = is_owned and not problem
-        have_all_ended = have_all_ended and is_owned and not problem
+        if problem or not is_owned then
+            have_all_ended = false
+        else
+            has_ended[offset] = true
+        end
     end
     if block ~= '' and have_all_ended then
         keep_runs(keys, runs_kept, block, count)
     elseif block ~= '' then
-        keep_runs(keys, runs_kept, ended_of(block, has_ended))
+        keep_runs(keys, runs_kept, ended_of(block, has_ended, count))
     end
 end
 

@@ -30,6 +30,10 @@ _SURELY_SHORT: Final = LONGEST_NAME // 4
 _SECONDS_UNTIL_AGAIN: Final = 60.0
 
 
+class _NoMessageError(Exception):
+    """An entry is none of ours."""
+
+
 class Preflight:
     """Sorts out what cannot be run (a dead letter, in the end) and what was cancelled."""
 
@@ -41,8 +45,10 @@ class Preflight:
 
     async def accept(self, delivery: Delivery) -> AsyncTaskiqDecoratedTask[..., Any] | None:
         """The task that is to be run; None for what is none, which is settled here."""
-        message = await self._read(delivery)
-        if message is None:
+        try:
+            message = self._read(delivery)
+        except Exception as problem:  # noqa: BLE001  # whatever a serializer raises
+            await self._settle_unreadable(delivery, tamed(problem))
             return None
         if delivery.is_cancelled:
             await self.settle_cancelled(delivery)
@@ -100,29 +106,28 @@ class Preflight:
             await self._fail(delivery, tamed(why))
         await self._settle_dead(delivery, self.failed_runs.buried(delivery, reason, why))
 
-    async def _read(self, delivery: Delivery) -> TaskiqMessage | None:
+    def _read(self, delivery: Delivery) -> TaskiqMessage:
         if not delivery.is_well_formed:
-            await self._bury_malformed(delivery, "the entry has no field 'data'; its fields are kept as the message")
-            return None
-        try:
-            message = delivery.read or self._broker.formatter.loads(delivery.data)
-            if len(message.task_id) + len(message.task_name) > _SURELY_SHORT:
-                _check_names(message)
-            self._consumer.in_flight.name(delivery, message)
-            message.parse_labels()
-        except MessageTooLargeError as problem:
-            await self._bury_too_large(delivery, problem)
-            return None
-        except UntrustedMessageError as problem:
-            await self._bury_untrusted(delivery, str(problem))
-            return None
-        except Exception as caught:  # noqa: BLE001  # whatever a serializer raises
-            error = tamed(caught)
-            if self._knows_caller(delivery):
-                await self._fail(delivery, error)
-            await self._bury_malformed(delivery, "".join(traceback.format_exception(error)))
-            return None
+            raise _NoMessageError("the entry has no field 'data'; its fields are kept as the message")
+        message = delivery.read or self._broker.formatter.loads(delivery.data)
+        if len(message.task_id) + len(message.task_name) > _SURELY_SHORT:
+            _check_names(message)
+        self._consumer.in_flight.name(delivery, message)
+        message.parse_labels()
         return message
+
+    async def _settle_unreadable(self, delivery: Delivery, problem: BaseException) -> None:
+        match problem:
+            case _NoMessageError():
+                await self._bury_malformed(delivery, str(problem))
+            case MessageTooLargeError():
+                await self._bury_too_large(delivery, problem)
+            case UntrustedMessageError():
+                await self._bury_untrusted(delivery, str(problem))
+            case _:
+                if self._knows_caller(delivery):
+                    await self._fail(delivery, problem)
+                await self._bury_malformed(delivery, "".join(traceback.format_exception(problem)))
 
     def _knows_caller(self, delivery: Delivery) -> bool:
         """Whether it is known whose message it is: its id may stand in front of what cannot be read."""

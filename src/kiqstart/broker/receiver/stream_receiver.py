@@ -38,6 +38,8 @@ logger = getLogger(__name__)
 _MOST_IN_HAND: Final = 4
 # What a hook may take once its task was cancelled while another one hung.
 _SECONDS_WHEN_CANCELLED: Final = 1.0
+# For how long a look at the lease tells that its time is not over: a small part of what is kept back of it.
+_SECONDS_CERTAIN: Final = 0.005
 # What is read at most where the number of tasks has no limit.
 _UNLIMITED: Final = 1000
 
@@ -121,14 +123,15 @@ class StreamReceiver(LoggingReceiver):
             return await super().run_task(target, message, ack_controller)
         # This process may have stood still, or a hook taken its time, since that was looked at.
         began_at = local_time()
-        if not (delivery.is_settled or consumer.may_run_at(began_at, delivery)):
+        is_certain = began_at - delivery.allowed_at < _SECONDS_CERTAIN and not delivery.is_lost
+        if not (is_certain or delivery.is_settled or consumer.may_run_at(began_at, delivery)):
             if not await consumer.may_run(delivery):
                 raise asyncio.CancelledError
             began_at = local_time()
         delivery.began_at = began_at
         result = await super().run_task(target, message, ack_controller)
         delivery.seconds = local_time() - began_at
-        consumer.stats.ran(message.task_name, delivery.seconds)
+        consumer.stats.ran(delivery)
         if not delivery.has_run:
             await leave_function(delivery)
         return result
@@ -271,7 +274,8 @@ class StreamReceiver(LoggingReceiver):
         del self._running[delivery]
         # Both have a context that has the delivery: cycles, and with them a message and a result that may be large.
         delivery.runner = delivery.hook = None
-        self._make_room(delivery)
+        if delivery.is_occupying or self._turns is not None:
+            self._make_room(delivery)
         self._changed.set()
         if delivery.is_lost:
             consumer.in_flight.discard(delivery)
@@ -311,6 +315,7 @@ class StreamReceiver(LoggingReceiver):
             return
         if not consumer.in_flight.begin(delivery):
             return
+        delivery.allowed_at = now
         consumer.stats.started(delivery, now)
         acks = DeliveryAcks(consumer, preflight, delivery, self._make_room)
         await self.run_message(task, message, acks)

@@ -15,12 +15,13 @@ def run_show(task_id: str, *, as_json: bool) -> None:
         UnknownRunError: there is nothing.
     """
     history = asyncio.run(_show(task_id))
+    if history.problem:
+        echo(f"kiqstart: where it is now is not known: {history.problem}", err=True)
     runs, now = history.runs, history.now
     if as_json:
         page = {
             "task_id": task_id,
             "now": None if now is None else as_fields(now),
-            "is_complete": history.is_complete,
             "runs": [as_fields(run) for run in runs],
         }
         echo_json(page)
@@ -28,8 +29,6 @@ def run_show(task_id: str, *, as_json: bool) -> None:
     echo(f"task {shown(task_id)}")
     if now is not None:
         echo(whereabouts_page(now))
-    if history.rest:
-        echo(history.rest)
     for run in runs:
         echo(f"\n{run_page(run)}")
 

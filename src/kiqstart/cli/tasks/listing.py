@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -19,10 +20,12 @@ from kiqstart.broker.task_queues import queue_of_task
 from kiqstart.cli.application import application, unconnected_application
 from kiqstart.cli.pausing import pause_as_json
 from kiqstart.cli.tables import new_table, print_table
+from kiqstart.cli.task_rates import rate_as_json, rates_table
 from kiqstart.cli.tasks.call_options import call_options
 from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.errors import OperatorError
 from kiqstart.operations.pausing import said
+from kiqstart.operations.rates import TaskRate, read_recent_rates
 from kiqstart.operations.schedule_wording import shown_arguments, shown_duration, shown_timing
 from kiqstart.scheduler.table import Schedule
 from kiqstart.tasks.arguments import task_arguments
@@ -34,17 +37,33 @@ _SECONDS_FOR_AN_ANSWER: Final = 2.0
 AnyTask = AsyncTaskiqDecoratedTask[..., object]
 
 
+@dataclass(frozen=True, kw_only=True)
+class SeenTasks:
+    """What Redis says of tasks; nothing where it does not answer.
+
+    Args:
+        paused: tasks, and calls of tasks, that are.
+        rates: how they fared in the last one to two hours.
+    """
+
+    paused: Sequence[Pause] = ()
+    rates: Sequence[TaskRate] = ()
+
+
 def run_tasks(*, as_json: bool) -> None:
-    """Print the table. No server has to be named; a Redis that is says which tasks are paused."""
+    """Print the table. No server has to be named; a Redis that is says which tasks are paused, and how they fared."""
     app = _app()
     tasks = sorted(app.broker.get_all_tasks().values(), key=lambda one: one.task_name)
-    paused, now = asyncio.run(_paused(app)), datetime.now(UTC)
+    seen, now = asyncio.run(_seen(app)), datetime.now(UTC)
     if as_json:
-        echo_json([task_as_json(one, app.schedules, paused, now=now) for one in tasks])
+        echo_json([task_as_json(one, app.schedules, seen, now=now) for one in tasks])
         return
     print_table(tasks_table(tasks, app.schedules, now=now))
-    for pause in paused:
+    for pause in seen.paused:
         echo(shown(said(pause)))
+    if seen.rates:
+        echo("\nin the last one to two hours")
+        print_table(rates_table(seen.rates))
 
 
 def tasks_table(tasks: Sequence[AnyTask], schedules: Sequence[Schedule], *, now: datetime) -> Table:
@@ -67,11 +86,10 @@ def tasks_table(tasks: Sequence[AnyTask], schedules: Sequence[Schedule], *, now:
     return table
 
 
-def task_as_json(
-    task: AnyTask, schedules: Sequence[Schedule], pauses: Sequence[Pause], *, now: datetime
-) -> dict[str, object]:
+def task_as_json(task: AnyTask, schedules: Sequence[Schedule], seen: SeenTasks, *, now: datetime) -> dict[str, object]:
     """A task as `--json` has it."""
-    labels, own = task.labels, [one for one in pauses if one.name == task.task_name]
+    labels, own = task.labels, [one for one in seen.paused if one.name == task.task_name]
+    recent = next((one for one in seen.rates if one.task == task.task_name), None)
     return {
         "name": task.task_name,
         "queue": queue_of_task(task),
@@ -94,6 +112,7 @@ def task_as_json(
         ],
         "paused": pause_as_json(next((one for one in own if not one.where), None)),
         "paused_calls": [{"where": one.where, **(pause_as_json(one) or {})} for one in own if one.where],
+        "recent": None if recent is None else rate_as_json(recent),
     }
 
 
@@ -126,16 +145,17 @@ def _app() -> App:
     return unconnected_application()
 
 
-async def _paused(app: App) -> Sequence[Pause]:
+async def _seen(app: App) -> SeenTasks:
     broker = app.broker
     if not isinstance(broker, StreamBroker):
-        return []
+        return SeenTasks()
     redis = broker.connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
     try:
         pauses = await Pauses(redis, broker.keys, deadline=0.0).all()
+        _, rates = await read_recent_rates(redis, broker.keys)
     except (RedisError, OSError) as error:
-        echo(f"kiqstart: what is paused is not known: {shown(reason(error))}", err=True)
-        return []
+        echo(f"kiqstart: what is paused is not known, nor how tasks fared: {shown(reason(error))}", err=True)
+        return SeenTasks()
     finally:
         await redis.aclose()
-    return [one for one in pauses if one.kind is Pausable.TASK]
+    return SeenTasks(paused=[one for one in pauses if one.kind is Pausable.TASK], rates=rates)

@@ -1,8 +1,7 @@
 """What one frame of `kiqstart top` shows, in words and as JSON."""
 
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from io import StringIO
 
 from rich.console import Console
@@ -12,8 +11,9 @@ from rich.text import Text
 from kiqstart.broker.fleet import WorkerView
 from kiqstart.cli.fleet import running_as_json, running_line, running_lines
 from kiqstart.cli.tables import new_table
+from kiqstart.cli.task_rates import rate_as_json, rates_table, shown_rate
 from kiqstart.cli.terminal import shown
-from kiqstart.operations.fleet import state_of
+from kiqstart.operations.fleet import said_of_state, state_of
 from kiqstart.operations.pulse import Pulse, QueuePulse
 from kiqstart.operations.rates import QueueRate, TaskRate
 from kiqstart.operations.schedule_wording import shown_seconds
@@ -49,12 +49,14 @@ class Frame:
                     "state": state_of(one),
                     "slots": one.slots,
                     "in_flight": one.in_flight,
+                    "loop_lag": one.loop_lag,
+                    "blocked_seconds": one.blocked_seconds,
                     "seconds_since_beat": one.seconds_since_beat,
                     "running": [running_as_json(task) for task in one.running],
                 }
                 for one in self.pulse.workers
             ],
-            "tasks": [{**asdict(one), "p95": _finite(one.p95)} for one in self.tasks],
+            "tasks": [rate_as_json(one) for one in self.tasks],
         }
 
     def lines(self, width: int) -> list[str]:
@@ -74,7 +76,7 @@ class Frame:
             written.write("no worker lives\n")
         if self.tasks:
             written.write(f"\nin the last {shown_seconds(self.seconds)}\n")
-            console.print(_tasks_table(self.tasks))
+            console.print(rates_table(self.tasks))
         if running := running_lines(pulse.workers):
             written.write("\nruns now\n")
             for line in running:
@@ -100,7 +102,7 @@ def _queues_table(queues: Sequence[QueuePulse], rates: Sequence[QueueRate]) -> T
     for one, rate in zip(queues, rates, strict=True):
         oldest = "-" if one.oldest_seconds is None else shown_seconds(one.oldest_seconds)
         state = "paused" if one.is_paused else "unserved" if one.waiting and not one.workers else ""
-        figures = (one.waiting, oldest, _shown_rate(rate.put), _shown_rate(rate.taken), one.running, one.workers)
+        figures = (one.waiting, oldest, shown_rate(rate.put), shown_rate(rate.taken), one.running, one.workers)
         table.add_row(*map(Text, (shown(one.name), *map(str, figures), state)))
     return table
 
@@ -111,17 +113,8 @@ def _workers_table(workers: Sequence[WorkerView]) -> Table:
     for one in workers:
         place = f"{one.host}:{one.pid}" if one.host else one.name
         longest = running_line(one.running[0]) if one.running else "-"
-        table.add_row(*map(Text, (shown(place), str(one.in_flight), str(one.slots or "-"), state_of(one), longest)))
-    return table
-
-
-def _tasks_table(tasks: Sequence[TaskRate]) -> Table:
-    table = _table("task", "runs/s", "failed", "mean", "p95 within")
-    for one in tasks:
-        mean = "-" if one.mean is None else shown_seconds(one.mean)
-        longest = "-" if one.p95 is None else "over 1 h" if math.isinf(one.p95) else shown_seconds(one.p95)
-        name = shown(one.task) or "(unknown)"
-        table.add_row(*map(Text, (name, _shown_rate(one.rate), str(one.failed), mean, longest)))
+        slots = str(one.slots or "-")
+        table.add_row(*map(Text, (shown(place), str(one.in_flight), slots, said_of_state(one), longest)))
     return table
 
 
@@ -132,11 +125,3 @@ def _table(first: str, *titles: str) -> Table:
     for title in titles:
         table.add_column(title, overflow="fold", justify="right")
     return table
-
-
-def _shown_rate(rate: float | None) -> str:
-    return "-" if rate is None else f"{rate:,.1f}"
-
-
-def _finite(seconds: float | None) -> float | None:
-    return None if seconds is None or math.isinf(seconds) else seconds

@@ -4,19 +4,17 @@ import asyncio
 import shutil
 import sys
 from contextlib import suppress
-from datetime import timedelta
 
 from redis.exceptions import RedisError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import reason
-from kiqstart.broker.run_stats import read_recent_task_stats
 from kiqstart.cli.application import stream_broker
 from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.cli.top.frame import Frame
 from kiqstart.cli.top.screen import Screen
-from kiqstart.operations.pulse import Pulse, read_pulse
-from kiqstart.operations.rates import QueueRate, Rates, rates_of
+from kiqstart.operations.pulse import read_pulse
+from kiqstart.operations.rates import Rates, read_recent_rates
 
 # What workers have counted comes with their beats.
 _LEAST_WINDOW = 5.0
@@ -62,12 +60,6 @@ async def _frame(broker: StreamBroker, rates: Rates) -> Frame:
     queues = [rates.of_queue(one) for one in pulse.queues]
     if rates.seconds >= _LEAST_WINDOW:
         return Frame(pulse=pulse, seconds=rates.seconds, rates=queues, tasks=rates.of_tasks())
-    return await _first_frame(broker, pulse, queues)
-
-
-async def _first_frame(broker: StreamBroker, pulse: Pulse, queues: list[QueueRate]) -> Frame:
-    """Where there is nothing to compare yet, the tasks' figures are those of the last one to two hours."""
-    stats = await read_recent_task_stats(broker.connection.redis, broker.keys)
-    hour = pulse.at.replace(minute=0, second=0, microsecond=0)
-    seconds = (pulse.at - hour + timedelta(hours=1)).total_seconds()
-    return Frame(pulse=pulse, seconds=seconds, rates=queues, tasks=rates_of(stats, seconds))
+    # Where there is nothing to compare yet, the tasks' figures are those of the last one to two hours.
+    seconds, tasks = await read_recent_rates(broker.connection.redis, broker.keys)
+    return Frame(pulse=pulse, seconds=seconds, rates=queues, tasks=tasks)

@@ -2,11 +2,13 @@
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from starlette.responses import Response
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.fleet import queue_views, read_workers
 from kiqstart.broker.minute_stats import read_minutes
 from kiqstart.broker.run_stats import Outcome, TaskStats, read_recent_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
@@ -14,26 +16,16 @@ from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart
 from kiqstart.dashboard.minute_charts import charts
 from kiqstart.dashboard.visits import Visit
-from kiqstart.errors import OperatorError
-from kiqstart.operations.checks import check_paused, check_queues, check_runs, check_scheduler
+from kiqstart.operations.checks import check_paused, check_runs, check_scheduler, judge_queues, judge_workers
+from kiqstart.operations.findings import Finding, find, judged
 
 _CHECKS: Final[Sequence[tuple[str, Callable[[StreamBroker], Awaitable[str]]]]] = (
-    ("Queues", check_queues),
     ("Paused", check_paused),
     ("Runs", check_runs),
     ("Scheduler", check_scheduler),
 )
 # In how many units a bar is drawn.
 _WIDTH: Final = 1000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """What a check has found."""
-
-    name: str
-    is_ok: bool
-    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +52,12 @@ async def overview(visit: Visit) -> Response:
     """Show it."""
     broker = visit.site.broker
     seen = await visit.site.looks.share("overview", lambda: read_overview(broker))
+    findings = [*seen.findings, *await visit.site.database.get()]
     most = max((sum(one.ended.values()) for one in seen.tasks), default=0)
     return visit.render(
         "overview.html",
         seen=seen,
+        findings=findings,
         bars={one.task: bar(one, most) for one in seen.tasks},
         width=_WIDTH,
         chart_size=(WIDTH, HEIGHT),
@@ -80,9 +74,16 @@ async def read_overview(broker: StreamBroker) -> OverviewSeen:
     """
     redis, keys = broker.connection.redis, broker.keys
     tasks = await read_recent_task_stats(redis, keys)
+    counts = await count_tasks(broker, [*broker.queues, *queues_of_tasks(broker)])
+    workers = await read_workers(broker)
+    queues = await queue_views(broker, counts, workers)
     return OverviewSeen(
-        findings=[await _finding(name, check, broker) for name, check in _CHECKS],
-        counts=await count_tasks(broker, [*broker.queues, *queues_of_tasks(broker)]),
+        findings=[
+            judged("Workers", lambda: judge_workers(workers)),
+            judged("Queues", lambda: judge_queues(queues)),
+            *[await find(name, partial(check, broker)) for name, check in _CHECKS],
+        ],
+        counts=counts,
         # What fails is at the top.
         tasks=sorted(tasks, key=lambda one: (-one.problems, -one.started, one.task)),
         charts=charts(await read_minutes(redis, keys)),
@@ -101,10 +102,3 @@ def bar(stats: TaskStats, most: int) -> list[Segment]:
             segments.append(Segment(outcome=outcome, count=count, start=round(start), width=max(round(width), 4)))
             start += width
     return segments
-
-
-async def _finding(name: str, check: Callable[[StreamBroker], Awaitable[str]], broker: StreamBroker) -> Finding:
-    try:
-        return Finding(name=name, is_ok=True, text=await check(broker))
-    except OperatorError as error:
-        return Finding(name=name, is_ok=False, text=str(error))

@@ -1,14 +1,17 @@
-"""Retention policies and their last runs."""
+"""Retention policies, how each stands, and their last runs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from starlette.responses import Response
 
-from kiqstart.dashboard.charts import HEIGHT, WIDTH
+from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart
 from kiqstart.dashboard.retention_charts import charts_of_runs
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.retention import state_of_run
+from kiqstart.operations.retention_policies import PolicyView, last_success
 from kiqstart.retention.history import PastRun
 from kiqstart.retention.policies import RetentionPolicies
 
@@ -16,16 +19,47 @@ _MOST_READ: Final = 200
 _MOST_OF_EACH: Final = 15
 
 
+@dataclass(frozen=True, kw_only=True)
+class PolicySeen:
+    """What is shown of a policy.
+
+    Args:
+        view: how it stands; None where that is not known, or the application has it no more.
+        runs: the last ones, newest first.
+        last_success: when one has last gone through all rows; None where none that is kept has.
+    """
+
+    name: str
+    view: PolicyView | None
+    runs: Sequence[PastRun]
+    charts: Sequence[Chart]
+    last_success: datetime | None
+
+    @property
+    def seconds_since_success(self) -> float | None:
+        """How old the last success is; None where there is none."""
+        return None if self.last_success is None else (datetime.now(UTC) - self.last_success).total_seconds()
+
+
 async def retention(visit: Visit) -> Response:
     """Show each policy with its last runs; those of policies that the application has no more are below."""
     policies = visit.site.app.needs_retention()
     runs = await visit.site.looks.share("retention", lambda: _last_runs(policies))
+    standings = await visit.site.policies.get()
     return visit.render(
         "retention.html",
-        by_policy=runs,
-        charts={name: charts_of_runs(some) for name, some in runs.items()},
+        policies=[_seen(name, standings.views.get(name), some) for name, some in runs.items()],
+        problem=standings.problem,
         chart_size=(WIDTH, HEIGHT),
         state_of_run=state_of_run,
+    )
+
+
+def _seen(name: str, view: PolicyView | None, runs: Sequence[PastRun]) -> PolicySeen:
+    # Of more runs, and some seconds older.
+    before = None if view is None else view.last_success
+    return PolicySeen(
+        name=name, view=view, runs=runs, charts=charts_of_runs(runs), last_success=last_success(runs) or before
     )
 
 

@@ -29,8 +29,6 @@ _AGES: Final = ("5m", "1h", "6h", "1d")
 _NAMES: Final = ("text", "task", "queue", "argument", "since")
 # Of tasks that have not ended; the command line looks at more.
 _MOST_LOOKED_AT: Final = 1000
-# Through the queues for one task; longer where nothing of it is known else.
-_SECONDS_TO_LOOK: Final = (0.03, 1.0)
 # A search may go through all that is kept.
 _SECONDS_SHARED: Final = 5.0
 
@@ -107,14 +105,14 @@ async def task_runs(visit: Visit) -> Response:
     broker, task_id = visit.site.broker, visit.query.get("id", "")
     history = await visit.site.looks.share(
         ("runs of", task_id),
-        lambda: read_history(broker, task_id, index=visit.site.run_index, seconds=_SECONDS_TO_LOOK),
+        lambda: read_history(broker, task_id, index=visit.site.run_index),
     )
     return visit.render(
         "task.html",
         task_id=task_id,
         runs=history.runs,
         now=history.now,
-        rest=history.rest,
+        problem=history.problem,
         timeline=timeline_of(history.runs),
         timeline_width=WIDTH,
         timeline_row=ROW,

@@ -7,7 +7,7 @@ from starlette.responses import Response
 from kiqstart.broker.fleet import read_workers
 from kiqstart.broker.lost_workers import read_lost_workers
 from kiqstart.dashboard.visits import Visit
-from kiqstart.operations.fleet import state_of
+from kiqstart.operations.fleet import said_of_state, state_of
 from kiqstart.operations.progress import said_of_progress
 
 _MOST_RUNNING: Final = 200
@@ -24,6 +24,7 @@ async def workers(visit: Visit) -> Response:
         "workers.html",
         workers=seen,
         state_of=state_of,
+        said_of_state=said_of_state,
         running=running[:_MOST_RUNNING],
         lost=lost,
         said_of_progress=said_of_progress,

@@ -46,8 +46,8 @@ class HeldSettling:
 
     def __init__(self, consumer: StreamConsumer, monkeypatch: pytest.MonkeyPatch) -> None:
         self.may_go_on = asyncio.Event()
-        self._settle = consumer._settlement._settler.settle
-        monkeypatch.setattr(consumer._settlement._settler, "settle", self.settle)
+        self._settle = consumer._settlement.begin
+        monkeypatch.setattr(consumer._settlement, "begin", self.settle)
 
     def settle(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
         return asyncio.ensure_future(self._settle_later(delivery))

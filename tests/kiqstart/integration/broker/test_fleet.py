@@ -10,6 +10,8 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import read_queues, read_workers
 from kiqstart.tasks.registration import register_task
 
+LOADS = {"a": "no JSON", "b": "[]", "c": '{"used": 1e999, "lag": 1}', "d": "[" * 5000, "e": '{"used": 3, "lag": 0.25}'}
+
 
 async def work() -> None: ...
 
@@ -54,7 +56,13 @@ async def test_what_a_stranger_says_of_himself_spoils_nobodys_line(broker: Strea
     for name, info in odd.items():
         await redis.zadd(broker.keys.workers, {name: seconds * 1000})
         await redis.hset(broker.keys.worker_info, name, info)
-    assert [one.name for one in await read_workers(broker)] == list("abcde")
+        await redis.set(broker.keys.worker_load(name), LOADS[name])
+    found = await read_workers(broker)
+    assert [one.name for one in found] == list("abcde")
+    # The last one is of a version before this one.
+    assert [(one.slots_used, one.loop_lag, one.blocked_seconds) for one in found] == [(None, None, None)] * 4 + [
+        (3, 0.25, None)
+    ]
 
 
 async def test_a_queue_shows_what_waits_how_long_and_for_how_many(brokers: Brokers, redis: Redis) -> None:

@@ -28,8 +28,9 @@ from kiqstart.broker.run_record import BLOCK_BYTES
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.runs import RunTail, read_runs
 from kiqstart.broker.script import AsyncClient
-from kiqstart.broker.task_search import find_task
+from kiqstart.broker.task_search import TaskNotFoundInTimeError, find_task
 from kiqstart.broker.whereabouts import Place
+from kiqstart.operations.runs import UnknownRunError, read_history
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
 
@@ -414,6 +415,49 @@ async def test_a_task_that_has_not_ended_is_found_where_it_is(brokers: Brokers) 
         await sent.wait_result(timeout=HANG)
     assert await find_task(sender, sent.task_id) is None
     assert await find_task(sender, "nobody's") is None
+
+
+async def test_a_task_is_found_among_those_of_many_queues_in_no_time_and_none_is_said_to_be_unknown_that_may_be_there(
+    broker: StreamBroker, redis: Redis, redis_url: str, key_prefix: str
+) -> None:
+    names = [f"queue-{number}" for number in range(20)]
+    async with redis.pipeline(transaction=False) as pipe:
+        pipe.sadd(broker.keys.queues, *names)
+        for name in names:
+            # Messages that are large among those that are not, so that all are more than is read at once.
+            for number in range(300):
+                text = "y" * (200_000 if number in {7, 150} else 9)
+                data = {"task_id": f"{name}'{number}", "task_name": "x", "args": [text]}
+                pipe.xadd(broker.keys.stream(name), {"other": "x", "data": json.dumps(data)})
+        await pipe.execute()
+    await redis.set(broker.keys.returned("queue-3"), "a stranger's")
+    quoted = json.dumps({"task_id": '"\u2028', "task_name": "x"})
+    await redis.xadd(broker.keys.misfits("queue-4"), {"data": quoted})
+    rules = ["reset", "on", ">pw", f"~{{{key_prefix}}}*", "+@read", "+client", "+select", "+ping", "+time"]
+    admin = cast("AsyncClient", redis)
+    await admin.execute_command("ACL", "SETUSER", key_prefix, *rules)
+    looker = StreamBroker(url_as(redis_url, key_prefix, "pw"), queue_name=broker.queue_name)
+    try:
+        # One of them may run no scripts.
+        for one in (broker, looker):
+            for task_id, queue in (("queue-19'299", "queue-19"), ("queue-0'8", "queue-0"), ('"\u2028', "queue-4")):
+                found = await find_task(one, task_id, seconds=HANG)
+                assert found is not None
+                assert (found.place, found.queue) == (Place.WAITING, queue)
+            assert await find_task(one, "nobody's", seconds=HANG) is None
+    finally:
+        await looker.shutdown()
+        await admin.execute_command("ACL", "DELUSER", key_prefix)
+    with pytest.raises(TaskNotFoundInTimeError, match="not among the first 0 messages"):
+        await find_task(broker, "nobody's", seconds=0.0)
+    with pytest.raises(UnknownRunError, match=r"not among the first 0 messages.*no run of it is kept"):
+        await read_history(broker, "nobody's", seconds=0.0)
+    ended = json.dumps({"task_id": "ended", "task_name": "x"})
+    block = f"1s default kiq-1 host:1\n1-0 1 1 1 0 {len(ended)} 0 0\n{ended}"
+    await redis.xadd(broker.keys.runs, {"runs": block}, id="1-1790000000000")
+    history = await read_history(broker, "ended", seconds=0.0)
+    assert (len(history.runs), history.now) == (1, None)
+    assert history.problem.startswith("it is not among the first 0 messages")
 
 
 async def test_one_among_many_is_found_by_redis_itself_or_by_who_may_run_no_scripts(

@@ -19,10 +19,9 @@ from kiqstart.broker import Sealing
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.outstanding import Outstanding, read_outstanding
 from kiqstart.broker.run_filter import RunFilter
-from kiqstart.broker.task_search import FoundTask, find_task, search_task
+from kiqstart.broker.task_search import find_task
 from kiqstart.broker.whereabouts import Place, Whereabouts
 from kiqstart.operations.run_selection import by_parameters
-from kiqstart.operations.runs import UnknownRunError, read_history
 from kiqstart.tasks.progress import Progress
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
@@ -216,17 +215,6 @@ async def test_sealed_arguments_are_shown_and_found_by_who_has_the_key(brokers: 
     now = await find_task(stranger, sent.task_id)
     assert isinstance(now, Whereabouts)
     assert (now.task_id, now.task, now.arguments) == (sent.task_id, "tell", "encrypted")
-
-
-async def test_a_search_that_has_no_time_for_all_queues_says_so(broker: StreamBroker) -> None:
-    sent = await register_task(broker, tell, name="tell").kiq("ada")
-    assert await search_task(broker, sent.task_id, seconds=0) == FoundTask(now=None, is_complete=False)
-    assert await search_task(broker, "nobody's") == FoundTask(now=None, is_complete=True)
-    with pytest.raises(UnknownRunError, match="it may wait yet"):
-        await read_history(broker, "nobody's", seconds=(0, 0))
-    history = await read_history(broker, sent.task_id, seconds=(0, HANG))
-    assert history.now is not None
-    assert (history.now.place, history.is_complete, history.rest) == (Place.WAITING, True, "")
 
 
 async def test_of_long_arguments_the_beginning_is_shown_and_all_is_compared(broker: StreamBroker) -> None:

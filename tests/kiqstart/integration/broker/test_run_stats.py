@@ -9,11 +9,13 @@ import pytest
 from redis import Redis as SyncRedis
 from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
+from taskiq import TaskiqMessage
 from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.wire import Wire
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.run_stats import Outcome, RunStats, TaskStats, read_recent_task_stats, read_task_stats
 from kiqstart.broker.stats_batch import FLUSH
 from kiqstart.tasks.registration import register_task
@@ -22,6 +24,22 @@ from kiqstart.testing import eventually
 
 async def stats_of(broker: StreamBroker) -> Mapping[str, TaskStats]:
     return {one.task: one for one in await read_task_stats(broker.connection.redis, broker.keys)}
+
+
+def started_delivery(broker: StreamBroker) -> Delivery:
+    return Delivery(
+        queue="default",
+        stream=broker.keys.name,
+        entry=f"{round(time.time() * 1000)}-0",
+        data=b"",
+        fields={},
+        deliveries=0,
+        worker="one",
+        epoch="",
+        is_suspect=False,
+        seconds=1.0,
+        message=TaskiqMessage(task_id="1", task_name="work", labels={}, args=[], kwargs={}),
+    )
 
 
 async def test_each_end_of_a_task_is_counted(brokers: Brokers, redis: Redis) -> None:
@@ -110,11 +128,13 @@ async def test_what_came_after_a_lost_answer_is_added_with_it(brokers: Brokers, 
     await broker.connection.redis.script_load(FLUSH._text)
     with SyncRedis.from_url(wire.url, retry=None) as client:
         stats = RunStats(client, broker.keys, to_redis_ms=lambda _: round(time.time() * 1000))
-        stats.ran("work", 1.0)
+        run = started_delivery(broker)
+        stats.started(run, 0.0)
+        stats.ran(run)
         wire.lose_answer_to(FLUSH._sha)
         with pytest.raises(RedisConnectionError):
             await asyncio.to_thread(stats.flush)
-        stats.ran("work", 1.0)
+        stats.ran(run)
         # As a worker does that ends.
         await asyncio.to_thread(stats.flush)
     assert (await stats_of(broker))["work"].run.count == 2

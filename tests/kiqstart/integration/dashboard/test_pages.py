@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
 
@@ -12,6 +13,7 @@ from taskiq import ScheduledTask
 from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.dashboard.browser import VIEWER, Browser, browsing, tags_of, text_of
+from tests.kiqstart.integration.redis.users import url_as
 
 from kiqstart.broker.acts import Acts
 from kiqstart.broker.broker import StreamBroker
@@ -78,6 +80,16 @@ async def test_the_overview_shows_what_ran_and_what_is_wrong(
     assert "Wait in the queue before a run, mean by minute" in text_of(page)
     assert "Failures of work, by minute 1 in the last hour, at most 1 a minute, at" in text_of(page)
     assert "no scheduler looks at the schedules" in text_of(page)
+
+
+async def test_a_redis_that_refuses_the_password_is_a_line(brokers: Brokers, redis_url: str) -> None:
+    async with browsing(brokers(url=url_as(redis_url, "nobody", "swordfish-7"))) as browser:
+        await browser.log_in(VIEWER)
+        for path in ("/", "/workers", "/runs"):
+            page = await browser.get(path)
+            assert page.status_code == 503
+            assert re.search(r"Redis cannot be used \S+: .*password", text_of(page))
+            assert "swordfish" not in page.text
 
 
 async def test_queues_are_paused_and_resumed(browser: Browser, broker: StreamBroker) -> None:

@@ -1,7 +1,11 @@
+import re
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
-from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy import literal_column
+from sqlalchemy import text as text_clause
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from tests.kiqstart.integration.dashboard.browser import VIEWER, browsing, text_of
 
 from kiqstart.app import App
@@ -9,6 +13,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.retention import RetentionEngine, RetentionPolicies, RetentionPolicy
 from todo_service.core.todo.models import Todo
 from todo_service.core.user.models import User
+from todo_service.infrastructure.database.database import service_database
 
 
 def policy(name: str) -> RetentionPolicy:
@@ -19,9 +24,10 @@ async def test_policies_are_shown_with_their_last_runs(
     broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
 ) -> None:
     engine = RetentionEngine(session_factory)
+    wrong = RetentionPolicy(name="wrong", model=Todo, predicate=literal_column("nothing_of_that_name") > 0)
     await engine.run(policy("ran"), run_id="first")
     await engine.run(policy("<b>gone"), run_id="of a policy that the code has no more")
-    policies = RetentionPolicies(engine, lambda: [policy("ran"), policy("waits")])
+    policies = RetentionPolicies(engine, lambda: [policy("ran"), policy("waits"), wrong])
     async with browsing(App(broker=broker, retention=policies)) as browser:
         await browser.log_in(VIEWER)
         page = await browser.get("/retention")
@@ -29,9 +35,21 @@ async def test_policies_are_shown_with_their_last_runs(
         assert "Its last runs, newest first" in text.partition(" ran ")[2]
         assert "UTC" in text.partition("Cannot go State")[2]
         assert " end " in text
-        assert "waits It has not run in the last 30 days." in text
+        assert "It has not run in the last 30 days." in text.partition(" waits ")[2]
         assert "<b>gone" not in page.text
-        assert "<b>gone Rows, by run" in text
+        assert "<b>gone Last success" in text
+        assert "Last run end Policy the application has it no more Rows, by run" in text
+        ran = text.partition(" ran ")[2].partition(" waits ")[0]
+        assert re.match(
+            r"Last success \S+ \S+ UTC, \d+(\.\d)? m?s ago Last run end Backlog about 0 rows Run by no task", ran
+        )
+        waits = text.partition(" waits ")[2]
+        assert waits.startswith("Last success none that is known Last run none that is known Backlog about 0 rows ")
+        cannot = text.partition(" wrong ")[2]
+        assert cannot.startswith("It cannot be run: ")
+        assert "Backlog -" in cannot
+        overview = text_of(await browser.get("/"))
+        assert "Retention look retention policy 'wrong': PostgreSQL cannot run" in overview
 
 
 async def test_charts_say_what_the_last_runs_deleted_and_how_long_their_batches_took(
@@ -74,14 +92,91 @@ async def test_a_policy_that_runs_often_hides_no_other(
         assert "It has not run" not in text_of(await browser.get("/retention"))
 
 
-async def test_without_postgresql_there_is_a_line(broker: StreamBroker) -> None:
-    away = RetentionEngine(create_async_engine("postgresql+asyncpg://u:swordfish-7@127.0.0.1:1/x"))
-    async with browsing(App(broker=broker, retention=RetentionPolicies(away, list))) as browser:
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"host": "127.0.0.1", "port": 1, "query": {}}, "cannot reach PostgreSQL at 127.0.0.1:1/"),
+        ({"username": "nobody_of_that_name"}, "nobody_of_that_name"),
+    ],
+)
+async def test_a_postgresql_that_is_away_or_refuses_the_login_is_a_line_on_each_page(
+    broker: StreamBroker, engine: AsyncEngine, change: dict[str, Any], said: str
+) -> None:
+    refused = create_async_engine(engine.url.set(password="swordfish-7", **change))
+    policies = RetentionPolicies(RetentionEngine(refused), lambda: [policy("ran")])
+    app = App(broker=broker, retention=policies, database=service_database(refused))
+    async with browsing(app) as browser:
         await browser.log_in(VIEWER)
         page = await browser.get("/retention")
         assert page.status_code == 503
         assert "A server cannot be used" in text_of(page)
-        assert "swordfish" not in page.text
+        overview = await browser.get("/")
+        assert overview.status_code == 200
+        [line] = re.findall(r"PostgreSQL look (.*?) Waiting", text_of(overview))
+        assert said in line
+        # What cannot be seen for that is not said as if it were another fault.
+        assert not {"Schema", "Retention look"} & {*line.split()}
+        assert "swordfish" not in page.text + overview.text
+    await refused.dispose()
+
+
+async def test_the_state_of_postgresql_is_on_the_overview(
+    broker: StreamBroker, engine: AsyncEngine, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    policies = RetentionPolicies(RetentionEngine(session_factory), lambda: [policy("ran")])
+    database = service_database(engine)
+    app, head = App(broker=broker, retention=policies, database=database), await database.check()
+    async with browsing(app) as browser:
+        await browser.log_in(VIEWER)
+        text = text_of(await browser.get("/"))
+        assert re.search(r"PostgreSQL ok [0-9.]+ .*Schema ok \S+ Retention ok 1 policies can be run", text)
+    async with engine.begin() as connection:
+        await connection.execute(text_clause("ALTER TABLE retention_runs RENAME TO mine"))
+        await connection.execute(text_clause("UPDATE alembic_version SET version_num = 'later'"))
+    try:
+        async with browsing(app) as browser:
+            await browser.log_in(VIEWER)
+            text, page = text_of(await browser.get("/")), await browser.get("/retention")
+    finally:
+        async with engine.begin() as connection:
+            await connection.execute(text_clause("ALTER TABLE mine RENAME TO retention_runs"))
+            revision = "UPDATE alembic_version SET version_num = :version"
+            await connection.execute(text_clause(revision), {"version": head})
+    assert "Schema look the database's schema is at later, which this version does not know" in text
+    assert "Retention look the table retention_runs is not there, though " in text
+    assert page.status_code == 503
+    assert "the table retention_runs is not there" in text_of(page)
+
+
+async def test_a_role_that_may_read_the_runs_alone_sees_these(
+    broker: StreamBroker, engine: AsyncEngine, session_factory: async_sessionmaker[AsyncSession], key_prefix: str
+) -> None:
+    await RetentionEngine(session_factory).run(policy("ran"))
+    role = key_prefix.replace("-", "_")
+    statements = [
+        f"CREATE ROLE {role} LOGIN PASSWORD '{role}'",
+        f"GRANT USAGE ON SCHEMA public TO {role}",
+        f"GRANT SELECT ON retention_runs TO {role}",
+    ]
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text_clause(statement))
+    looking = create_async_engine(engine.url.set(username=role, password=role))
+    try:
+        policies = RetentionPolicies(RetentionEngine(looking), lambda: [policy("ran")])
+        async with browsing(App(broker=broker, retention=policies)) as browser:
+            await browser.log_in(VIEWER)
+            page = await browser.get("/retention")
+    finally:
+        await looking.dispose()
+        async with engine.begin() as connection:
+            for statement in (f"DROP OWNED BY {role}", f"DROP ROLE {role}"):
+                await connection.execute(text_clause(statement))
+    assert page.status_code == 200
+    text = text_of(page)
+    assert "How the policies stand is not known: permission denied for table retention_version" in text
+    assert "Last run end" in text
+    assert "the application has it no more" not in text
 
 
 async def test_an_application_without_policies_has_no_such_page(broker: StreamBroker) -> None:

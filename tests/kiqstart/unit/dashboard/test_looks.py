@@ -4,7 +4,9 @@ import weakref
 
 import pytest
 
+from kiqstart.dashboard.latest import Latest
 from kiqstart.dashboard.looks import SECONDS, Looks
+from kiqstart.testing import eventually
 
 
 class Source:
@@ -79,3 +81,41 @@ async def test_nothing_is_kept_that_nobody_would_be_shown() -> None:
     await looks.share("another", Source().read)
     gc.collect()
     assert gone() is None
+
+
+async def test_nobody_but_the_first_waits_for_what_is_slow() -> None:
+    clock, source = Clock(), Source()
+    latest = Latest(source.read, seconds=10.0, now=clock)
+    assert list(await asyncio.gather(latest.get(), latest.get())) == [1, 1]
+    clock.now += 10
+    source.gate.clear()
+    assert [await latest.get() for _ in range(3)] == [1, 1, 1]
+    source.gate.set()
+
+    async def is_new() -> bool:
+        return await latest.get() == 2
+
+    await eventually(is_new)
+    assert source.reads == 2
+    # Nobody has looked for long.
+    clock.now += 21
+    assert await latest.get() == 3
+
+
+async def test_after_a_failure_whoever_looks_waits_again() -> None:
+    clock, source = Clock(), Source()
+    latest = Latest(source.read, seconds=10.0, now=clock)
+    source.fails = True
+    with pytest.raises(OSError, match="away"):
+        await latest.get()
+    source.fails = False
+    assert await latest.get() == 2
+    clock.now, source.fails = clock.now + 10, True
+    assert await latest.get() == 2
+
+    async def has_failed() -> bool:
+        return source.reads == 3
+
+    await eventually(has_failed)
+    source.fails = False
+    assert await latest.get() == 4

@@ -1,0 +1,67 @@
+"""What checks have found, for a page that shows all of it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from kiqstart.app import App
+from kiqstart.errors import OperatorError
+from kiqstart.operations.database_checks import check_postgresql, check_retention, check_schema, said_by_database
+
+_SECONDS_FOR_AN_ANSWER: Final = 2.0
+
+
+class NoAnswerError(OperatorError):
+    """PostgreSQL does not answer, or not to what it was asked."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What a check has found."""
+
+    name: str
+    is_ok: bool
+    text: str
+
+
+async def find(name: str, check: Callable[[], Awaitable[str]]) -> Finding:
+    """Make a check."""
+    try:
+        return Finding(name=name, is_ok=True, text=await check())
+    except OperatorError as error:
+        return Finding(name=name, is_ok=False, text=str(error))
+
+
+def judged(name: str, judge: Callable[[], str]) -> Finding:
+    """Judge what was read."""
+    try:
+        return Finding(name=name, is_ok=True, text=judge())
+    except OperatorError as error:
+        return Finding(name=name, is_ok=False, text=str(error))
+
+
+async def look_at_database(app: App) -> Sequence[Finding]:
+    """How PostgreSQL, the schema and the policies are; none of what the application does not have."""
+    found: list[Finding] = []
+    if app.database is not None:
+        found.append(await find("PostgreSQL", partial(_in_time, check_postgresql, app)))
+        if not found[0].is_ok:
+            return found
+        found.append(await find("Schema", partial(_in_time, check_schema, app)))
+    if app.retention is not None:
+        found.append(await find("Retention", partial(_in_time, check_retention, app)))
+    return found
+
+
+async def _in_time(check: Callable[[App], Awaitable[str]], app: App) -> str:
+    try:
+        async with asyncio.timeout(_SECONDS_FOR_AN_ANSWER):
+            return await check(app)
+    except TimeoutError:
+        raise NoAnswerError(f"PostgreSQL has not answered for {_SECONDS_FOR_AN_ANSWER:g} s") from None
+    except (SQLAlchemyError, OSError) as error:
+        raise NoAnswerError(said_by_database(error)) from None
