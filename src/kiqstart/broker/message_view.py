@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
-from kiqstart.broker.call import UNKNOWN_CALL, Call
+from kiqstart.broker.argument_values import NO_VALUES, ArgumentValues
 from kiqstart.broker.partial_json import beginning_of_object, is_whole, mapping_of, text_in, whole_object
 from kiqstart.tasks.label_values import RETRIES_LABEL
 from kiqstart.tasks.labels import SCHEDULE_ID_LABEL
@@ -25,7 +25,7 @@ class MessageView:
         arguments: as the call was written.
         schedule: the schedule that has sent it; None where none has.
         retries: how often it was tried again so far, as it says.
-        call: the arguments.
+        values: of the arguments.
     """
 
     task_id: str | None
@@ -33,7 +33,7 @@ class MessageView:
     arguments: str
     schedule: str | None
     retries: object
-    call: Call
+    values: ArgumentValues
 
 
 def view_of(data: bytes, secrets: Secrets = NO_SECRETS) -> MessageView:
@@ -51,7 +51,7 @@ def view_of(data: bytes, secrets: Secrets = NO_SECRETS) -> MessageView:
         arguments=_arguments(message, is_cut=bool(data) and not is_whole(data)),
         schedule=text_in(labels, SCHEDULE_ID_LABEL),
         retries=labels.get(RETRIES_LABEL),
-        call=UNKNOWN_CALL if found is None else _call(found),
+        values=NO_VALUES if found is None else _values(found),
     )
 
 
@@ -60,8 +60,8 @@ def as_text(value: object) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def _call(message: Mapping[str, object]) -> Call:
-    return Call(args=_args(message), kwargs=mapping_of(message.get("kwargs")))
+def _values(message: Mapping[str, object]) -> ArgumentValues:
+    return ArgumentValues(args=_args(message), kwargs=mapping_of(message.get("kwargs")))
 
 
 def _are_hidden(message: Mapping[str, object]) -> bool:

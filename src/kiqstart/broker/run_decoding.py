@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import accumulate, islice, pairwise
 from typing import TYPE_CHECKING, Final
 
-from kiqstart.broker.call import UNKNOWN_CALL, Call
+from kiqstart.broker.argument_values import NO_VALUES, ArgumentValues
 from kiqstart.broker.letter_text import error_line
 from kiqstart.broker.message_view import CUT, as_text, view_of
 from kiqstart.broker.partial_json import beginning_of_object, is_whole, mapping_of, text_in
@@ -48,7 +48,7 @@ class Run:
         result: what it returned, as JSON, as far as it is kept; None where it has failed.
         error: what it raised, in one line; None where it has raised nothing.
         traceback: the end of it; '' where none is kept.
-        call: the arguments, as values.
+        values: of the arguments.
     """
 
     id: str
@@ -70,7 +70,7 @@ class Run:
     result: str | None
     error: str | None
     traceback: str
-    call: Call = field(default=UNKNOWN_CALL, repr=False, compare=False)
+    values: ArgumentValues = field(default=NO_VALUES, repr=False, compare=False)
 
 
 def runs_of(
@@ -165,7 +165,7 @@ def _run(
         result=_result(returned, is_cut=not is_whole(result)),
         error=(error_line(traceback) or None) if traceback else _error(returned),
         traceback=traceback,
-        call=view.call,
+        values=view.values,
     )
 
 

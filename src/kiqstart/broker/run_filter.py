@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
-from kiqstart.broker.call import Call
+from kiqstart.broker.argument_values import ArgumentValues
 from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.observability.redaction import redact
@@ -35,8 +35,8 @@ class Described(Protocol):
         ...
 
     @property
-    def call(self) -> Call:
-        """Its arguments."""
+    def values(self) -> ArgumentValues:
+        """The values of its arguments."""
         ...
 
     @property
@@ -103,7 +103,7 @@ class RunFilter:
 
     def _has_arguments(self, one: Described) -> bool:
         parameters = self.parameters(one.task or "")
-        return all(one.call.has(name, value, parameters) for name, value in self.arguments.items())
+        return all(one.values.have(name, value, parameters) for name, value in self.arguments.items())
 
 
 def _have_text(texts: Iterable[str | None], text: str) -> bool:

@@ -178,7 +178,7 @@ class RunIndex:
             runs = runs_of(entry, fields, self._secrets)
             shown = [text for run in runs for text in (run.arguments, run.result, run.error, run.traceback) if text]
             # As a message has them, too.
-            shown += [as_text({"args": run.call.args, "kwargs": run.call.kwargs}) for run in runs]
+            shown += [as_text({"args": run.values.args, "kwargs": run.values.kwargs}) for run in runs]
             block += "\n".join(["", *shown]).encode(errors="surrogatepass")
         return searchable(block)
 

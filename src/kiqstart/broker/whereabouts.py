@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from kiqstart.broker.call import UNKNOWN_CALL, Call
+from kiqstart.broker.argument_values import NO_VALUES, ArgumentValues
 from kiqstart.broker.message_view import CUT, MessageView, view_of
 from kiqstart.broker.redis_text import bounded_time, texts_of, whole_number
 from kiqstart.observability.redaction import redact_beginning
@@ -49,7 +49,7 @@ class Whereabouts:
         host: the worker's.
         pid: the worker's; 0 where none has it, or where it has not said so.
         progress: how far it says it is; None where it does not say so.
-        call: the arguments, as values.
+        values: of the arguments.
     """
 
     place: Place
@@ -66,7 +66,7 @@ class Whereabouts:
     host: str = ""
     pid: int = 0
     progress: Progress | None = None
-    call: Call = field(default=UNKNOWN_CALL, repr=False, compare=False)
+    values: ArgumentValues = field(default=NO_VALUES, repr=False, compare=False)
 
 
 def waiting_task(queue: str, entry: bytes, fields: Mapping[bytes, bytes], secrets: Secrets) -> Whereabouts:
@@ -84,7 +84,7 @@ def waiting_task(queue: str, entry: bytes, fields: Mapping[bytes, bytes], secret
         attempt=_attempt(view.retries),
         crashes=whole_number(texts.get("deliveries"), 0),
         schedule=view.schedule,
-        call=view.call,
+        values=view.values,
     )
 
 
@@ -100,7 +100,7 @@ def delayed_task(queue: str, due_ms: float, data: bytes, secrets: Secrets) -> Wh
         queue=queue,
         attempt=_attempt(view.retries),
         schedule=view.schedule,
-        call=view.call,
+        values=view.values,
     )
 
 

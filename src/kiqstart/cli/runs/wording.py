@@ -4,7 +4,7 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Final
 
-from kiqstart.broker.call import UNKNOWN_CALL
+from kiqstart.broker.argument_values import NO_VALUES
 from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.whereabouts import Place, Whereabouts
 from kiqstart.cli.terminal import shown, shown_lines
@@ -90,8 +90,8 @@ def whereabouts_line(now: Whereabouts) -> str:
 
 def as_fields(found: Run | Whereabouts) -> dict[str, object]:
     """What `--json` prints of it; times are ISO 8601, in UTC, and arguments text."""
-    fields = asdict(replace(found, call=UNKNOWN_CALL))
-    del fields["call"]
+    fields = asdict(replace(found, values=NO_VALUES))
+    del fields["values"]
     return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
 
 

@@ -58,7 +58,7 @@ def test_whatever_is_shown_of_a_run_is_found(
 def test_a_run_is_found_by_each_of_its_arguments(arguments: list[object], is_ascii: bool) -> None:
     block, names = block_of(arguments, is_ascii=is_ascii), ["a", "b", "c"]
     for run in runs_of(_ENTRY, {b"runs": block}):
-        for name, value in zip(names, run.call.args, strict=False):
+        for name, value in zip(names, run.values.args, strict=False):
             which = RunFilter(arguments={name: value}, parameters=lambda _: names)
             # What is not a number is not the same as itself.
             assert which.fits(run) or "nan" in str(value)

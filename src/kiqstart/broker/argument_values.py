@@ -6,7 +6,7 @@ from typing import Final, cast
 
 
 @dataclass(frozen=True, kw_only=True)
-class Call:
+class ArgumentValues:
     """The arguments of a call; none where they were cut, or are encrypted.
 
     Args:
@@ -17,7 +17,7 @@ class Call:
     args: Sequence[object] = ()
     kwargs: Mapping[str, object] = field(default_factory=dict[str, object])
 
-    def has(self, name: str, value: object, parameters: Sequence[str]) -> bool:
+    def have(self, name: str, value: object, parameters: Sequence[str]) -> bool:
         """Whether an argument was handed in with this JSON value.
 
         Args:
@@ -31,8 +31,8 @@ class Call:
         return place < len(self.args) and is_same_json(self.args[place], value)
 
 
-UNKNOWN_CALL: Final = Call()
-"""That of what cannot be read."""
+NO_VALUES: Final = ArgumentValues()
+"""Those of what cannot be read."""
 
 
 def is_same_json(one: object, other: object) -> bool:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kiqstart.broker.call import Call, is_same_json
+from kiqstart.broker.argument_values import ArgumentValues, is_same_json
 
 
 @pytest.mark.parametrize(
@@ -28,10 +28,10 @@ def test_values_are_compared_as_json(one: object, other: object, *, are_same: bo
 
 
 def test_an_argument_is_known_by_its_name_or_its_place() -> None:
-    call = Call(args=[7, "x"], kwargs={"note": "y"})
-    assert call.has("note", "y", ())
-    assert call.has("number", 7, ["number", "text"])
-    assert call.has("text", "x", ["number", "text", "note"])
-    assert not call.has("number", 7, ())
-    assert not call.has("note", "x", ["number", "note"]), "what was handed in by name is that"
-    assert not call.has("other", None, ["number", "text", "other"])
+    values = ArgumentValues(args=[7, "x"], kwargs={"note": "y"})
+    assert values.have("note", "y", ())
+    assert values.have("number", 7, ["number", "text"])
+    assert values.have("text", "x", ["number", "text", "note"])
+    assert not values.have("number", 7, ())
+    assert not values.have("note", "x", ["number", "note"]), "what was handed in by name is that"
+    assert not values.have("other", None, ["number", "text", "other"])
