@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from kiqstart.app import App, Database, MissingPartError
     from kiqstart.broker.task_log import TaskLogMiddleware
     from kiqstart.broker.tracing.middleware import TracingMiddleware
-    from kiqstart.cleanups.progress import CleanupProgress
     from kiqstart.cleanups.runner import (
         CleanupDelayedError,
         CleanupOptions,
+        CleanupProgress,
         CleanupResult,
         CleanupRunner,
         retrying_transient_errors,
@@ -127,59 +127,41 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "kiqstart.app": ("App", "Database", "MissingPartError"),
-        "kiqstart.broker.tracing.middleware": ("TracingMiddleware",),
-        "kiqstart.cleanups.progress": ("CleanupProgress",),
+        "kiqstart.app": "App Database MissingPartError",
+        "kiqstart.broker.tracing.middleware": "TracingMiddleware",
         "kiqstart.cleanups.runner": (
-            "CleanupDelayedError",
-            "CleanupOptions",
-            "CleanupResult",
-            "CleanupRunner",
-            "retrying_transient_errors",
+            "CleanupDelayedError CleanupOptions CleanupProgress CleanupResult CleanupRunner retrying_transient_errors"
         ),
-        "kiqstart.cleanups.task": ("RetentionTask",),
+        "kiqstart.cleanups.task": "RetentionTask",
         "kiqstart.database.alembic_database": (
-            "AlembicDatabase",
-            "DatabaseUnavailableError",
-            "MigrationError",
-            "SchemaOutOfDateError",
+            "AlembicDatabase DatabaseUnavailableError MigrationError SchemaOutOfDateError"
         ),
-        "kiqstart.database.rights": ("MissingDatabaseRightsError",),
-        "kiqstart.errors": ("OperatorError",),
-        "kiqstart.broker.task_log": ("TaskLogMiddleware",),
-        "kiqstart.observability.logging": ("LogSettings", "configure_logging"),
-        "kiqstart.observability.redaction": ("conceal",),
-        "kiqstart.observability.task_fields": ("TaskLogFilter", "add_task_fields"),
-        "kiqstart.processes.exits": ("exit_on_operator_error",),
-        "kiqstart.processes.shutdown": ("ShutdownSignal",),
-        "kiqstart.settings": ("SettingsError", "check_settings", "load_settings"),
-        "kiqstart.tasks.arguments": ("ArgumentsMiddleware",),
-        "kiqstart.tasks.bulk": ("BulkSendFailedError", "Call"),
-        "kiqstart.tasks.controller": ("Controller",),
+        "kiqstart.database.rights": "MissingDatabaseRightsError",
+        "kiqstart.errors": "OperatorError",
+        "kiqstart.broker.task_log": "TaskLogMiddleware",
+        "kiqstart.observability.logging": "LogSettings configure_logging",
+        "kiqstart.observability.redaction": "conceal",
+        "kiqstart.observability.task_fields": "TaskLogFilter add_task_fields",
+        "kiqstart.processes.exits": "exit_on_operator_error",
+        "kiqstart.processes.shutdown": "ShutdownSignal",
+        "kiqstart.settings": "SettingsError check_settings load_settings",
+        "kiqstart.tasks.arguments": "ArgumentsMiddleware",
+        "kiqstart.tasks.bulk": "BulkSendFailedError Call",
+        "kiqstart.tasks.controller": "Controller",
         "kiqstart.tasks.errors": (
-            "InvalidTaskArgumentsError",
-            "ProcessLostError",
-            "TaskInterruptedError",
-            "UnsupportedTaskError",
-            "WiringError",
-            "source_file",
+            "InvalidTaskArgumentsError ProcessLostError TaskInterruptedError UnsupportedTaskError WiringError "
+            "source_file"
         ),
-        "kiqstart.tasks.progress": ("report_progress",),
-        "kiqstart.tasks.registration": ("register_task",),
-        "kiqstart.tasks.registry": ("BaseTasksRegistry", "TaskReference"),
+        "kiqstart.tasks.progress": "report_progress",
+        "kiqstart.tasks.registration": "register_task",
+        "kiqstart.tasks.registry": "BaseTasksRegistry TaskReference",
         "kiqstart.tasks.results.errors": (
-            "ResultRefusedError",
-            "ResultTooLargeError",
-            "TaskCancelledError",
-            "TaskCutOffError",
-            "TaskExitedError",
-            "UnreadableResultError",
-            "UnserializableResultError",
-            "WorkerLostError",
+            "ResultRefusedError ResultTooLargeError TaskCancelledError TaskCutOffError TaskExitedError "
+            "UnreadableResultError UnserializableResultError WorkerLostError"
         ),
-        "kiqstart.tasks.sent_task": ("ResultTimeoutError", "SentTask"),
-        "kiqstart.tasks.sync_runner": ("SyncRunner", "sync"),
-        "kiqstart.tasks.task": ("Task",),
-        "kiqstart.tasks.uniqueness": ("UniquenessMiddleware",),
+        "kiqstart.tasks.sent_task": "ResultTimeoutError SentTask",
+        "kiqstart.tasks.sync_runner": "SyncRunner sync",
+        "kiqstart.tasks.task": "Task",
+        "kiqstart.tasks.uniqueness": "UniquenessMiddleware",
     },
 )

@@ -40,11 +40,9 @@ class Database(Protocol):
 
     async def upgrade(self, revision: str = "head") -> None:
         """Bring the schema up to a revision."""
-        ...
 
     async def downgrade(self, revision: str) -> None:
         """Take the schema back to a revision; what it drops is lost."""
-        ...
 
     async def write_migration(self, name: str) -> Path:
         """Write a migration with what the models have and the database has not; gives its path."""
@@ -52,15 +50,12 @@ class Database(Protocol):
 
     async def grant(self, role: str) -> None:
         """Give a role the least rights that a worker needs."""
-        ...
 
     async def empty(self) -> None:
         """Delete all rows of the application's own tables, for the next test."""
-        ...
 
     async def close(self) -> None:
         """Let all connections go; it may be asked again later, in another event loop."""
-        ...
 
 
 @dataclass(frozen=True, kw_only=True)

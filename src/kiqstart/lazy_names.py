@@ -1,18 +1,18 @@
 """Public names that are imported when they are asked for."""
 
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from importlib import import_module
 
 
-def lazy_names(package: str, modules: Mapping[str, Sequence[str]]) -> Callable[[str], object]:
+def lazy_names(package: str, modules: Mapping[str, str]) -> Callable[[str], object]:
     """Make a package's `__getattr__` (PEP 562).
 
     Args:
         package: its name.
-        modules: which names are in which module.
+        modules: which names are in which module, with spaces between.
     """
-    places = {name: module for module, names in modules.items() for name in names}
+    places = {name: module for module, names in modules.items() for name in names.split()}
 
     def find(name: str) -> object:
         if name not in places:

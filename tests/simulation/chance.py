@@ -150,7 +150,7 @@ class Chance:
                     self.add("freeze_scheduler", slot=slot, seconds=random.choice((1.0, 4.0)))
                 case "fault":
                     kind = random.choice(FAULTS)
-                    self.add("fault", of=slot, kind=kind, script=random.choice(("fire", "look", "")), seconds=2.0)
+                    self.add("fault", of=slot, kind=kind, script=random.choice(("fire", "poll", "")), seconds=2.0)
                 case "rights":
                     of, rights = random.choice((*slots, "op")), random.choice(_RIGHTS_OF_SCHEDULERS)
                     self.add("rights", of=of, rights=rights, seconds=random.choice((0.5, 3.0)))

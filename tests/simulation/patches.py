@@ -43,7 +43,7 @@ from kiqstart.broker.quarantine import quarantine, ward_orders
 from kiqstart.broker.receiver import base, receiver_shutdown
 from kiqstart.broker.script import ScriptClock
 from kiqstart.processes import shutdown_watchdog
-from kiqstart.scheduler import redis_keys, schedules
+from kiqstart.scheduler import redis_reader, schedules
 from kiqstart.tasks import hooks, kicker
 from kiqstart.worker import ward
 
@@ -94,7 +94,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
             (registrar, "uuid4", names.uuid4),
             (cancellation, "uuid4", names.uuid4),
             (stats_batch, "uuid4", names.uuid4),
-            (redis_keys, "uuid", names),
+            (redis_reader, "uuid", names),
             (schedules, "uuid4", names.uuid4),
             (registrar, "os", Os),
             (registrar, "socket", Socket),

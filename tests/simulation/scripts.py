@@ -126,4 +126,4 @@ def sha_of(text: str) -> str:
 
 def _distinct(name: str) -> str:
     # The schedulers have some scripts whose names say little beside those of the broker.
-    return name if name in ("fire", "look") else f"schedule-{name}"
+    return name if name in ("fire", "poll") else f"schedule-{name}"

@@ -11,7 +11,8 @@ from tests.simulation.network import latency
 
 from kiqstart.broker.quarantine.ward_orders import WardOrders
 from kiqstart.broker.quarantine.ward_process import WardEnd
-from kiqstart.worker.ward import Parent, Ward, _shut_down
+from kiqstart.worker.runner import shut_down
+from kiqstart.worker.ward import _SECONDS_TO_SHUT_DOWN, Parent, Ward
 
 if TYPE_CHECKING:
     from tests.simulation.product import SimulatedBroker
@@ -132,5 +133,5 @@ class WardChild:
             await self._ward._serve(self._broker, self._orders)
         except Exception:  # noqa: BLE001  # Python prints it, and the process ends with 1
             code = 1
-        await _shut_down(self._broker)
+        await shut_down(self._broker, _SECONDS_TO_SHUT_DOWN)
         self.process.kernel.after(0.0, lambda: self.is_killed(code))

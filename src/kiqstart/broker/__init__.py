@@ -1,7 +1,8 @@
 """A broker on Redis Streams from which no accepted task is lost: the protocol.
 
 Where to start reading: `broker.StreamBroker` is what a project uses; `lua/` holds every step that changes Redis; each
-is atomic, and this page says why together they lose nothing.
+is atomic, and this page says why together they lose nothing. What reads or writes Redis raises redis-py's `RedisError`
+where that is away; within this package only those docstrings say so that also say what was done by then.
 
 States of a message, and who may move it
 ----------------------------------------
@@ -274,36 +275,32 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "kiqstart.broker.broker": ("StreamBroker",),
-        "kiqstart.broker.cancellation": ("CancelOutcome",),
+        "kiqstart.broker.broker": "StreamBroker",
+        "kiqstart.broker.cancellation": "CancelOutcome",
         "kiqstart.broker.dead_letter": (
-            "DeadLetter",
-            "DeadLetterError",
-            "DeadLetterNotFoundError",
-            "UniqueKeyHeldError",
-            "UnreadableDeadLetterError",
+            "DeadLetter DeadLetterError DeadLetterNotFoundError UniqueKeyHeldError UnreadableDeadLetterError"
         ),
-        "kiqstart.broker.dead_letters": ("DeadLetters",),
-        "kiqstart.broker.delivery": ("DeadLetterReason",),
-        "kiqstart.broker.factory": ("create_broker",),
-        "kiqstart.broker.in_memory": ("DelayingInMemoryBroker",),
-        "kiqstart.broker.lifecycle": ("check_at_start", "close_at_end"),
-        "kiqstart.broker.options": ("StreamOptions",),
-        "kiqstart.broker.retries": ("RetryMiddleware",),
-        "kiqstart.broker.rights": ("MissingRightsError",),
-        "kiqstart.broker.run_decoding": ("Run",),
-        "kiqstart.broker.run_filter": ("RunFilter",),
-        "kiqstart.broker.run_stats": ("Outcome",),
-        "kiqstart.broker.runs": ("read_runs", "walk_runs"),
-        "kiqstart.broker.sender": ("SendFailedError",),
-        "kiqstart.broker.settings": ("TasksSettings",),
-        "kiqstart.broker.stats": ("QueueCount", "QueueStats", "count_tasks"),
-        "kiqstart.redis.client": ("RedisUnavailableError",),
-        "kiqstart.redis.settings": ("RedisSettings",),
-        "kiqstart.redis.url": ("InvalidRedisUrlError",),
-        "kiqstart.tasks.results.errors": ("UntrustedTaskError",),
-        "kiqstart.tasks.sealing.errors": ("SealingError",),
-        "kiqstart.tasks.sealing.sealing": ("Sealing",),
-        "kiqstart.tasks.task_ids": ("InvalidTaskIdError",),
+        "kiqstart.broker.dead_letters": "DeadLetters",
+        "kiqstart.broker.delivery": "DeadLetterReason",
+        "kiqstart.broker.factory": "create_broker",
+        "kiqstart.broker.in_memory": "DelayingInMemoryBroker",
+        "kiqstart.broker.lifecycle": "check_at_start close_at_end",
+        "kiqstart.broker.options": "StreamOptions",
+        "kiqstart.broker.retries": "RetryMiddleware",
+        "kiqstart.broker.rights": "MissingRightsError",
+        "kiqstart.broker.run_decoding": "Run",
+        "kiqstart.broker.run_filter": "RunFilter",
+        "kiqstart.broker.run_stats": "Outcome",
+        "kiqstart.broker.runs": "read_runs walk_runs",
+        "kiqstart.broker.sender": "SendFailedError",
+        "kiqstart.broker.settings": "TasksSettings",
+        "kiqstart.broker.stats": "QueueCount QueueStats count_tasks",
+        "kiqstart.redis.client": "RedisUnavailableError",
+        "kiqstart.redis.settings": "RedisSettings",
+        "kiqstart.redis.url": "InvalidRedisUrlError",
+        "kiqstart.tasks.results.errors": "UntrustedTaskError",
+        "kiqstart.tasks.sealing.errors": "SealingError",
+        "kiqstart.tasks.sealing.sealing": "Sealing",
+        "kiqstart.tasks.task_ids": "InvalidTaskIdError",
     },
 )

@@ -121,11 +121,7 @@ class Acts:
             await _RECORD(self._redis, [self._keys.acts], [*limits, *words])
 
     async def newest(self, limit: int) -> list[RecordedAct]:
-        """The newest acts, newest first, none that is older than 90 days.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """The newest acts, newest first, none that is older than 90 days."""
         seconds, _ = await self._redis.time()
         oldest = max(seconds - SECONDS_KEPT, 0) * 1000
         found = await self._redis.xrevrange(self._keys.acts, min=str(oldest), count=limit)

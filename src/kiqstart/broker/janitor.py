@@ -116,11 +116,7 @@ class Janitor:
         self._told: dict[str, str] = {}
 
     def beat(self) -> bool:
-        """Renew the lease, and look in the same step at what is to be done; False where Redis does not know the worker.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """Renew the lease, and look in the same step at what is to be done; False if Redis does not know the worker."""
         self._seen = self._problem = None
         try:
             if self._is_janitor:

@@ -20,11 +20,7 @@ if TYPE_CHECKING:
 async def with_later_runs(
     redis: object, keys: QueueKeys, failed: Mapping[str, datetime], *, index: RunIndex | None = None
 ) -> set[str]:
-    """Those of which a run ended later that has not failed; of each is told when a run of it has failed.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Those of which a run ended later that has not failed; of each is told when a run of it has failed."""
     found: set[str] = set()
     if not failed:
         return found

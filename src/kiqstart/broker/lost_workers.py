@@ -50,11 +50,7 @@ class LostWorker:
 
 
 async def read_lost_workers(broker: "StreamBroker", *, seconds: int = SECONDS_LOST_KEPT) -> list[LostWorker]:
-    """The workers that were lost in these last seconds, up to seven days, the last one first; 50 are kept.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """The workers that were lost in these last seconds, up to seven days, the last one first; 50 are kept."""
     redis = cast("Redis", broker.connection.redis)
     now, _ = await redis.time()
     oldest = (now - seconds) * 1000

@@ -22,7 +22,6 @@ class DeliveringBroker(Protocol):
 
     async def bury(self, message: BrokerMessage, reason: DeadLetterReason, detail: str) -> None:
         """Keep a message that will not be run again."""
-        ...
 
 
 class DeliveryMiddleware(ChecksForOtherReceivers):

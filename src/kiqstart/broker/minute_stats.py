@@ -41,11 +41,7 @@ class MinuteStats:
 
 
 async def read_minutes(redis: object, keys: QueueKeys) -> Sequence[MinuteStats]:
-    """Each of the last `MINUTES` minutes, the oldest first; the last one is the one that runs.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Each of the last `MINUTES` minutes, the oldest first; the last one is the one that runs."""
     client = cast("Redis", redis)
     seconds, _ = await client.time()
     times = [seconds * 1000 - before * _MINUTE_MS for before in reversed(range(MINUTES))]

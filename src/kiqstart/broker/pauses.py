@@ -124,11 +124,7 @@ class Pauses:
             raise NotPausedError(f"the {described(kind, name, where)} is not paused")
 
     async def all(self) -> list[Pause]:
-        """All that is paused, queues first, by name.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """All that is paused, queues first, by name."""
         found = cast("Mapping[bytes, bytes]", await self._redis.hgetall(self._keys.paused))
         pauses = [one for field, kept in found.items() if (one := self._read(text_of_name(field), kept)) is not None]
         return sorted(pauses, key=lambda one: (one.kind, one.name, sorted(one.where.items())))

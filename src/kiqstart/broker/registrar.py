@@ -141,9 +141,6 @@ class Registrar:
 
         Else others have ended its lease, and have what it runs. The names of those that registered are kept for longer
         than they live, but not for ever.
-
-        Raises:
-            RedisError: Redis is away.
         """
         if self.epoch() != self._lease.epoch:
             return True
@@ -156,9 +153,6 @@ class Registrar:
         """Beat once more where the last beat is that long ago; in the lease's thread, between the duties of a beat.
 
         They are many commands, which may take longer than the lease on a slow link. A lease that has lapsed stays so.
-
-        Raises:
-            RedisError: Redis is away.
         """
         began_at = local_time()
         is_due = self._lease.is_trusted and began_at - self._renewed_at >= seconds

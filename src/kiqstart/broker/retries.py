@@ -33,11 +33,9 @@ class RetryQueue(Protocol):
 
     async def retry(self, message: BrokerMessage, delay: float, *, is_first: bool = False) -> None:
         """Send the message after `delay` seconds; before others, where `is_first`."""
-        ...
 
     async def bury(self, message: BrokerMessage, reason: DeadLetterReason, detail: str) -> None:
         """Keep the message as a dead letter."""
-        ...
 
 
 class RetryMiddleware(TaskiqMiddleware):

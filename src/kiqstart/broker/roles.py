@@ -77,7 +77,7 @@ _WORKERS: Final = (
     "watch",
 )
 _SCHEDULERS: Final = tuple(
-    f"scheduler/{name}" for name in ("answers", "fire", "hurry", "look", "read", "set_aside", "set_table")
+    f"scheduler/{name}" for name in ("answers", "fire", "poll", "read", "reschedule_earlier", "set_aside", "set_table")
 )
 _VIEWERS: Final = (
     "find_entries",

@@ -32,10 +32,6 @@ class RunBounds:
         return local_time() >= self._due_at
 
     def apply(self) -> None:
-        """Drop what is beyond the bounds.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """Drop what is beyond the bounds."""
         self._due_at = local_time() + self._seconds
         _BOUND.in_thread(self._redis, [self._keys.runs, self._keys.failed_runs, self._keys.run_counts], self._arguments)

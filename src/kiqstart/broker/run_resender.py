@@ -91,11 +91,7 @@ class RunResender:
             raise RunNotResentError(run.task_id, _problem(outcome, detail, unique, stream))
 
     async def resent(self) -> AbstractSet[str]:
-        """The ids of runs that were sent again.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """The ids of runs that were sent again."""
         found: list[bytes] = []
         with without_foreign_keys():
             found = cast("list[bytes]", await self._redis.zrange(self._keys.resent_runs, 0, -1))

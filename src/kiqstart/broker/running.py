@@ -87,11 +87,7 @@ class RunningReport:
         self._said_at = float("-inf")
 
     def say(self) -> None:
-        """Say it where it has changed. What Redis refuses, as one that is full does, is said by a later call.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """Say it where it has changed. What Redis refuses, as one that is full does, is said by a later call."""
         now, worker = local_time(), self._lease.worker
         text = self._text(now)
         if (worker, text) == self._said and (not text or now - self._said_at < _SECONDS_TO_REPEAT):
@@ -150,11 +146,7 @@ def running_of(said: bytes, secrets: Secrets = NO_SECRETS) -> Sequence[RunningTa
 async def read_running(
     redis: object, keys: QueueKeys, secrets: Secrets = NO_SECRETS
 ) -> Mapping[bytes, Sequence[RunningTask]]:
-    """What each worker has said that it runs: what has run for a second, or reports how far it is. By workers' names.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """What each worker has said that it runs, by its name: what has run for a second, or reports how far it is."""
     said: dict[bytes, bytes] = {}
     with without_foreign_keys():
         said = cast("dict[bytes, bytes]", await cast("Redis", redis).hgetall(keys.running))
@@ -164,11 +156,7 @@ async def read_running(
 async def read_progress(
     redis: object, keys: QueueKeys, worker: bytes, entry: str, secrets: Secrets = NO_SECRETS
 ) -> Progress | None:
-    """How far a run of a worker is; None where it has not said so.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """How far a run of a worker is; None where it has not said so."""
     said: bytes | None = None
     with without_foreign_keys():
         [said] = cast("list[bytes | None]", await cast("Redis", redis).hmget(keys.running, [cast("str", worker)]))

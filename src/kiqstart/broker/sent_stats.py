@@ -16,11 +16,10 @@ from operator import attrgetter
 from typing import Final, Protocol
 from weakref import ref
 
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import RedisError
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.redis_retry import may_pass, reason
 from kiqstart.broker.stats_batch import FLUSH, SENT, StatsBatch
 from kiqstart.processes.forks import tell_of_forks
 from kiqstart.redis.connections import RedisConnections
@@ -149,17 +148,8 @@ class SentCounter:
             counts, self._counts = self._counts, Counter()
             counts.update(self._stats.take())
             self._batch = batch_of(self._stats.keys, counts)
-        if not self._batch:
-            return
-        try:
-            await FLUSH(self._redis, *self._batch.call())
-        except ResponseError as error:
-            if may_pass(error):
-                return
-            self._stats.tell(reason(error))
-        except (RedisError, OSError):
-            return
-        self._batch.finish()
+        if self._batch and (problem := await self._batch.send(self._redis)):
+            self._stats.tell(problem)
 
     async def close(self) -> None:
         """Add what was counted, or leave it to others."""

@@ -1,7 +1,8 @@
 """How tasks are kept in Redis and delivered."""
 
 import re
-from typing import Final, Self
+from dataclasses import fields
+from typing import Any, Final, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -212,26 +213,10 @@ class TasksSettings(BaseSettings):
     @property
     def stream_options(self) -> StreamOptions:
         """How the broker delivers."""
-        return StreamOptions(
-            lease=self.lease,
-            max_deliveries=self.max_deliveries,
-            quarantine=self.quarantine,
-            send_deadline=self.send_deadline,
-            dead_letter_age=self.dead_letter_age,
-            dead_letter_limit=self.dead_letter_limit,
-            dead_letter_bytes=self.dead_letter_bytes,
-            runs_kept=self.runs_kept,
-            runs_age=self.runs_age,
-            runs_bytes=self.runs_bytes,
-            message_bytes=self.message_bytes,
-            result_bytes=self.result_bytes,
-            queue_limit=self.queue_limit or None,
-            in_flight_bytes=self.in_flight_bytes,
-            misfit_grace=self.misfit_grace,
-            hook_timeout=self.hook_timeout,
-            overrun_grace=self.overrun_grace,
-            replace_overrun=self.replace_overrun,
-        )
+        names = {one.name for one in fields(StreamOptions)} & type(self).model_fields.keys()
+        given: dict[str, Any] = {name: getattr(self, name) for name in names}
+        given["queue_limit"] = self.queue_limit or None
+        return StreamOptions(**given)
 
 
 def parse_queues(text: str) -> dict[str, int]:

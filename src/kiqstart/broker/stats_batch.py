@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from typing import Final
 from uuid import uuid4
 
+from redis.exceptions import RedisError, ResponseError
+
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.redis_retry import may_pass, reason
 from kiqstart.broker.script import Script, Value
 
 FLUSH: Final = Script("flush_stats")
@@ -54,6 +57,20 @@ class StatsBatch:
             for field, count in counts.items():
                 arguments += [field, count]
         return [self._key, *self._counts], arguments
+
+    async def send(self, redis: object) -> str:
+        """Add it; where Redis is away, a later call does. Gives why Redis refuses it for good, and it is dropped."""
+        problem = ""
+        try:
+            await FLUSH(redis, *self.call())
+        except ResponseError as error:
+            if may_pass(error):
+                return ""
+            problem = reason(error)
+        except (RedisError, OSError):
+            return ""
+        self.finish()
+        return problem
 
     def finish(self) -> None:
         """It was added, or never will be: go on to the next one."""

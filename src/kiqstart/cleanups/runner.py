@@ -2,25 +2,27 @@
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from logging import getLogger
-from typing import Annotated, Final, Unpack
+from typing import Annotated, Final, Unpack, cast
 
 from pydantic import Field
+from redis.exceptions import RedisError
 from sqlalchemy.exc import DBAPIError
 from taskiq import Context
-from taskiq.depends.progress_tracker import ProgressTracker
+from taskiq.depends.progress_tracker import ProgressTracker, TaskState
 from typing_extensions import TypedDict
 
-from kiqstart.cleanups.progress import CleanupProgress, progress_callback
 from kiqstart.processes.shutdown import ShutdownSignal
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.faults import is_transient
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.preview import RetentionPreview
+from kiqstart.retention.progress import ProgressCallback, RetentionProgress
 from kiqstart.retention.report import RetentionReport, StopReason
 from kiqstart.retention.run_options import MAX_SHARDS, RunLimits
 from kiqstart.tasks.errors import TaskInterruptedError
+from kiqstart.tasks.progress import report_progress
 
 logger = getLogger(__name__)
 
@@ -28,6 +30,23 @@ logger = getLogger(__name__)
 _MOST_ROWS: Final = 2**63 - 1
 # On the messages that call other workers to a run: its id.
 _RUN_LABEL: Final = "retention_run"
+
+
+class CleanupProgress(TypedDict):
+    """What `await task.get_progress()` has in its `meta` while a clean-up runs: the fields of `RetentionProgress`.
+
+    `deleted` and `total` (an estimate until the end) count rows, `fraction` is the part that is done (0 to 1),
+    `seconds` the time since a worker took up the task, `rate` rows per second, `eta` the seconds that are left,
+    `waiting` what the clean-up waits for, if it does.
+    """
+
+    deleted: int
+    total: int
+    fraction: float
+    seconds: float
+    rate: float
+    eta: float | None
+    waiting: str | None
 
 
 class CleanupDelayedError(Exception):
@@ -171,3 +190,18 @@ def _log(report: RetentionReport) -> None:
         logger.warning("%s: %d rows were locked and wait for the next run", report.policy, report.skipped)
     for sentence in report.bloat:
         logger.info("%s", sentence)
+
+
+def progress_callback(tracker: ProgressTracker[CleanupProgress]) -> ProgressCallback:
+    """A callback for the retention engine that hands its progress to taskiq's tracker, and to who looks at the run."""
+
+    async def report(progress: RetentionProgress) -> None:
+        words = f"rows; waits for {progress.waiting}" if progress.waiting else f"rows, {progress.rate:,.0f} a second"
+        report_progress(progress.deleted, progress.total, words)
+        try:
+            await tracker.set_progress(TaskState.STARTED, cast("CleanupProgress", asdict(progress)))
+        except (RedisError, OSError) as error:
+            # Whoever watches sees it later; the clean-up does not depend on it.
+            logger.warning("Progress cannot be stored: %s", error)
+
+    return report

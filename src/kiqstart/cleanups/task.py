@@ -10,8 +10,7 @@ from pydantic import AfterValidator
 from taskiq import AsyncBroker, Context, TaskiqDepends
 from taskiq.depends.progress_tracker import ProgressTracker
 
-from kiqstart.cleanups.progress import CleanupProgress
-from kiqstart.cleanups.runner import CleanupDelayedError, CleanupOptions, CleanupResult, CleanupRunner
+from kiqstart.cleanups.runner import CleanupDelayedError, CleanupOptions, CleanupProgress, CleanupResult, CleanupRunner
 from kiqstart.processes.shutdown import ShutdownSignal
 from kiqstart.retention.errors import UnknownPolicyError
 from kiqstart.retention.policies import RetentionPolicies

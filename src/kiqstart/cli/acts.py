@@ -1,20 +1,20 @@
 """`kiqstart acts`: who did what, when and why."""
 
-import asyncio
 from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
 
 from kiqstart.broker.acts import Acts, RecordedAct
-from kiqstart.cli.application import stream_broker
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.cli.application import on_broker
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown
 
 
 def run_acts(*, limit: int, as_json: bool) -> None:
     """Print the newest acts, newest first."""
-    acts = asyncio.run(_read(limit))
+    acts = _read(limit)
     if as_json:
         echo_json([act_as_json(one) for one in acts])
     elif acts:
@@ -25,11 +25,8 @@ def run_acts(*, limit: int, as_json: bool) -> None:
 
 def acts_table(acts: Sequence[RecordedAct]) -> Table:
     """A row for each act; below its target what became of it, and why it was done."""
-    table = new_table()
-    table.add_column("when", no_wrap=True)
-    for title in ("who", "did", "to"):
-        # These give way to a narrow window, without losing a letter.
-        table.add_column(title, overflow="fold")
+    table = new_table("when", "who", "did", "to")
+    table.columns[0].no_wrap = True
     for one in acts:
         target = [one.target, *([one.detail] if one.detail else []), *([f"why: {one.reason}"] if one.reason else [])]
         cells = (
@@ -55,6 +52,6 @@ def act_as_json(one: RecordedAct) -> dict[str, str]:
     }
 
 
-async def _read(limit: int) -> list[RecordedAct]:
-    async with stream_broker() as broker:
-        return await Acts(broker.connection.redis, broker.keys).newest(limit)
+@on_broker
+async def _read(broker: StreamBroker, limit: int) -> list[RecordedAct]:
+    return await Acts(broker.connection.redis, broker.keys).newest(limit)

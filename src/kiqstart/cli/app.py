@@ -21,7 +21,7 @@ from kiqstart.cli.tasks.app import tasks
 from kiqstart.cli.terminal import echo
 
 app = typer.Typer(
-    help="Background tasks on taskiq: run them, look at them, and see them work.",
+    help="Background tasks on taskiq: run them, inspect them, and watch them work.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     # Plain help: to import rich for it would cost more than all the rest.
@@ -77,11 +77,11 @@ def choose(
         typer.Option(
             "--app",
             metavar="MODULE:NAME",
-            help="The application; else that of KIQSTART_APP, or of [tool.kiqstart] in pyproject.toml.",
+            help="The application; by default that of KIQSTART_APP, or of [tool.kiqstart] in pyproject.toml.",
         ),
     ] = None,
 ) -> None:
-    """Background tasks on taskiq: run them, look at them, and see them work."""
+    """Background tasks on taskiq: run them, inspect them, and watch them work."""
     if app_place is not None:
         from kiqstart.cli.application import choose_application
 
@@ -92,7 +92,7 @@ def choose(
 def up() -> None:
     """Run servers, worker and scheduler until Ctrl-C.
 
-    PostgreSQL and Redis are started where neither the environment nor .env names them.
+    PostgreSQL and Redis are started unless the environment or .env names them.
     """
     from kiqstart.cli.up import run_up
 
@@ -103,7 +103,7 @@ def up() -> None:
     context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False, "help_option_names": []}
 )
 def worker(arguments: Annotated[list[str] | None, typer.Argument(metavar="[MODULE:BROKER] [OPTIONS]")] = None) -> None:
-    """Run tasks, with taskiq's options; the application's, or those of another broker."""
+    """Run the application's tasks, or those of another broker; takes taskiq's options."""
     from kiqstart.cli.worker import run
 
     raise typer.Exit(run(arguments or []))
@@ -117,11 +117,11 @@ def scheduler(
     ] = True,
     port: Annotated[
         int | None,
-        typer.Option(min=0, max=65535, help="Answer /metrics, /healthz and /readyz at this port; 0 for any free one."),
+        typer.Option(min=0, max=65535, help="Serve /metrics, /healthz and /readyz at this port; 0 for any free one."),
     ] = None,
-    host: Annotated[str, typer.Option(help="At this address of this machine.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
 ) -> None:
-    """Send what is due by itself, until SIGTERM or Ctrl-C; any number of them may run side by side."""
+    """Send the scheduled tasks when they are due, until SIGTERM or Ctrl-C; several may run side by side."""
     from kiqstart.cli.scheduler import run_scheduler
 
     run_scheduler(configure_logging=configure_logging, host=host, port=port)
@@ -133,7 +133,7 @@ def local(
 ) -> None:
     """Run a command with DATABASE_URL and REDIS_URL.
 
-    Where neither the environment nor .env names them, they lead to local servers that end with the command.
+    Unless the environment or .env names them, they point to local servers that end with the command.
     """
     from kiqstart.cli.local import run_local
 
@@ -144,7 +144,7 @@ def local(
 def shell() -> None:
     """Open an async Python prompt on the application.
 
-    `app`, `broker` and `registry` are ready, and what the application names.
+    `app`, `broker`, `registry` and the names that the application gives are ready to use.
 
     Lines from a pipe are run until one raises.
     """
@@ -163,7 +163,7 @@ def migrate(
     ] = None,
     worker_role: Annotated[
         str | None,
-        typer.Option(metavar="ROLE", help="Then grant this role the least that a worker needs of PostgreSQL."),
+        typer.Option(metavar="ROLE", help="Then grant this role the least PostgreSQL privileges that a worker needs."),
     ] = None,
 ) -> None:
     """Bring the database's schema up to date."""
@@ -183,19 +183,19 @@ def migration(name: Annotated[str, typer.Argument(help='What it does: "add a tab
 @app.command()
 def check(
     *,
-    scheduler: Annotated[bool, typer.Option("--scheduler", help="Fail where no scheduler lives.")] = False,
+    scheduler: Annotated[bool, typer.Option("--scheduler", help="Fail if no scheduler is running.")] = False,
     role: Annotated[
         str | None,
         typer.Option(
             metavar="ROLE",
-            help="Whose rights Redis is to give: producer, worker, scheduler, operator or monitor; else those of all.",
+            help="Check the Redis rights of this role only: producer, worker, scheduler, operator or monitor.",
         ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check settings, servers and schema, and look whether a scheduler lives.
+    """Check settings, servers and schema, and whether a scheduler is running.
 
-    The exit code is 1 if one is not as it must be. That no scheduler lives is a note only, unless it is asked for.
+    The exit code is 1 if a check fails. A missing scheduler is only noted, unless --scheduler is given.
     """
     from kiqstart.cli.check import run_check
 
@@ -204,7 +204,7 @@ def check(
 
 @app.command()
 def metrics() -> None:
-    """Print what Prometheus collects: tasks, workers, dead letters, schedulers and schedules."""
+    """Print the metrics that Prometheus collects: tasks, workers, dead letters, schedulers and schedules."""
     from kiqstart.cli.metrics import run_metrics
 
     run_metrics()
@@ -214,11 +214,11 @@ def metrics() -> None:
 def workers(
     *,
     lost: Annotated[
-        bool, typer.Option("--lost", help="Those that died in the last seven days: where, and what each ran.")
+        bool, typer.Option("--lost", help="Those that died in the last seven days: where each was, and what it ran.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show who works: where each worker is, what it takes, how many tasks it has, and what runs."""
+    """Show the workers: where each is, which queues it takes, how many tasks it has, and what runs."""
     from kiqstart.cli.fleet import run_lost_workers, run_workers
 
     (run_lost_workers if lost else run_workers)(as_json=as_json)
@@ -226,7 +226,7 @@ def workers(
 
 @app.command()
 def queues(*, as_json: Json = False) -> None:
-    """Show what waits in each queue, how long already, and how many workers take it.
+    """Show how many tasks wait in each queue, for how long, and how many workers take it.
 
     The exit code is 1 if tasks wait in a queue that no worker takes.
     """
@@ -241,9 +241,9 @@ def top(
     interval: Annotated[float, typer.Option(min=0.5, max=3600, help="Seconds between two frames.")] = 2.0,
     as_json: Json = False,
 ) -> None:
-    """Show what goes on just now, redrawn until q or Ctrl-C: queues, workers, tasks, and what runs.
+    """Show what is going on, redrawn until q or Ctrl-C: queues, workers, tasks, and what runs.
 
-    Where standard output is no terminal, or with --json, it is one frame.
+    If standard output is not a terminal, or with --json, one frame is printed.
     """
     from kiqstart.cli.top.watching import run_top
 
@@ -252,7 +252,7 @@ def top(
 
 @app.command()
 def doctor(*, as_json: Json = False) -> None:
-    """Look whether Redis keeps what is entrusted to it.
+    """Check whether Redis is set up to keep what is entrusted to it.
 
     The exit code is 1 if it may lose tasks.
     """
@@ -281,9 +281,9 @@ def cancel(
     *,
     reason: Why = None,
 ) -> None:
-    """Cancel tasks that wait or run.
+    """Cancel waiting or running tasks.
 
-    A running one ends within a second or so, one that waits is not run. The exit code is 1 if one has ended already.
+    A running one is stopped within a second or so, a waiting one is never run. The exit code is 1 if one had ended.
     """
     from kiqstart.cli.cancel import run_cancel
 
@@ -300,16 +300,16 @@ PausedNames = Annotated[
 Where = Annotated[
     list[str] | None,
     typer.Option(
-        "--where", metavar="ARGUMENT=VALUE", help="Of a task, only calls with this value; several: all have to fit."
+        "--where", metavar="ARGUMENT=VALUE", help="Only calls of the task with this value; if repeated, all must match."
     ),
 ]
 
 
 @app.command()
 def pause(kind: PauseKind, names: PausedNames, *, where: Where = None, reason: Why = None) -> None:
-    """Let the work of queues or of tasks wait: `kiqstart pause queue low`, `pause task mail.send --where customer=7`.
+    """Pause queues, tasks or calls: `kiqstart pause queue low`, `pause task mail.send --where customer=7`.
 
-    Workers begin with none of it within a second or so; what runs, runs to its end, and nothing is lost.
+    Within a second or so workers start none of it; what is running finishes, what waits is kept.
     """
     from kiqstart.broker.pauses import Pausable
     from kiqstart.cli.pausing import run_pause
@@ -319,7 +319,7 @@ def pause(kind: PauseKind, names: PausedNames, *, where: Where = None, reason: W
 
 @app.command()
 def resume(kind: PauseKind, names: PausedNames, *, where: Where = None, reason: Why = None) -> None:
-    """Let workers take paused queues, tasks or calls again; --where as it was paused.
+    """Resume paused queues, tasks or calls; with the same --where as they were paused.
 
     The exit code is 1 if one is not paused.
     """

@@ -1,8 +1,11 @@
 """The application of a command, and its broker for those that look at what is in Redis."""
 
+import asyncio
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 from redis.exceptions import RedisError
 
@@ -14,6 +17,9 @@ from kiqstart.broker.redis_retry import reason
 from kiqstart.operations.brokers import broker_of
 from kiqstart.redis.client import RedisUnavailableError
 from kiqstart.redis.settings import IN_MEMORY_URL
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 def choose_application(place: str | None) -> None:
@@ -54,3 +60,17 @@ async def stream_broker(app: App | None = None) -> AsyncGenerator[StreamBroker]:
         raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {reason(error)}") from None
     finally:
         await broker.shutdown()
+
+
+def on_broker(work: Callable[Concatenate[StreamBroker, P], Awaitable[T]]) -> Callable[P, T]:
+    """Make a command of a coroutine function: it is run to its end, on the application's `stream_broker`."""
+
+    @wraps(work)
+    def command(*args: P.args, **kwargs: P.kwargs) -> T:
+        async def run() -> T:
+            async with stream_broker() as broker:
+                return await work(broker, *args, **kwargs)
+
+        return asyncio.run(run())
+
+    return command

@@ -36,7 +36,6 @@ class Servers:
     """
 
     database_is_local: bool
-    redis_is_local: bool
     redis_missing: str | None
 
 
@@ -58,7 +57,6 @@ def servers(*, redis_required: bool = True) -> Generator[Servers]:
         os.environ["REDIS_URL"] = stack.redis_url or _text(given.redis_url) or IN_MEMORY_URL
         yield Servers(
             database_is_local=stack.database_url is not None,
-            redis_is_local=stack.redis_url is not None,
             redis_missing=stack.redis_missing,
         )
 

@@ -9,13 +9,17 @@ from rich.table import Table
 _WIDTH_OF_A_FILE: Final = 200
 
 
-def new_table(*, expand: bool = False) -> Table:
+def new_table(*titles: str, expand: bool = False) -> Table:
     """A table without lines but that below its head.
 
     Args:
+        titles: of columns that give way to a narrow window without losing a letter: the text goes on in the next line.
         expand: whether it is as wide as the window.
     """
-    return Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), expand=expand)
+    table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0), expand=expand)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    return table
 
 
 def print_table(table: Table) -> None:

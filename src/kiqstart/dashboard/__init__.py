@@ -5,7 +5,7 @@
     site.mount("/kiqstart", create_dashboard(app))
 
 Who comes in. Nobody without a login: a password, of which the settings have a hash only (`passwords`), or a name that a
-proxy at one of the named addresses has put into a header (`proxy`). A login views, or views and acts (`roles`). The
+proxy at one of the named addresses has put into a header (`proxy`). A login views, or views and acts (`sessions`). The
 page gives the browser a session cookie that is signed with a secret and with the hashes, so that a new password ends
 all sessions (`sessions`); no session is kept here, and none is lost with a process that has KIQSTART_DASHBOARD_SECRET.
 Every POST has a token that only a page of the same session has, the login's too. Wrong passwords from one address are
@@ -38,7 +38,7 @@ __all__ = ["DashboardSettings", "create_dashboard"]
 __getattr__ = lazy_names(
     __name__,
     {
-        "kiqstart.dashboard.application": ("create_dashboard",),
-        "kiqstart.dashboard.settings": ("DashboardSettings",),
+        "kiqstart.dashboard.application": "create_dashboard",
+        "kiqstart.dashboard.settings": "DashboardSettings",
     },
 )

@@ -2,15 +2,19 @@
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeVar
 
 from redis.exceptions import RedisError
 from starlette.responses import Response
 
 from kiqstart.broker.acts import Act, Acts, Operator
+from kiqstart.broker.dead_letter import DeadLetterError
 from kiqstart.broker.redis_retry import reason as summary
+from kiqstart.broker.run_resender import RunNotResentError
 from kiqstart.dashboard.site import address
 from kiqstart.dashboard.visits import Visit
+
+Sent = TypeVar("Sent")
 
 _LONGEST_REASON: Final = 1000
 
@@ -65,11 +69,29 @@ class ActPage:
         return address("/runs/task", id=task_id) if task_id else self.back
 
 
+def operator_of(visit: Visit) -> Operator:
+    """Who acts, as the log of acts has it."""
+    return Operator(user=visit.session.user, host=f"dashboard {visit.client}".strip())
+
+
 async def _record(visit: Visit, acts: Sequence[Act], reason: str) -> str:
-    broker = visit.site.broker
-    by = Operator(user=visit.session.user, host=f"dashboard {visit.client}".strip())
+    broker, reason = visit.site.broker, reason.strip()[:_LONGEST_REASON]
     try:
-        await Acts(broker.connection.redis, broker.keys).record(acts, by=by, reason=reason.strip()[:_LONGEST_REASON])
+        await Acts(broker.connection.redis, broker.keys).record(acts, by=operator_of(visit), reason=reason)
     except (RedisError, OSError) as error:
         return f"; but it is not kept in the log of acts: {summary(error)}"
     return ""
+
+
+async def send_each_again(
+    chosen: Sequence[Sent], send: Callable[[Sent], Awaitable[object]], what: str
+) -> tuple[int, str]:
+    """Send each; gives how many were, and in words how many were not, and why the first of them."""
+    problems: list[str] = []
+    for one in chosen:
+        try:
+            await send(one)
+        except (DeadLetterError, RunNotResentError) as error:
+            problems.append(str(error))
+    done = len(chosen) - len(problems)
+    return done, f"{done} {what} are sent again" + (f"; {len(problems)} are not: {problems[0]}" if problems else "")

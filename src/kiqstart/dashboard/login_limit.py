@@ -3,8 +3,10 @@
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv6Address, ip_network
 from typing import Final
+
+from kiqstart.dashboard.proxy import parse_address
 
 TRIES: Final = 5
 """Wrong passwords from one address, until it has to wait."""
@@ -49,12 +51,7 @@ class LoginLimit:
 
 
 def _network(address: str) -> str:
-    try:
-        found = ip_address(address)
-    except ValueError:
-        return address
-    # A socket that takes both kinds names each IPv4 address so, and these have one network.
-    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
-    if mapped is not None:
-        return str(mapped)
-    return str(ip_network((found, _PREFIX), strict=False)) if isinstance(found, IPv6Address) else address
+    found = parse_address(address)
+    if isinstance(found, IPv6Address):
+        return str(ip_network((found, _PREFIX), strict=False))
+    return address if found is None else str(found)

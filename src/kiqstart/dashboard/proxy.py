@@ -5,8 +5,7 @@ from typing import Final
 
 from starlette.requests import Request
 
-from kiqstart.dashboard.roles import DashboardRole
-from kiqstart.dashboard.sessions import LONGEST_NAME
+from kiqstart.dashboard.sessions import LONGEST_NAME, DashboardRole
 from kiqstart.dashboard.settings import DashboardSettings
 
 _ALL: Final = "*"
@@ -44,11 +43,11 @@ class Proxy:
             return peer
         # The last is what the proxy itself has added: of several headers, the last one's.
         said = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
-        found = _address(_without_port(said))
+        found = parse_address(_without_port(said))
         return peer if found is None else str(found)
 
     def _is_peer(self, request: Request) -> bool:
-        address = _address(request.client.host if request.client is not None else "")
+        address = parse_address(request.client.host if request.client is not None else "")
         return address is not None and any(address in network for network in self._settings.proxy_addresses)
 
 
@@ -59,7 +58,8 @@ def _without_port(text: str) -> str:
     return text.partition(":")[0] if text.count(":") == 1 else text
 
 
-def _address(text: str) -> IPv4Address | IPv6Address | None:
+def parse_address(text: str) -> IPv4Address | IPv6Address | None:
+    """An address of a browser or a proxy; None for what is none."""
     try:
         found = ip_address(text)
     except ValueError:

@@ -9,14 +9,22 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, Self, cast
 
-from kiqstart.dashboard.roles import DashboardRole
 from kiqstart.dashboard.settings import DashboardSettings
 
 _LONGEST: Final = 4096
 LONGEST_NAME: Final = 100
 """Characters of the name of whoever logs in."""
+
+
+class DashboardRole(StrEnum):
+    """What a login may do."""
+
+    VIEW = "view"
+    ACT = "act"
+    """View, pause, resume, run, retry and purge."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,6 @@ class Server(Protocol):
         `run` runs a command to its end. It raises when that fails and when nobody is left who wants the server; a later
         call must find nothing half-made then.
         """
-        ...
 
     def command(self, sockets: Path) -> Command:
         """The command that is the server, in the foreground."""

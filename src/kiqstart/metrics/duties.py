@@ -23,11 +23,7 @@ class TakesTasks:
         self._queue = ""
 
     async def look(self) -> None:
-        """Look whether something waits that it does not take.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """Look whether something waits that it does not take."""
         consumer = self._broker.worker.consumer
         if consumer is None or not consumer.activity.is_taking or consumer.activity.taken != self._taken:
             self._taken = 0 if consumer is None else consumer.activity.taken
@@ -64,7 +60,7 @@ class TakesTasks:
 
 
 class Ticks:
-    """A scheduler looks at what is due.
+    """A scheduler polls for what is due.
 
     Args:
         sources: those of its sources that send by themselves.
@@ -85,9 +81,9 @@ class Ticks:
         """What is wrong."""
         ticks = [one.ticked_at for one in self._sources]
         if None in ticks and local_time() - self._since < SECONDS_UNTIL_FOUND:
-            return Finding(check=_STARTING, text="this scheduler has not looked yet", helps_restart=False)
+            return Finding(check=_STARTING, text="this scheduler has not polled yet", helps_restart=False)
         oldest = min((max(tick or 0.0, self._since) for tick in ticks), default=local_time())
         seconds = local_time() - oldest
         if seconds < SECONDS_UNTIL_FOUND:
             return None
-        return Finding(check="tick", text=f"this scheduler has not looked at what is due for {seconds:.0f} s")
+        return Finding(check="tick", text=f"this scheduler has not polled for what is due for {seconds:.0f} s")

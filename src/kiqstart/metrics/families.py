@@ -223,8 +223,8 @@ def _of_schedules(make: Families, figures: Figures) -> list[Metric]:
     return [
         make.gauge("kiqstart_schedulers", "Schedulers that live.", (), [({}, found.heartbeats.living)]),
         make.gauge(
-            "kiqstart_scheduler_last_look_age_seconds",
-            "Seconds since any scheduler looked at what is due; +Inf where none is known.",
+            "kiqstart_scheduler_last_poll_age_seconds",
+            "Seconds since any scheduler last polled for what is due; +Inf where none is known.",
             (),
             [({}, math.inf if age is None else age)],
         ),

@@ -45,16 +45,10 @@ class Duty(Protocol):
     """What a process is there for."""
 
     async def look(self) -> None:
-        """Look whether it does that.
-
-        Raises:
-            RedisError: Redis is away.
-        """
-        ...
+        """Look whether it does that."""
 
     def begin_anew(self) -> None:
         """Forget what was seen: it could not be done, and says nothing."""
-        ...
 
     def finding(self) -> Finding | None:
         """What is wrong, if it has been for long enough."""

@@ -37,11 +37,7 @@ class FoundLetters:
 async def read_letters(
     dead: DeadLetters, filters: Filters, *, limit: int, index: LetterIndex | None = None
 ) -> FoundLetters:
-    """Read the newest letters that are meant, and count the rest; an `index` is for who looks often.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Read the newest letters that are meant, and count the rest; an `index` is for who looks often."""
     found, totals = list[DeadLetter](), Counter[tuple[str, str]]()
     async for letter in filters.letters(index or dead):
         totals[letter.task_name or "", letter.reason] += 1

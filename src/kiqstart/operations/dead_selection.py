@@ -55,19 +55,11 @@ class Filters:
         return words if self.older_than is None else f"{words}, older than {self.older_than}"
 
     async def ids(self, dead: Letters) -> list[str]:
-        """The letters that are meant, oldest first.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """The letters that are meant, oldest first."""
         return [one.id async for one in self.letters(dead)][::-1]
 
     def letters(self, dead: Letters) -> AsyncGenerator[DeadLetter]:
-        """The letters that are meant, newest first.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """The letters that are meant, newest first."""
         age = None if self.older_than is None else parse_age(self.older_than)
         return dead.walk(task_name=self.task, reason=self.reason, older_than=age)
 

@@ -38,11 +38,7 @@ class LetterIndex:
     async def walk(
         self, *, reason: str | None = None, task_name: str | None = None, older_than: float | None = None
     ) -> AsyncGenerator[DeadLetter]:
-        """As `DeadLetters.walk`, without their messages, and with a line of their details.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """As `DeadLetters.walk`, without their messages, and with a line of their details."""
         if not await self._refresh():
             dead = self._broker.dead_letters
             async with aclosing(dead.walk(reason=reason, task_name=task_name, older_than=older_than)) as letters:
@@ -51,7 +47,7 @@ class LetterIndex:
             return
         before = None if older_than is None else await self._broker.dead_letters.oldest_kept(older_than)
         for letter in reversed(list(self._letters.values())):
-            is_young = before is not None and _order(letter.id)[0] >= before
+            is_young = before is not None and letter_order(letter.id)[0] >= before
             if not is_young and reason in (None, letter.reason) and task_name in (None, letter.task_name):
                 yield letter
 
@@ -74,9 +70,9 @@ class LetterIndex:
         for one in found.letters:
             self._letters[one.id] = replace(one, data=b"", detail=error_line(one.detail)[:LONGEST_PROBLEM])
             self._newest = one.id
-        first = _order(found.first)
+        first = letter_order(found.first)
         for name in list(self._letters):
-            if found.count and _order(name) >= first:
+            if found.count and letter_order(name) >= first:
                 break
             del self._letters[name]
         if not found.count:
@@ -86,8 +82,8 @@ class LetterIndex:
         """Drop letters that are there no more; all of them, and False, where those that are there are others."""
         async with aclosing(self._broker.dead_letters.ids()) as ids:
             there = {name async for name in ids}
-        newest = _order(self._newest or "")
-        if any(_order(name) <= newest for name in there - self._letters.keys()):
+        newest = letter_order(self._newest or "")
+        if any(letter_order(name) <= newest for name in there - self._letters.keys()):
             self._forget()
             return False
         self._letters = {name: one for name, one in self._letters.items() if name in there}
@@ -99,6 +95,8 @@ class LetterIndex:
         self._newest = None
 
 
-def _order(letter: str) -> tuple[int, int]:
+def letter_order(letter: str) -> tuple[int, int]:
+    """By which letters stand one after the other; what is no id stands before all."""
     milliseconds, _, place = letter.partition("-")
-    return (int(milliseconds), int(place)) if place else (0, 0)
+    is_id = milliseconds.isdecimal() and place.isdecimal() and len(letter) < 40  # noqa: PLR2004
+    return (int(milliseconds), int(place)) if is_id else (0, 0)

@@ -21,11 +21,7 @@ def said_of_progress(progress: Progress) -> str:
 
 
 async def running_task(broker: StreamBroker, task_id: str) -> RunningTask | None:
-    """What its worker has said of a task that runs; None where none has said anything.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """What its worker has said of a task that runs; None where none has said anything."""
     said = await read_running(broker.connection.redis, broker.keys, broker.secrets)
     return next((one for tasks in said.values() for one in tasks if one.task_id == task_id), None)
 

@@ -89,9 +89,6 @@ class FailedRuns:
         """Those that fit, oldest first; none that was sent again, or whose task waits or runs.
 
         An `index` is for who asks often.
-
-        Raises:
-            RedisError: Redis is away.
         """
         which, last = by_parameters(self.which, broker), dict[str, Run]()
         redis, keys = broker.connection.redis, broker.keys

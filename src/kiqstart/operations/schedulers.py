@@ -9,10 +9,10 @@ _START: Final = "start `kiqstart scheduler`"
 
 
 def missing_scheduler(heartbeats: Heartbeats) -> str | None:
-    """What is to be done where no scheduler looks at the schedules; None where one does."""
+    """What is to be done where no scheduler polls the schedules; None where one does."""
     if heartbeats.living:
         return None
     seconds = heartbeats.seconds_since_any
     if seconds is None:
-        return f"no scheduler looks at the schedules: {_START}"
-    return f"no scheduler has looked at the schedules for {shown_seconds(seconds)}: {_START}"
+        return f"no scheduler is running: {_START}"
+    return f"no scheduler has polled the schedules for {shown_seconds(seconds)}: {_START}"

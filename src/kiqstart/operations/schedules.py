@@ -5,27 +5,42 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from taskiq import AsyncResultBackend
-from taskiq.exceptions import ResultGetError
+from taskiq.exceptions import ResultGetError, SendTaskError
 
 from kiqstart.broker.acts import MOST_KEPT, ActKind, Acts, RecordedAct
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.errors import OperatorError
 from kiqstart.operations.schedule_wording import shown_seconds, zone_of
 from kiqstart.scheduler.occurrence import from_ms
 from kiqstart.scheduler.overview import Overview, overview
-from kiqstart.scheduler.schedules import ScheduleState
+from kiqstart.scheduler.schedules import Schedules, ScheduleState
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.scheduler.store import LastStep, Outcome
+from kiqstart.tasks.errors import InvalidTaskArgumentsError
 
 # What is due for longer than a scheduler needs to notice it.
 _OVERDUE: Final = timedelta(seconds=1)
 
 
-async def read_schedules(broker: StreamBroker, limit: int) -> tuple[Overview, Mapping[str, str]]:
-    """The table's schedules and `limit` others at most, and in a word what became of the last task of each.
+class NotSentError(OperatorError):
+    """A schedule's task was not sent."""
+
+
+async def send_now(schedules: Schedules, name: str) -> str:
+    """Send a schedule's task now, beside its own times; gives the task's id.
 
     Raises:
-        RedisError: Redis is away.
+        NotSentError: it was not sent.
+        ScheduleError: there is no such schedule, or another task has its unique key.
     """
+    try:
+        return await schedules.run(name)
+    except (SendTaskError, InvalidTaskArgumentsError) as error:
+        raise NotSentError(f"schedule {name!r}: {error}") from None
+
+
+async def read_schedules(broker: StreamBroker, limit: int) -> tuple[Overview, Mapping[str, str]]:
+    """The table's schedules and `limit` others at most, and in a word what became of the last task of each."""
     result_ttl = timedelta.max if broker.result_ttl is None else timedelta(seconds=broker.result_ttl)
     found = await overview(DurableScheduleSource(broker).store, limit=limit)
     results = {
@@ -36,11 +51,7 @@ async def read_schedules(broker: StreamBroker, limit: int) -> tuple[Overview, Ma
 
 
 async def who_paused(broker: StreamBroker, paused: Sequence[ScheduleState]) -> list[str]:
-    """Of each paused schedule who has paused it, when and why, as far as the log of acts knows.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Of each paused schedule who has paused it, when and why, as far as the log of acts knows."""
     names = {one.definition.name for one in paused}
     if not names:
         return []

@@ -48,6 +48,14 @@ def is_taken(number: signal.Signals) -> bool:
     return signal.getsignal(number) is not signal.SIG_DFL and not isinstance(signal.getsignal(number), EarlyEnd)
 
 
+def take_ending_signals(handler: Callable[[int, FrameType | None], None]) -> None:
+    """Have `handler` called at the signals that end a worker, but for those that are ignored."""
+    for number in ENDING:
+        # `nohup` starts a program with SIGHUP ignored.
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
 class Ending:
     """Takes the signals of this process, and the orders of its parent where it has one.
 
@@ -66,10 +74,7 @@ class Ending:
 
     def take_signals(self) -> None:
         """Take them from now on. Until `attach` is called nothing runs, and a signal simply exits."""
-        for number in ENDING:
-            # `nohup` starts a program with SIGHUP ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
+        take_ending_signals(self._on_signal)
 
     def attach(self, on_first: Callable[[], None]) -> None:
         """Call `on_first` in this event loop when the worker is to end, and cancel this task when that is to be now."""

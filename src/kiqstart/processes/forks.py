@@ -13,7 +13,6 @@ class Forkable(Protocol):
 
     def after_fork(self) -> None:
         """Let the parent keep what this holds. Is called in the child, before anything else there."""
-        ...
 
 
 _is_forked = False

@@ -23,7 +23,6 @@ class Connector(Protocol):
 
     async def aclose(self) -> None:
         """Let go what was needed to find the way."""
-        ...
 
 
 class ServerConnector:

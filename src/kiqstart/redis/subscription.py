@@ -27,15 +27,12 @@ class Listener(Protocol):
 
     def on_listening(self, channel: str) -> None:
         """From now on no message of the channel is missed while the connection lives."""
-        ...
 
     def on_message(self, channel: str, message: bytes) -> None:
         """A message has arrived."""
-        ...
 
     def on_lost(self) -> None:
         """From now on messages are missed, until `on_listening` says otherwise."""
-        ...
 
 
 class _MessageProtocol(TakenOverProtocol):

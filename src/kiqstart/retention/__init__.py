@@ -30,7 +30,7 @@ the same rows (`coverage`). A run begins with what the policy's last one has not
 one has passed; if the table was rewritten, or the policy names other rows, the shards are given other stretches, also
 in the middle: a batch along the pages looks at the files in its own transaction, whose lock on the table keeps them.
 Rows that refer to their own table go leaf first (`tree`), stretch by stretch from the end; what is held back is come
-back to, and from each row that goes the run follows the chain to what it referred to (`climber`, `ways_up`).
+back to, and from each row that goes the run follows the chain to what it referred to (`climber`).
 
 A batch is one transaction (`step`): set its limits (`transaction`), find where it ends, DELETE with the policy's
 predicate, write the new state, commit. If the state's UPDATE finds no row, another has claimed the shard: the
@@ -150,29 +150,25 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "kiqstart.retention.ceilings": ("Ceilings", "DailyWindow"),
-        "kiqstart.retention.cost": ("RowCost",),
-        "kiqstart.retention.dry_run": ("DryRun",),
-        "kiqstart.retention.engine": ("RetentionEngine",),
+        "kiqstart.retention.ceilings": "Ceilings DailyWindow",
+        "kiqstart.retention.cost": "RowCost",
+        "kiqstart.retention.dry_run": "DryRun",
+        "kiqstart.retention.engine": "RetentionEngine",
         "kiqstart.retention.errors": (
-            "InvalidRunOptionError",
-            "PolicyError",
-            "RetentionError",
-            "RetentionSchemaError",
-            "UnknownPolicyError",
+            "InvalidRunOptionError PolicyError RetentionError RetentionSchemaError UnknownPolicyError"
         ),
-        "kiqstart.retention.faults": ("is_transient",),
-        "kiqstart.retention.history": ("PastRun",),
-        "kiqstart.retention.load": ("LoadCheck", "PostgresLoad"),
-        "kiqstart.retention.models": ("RetentionBase", "RetentionRun", "UndeletableRow"),
-        "kiqstart.retention.policies": ("RetentionPolicies",),
-        "kiqstart.retention.policy": ("PaceKind", "PartitionAction", "RetentionPolicy", "ScanKind"),
-        "kiqstart.retention.preview": ("RetentionPreview",),
-        "kiqstart.retention.progress": ("ProgressCallback", "RetentionProgress"),
-        "kiqstart.retention.report": ("RetentionFailure", "RetentionReport", "StopReason"),
-        "kiqstart.retention.row_update": ("RowUpdate",),
-        "kiqstart.retention.schema": ("RETENTION_RIGHTS", "upgrade_retention"),
-        "kiqstart.retention.run_options": ("MAX_SHARDS", "RunLimits", "RunOptions"),
-        "kiqstart.retention.settings": ("RetentionSettings",),
+        "kiqstart.retention.faults": "is_transient",
+        "kiqstart.retention.history": "PastRun",
+        "kiqstart.retention.load": "LoadCheck PostgresLoad",
+        "kiqstart.retention.models": "RetentionBase RetentionRun UndeletableRow",
+        "kiqstart.retention.policies": "RetentionPolicies",
+        "kiqstart.retention.policy": "PaceKind PartitionAction RetentionPolicy ScanKind",
+        "kiqstart.retention.preview": "RetentionPreview",
+        "kiqstart.retention.progress": "ProgressCallback RetentionProgress",
+        "kiqstart.retention.report": "RetentionFailure RetentionReport StopReason",
+        "kiqstart.retention.row_update": "RowUpdate",
+        "kiqstart.retention.schema": "RETENTION_RIGHTS upgrade_retention",
+        "kiqstart.retention.run_options": "MAX_SHARDS RunLimits RunOptions",
+        "kiqstart.retention.settings": "RetentionSettings",
     },
 )

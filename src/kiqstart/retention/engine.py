@@ -151,7 +151,7 @@ class RetentionEngine:
             await run.take_part()
             shards = await run.wait_for_others()
         except asyncio.CancelledError:
-            logger.warning("%s: cancelled; run %s can be gone on with", policy, run.run_store.run_id)
+            logger.warning("%s: cancelled; run %s can be resumed", policy, run.run_store.run_id)
             raise
         finally:
             await to_its_end(run.release())

@@ -28,7 +28,7 @@ class PastRun:
         longest_batch: seconds of the longest of them.
         failed: rows that could not be.
         is_running: whether a worker that lives has a part of it.
-        is_taken_on: whether a later run has gone on with what it left.
+        is_superseded: whether a later run has gone on with what it left.
         stopped: why it ended; None while it goes on, or was interrupted. `StopReason.END` if all was gone through.
     """
 
@@ -42,7 +42,7 @@ class PastRun:
     longest_batch: float
     failed: int
     is_running: bool
-    is_taken_on: bool
+    is_superseded: bool
     stopped: StopReason | None
 
 
@@ -91,7 +91,7 @@ def _past_run(policy: str, run_id: str, started_at: datetime | None, shards: Seq
         longest_batch=max(one.state.longest_batch for one in shards),
         failed=sum(one.state.failed for one in shards),
         is_running=any(one.is_alive for one in shards),
-        is_taken_on=any(one.taken_on for one in shards),
+        is_superseded=any(one.taken_on for one in shards),
         stopped=stopped,
     )
 

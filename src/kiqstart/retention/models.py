@@ -1,4 +1,4 @@
-"""The mapped classes of retention: where each run stands, so that a killed one is gone on with, and what cannot go."""
+"""The mapped classes of retention: where each run stands, so that a killed one is resumed, and what cannot go."""
 
 from datetime import datetime
 from typing import Any, ClassVar, Final
@@ -23,7 +23,7 @@ class RetentionRun(RetentionBase):
     """A shard of a run, updated in the transaction of each batch: what is counted is deleted, and the reverse.
 
     `owner` is the worker that has the shard, alive while `heartbeat_at` is recent. `stopped` is None while the shard is
-    not done; `taken_on` says that a later run has gone on with the rest of it.
+    not done; `taken_on` says that a later run has taken over the rest of it.
     """
 
     __tablename__ = "retention_runs"

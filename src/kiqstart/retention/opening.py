@@ -71,7 +71,7 @@ class RunOpener:
         """Make the run's shards, and return how many."""
         left = await self._interrupted(connection, choice)
         if left:
-            choice = replace(choice, kind=left[0].scan, reason=f"goes on with run {left[0].run_id}")
+            choice = replace(choice, kind=left[0].scan, reason=f"resumes run {left[0].run_id}")
         scan = choice.scan(self.policy, choice.kind, choice.size)
         try:
             whole = await _find_end(connection, scan)

@@ -55,7 +55,7 @@ class RetentionPolicy:
         )
 
     Args:
-        name: names the policy in reports, logs, and among the runs that can be gone on with.
+        name: names the policy in reports, logs, and among the runs that can be resumed.
         model: the mapped class whose rows are deleted.
         predicate: true for the rows to delete. It may look at other tables through `EXISTS` or `IN`; each DELETE
             repeats it, so a row for which it became false in the meantime is kept.

@@ -28,7 +28,7 @@ class StopReason(StrEnum):
     LOAD = "load"
     """Others came first for too long; the next run goes on."""
     STOPPED = "stopped"
-    """It was asked to stop; the same run can be gone on with."""
+    """It was asked to stop; the same run can be resumed."""
 
 
 @dataclass(frozen=True, slots=True)

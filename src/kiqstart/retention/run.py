@@ -43,7 +43,6 @@ logger = getLogger(__name__)
 
 _SECONDS_BETWEEN_LOOKS: Final = 0.25
 _SECONDS_TO_RELEASE: Final = 5.0
-_SECONDS_TO_FIND_END: Final = 10.0
 
 
 @dataclass(kw_only=True)

@@ -44,7 +44,6 @@ _SECONDS_KEPT: Final = 1.0
 class _DriverConnection(Protocol):
     def terminate(self) -> None:
         """Drop the connection without a word to the server."""
-        ...
 
 
 _open_connections: ContextVar[set[_DriverConnection] | None] = ContextVar("open_connections", default=None)

@@ -9,7 +9,7 @@ What is kept
 ------------
 Beside the broker's streams, under the same hash tag, are: each schedule's definition as JSON (what is sent, with which
 labels, when, and what is done with missed times); a sorted set with the time at which each is due; what each did last;
-the names, the fingerprint and the number of the table that is in effect; and when each scheduler looked last.
+the names, the fingerprint and the number of the table that is in effect; and when each scheduler last polled.
 Schedulers send what is kept, not what stands in their own table: an older scheduler that still runs sends what a newer
 one has put into effect.
 
@@ -37,7 +37,7 @@ One schedule, one guard
 -----------------------
 All that a scheduler does with one schedule before its step (reading it, computing its times, calling the middlewares,
 checking what Redis would refuse) happens in `MessageBuilder._make`, a task of its own: whatever it raises, and however
-long it takes, concerns that schedule alone. The keys that only help (who looks, when anybody looked, what was last) may
+long it takes, concerns that schedule alone. The keys that only help (who polls, when anybody polled, what was last) may
 hold anything. What is due is read in pages, in pieces of some MiB, and sent in scripts of 200 steps or 4 MiB.
 
 Missed times
@@ -47,14 +47,14 @@ missed. `misfires` says what is sent of those times: the last one, all up to a b
 
 Whose clock
 -----------
-Redis' time counts, so schedulers with wrong clocks do no harm; they log that they are wrong. Between two looks the time
+Redis' time counts, so schedulers with wrong clocks do no harm; they log that they are wrong. Between two polls the time
 is read off a clock that nobody sets. Where Redis' own clock is set back by more than a minute, times that come again
-are sent again, as cron does it; what is less is waited for. The store keeps the latest time at which anybody looked, so
-that it is noticed by whoever looks next, also after a restart, and by nobody who was merely frozen.
+are sent again, as cron does it; what is less is waited for. The store keeps the latest time at which anybody polled, so
+that it is noticed by whoever polls next, also after a restart, and by nobody who was merely frozen.
 
 Several schedulers
 ------------------
-All do the same; a step is taken by the first who asks. They line up by name: each looks 50 ms after the one before it,
+All do the same; a step is taken by the first who asks. They line up by name: each polls 50 ms after the one before it,
 and thus mostly finds the work done. When the first one dies, the second is 50 ms late for some seconds, and is then the
 first.
 
@@ -64,7 +64,7 @@ What each fault leaves
   over, and is refused.
 - Redis is away: schedulers go on trying. What was missed is caught up as each schedule says.
 - Redis comes back empty: schedules of the table are put into effect again by those that know them, and are due when
-  they would have been since that scheduler's last look, at most half a second before; schedules that were added are
+  they would have been since that scheduler's last poll, at most half a second before; schedules that were added are
   gone, and only an append-only file could have saved them.
 - Redis comes back as it was some time ago: what was due since then is due again, and caught up as each schedule says.
   The table's number is lower than one that a scheduler has seen, which tells that from a deploy: the latest table is
@@ -103,16 +103,10 @@ __all__ = [
 __getattr__ = lazy_names(
     __name__,
     {
-        "kiqstart.scheduler.conversions": ("ScheduleError",),
-        "kiqstart.scheduler.definition": ("CatchUp",),
-        "kiqstart.scheduler.schedules": ("ScheduleState", "Schedules"),
-        "kiqstart.scheduler.source": ("DurableScheduleSource",),
-        "kiqstart.scheduler.table": (
-            "CronSchedule",
-            "IntervalSchedule",
-            "Schedule",
-            "StaticSchedules",
-            "check_schedules",
-        ),
+        "kiqstart.scheduler.conversions": "ScheduleError",
+        "kiqstart.scheduler.definition": "CatchUp",
+        "kiqstart.scheduler.schedules": "ScheduleState Schedules",
+        "kiqstart.scheduler.source": "DurableScheduleSource",
+        "kiqstart.scheduler.table": "CronSchedule IntervalSchedule Schedule StaticSchedules check_schedules",
     },
 )

@@ -9,15 +9,15 @@ from redis.exceptions import ResponseError
 
 from kiqstart.broker.redis_retry import reason
 from kiqstart.scheduler.clock import StoreClock
-from kiqstart.scheduler.due import DueMark, DueSchedule, Look
+from kiqstart.scheduler.due import DueMark, DueSchedule, Poll
 from kiqstart.scheduler.log_text import one_line
 from kiqstart.scheduler.redis_encoding import sha1
 from kiqstart.scheduler.store import LARGEST, ScheduleStore
 
 logger = getLogger(__name__)
 
-LOOKED_AT: Final = 1000
-"""How many schedules are read at a time. A look is cheap even if many are due."""
+PAGE_SIZE: Final = 1000
+"""How many schedules are read at a time. A poll is cheap even if many are due."""
 # What was read is read again after so long, a few at a time: somebody may have put it right.
 _SECONDS_KNOWN: Final = 5.0
 _READ_AGAIN: Final = 100
@@ -56,9 +56,9 @@ class Backlog:
         self.is_complete = True
         """Whether all that is due was read; else there is more to do at once."""
 
-    async def read(self, look: Look) -> list[DueSchedule]:
+    async def read(self, poll: Poll) -> list[DueSchedule]:
         """All that is due, or will be soon, and can be read, as far as it can be read at once; the earliest first."""
-        marks, self.is_complete = await self._marks(look)
+        marks, self.is_complete = await self._marks(poll)
         if self.is_complete:
             self._known = {name: one for name, one in self._known.items() if name in marks}
         await self._read([mark for mark in marks.values() if not self._is_known(mark)])
@@ -87,18 +87,18 @@ class Backlog:
                     logger.error("Schedule %s is set aside: nobody has sent it", one_line(one.mark.name))
                     self.forget(one.mark.name)
 
-    async def _marks(self, look: Look) -> tuple[dict[str, DueMark], bool]:
+    async def _marks(self, poll: Poll) -> tuple[dict[str, DueMark], bool]:
         """What is due, up to as many new ones as are read at a time, and whether that is all."""
-        page, start = look.page, 0
+        page, start = poll.page, 0
         marks: dict[str, DueMark] = {}
         new = 0
         while True:
             marks.update((mark.name, mark) for mark in page.marks)
             new += sum(not self._is_known(mark) for mark in page.marks)
-            if page.is_last or new >= LOOKED_AT:
+            if page.is_last or new >= PAGE_SIZE:
                 return marks, page.is_last
             start += len(page.marks)
-            page = await self._store.page(look.now_ms, start, LOOKED_AT)
+            page = await self._store.page(poll.now_ms, start, PAGE_SIZE)
 
     def _is_known(self, mark: DueMark) -> bool:
         known = self._known.get(mark.name)

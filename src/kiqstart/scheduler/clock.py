@@ -14,7 +14,7 @@ _SKEW_MS: Final = 2000
 
 
 class StoreClock:
-    """Knows the store's time between two looks, and notices when it, or this machine's, is wrong.
+    """Knows the store's time between two polls, and notices when it, or this machine's, is wrong.
 
     Args:
         steady: seconds by a clock that nobody sets.
@@ -28,7 +28,7 @@ class StoreClock:
         self._is_skewed = False
 
     def observe(self, now_ms: int, began: float) -> None:
-        """Take in the store's time, from a look that began at a time of the steady clock."""
+        """Take in the store's time, from a poll that began at a time of the steady clock."""
         ended = self._steady()
         offset = now_ms - (began + ended) / 2 * 1000
         step = 0.0 if self._offset_ms is None else offset - self._offset_ms

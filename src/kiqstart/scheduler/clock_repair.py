@@ -21,21 +21,21 @@ async def repeat_times(store: ScheduleStore) -> None:
     async for one in store.all():
         schedules.append(one)
         if len(schedules) == _AT_ONCE:
-            await _hurry(store, schedules)
+            await _reschedule(store, schedules)
             schedules.clear()
-    await _hurry(store, schedules)
+    await _reschedule(store, schedules)
     await store.accept_clock()
 
 
-async def _hurry(store: ScheduleStore, schedules: Sequence[StoredSchedule]) -> None:
+async def _reschedule(store: ScheduleStore, schedules: Sequence[StoredSchedule]) -> None:
     # Asked after it was read when they are due: another scheduler may already have sent what this one would repeat.
     now_ms = await store.now_ms()
-    sooner = [one for schedule in schedules if (one := _sooner(schedule, now_ms)) is not None]
-    if sooner:
-        await store.hurry(sooner)
+    earlier = [one for schedule in schedules if (one := _earlier(schedule, now_ms)) is not None]
+    if earlier:
+        await store.reschedule_earlier(earlier)
 
 
-def _sooner(schedule: StoredSchedule, now_ms: int) -> EarlierDue | None:
+def _earlier(schedule: StoredSchedule, now_ms: int) -> EarlierDue | None:
     if schedule.due_ms is None:
         return None
     try:

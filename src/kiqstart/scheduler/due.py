@@ -38,8 +38,8 @@ class DuePage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What a scheduler sees when it looks.
+class Poll:
+    """What a scheduler sees when it polls.
 
     Args:
         now_ms: the store's time, in milliseconds since the Unix epoch.

@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 from taskiq import BrokerMessage
 
 from kiqstart.scheduler.definition import ScheduleDefinition
-from kiqstart.scheduler.due import DueMark, DuePage, Look
+from kiqstart.scheduler.due import DueMark, DuePage, Poll
 from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript, Outcome
 from kiqstart.scheduler.store import (
     SECONDS_AHEAD,
@@ -45,30 +45,30 @@ class MemoryScheduleStore:
         self._seen_ms: dict[str, int] = {}
         self._table: str | None = None
         self._number = 0
-        self._looked_ms = 0
+        self._polled_ms = 0
 
     async def now_ms(self) -> int:
         """The machine's time."""
         return self._clock()
 
-    async def look(self, scheduler: str, limit: int) -> Look:
-        """Look at all there are."""
+    async def poll(self, scheduler: str, limit: int) -> Poll:
+        """All there is."""
         now = self._clock()
         self._seen_ms[scheduler] = now
-        self._looked_ms = max(now, self._looked_ms)
+        self._polled_ms = max(now, self._polled_ms)
         times = [one.schedule.due_ms for one in self._kept.values() if one.schedule.due_ms is not None]
-        return Look(
+        return Poll(
             now_ms=now,
             page=await self.page(now, 0, limit),
             next_due_ms=min((time for time in times if time > now), default=None),
             schedulers=list(self._seen_ms),
             table=self._table,
             table_number=self._number,
-            is_set_back=self._looked_ms - now > SET_BACK_MS,
+            is_set_back=self._polled_ms - now > SET_BACK_MS,
         )
 
     async def page(self, now_ms: int, start: int, limit: int) -> DuePage:
-        """Look at all there are."""
+        """All there is."""
         latest = now_ms + SECONDS_AHEAD * 1000
         times = [(one.schedule.due_ms, name) for name, one in self._kept.items() if one.schedule.due_ms is not None]
         due = [DueMark(name=name, due_ms=time) for time, name in sorted(times) if time <= latest]
@@ -146,16 +146,16 @@ class MemoryScheduleStore:
         self._kept.pop(mark.name, None)
         return True
 
-    async def hurry(self, sooner: Sequence[EarlierDue]) -> None:
+    async def reschedule_earlier(self, earlier: Sequence[EarlierDue]) -> None:
         """Give them their new times."""
-        for one in sooner:
+        for one in earlier:
             known = self._kept.get(one.name)
             if known is not None and known.schedule.due_ms == one.was_due_ms:
                 self._change(one.name, due_ms=one.due_ms)
 
     async def accept_clock(self) -> None:
-        """Look at it anew."""
-        self._looked_ms = self._clock()
+        """From now on the latest poll is one of now."""
+        self._polled_ms = self._clock()
 
     async def get(self, name: str) -> StoredSchedule | None:
         """Look it up."""

@@ -22,7 +22,7 @@ class Overview:
         paused: how many are paused.
         unreadable: names of those that cannot be read.
         seconds_overdue: by how much the first of all that are due is late; 0 where none is.
-        heartbeats: which schedulers look.
+        heartbeats: which schedulers poll.
     """
 
     now: datetime
@@ -36,11 +36,7 @@ class Overview:
 
 
 async def overview(store: ScheduleStore, *, limit: int) -> Overview:
-    """Look at all schedules of the table, and at `limit` others at most.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Look at all schedules of the table, and at `limit` others at most."""
     summary = await store.summary(limit)
     unreadable = list(summary.set_aside)
     kept: dict[str, ScheduleState] = {}

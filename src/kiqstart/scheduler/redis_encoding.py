@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from kiqstart.broker.redis_text import raw_name, text_of_name
 from kiqstart.broker.script import Value
-from kiqstart.scheduler.due import DueMark, DuePage, Look
+from kiqstart.scheduler.due import DueMark, DuePage, Poll
 from kiqstart.scheduler.firing import FireRequest, FireResult, Outcome
 from kiqstart.scheduler.occurrence import ms_of_score
 from kiqstart.scheduler.store import (
@@ -61,13 +61,13 @@ def add_answers(answer: object) -> list[bool | ResponseError]:
     return kept
 
 
-def look_of(answer: object) -> Look:
+def poll_of(answer: object) -> Poll:
     """What a scheduler sees."""
     values = cast("list[object]", answer)
     now, following, table, number, schedulers, set_back, is_last = cast(
         "tuple[int, bytes, bytes, int, list[bytes], int, int]", values[:7]
     )
-    return Look(
+    return Poll(
         now_ms=now,
         page=_page(cast("list[bytes]", values[7:]), is_last=bool(is_last)),
         next_due_ms=ms_of_score(following) if following else None,

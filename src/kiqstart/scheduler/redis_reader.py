@@ -1,5 +1,6 @@
 """What operators see of schedules in Redis."""
 
+import uuid
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Final, cast
 
@@ -7,13 +8,35 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import raw_name, text_of_name
 from kiqstart.scheduler.occurrence import ms_of_score
 from kiqstart.scheduler.redis_encoding import stored_schedule
-from kiqstart.scheduler.redis_keys import ScheduleKeys
 from kiqstart.scheduler.store import Heartbeats, StoredSchedule, Summary
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 _PAGE: Final = 500
+
+
+class ScheduleKeys:
+    """The keys beside a queue's own, under its hash tag."""
+
+    def __init__(self, keys: QueueKeys) -> None:
+        base = keys.schedules
+        self.definitions = base
+        self.due = f"{base}:due"
+        self.last = f"{base}:last"
+        self.table = f"{base}:table"
+        self.table_number = f"{base}:table:number"
+        self.table_names = f"{base}:table:names"
+        self.paused = f"{base}:paused"
+        self.aside = f"{base}:aside"
+        self.schedulers = f"{base}:schedulers"
+        self.polled = f"{base}:looked"
+        # Of whoever adds through this object.
+        self.added = f"{base}:added:{uuid.uuid4().hex}"
+
+    def answers(self, scheduler: str) -> str:
+        """What a scheduler's last script was answered."""
+        return f"{self.definitions}:answers:{scheduler}"
 
 
 class RedisScheduleReader:

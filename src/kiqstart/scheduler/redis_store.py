@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.script import Script, Value
-from kiqstart.scheduler.due import DueMark, DuePage, Look
+from kiqstart.scheduler.due import DueMark, DuePage, Poll
 from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript
 from kiqstart.scheduler.redis_encoding import (
     add_answers,
@@ -16,7 +16,7 @@ from kiqstart.scheduler.redis_encoding import (
     fire_answers,
     fire_values,
     flat,
-    look_of,
+    poll_of,
     sha1,
 )
 from kiqstart.scheduler.redis_reader import RedisScheduleReader
@@ -30,7 +30,7 @@ from kiqstart.scheduler.store import (
 )
 from kiqstart.tasks.labels import DEFAULT_QUEUE, QUEUE_LABEL
 
-_LOOK: Final = Script("look", "scheduler")
+_POLL: Final = Script("poll", "scheduler")
 _READ: Final = Script("read", "scheduler")
 _FIRE: Final = Script("fire", "scheduler")
 _ANSWERS: Final = Script("answers", "scheduler")
@@ -40,7 +40,7 @@ _REMOVE: Final = Script("remove", "scheduler")
 _PAUSE: Final = Script("pause", "scheduler")
 _RESUME: Final = Script("resume", "scheduler")
 _SET_ASIDE: Final = Script("set_aside", "scheduler")
-_HURRY: Final = Script("hurry", "scheduler")
+_RESCHEDULE_EARLIER: Final = Script("reschedule_earlier", "scheduler")
 
 _FIRST_STREAM: Final = 8
 # So much is read in one script, which keeps Redis from others.
@@ -74,13 +74,13 @@ class RedisScheduleStore(RedisScheduleReader):
         super().__init__(redis, keys, clock=clock)
         self._queue_limit = queue_limit or 0
 
-    async def look(self, scheduler: str, limit: int) -> Look:
+    async def poll(self, scheduler: str, limit: int) -> Poll:
         """One script, whose cost follows what is due."""
-        return await self._look(self._time(), raw_name(scheduler), 0, limit)
+        return await self._poll(self._time(), raw_name(scheduler), 0, limit)
 
     async def page(self, now_ms: int, start: int, limit: int) -> DuePage:
         """The same script."""
-        return (await self._look(str(now_ms), b"", start, limit)).page
+        return (await self._poll(str(now_ms), b"", start, limit)).page
 
     async def definitions(self, names: Sequence[str]) -> list[bytes | int | None]:
         """One script, which reads little more than 4 MiB."""
@@ -115,47 +115,28 @@ class RedisScheduleStore(RedisScheduleReader):
         self, table: str, entries: Sequence[Entry], *, instead_of: str = "", after_number: int = 0
     ) -> None:
         """In one script."""
-        keys = [
-            self._names.definitions,
-            self._names.due,
-            self._names.last,
-            self._names.table_names,
-            self._names.table,
-            self._names.table_number,
-        ]
-        keys += [self._names.paused, self._names.aside]
+        names = self._names
+        keys = [names.definitions, names.due, names.last, names.table_names, names.table, names.table_number]
+        keys += [names.paused, names.aside]
         await _SET_TABLE(self._redis, keys, [self._time(), table, instead_of, after_number, *flat(entries)])
 
     async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:
         """In one script."""
-        keys = [
-            self._names.definitions,
-            self._names.due,
-            self._names.table_names,
-            self._names.paused,
-            self._names.aside,
-            self._names.added,
-        ]
+        names = self._names
+        keys = [names.definitions, names.due, names.table_names, names.paused, names.aside, names.added]
         return add_answers(await _ADD(self._redis, keys, [script, _REMEMBERED_MS, *added(entries)]))
 
     async def remove(self, name: str) -> bool | None:
         """In one script."""
-        keys = [
-            self._names.definitions,
-            self._names.due,
-            self._names.table_names,
-            self._names.paused,
-            self._names.last,
-            self._names.aside,
-        ]
+        names = self._names
+        keys = [names.definitions, names.due, names.table_names, names.paused, names.last, names.aside]
         removed = cast("int", await _REMOVE(self._redis, keys, [raw_name(name)]))
         return None if removed < 0 else bool(removed)
 
     async def pause(self, name: str) -> bool:
         """In one script."""
-        return bool(
-            await _PAUSE(self._redis, [self._names.definitions, self._names.due, self._names.paused], [raw_name(name)])
-        )
+        keys = [self._names.definitions, self._names.due, self._names.paused]
+        return bool(await _PAUSE(self._redis, keys, [raw_name(name)]))
 
     async def resume(self, name: str, due_ms: int, data: bytes) -> bool:
         """In one script."""
@@ -169,26 +150,21 @@ class RedisScheduleStore(RedisScheduleReader):
         done = cast("int", await _SET_ASIDE(self._redis, keys, arguments))
         return None if done < 0 else bool(done)
 
-    async def hurry(self, sooner: Sequence[EarlierDue]) -> None:
+    async def reschedule_earlier(self, earlier: Sequence[EarlierDue]) -> None:
         """In one script."""
-        arguments = [value for one in sooner for value in (raw_name(one.name), one.was_due_ms, one.due_ms)]
-        await _HURRY(self._redis, [self._names.due], arguments)
+        arguments = [value for one in earlier for value in (raw_name(one.name), one.was_due_ms, one.due_ms)]
+        await _RESCHEDULE_EARLIER(self._redis, [self._names.due], arguments)
 
     async def accept_clock(self) -> None:
-        """From now on the latest look is one of now."""
-        await self._redis.set(self._names.looked, await self.now_ms())
+        """From now on the latest poll is one of now."""
+        await self._redis.set(self._names.polled, await self.now_ms())
 
-    async def _look(self, now: str, scheduler: bytes, start: int, limit: int) -> Look:
-        keys = [
-            self._names.due,
-            self._names.schedulers,
-            self._names.table,
-            self._names.table_number,
-            self._names.looked,
-        ]
+    async def _poll(self, now: str, scheduler: bytes, start: int, limit: int) -> Poll:
+        names = self._names
+        keys = [names.due, names.schedulers, names.table, names.table_number, names.polled]
         gone_ms, soon_ms = round(SECONDS_UNTIL_GONE * 1000), round(SECONDS_AHEAD * 1000)
         arguments: list[Value] = [now, scheduler, gone_ms, SET_BACK_MS, soon_ms, start, limit, _BYTES_OF_NAMES]
-        return look_of(await _LOOK(self._redis, keys, arguments))
+        return poll_of(await _POLL(self._redis, keys, arguments))
 
     def _stream(self, firing: FireRequest) -> str:
         labels = {} if firing.message is None else firing.message.labels

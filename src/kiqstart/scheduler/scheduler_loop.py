@@ -1,4 +1,4 @@
-"""What a scheduler does: looks at what is due, and takes the steps that there are."""
+"""What a scheduler does: polls for what is due, and takes the steps that there are."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,11 +10,11 @@ from redis.exceptions import ResponseError
 from taskiq import AsyncBroker
 
 from kiqstart.broker.redis_retry import is_outage, reason
-from kiqstart.scheduler.backlog import LOOKED_AT, Backlog
+from kiqstart.scheduler.backlog import PAGE_SIZE, Backlog
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.clock_repair import repeat_times
 from kiqstart.scheduler.definition import ScheduleDefinition
-from kiqstart.scheduler.due import DueSchedule, Look
+from kiqstart.scheduler.due import DueSchedule, Poll
 from kiqstart.scheduler.firing import Outcome
 from kiqstart.scheduler.message_builder import MessageBuilder
 from kiqstart.scheduler.occurrence import from_ms, to_ms
@@ -25,11 +25,11 @@ from kiqstart.scheduler.store import Entry, ScheduleStore
 
 logger = getLogger(__name__)
 
-# So long a scheduler whose table was replaced waits for those that know the new one, where Redis has lost it.
+# How long a superseded scheduler waits for a newer one to restore the schedules after Redis lost its data.
 _SECONDS_FOR_A_NEWER_ONE: Final = 5.0
 # How long a new schedule, or a change of one, may take to be noticed.
-_SECONDS_BETWEEN_LOOKS: Final = 0.5
-# So much later each scheduler looks than the one before it, which thus does the work while it lives.
+_POLL_INTERVAL: Final = 0.5
+# So much later each scheduler polls than the one before it, which thus does the work while it lives.
 _SECONDS_BEHIND: Final = 0.05
 _MOST_BEHIND: Final = 0.25
 # A table that is in effect is put into effect again that often, which changes nothing where all is well.
@@ -38,7 +38,7 @@ _SECONDS_BETWEEN_TRIES: Final = 5.0
 
 
 class SchedulerLoop:
-    """Takes the steps of all schedules that are due, side by side with any number of other tickers.
+    """Takes the steps of all schedules that are due, side by side with any number of other schedulers.
 
     Args:
         broker: makes the messages.
@@ -74,35 +74,31 @@ class SchedulerLoop:
         self._backlog = Backlog(store, clock)
         self._name = name or uuid4().hex
         self._steps = StepTaker(broker, store, name=self._name, deadline=send_deadline, stats=stats)
-        # What a store that has lost its data is told: nothing was due at the last look but this.
-        self._looked_ms: int | None = None
+        # What a store that has lost its data is told: nothing was due at the last poll but this.
+        self._polled_ms: int | None = None
         self._due_ms: dict[str, int] = {}
         self._lost_since: float | None = None
         # A store that knows only earlier tables than this one was restored.
         self._number = 0
 
     async def tick(self) -> float:
-        """Look once, and take what steps there are; gives the seconds until there may be more to do.
-
-        Raises:
-            RedisError: Redis is away.
-        """
+        """Poll once, and take what steps there are; gives the seconds until there may be more to do."""
         await self._steps.catch_up()
         if not self._is_table_set:
             await self._set_table(await self._store.now_ms())
-        look = await self._look()
-        if look.is_set_back:
+        poll = await self._poll()
+        if poll.is_set_back:
             await repeat_times(self._store)
             return 0.0
-        if self._is_lost(look) and not self._leaves_it_to_a_newer_one():
-            look = await self._restore(look)
-        if not self._is_lost(look):
-            await self._compare_tables(look)
-        due = await self._backlog.read(look)
-        self._remember(look, due)
-        followings = await self._take_steps(due, look.now_ms)
-        await self._backlog.set_aside(look.now_ms)
-        return self._pause(look, followings)
+        if self._is_lost(poll) and not self._leaves_it_to_a_newer_one():
+            poll = await self._restore(poll)
+        if not self._is_lost(poll):
+            await self._compare_tables(poll)
+        due = await self._backlog.read(poll)
+        self._remember(poll, due)
+        followings = await self._take_steps(due, poll.now_ms)
+        await self._backlog.set_aside(poll.now_ms)
+        return self._pause(poll, followings)
 
     async def leave(self) -> None:
         """Do no more, and let the others know."""
@@ -114,7 +110,7 @@ class SchedulerLoop:
         """Put the table into effect; where that is refused for good, go on with what is in effect, and try it later."""
         if self._refusal and self._clock.steady() - self._set_at < _SECONDS_BETWEEN_TRIES:
             return
-        since = from_ms(now_ms if self._looked_ms is None else min(self._looked_ms, now_ms))
+        since = from_ms(now_ms if self._polled_ms is None else min(self._polled_ms, now_ms))
         entries: list[Entry] = []
         for definition in self._table:
             following = definition.timing.next_after(since)
@@ -132,34 +128,34 @@ class SchedulerLoop:
             return
         self._is_table_set, self._refusal = True, ""
 
-    async def _look(self) -> Look:
+    async def _poll(self) -> Poll:
         began = self._clock.steady()
-        look = await self._store.look(self._name, LOOKED_AT)
-        self._clock.observe(look.now_ms, began)
-        return look
+        poll = await self._store.poll(self._name, PAGE_SIZE)
+        self._clock.observe(poll.now_ms, began)
+        return poll
 
-    def _is_lost(self, look: Look) -> bool:
+    def _is_lost(self, poll: Poll) -> bool:
         """Whether the store knows no table, or one that is older than others that this scheduler has seen there."""
-        return look.table is None or (look.table != self._table_id and look.table_number < self._number)
+        return poll.table is None or (poll.table != self._table_id and poll.table_number < self._number)
 
-    async def _restore(self, look: Look) -> Look:
-        """Put the table into effect again, and look again; where that was of no use, what there is is sent."""
-        await self._set_table(look.now_ms)
-        look = await self._look()
-        if not self._is_lost(look):
+    async def _restore(self, poll: Poll) -> Poll:
+        """Put the table into effect again, and poll again; where that was of no use, what there is is sent."""
+        await self._set_table(poll.now_ms)
+        poll = await self._poll()
+        if not self._is_lost(poll):
             logger.warning("Redis had lost the schedules; those of the table are in effect again")
-        return look
+        return poll
 
-    async def _compare_tables(self, look: Look) -> None:
-        is_own = look.table == self._table_id
+    async def _compare_tables(self, poll: Poll) -> None:
+        is_own = poll.table == self._table_id
         self._lost_since = None
-        self._number = max(look.table_number, self._number)
+        self._number = max(poll.table_number, self._number)
         if not is_own and not self._is_superseded:
             logger.warning("A scheduler that was started later has another table, which is in effect here too")
         self._is_superseded = not is_own
         if is_own and self._clock.steady() - self._set_at > _SECONDS_BETWEEN_REPAIRS:
             # An older scheduler may have set aside what it could not read, or somebody has deleted a key.
-            await self._set_table(look.now_ms, instead_of=self._table_id)
+            await self._set_table(poll.now_ms, instead_of=self._table_id)
 
     def _leaves_it_to_a_newer_one(self) -> bool:
         if not self._is_superseded:
@@ -168,10 +164,10 @@ class SchedulerLoop:
         self._lost_since = self._lost_since or now
         return now - self._lost_since < _SECONDS_FOR_A_NEWER_ONE
 
-    def _remember(self, look: Look, due: Sequence[DueSchedule]) -> None:
-        if not self._is_lost(look):
-            self._looked_ms = look.now_ms
-            pending = [one for one in due if one.due_ms <= look.now_ms and self._data.get(one.name) == one.data]
+    def _remember(self, poll: Poll, due: Sequence[DueSchedule]) -> None:
+        if not self._is_lost(poll):
+            self._polled_ms = poll.now_ms
+            pending = [one for one in due if one.due_ms <= poll.now_ms and self._data.get(one.name) == one.data]
             self._due_ms = {one.name: one.due_ms for one in pending}
 
     async def _take_steps(self, due: Sequence[DueSchedule], now_ms: int) -> list[int]:
@@ -198,10 +194,10 @@ class SchedulerLoop:
                 self._backlog.forget(name)
         return followings
 
-    def _pause(self, look: Look, followings: Sequence[int]) -> float:
+    def _pause(self, poll: Poll, followings: Sequence[int]) -> float:
         if not self._backlog.is_complete:
             return 0.0
-        times = [*followings, *([] if look.next_due_ms is None else [look.next_due_ms])]
-        behind = min(sum(one < self._name for one in look.schedulers) * _SECONDS_BEHIND, _MOST_BEHIND)
-        seconds = self._clock.seconds_until(min(times)) + behind if times else _SECONDS_BETWEEN_LOOKS
-        return min(max(seconds, 0.0), _SECONDS_BETWEEN_LOOKS)
+        times = [*followings, *([] if poll.next_due_ms is None else [poll.next_due_ms])]
+        behind = min(sum(one < self._name for one in poll.schedulers) * _SECONDS_BEHIND, _MOST_BEHIND)
+        seconds = self._clock.seconds_until(min(times)) + behind if times else _POLL_INTERVAL
+        return min(max(seconds, 0.0), _POLL_INTERVAL)

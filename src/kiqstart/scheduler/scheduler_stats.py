@@ -11,14 +11,11 @@ from enum import StrEnum
 from logging import getLogger
 from typing import TYPE_CHECKING, Final, cast
 
-from redis.exceptions import RedisError, ResponseError
-
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.redis_retry import may_pass, reason
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram
-from kiqstart.broker.stats_batch import FLUSH, StatsBatch
+from kiqstart.broker.stats_batch import StatsBatch
 from kiqstart.scheduler.firing import FireRequest, FireResult, Outcome
 from kiqstart.scheduler.misfires import ON_TIME
 
@@ -112,25 +109,14 @@ class SchedulerStats:
         if not self._batch:
             counts, self._counts = self._counts, defaultdict(int)
             self._batch.fill({self._key: counts})
-        try:
-            await FLUSH(redis, *self._batch.call())
-        except ResponseError as error:
-            if may_pass(error):
-                return
-            if reason(error) != self._problem:
-                self._problem = reason(error)
-                logger.warning("What becomes of due times cannot be counted: %s", self._problem)
-        except (RedisError, OSError):
-            return
-        self._batch.finish()
+        problem = await self._batch.send(redis)
+        if problem and problem != self._problem:
+            self._problem = problem
+            logger.warning("What becomes of due times cannot be counted: %s", problem)
 
 
 async def read_schedule_stats(redis: object, keys: QueueKeys) -> ScheduleStats:
-    """What was ever counted.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """What was ever counted."""
     client = cast("Redis", redis)
     outcomes: dict[str, dict[DueOutcome, int]] = {}
     late: dict[str, int] = {}

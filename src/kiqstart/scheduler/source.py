@@ -53,7 +53,7 @@ class DurableScheduleSource(ScheduleSource):
         self._stop = asyncio.Event()
         self._stats: SchedulerStats | None = None
         self.ticked_at: float | None = None
-        """When this process, by its own clock, last looked at what is due, and took what steps there were."""
+        """When this process, by its own clock, last polled for what is due, and took what steps there were."""
 
     async def startup(self) -> None:
         """Begin to send, where this is a scheduler's process.

@@ -6,15 +6,15 @@ from typing import Final, Protocol
 
 from redis.exceptions import ResponseError
 
-from kiqstart.scheduler.due import DueMark, DuePage, Look
+from kiqstart.scheduler.due import DueMark, DuePage, Poll
 from kiqstart.scheduler.firing import FireResult, FireScript
 from kiqstart.scheduler.firing import Outcome as Outcome  # noqa: PLC0414  # of a `LastStep`
 
 SECONDS_AHEAD: Final = 1.0
 """What is due so soon is looked at with what is due, so that its message can be made before its time."""
-# A scheduler looks at least once in two seconds. One that has not for so long is nobody's first choice any more.
+# A scheduler polls at least once in two seconds. One that has not for so long is nobody's first choice any more.
 SECONDS_UNTIL_GONE: Final = 5.0
-# Redis' clock may be set back: a look that is later than now says nothing.
+# Redis' clock may be set back: a poll that is later than now says nothing.
 _CLOCK_MARGIN: Final = 1.0
 LARGEST: Final = 16 * 1024 * 1024
 """Bytes of a definition, or of a message. Reading, or sending, what is larger would hold up all others."""
@@ -80,19 +80,19 @@ class EarlierDue:
 
 @dataclass(frozen=True, kw_only=True)
 class Heartbeats:
-    """When each scheduler looked last, by the store's clock, in milliseconds since the Unix epoch."""
+    """When each scheduler last polled, by the store's clock, in milliseconds since the Unix epoch."""
 
     now_ms: int
     seen_ms: dict[str, int] = field(default_factory=dict[str, int])
 
     @property
     def seconds_since_any(self) -> float | None:
-        """Seconds since any scheduler looked; None: none is known."""
+        """Seconds since any scheduler last polled; None: none is known."""
         return min(self._ages(), default=None)
 
     @property
     def living(self) -> int:
-        """How many schedulers look."""
+        """How many schedulers poll."""
         return sum(age <= SECONDS_UNTIL_GONE for age in self._ages())
 
     def _ages(self) -> list[float]:
@@ -130,7 +130,7 @@ class ScheduleStore(Protocol):
         """The time that counts, in milliseconds since the Unix epoch."""
         ...
 
-    async def look(self, scheduler: str, limit: int) -> Look:
+    async def poll(self, scheduler: str, limit: int) -> Poll:
         """Note that a scheduler lives, and see what is due or soon will be, at most `limit` schedules."""
         ...
 
@@ -147,7 +147,6 @@ class ScheduleStore(Protocol):
 
     async def leave(self, scheduler: str) -> None:
         """Forget a scheduler."""
-        ...
 
     async def fire(self, script: FireScript) -> list[FireResult]:
         """Take steps, in order, each in one piece: nothing of it or all.
@@ -171,7 +170,6 @@ class ScheduleStore(Protocol):
             instead_of: only where that one is in effect.
             after_number: the number of the last table that is known; this one's is higher.
         """
-        ...
 
     async def add(self, entries: Sequence[Entry], *, script: str) -> list[bool | ResponseError]:
         """Add or change schedules that are in no table; one that is paused stays so.
@@ -209,13 +207,11 @@ class ScheduleStore(Protocol):
         """
         ...
 
-    async def hurry(self, sooner: Sequence[EarlierDue]) -> None:
+    async def reschedule_earlier(self, earlier: Sequence[EarlierDue]) -> None:
         """Let schedules be due earlier than they are, where they are still due when they were."""
-        ...
 
     async def accept_clock(self) -> None:
         """What a clock that was set back asks for is done: `is_set_back` no more."""
-        ...
 
     async def get(self, name: str) -> StoredSchedule | None:
         """A schedule by its name."""

@@ -4,7 +4,10 @@ They are written as Python's own `json` writes and reads them; pydantic reads th
 values and dataclasses, and as null in its models, which is seen here and mended.
 """
 
+import json
 import math
+import re
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import fields, is_dataclass
 from typing import Any, Final, cast
@@ -13,11 +16,14 @@ import pydantic_core
 from pydantic import BaseModel, TypeAdapter
 
 from kiqstart.tasks.colliding_keys import refuse_colliding_keys
-from kiqstart.tasks.long_numbers import refuse_long_numbers
 
 _MAX_PLACE: Final = 500
 _NULL: Final = b"null"
 _ANY: Final[TypeAdapter[Any]] = TypeAdapter(Any)
+
+
+MOST_DIGITS: Final = sys.int_info.default_max_str_digits
+_LONG: Final = re.compile(rb"[0-9]{%d}" % (MOST_DIGITS + 1))
 
 
 class NotExactError(ValueError):
@@ -130,3 +136,19 @@ def _parts(value: object) -> Iterator[tuple[str, object]]:
             yield f".{key}" if isinstance(key, str) and key.isidentifier() else f"[{key!r}]", part
     elif isinstance(value, list | tuple | set | frozenset):
         yield from ((f"[{place}]", part) for place, part in enumerate(cast("Iterable[object]", value)))
+
+
+def refuse_long_numbers(data: bytes) -> bytes:
+    """Give the JSON back, if Python reads its numbers.
+
+    Raises:
+        ValueError: it has an integer of too many digits.
+    """
+    # A run that is so long has a digit at one of these places.
+    for place in range(MOST_DIGITS, len(data), MOST_DIGITS):
+        near = place - MOST_DIGITS, place + MOST_DIGITS + 1
+        if data[place : place + 1].isdigit() and _LONG.search(data, *near):
+            # It may stand in a text.
+            json.loads(data)
+            break
+    return data

@@ -14,7 +14,7 @@ from taskiq.labels import LabelType
 from taskiq.serializers import JSONSerializer, ORJSONSerializer
 
 from kiqstart.tasks.colliding_keys import WITHOUT_PARTS, refuse_colliding_arguments
-from kiqstart.tasks.long_numbers import MOST_DIGITS, refuse_long_numbers
+from kiqstart.tasks.exact_json import MOST_DIGITS, refuse_long_numbers
 from kiqstart.tasks.sealing.errors import UntrustedMessageError
 from kiqstart.tasks.sealing.seal import unsealed
 from kiqstart.tasks.sealing.secrets import has_hidden_arguments, without_arguments

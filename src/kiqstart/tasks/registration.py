@@ -31,7 +31,6 @@ class PromisingBroker(Protocol):
 
     def keep_promises(self) -> None:
         """A task with such options is registered."""
-        ...
 
 
 def register_task(

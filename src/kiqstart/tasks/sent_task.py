@@ -11,8 +11,7 @@ from taskiq.compat import create_type_adapter
 from taskiq.exceptions import ResultGetError, TaskiqResultTimeoutError
 
 from kiqstart.tasks.caller_types import number
-from kiqstart.tasks.results.errors import UnreadableResultError
-from kiqstart.tasks.results.raisable import raisable
+from kiqstart.tasks.results.errors import UnreadableResultError, raisable
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -34,7 +33,6 @@ class WaitingResultBackend(Protocol):
 
     async def forget(self, task_id: str) -> None:
         """Remove the result and the progress."""
-        ...
 
 
 @cache

@@ -16,11 +16,9 @@ class SendSpan(Protocol):
 
     def sent(self, task_id: str, *, is_duplicate: bool = False) -> None:
         """Note what was sent; of a duplicate, the task that is there in its place."""
-        ...
 
     def sent_many(self, count: int) -> None:
         """Note how many were sent."""
-        ...
 
 
 class ScheduledSpan(Protocol):
@@ -32,7 +30,6 @@ class ScheduledSpan(Protocol):
 
     def sent(self) -> None:
         """It was sent. A span of which that is never said is none."""
-        ...
 
 
 @runtime_checkable

@@ -70,7 +70,8 @@ def serve(options: WorkerOptions, ending: Ending, *, name: str, listener: socket
     finally:
         # A signal in the midst of uvloop's own start leaves a loop that counts as running: nothing has begun then.
         if not loop.is_running():
-            loop.run_until_complete(_shut_down(broker, options.shutdown_timeout))
+            logger.info("Shutting down the broker.")
+            loop.run_until_complete(shut_down(broker, options.shutdown_timeout))
     if ending.cut_by is not None:
         _leave_at_once(128 + ending.cut_by)
     executor.shutdown(wait=False)
@@ -111,8 +112,8 @@ def _complain_of_outage(broker: AsyncBroker, error: Exception) -> None:
         raise kind(f"cannot use Redis at {broker.connections.address}: {reason(error)}") from None
 
 
-async def _shut_down(broker: AsyncBroker, timeout: float) -> None:  # noqa: ASYNC109  # the command line's
-    logger.info("Shutting down the broker.")
+async def shut_down(broker: AsyncBroker, timeout: float) -> None:  # noqa: ASYNC109  # the command line's
+    """Let the broker end within so many seconds, and go on in any case."""
     try:
         await asyncio.wait_for(broker.shutdown(), timeout)
     except TimeoutError:

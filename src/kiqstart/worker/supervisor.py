@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from kiqstart.errors import print_error
 from kiqstart.processes.child import Child, End
-from kiqstart.processes.ending import ENDING, SECONDS_OF_ONE_REQUEST
+from kiqstart.processes.ending import SECONDS_OF_ONE_REQUEST, take_ending_signals
 from kiqstart.worker.options import WorkerOptions
 
 if TYPE_CHECKING:
@@ -83,9 +83,7 @@ class Group:
         signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         # A signal without a handler wakes nobody.
         signal.signal(signal.SIGCHLD, lambda _, __: None)
-        for number in ENDING:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
+        take_ending_signals(self._on_signal)
         return reader
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:

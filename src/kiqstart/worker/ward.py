@@ -9,7 +9,6 @@ import logging
 import multiprocessing
 import os
 import select
-import signal
 import socket
 import sys
 import threading
@@ -25,7 +24,8 @@ from redis.exceptions import RedisError
 from kiqstart.broker.quarantine.ward_orders import WardOrders
 from kiqstart.broker.quarantine.ward_process import BYE, LOSS, NAME
 from kiqstart.errors import OperatorError, print_error
-from kiqstart.processes.ending import ENDING
+from kiqstart.processes.ending import take_ending_signals
+from kiqstart.worker.runner import shut_down
 from kiqstart.worker.ward_loading import (
     check_tasks,
     configure_logging,
@@ -113,10 +113,7 @@ class Ward:
         Raises:
             OperatorError: the broker cannot be loaded or started.
         """
-        for number in ENDING:
-            # `nohup` starts a program with SIGHUP ignored.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                signal.signal(number, self._on_signal)
+        take_ending_signals(self._on_signal)
         orders = self._parent.orders()
         threading.Thread(target=self._end_with_parent, name="parent", daemon=True).start()
         multiprocessing.current_process().name = orders.name
@@ -128,7 +125,7 @@ class Ward:
         try:
             loop.run_until_complete(self._serve(broker, orders))
         finally:
-            loop.run_until_complete(_shut_down(broker))
+            loop.run_until_complete(shut_down(broker, _SECONDS_TO_SHUT_DOWN))
 
     async def _serve(self, broker: "StreamBroker", orders: WardOrders) -> None:
         from kiqstart.broker.fetcher import MOST_AT_ONCE
@@ -213,15 +210,6 @@ def main(descriptor: str) -> int:
     # Python waits for threads, of which one may still run what is over its time.
     _exit_later(_SECONDS_TO_EXIT)
     return 0
-
-
-async def _shut_down(broker: "StreamBroker") -> None:
-    try:
-        await asyncio.wait_for(broker.shutdown(), _SECONDS_TO_SHUT_DOWN)
-    except TimeoutError:
-        logger.warning("The broker could not shut down within %g s", _SECONDS_TO_SHUT_DOWN)
-    except Exception:
-        logger.exception("The broker failed to shut down")
 
 
 def _exit_later(seconds: float) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -16,12 +17,9 @@ from todo_service.delivery.tasks.controllers.ping import PingResult
 from todo_service.delivery.tasks.controllers.session_cleanup import SessionCleanupResult
 from todo_service.delivery.tasks.names import TaskName
 from todo_service.delivery.tasks.registry import TasksRegistry
-from todo_service.demo.census import count_rows
 from todo_service.demo.errors import DemoError
-from todo_service.demo.figures import Figures
-from todo_service.demo.log_lines import Sent
-from todo_service.demo.screen import Screen
-from todo_service.demo.ticks import TickWatcher
+from todo_service.demo.figures import Figures, count_rows
+from todo_service.demo.screen import Screen, Tick
 
 R = TypeVar("R")
 
@@ -37,7 +35,7 @@ class Cleanups:
     registry: TasksRegistry
     engine: AsyncEngine
     screen: Screen
-    ticks: TickWatcher
+    ticks: AsyncIterator[Tick]
 
     async def by_hand(self) -> list[Figures]:
         """Send both through the registry; the worker runs them at the same time.
@@ -89,14 +87,14 @@ class Cleanups:
         result: TaskiqResult[SessionCleanupResult] | None = None
         pings = 0
         while result is None or pings < _SHOWN_PINGS:
-            sent = await self._next_sent()
-            if sent.task == TaskName.PING:
-                ping = await self._follow(self._task(sent, PingResult))
-                self.ticks.set_outcome(sent.task, ping.return_value["result"])
+            tick = await self._next_tick()
+            if tick.task == TaskName.PING:
+                ping = await self._follow(self._task(tick, PingResult))
+                tick.outcome = ping.return_value["result"]
                 pings += 1
             elif result is None:
-                result = await self._follow(self._task(sent, SessionCleanupResult), bar)
-                self.ticks.set_outcome(sent.task, f"{result.return_value['deleted_count']:,} sessions deleted")
+                result = await self._follow(self._task(tick, SessionCleanupResult), bar)
+                tick.outcome = f"{result.return_value['deleted_count']:,} sessions deleted"
         after = await count_rows(self.engine)
         return Figures(
             title="sessions, by the scheduler",
@@ -108,15 +106,18 @@ class Cleanups:
             seconds=result.execution_time,
         )
 
-    def _task(self, sent: Sent, result: type[R]) -> AsyncTaskiqTask[R]:
+    def _task(self, tick: Tick, result: type[R]) -> AsyncTaskiqTask[R]:
         backend: AsyncResultBackend[Any] = self.registry.broker.result_backend
-        return AsyncTaskiqTask(sent.task_id, backend, result)
+        return AsyncTaskiqTask(tick.task_id, backend, result)
 
-    async def _next_sent(self) -> Sent:
+    async def _next_tick(self) -> Tick:
         try:
-            return await asyncio.wait_for(self.ticks.next_sent(), _SECONDS_WITHOUT_PROGRESS)
+            async with asyncio.timeout(_SECONDS_WITHOUT_PROGRESS):
+                tick = await anext(self.ticks)
         except TimeoutError:
             raise DemoError(f"the scheduler has sent nothing in {_SECONDS_WITHOUT_PROGRESS:.0f} s") from None
+        self.screen.tick(tick)
+        return tick
 
     async def _follow(self, task: AsyncTaskiqTask[R], bar: TaskID | None = None) -> TaskiqResult[R]:
         last: object = None

@@ -17,6 +17,7 @@ from kiqstart import load_settings
 from kiqstart.broker import RedisSettings
 from kiqstart.cli.servers import Servers, servers
 from kiqstart.cli.signals import exit_on_signal, raise_swallowed_cancellation, run_until_signal
+from kiqstart.scheduler import DurableScheduleSource
 from todo_service.core.session.service import RefreshSessionService
 from todo_service.core.todo.service import TodoService
 from todo_service.core.user.service import UserService
@@ -26,8 +27,7 @@ from todo_service.demo.schedules import demo_container
 from todo_service.demo.screen import Screen
 from todo_service.demo.seed import Plan, write_rows
 from todo_service.demo.service import Service, in_process_service, process_service
-from todo_service.demo.ticks import TickWatcher
-from todo_service.demo.visitor import Visitor
+from todo_service.demo.ticks import ticks_of
 from todo_service.demo.workspace import own_database, own_keys
 from todo_service.infrastructure.database.database import service_database
 from todo_service.infrastructure.database.settings import DatabaseSettings
@@ -63,13 +63,12 @@ class _Demo:
         self._servers = found
         self._redis = load_settings(RedisSettings)
         self._screen = Screen(title=f"[bold cyan]kiqstart demo[/]: {rows:,} rows to delete among {rows:,} to keep")
-        self._ticks = TickWatcher(self._screen)
 
     async def run(self, picture: Path | None) -> None:
         # The process id tells whose it is, should it ever be left behind.
         name = f"kiqstart_demo_{os.getpid()}_{uuid4().hex[:8]}"
         prefix = name.replace("_", "-")
-        os.environ |= {"TASKS_KEY_PREFIX": prefix, "LOG_FORMAT": "json", "LOG_LEVEL": "INFO"}
+        os.environ |= {"TASKS_KEY_PREFIX": prefix, "LOG_LEVEL": "INFO"}
         async with AsyncExitStack() as stack:
             # Outermost, so that what stops at the end of the rest has stopped when the table is the last thing shown.
             stack.enter_context(self._screen.live())
@@ -94,7 +93,9 @@ class _Demo:
                 self._screen.step(self._at)
             await self._write_rows(engine)
             await self._visit(container)
-            cleanups = Cleanups(registry=registry, engine=engine, screen=self._screen, ticks=self._ticks)
+            sources = container.resolve(TaskiqScheduler).sources
+            [schedules] = [one.schedules for one in sources if isinstance(one, DurableScheduleSource)]
+            cleanups = Cleanups(registry=registry, engine=engine, screen=self._screen, ticks=ticks_of(schedules))
             figures = await _unless_failing(service, cleanups.by_hand())
             await service.start_scheduler()
             figures.append(await _unless_failing(service, cleanups.by_scheduler()))
@@ -107,8 +108,8 @@ class _Demo:
 
     def _service(self, container: ServiceContainer) -> AbstractAsyncContextManager[Service]:
         if self._redis.is_in_memory:
-            return in_process_service(container.resolve(TaskiqScheduler), self._ticks.take)
-        return process_service(self._ticks.take)
+            return in_process_service(container.resolve(TaskiqScheduler))
+        return process_service()
 
     async def _introduce(self, engine: AsyncEngine, redis: str | None) -> None:
         async with engine.connect() as connection:
@@ -129,12 +130,12 @@ class _Demo:
         )
 
     async def _visit(self, container: ServiceContainer) -> None:
-        visitor = Visitor(
-            users=container.resolve(UserService),
-            sessions=container.resolve(RefreshSessionService),
-            todos=container.resolve(TodoService),
-        )
-        await visitor.visit()
+        # As an application would: the rows that the tasks delete begin like this.
+        sessions, todos = container.resolve(RefreshSessionService), container.resolve(TodoService)
+        user = await container.resolve(UserService).create(username="ada", email="ada@example.com")
+        login = await sessions.create(user_id=user.id, user_agent="kiqstart demo", ip_address="192.0.2.1")
+        await sessions.rotate(login.refresh_token)
+        await todos.complete((await todos.create(user_id=user.id, title="See the demo")).id)
         self._screen.step("through the services: ada logs in, refreshes her session, completes a todo")
 
     def _closing(self) -> list[str]:

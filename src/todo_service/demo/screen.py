@@ -29,6 +29,7 @@ class Tick:
 
     time: str
     task: str
+    task_id: str
     outcome: str = ""
 
 

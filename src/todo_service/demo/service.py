@@ -1,13 +1,12 @@
 """What runs the demo's tasks: worker and scheduler processes, or this process where there is no Redis."""
 
 import asyncio
-import logging
 import os
 import secrets
 import sys
 from asyncio.subprocess import PIPE
 from collections import deque
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Final, NoReturn, Protocol
 
@@ -29,11 +28,9 @@ class Service(Protocol):
 
     async def start_worker(self) -> None:
         """Begin to run tasks."""
-        ...
 
     async def start_scheduler(self) -> None:
         """Begin to send what is due."""
-        ...
 
     async def start_dashboard(self) -> tuple[str, str]:
         """Begin to serve the dashboard; gives its address and its password.
@@ -49,8 +46,8 @@ class Service(Protocol):
 
 
 @asynccontextmanager
-async def process_service(on_line: Callable[[str], None]) -> AsyncGenerator[Service]:
-    """A real worker and a real scheduler, whose log lines go to `on_line`; both have ended afterwards."""
+async def process_service() -> AsyncGenerator[Service]:
+    """A real worker and a real scheduler; both have ended afterwards."""
     last_lines: deque[str] = deque(maxlen=_LAST_LINES)
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
 
@@ -59,16 +56,14 @@ async def process_service(on_line: Callable[[str], None]) -> AsyncGenerator[Serv
         before, _, place = line.partition(" is at ")
         if name == _DASHBOARD and before == "the dashboard":
             address.set_result(place)
-        on_line(line)
 
     async with ChildProcesses(take) as processes:
         yield _ProcessService(processes, last_lines, address)
 
 
 @asynccontextmanager
-async def in_process_service(scheduler: TaskiqScheduler, on_line: Callable[[str], None]) -> AsyncGenerator[Service]:
+async def in_process_service(scheduler: TaskiqScheduler) -> AsyncGenerator[Service]:
     """The in-memory broker, which runs tasks where they are sent, and the scheduler's loop beside it."""
-    logging.basicConfig(level=logging.INFO, handlers=[_LineHandler(on_line)], force=True)
     service = _InProcessService(scheduler)
     try:
         yield service
@@ -144,12 +139,3 @@ class _InProcessService:
         if self._loop is not None:
             self._loop.cancel()
             await asyncio.wait({self._loop})
-
-
-class _LineHandler(logging.Handler):
-    def __init__(self, on_line: Callable[[str], None]) -> None:
-        super().__init__()
-        self._on_line = on_line
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._on_line(record.getMessage())

@@ -1,36 +1,26 @@
-"""The scheduler's ticks, as they stand in its log."""
+"""The scheduler's ticks, as its schedules tell them."""
 
 import asyncio
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from typing import Final
 
-from todo_service.demo.log_lines import Sent, read_line
-from todo_service.demo.screen import Screen, Tick
+from kiqstart.cli.signals import raise_swallowed_cancellation
+from kiqstart.scheduler import Schedules
+from todo_service.demo.screen import Tick
+
+_POLL_SECONDS: Final = 0.1
 
 
-class TickWatcher:
-    """Reads log lines, shows each tick, and hands on the tasks that were sent."""
-
-    def __init__(self, screen: Screen) -> None:
-        self._screen = screen
-        self._sent: asyncio.Queue[Sent] = asyncio.Queue()
-        self._without_outcome: list[Tick] = []
-
-    def take(self, line: str) -> None:
-        """Read a line of worker or scheduler."""
-        sent = read_line(line)
-        if sent is None:
-            return
-        tick = Tick(time=sent.time.removesuffix("Z").partition("T")[2], task=sent.task)
-        self._without_outcome.append(tick)
-        self._screen.tick(tick)
-        self._sent.put_nowait(sent)
-
-    async def next_sent(self) -> Sent:
-        """Wait until the scheduler has sent a task."""
-        return await self._sent.get()
-
-    def set_outcome(self, task: str, outcome: str) -> None:
-        """Show what came of the oldest tick of a task that has no outcome yet."""
-        tick = next((tick for tick in self._without_outcome if tick.task == task), None)
-        if tick is not None:
-            self._without_outcome.remove(tick)
-            tick.outcome = outcome
+async def ticks_of(schedules: Schedules) -> AsyncGenerator[Tick]:
+    """What the scheduler sends from now on, for ever; of what a schedule sends in quick succession, the last."""
+    seen: dict[str, str] = {}
+    while True:
+        async for one in schedules.all():
+            name, last = one.definition.name, one.last
+            if last is not None and last.task_id and seen.get(name) != last.task_id:
+                seen[name] = last.task_id
+                due = datetime.fromtimestamp(last.due_ms / 1000, UTC)
+                yield Tick(time=f"{due:%H:%M:%S}", task=one.definition.task, task_id=last.task_id)
+        raise_swallowed_cancellation()
+        await asyncio.sleep(_POLL_SECONDS)

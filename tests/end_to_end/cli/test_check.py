@@ -29,10 +29,10 @@ def test_everything_is_there(kiqstart: CommandLine) -> None:
 def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(kiqstart_on_database: Kiqstart) -> None:
     noted = kiqstart_on_database("check")
     assert (noted.code, noted.err) == (0, "")
-    assert "\nnote    scheduler   no scheduler looks at the schedules: start `kiqstart scheduler`" in noted.out
+    assert "\nnote    scheduler   no scheduler is running: start `kiqstart scheduler`" in noted.out
     failed = kiqstart_on_database("check", "--scheduler")
     assert failed.code == 1
-    assert failed.err.startswith("FAILED  scheduler   no scheduler looks at the schedules: ")
+    assert failed.err.startswith("FAILED  scheduler   no scheduler is running: ")
     for arguments in (["check"], ["check", "--scheduler"]):
         asyncio.run(look_once())
         done = kiqstart_on_database(*arguments)

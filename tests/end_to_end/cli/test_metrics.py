@@ -63,7 +63,7 @@ def test_metrics_count_what_waits_and_say_when_schedules_are_due(
     assert values["kiqstart_tasks_running default"] == values["kiqstart_workers"] == 0
     assert values["kiqstart_tasks_delayed"] == values["kiqstart_dead_letters"] == values["kiqstart_schedulers"] == 1
     assert values["kiqstart_dead_letters_dropped_total"] == 7
-    assert 0 <= values["kiqstart_scheduler_last_look_age_seconds"] < 30
+    assert 0 <= values["kiqstart_scheduler_last_poll_age_seconds"] < 30
     assert 90 <= values["kiqstart_schedules_overdue_seconds"] < 120
     assert (values["kiqstart_schedules active"], values["kiqstart_schedules paused"]) == (len(NAMES) - 1, 1)
     due = {name: value for name, value in values.items() if "_next_due_" in name}
@@ -81,7 +81,7 @@ def test_every_metric_is_documented(kiqstart_here: Kiqstart) -> None:
 
 def test_metrics_of_an_empty_redis_say_that_nobody_is_there(kiqstart_here: Kiqstart) -> None:
     values = read(kiqstart_here("metrics").out)
-    assert values["kiqstart_scheduler_last_look_age_seconds"] == float("inf")
+    assert values["kiqstart_scheduler_last_poll_age_seconds"] == float("inf")
     assert values["kiqstart_schedulers"] == values["kiqstart_workers"] == values["kiqstart_tasks_waiting default"] == 0
 
 

@@ -50,7 +50,7 @@ def test_schedules_are_listed_the_tables_and_some_of_the_others(scheduled: Kiqst
 def test_that_nobody_sends_schedules_is_said(kiqstart_here: Kiqstart) -> None:
     done = kiqstart_here("schedules", "list")
     assert (done.code, done.out) == (0, "0 of 0 schedules\n")
-    assert done.err.startswith("kiqstart: no scheduler looks at the schedules: start `kiqstart scheduler`")
+    assert done.err.startswith("kiqstart: no scheduler is running: start `kiqstart scheduler`")
 
 
 def test_schedules_are_paused_and_resumed_by_their_names(scheduled: Kiqstart) -> None:

@@ -37,7 +37,6 @@ class Witness(Protocol):
 
     def take_suspects(self, rule: SuspectRule) -> None:
         """From now on take suspects by another rule."""
-        ...
 
     async def count_suspects(self) -> int:
         """How many suspects wait that this worker may take."""

@@ -18,9 +18,8 @@ from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from kiqstart.broker.delivery import Delivery, current_delivery
 from kiqstart.broker.run_lines import INTERRUPTED, how_it_ended, message_fields
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.tracing.attributes import MESSAGE_ID, OUTCOME, attributes_of, bounded
-from kiqstart.broker.tracing.carried_context import PREVIOUS_TRY_LABEL, carried, forget, links_of, name_try
-from kiqstart.broker.tracing.send_spans import CurrentSend, ScheduledSend
+from kiqstart.broker.tracing.attributes import MESSAGE_COUNT, MESSAGE_ID, OUTCOME, attributes_of, bounded
+from kiqstart.broker.tracing.carried_context import PREVIOUS_TRY_LABEL, carried, carry, forget, links_of, name_try
 from kiqstart.observability.tracing import TRACER_KEY, record_error
 from kiqstart.tasks.results.errors import TaskCancelledError
 
@@ -28,6 +27,41 @@ _SEND: Final = "send"
 _PROCESS: Final = "process"
 # What a backend that is away may hold up the end of a worker.
 _SECONDS_TO_FLUSH: Final = 3.0
+
+
+class CurrentSend:
+    """A send that happens within the current span."""
+
+    def __init__(self, span: Span) -> None:
+        self._span = span
+
+    def carry(self, message: TaskiqMessage) -> TaskiqMessage:
+        """Let a message carry the span to its run."""
+        return carry(message)
+
+    def sent(self, task_id: str, *, is_duplicate: bool = False) -> None:
+        """Note what was sent; of a duplicate, the task that is there in its place."""
+        self._span.set_attribute("kiqstart.deduplicated_to" if is_duplicate else MESSAGE_ID, bounded(task_id))
+
+    def sent_many(self, count: int) -> None:
+        """Note how many were sent."""
+        self._span.set_attribute(MESSAGE_COUNT, count)
+
+
+class ScheduledSend:
+    """A send of a schedule, whose message is made some time before, or in vain."""
+
+    def __init__(self, span: Span, began_ns: int) -> None:
+        self._span = span
+        self._began_ns = began_ns
+
+    def carry(self, message: TaskiqMessage) -> TaskiqMessage:
+        """Let the message carry the span to its run."""
+        return carry(message, set_span_in_context(self._span, Context()))
+
+    def sent(self) -> None:
+        """It was sent."""
+        self._span.end(max(time_ns(), self._began_ns))
 
 
 @dataclass(kw_only=True, eq=False)

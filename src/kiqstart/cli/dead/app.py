@@ -7,7 +7,7 @@ import typer
 from kiqstart.cli.completion import task_names
 from kiqstart.cli.options import Because, Json, Sure
 
-dead = typer.Typer(help="Look at messages that could not be run; send them again or drop them.", no_args_is_help=True)
+dead = typer.Typer(help="Inspect messages that could not be run; send them again or drop them.", no_args_is_help=True)
 
 Letters = Annotated[
     list[str] | None,
@@ -24,8 +24,8 @@ Reason = Annotated[
         "worker-lost, retries-exhausted, not-acknowledged or middleware-failed.",
     ),
 ]
-Age = Annotated[str | None, typer.Option(metavar="AGE", help="Only those that are older: 90s, 30m, 12h, 7d.")]
-Every = Annotated[bool, typer.Option("--all", help="All of them, or all that the options below leave.")]
+Age = Annotated[str | None, typer.Option(metavar="AGE", help="Only those that are older than this: 90s, 30m, 12h, 7d.")]
+Every = Annotated[bool, typer.Option("--all", help="All of them, or all that match the other options.")]
 
 
 @dead.command("list")
@@ -36,7 +36,7 @@ def list_(
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
     as_json: Json = False,
 ) -> None:
-    """List the newest dead letters, newest first, and how many there are of each task and reason."""
+    """List the newest dead letters, newest first, and their totals by task and reason."""
     from kiqstart.cli.dead.looking import run_list
 
     run_list(task=task, reason=reason, limit=limit, as_json=as_json)
@@ -67,15 +67,16 @@ def retry(
     yes: Sure = False,
     because: Because = None,
 ) -> None:
-    """Send dead letters to their queues again: those of these ids, or all that the options leave, after a question.
+    """Send dead letters to their queues again: those with these ids, or all that match, after a confirmation.
 
-    Each task keeps its id, and its retries count anew. The exit code is 1 if a letter is unknown or had to stay.
+    Each task keeps its id, and its retries start from zero. The exit code is 1 if a letter is unknown or had to stay.
     """
     from kiqstart.cli.dead.ending import run_retry
-    from kiqstart.operations.dead_selection import Filters
+    from kiqstart.operations.dead_selection import Filters, check_selection
 
     filters = Filters(task=task, reason=reason, older_than=older_than)
-    raise typer.Exit(run_retry(letters or [], filters, every=every, is_sure=yes, why=because))
+    check_selection(letters or [], filters, every=every)
+    raise typer.Exit(run_retry(letters or [], filters, is_sure=yes, why=because))
 
 
 @dead.command()
@@ -89,12 +90,13 @@ def purge(
     yes: Sure = False,
     because: Because = None,
 ) -> None:
-    """Drop dead letters for good: those of these ids, or all that the options leave, after a question.
+    """Drop dead letters for good: those with these ids, or all that match, after a confirmation.
 
     The exit code is 1 if a letter is unknown.
     """
     from kiqstart.cli.dead.ending import run_purge
-    from kiqstart.operations.dead_selection import Filters
+    from kiqstart.operations.dead_selection import Filters, check_selection
 
     filters = Filters(task=task, reason=reason, older_than=older_than)
-    raise typer.Exit(run_purge(letters or [], filters, every=every, is_sure=yes, why=because))
+    check_selection(letters or [], filters, every=every)
+    raise typer.Exit(run_purge(letters or [], filters, is_sure=yes, why=because))

@@ -1,78 +1,69 @@
 """`kiqstart dead retry` and `kiqstart dead purge`."""
 
-import asyncio
 from collections.abc import Sequence
 
 from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.cli.application import stream_broker
+from kiqstart.cli.application import on_broker
 from kiqstart.cli.confirmation import confirm
 from kiqstart.cli.one_by_one import one_by_one
 from kiqstart.cli.recording import record
 from kiqstart.cli.terminal import echo
 from kiqstart.operations.dead_letters import find_letter
-from kiqstart.operations.dead_selection import Filters, check_selection
+from kiqstart.operations.dead_selection import Filters
 
 
-def run_retry(letters: Sequence[str], filters: Filters, *, every: bool, is_sure: bool, why: str | None) -> int:
+@on_broker
+async def run_retry(
+    broker: StreamBroker, letters: Sequence[str], filters: Filters, *, is_sure: bool, why: str | None
+) -> int:
     """Send letters again, oldest first; the exit code is 1 if one had to stay or is unknown.
 
     Raises:
-        SelectionError: it is not clear which.
         NotConfirmedError: they are not named one by one, and nobody can be asked.
     """
-    check_selection(letters, filters, every=every)
-    return asyncio.run(_retry(letters, filters, is_sure=is_sure, why=why))
+    # All are looked for before the first is sent: it may come back.
+    chosen = letters or await _chosen(broker, filters, "Send {} again?", is_sure=is_sure)
+    dead, done = broker.dead_letters, 0
+
+    async def retry(letter: str) -> str:
+        nonlocal done
+        # Those that were chosen by options are named by their own ids.
+        name = (await find_letter(dead, letter)).id if letters else letter
+        found = await dead.retry(name)
+        done += 1
+        return f"{name}  {found.task_name} with id {found.task_id}"
+
+    code = await one_by_one(chosen, retry, "sent again")
+    await _record(broker, ActKind.RETRY_DEAD, letters, filters, done, why)
+    return code
 
 
-def run_purge(letters: Sequence[str], filters: Filters, *, every: bool, is_sure: bool, why: str | None) -> int:
+@on_broker
+async def run_purge(
+    broker: StreamBroker, letters: Sequence[str], filters: Filters, *, is_sure: bool, why: str | None
+) -> int:
     """Drop letters; the exit code is 1 if one is unknown.
 
     Raises:
-        SelectionError: it is not clear which.
         NotConfirmedError: they are not named one by one, and nobody can be asked.
     """
-    check_selection(letters, filters, every=every)
-    return asyncio.run(_purge(letters, filters, is_sure=is_sure, why=why))
+    dead, done, code = broker.dead_letters, 0, 0
 
+    async def purge(letter: str) -> str:
+        nonlocal done
+        name = (await find_letter(dead, letter)).id
+        await dead.purge(name)
+        done += 1
+        return name
 
-async def _retry(letters: Sequence[str], filters: Filters, *, is_sure: bool, why: str | None) -> int:
-    async with stream_broker() as broker:
-        # All are looked for before the first is sent: it may come back.
-        chosen = letters or await _chosen(broker, filters, "Send {} again?", is_sure=is_sure)
-        dead, done = broker.dead_letters, 0
-
-        async def retry(letter: str) -> str:
-            nonlocal done
-            # Those that were chosen by options are named by their own ids.
-            name = (await find_letter(dead, letter)).id if letters else letter
-            found = await dead.retry(name)
-            done += 1
-            return f"{name}  {found.task_name} with id {found.task_id}"
-
-        code = await one_by_one(chosen, retry, "sent again")
-        await _record(broker, ActKind.RETRY_DEAD, letters, filters, done, why)
-        return code
-
-
-async def _purge(letters: Sequence[str], filters: Filters, *, is_sure: bool, why: str | None) -> int:
-    async with stream_broker() as broker:
-        dead, done, code = broker.dead_letters, 0, 0
-
-        async def purge(letter: str) -> str:
-            nonlocal done
-            name = (await find_letter(dead, letter)).id
-            await dead.purge(name)
-            done += 1
-            return name
-
-        if letters:
-            code = await one_by_one(letters, purge, "dropped")
-        else:
-            done = await dead.purge_many(await _chosen(broker, filters, "Drop {}?", is_sure=is_sure))
-            echo(f"{done} dropped")
-        await _record(broker, ActKind.PURGE_DEAD, letters, filters, done, why)
-        return code
+    if letters:
+        code = await one_by_one(letters, purge, "dropped")
+    else:
+        done = await dead.purge_many(await _chosen(broker, filters, "Drop {}?", is_sure=is_sure))
+        echo(f"{done} dropped")
+    await _record(broker, ActKind.PURGE_DEAD, letters, filters, done, why)
+    return code
 
 
 async def _chosen(broker: StreamBroker, filters: Filters, question: str, *, is_sure: bool) -> list[str]:

@@ -1,6 +1,5 @@
 """`kiqstart dead list` and `kiqstart dead show`."""
 
-import asyncio
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,8 +10,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.dead_letter import DeadLetter
-from kiqstart.cli.application import stream_broker
+from kiqstart.cli.application import on_broker
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown, shown_lines
 from kiqstart.observability.redaction import redacted
@@ -33,7 +33,7 @@ def run_list(*, task: str | None, reason: str | None, limit: int, as_json: bool)
         SelectionError: there is no such reason.
     """
     check_reason(reason)
-    found = asyncio.run(_list(task, reason, limit))
+    found = _list(task, reason, limit)
     if as_json:
         echo_json(_list_as_json(found))
         return
@@ -51,7 +51,7 @@ def run_show(letter: str, *, as_json: bool) -> None:
     Raises:
         DeadLetterNotFoundError: there is none.
     """
-    found = asyncio.run(_get(letter))
+    found = _get(letter)
     if as_json:
         echo_json({**letter_as_json(found), "detail": found.detail, "message": _message_as_json(found.data)})
     else:
@@ -144,12 +144,12 @@ def _message_as_json(data: bytes) -> object:
         return data.decode(errors="backslashreplace")
 
 
-async def _list(task: str | None, reason: str | None, limit: int) -> FoundLetters:
-    async with stream_broker() as broker:
-        return await read_letters(broker.dead_letters, Filters(task=task, reason=reason), limit=limit)
+@on_broker
+async def _list(broker: StreamBroker, task: str | None, reason: str | None, limit: int) -> FoundLetters:
+    return await read_letters(broker.dead_letters, Filters(task=task, reason=reason), limit=limit)
 
 
-async def _get(letter: str) -> DeadLetter:
-    async with stream_broker() as broker:
-        found = await find_letter(broker.dead_letters, letter)
-        return replace(found, data=broker.dead_letters.shown_message(found))
+@on_broker
+async def _get(broker: StreamBroker, letter: str) -> DeadLetter:
+    found = await find_letter(broker.dead_letters, letter)
+    return replace(found, data=broker.dead_letters.shown_message(found))

@@ -36,9 +36,9 @@ def preview(
     sample: Annotated[int, typer.Option(min=0, max=1000, help="Rows to show with --dry-run.")] = 5,
     as_json: Json = False,
 ) -> None:
-    """Show what the clean-ups would delete now; what `kiqstart retention` does without a command's name.
+    """Show what the clean-ups would delete now, and how they would scan their tables; the default command.
 
-    And which way they would go through their tables. Nothing is deleted, with or without --dry-run.
+    Nothing is deleted, with or without --dry-run.
     """
     from kiqstart.cli.retention.preview import run_retention
 
@@ -47,7 +47,7 @@ def preview(
 
 @retention.command("list")
 def list_(*, as_json: Json = False) -> None:
-    """List the policies: what they name, when they run, how much there is to do, and how the last run went.
+    """List the policies: what they select, when they run, how much there is to do, and how the last run went.
 
     The exit code is 1 if one of them cannot be run.
     """
@@ -64,11 +64,13 @@ def run(
         typer.Argument(metavar="[--ARGUMENT VALUE]...", help="Of its task, as `run POLICY --help` has them."),
     ] = None,
     *,
-    timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait; else for ever.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds to wait; by default, until it has ended.")
+    ] = None,
     reason: Why = None,
     as_json: Json = False,
 ) -> None:
-    """Let a worker run a policy now, and wait: `kiqstart retention run expired_sessions --dry-run --days-old 30`.
+    """Have a worker run a policy now, and wait: `kiqstart retention run expired_sessions --dry-run --days-old 30`.
 
     Meanwhile it says on standard error how far it is. The command's own options stand before the name. The exit code is
     1 if it was not sent, failed, or did not end in time.
@@ -87,7 +89,7 @@ def history(
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = 20,
     as_json: Json = False,
 ) -> None:
-    """Show what became of the clean-ups' runs of the last thirty days, and what goes on; the newest first."""
+    """Show the clean-ups' runs of the last thirty days, and those in progress, newest first."""
     from kiqstart.cli.retention.history import run_history
 
     run_history(policy, limit=limit, as_json=as_json)
@@ -95,7 +97,7 @@ def history(
 
 @retention.command()
 def migrate() -> None:
-    """Make the retention engine's own tables, or bring them up to date; no others are touched."""
+    """Create the retention engine's own tables, or bring them up to date; no others are touched."""
     from kiqstart.cli.migrations import run_retention_migrate
 
     run_retention_migrate()

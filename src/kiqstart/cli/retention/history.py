@@ -5,27 +5,20 @@ from collections.abc import Sequence
 
 from rich.table import Table
 from rich.text import Text
-from sqlalchemy.exc import DBAPIError
 
-from kiqstart.cli.application import unconnected_application
+from kiqstart.cli.retention.reading import checked_retention
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown
-from kiqstart.errors import OperatorError
 from kiqstart.operations.retention import state_of_run
 from kiqstart.operations.schedule_wording import shown_seconds
-from kiqstart.retention.errors import RetentionError
 from kiqstart.retention.history import PastRun
-
-
-class NoHistoryError(OperatorError):
-    """Runs cannot be read."""
 
 
 def run_history(policy: str | None, *, limit: int, as_json: bool) -> None:
     """Print the newest runs, newest first.
 
     Raises:
-        NoHistoryError: PostgreSQL is away, or the engine's tables are not there.
+        NotReadError: PostgreSQL is away, or the engine's tables are not there.
     """
     runs = asyncio.run(_read(policy, limit))
     if as_json:
@@ -38,9 +31,7 @@ def run_history(policy: str | None, *, limit: int, as_json: bool) -> None:
 
 def history_table(runs: Sequence[PastRun]) -> Table:
     """A row for each run, below its policy its id."""
-    table = new_table()
-    for title in ("policy", "began (UTC)", "took", "rows", "batches", "failed", "state"):
-        table.add_column(title, overflow="fold")
+    table = new_table("policy", "began (UTC)", "took", "rows", "batches", "failed", "state")
     for one in runs:
         cells = (
             f"{shown(one.policy)}\n  {shown(one.run_id)}",
@@ -72,13 +63,5 @@ def run_as_json(one: PastRun) -> dict[str, object]:
 
 
 async def _read(policy: str | None, limit: int) -> list[PastRun]:
-    app = unconnected_application()
-    policies = app.needs_retention()
-    try:
-        if app.database is not None:
-            await app.database.check()
-        return await policies.engine.history(policy, limit=limit)
-    except (RetentionError, DBAPIError, OSError) as error:
-        raise NoHistoryError(f"what became of runs cannot be read: {' '.join(str(error).split())[:300]}") from None
-    finally:
-        await app.close()
+    async with checked_retention("what became of runs") as app:
+        return await app.needs_retention().engine.history(policy, limit=limit)

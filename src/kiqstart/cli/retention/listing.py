@@ -4,27 +4,19 @@ import asyncio
 from collections.abc import Iterator
 from datetime import datetime
 
-from sqlalchemy.exc import DBAPIError
-
-from kiqstart.cli.application import unconnected_application
 from kiqstart.cli.retention.history import run_as_json
+from kiqstart.cli.retention.reading import checked_retention
 from kiqstart.cli.terminal import echo, echo_json, shown
-from kiqstart.errors import OperatorError
 from kiqstart.operations.retention import state_of_run
 from kiqstart.operations.retention_policies import PolicyView, read_policies
 from kiqstart.operations.schedule_wording import shown_arguments, shown_timing
-from kiqstart.retention.errors import RetentionError
-
-
-class NoListError(OperatorError):
-    """How the policies stand cannot be read."""
 
 
 def run_list(*, as_json: bool) -> int:
     """Print a paragraph for each policy; gives 1 if one of them cannot be run.
 
     Raises:
-        NoListError: PostgreSQL is away, or the engine's tables are not there.
+        NotReadError: PostgreSQL is away, or the engine's tables are not there.
     """
     policies = asyncio.run(_read())
     if as_json:
@@ -84,13 +76,5 @@ def _time(time: datetime | None) -> str:
 
 
 async def _read() -> list[PolicyView]:
-    app = unconnected_application()
-    app.needs_retention()
-    try:
-        if app.database is not None:
-            await app.database.check()
+    async with checked_retention("how the policies stand") as app:
         return await read_policies(app)
-    except (RetentionError, DBAPIError, OSError) as error:
-        raise NoListError(f"how the policies stand cannot be read: {' '.join(str(error).split())[:300]}") from None
-    finally:
-        await app.close()

@@ -7,7 +7,7 @@ import typer
 from kiqstart.cli.completion import schedule_names
 from kiqstart.cli.options import Json, Why
 
-schedules = typer.Typer(help="Look at schedules; pause, resume, run and remove them.", no_args_is_help=True)
+schedules = typer.Typer(help="Inspect schedules; pause, resume, run and remove them.", no_args_is_help=True)
 
 Names = Annotated[
     list[str],
@@ -20,14 +20,12 @@ Names = Annotated[
 @schedules.command("list")
 def list_(
     *,
-    limit: Annotated[
-        int, typer.Option(min=0, max=1_000_000, help="How many at most of those that are not in the table.")
-    ] = 100,
+    limit: Annotated[int, typer.Option(min=0, max=1_000_000, help="How many dynamic schedules at most.")] = 100,
     as_json: Json = False,
 ) -> None:
-    """List schedules with their last and their next run.
+    """List schedules with their last and next runs.
 
-    All of the table, then those that were added: the paused ones first, then those that are due soonest.
+    The static ones, then the dynamic ones: those that are paused first, then those that are due soonest.
     """
     from kiqstart.cli.schedules.listing import run_list
 
@@ -39,20 +37,20 @@ def next_(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[NAME]...", help="Which schedules; without names, the table's.", autocompletion=schedule_names
+            metavar="[NAME]...", help="Which schedules; by default the static ones.", autocompletion=schedule_names
         ),
     ] = None,
     *,
     start: Annotated[
         str | None,
-        typer.Option("--from", metavar="TIME", help="2026-10-24T12:00, in the schedule's time zone; else now."),
+        typer.Option("--from", metavar="TIME", help="2026-10-24T12:00, in the schedule's time zone; by default now."),
     ] = None,
     count: Annotated[int, typer.Option(min=1, max=10_000, help="How many runs of each.")] = 10,
     as_json: Json = False,
 ) -> None:
     """Show upcoming runs, in local time and in UTC.
 
-    Those of the table in this code need no Redis.
+    Static schedules need no Redis.
     """
     from kiqstart.cli.schedules.upcoming import run_next
 
@@ -61,24 +59,24 @@ def next_(
 
 @schedules.command()
 def pause(names: Names, *, reason: Why = None) -> None:
-    """Let schedules not be due until they are resumed.
+    """Pause schedules until they are resumed.
 
-    What they miss meanwhile is not caught up. The exit code is 1 if one is unknown.
+    Runs that they miss meanwhile are not caught up. The exit code is 1 if one is unknown.
     """
-    from kiqstart.cli.schedules.changing import run_pause
+    from kiqstart.cli.schedules.changing import run_change
 
-    raise typer.Exit(run_pause(names, reason=reason))
+    raise typer.Exit(run_change("pause", names, reason=reason))
 
 
 @schedules.command()
 def resume(names: Names, *, reason: Why = None) -> None:
-    """Let paused schedules be due again.
+    """Resume paused schedules.
 
     The exit code is 1 if one is unknown.
     """
-    from kiqstart.cli.schedules.changing import run_resume
+    from kiqstart.cli.schedules.changing import run_change
 
-    raise typer.Exit(run_resume(names, reason=reason))
+    raise typer.Exit(run_change("resume", names, reason=reason))
 
 
 @schedules.command()
@@ -86,10 +84,12 @@ def run(
     names: Names,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the results, and print them.")] = False,
-    timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait for each; else for ever.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds to wait for each; by default, until it has ended.")
+    ] = None,
     reason: Why = None,
 ) -> None:
-    """Send schedules' tasks now, beside their own times.
+    """Send schedules' tasks now, in addition to their own times.
 
     Prints the tasks' ids. The exit code is 1 if one was not sent or, with --wait, failed.
     """
@@ -100,10 +100,10 @@ def run(
 
 @schedules.command()
 def remove(names: Names, *, reason: Why = None) -> None:
-    """Remove schedules that were added while the service ran.
+    """Remove dynamic schedules, those that were added at run time.
 
-    The table's are removed in the table. The exit code is 1 if one is unknown.
+    Static ones are removed in the code. The exit code is 1 if one is unknown.
     """
-    from kiqstart.cli.schedules.changing import run_remove
+    from kiqstart.cli.schedules.changing import run_change
 
-    raise typer.Exit(run_remove(names, reason=reason))
+    raise typer.Exit(run_change("remove", names, reason=reason))

@@ -1,6 +1,5 @@
 """`kiqstart schedules list`: what is sent by itself, what became of it, and when it is sent next."""
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
@@ -8,7 +7,8 @@ from typing import Final
 from rich.table import Table
 from rich.text import Text
 
-from kiqstart.cli.application import stream_broker
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.cli.application import on_broker
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.operations.schedule_wording import shown_arguments, shown_timing, zone_of
@@ -24,7 +24,7 @@ _LONGEST_CELL: Final = 400
 
 def run_list(*, limit: int, as_json: bool) -> None:
     """Print the table, and on standard error what is wrong: no scheduler, or schedules that cannot be read."""
-    found, results, paused = asyncio.run(_look(limit))
+    found, results, paused = _look(limit)
     schedules = [*found.table, *found.added]
     if as_json:
         echo_json(_as_json(found, results))
@@ -45,10 +45,7 @@ def schedules_table(schedules: Sequence[ScheduleState], results: Mapping[str, st
 
     Times of the past are UTC.
     """
-    table = new_table()
-    # These give way to a narrow window, without losing a letter.
-    for title in ("schedule", "when", "last run", "result", "next run"):
-        table.add_column(title, overflow="fold")
+    table = new_table("schedule", "when", "last run", "result", "next run")
     for one in schedules:
         definition = one.definition
         call = " ".join([shown(definition.task), *shown_arguments(definition.args, definition.kwargs)])
@@ -98,12 +95,12 @@ def _as_json(found: Overview, results: Mapping[str, str]) -> dict[str, object]:
         "paused": found.paused,
         "unreadable": list(found.unreadable),
         "schedulers": found.heartbeats.living,
-        "seconds_since_look": found.heartbeats.seconds_since_any,
+        "seconds_since_poll": found.heartbeats.seconds_since_any,
     }
 
 
-async def _look(limit: int) -> tuple[Overview, Mapping[str, str], Sequence[str]]:
-    async with stream_broker() as broker:
-        found, results = await read_schedules(broker, limit)
-        paused = [one for one in (*found.table, *found.added) if one.is_paused]
-        return found, results, await who_paused(broker, paused)
+@on_broker
+async def _look(broker: StreamBroker, limit: int) -> tuple[Overview, Mapping[str, str], Sequence[str]]:
+    found, results = await read_schedules(broker, limit)
+    paused = [one for one in (*found.table, *found.added) if one.is_paused]
+    return found, results, await who_paused(broker, paused)

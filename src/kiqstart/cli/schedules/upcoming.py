@@ -1,11 +1,11 @@
 """`kiqstart schedules next`: when schedules are due."""
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from kiqstart.cli.application import stream_broker, unconnected_application
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.cli.application import on_broker, unconnected_application
 from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.errors import OperatorError
 from kiqstart.operations.schedule_wording import shown_duration, shown_local, shown_timing, zone_of
@@ -28,7 +28,7 @@ def run_next(names: Sequence[str], *, start: str | None, count: int, as_json: bo
     timings = {schedule.name: schedule.timing for schedule in unconnected_application().schedules}
     if names:
         kept = [name for name in names if name not in timings]
-        timings |= asyncio.run(_kept_timings(kept)) if kept else {}
+        timings |= _kept_timings(kept) if kept else {}
         timings = {name: timings[name] for name in names}
     if as_json:
         echo_json(
@@ -96,7 +96,7 @@ def _shown_change(change: timedelta) -> str:
     return f"  (clocks went {'forward' if change > timedelta(0) else 'back'} by {shown_duration(abs(change))})"
 
 
-async def _kept_timings(names: Sequence[str]) -> Mapping[str, Trigger]:
-    async with stream_broker() as broker:
-        schedules = DurableScheduleSource(broker).schedules
-        return {name: (await schedules.get(name)).definition.timing for name in names}
+@on_broker
+async def _kept_timings(broker: StreamBroker, names: Sequence[str]) -> Mapping[str, Trigger]:
+    schedules = DurableScheduleSource(broker).schedules
+    return {name: (await schedules.get(name)).definition.timing for name in names}

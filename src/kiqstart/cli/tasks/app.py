@@ -21,7 +21,7 @@ def by_default(context: typer.Context) -> None:
 def list_(*, as_json: Json = False) -> None:
     """List the tasks with their arguments and schedules; what `kiqstart tasks` does without a command's name.
 
-    Needs no server. With Redis at hand it says which tasks are paused.
+    No server is needed. If Redis can be reached, it says which tasks are paused.
     """
     from kiqstart.cli.tasks.listing import run_tasks
 
@@ -37,7 +37,9 @@ def run(
     ] = None,
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result, and print it.")] = False,
-    timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait; else for ever.")] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds to wait; by default, until it has ended.")
+    ] = None,
     progress: Annotated[
         bool, typer.Option("--progress", help="Wait, and say on standard error how far it is.")
     ] = False,
@@ -48,7 +50,7 @@ def run(
 ) -> None:
     """Send a task now, its arguments as options: `kiqstart tasks run session.cleanup --days-old 7 --wait`.
 
-    The options may stand behind the name too, unless the task has an argument of that name: that comes first there.
+    The options may follow the name too, unless the task has an argument of that name, which then takes precedence.
     The exit code is 1 if it was not sent or, with --wait, failed.
     """
     from kiqstart.cli.tasks.call_options import RunOptions

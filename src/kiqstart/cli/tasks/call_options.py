@@ -186,7 +186,10 @@ def _add(parser: argparse.ArgumentParser, key: str, option: CallOption) -> None:
 def _add_own(parser: argparse.ArgumentParser, taken: set[str]) -> None:
     own: list[tuple[tuple[str, ...], dict[str, Any]]] = [
         (("--wait",), {"action": "store_true", "help": "wait for the result, and print it"}),
-        (("--timeout",), {"type": float, "metavar": "SECONDS", "help": "how long to wait; else for ever"}),
+        (
+            ("--timeout",),
+            {"type": float, "metavar": "SECONDS", "help": "how long to wait; by default, until it has ended"},
+        ),
         (("--progress",), {"action": "store_true", "help": "wait, and say meanwhile how far it is"}),
         (("--dry-run",), {"action": "store_true", "help": "print the message that would be sent, and send nothing"}),
         (("--reason", "--because"), {"dest": "reason", "metavar": "TEXT", "help": "why, for the log of acts"}),

@@ -68,11 +68,7 @@ def run_tasks(*, as_json: bool) -> None:
 
 def tasks_table(tasks: Sequence[AnyTask], schedules: Sequence[Schedule], *, now: datetime) -> Table:
     """A row for each task, its arguments below its name, and each of its schedules with the first time after `now`."""
-    table = new_table()
-    # These give way to a narrow window, without losing a letter.
-    table.add_column("task", overflow="fold")
-    table.add_column("retries")
-    table.add_column("schedule", overflow="fold")
+    table = new_table("task", "retries", "schedule")
     table.add_column("next run (UTC)", no_wrap=True)
     for task in sorted(tasks, key=lambda one: one.task_name):
         own = [schedule for schedule in schedules if schedule.task == task.task_name]

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Sequence
 from contextlib import nullcontext
 
-from kiqstart.cli.application import stream_broker, unconnected_application
+from kiqstart.broker.broker import StreamBroker
+from kiqstart.cli.application import on_broker, unconnected_application
 from kiqstart.cli.one_by_one import one_by_one
 from kiqstart.cli.progress_line import saying_progress
 from kiqstart.cli.results import line_of_result
@@ -27,7 +28,7 @@ def run_run(name: str, words: Sequence[str], own: RunOptions) -> int:
     if call is None:
         return 0
     if not call.own.dry_run:
-        return asyncio.run(_send(call))
+        return _send(call)
     message = asyncio.run(_message(call))
     echo(f"would send {call.described}; nothing was sent")
     echo(shown_lines(indented(message)))
@@ -43,12 +44,11 @@ async def _message(call: TaskCall) -> bytes:
         raise NotRunError(f"{call.name}: {error}") from None
 
 
-async def _send(call: TaskCall) -> int:
-    own = call.own
-    async with stream_broker() as broker:
-        task_id = await send(broker, call)
-        if not (own.wait or own.progress):
-            echo(shown(task_id))
-            return 0
-        async with saying_progress(broker, task_id) if own.progress else nullcontext():
-            return await one_by_one([task_id], lambda sent: line_of_result(broker, sent, own.timeout), "done")
+@on_broker
+async def _send(broker: StreamBroker, call: TaskCall) -> int:
+    own, task_id = call.own, await send(broker, call)
+    if not (own.wait or own.progress):
+        echo(shown(task_id))
+        return 0
+    async with saying_progress(broker, task_id) if own.progress else nullcontext():
+        return await one_by_one([task_id], lambda sent: line_of_result(broker, sent, own.timeout), "done")

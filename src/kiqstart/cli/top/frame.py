@@ -119,9 +119,7 @@ def _workers_table(workers: Sequence[WorkerView]) -> Table:
 
 
 def _table(first: str, *titles: str) -> Table:
-    table = new_table()
-    # Nothing is cut: a name that has no room goes on in the next line.
-    table.add_column(first, overflow="fold")
-    for title in titles:
-        table.add_column(title, overflow="fold", justify="right")
+    table = new_table(first, *titles)
+    for column in table.columns[1:]:
+        column.justify = "right"
     return table

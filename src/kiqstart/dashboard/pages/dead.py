@@ -7,11 +7,11 @@ from starlette.responses import Response
 
 from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.delivery import DeadLetterReason
-from kiqstart.dashboard.acting import ActPage, Question
-from kiqstart.dashboard.sending_again import send_each_again
+from kiqstart.dashboard.acting import ActPage, Question, send_each_again
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.dead_letters import find_letter, indented, read_letters
 from kiqstart.operations.dead_selection import Filters, check_reason, parse_age
+from kiqstart.operations.letter_index import letter_order
 
 _MOST_SHOWN: Final = 100
 # All letters are gone through to count them.
@@ -102,8 +102,8 @@ async def _chosen(visit: Visit, newest: str) -> list[str]:
     site = visit.site
     if name := visit.query.get("id"):
         return [(await find_letter(site.broker.dead_letters, name, index=site.letter_index)).id]
-    last = _order(newest)
-    return [one for one in await _filters(visit).ids(site.letter_index) if _order(one) <= last]
+    last = letter_order(newest)
+    return [one for one in await _filters(visit).ids(site.letter_index) if letter_order(one) <= last]
 
 
 def _filters(visit: Visit) -> Filters:
@@ -116,9 +116,3 @@ def _filters(visit: Visit) -> Filters:
 
 def _target(visit: Visit) -> str:
     return visit.query.get("id") or _filters(visit).described
-
-
-def _order(letter: str) -> tuple[int, int]:
-    milliseconds, _, place = letter.partition("-")
-    is_id = milliseconds.isdecimal() and place.isdecimal() and len(letter) < 40  # noqa: PLR2004
-    return (int(milliseconds), int(place)) if is_id else (0, 0)

@@ -6,7 +6,7 @@ import math
 from starlette.responses import Response
 
 from kiqstart.dashboard.passwords import PasswordHash
-from kiqstart.dashboard.roles import DashboardRole
+from kiqstart.dashboard.sessions import DashboardRole
 from kiqstart.dashboard.site import Site
 from kiqstart.dashboard.visits import Visit
 

@@ -67,11 +67,7 @@ async def overview(visit: Visit) -> Response:
 
 
 async def read_overview(broker: StreamBroker) -> OverviewSeen:
-    """Read it.
-
-    Raises:
-        RedisError: Redis is away.
-    """
+    """Read it."""
     redis, keys = broker.connection.redis, broker.keys
     tasks = await read_recent_task_stats(redis, keys)
     counts = await count_tasks(broker, [*broker.queues, *queues_of_tasks(broker)])

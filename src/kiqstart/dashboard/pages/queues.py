@@ -2,27 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from starlette.responses import Response
 
-from kiqstart.broker.acts import Act, ActKind, Operator
+from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, read_queues
 from kiqstart.broker.pauses import Pausable, Pause, described, where_as_text, where_of_text
 from kiqstart.broker.task_queues import queues_of_tasks
-from kiqstart.dashboard.acting import ActPage, Question
+from kiqstart.dashboard.acting import ActPage, Question, operator_of
 from kiqstart.dashboard.visits import Visit
 from kiqstart.errors import OperatorError
 from kiqstart.operations.pausing import pauses_of, said
 from kiqstart.tasks.queue_names import queue_name_problem
-
-_ACTS: Final = {
-    (Pausable.QUEUE, True): ActKind.PAUSE_QUEUE,
-    (Pausable.QUEUE, False): ActKind.RESUME_QUEUE,
-    (Pausable.TASK, True): ActKind.PAUSE_TASK,
-    (Pausable.TASK, False): ActKind.RESUME_TASK,
-}
 
 
 class InvalidNameError(OperatorError):
@@ -65,12 +57,12 @@ def _page(kind: Pausable, *, is_pause: bool) -> ActPage:
         if not is_pause:
             await pauses.resume(kind, name, where=calls)
         else:
-            by = Operator(user=visit.session.user, host=f"dashboard {visit.client}".strip())
-            if not await pauses.pause(kind, name, by=by, reason=form.get("reason", ""), where=calls):
+            reason = form.get("reason", "")
+            if not await pauses.pause(kind, name, by=operator_of(visit), reason=reason, where=calls):
                 return f"The {described(kind, name, calls)} was paused already", []
         word = "paused" if is_pause else "resumed"
         detail = " ".join(f"{argument}={text}" for argument, text in calls.items())
-        act = Act(kind=_ACTS[kind, is_pause], target=name, detail=detail)
+        act = Act(kind=ActKind(f"{verb.lower()}-{kind}"), target=name, detail=detail)
         return f"The {described(kind, name, calls)} is {word}", [act]
 
     return ActPage(path=f"/{kind}s/{verb.lower()}", back="/queues", ask=ask, do=do)

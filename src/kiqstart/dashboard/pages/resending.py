@@ -6,8 +6,7 @@ from typing import Final
 
 from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.run_resender import RunNotResentError
-from kiqstart.dashboard.acting import ActPage, Question
-from kiqstart.dashboard.sending_again import send_each_again
+from kiqstart.dashboard.acting import ActPage, Question, send_each_again
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.run_resending import FailedRuns, last_failed_run, resend
 

@@ -4,25 +4,18 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 from starlette.responses import Response
-from taskiq.exceptions import SendTaskError
 
 from kiqstart.broker.acts import Act, ActKind
 from kiqstart.dashboard.acting import ActPage, Question
 from kiqstart.dashboard.visits import Visit
-from kiqstart.errors import OperatorError
 from kiqstart.operations.schedule_wording import shown_arguments, shown_timing
 from kiqstart.operations.schedulers import missing_scheduler
-from kiqstart.operations.schedules import read_schedules, shown_counts, shown_last, shown_next, who_paused
+from kiqstart.operations.schedules import read_schedules, send_now, shown_counts, shown_last, shown_next, who_paused
 from kiqstart.scheduler.occurrence import time_text
 from kiqstart.scheduler.schedules import Schedules
 from kiqstart.scheduler.source import DurableScheduleSource
-from kiqstart.tasks.errors import InvalidTaskArgumentsError
 
 _MOST_ADDED: Final = 100
-
-
-class NotSentError(OperatorError):
-    """A schedule's task was not sent."""
 
 
 async def schedules(visit: Visit) -> Response:
@@ -48,25 +41,14 @@ async def schedules(visit: Visit) -> Response:
 
 def schedule_pages() -> list[ActPage]:
     """Pausing, resuming and running schedules."""
+    pages = (
+        ("Pause", "It is not due until it is resumed. What it misses meanwhile is not caught up.", _pause),
+        ("Resume", "It is due again at its next time.", _resume),
+        ("Run", "Its task is sent now, beside its own times.", _run),
+    )
     return [
-        ActPage(
-            path="/schedules/pause",
-            back="/schedules",
-            ask=_question("Pause", "It is not due until it is resumed. What it misses meanwhile is not caught up."),
-            do=_pause,
-        ),
-        ActPage(
-            path="/schedules/resume",
-            back="/schedules",
-            ask=_question("Resume", "It is due again at its next time."),
-            do=_resume,
-        ),
-        ActPage(
-            path="/schedules/run",
-            back="/schedules",
-            ask=_question("Run", "Its task is sent now, beside its own times."),
-            do=_run,
-        ),
+        ActPage(path=f"/schedules/{verb.lower()}", back="/schedules", ask=_question(verb, note), do=do)
+        for verb, note, do in pages
     ]
 
 
@@ -98,10 +80,7 @@ async def _resume(visit: Visit, _: Mapping[str, str]) -> tuple[str, Sequence[Act
 
 async def _run(visit: Visit, _: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
     name = _name(visit)
-    try:
-        task_id = await _schedules(visit).run(name)
-    except (SendTaskError, InvalidTaskArgumentsError) as error:
-        raise NotSentError(f"schedule {name!r}: {error}") from None
+    task_id = await send_now(_schedules(visit), name)
     act = Act(kind=ActKind.RUN_SCHEDULE, target=name, detail=task_id)
     return f"The schedule {name!r} has sent its task with the id {task_id}", [act]
 

@@ -83,7 +83,7 @@ local function take(at)
     if not definition or redis.sha1hex(definition) ~= ARGV[at + 1] then
         return 'lost', ''
     end
-    -- It is not due yet, where the clock was set back since somebody looked.
+    -- It is not due yet, where the clock was set back since somebody polled.
     if redis.call('ZSCORE', KEYS[2], name) ~= due or tonumber(due) > now then
         return 'lost', ''
     end

@@ -4,9 +4,7 @@ from taskiq.exceptions import ResultGetError
 from taskiq.exceptions import UnknownTaskError as TaskiqUnknownTaskError
 
 
-class TaskCancelledError(Exception):
-    """The task was cancelled by its id."""
-
+class _TaskError(Exception):
     def __init__(self, task_id: str) -> None:
         super().__init__(task_id)
 
@@ -14,21 +12,17 @@ class TaskCancelledError(Exception):
     def task_id(self) -> str:
         """Which task."""
         return str(self.args[0])
+
+
+class TaskCancelledError(_TaskError):
+    """The task was cancelled by its id."""
 
     def __str__(self) -> str:
         return f"task {self.task_id} was cancelled"
 
 
-class WorkerLostError(Exception):
+class WorkerLostError(_TaskError):
     """The task went down with its worker as often as is allowed, and is a dead letter."""
-
-    def __init__(self, task_id: str) -> None:
-        super().__init__(task_id)
-
-    @property
-    def task_id(self) -> str:
-        """Which task."""
-        return str(self.args[0])
 
     def __str__(self) -> str:
         return f"task {self.task_id} was lost with its worker too often; it is among the dead letters"
@@ -68,12 +62,6 @@ class ResultTooLargeError(UnserializableResultError):
 
 class TaskTooLargeError(Exception):
     """The task's message is larger than its worker decodes: it has not run, and is a dead letter."""
-
-    def __init__(self, problem: str) -> None:
-        super().__init__(problem)
-
-    def __str__(self) -> str:
-        return str(self.args[0])
 
 
 class UnreadableTaskError(Exception):
@@ -119,3 +107,16 @@ class UnreadableResultError(ResultGetError):
     __template__ = "the result of task {task_id} cannot be read: {reason}"
     task_id: str
     reason: str
+
+
+def raisable(error: BaseException) -> Exception:
+    """The error; or, if it would end or cancel whoever raises it, one that says so and has it as its cause.
+
+    A caller raises what anybody may have stored: a `SystemExit` would end its process, and a `CancelledError` would
+    pass for the cancellation of its own task.
+    """
+    if issubclass(type(error), Exception):
+        return error  # type: ignore[return-value]  # which mypy cannot see of `type`: an error may lie about its class
+    exited = TaskExitedError(f"{type(error).__name__}: {error}".removesuffix(": "))
+    exited.__cause__ = error
+    return exited

@@ -9,13 +9,11 @@ import pydantic_core
 from taskiq import TaskiqResult
 
 from kiqstart.tasks.colliding_keys import WITHOUT_PARTS
-from kiqstart.tasks.exact_json import dump, dump_exactly, place_of_fault
-from kiqstart.tasks.long_numbers import MOST_DIGITS
+from kiqstart.tasks.exact_json import MOST_DIGITS, dump, dump_exactly, place_of_fault
 from kiqstart.tasks.results.error_decoding import decode_error
 from kiqstart.tasks.results.error_encoding import encode_error, text_of
-from kiqstart.tasks.results.errors import ResultTooLargeError, UnserializableResultError
+from kiqstart.tasks.results.errors import ResultTooLargeError, UnserializableResultError, raisable
 from kiqstart.tasks.results.plain_values import class_name
-from kiqstart.tasks.results.raisable import raisable
 from kiqstart.tasks.results.result_labels import sendable_labels, size_of
 from kiqstart.tasks.sizes import DEFAULT_BYTES, MOST_GROWTH, size_problem
 from kiqstart.tasks.written import lost_secret

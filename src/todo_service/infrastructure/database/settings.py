@@ -4,7 +4,6 @@ from typing import Final
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
-from sqlalchemy import URL
 
 from kiqstart import conceal
 from kiqstart.retention import RetentionSettings
@@ -43,10 +42,6 @@ class DatabaseSettings(BaseSettings):
     def parsed_url(self) -> DatabaseUrl:
         """Return the URL taken apart; without one, that of a database that nobody can connect to."""
         return parse_database_url(_NOWHERE if self.database_url is None else self.database_url.get_secret_value())
-
-    def sqlalchemy_url(self) -> URL:
-        """Return the URL for SQLAlchemy's asyncpg dialect, which knows nothing of TLS' files."""
-        return self.parsed_url().url
 
 
 class RetentionEnvironment(RetentionSettings, BaseSettings):

@@ -79,7 +79,7 @@ async def test_the_overview_shows_what_ran_and_what_is_wrong(
     assert "Runs that ended, by minute 2 succeeded, 1 failed in the last hour, at most" in text_of(page)
     assert "Wait in the queue before a run, mean by minute" in text_of(page)
     assert "Failures of work, by minute 1 in the last hour, at most 1 a minute, at" in text_of(page)
-    assert "no scheduler looks at the schedules" in text_of(page)
+    assert "no scheduler is running" in text_of(page)
 
 
 async def test_a_redis_that_refuses_the_password_is_a_line(brokers: Brokers, redis_url: str) -> None:

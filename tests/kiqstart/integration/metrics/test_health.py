@@ -189,7 +189,7 @@ async def test_a_scheduler_that_does_not_look_is_found(brokers: Brokers) -> None
         assert found_at_once in ([], ["tick"])
         await source.shutdown()
         [finding] = await turns(found, "tick")
-        assert finding.text.startswith("this scheduler has not looked at what is due for ")
+        assert finding.text.startswith("this scheduler has not polled for what is due for ")
         assert report([finding], is_live=True)[0] == 503
 
 

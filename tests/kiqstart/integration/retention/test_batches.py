@@ -164,7 +164,7 @@ async def test_batches_do_not_wait_for_the_disk_and_the_runs_end_waits_as_the_ro
         "CREATE TRIGGER notice AFTER UPDATE ON retention_runs FOR EACH ROW EXECUTE FUNCTION notice()",
     )
     engine = create_async_engine(
-        database_settings(database_url).sqlalchemy_url(),
+        database_settings(database_url).parsed_url().url,
         connect_args={"server_settings": {"synchronous_commit": usual}},
     )
     try:

@@ -19,9 +19,14 @@ async def test_what_became_of_runs_is_told_newest_first(make_retention: EngineFa
     await engine.run(policy, run_id="first", limits=RunLimits(rows=120))
     await engine.run(policy, run_id="second")
     second, first = await engine.history(policy.name)
-    assert (first.run_id, first.deleted, first.stopped, first.is_taken_on) == ("first", 120, StopReason.ROW_LIMIT, True)
+    assert (first.run_id, first.deleted, first.stopped, first.is_superseded) == (
+        "first",
+        120,
+        StopReason.ROW_LIMIT,
+        True,
+    )
     assert (second.run_id, second.deleted, second.stopped) == ("second", 380, StopReason.END)
-    assert (second.is_running, second.is_taken_on, second.failed) == (False, False, 0)
+    assert (second.is_running, second.is_superseded, second.failed) == (False, False, 0)
     assert second.batches >= 2
     assert second.started_at is not None
     assert abs(second.started_at - datetime.now(UTC)) < timedelta(minutes=1)

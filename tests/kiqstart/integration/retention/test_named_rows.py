@@ -119,5 +119,5 @@ def test_what_is_selected_is_what_is_counted_and_deleted(
     database_url: str, drawn: tuple[Made, RetentionPolicy, bool]
 ) -> None:
     made, policy, may_be_refused = drawn
-    url = database_settings(database_url).sqlalchemy_url()
+    url = database_settings(database_url).parsed_url().url
     asyncio.run(check_policy(url, made, policy, may_be_refused=may_be_refused))

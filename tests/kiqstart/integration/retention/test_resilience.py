@@ -86,7 +86,7 @@ async def test_a_scan_along_an_index_of_other_rows_changes_to_the_pages(
 async def test_a_cancellation_ends_though_the_network_is_silent(
     database_url: str, database: Database, scan: ScanKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    url = database_settings(database_url).sqlalchemy_url()
+    url = database_settings(database_url).parsed_url().url
     async with cutting_proxy(url, lambda _: None) as (proxy, proxied):
         pool = create_async_engine(proxied, pool_pre_ping=True)
 
@@ -114,7 +114,7 @@ async def test_a_cancellation_ends_though_the_network_is_silent(
 
 async def test_a_server_that_does_not_answer_is_hung_up_on(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kiqstart.retention.transaction._SECONDS_TO_ANSWER", 0.5)
-    url = database_settings(database_url).sqlalchemy_url()
+    url = database_settings(database_url).parsed_url().url
     async with cutting_proxy(url, lambda _: None) as (proxy, proxied):
         pool = create_async_engine(proxied)
         with pytest.raises((DBAPIError, OSError)):  # noqa: PT012 - what is silent is silent within

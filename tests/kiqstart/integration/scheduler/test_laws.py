@@ -126,7 +126,7 @@ async def obey_in_memory(scenario: Scenario) -> None:
         return stores[-1]
 
     async def empty() -> None:
-        vars(stores[0]).update(_kept={}, _seen_ms={}, _table=None, _number=0, _looked_ms=0)
+        vars(stores[0]).update(_kept={}, _seen_ms={}, _table=None, _number=0, _polled_ms=0)
 
     world = World(scenario, store, empty)
     await world.run()

@@ -36,7 +36,7 @@ COMMANDS = [
     *("zadd", "zrem", "zscore", "zrangebyscore", "zremrangebyscore", "zrange", "get", "set", "hget", "hset", "hdel"),
     *("hsetnx", "hstrlen", "xadd", "smembers", "sismember", "sadd", "time"),
 ]
-KEYS = ["last", "table", "table_number", "table_names", "paused", "aside", "schedulers", "looked"]
+KEYS = ["last", "table", "table_number", "table_names", "paused", "aside", "schedulers", "polled"]
 
 
 async def add_all(timeline: Timeline) -> None:
@@ -156,9 +156,9 @@ async def test_a_script_that_arrives_twice_is_answered_as_it_was_the_first_time(
     ticker = timeline.ticker([TICK])
     await ticker.tick()
     timeline.pass_ms(1000)
-    look = await timeline.store.look("one", 10)
-    due = await ticker._backlog.read(look)
-    firings = await ticker._attempts.firings(due, look.now_ms)
+    poll = await timeline.store.poll("one", 10)
+    due = await ticker._backlog.read(poll)
+    firings = await ticker._attempts.firings(due, poll.now_ms)
     script = FireScript(scheduler="one", number=5, firings=firings)
     assert await timeline.store.answers(script) is None
     first = await timeline.store.fire(script)

@@ -300,7 +300,7 @@ async def test_what_an_older_scheduler_could_not_read_is_put_back_by_the_one_who
         await wait_for(broker, 1)
         store = RedisScheduleStore(lambda: redis, broker.keys)
         while not await redis.hexists(f"{broker.keys.schedules}:aside", "tick"):
-            (mark,) = (await store.look("older", 1)).page.marks
+            (mark,) = (await store.poll("older", 1)).page.marks
             kept = cast("bytes", await redis.hget(broker.keys.schedules, "tick"))
             await store.set_aside(mark, sha1(kept))
         before = len(await sent(broker))

@@ -106,7 +106,7 @@ def runs() -> Table:
         longest_batch=0.25,
         failed=12_345,
         is_running=False,
-        is_taken_on=False,
+        is_superseded=False,
         stopped=StopReason.UNDELETABLE,
     )
     return history_table([one])

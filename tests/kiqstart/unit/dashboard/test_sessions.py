@@ -4,8 +4,7 @@ import pytest
 from pydantic import SecretStr
 
 from kiqstart.dashboard.passwords import hash_password
-from kiqstart.dashboard.roles import DashboardRole
-from kiqstart.dashboard.sessions import Sessions
+from kiqstart.dashboard.sessions import DashboardRole, Sessions
 from kiqstart.dashboard.settings import DashboardSettings
 
 HASH, OTHER = hash_password("correct horse"), hash_password("battery staple")

@@ -58,7 +58,7 @@ def start_worker(pytestconfig: pytest.Config, tmp_path: Path) -> Generator[Start
     with ExitStack() as processes:
 
         def start(task: Task) -> ServiceProcess:
-            url = database_settings(task.url).sqlalchemy_url().render_as_string(hide_password=False)
+            url = database_settings(task.url).parsed_url().url.render_as_string(hide_password=False)
             process = factory.start(task.model_copy(update={"url": url}).model_dump_json())
             processes.callback(process.kill)
             return process

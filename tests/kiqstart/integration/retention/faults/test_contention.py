@@ -33,7 +33,7 @@ CANCEL = text("""
 
 @pytest.fixture
 def url(database_url: str) -> URL:
-    return database_settings(database_url).sqlalchemy_url()
+    return database_settings(database_url).parsed_url().url
 
 
 async def run(url: URL, *, server: dict[str, str] | None = None, **settings: float) -> RetentionReport:

@@ -50,4 +50,4 @@ async def check_laws(url: URL, case: Case) -> None:
 @examples(5)
 @given(case=cases())
 def test_exactly_the_policys_rows_go_and_each_is_counted_once(database_url: str, case: Case) -> None:
-    asyncio.run(check_laws(database_settings(database_url).sqlalchemy_url(), case))
+    asyncio.run(check_laws(database_settings(database_url).parsed_url().url, case))

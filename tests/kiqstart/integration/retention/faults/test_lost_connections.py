@@ -19,7 +19,7 @@ from kiqstart.retention.report import RetentionReport, StopReason
 
 @pytest.fixture
 def url(database_url: str) -> URL:
-    return database_settings(database_url).sqlalchemy_url()
+    return database_settings(database_url).parsed_url().url
 
 
 async def run_through(url: URL, *, run_id: str, batch_rows: int = 10, scan: ScanKind = ScanKind.KEY) -> RetentionReport:

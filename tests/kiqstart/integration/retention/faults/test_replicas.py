@@ -34,7 +34,7 @@ async def write_until(pool: AsyncEngine, holds: Callable[[float | None], bool]) 
 async def paused_replay(replica: PrivateServer) -> AsyncGenerator[AsyncConnection]:
     """Let the replica fall behind, until the connection says otherwise."""
     # What has a transaction open there would hold up the replay.
-    pool = create_async_engine(database_settings(replica.url).sqlalchemy_url(), isolation_level="AUTOCOMMIT")
+    pool = create_async_engine(database_settings(replica.url).parsed_url().url, isolation_level="AUTOCOMMIT")
     async with pool.connect() as connection:
         await connection.execute(text("SELECT pg_wal_replay_pause()"))
         yield connection

@@ -69,7 +69,7 @@ async def test_every_row_goes_once_however_many_take_part(
     async with logged.connect() as connection:
         before = await rows_left(connection)
     joiners = create_async_engine(
-        database_settings(database_url).sqlalchemy_url(),
+        database_settings(database_url).parsed_url().url,
         connect_args={"server_settings": {"application_name": "joiner"}},
     )
     asked: list[int] = []

@@ -1,7 +1,7 @@
 -- A scheduler says that it lives, and sees what is due, or will be soon.
--- KEYS  1 due times, 2 schedulers, 3 table in effect, 4 its number, 5 latest time at which anybody looked
+-- KEYS  1 due times, 2 schedulers, 3 table in effect, 4 its number, 5 latest time at which anybody polled
 -- ARGV  1 now or '', 2 scheduler, or '' for no more than a further page of what is due, 3 milliseconds after which a
---       scheduler that does not look counts as gone, 4 milliseconds by which the clock may be set back, 5 milliseconds that
+--       scheduler that does not poll counts as gone, 4 milliseconds by which the clock may be set back, 5 milliseconds that
 --       are soon, 6 how many are left out of the page, 7 how many may be in it, 8 bytes of names that may be in it
 -- Returns now, the next time at which something is due or '', the table or '', its number, some schedulers, 1 where the clock
 -- was set back by more than it may be, 1 where nothing else is due, then name and time of each that is due or soon will be.
@@ -21,18 +21,18 @@ local function number_of(key)
 end
 
 local following = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-local looked = number_of(KEYS[5]) or now
+local polled = number_of(KEYS[5]) or now
 if ARGV[2] ~= '' then
-    if now >= looked then
+    if now >= polled then
         helpful('SET', KEYS[5], now)
     end
     helpful('ZADD', KEYS[2], now, ARGV[2])
     helpful('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - ARGV[3])
-    -- Looked before the clock was set back; who lives looks again soon.
+    -- Polled before the clock was set back; who lives polls again soon.
     helpful('ZREMRANGEBYSCORE', KEYS[2], '(' .. now + ARGV[3], '+inf')
 end
 local answer = {now, following[2] or '', helpful('GET', KEYS[3]) or '', number_of(KEYS[4]) or 0,
-    helpful('ZRANGE', KEYS[2], 0, STEP - 1) or {}, looked - now > tonumber(ARGV[4]) and 1 or 0, 0}
+    helpful('ZRANGE', KEYS[2], 0, STEP - 1) or {}, polled - now > tonumber(ARGV[4]) and 1 or 0, 0}
 -- In small steps: nobody knows how long names are.
 while bytes > 0 and limit > 0 do
     local count = math.min(STEP, limit)
