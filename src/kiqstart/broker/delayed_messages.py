@@ -30,7 +30,7 @@ class DelayedMessage:
     data: bytes
 
 
-async def read_delayed(redis: "Redis", keys: QueueKeys, ids: Sequence[str]) -> list[DelayedMessage | None]:
+async def read_delayed(redis: "Redis", keys: QueueKeys, ids: Sequence[bytes]) -> list[DelayedMessage | None]:
     """The messages of some ids, or the first of them where these are large; None for what is gone or cannot be read.
 
     Raises:
@@ -60,7 +60,7 @@ async def walk_delayed(redis: "Redis", keys: QueueKeys) -> AsyncGenerator[tuple[
             due = cast("list[tuple[bytes, float]]", found)
         if not due:
             return
-        messages = await read_delayed(redis, keys, [text_of_name(name) for name, _ in due])
+        messages = await read_delayed(redis, keys, [name for name, _ in due])
         for (_, due_ms), message in zip(due, messages, strict=False):
             yield due_ms, message
         passed += len(messages)

@@ -20,6 +20,7 @@ from kiqstart.broker.running_tasks import Holdings, Pending, mark_of, pending_of
 from kiqstart.broker.stats import StreamCount, count_streams, known_queues
 from kiqstart.broker.whereabouts import Place, Whereabouts, delayed_task, sent_ms, waiting_task
 from kiqstart.broker.worker_group import first_undelivered, group_of_workers
+from kiqstart.tasks.caller_types import is_utf8
 from kiqstart.tasks.sealing.secrets import Secrets
 
 if TYPE_CHECKING:
@@ -161,7 +162,10 @@ _CANDIDATES: Final[
 async def _count(broker: StreamBroker, queue: str | None) -> tuple[str, list[tuple[str, StreamCount]]]:
     """The workers' group, and what is in the streams of a queue, or of all, each with its queue."""
     redis, keys = cast("Redis", broker.connection.redis), broker.keys
-    names = await known_queues(broker, broker.queues) if queue is None else [queue]
+    if queue is None:
+        names = await known_queues(broker, broker.queues)
+    else:
+        names = [queue] if is_utf8(queue) else []
     group = await group_of_workers(redis, keys, broker.consumer_group_name)
     queues = {stream: name for name in names for stream in keys.locations(name)}
     streams, counts = list(queues), list[StreamCount]()

@@ -12,7 +12,7 @@ from kiqstart.broker.delayed_messages import read_delayed
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.entry_search import EntrySearch
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import queue_names
+from kiqstart.broker.redis_text import queue_names, raw_name
 from kiqstart.broker.run_pages import read_pages_onward
 from kiqstart.broker.running_tasks import Holdings, pending_of
 from kiqstart.broker.whereabouts import Whereabouts, delayed_task, waiting_task
@@ -107,7 +107,7 @@ async def _due(broker: StreamBroker, task_id: str) -> float | None:
 async def _delayed(broker: StreamBroker, task_id: str, due_ms: float) -> Whereabouts:
     redis, queue, data = cast("Redis", broker.connection.redis), "", b""
     try:
-        [stored] = await read_delayed(redis, broker.keys, [task_id])
+        [stored] = await read_delayed(redis, broker.keys, [raw_name(task_id)])
     except NoPermissionError:
         # A user who may run no scripts cannot read it.
         stored = None

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -491,7 +492,19 @@ async def test_whatever_lies_there_is_shown_harmlessly(browser: Browser, broker:
     await redis.xadd(
         keys.dead, {b"data": odd, b"queue": odd, b"reason": odd, b"detail": odd, b"deliveries": b"9" * 5000}
     )
-    for path in ("/", "/queues", "/workers", "/schedules", "/runs", "/dead", "/acts", "/dead/letter?id=%00&id=%ff"):
+    named = json.dumps({"task_id": ODD, "task_name": ODD, "labels": [], "args": {}, "kwargs": {ODD: ODD}})
+    for data in (odd, named.encode()):
+        await redis.xadd(keys.name, {b"data": data, b"first": odd, b"deliveries": b"9" * 5000})
+        await redis.xadd(keys.returned("default"), {odd: data})
+    await redis.xgroup_create(keys.name, broker.consumer_group_name, id="0")
+    await redis.xreadgroup(broker.consumer_group_name, "<b>\x1b", {keys.name: ">"}, count=2)
+    await redis.hset(keys.delayed_messages, odd, odd)
+    await redis.zadd(keys.delayed, {odd: float("-inf"), ODD: float("inf")})
+    states = [
+        f"/runs?state={state}{more}" for state in ("waiting", "delayed", "running") for more in ("", "&queue=%ff")
+    ]
+    paths = ("/", "/queues", "/workers", "/schedules", "/runs", "/dead", "/acts", "/dead/letter?id=%00&id=%ff")
+    for path in (*paths, *states, f"/runs/task?id={quote(ODD)}"):
         page = await browser.get(path)
         assert page.status_code in (200, 409), (path, page.text)
         assert tags_of(page).count("script") == 1
