@@ -499,7 +499,7 @@ async def test_whatever_lies_there_is_shown_harmlessly(browser: Browser, broker:
     await redis.xgroup_create(keys.name, broker.consumer_group_name, id="0")
     await redis.xreadgroup(broker.consumer_group_name, "<b>\x1b", {keys.name: ">"}, count=2)
     await redis.hset(keys.delayed_messages, odd, odd)
-    await redis.zadd(keys.delayed, {odd: float("-inf"), ODD: float("inf")})
+    await redis.zadd(keys.delayed, {odd: float("-inf"), ODD.encode(): float("inf")})
     states = [
         f"/runs?state={state}{more}" for state in ("waiting", "delayed", "running") for more in ("", "&queue=%ff")
     ]
