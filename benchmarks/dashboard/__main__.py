@@ -1,9 +1,9 @@
 """How long each page of the dashboard takes when much is kept: `python -m benchmarks.dashboard [--runs 100000]`.
 
-So many runs that have ended, one of ten of them failed, each in a block of its own as those of slow tasks are, and a
-tenth as many dead letters. Each request reads anew, as the first one of a second does: what others of that second share
-is not what is measured. The very first one of a page, before the dashboard has anything in its memory, has a column of
-its own.
+So many runs that have ended, one of ten of them failed, each in a block of its own as those of slow tasks are, a tenth
+as many dead letters, tasks that wait and delayed ones. Each request reads anew, as the first one of a second does: what
+others of that second share is not what is measured. The very first one of a page, before the dashboard has anything in
+its memory, has a column of its own.
 """
 
 import argparse
@@ -24,6 +24,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.dashboard import DashboardSettings, application, create_dashboard
 from kiqstart.dashboard.looks import Looks
+from kiqstart.tasks.registration import register_task
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
@@ -49,17 +50,18 @@ def main() -> None:
 async def _measure(redis_url: str, count: int) -> None:
     broker = StreamBroker(redis_url)
     await _fill(broker, count)
+    paths = _pages(count, await _let_wait(broker, count // 10))
     table = Table(title=f"{count:,} kept runs, {count // 10:,} dead letters; {_ROUNDS} requests of each page")
     for title in ("page", "first, ms", "median, ms", "95 %, ms"):
         table.add_column(title, justify="left" if title == "page" else "right")
-    first = {path: await _first_time(broker, path) for path in _pages(count)}
+    first = {path: await _first_time(broker, path) for path in paths}
     async with _browsing(broker) as (client, index):
         began = time.perf_counter()
         await _timed(client, "/runs")
         while not index.is_filled:  # noqa: ASYNC110  # there is no event to wait for
             await asyncio.sleep(0.01)
         filled = time.perf_counter() - began
-        for path in _pages(count):
+        for path in paths:
             await _timed(client, path)
             times = sorted([await _timed(client, path) for _ in range(_ROUNDS)])
             figures = (first[path], times[_ROUNDS // 2], times[_ROUNDS * 95 // 100])
@@ -69,11 +71,23 @@ async def _measure(redis_url: str, count: int) -> None:
     await broker.shutdown()
 
 
-def _pages(count: int) -> list[str]:
-    searches = ("outcome=failed", "task=mail.rare", "since=1h", "queue=none", "text=customer-17", "text=no+such+word")
+def _pages(count: int, waiting: str) -> list[str]:
+    searches = (
+        *("outcome=failed", "task=mail.rare", "since=1h", "queue=none", "text=customer-17", "text=no+such+word"),
+        *("argument=number%3D17", "argument=customer%3Dcustomer-17", "argument=number%3D0.5"),
+        *("state=waiting", "state=waiting&argument=number%3D17", "state=waiting&text=no+such+word"),
+        *("state=delayed", "state=delayed&argument=number%3D-1", "state=running"),
+    )
     return [
         *("/", "/queues", "/workers", "/schedules", "/runs", *(f"/runs?{one}" for one in searches)),
-        *("/runs/task?id=id-0", f"/runs/task?id=id-{count - 1}", "/dead", "/dead?reason=retries-exhausted", "/acts"),
+        *(
+            "/runs/task?id=id-0",
+            f"/runs/task?id=id-{count - 1}",
+            f"/runs/task?id={waiting}",
+            "/dead",
+            "/dead?reason=retries-exhausted",
+            "/acts",
+        ),
         *("/dead/letter?id=id-0", f"/dead/letter?id=id-{count // 10 - 1}"),
         *("/runs/retry", "/runs/retry?task=mail.rare", "/dead/retry"),
     ]
@@ -129,6 +143,21 @@ async def _fill(broker: StreamBroker, count: int) -> None:
                 }
                 pipe.xadd(keys.dead, letter)  # type: ignore[arg-type]  # redis-py's is invariant
             await pipe.execute()
+
+
+async def _let_wait(broker: StreamBroker, count: int) -> str:
+    """Send tasks, as many of which wait as are delayed; gives the id of the last one that waits."""
+
+    async def send(customer: str, number: int) -> None: ...
+
+    task = register_task(broker, send, name="mail.send")
+    for start in range(0, count, _AT_ONCE):
+        calls = [
+            task.call(f"customer-{number % 5000}", number) for number in range(start, min(start + _AT_ONCE, count))
+        ]
+        await task.kicker().after(3600 + start).kiq_many(calls)
+        await task.kiq_many(calls)
+    return (await task.kiq("customer-0", count)).task_id
 
 
 def _runs(count: int) -> Iterator[tuple[str, bytes, bool]]:

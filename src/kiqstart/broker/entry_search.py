@@ -1,7 +1,7 @@
 """Looks through all queues for the messages of a task, some of each queue in turn, and not for ever."""
 
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import NoPermissionError
@@ -46,8 +46,8 @@ class EntrySearch:
         self.count = 0
         self.is_complete = False
 
-    async def entries(self) -> AsyncGenerator[tuple[str, str, bytes]]:
-        """Those that are met, with their queues and streams; what workers have lies first in a stream.
+    async def entries(self) -> AsyncGenerator[tuple[str, str, bytes, Mapping[bytes, bytes]]]:
+        """Those that are met, with queue, stream, id and fields; what workers have lies first in a stream.
 
         Raises:
             RedisError: Redis is away.
@@ -59,7 +59,7 @@ class EntrySearch:
             for entry, fields in entries:
                 data = fields.get(b"data", b"")
                 if (self._needle is None or self._needle in data) and self._broker.task_id_of(data) == self._task_id:
-                    yield queue, stream, entry
+                    yield queue, stream, entry, fields
             if after:
                 left.append((queue, stream, after))
         self.is_complete = not left

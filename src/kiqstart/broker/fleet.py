@@ -13,7 +13,7 @@ from kiqstart.broker.pauses import Pausable, Pause, Pauses
 from kiqstart.broker.redis_text import text_of_name
 from kiqstart.broker.running import RunningTask, read_running
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.broker.worker_group import behind_delivered, group_of_workers
 from kiqstart.broker.worker_info import place_of, queues_of, slots_of
 from kiqstart.broker.worker_load import read_loads
 from kiqstart.tasks.labels import DEFAULT_QUEUE
@@ -202,7 +202,7 @@ async def _oldest(redis: "Redis", broker: StreamBroker, queues: Sequence[str], n
         groups = cast("list[object]", await pipe.execute(raise_on_error=False)) if places else []
     async with redis.pipeline(transaction=False) as pipe:
         for (_, stream), found in zip(places, groups, strict=True):
-            pipe.xrange(stream, min=_after(found, group), count=1)
+            pipe.xrange(stream, min=behind_delivered(found, group), count=1)
         entries = cast("list[list[tuple[bytes, object]]]", await pipe.execute()) if places else []
     ages: dict[str, float] = {}
     for (queue, _), found in zip(places, entries, strict=True):
@@ -210,17 +210,6 @@ async def _oldest(redis: "Redis", broker: StreamBroker, queues: Sequence[str], n
             age = (now_ms - int(entry.partition(b"-")[0])) / 1000
             ages[queue] = max(ages.get(queue, age), age)
     return ages
-
-
-def _after(groups: object, group: str) -> str:
-    """Behind what the group has taken of a stream."""
-    if isinstance(groups, Exception):
-        if isinstance(groups, ResponseError):  # no such group, or no stream
-            return "-"
-        raise groups
-    found = cast("list[dict[str, object]]", groups)
-    last = next((one["last-delivered-id"] for one in found if _text(one["name"]) == group), None)
-    return f"({_text(last)}" if last is not None else "-"
 
 
 async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> dict[bytes, int]:
@@ -245,7 +234,3 @@ async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> 
 async def _now_ms(redis: "Redis") -> int:
     seconds, microseconds = await redis.time()
     return seconds * 1000 + microseconds // 1000
-
-
-def _text(value: object) -> str:
-    return text_of_name(value) if isinstance(value, bytes) else str(value)

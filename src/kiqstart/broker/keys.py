@@ -114,6 +114,10 @@ class QueueKeys:
         """Where a queue's new messages are; the key of the default queue's stream is a name of that queue too."""
         return self.name if self._is_default(queue) else f"{self.queue_prefix}{queue}"
 
+    def queue_of(self, stream: str) -> str:
+        """The queue of a stream that `stream` gives."""
+        return DEFAULT_QUEUE if stream == self.name else stream.removeprefix(self.queue_prefix)
+
     def is_queue(self, stream: str) -> bool:
         """Whether it is the stream of a queue's new messages, as `stream` gives it."""
         name = stream.removeprefix(self.queue_prefix)

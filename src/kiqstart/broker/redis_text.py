@@ -1,6 +1,7 @@
 """Names and numbers as Redis has them: bytes, into which whoever writes there may have put anything."""
 
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from typing import Final
 
 from kiqstart.tasks.queue_names import queue_name_problem
@@ -9,6 +10,8 @@ from kiqstart.tasks.sizes import LARGEST_BYTES
 _MOST_DIGITS: Final = 19
 # `\xff` is the longest that Python makes of a byte.
 _BYTES_OF_AN_ESCAPE: Final = 4
+# What can be shown in any time zone: about the year 9990.
+_LAST_MS: Final = 253_000_000_000_000
 
 
 def text_of_name(name: bytes) -> str:
@@ -43,6 +46,16 @@ def whole_number(text: str | None, default: int) -> int:
     if text is None or len(text) > _MOST_DIGITS or not (text.isascii() and text.isdecimal()):
         return default
     return int(text)
+
+
+def time_of(milliseconds: int) -> datetime | None:
+    """A time of Redis' clock; None where Python has no such time."""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds < _LAST_MS else None
+
+
+def bounded_time(milliseconds: float) -> datetime:
+    """A time that whoever writes to Redis has named: the last that there is where it is later."""
+    return datetime.fromtimestamp(min(max(milliseconds, 0), _LAST_MS) / 1000, UTC)
 
 
 def beat_of(score: bytes) -> int:

@@ -79,13 +79,22 @@ _WORKERS: Final = (
 _SCHEDULERS: Final = tuple(
     f"scheduler/{name}" for name in ("answers", "fire", "poll", "read", "reschedule_earlier", "set_aside", "set_table")
 )
-_VIEWERS: Final = ("find_entries", "find_runs", "letter_ids", "letters", "letters_after", "scheduler/read")
+_VIEWERS: Final = (
+    "find_entries",
+    "find_runs",
+    "letter_ids",
+    "letters",
+    "letters_after",
+    "read_delayed",
+    "scheduler/read",
+)
 _OPERATORS: Final = (
     "find_entries",
     "find_runs",
     "letter_ids",
     "letters",
     "letters_after",
+    "read_delayed",
     "record_acts",
     "resend",
     "resend_run",

@@ -1,19 +1,18 @@
 """Reads what a worker has written of runs that have ended, whatever is there."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from datetime import datetime
 from itertools import accumulate, islice, pairwise
-from typing import TYPE_CHECKING, Final, Literal, cast
+from typing import TYPE_CHECKING, Final
 
-import pydantic_core
-
+from kiqstart.broker.argument_values import NO_VALUES, ArgumentValues
 from kiqstart.broker.letter_text import error_line
-from kiqstart.broker.redis_text import text_of_name
+from kiqstart.broker.message_view import CUT, as_text, view_of
+from kiqstart.broker.partial_json import beginning_of_object, is_whole, mapping_of, text_in
+from kiqstart.broker.redis_text import text_of_name, time_of
 from kiqstart.broker.run_record import FACTS, IN_COMMON, LETTERS
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.tasks.labels import SCHEDULE_ID_LABEL
 from kiqstart.tasks.sealing.errors import UnreadableSecretError
 from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
 
@@ -23,9 +22,6 @@ if TYPE_CHECKING:
 _OUTCOMES: Final = {letter.encode(): outcome for outcome, letter in LETTERS.items()}
 _MESSAGE_SIZE: Final = 6
 """Which of the facts that is."""
-_CUT: Final = "…"
-# What can be shown in any time zone: about the year 9990.
-_LAST_MS: Final = 253_000_000_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +48,7 @@ class Run:
         result: what it returned, as JSON, as far as it is kept; None where it has failed.
         error: what it raised, in one line; None where it has raised nothing.
         traceback: the end of it; '' where none is kept.
+        values: of the arguments.
     """
 
     id: str
@@ -73,6 +70,7 @@ class Run:
     result: str | None
     error: str | None
     traceback: str
+    values: ArgumentValues = field(default=NO_VALUES, repr=False, compare=False)
 
 
 def runs_of(
@@ -103,7 +101,7 @@ def runs_of(
 
 def ended_at(entry: bytes) -> datetime | None:
     """When the runs of a block ended, by its id; None where Python has no such time."""
-    return _time(int(entry.partition(b"-")[2]))
+    return time_of(int(entry.partition(b"-")[2]))
 
 
 def message_in(fields: Mapping[bytes, bytes], place: int) -> bytes:
@@ -145,21 +143,17 @@ def _run(
     sent, began, micros, attempt, crashes, *sizes = map(int, facts.groups())
     places = accumulate(sizes, initial=facts.end())
     data, result, problem = (block[first:last] for first, last in pairwise(places))
-    if _is_whole(data):
-        data = secrets.shown_message(data)
-    message, traceback = _object(data), secrets.show_detail(problem).decode(errors="replace")
-    returned = _returned(result, _text_in(message, "task_id") or "", secrets)
-    # The last text of a message that was cut is not whole, and may be a name.
-    names = message if _is_whole(data) else _object(data, partial=True)
+    view, traceback = view_of(data, secrets), secrets.show_detail(problem).decode(errors="replace")
+    returned = _returned(result, view.task_id or "", secrets)
     return Run(
         id=name,
-        task_id=_text_in(names, "task_id"),
-        task=_text_in(names, "task_name"),
-        arguments=_arguments(message, is_cut=not _is_whole(data)),
+        task_id=view.task_id,
+        task=view.task,
+        arguments=view.arguments,
         queue=text_of_name(in_common[2]),
         outcome=_OUTCOMES[in_common[1]],
-        sent=_time(sent) or ended,
-        began=_time(began) if began else None,
+        sent=time_of(sent) or ended,
+        began=time_of(began) if began else None,
         ended=ended,
         seconds=micros / 1e6,
         attempt=attempt,
@@ -167,49 +161,19 @@ def _run(
         worker=text_of_name(in_common[3]),
         host=text_of_name(in_common[4]),
         pid=int(in_common[5]),
-        schedule=_text_in(_mapping(message.get("labels")), SCHEDULE_ID_LABEL),
-        result=_result(returned, is_cut=not _is_whole(result)),
+        schedule=view.schedule,
+        result=_result(returned, is_cut=not is_whole(result)),
         error=(error_line(traceback) or None) if traceback else _error(returned),
         traceback=traceback,
+        values=view.values,
     )
-
-
-def _object(data: bytes, *, partial: Literal[True, "trailing-strings"] = "trailing-strings") -> Mapping[str, object]:
-    """A JSON object, or what its first bytes have of it, a text that was cut included."""
-    try:
-        return _mapping(pydantic_core.from_json(data, allow_partial=partial))
-    except ValueError:
-        return {}
-
-
-def _is_whole(data: bytes) -> bool:
-    # What was cut does not end with it, but for a chance in which only a mark is missing.
-    return data.endswith(b"}")
-
-
-def _mapping(value: object) -> Mapping[str, object]:
-    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
-
-
-def _text_in(fields: Mapping[str, object], name: str) -> str | None:
-    value = fields.get(name)
-    return value if isinstance(value, str) else None
 
 
 def _returned(result: bytes, task_id: str, secrets: Secrets) -> Mapping[str, object]:
     try:
-        return _object(secrets.show_result(task_id, result))
+        return beginning_of_object(secrets.show_result(task_id, result))
     except UnreadableSecretError:
-        return _object(result)
-
-
-def _arguments(message: Mapping[str, object], *, is_cut: bool) -> str:
-    if ENCRYPTED in message or message.get("arguments") == ENCRYPTED:
-        return ENCRYPTED
-    args, kwargs = message.get("args"), _mapping(message.get("kwargs"))
-    written = [_json(value) for value in cast("list[object]", args)] if isinstance(args, list) else []
-    written += [f"{name}={_json(value)}" for name, value in kwargs.items()]
-    return ", ".join([*written, *([_CUT] if is_cut else [])])
+        return beginning_of_object(result)
 
 
 def _result(returned: Mapping[str, object], *, is_cut: bool) -> str | None:
@@ -217,20 +181,12 @@ def _result(returned: Mapping[str, object], *, is_cut: bool) -> str | None:
         return None
     if "return_value" not in returned:
         return ENCRYPTED if ENCRYPTED in returned else None
-    return _json(returned["return_value"]) + (_CUT if is_cut else "")
+    return as_text(returned["return_value"]) + (CUT if is_cut else "")
 
 
 def _error(returned: Mapping[str, object]) -> str | None:
     if ENCRYPTED in returned:
         return ENCRYPTED if returned.get("is_err") is True else None
-    error = _mapping(returned.get("error"))
-    kind, text = _text_in(error, "exc_type"), _text_in(error, "text")
+    error = mapping_of(returned.get("error"))
+    kind, text = text_in(error, "exc_type"), text_in(error, "text")
     return None if kind is None else f"{kind}: {text}" if text else kind
-
-
-def _json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _time(milliseconds: int) -> datetime | None:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds < _LAST_MS else None

@@ -13,11 +13,12 @@ from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.message_view import as_text
 from kiqstart.broker.redis_retry import ANY_REDIS_ERROR, without_foreign_keys
 from kiqstart.broker.run_decoding import runs_of
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_pages import BYTES_AT_ONCE, MOST_AT_ONCE, Entry, read_blocks, read_pages, read_pages_with
-from kiqstart.broker.run_text import Block, Segment, StreamText
+from kiqstart.broker.run_text import Block, Segment, StreamText, searchable
 from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
 
 if TYPE_CHECKING:
@@ -78,8 +79,8 @@ class RunIndex:
         Raises:
             RedisError: Redis is away.
         """
-        texts, before = needles.in_small_letters, self._before_all(stream)
-        async with aclosing(self._found(redis, stream, lambda segment: segment.holding(texts))) as pages:
+        choices, before = needles.in_searchable, self._before_all(stream)
+        async with aclosing(self._found(redis, stream, lambda segment: segment.holding(choices))) as pages:
             async for page in pages:
                 yield page
         if before:
@@ -95,7 +96,7 @@ class RunIndex:
         Raises:
             RedisError: Redis is away.
         """
-        small, before = {one.lower() for one in task_ids}, self._before_all(stream)
+        small, before = {searchable(one) for one in task_ids}, self._before_all(stream)
         async with aclosing(self._found(redis, stream, lambda segment: segment.naming(small))) as pages:
             async for page in pages:
                 yield page
@@ -176,8 +177,10 @@ class RunIndex:
         if self._secrets.can_decrypt and ENCRYPTED.encode() in block:
             runs = runs_of(entry, fields, self._secrets)
             shown = [text for run in runs for text in (run.arguments, run.result, run.error, run.traceback) if text]
+            # As a message has them, too.
+            shown += [as_text({"args": run.values.args, "kwargs": run.values.kwargs}) for run in runs]
             block += "\n".join(["", *shown]).encode(errors="surrogatepass")
-        return block.lower()
+        return searchable(block)
 
     def _has_room(self, text: StreamText) -> bool:
         return not (text.is_complete or text.size >= self._most_bytes)

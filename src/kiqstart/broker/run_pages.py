@@ -1,6 +1,6 @@
-"""Reads the blocks of runs that have ended, a page of them at a time, newest first."""
+"""Reads entries of streams, such as the blocks of runs that have ended, a page of them at a time."""
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from redis.asyncio import Redis
 
 Entry = tuple[bytes, dict[bytes, bytes]]
-"""The id of a block, and its fields."""
+"""The id of a block, or of another entry, and its fields."""
 
 # Blocks that are read at once: few, then more while they are small.
 _FIRST_READ: Final = 20
@@ -31,15 +31,38 @@ async def read_pages(
     redis: "Redis", stream: str, before: str = "+", *, most: int = MOST_AT_ONCE
 ) -> AsyncGenerator[list[Entry]]:
     """All blocks of a stream up to an id, or up to one that is written `(id` and left out; up to `most` at once."""
+
+    def read(start: str, count: int) -> Awaitable[object]:
+        return redis.xrevrange(stream, max=start, count=count)
+
+    async with aclosing(_pages(read, before, most)) as pages:
+        async for page in pages:
+            yield page
+
+
+async def read_pages_onward(
+    redis: "Redis", stream: str, after: str = "-", *, most: int = MOST_AT_ONCE
+) -> AsyncGenerator[list[Entry]]:
+    """All entries of a stream from an id on, the oldest first; likewise."""
+
+    def read(start: str, count: int) -> Awaitable[object]:
+        return redis.xrange(stream, min=start, count=count)
+
+    async with aclosing(_pages(read, after, most)) as pages:
+        async for page in pages:
+            yield page
+
+
+async def _pages(read: Callable[[str, int], Awaitable[object]], start: str, most: int) -> AsyncGenerator[list[Entry]]:
     count = min(_FIRST_READ, most)
     while True:
         entries: list[Entry] = []
         with without_foreign_keys():
-            entries = cast("list[Entry]", await redis.xrevrange(stream, max=before, count=count))
+            entries = cast("list[Entry]", await read(start, count))
         yield entries
         if len(entries) < count:
             return
-        before = f"({entries[-1][0].decode()}"
+        start = f"({entries[-1][0].decode()}"
         size = sum(len(value) for _, fields in entries for value in fields.values())
         count = max(min(2 * count, most, count * BYTES_AT_ONCE // (size + 1)), 1)
 

@@ -4,16 +4,21 @@ import re
 from array import array
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 Block = tuple[bytes, bytes]
-"""The id of a block, and its text in small letters."""
+"""The id of a block, and its text as it is `searchable`."""
 TASK_ID: Final = re.compile(rb'"task_id"\s*:\s*"([^"\\]*)"')
 """As JSON has most ids; one with an escape is not found so."""
 _SEGMENT_BYTES: Final = 256 * 1024
 _MARK: Final = b"\0"
+
+
+def searchable(text: bytes) -> bytes:
+    """A text in small letters, and without the spaces that JSON may have between values."""
+    return text.lower().replace(b": ", b":").replace(b", ", b",")
 
 
 class StreamText:
@@ -85,22 +90,27 @@ class Segment:
         self._starts.append(len(self.text))
         self.text += _MARK + block[1]
 
-    def holding(self, needles: Sequence[bytes]) -> list[bytes]:
-        """The ids of the blocks that hold all of these texts, one at least, newest first."""
+    def holding(self, choices: Sequence[Sequence[bytes]]) -> list[bytes]:
+        """The ids of the blocks that hold one at least of each of these choices, one choice at least, newest first."""
         # The longest one is found quickest, and in the fewest blocks.
-        longest, *others = sorted(needles, key=len, reverse=True)
-        found: list[bytes] = []
-        at = self.text.find(longest)
+        longest, *others = sorted(choices, key=lambda choice: min(map(len, choice)), reverse=True)
+        places = sorted({place for needle in longest for place in self._places(needle)}, reverse=True)
+        return [self.ids[place] for place in places if all(self._has_one(place, choice) for choice in others)]
+
+    def _places(self, needle: bytes) -> Iterator[int]:
+        """Which blocks hold a text."""
+        at = self.text.find(needle)
         while at >= 0:
             place = bisect_right(self._starts, at) - 1
-            start, end = self._starts[place], self._end_of(place)
-            if all(self.text.find(one, start, end) >= 0 for one in others):
-                found.append(self.ids[place])
-            at = self.text.find(longest, end)
-        return found[::-1]
+            yield place
+            at = self.text.find(needle, self._end_of(place))
+
+    def _has_one(self, place: int, choice: Sequence[bytes]) -> bool:
+        start, end = self._starts[place], self._end_of(place)
+        return any(self.text.find(needle, start, end) >= 0 for needle in choice)
 
     def naming(self, task_ids: AbstractSet[bytes]) -> list[bytes]:
-        """The ids of the blocks with a message of one of these tasks, whose ids are in small letters, newest first."""
+        """The ids of the blocks with a message of one of these tasks, whose ids are `searchable`, newest first."""
         places = [match.start() for match in TASK_ID.finditer(self.text) if match[1] in task_ids]
         return list(dict.fromkeys(self.ids[bisect_right(self._starts, place) - 1] for place in reversed(places)))
 

@@ -5,6 +5,7 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.merged_walks import merged
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.run_decoding import Run, ended_at, runs_of
 from kiqstart.broker.run_filter import RunFilter
@@ -60,20 +61,13 @@ async def walk_runs(
     """
     streams = [
         key
-        for key, has_failed in ((keys.runs, False), (keys.failed_runs, True))
+        for key, has_failed in ((keys.failed_runs, True), (keys.runs, False))
         if which.outcome is None or (which.outcome in _FAILED) is has_failed
     ]
     walks = await _walks(redis, streams, which, secrets, index)
-    try:
-        heads = [await anext(walk, None) for walk in walks]
-        while any(head is not None for head in heads):
-            newest = max((head.ended, place) for place, head in enumerate(heads) if head is not None)[1]
-            run = cast("Run", heads[newest])
-            heads[newest] = await anext(walks[newest], None)
+    async with aclosing(merged(walks, lambda run: -run.ended.timestamp())) as runs:
+        async for run in runs:
             yield run
-    finally:
-        for walk in walks:
-            await walk.aclose()
 
 
 async def walk_failed_runs(
@@ -142,7 +136,7 @@ async def _walks(
     client, needles = cast("Redis", redis), Needles.of(which, are_readable=not secrets.can_decrypt)
     # An index has what is encrypted as it is shown.
     shown = Needles.of(which, are_readable=True)
-    if index is None or not shown.in_small_letters:
+    if index is None or not shown.in_searchable:
         return [_walk(_pages(client, stream, needles), which, needles, secrets) for stream in streams]
     await index.refresh(client)
     return [_walk(index.pages(client, stream, shown), which, needles, secrets) for stream in streams]
@@ -165,4 +159,5 @@ async def _walk(
 
 def _pages(redis: "Redis", stream: str, needles: Needles) -> AsyncGenerator[list[Entry]]:
     """The blocks that may hold what is looked for, newest first."""
-    return read_pages_with(redis, stream, needles.exact) if needles.exact else read_pages(redis, stream)
+    exact = (*needles.exact, *needles.values)
+    return read_pages_with(redis, stream, exact) if exact else read_pages(redis, stream)

@@ -20,6 +20,20 @@ _MOST_UNTAKEN: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
+class StreamCount:
+    """What is in one of a queue's streams.
+
+    Args:
+        entries: messages, those included that workers have.
+        running: messages in workers' hands.
+    """
+
+    stream: str
+    entries: int
+    running: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class QueueCount:
     """What is in one queue.
 
@@ -65,11 +79,7 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
         if not is_utf8(queue):
             raise ValueError(f"count_tasks(…): a queue's name is UTF-8, not {shown(queue)}")
     redis, keys = cast("Redis", broker.connection.redis), broker.keys
-    taken = cast("set[bytes]", await redis.smembers(keys.queues))
-    untaken = cast("list[bytes]", await redis.srandmember(keys.untaken, _MOST_UNTAKEN))
-    known = queue_names({*taken, *untaken})
-    # The key of the default queue's stream is a name of that queue, too.
-    names = sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*named, *known}})
+    names = await known_queues(broker, named)
     seconds, microseconds = await redis.time()
     since = seconds * 1000 + microseconds // 1000 - round(broker.options.lease * 1000)
     async with redis.pipeline(transaction=False) as pipe:
@@ -86,6 +96,20 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
     )
 
 
+async def known_queues(broker: StreamBroker, named: Iterable[str] = ()) -> list[str]:
+    """These queues, all that workers have taken, and up to 1,000 to which messages were sent.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    taken = cast("set[bytes]", await redis.smembers(keys.queues))
+    untaken = cast("list[bytes]", await redis.srandmember(keys.untaken, _MOST_UNTAKEN))
+    known = queue_names({*taken, *untaken})
+    # The key of the default queue's stream is a name of that queue, too.
+    return sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*named, *known}})
+
+
 async def takeable_in(broker: StreamBroker, queue: str) -> int:
     """How many messages wait in a queue that any of its workers takes as soon as it has room.
 
@@ -96,21 +120,33 @@ async def takeable_in(broker: StreamBroker, queue: str) -> int:
     """
     redis, keys = cast("Redis", broker.connection.redis), broker.keys
     streams = (keys.returned(queue), keys.stream(queue))
-    return (await _count_streams(redis, queue, streams, broker.consumer_group_name)).waiting
+    return _of_queue(queue, await count_streams(redis, streams, broker.consumer_group_name)).waiting
 
 
-async def _count_queue(broker: StreamBroker, queue: str, group: str) -> QueueCount:
-    return await _count_streams(cast("Redis", broker.connection.redis), queue, broker.keys.locations(queue), group)
+async def count_streams(redis: "Redis", streams: Sequence[str], group: str) -> Sequence[StreamCount]:
+    """Count what is in some streams.
 
-
-async def _count_streams(redis: "Redis", queue: str, streams: Sequence[str], group: str) -> QueueCount:
+    Raises:
+        RedisError: Redis is away, or a key holds something else.
+    """
     async with redis.pipeline(transaction=False) as pipe:
         for stream in streams:
             pipe.xlen(stream)
             pipe.xpending(stream, group)
         answers = cast("list[object]", await pipe.execute(raise_on_error=False))
-    entries = sum(_number(length, stream) for length, stream in zip(answers[::2], streams, strict=True))
-    running = sum(_pending(answer) for answer in answers[1::2])
+    return [
+        StreamCount(stream=stream, entries=_number(length, stream), running=_pending(pending))
+        for stream, length, pending in zip(streams, answers[::2], answers[1::2], strict=True)
+    ]
+
+
+async def _count_queue(broker: StreamBroker, queue: str, group: str) -> QueueCount:
+    redis = cast("Redis", broker.connection.redis)
+    return _of_queue(queue, await count_streams(redis, broker.keys.locations(queue), group))
+
+
+def _of_queue(queue: str, counts: Sequence[StreamCount]) -> QueueCount:
+    entries, running = sum(one.entries for one in counts), sum(one.running for one in counts)
     # An entry is deleted when its task has ended, so what nobody has is waiting.
     return QueueCount(queue=queue, waiting=max(entries - running, 0), running=running)
 

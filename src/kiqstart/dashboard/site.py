@@ -34,6 +34,7 @@ from kiqstart.tasks.labels import LONGEST_NAME
 # Characters of a text in a line, and of one whose lines stay lines: a stranger's may have millions.
 _LONGEST_LINE: Final = 4000
 _LONGEST_LINES: Final = 200_000
+_LONGEST_IN_A_LIST: Final = 200
 _TYPES: Final = {
     "style.css": "text/css; charset=utf-8",
     "htmx.min.js": "text/javascript; charset=utf-8",
@@ -122,7 +123,13 @@ def make_templates() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"lines": _lines, "seconds": _seconds, "within": _within, "utc": _utc}
+    made.filters |= {
+        "beginning": _beginning,
+        "lines": _lines,
+        "seconds": _seconds,
+        "within": _within,
+        "utc": _utc,
+    }
     return made
 
 
@@ -138,6 +145,10 @@ def _harmless(value: object) -> object:
     if not isinstance(value, str) or isinstance(value, Markup):
         return value
     return shown(value if len(value) <= _LONGEST_LINE else f"{redact_beginning(value, _LONGEST_LINE)}…")
+
+
+def _beginning(text: str) -> str:
+    return redact_beginning(text, _LONGEST_IN_A_LIST)
 
 
 def _lines(text: str) -> Markup:

@@ -14,9 +14,10 @@ from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.run_resender import RunNotResentError
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.runs import walk_failed_runs
-from kiqstart.broker.whereabouts import Place, Whereabouts, which_have_not_ended
+from kiqstart.broker.task_search import which_have_not_ended
+from kiqstart.broker.whereabouts import Place, Whereabouts
 from kiqstart.operations.dead_selection import SelectionError
-from kiqstart.operations.run_selection import which_runs
+from kiqstart.operations.run_selection import by_parameters, which_runs
 from kiqstart.operations.runs import read_history
 
 # Where a task is counts for more here than a quick answer.
@@ -30,17 +31,19 @@ class FailedRuns:
     Args:
         since: an age such as `1h`: those that ended so long ago at most.
         text: as `kiqstart runs list` takes it.
+        arguments: likewise.
     """
 
     task: str | None = None
     queue: str | None = None
     since: str | None = None
     text: str | None = None
+    arguments: Sequence[str] = ()
 
     @property
     def are_given(self) -> bool:
         """Whether anything narrows them."""
-        return (self.task, self.queue, self.since, self.text) != (None, None, None, None)
+        return bool(self.arguments) or (self.task, self.queue, self.since, self.text) != (None, None, None, None)
 
     @property
     def described(self) -> str:
@@ -49,6 +52,8 @@ class FailedRuns:
         for word, value in (("of", self.task), ("in the queue", self.queue), ("with the text", self.text)):
             if value is not None:
                 words += f", {word} {value!r}"
+        if self.arguments:
+            words += f", with {' and '.join(self.arguments)}"
         return words if self.since is None else f"{words}, within {self.since}"
 
     @property
@@ -56,9 +61,16 @@ class FailedRuns:
         """The filter.
 
         Raises:
-            SelectionError: there is no such age.
+            SelectionError: there is no such age, or it is not clear which arguments are meant.
         """
-        return which_runs(task=self.task, outcome=Outcome.FAILED, queue=self.queue, text=self.text, since=self.since)
+        return which_runs(
+            task=self.task,
+            outcome=Outcome.FAILED,
+            queue=self.queue,
+            text=self.text,
+            since=self.since,
+            arguments=self.arguments,
+        )
 
     def check(self, task_ids: Sequence[str], *, every: bool) -> None:
         """Check that either ids are given, or --all or what narrows it, which makes sense.
@@ -68,7 +80,8 @@ class FailedRuns:
         """
         if bool(task_ids) == (every or self.are_given):
             raise SelectionError(
-                "name tasks by their ids, or choose them with --task, --queue, --since and --text, or take --all"
+                "name tasks by their ids, or choose them with --task, --queue, --since, --text or --argument, "
+                "or take --all"
             )
         _ = self.which
 
@@ -77,10 +90,10 @@ class FailedRuns:
 
         An `index` is for who asks often.
         """
-        which, last = self.which, dict[str, Run]()
+        which, last = by_parameters(self.which, broker), dict[str, Run]()
         redis, keys = broker.connection.redis, broker.keys
-        # A later run of a task may have ended in another way, in another queue, and with another text.
-        wide = replace(which, outcome=None, queue=None, text=None)
+        # A later run of a task may have ended in another way, in another queue, and with another text or arguments.
+        wide = replace(which, outcome=None, queue=None, text=None, arguments={})
         async with aclosing(walk_failed_runs(redis, keys, wide, broker.secrets, index)) as runs:
             async for run in runs:
                 if run.task_id is not None:

@@ -9,7 +9,8 @@ from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.runs import read_runs
-from kiqstart.broker.whereabouts import SECONDS_TO_FIND, TaskNotFoundInTimeError, Whereabouts, find_task
+from kiqstart.broker.task_search import SECONDS_TO_FIND, TaskNotFoundInTimeError, find_task
+from kiqstart.broker.whereabouts import Whereabouts
 from kiqstart.errors import OperatorError
 
 _MOST_RUNS_OF_A_TASK: Final = 1000

@@ -26,6 +26,9 @@ COMMANDS = [
     ("dead", "retry", "--all"),
     ("runs", "list"),
     ("runs", "list", "--json", "--text", "x"),
+    ("runs", "list", "--state", "waiting"),
+    ("runs", "list", "--state", "delayed", "--argument", "x=1"),
+    ("runs", "list", "--state", "running", "--json"),
     ("runs", "show", "an-id"),
     ("metrics",),
     ("check", "--role", "monitor"),
@@ -64,7 +67,10 @@ async def put(
             await redis.xadd(keys.failed_runs, {"runs": block})
         for fields in letters:
             if fields:
-                await redis.xadd(keys.dead, fields)  # type: ignore[arg-type]  # redis-py's type is invariant
+                for stream in (keys.dead, keys.name):
+                    await redis.xadd(stream, fields)  # type: ignore[arg-type]  # redis-py's type is invariant
+                await redis.hset(keys.delayed_messages, ODD, fields.get("data", b""))
+                await redis.zadd(keys.delayed, {ODD: float("-inf")})
         for name in wrong:
             await redis.delete(getattr(keys, name))
             await redis.set(getattr(keys, name), b"\xff\x1b")

@@ -179,6 +179,9 @@ def look_around(command: Command) -> None:
     assert "default" in command(role, "queues")
     for what in ("workers", "runs", "acts"):
         command(role, what)
+    assert "  once\n" in command(role, "runs", "list", "--state", "waiting")
+    for state in ("delayed", "running"):
+        assert "no such task" in command(role, "runs", "list", "--state", state)
     assert "nothing is known" in command(role, "runs", "show", "x")
     assert "0 of 0 dead letters" in command(role, "dead", "list")
     assert "no dead letter" in command(role, "dead", "show", "x")
@@ -326,10 +329,20 @@ PAGES = [
     "/schedules",
     "/runs",
     "/runs?text=no",
+    "/runs?state=waiting",
+    "/runs?state=delayed",
+    "/runs?state=running",
     "/dead",
     "/dead?task=fails",
     "/acts",
 ]
+
+
+async def see_outstanding(browser: Browser, delayed: str) -> None:
+    assert delayed in (await browser.get("/runs?state=delayed&argument=number%3D1")).text
+    assert "It is due at" in text_of(await browser.get(f"/runs/task?id={delayed}"))
+    assert "kiq-gone" in text_of(await browser.get("/runs?state=running"))
+    assert "It runs since" in text_of(await browser.get("/runs/task?id=taken"))
 
 
 async def see_all(browser: Browser, task_id: str) -> None:
@@ -350,11 +363,18 @@ async def test_the_dashboard_has_enough_with_a_viewers_and_an_operators_rights(s
         await (await breaks.kiq()).wait_result(timeout=HANG)
         await (await echo.kiq(number=1)).wait_result(timeout=HANG)
         await echo.kicker().with_schedule_id("added").schedule_by_interval(source, 3600, 1)
+        delayed = await echo.kicker().with_labels(delay=3600).kiq(number=1)
+        low = KEYS.stream("low")
+        server.ask("SADD", KEYS.untaken, "low")
+        server.ask("XGROUP", "CREATE", low, worker.consumer_group_name, "0", "MKSTREAM")
+        server.ask("XADD", low, "*", "data", '{"task_id":"taken","task_name":"echo","labels":{},"args":[],"kwargs":{}}')
+        server.ask("XREADGROUP", "GROUP", worker.consumer_group_name, "kiq-gone", "STREAMS", low, ">")
         server.ask("ACL", "LOG", "RESET")
         viewing, acting = broker_of(server, Role.VIEWER), broker_of(server, Role.OPERATOR)
         async with browsing(viewing) as browser:
             await browser.log_in(VIEWER)
             await see_all(browser, failed.task_id)
+            await see_outstanding(browser, delayed.task_id)
         no_refusals(server)
         async with browsing(acting) as browser:
             await browser.log_in()

@@ -43,7 +43,7 @@ def plant(
         "task_name": task,
         "labels": {"schedule_id": "nightly", "retries": "1"},
         "args": [7, "x\x1b[2J"],
-        "kwargs": {"password": "hidden-1"},
+        "kwargs": {"password": "hidden-1", "day": 7, "to": ["ada"]},
     }
     data = json.dumps(message)
     facts = f"{NOW}-0 {NOW + 1000} 2500000 2 0 {len(data)} {len(result)} {len(problem)}"
@@ -98,6 +98,10 @@ def test_runs_are_listed_newest_first_with_what_they_have_raised(failed: Kiqstar
         (("--since", "1s"), 0),
         (("--since", "9999d"), 2),
         (("--limit", "1"), 1),
+        (("--argument", "day=7"), 2),
+        (("--argument", "day=7.0", "--argument", 'to=["ada"]'), 2),
+        (("--argument", 'day="7"'), 0),
+        (("--argument", "day=7", "--argument", "to=ada"), 0),
     ],
 )
 def test_runs_are_found_by_what_one_knows_of_them(failed: Kiqstart, options: tuple[str, ...], count: int) -> None:
@@ -110,7 +114,7 @@ def test_json_has_one_documented_shape(failed: Kiqstart) -> None:
         "id": f"2-{NOW + 6000}.0",
         "task_id": ID,
         "task": "newsletter.send",
-        "arguments": '7, "x\\u001b[2J", password="***"',
+        "arguments": '7, "x\\u001b[2J", password="***", day=7, to=["ada"]',
         "queue": "mail",
         "outcome": "dead",
         "sent": "2026-09-21T14:13:20+00:00",
@@ -167,10 +171,21 @@ def test_an_unknown_task_is_one_line(kiqstart_here: Kiqstart) -> None:
     [
         (("--outcome", "odd"), "--outcome 'odd' is none of succeeded, failed, retried, dead, cancelled"),
         (("--since", "soon"), "--since 'soon' is no age: write 90s, 30m, 12h or 7d"),
+        (("--state", "odd"), "--state 'odd' is none of delayed, waiting, running"),
+        (
+            ("--state", "waiting", "--since", "1h"),
+            "--outcome and --since are for runs that have ended: take them without --state",
+        ),
+        (("--look-at", "7"), "--look-at is for --state: of runs that have ended, all are looked at"),
+        (("--argument", "day"), "--argument 'day': write an argument and its value, such as customer=7"),
+        (("--argument", "=7"), "--argument '=7': write an argument and its value, such as customer=7"),
+        (("--argument", "day=7", "--argument", "day=8"), "--argument names 'day' twice"),
+        (("--argument", "password=hidden-1"), "--argument 'password': secrets are not shown, and not looked for"),
+        (("--argument", "to=redis://me:guess@host"), "--argument 'to': secrets are not shown, and not looked for"),
     ],
 )
 def test_an_option_that_makes_no_sense_is_one_line(
-    kiqstart_here: Kiqstart, arguments: tuple[str, str], line: str
+    kiqstart_here: Kiqstart, arguments: tuple[str, ...], line: str
 ) -> None:
     done = kiqstart_here("runs", "list", *arguments)
     assert (done.code, done.out, done.err) == (1, "", f"kiqstart: {line}\n")
@@ -189,7 +204,7 @@ def test_what_failed_is_sent_again_whole_and_once(kiqstart_here: Kiqstart, redis
     assert (done.code, done.out, done.err) == (0, f"{ID}  ping\n1 sent again\n", "")
     [message] = waiting(keys, redis_url)
     assert (message["task_id"], message["args"]) == (ID, [7, "x\x1b[2J"])
-    assert message["kwargs"] == {"password": "hidden-1"}, "no asterisks in the place of a secret"
+    assert message["kwargs"]["password"] == "hidden-1", "no asterisks in the place of a secret"
     assert message["labels"] == {"schedule_id": "nightly", "retries": "0"}
     [act] = json.loads(kiqstart_here("acts", "--json").out)
     assert (act["act"], act["target"], act["detail"], act["reason"]) == (
@@ -213,10 +228,11 @@ def test_what_options_choose_is_counted_and_asked_about(
         plant(keys, redis_url, outcome="f", number=number, problem=TRACEBACK, task="ping", task_id=f"id-{number}")
     plant(keys, redis_url, outcome="d", number=4, problem=TRACEBACK, task="ping", task_id="id-4")
     plant(keys, redis_url, outcome="s", number=5, task="ping", task_id="id-3")
-    asked = kiqstart_here("runs", "retry", "--task", "ping", "--text", "no route")
+    assert kiqstart_here("runs", "retry", "--argument", "day=8", "--yes").out == "0 sent again\n"
+    asked = kiqstart_here("runs", "retry", "--task", "ping", "--text", "no route", "--argument", "day=7")
     assert (asked.code, asked.out) == (1, "")
     assert asked.err == (
-        "kiqstart: Send 2 tasks again (all whose last run failed, of 'ping', with the text 'no route')? "
+        "kiqstart: Send 2 tasks again (all whose last run failed, of 'ping', with the text 'no route', with day=7)? "
         "There is no terminal to ask at: say --yes\n"
     )
     assert waiting(keys, redis_url) == []
@@ -250,7 +266,8 @@ def test_what_is_to_be_sent_again_is_named_or_chosen(kiqstart_here: Kiqstart, ar
     done = kiqstart_here("runs", "retry", *arguments)
     assert (done.code, done.out) == (1, "")
     assert done.err == (
-        "kiqstart: name tasks by their ids, or choose them with --task, --queue, --since and --text, or take --all\n"
+        "kiqstart: name tasks by their ids, or choose them with --task, --queue, --since, --text or --argument, "
+        "or take --all\n"
     )
 
 
@@ -260,39 +277,105 @@ def test_an_unknown_task_is_not_sent_again(kiqstart_here: Kiqstart) -> None:
     assert 'nothing is known of a task "nobody\'s"' in done.err
 
 
-async def send_one() -> str:
+async def send(task_name: str, delay: float = 0.0, **named: object) -> str:
     async with stream_broker() as broker:
-        ping = broker.find_task("ping")
-        assert ping is not None
-        return (await ping.kiq()).task_id
+        task = broker.find_task(task_name)
+        assert task is not None
+        kicker = task.kicker().with_labels(delay=delay) if delay else task.kicker()
+        return (await kicker.kiq(**named)).task_id
 
 
-def test_where_a_task_is_that_has_not_ended_is_shown(kiqstart_here: Kiqstart) -> None:
-    task_id = asyncio.run(send_one())
-    done = kiqstart_here("runs", "show", task_id)
-    assert done.code == 0
-    assert "now         waiting in the queue default since 20" in done.out
-    now = json.loads(kiqstart_here("runs", "show", task_id, "--json").out)["now"]
-    assert {**now, "since": ""} == {
-        "place": "waiting", "since": "", "queue": "default", "worker": "", "host": "", "pid": 0,
-        "progress": None,
-    }  # fmt: skip
-
-
-def test_how_far_a_running_task_is_is_shown(kiqstart_here: Kiqstart, redis_url: str, keys: QueueKeys) -> None:
-    task_id = asyncio.run(send_one())
-    with Redis.from_url(redis_url) as redis:
+def take(keys: QueueKeys, url: str, task_id: str) -> None:
+    """Let a worker have the next one, and say how far it is."""
+    with Redis.from_url(url) as redis:
         redis.xgroup_create(keys.name, "kiqstart", id="0")
         redis.set(keys.group, "kiqstart")
-        read = cast("list[Any]", redis.xreadgroup("kiqstart", WORKER, {keys.name: ">"}))
+        redis.hset(keys.worker_info, WORKER, json.dumps({"host": "host-7", "pid": 4711}))
+        read = cast("list[Any]", redis.xreadgroup("kiqstart", WORKER, {keys.name: ">"}, count=1))
         entry = cast("bytes", read[0][1][0][0])
         run = {"entry": f"{entry.decode()}@{keys.name}", "task": "ping", "id": task_id, "began": NOW, "done": 400}
         redis.hset(keys.running, WORKER, json.dumps([run | {"total": 1000, "text": "rows\x1b[2J"}]))
-    done = kiqstart_here("runs", "show", task_id)
-    assert "now         running since " in done.out
-    assert "\nprogress    40 %, 400 of 1,000 rows\\x1b[2J\n" in done.out
-    progress = json.loads(kiqstart_here("runs", "show", task_id, "--json").out)["now"]["progress"]
+
+
+def test_a_task_that_has_not_ended_is_shown_with_what_it_was_given(
+    kiqstart_here: Kiqstart, redis_url: str, keys: QueueKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    running = asyncio.run(send("ping"))
+    waiting_id = asyncio.run(send("session.cleanup", days_old=30))
+    delayed = asyncio.run(send("session.cleanup", delay=3600, days_old=40))
+    take(keys, redis_url, running)
+    done = kiqstart_here("runs", "show", waiting_id)
+    assert done.code == 0
+    assert "\nnow         waiting in the queue default since 20" in done.out
+    for line in (
+        "task        session.cleanup",
+        "arguments   days_old=30",
+        "queue       default",
+        "schedule    -",
+        "try         1",
+    ):
+        assert f"\n{line}\n" in done.out, line
+    now = json.loads(kiqstart_here("runs", "show", waiting_id, "--json").out)["now"]
+    assert {**now, "since": "", "sent": ""} == {
+        "place": "waiting", "since": "", "task_id": waiting_id, "task": "session.cleanup", "arguments": "days_old=30",
+        "queue": "default", "sent": "", "attempt": 1, "crashes": 0, "schedule": None, "worker": "", "host": "",
+        "pid": 0, "progress": None,
+    }  # fmt: skip
+    assert now["sent"] == now["since"]
+    done = kiqstart_here("runs", "show", delayed)
+    assert "\nnow         delayed: due 20" in done.out
+    assert "\ntask        session.cleanup\n" in done.out
+    done = kiqstart_here("runs", "show", running)
+    assert (
+        f"\nnow         running since 2026-09-21 14:13:20.000 UTC: worker {WORKER} on host-7, process 4711\n"
+        "progress    40 %, 400 of 1,000 rows\\x1b[2J\n"
+        "task        ping\n"
+    ) in done.out
+    progress = json.loads(kiqstart_here("runs", "show", running, "--json").out)["now"]["progress"]
     assert progress == {"done": 400, "total": 1000, "text": "rows\x1b[2J"}
+
+
+def test_tasks_that_have_not_ended_are_listed_and_found(
+    kiqstart_here: Kiqstart, redis_url: str, keys: QueueKeys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TZ", "UTC")
+    for state in ("waiting", "delayed", "running"):
+        assert kiqstart_here("runs", "list", "--state", state).out == f"no such task is {state}\n"
+    running, *waits = (asyncio.run(send("session.cleanup", days_old=days)) for days in (7, 30, 31, 32))
+    delayed = asyncio.run(send("session.cleanup", delay=3600, days_old=40))
+    take(keys, redis_url, running)
+    done = kiqstart_here("runs", "list", "--state", "running", environment={"COLUMNS": "80"})
+    assert (done.code, done.err) == (0, "")
+    assert done.out == (
+        f"09-21 14:13:20  running      try 1  {running}  session.cleanup\n"
+        f"    queue default: days_old=7\n    worker {WORKER} on host-7, process 4711\n"
+        "    40 %, 400 of 1,000 rows\\x1b[2J\n"
+    )
+    done = kiqstart_here("runs", "list", "--state", "waiting", "--limit", "2")
+    assert [line.split()[-2] for line in done.out.splitlines()[:4:2]] == waits[:2]
+    assert done.out.splitlines()[1] == "    queue default: days_old=30"
+    assert done.out.splitlines()[4:] == [
+        "2 of 3 waiting tasks were looked at, those that wait longest: --limit says how many"
+    ]
+    found = json.loads(kiqstart_here("runs", "list", "--state", "waiting", "--limit", "2", "--json").out)
+    assert ([one["task_id"] for one in found["tasks"]], found["looked_at"], found["not_looked_at"]) == (waits[:2], 2, 1)
+    done = kiqstart_here("runs", "list", "--state", "waiting", "--argument", "days_old=32", "--look-at", "2")
+    assert done.out == (
+        "no such task is waiting\n"
+        "2 of 3 waiting tasks were looked at, those that wait longest: --look-at says how many\n"
+    )
+    for options, ids in (
+        (("waiting", "--argument", "days_old=32"), waits[2:]),
+        (("waiting", "--argument", 'days_old="32"'), []),
+        (("waiting", "--task", "ping"), []),
+        (("waiting", "--queue", "low"), []),
+        (("delayed", "--argument", "days_old=40", "--task", "session.cleanup"), [delayed]),
+        (("delayed", "--text", delayed[:12].upper(), "--queue", "default"), [delayed]),
+        (("running", "--text", "HOST-7"), [running]),
+    ):
+        found = json.loads(kiqstart_here("runs", "list", "--json", "--state", *options).out)
+        assert [one["task_id"] for one in found["tasks"]] == ids, options
 
 
 async def test_what_ends_is_printed_as_it_ends_until_ctrl_c(

@@ -8,7 +8,7 @@ from kiqstart.cli.completion import queue_names, task_names
 from kiqstart.cli.options import Sure, Why
 
 runs = typer.Typer(
-    help="Look at how tasks ended in the last hours, and at what became of one; send again what failed.",
+    help="Look at how tasks ended in the last hours, at those that have not, and at one; send again what failed.",
     invoke_without_command=True,
 )
 
@@ -29,12 +29,25 @@ Text = Annotated[
 Since = Annotated[
     str | None, typer.Option(metavar="AGE", help="Only those that ended so long ago at most: 90s, 30m, 12h, 7d.")
 ]
+Arguments = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--argument",
+        metavar="NAME=VALUE",
+        help='Only calls whose argument has this value, as JSON has it: customer=7 is a number, customer="7" a text, '
+        "and so is what is no JSON. May be given several times.",
+    ),
+]
+State = Annotated[
+    str | None,
+    typer.Option(metavar="STATE", help="Tasks that have not ended instead: waiting, delayed or running."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 
 @runs.callback()
 def choose(context: typer.Context) -> None:
-    """Look at how tasks ended in the last hours, and at what became of one; send again what failed."""
+    """Look at how tasks ended in the last hours, at those that have not, and at one; send again what failed."""
     if context.invoked_subcommand is None:
         list_()
 
@@ -47,13 +60,25 @@ def list_(
     queue: Queue = None,
     since: Since = None,
     text: Text = None,
+    argument: Arguments = None,
+    state: State = None,
     limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    look_at: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="COUNT", help="With --state: how many are looked at, 10000 if not said."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the newest runs, newest first."""
-    from kiqstart.cli.runs.looking import run_list
+    """List the newest runs, newest first; or tasks that have not ended, the oldest or first due before the others."""
+    from kiqstart.cli.runs.listing import run_list, run_list_outstanding
+    from kiqstart.operations.run_selection import parse_state, which_runs
 
-    run_list(task=task, outcome=outcome, queue=queue, since=since, text=text, limit=limit, as_json=as_json)
+    place = parse_state(state, outcome=outcome, since=since, look_at=look_at)
+    which = which_runs(task=task, outcome=outcome, queue=queue, since=since, text=text, arguments=argument or ())
+    if place is None:
+        run_list(which, limit=limit, as_json=as_json)
+    else:
+        run_list_outstanding(place, which, limit=limit, most=look_at, as_json=as_json)
 
 
 @runs.command()
@@ -71,12 +96,20 @@ def show(
 
 @runs.command()
 def watch(
-    *, task: Task = None, outcome: Outcome = None, queue: Queue = None, text: Text = None, as_json: AsJson = False
+    *,
+    task: Task = None,
+    outcome: Outcome = None,
+    queue: Queue = None,
+    text: Text = None,
+    argument: Arguments = None,
+    as_json: AsJson = False,
 ) -> None:
     """Print runs as they end, until Ctrl-C; with --json an object a line."""
     from kiqstart.cli.runs.watching import run_watch
+    from kiqstart.operations.run_selection import which_runs
 
-    run_watch(task=task, outcome=outcome, queue=queue, text=text, as_json=as_json)
+    which = which_runs(task=task, outcome=outcome, queue=queue, text=text, arguments=argument or ())
+    run_watch(which, as_json=as_json)
 
 
 @runs.command()
@@ -88,6 +121,7 @@ def retry(
     queue: Queue = None,
     since: Since = None,
     text: Text = None,
+    argument: Arguments = None,
     yes: Sure = False,
     why: Why = None,
 ) -> None:
@@ -99,5 +133,5 @@ def retry(
     from kiqstart.cli.runs.resending import run_retry
     from kiqstart.operations.run_resending import FailedRuns
 
-    failed = FailedRuns(task=task, queue=queue, since=since, text=text)
+    failed = FailedRuns(task=task, queue=queue, since=since, text=text, arguments=argument or ())
     raise typer.Exit(run_retry(task_ids or [], failed, every=every, is_sure=yes, why=why))

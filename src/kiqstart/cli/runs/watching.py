@@ -10,25 +10,21 @@ from kiqstart.cli.application import stream_broker
 from kiqstart.cli.runs.wording import as_fields, run_lines
 from kiqstart.cli.terminal import echo
 from kiqstart.observability.redaction import redacted
-from kiqstart.operations.run_selection import which_runs
+from kiqstart.operations.run_selection import by_parameters
 
 # Two commands each time; a read that waits in Redis would need a connection and a right of its own.
 _SECONDS_BETWEEN_LOOKS = 0.5
 
 
-def run_watch(*, task: str | None, outcome: str | None, queue: str | None, text: str | None, as_json: bool) -> None:
-    """Print runs as they end, until Ctrl-C.
-
-    Raises:
-        SelectionError: there is no such outcome.
-    """
-    which = which_runs(task=task, outcome=outcome, queue=queue, text=text)
+def run_watch(which: RunFilter, *, as_json: bool) -> None:
+    """Print runs as they end, until Ctrl-C."""
     with suppress(KeyboardInterrupt):
         asyncio.run(_watch(which, as_json=as_json))
 
 
 async def _watch(which: RunFilter, *, as_json: bool) -> None:
     async with stream_broker() as broker:
+        which = by_parameters(which, broker)
         tail = RunTail(broker.connection.redis, broker.keys, broker.secrets)
         await tail.start()
         while True:

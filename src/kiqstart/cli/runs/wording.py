@@ -1,12 +1,14 @@
-"""How a run is printed: in a line or two of a list, with all that is kept of it, or as JSON."""
+"""How a run, or a task that has not ended, is printed: in some lines of a list, with all that is known, or as JSON."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Final
 
+from kiqstart.broker.argument_values import NO_VALUES
 from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.whereabouts import Place, Whereabouts
 from kiqstart.cli.terminal import shown, shown_lines
+from kiqstart.observability.redaction import redact_beginning
 from kiqstart.operations.progress import said_of_progress
 from kiqstart.operations.schedule_wording import shown_seconds
 
@@ -47,6 +49,34 @@ def run_page(run: Run) -> str:
     return "\n".join([*lines, *(["", shown_lines(run.traceback.strip("\n"))] if run.traceback else [])])
 
 
+def outstanding_lines(one: Whereabouts) -> str:
+    """Since when it is where it is, or when it is due, its try, id and task; below it queue, arguments and worker."""
+    since, names = f"{one.since.astimezone():%m-%d %H:%M:%S}", f"{_or_none(one.task_id)}  {_or_none(one.task)}"
+    lines = [f"{since}  {one.place:9}  {f'try {one.attempt}':>7}  {names}"]
+    arguments = f": {shown(redact_beginning(one.arguments, _LONGEST_LINE))}" if one.arguments else ""
+    lines.append(f"queue {_or_none(one.queue)}{arguments}")
+    if one.worker:
+        lines.append(_worker_line(one))
+    if one.progress is not None:
+        lines.append(shown(said_of_progress(one.progress)))
+    return "\n    ".join(lines)
+
+
+def whereabouts_page(now: Whereabouts) -> str:
+    """Where a task is now, and what its message says."""
+    facts = {
+        "task": now.task or "-",
+        "arguments": now.arguments or "-",
+        "queue": now.queue or "-",
+        "schedule": now.schedule or "-",
+        "sent": "-" if now.sent is None else shown_time(now.sent),
+        "try": str(now.attempt),
+        "crashes": str(now.crashes),
+    }
+    lines = [f"{name:10}  {shown(value)}" for name, value in facts.items()]
+    return "\n".join([f"{'now':10}  {whereabouts_line(now)}", *lines])
+
+
 def whereabouts_line(now: Whereabouts) -> str:
     """Where a task is now."""
     since = shown_time(now.since)
@@ -54,20 +84,26 @@ def whereabouts_line(now: Whereabouts) -> str:
         return f"delayed: due {since}"
     if now.place is Place.WAITING:
         return f"waiting in the queue {shown(now.queue)} since {since}"
-    host = f" on {shown(now.host)}, process {now.pid}" if now.host else ""
-    line = f"running since {since}: worker {shown(now.worker)}{host}"
+    line = f"running since {since}: {_worker_line(now)}"
     return line if now.progress is None else f"{line}\n{'progress':10}  {shown(said_of_progress(now.progress))}"
 
 
 def as_fields(found: Run | Whereabouts) -> dict[str, object]:
-    """What `--json` prints of it; times are ISO 8601, in UTC."""
-    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in asdict(found).items()}
+    """What `--json` prints of it; times are ISO 8601, in UTC, and arguments text."""
+    fields = asdict(replace(found, values=NO_VALUES))
+    del fields["values"]
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in fields.items()}
 
 
 def shown_time(time: datetime) -> str:
     """A time, to the millisecond."""
     local = time.astimezone()
     return f"{local:%Y-%m-%d %H:%M:%S}.{local.microsecond // 1000:03} {local:%Z}"
+
+
+def _worker_line(one: Whereabouts) -> str:
+    host = f" on {shown(one.host)}, process {one.pid}" if one.host else ""
+    return f"worker {shown(one.worker)}{host}"
 
 
 def _or_none(name: str | None) -> str:

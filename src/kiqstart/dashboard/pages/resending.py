@@ -57,7 +57,8 @@ async def _resend_one(visit: Visit, task_id: str, run_id: str) -> tuple[str, Seq
 
 def _failed(visit: Visit) -> FailedRuns:
     task, queue, since, text = (visit.query.get(name) or None for name in ("task", "queue", "since", "text"))
-    return FailedRuns(task=task, queue=queue, since=since, text=text)
+    argument = visit.query.get("argument")
+    return FailedRuns(task=task, queue=queue, since=since, text=text, arguments=[argument] if argument else ())
 
 
 def _time(text: str) -> datetime:

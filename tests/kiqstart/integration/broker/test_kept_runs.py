@@ -28,7 +28,8 @@ from kiqstart.broker.run_record import BLOCK_BYTES
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.runs import RunTail, read_runs
 from kiqstart.broker.script import AsyncClient
-from kiqstart.broker.whereabouts import Place, TaskNotFoundInTimeError, find_task
+from kiqstart.broker.task_search import TaskNotFoundInTimeError, find_task
+from kiqstart.broker.whereabouts import Place
 from kiqstart.operations.runs import UnknownRunError, read_history
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually

@@ -18,7 +18,7 @@ from kiqstart.broker import Sealing
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import read_workers
 from kiqstart.broker.script import Script
-from kiqstart.broker.whereabouts import find_task
+from kiqstart.broker.task_search import find_task
 from kiqstart.tasks.progress import Progress
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually

@@ -33,6 +33,9 @@ _FILTERS: Final = (
     RunFilter(text="nowhere"),
     RunFilter(text='"customer-2", 2'),
     RunFilter(task="mail.send0", text="customer", queue="default"),
+    RunFilter(arguments={"to": "customer-1"}, parameters=lambda _: ["to", "number"]),
+    RunFilter(arguments={"to": "customer-1", "number": 2}, parameters=lambda _: ["to", "number"]),
+    RunFilter(arguments={"to": "customer-1"}),
     RunFilter(task="mail.send0", since=datetime.fromtimestamp(_BEGAN / 1000 + 0.2, UTC)),
 )
 
@@ -95,6 +98,10 @@ async def test_it_finds_what_redis_has(brokers: Brokers, index: RunIndex) -> Non
     await add(broker, range(100, 130))
     await is_right(broker, index)
     assert len(await ids(broker, RunFilter(text="customer"), index)) == 260
+    which = RunFilter(arguments={"to": "customer-1", "number": 2}, parameters=lambda _: ["to", "number"])
+    assert {int(one.partition("-")[0]) // 2 - 1 for one in await ids(broker, which, index)} == {
+        number for number in range(130) if (number % 4, number % 3) == (1, 2)
+    }
 
 
 async def test_what_was_trimmed_or_emptied_is_not_found_any_more(
@@ -169,15 +176,15 @@ async def test_what_is_encrypted_is_found_by_who_can_read_it(brokers: Brokers, *
     worker = brokers(sealing=Sealing(signing_keys=keys[0], encryption_keys=keys[1]))
     reader = worker if is_readable else brokers(sealing=Sealing(signing_keys=keys[0]))
 
-    async def send(customer: str) -> str:
+    async def send(number: int, customer: str) -> str:
         if customer == "Bob Stone":
-            raise LookupError(f"no mail for {customer}")
+            raise LookupError(f"no mail for {customer} of {number}")
         return f"sent to {customer}"
 
     task = register_task(worker, send, name="send")
     async with working(worker):
         for customer in ("Ada Wood", "Bob Stone", "Cyd Hill"):
-            await (await task.kiq(customer)).wait_result(timeout=10)
+            await (await task.kiq(4711, customer)).wait_result(timeout=10)
     index = RunIndex(reader.keys, reader.secrets)
     await filled(index, reader)
     for text, count in (("ada wood", 1), ("mail for bob", 1), ("SENT TO", 2), ("nobody", 0), ("send", 3)):
@@ -185,3 +192,8 @@ async def test_what_is_encrypted_is_found_by_who_can_read_it(brokers: Brokers, *
         found = await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets, index=index)
         assert found == await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets)
         assert len(found) == (count if is_readable or text == "send" else 0), text
+    for arguments, count in ({"customer": "Ada Wood"}, 1), ({"number": 4711}, 3):
+        which = RunFilter(arguments=arguments, parameters=lambda _: ["number", "customer"])
+        for runs in (index, None):
+            found = await read_runs(reader.connection.redis, reader.keys, which, secrets=reader.secrets, index=runs)
+            assert len(found) == (count if is_readable else 0)

@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import replace
+from urllib.parse import quote
 
 import pytest
 import pytest_asyncio
@@ -242,6 +243,12 @@ async def test_how_far_a_running_task_is_is_shown(browser: Browser, broker: Stre
             page = await browser.get(f"/runs/task?id={sent.task_id}")
             assert '<progress max="1" value="0.25" aria-label="Progress">' in page.text
             assert tags_of(page).count("script") == 1
+            assert "Arguments 1 Queue default" in text_of(page)
+            listed = await browser.get("/runs?state=running&argument=number%3D1")
+            assert "1 running tasks" in text_of(listed)
+            assert f'<a href="/runs/task?id={sent.task_id}">' in listed.text
+            assert "25 %, 1 of 4" in text_of(listed)
+            assert tags_of(listed).count("script") == 1
             overall = await browser.get("/workers")
             assert f'<a href="/runs/task?id={sent.task_id}">' in overall.text
             assert "25 %, 1 of 4" in text_of(overall)
@@ -257,13 +264,41 @@ async def test_a_task_that_waits_is_found_and_cancelled(browser: Browser, broker
     sent = await task.kiq(1)
     page = await browser.get(f"/runs/task?id={sent.task_id}")
     assert "It waits in the queue default since" in text_of(page)
+    assert "Task work Arguments 1 Queue default Schedule - Sent 20" in text_of(page)
     assert f"/runs/cancel?id={sent.task_id}" in page.text
     said = text_of(await browser.submit(f"/runs/cancel?id={sent.task_id}", reason="why"))
     assert f"'{sent.task_id}' was waiting, and is cancelled" in said
     assert await acts_of(broker) == [("cancel-task", sent.task_id, "ada", "why")]
 
 
-@pytest.mark.parametrize("query", ["outcome=x", "since=x", "since=9d&outcome=%00"])
+async def test_tasks_that_have_not_ended_are_listed_and_found(browser: Browser, broker: StreamBroker) -> None:
+    task = broker.find_task("work")
+    assert task is not None
+    for state in ("waiting", "delayed", "running"):
+        assert f"No such task is {state}." in text_of(await browser.get(f"/runs?state={state}"))
+    sent = [await task.kiq(number) for number in range(103)]
+    later = [await task.kicker().with_labels(delay=60 * number).kiq(number) for number in (2, 1)]
+    assert '<a href="/runs?state=waiting&amp;queue=default"' in (await browser.get("/queues")).text
+    page = await browser.get("/runs?state=waiting&queue=default")
+    assert "100 waiting tasks" in text_of(page)
+    assert "100 of 103 waiting tasks were looked at, those that wait longest" in text_of(page)
+    assert page.text.index(sent[0].task_id) < page.text.index(sent[99].task_id)
+    assert sent[100].task_id not in page.text
+    assert "<option selected>waiting</option>" in page.text
+    assert 'hx-trigger="every 3s"' in page.text
+    page = await browser.get("/runs?state=waiting&argument=number%3D102")
+    assert "1 waiting tasks" in text_of(page)
+    assert sent[102].task_id in page.text
+    assert "hx-trigger" not in page.text
+    assert "No such task" in text_of(await browser.get("/runs?state=waiting&argument=number%3D%22102%22"))
+    page = await browser.get("/runs?state=delayed&task=work")
+    assert page.text.index(later[1].task_id) < page.text.index(later[0].task_id)
+    assert later[1].task_id in (await browser.get(f"/runs?state=delayed&text={later[1].task_id}")).text
+
+
+@pytest.mark.parametrize(
+    "query", ["outcome=x", "since=x", "since=9d&outcome=%00", "state=x", "state=waiting&since=1h", "argument=x"]
+)
 async def test_a_search_that_makes_no_sense_is_a_line(browser: Browser, query: str) -> None:
     page = await browser.get(f"/runs?{query}")
     assert page.status_code == 409
@@ -400,7 +435,12 @@ async def test_as_many_failed_runs_are_sent_again_as_were_named(
     task = register_task(worker, mailer.send, name="mail.send")
     async with working(worker):
         for number in (4711, 4712):
-            await (await task.kiq(number)).wait_result(timeout=HANG)
+            await (await task.kiq(customer=number)).wait_result(timeout=HANG)
+        listed = await browser.get("/runs?state=failed&argument=customer%3D4711")
+        assert "The newest 1 of these runs" in text_of(listed)
+        assert 'href="/runs/retry?argument=customer%3D4711"' in listed.text
+        asked = await browser.get("/runs/retry?argument=customer%3D4711")
+        assert "Send 1 tasks again (all whose last run failed, with customer=4711)?" in text_of(asked)
         listed = await browser.get("/runs?outcome=failed&task=mail.send")
         assert 'href="/runs/retry?task=mail.send"' in listed.text
         asked = await browser.get("/runs/retry?task=mail.send")
@@ -452,7 +492,19 @@ async def test_whatever_lies_there_is_shown_harmlessly(browser: Browser, broker:
     await redis.xadd(
         keys.dead, {b"data": odd, b"queue": odd, b"reason": odd, b"detail": odd, b"deliveries": b"9" * 5000}
     )
-    for path in ("/", "/queues", "/workers", "/schedules", "/runs", "/dead", "/acts", "/dead/letter?id=%00&id=%ff"):
+    named = json.dumps({"task_id": ODD, "task_name": ODD, "labels": [], "args": {}, "kwargs": {ODD: ODD}})
+    for data in (odd, named.encode()):
+        await redis.xadd(keys.name, {b"data": data, b"first": odd, b"deliveries": b"9" * 5000})
+        await redis.xadd(keys.returned("default"), {odd: data})
+    await redis.xgroup_create(keys.name, broker.consumer_group_name, id="0")
+    await redis.xreadgroup(broker.consumer_group_name, "<b>\x1b", {keys.name: ">"}, count=2)
+    await redis.hset(keys.delayed_messages, odd, odd)
+    await redis.zadd(keys.delayed, {odd: float("-inf"), ODD.encode(): float("inf")})
+    states = [
+        f"/runs?state={state}{more}" for state in ("waiting", "delayed", "running") for more in ("", "&queue=%ff")
+    ]
+    paths = ("/", "/queues", "/workers", "/schedules", "/runs", "/dead", "/acts", "/dead/letter?id=%00&id=%ff")
+    for path in (*paths, *states, f"/runs/task?id={quote(ODD)}"):
         page = await browser.get(path)
         assert page.status_code in (200, 409), (path, page.text)
         assert tags_of(page).count("script") == 1

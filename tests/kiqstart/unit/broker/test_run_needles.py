@@ -1,17 +1,19 @@
 """A search passes over no run that is meant."""
 
 import json
+import math
 from datetime import UTC, datetime
 from typing import Final
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kiqstart.broker.run_decoding import runs_of
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_stats import Outcome
+from kiqstart.broker.run_text import Segment, searchable
 
 _ENTRY: Final = b"7-1700000000000"
 _VALUES = st.recursive(
@@ -49,6 +51,22 @@ def test_whatever_is_shown_of_a_run_is_found(
         which = RunFilter(text=text)
         if text and which.fits(run) and text.isascii():
             assert Needles.of(which, are_readable=True).are_in(block), (text, block)
+
+
+@example([math.nan], False)
+@given(st.lists(_VALUES, max_size=3), st.booleans())
+def test_a_run_is_found_by_each_of_its_arguments(arguments: list[object], is_ascii: bool) -> None:
+    block, names = block_of(arguments, is_ascii=is_ascii), ["a", "b", "c"]
+    for run in runs_of(_ENTRY, {b"runs": block}):
+        for name, value in zip(names, run.values.args, strict=False):
+            which = RunFilter(arguments={name: value}, parameters=lambda _: names)
+            # What is not a number is not the same as itself.
+            assert which.fits(run) or "nan" in str(value)
+            needles, text = Needles.of(which, are_readable=True), Segment()
+            text.add((b"7-1", searchable(block)))
+            assert needles.are_in(block), value
+            assert not needles.in_searchable or text.holding(needles.in_searchable) == [b"7-1"], value
+            assert Needles.of(which, are_readable=False) == Needles()
 
 
 @pytest.mark.parametrize(

@@ -38,6 +38,7 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get i
 
 AXE: Final = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 PAGES: Final = ("/", "/queues", "/workers", "/schedules", "/runs", "/dead", "/acts", "/queues/pause?name=default")
+STATES: Final = tuple(f"/runs?state={state}" for state in ("waiting", "delayed", "running"))
 PHONE, DESKTOP = 380, 1280
 
 
@@ -159,7 +160,8 @@ async def test_every_page_is_for_all_eyes_hands_and_windows(
     await tab.go(site)
     await check(tab, "login")
     await log_in(tab, site)
-    for path in (*PAGES, f"/runs/task?id={failed}", f"/dead/letter?id={failed}"):
+    waiting = f"/runs/task?id={await wait_and_take(broker)}"
+    for path in (*PAGES, *STATES, waiting, f"/runs/task?id={failed}", f"/dead/letter?id={failed}"):
         await tab.go(site + path)
         await check(tab, path)
         names = {"/": "overview", f"/runs/task?id={failed}": "task"}
@@ -167,6 +169,8 @@ async def test_every_page_is_for_all_eyes_hands_and_windows(
             await tab.show(width=1120, height=1000)
             picture = await tab.picture()
             await asyncio.to_thread((Path(pictures) / f"dashboard-{names[path]}.png").write_bytes, picture)
+        elif path == STATES[-1]:
+            await tab.reads("kiq-gone")
 
 
 async def test_the_charts_of_retention_are_for_all_too(
@@ -232,6 +236,17 @@ async def fill(broker: StreamBroker, brokers: Brokers) -> str:
     by = Operator(user="ada", host="laptop")
     await pauses_of(broker).pause(Pausable.TASK, "mail.send", by=by, reason="the mail server is down")
     return failed.task_id
+
+
+async def wait_and_take(broker: StreamBroker) -> str:
+    """Let tasks wait, be delayed and run; gives the id of one that waits."""
+    task = broker.find_task("mail.send")
+    assert task is not None
+    redis, group = cast("Redis", broker.connection.redis), broker.consumer_group_name
+    await task.kiq("taken@example.com")
+    await redis.xreadgroup(group, "kiq-gone", {broker.keys.name: ">"})
+    await task.kicker().with_labels(delay=3600).kiq("later@example.com")
+    return (await task.kiq("waiting" * 50 + "@example.com")).task_id
 
 
 async def count_an_hour(broker: StreamBroker) -> None:

@@ -1,0 +1,81 @@
+"""What is shown of a message: its names and its arguments, as far as they are there and can be read here."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, cast
+
+from kiqstart.broker.argument_values import NO_VALUES, ArgumentValues
+from kiqstart.broker.partial_json import beginning_of_object, is_whole, mapping_of, text_in, whole_object
+from kiqstart.tasks.label_values import RETRIES_LABEL
+from kiqstart.tasks.labels import SCHEDULE_ID_LABEL
+from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
+
+CUT: Final = "…"
+"""What stands after a text that was cut."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MessageView:
+    """A message, as it is shown.
+
+    Args:
+        task_id: None where it cannot be read.
+        task: the task's name; None where it cannot be read.
+        arguments: as the call was written.
+        schedule: the schedule that has sent it; None where none has.
+        retries: how often it was tried again so far, as it says.
+        values: of the arguments.
+    """
+
+    task_id: str | None
+    task: str | None
+    arguments: str
+    schedule: str | None
+    retries: object
+    values: ArgumentValues
+
+
+def view_of(data: bytes, secrets: Secrets = NO_SECRETS) -> MessageView:
+    """A message, or the beginning of one; what is encrypted as it can be read here."""
+    if is_whole(data):
+        data = secrets.shown_message(data)
+    found = whole_object(data)
+    message = beginning_of_object(data) if found is None else found
+    # The last text of a message that was cut is not whole, and may be a name.
+    names = beginning_of_object(data, partial=True) if found is None else found
+    labels = mapping_of(message.get("labels"))
+    return MessageView(
+        task_id=text_in(names, "task_id"),
+        task=text_in(names, "task_name"),
+        arguments=_arguments(message, is_cut=bool(data) and not is_whole(data)),
+        schedule=text_in(labels, SCHEDULE_ID_LABEL),
+        retries=labels.get(RETRIES_LABEL),
+        values=NO_VALUES if found is None else _values(found),
+    )
+
+
+def as_text(value: object) -> str:
+    """A value as it is shown."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _values(message: Mapping[str, object]) -> ArgumentValues:
+    return ArgumentValues(args=_args(message), kwargs=mapping_of(message.get("kwargs")))
+
+
+def _are_hidden(message: Mapping[str, object]) -> bool:
+    return ENCRYPTED in message or message.get("arguments") == ENCRYPTED
+
+
+def _args(message: Mapping[str, object]) -> list[object]:
+    args = message.get("args")
+    return cast("list[object]", args) if isinstance(args, list) else []
+
+
+def _arguments(message: Mapping[str, object], *, is_cut: bool) -> str:
+    if _are_hidden(message):
+        return ENCRYPTED
+    written = [as_text(value) for value in _args(message)]
+    written += [f"{name}={as_text(value)}" for name, value in mapping_of(message.get("kwargs")).items()]
+    return ", ".join([*written, *([CUT] if is_cut else [])])
