@@ -44,6 +44,7 @@ def test_local_servers_are_migrated_and_end_with_the_command_also_if_the_applica
         ["note", "scheduler"],
         ["ok", "schedules"],
         ["ok", "queues"],
+        ["note", "workers"],
         ["ok", "paused"],
         ["ok", "runs"],
     ]

@@ -101,7 +101,8 @@ def test_every_command_is_about_the_shop(shop: Example) -> None:
         ends_well = {"0", "1"} if command in {"doctor", "cancel nothing"} else {"0"}
         assert printed[command].split("\n")[-1] in ends_well, printed[command]
     assert "1 policies can be run" in printed["check"]
-    assert "ping" not in printed["tasks"]
+    # Of the framework's own, which was run, it has what runs took.
+    assert "ping" not in printed["tasks"].replace("kiqstart.ping", "")
     assert "is not" not in printed["dead list"]
     assert "waiting: 1\ndeleted: 3" in shop.output_of("kiqstart", "shell", stdin=SEND)
 
