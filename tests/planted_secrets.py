@@ -7,7 +7,7 @@ started them, and what is printed otherwise is captured. All of that is looked t
 import dataclasses
 import os
 import subprocess
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -47,6 +47,12 @@ def check_output(text: str) -> None:
     assert _SIGN not in text, f"a secret is printed: {_around(text)}"
 
 
+def check_printed_by(command: Sequence[str], *printed: Output) -> None:
+    """Fail if a planted secret stands in what a command has printed."""
+    for text in () if _ANYBODYS.intersection(command) else printed:
+        check_output(text.decode(errors="replace") if isinstance(text, bytes) else text or "")
+
+
 def pytest_configure() -> None:
     """From now on look through what processes hand to those who started them."""
     communicate = cast("Callable[..., tuple[Output, Output]]", subprocess.Popen.communicate)
@@ -58,8 +64,7 @@ def pytest_configure() -> None:
     ) -> tuple[Output, Output]:
         printed = communicate(process, input, timeout)
         command = process.args if isinstance(process.args, list) else []
-        for text in () if _ANYBODYS & {*map(str, cast("list[object]", command))} else printed:
-            check_output(text.decode(errors="replace") if isinstance(text, bytes) else text or "")
+        check_printed_by([*map(str, cast("list[object]", command))], *printed)
         return printed
 
     subprocess.Popen.communicate = communicate_and_look  # type: ignore[method-assign, assignment]  # it is generic

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.deadlines import HANG
 from tests.fork_server.client import ForkingFactory, run_forked
+from tests.planted_secrets import REDIS_PASSWORD
 
 PROGRAM = """
 import json, os, signal, sys
@@ -63,3 +64,10 @@ def test_it_is_waited_for_and_ends_by_signals(tmp_path: Path) -> None:
         os.killpg(process.pid, signal.SIGKILL)
         assert process.wait(HANG) == -signal.SIGKILL
         assert not process.is_running
+
+
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_what_it_prints_is_looked_through_for_planted_secrets(tmp_path: Path, stream: str) -> None:
+    command = [sys.executable, "-c", f"import sys; sys.{stream}.write({REDIS_PASSWORD!r})"]
+    with pytest.raises(AssertionError, match="a secret is printed"):
+        run_forked(command, environment={}, folder=tmp_path, timeout=HANG)

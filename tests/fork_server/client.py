@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import IO, Any, Final, cast
 
 from tests.fork_server import HEADER
+from tests.planted_secrets import check_printed_by
 
 from kiqstart.testing import ProcessFactory, ServiceProcess
 
@@ -134,7 +135,9 @@ def run_forked(
         except subprocess.TimeoutExpired:
             process.send_signal(signal.SIGKILL)
             raise
-        return subprocess.CompletedProcess(list(command), code, _read(out), _read(err))
+        done = subprocess.CompletedProcess(list(command), code, _read(out), _read(err))
+    check_printed_by(command, done.stdout, done.stderr)
+    return done
 
 
 def _read(file: IO[bytes]) -> str:
