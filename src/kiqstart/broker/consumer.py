@@ -20,7 +20,6 @@ logger = getLogger(__name__)
 
 _GIVE_BACK: Final = Script("give_back")
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
-_SECONDS_UNTIL_AGAIN: Final = 60.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 # How long tasks that are cancelled as their worker ends may take to notice it.
 _SECONDS_TO_CANCEL: Final = 1.0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
@@ -159,7 +159,6 @@ class Delivery:
     runner: asyncio.Task[None] | None = None
     hook: asyncio.Timeout | None = None
     settling_since: float | None = None
-    taken_at: float = field(default_factory=local_time)
 
     def interrupt(self) -> None:
         """Cut off what runs of it here: its function, or the middleware's hook after that."""

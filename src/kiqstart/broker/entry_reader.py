@@ -21,11 +21,10 @@ RawEntry = tuple[bytes, Sequence[bytes] | Mapping[bytes, bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Taken:
-    """When a read began, and for which worker."""
+    """For which worker a read began."""
 
     worker: str
     epoch: str
-    at: float
 
 
 class EntryReader:
@@ -71,7 +70,6 @@ class EntryReader:
             epoch=taken.epoch,
             is_suspect=stream in self.suspects,
             is_well_formed=is_well_formed,
-            taken_at=taken.at,
         )
 
 

@@ -9,7 +9,7 @@ from typing import Final, cast
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
-from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
+from kiqstart.broker.delivery import Delivery, InFlightDeliveries
 from kiqstart.broker.entry_reader import EntryReader, RawEntry, Taken
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
@@ -349,7 +349,7 @@ class Fetcher:
         )
 
     def _taken_now(self) -> Taken:
-        return Taken(worker=self._lease.worker, epoch=self._lease.epoch, at=local_time())
+        return Taken(worker=self._lease.worker, epoch=self._lease.epoch)
 
     def _take(self, deliveries: Sequence[Delivery], taken: Taken) -> list[Delivery]:
         if deliveries:

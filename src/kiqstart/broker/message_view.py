@@ -8,7 +8,7 @@ from typing import Final, cast
 from kiqstart.broker.argument_values import NO_VALUES, ArgumentValues
 from kiqstart.broker.partial_json import beginning_of_object, is_whole, mapping_of, text_in, whole_object
 from kiqstart.tasks.label_values import RETRIES_LABEL
-from kiqstart.tasks.labels import SCHEDULE_ID_LABEL
+from kiqstart.tasks.labels import SCHEDULE_ID_LABEL, SENT_BY_LABEL
 from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
 
 CUT: Final = "…"
@@ -24,6 +24,7 @@ class MessageView:
         task: the task's name; None where it cannot be read.
         arguments: as the call was written.
         schedule: the schedule that has sent it; None where none has.
+        sent_by: the id of the task that has sent it; None where none has.
         retries: how often it was tried again so far, as it says.
         values: of the arguments.
     """
@@ -32,6 +33,7 @@ class MessageView:
     task: str | None
     arguments: str
     schedule: str | None
+    sent_by: str | None
     retries: object
     values: ArgumentValues
 
@@ -50,6 +52,7 @@ def view_of(data: bytes, secrets: Secrets = NO_SECRETS) -> MessageView:
         task=text_in(names, "task_name"),
         arguments=_arguments(message, is_cut=bool(data) and not is_whole(data)),
         schedule=text_in(labels, SCHEDULE_ID_LABEL),
+        sent_by=text_in(labels, SENT_BY_LABEL),
         retries=labels.get(RETRIES_LABEL),
         values=NO_VALUES if found is None else _values(found),
     )

@@ -45,6 +45,7 @@ class Run:
         host: the worker's.
         pid: the worker's.
         schedule: the schedule that has sent it; None where none has.
+        sent_by: the id of the task that has sent it; None where none has.
         result: what it returned, as JSON, as far as it is kept; None where it has failed.
         error: what it raised, in one line; None where it has raised nothing.
         traceback: the end of it; '' where none is kept.
@@ -67,6 +68,7 @@ class Run:
     host: str
     pid: int
     schedule: str | None
+    sent_by: str | None
     result: str | None
     error: str | None
     traceback: str
@@ -162,6 +164,7 @@ def _run(
         host=text_of_name(in_common[4]),
         pid=int(in_common[5]),
         schedule=view.schedule,
+        sent_by=view.sent_by,
         result=_result(returned, is_cut=not is_whole(result)),
         error=(error_line(traceback) or None) if traceback else _error(returned),
         traceback=traceback,

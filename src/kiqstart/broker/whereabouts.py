@@ -45,6 +45,7 @@ class Whereabouts:
         attempt: which try it is, from 1 on.
         crashes: workers that have died while they had it.
         schedule: the schedule that has sent it; None where none has.
+        sent_by: the id of the task that has sent it; None where none has.
         worker: the name of the worker that has it; '' where none has.
         host: the worker's.
         pid: the worker's; 0 where none has it, or where it has not said so.
@@ -62,6 +63,7 @@ class Whereabouts:
     attempt: int = 1
     crashes: int = 0
     schedule: str | None = None
+    sent_by: str | None = None
     worker: str = ""
     host: str = ""
     pid: int = 0
@@ -84,6 +86,7 @@ def waiting_task(queue: str, entry: bytes, fields: Mapping[bytes, bytes], secret
         attempt=_attempt(view.retries),
         crashes=whole_number(texts.get("deliveries"), 0),
         schedule=view.schedule,
+        sent_by=view.sent_by,
         values=view.values,
     )
 
@@ -100,6 +103,7 @@ def delayed_task(queue: str, due_ms: float, data: bytes, secrets: Secrets) -> Wh
         queue=queue,
         attempt=_attempt(view.retries),
         schedule=view.schedule,
+        sent_by=view.sent_by,
         values=view.values,
     )
 

@@ -122,7 +122,7 @@ async def check_runs(broker: StreamBroker) -> str:
 
 
 async def check_scheduler(broker: StreamBroker) -> str:
-    """When a scheduler last looked.
+    """When a scheduler last polled.
 
     Raises:
         NoSchedulerError: none does.
@@ -131,7 +131,7 @@ async def check_scheduler(broker: StreamBroker) -> str:
     heartbeats = await DurableScheduleSource(broker).store.heartbeats()
     if (problem := missing_scheduler(heartbeats)) is not None:
         raise NoSchedulerError(problem)
-    return f"looked {shown_seconds(heartbeats.seconds_since_any or 0.0)} ago"
+    return f"polled {shown_seconds(heartbeats.seconds_since_any or 0.0)} ago"
 
 
 async def check_schedules(broker: StreamBroker) -> str:

@@ -14,13 +14,22 @@ from taskiq.kicker import AsyncKicker
 from taskiq.scheduler.created_schedule import CreatedSchedule
 from taskiq.scheduler.scheduled_task import CronSpec
 
+from kiqstart.observability.task_fields import current_run
 from kiqstart.tasks.bulk import BulkBroker, BulkSending, Call
 from kiqstart.tasks.caller_types import moment, number, shown, text, whole_seconds
 from kiqstart.tasks.colliding_keys import WITHOUT_PARTS
 from kiqstart.tasks.formatting import JsonFormatter
 from kiqstart.tasks.hooks import Hooks, before_send, changed, finished, hooks_of
 from kiqstart.tasks.label_values import option_problem
-from kiqstart.tasks.labels import DEFAULT_QUEUE, DELAY_LABEL, DUE_LABEL, MAX_DELAY_SECONDS, QUEUE_LABEL, SEND_LABEL
+from kiqstart.tasks.labels import (
+    DEFAULT_QUEUE,
+    DELAY_LABEL,
+    DUE_LABEL,
+    MAX_DELAY_SECONDS,
+    QUEUE_LABEL,
+    SEND_LABEL,
+    SENT_BY_LABEL,
+)
 from kiqstart.tasks.sent_task import Origin, SentTask
 from kiqstart.tasks.written import written
 
@@ -300,6 +309,8 @@ class Kicker(AsyncKicker[P, R]):
         if None in self.labels.values():
             # A label of None is one that is not set; taskiq would send the text "None".
             self.labels = {name: value for name, value in self.labels.items() if value is not None}
+        if (sender := current_run.get()) is not None:
+            self.labels = {SENT_BY_LABEL: sender.task_id, **self.labels}
         return super()._prepare_message(*args, **kwargs)
 
     @classmethod

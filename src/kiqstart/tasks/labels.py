@@ -15,6 +15,8 @@ QUEUE_LABEL: Final = "queue_name"
 SEND_LABEL: Final = "send"
 # Which schedule has sent it.
 SCHEDULE_ID_LABEL: Final = "schedule_id"
+# The id of the task that has sent it.
+SENT_BY_LABEL: Final = "sent_by"
 # The queue of tasks that name none.
 DEFAULT_QUEUE: Final = "default"
 # Bytes of a unique key, of an id and of a task's name.

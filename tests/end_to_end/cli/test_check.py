@@ -37,7 +37,7 @@ def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(
         asyncio.run(look_once())
         done = kiqstart_on_database(*arguments)
         assert (done.code, done.err) == (0, "")
-        assert "\nok      scheduler   looked " in done.out
+        assert "\nok      scheduler   polled " in done.out
 
 
 def test_all_that_is_wrong_is_shown_at_once(kiqstart_on_database: Kiqstart) -> None:

@@ -127,6 +127,7 @@ def test_json_has_one_documented_shape(failed: Kiqstart) -> None:
         "host": "host-7",
         "pid": 4711,
         "schedule": "nightly",
+        "sent_by": None,
         "result": None,
         "error": "MailError: \x1b[31mno route",
         "traceback": "",
@@ -319,8 +320,8 @@ def test_a_task_that_has_not_ended_is_shown_with_what_it_was_given(
     now = json.loads(kiqstart_here("runs", "show", waiting_id, "--json").out)["now"]
     assert {**now, "since": "", "sent": ""} == {
         "place": "waiting", "since": "", "task_id": waiting_id, "task": "session.cleanup", "arguments": "days_old=30",
-        "queue": "default", "sent": "", "attempt": 1, "crashes": 0, "schedule": None, "worker": "", "host": "",
-        "pid": 0, "progress": None,
+        "queue": "default", "sent": "", "attempt": 1, "crashes": 0, "schedule": None, "sent_by": None, "worker": "",
+        "host": "", "pid": 0, "progress": None,
     }  # fmt: skip
     assert now["sent"] == now["since"]
     done = kiqstart_here("runs", "show", delayed)

@@ -98,6 +98,33 @@ async def test_each_end_of_a_run_is_kept_with_what_one_asks_for(brokers: Brokers
         assert one.result is None
 
 
+async def test_a_run_says_which_task_has_sent_it(brokers: Brokers) -> None:
+    broker = brokers()
+    tries = 0
+
+    async def again() -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise LookupError
+
+    child = register_task(broker, again, name="child", max_retries=1, retry_delay=0)
+
+    async def send() -> list[str]:
+        one = await child.kiq()
+        return [one.task_id, *(sent.task_id for sent in await child.kiq_many([child.call(), child.call()]))]
+
+    parent = register_task(broker, send, name="parent")
+    async with working(broker):
+        sent = await parent.kiq()
+        children = (await sent.wait_result(timeout=HANG)).return_value
+        for task_id in children:
+            await child.task(task_id).wait_result(timeout=HANG)
+    runs = await runs_of(broker)
+    assert {run.task_id: run.sent_by for run in runs} == {sent.task_id: None, **dict.fromkeys(children, sent.task_id)}
+    assert len(runs) == 5, "a retry is sent by whom its first try was"
+
+
 @pytest.mark.parametrize(
     ("which", "count"),
     [

@@ -264,7 +264,7 @@ async def test_a_task_that_waits_is_found_and_cancelled(browser: Browser, broker
     sent = await task.kiq(1)
     page = await browser.get(f"/runs/task?id={sent.task_id}")
     assert "It waits in the queue default since" in text_of(page)
-    assert "Task work Arguments 1 Queue default Schedule - Sent 20" in text_of(page)
+    assert "Task work Arguments 1 Queue default Schedule - Sent by - Sent 20" in text_of(page)
     assert f"/runs/cancel?id={sent.task_id}" in page.text
     said = text_of(await browser.submit(f"/runs/cancel?id={sent.task_id}", reason="why"))
     assert f"'{sent.task_id}' was waiting, and is cancelled" in said

@@ -25,6 +25,7 @@ def run(*, sent: float, began: float, outcome: Outcome, attempt: int = 1) -> Run
         host="h",
         pid=1,
         schedule=None,
+        sent_by=None,
         result=None,
         error=None,
         traceback="",
