@@ -218,7 +218,7 @@ def check_all(command: Command) -> None:
         assert 'kiqstart_schedule_times_total{outcome="sent",schedule="every",' in command(role, "metrics")
         checked = command(role, "check", "--scheduler", "--role", role)
         assert "FAILED" not in checked
-        assert "ok      scheduler   looked" in checked
+        assert "ok      scheduler   polled" in checked
 
 
 async def test_schedulers_operators_and_monitors_work_with_their_rights(
