@@ -70,6 +70,7 @@ class Ending:
         self._listening: asyncio.Task[Any] | None = None
         self._requests = 0
         self._last_at = 0.0
+        self._exit_code: int | None = None
         self.cut_by: int | None = None
 
     def take_signals(self) -> None:
@@ -77,9 +78,15 @@ class Ending:
         take_ending_signals(self._on_signal)
 
     def attach(self, on_first: Callable[[], None]) -> None:
-        """Call `on_first` in this event loop when the worker is to end, and cancel this task when that is to be now."""
+        """Call `on_first` in this event loop when the worker is to end, and cancel this task when that is to be now.
+
+        Raises:
+            SystemExit: it was to end before.
+        """
         import asyncio
 
+        if self._exit_code is not None:
+            raise SystemExit(self._exit_code)
         self._on_first = on_first
         self._listening = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
@@ -88,7 +95,9 @@ class Ending:
 
     def _on_signal(self, number: int, _: FrameType | None) -> None:
         if self._loop is None:
-            raise SystemExit(128 + number)
+            # Python drops it where it is raised in a destructor, as one may run at any time.
+            self._exit_code = 128 + number
+            raise SystemExit(self._exit_code)
         now = time.monotonic()
         if self._requests and (self._parent is not None or now - self._last_at < SECONDS_OF_ONE_REQUEST):
             return
