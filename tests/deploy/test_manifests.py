@@ -161,8 +161,10 @@ def test_what_keda_refuses_is_found(change: Object) -> None:
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd-analyze")
 @pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
 def test_systemd_takes_each_unit_and_it_is_confined(unit: Path, tmp_path: Path) -> None:
-    here = tmp_path / unit.name
-    here.write_text(unit.read_text().replace("/opt/kiqstart/.venv/bin/kiqstart", str(KIQSTART)))
+    # The checkout's own path may have spaces, which a unit would have to quote.
+    here, command = tmp_path / unit.name, tmp_path / "kiqstart"
+    command.symlink_to(KIQSTART)
+    here.write_text(unit.read_text().replace("/opt/kiqstart/.venv/bin/kiqstart", str(command)))
     found = analyze("verify", "--man=no", str(here))
     assert (found.returncode, found.stderr) == (0, "")
     exposure = analyze("security", "--offline=true", "--threshold=20", "--no-pager", str(here))
