@@ -228,6 +228,8 @@ class Quarantine:
         self._supervising = None
         error = None if supervising.cancelled() else supervising.exception()
         if isinstance(error, RedisError | OSError):
-            logger.warning("Tasks whose workers died repeatedly wait for Redis: %s", reason(error))
+            # At the end its connection may be closed under it.
+            if not self._is_ending:
+                logger.warning("Tasks whose workers died repeatedly wait for Redis: %s", reason(error))
         elif error is not None:
             logger.error("The quarantine has failed and begins anew", exc_info=error)
