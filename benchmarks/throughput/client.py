@@ -94,7 +94,10 @@ async def open_client(
         PeerError: it is not installed.
     """
     if not contestant.interpreter.exists():
-        raise PeerError(f"{contestant.name} is not installed: start the benchmark with `make benchmark-throughput`")
+        how = "start the benchmark with `make benchmark-throughput`"
+        if contestant.checkout is not None:
+            how = f"run `make install` in {contestant.checkout}"
+        raise PeerError(f"{contestant.name} is not installed: {how}")
     log = log_folder / f"{contestant.peer}-{uuid4().hex}.log"
     with log.open("wb") as errors:
         process = await asyncio.create_subprocess_exec(

@@ -49,6 +49,9 @@ def parse(home: Path, parts: Sequence[str]) -> Options:
     add("--output", type=_absolute, default=home, help="where results.json, throughput.md and the picture go")
     add("--pictures", type=_absolute, help="another folder for the picture, say docs")
     options = parser.parse_args(namespace=Options())
+    if options.against is not None and options.output == home:
+        # The figures beside other task queues stay as they are.
+        options.output = home / "against"
     options.tasks = options.tasks or (_SHORT_TASKS if options.short else _TASKS)
     options.repeat = options.repeat or (1 if options.short else 3)
     if options.tasks < 100 or options.repeat < 1 or options.round_trips < 2:  # noqa: PLR2004 - fewer say nothing

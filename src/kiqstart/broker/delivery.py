@@ -171,8 +171,8 @@ class Delivery:
 
     @property
     def mark(self) -> str:
-        """What names this delivery among the cancelled ones, as library.lua's `mark_of` has it."""
-        return f"{self.entry}@{self.stream}"
+        """What names this delivery among the cancelled ones."""
+        return mark_of(self.stream, self.entry)
 
     @property
     def is_in_function(self) -> bool:
@@ -208,6 +208,11 @@ class Delivery:
     def task_id(self) -> str:
         """The task's id; '' for what is no message."""
         return self.message.task_id if self.message is not None else self.fields.get("task", "")
+
+
+def mark_of(stream: str, entry: str) -> str:
+    """What names the delivery of an entry, as library.lua's `mark_of` has it."""
+    return f"{entry}@{stream}"
 
 
 def interrupt_all(deliveries: Iterable[Delivery]) -> None:

@@ -25,6 +25,19 @@ _ENTRIES_AT_ONCE: Final = 500
 _NONE: Final = b"-"
 
 
+async def every_queue(broker: StreamBroker) -> list[str]:
+    """This broker's queues, those that workers have taken, and all to which messages were sent, however many.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    found: set[bytes] = set()
+    for key in (broker.keys.queues, broker.keys.untaken):
+        with without_foreign_keys():
+            found |= cast("set[bytes]", await cast("Redis", broker.connection.redis).smembers(key))
+    return sorted({*broker.queues, *queue_names(found)})
+
+
 class EntrySearch:
     """A search for the messages of one task.
 
@@ -66,11 +79,7 @@ class EntrySearch:
 
     async def _streams(self) -> list[tuple[str, str]]:
         """All that hold messages. What moves from one of a queue to another moves to one that comes later."""
-        keys, found = self._broker.keys, set[bytes]()
-        for key in (keys.queues, keys.untaken):
-            with without_foreign_keys():
-                found |= cast("set[bytes]", await self._redis.smembers(key))
-        queues = sorted({*self._broker.queues, *queue_names(found)})
+        queues, keys = await every_queue(self._broker), self._broker.keys
         places = [(queue, stream) for queue in queues for stream in reversed(keys.locations(queue))]
         async with self._redis.pipeline(transaction=False) as pipe:
             for _, stream in places:

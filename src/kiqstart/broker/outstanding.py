@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Final, cast
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delayed_messages import walk_delayed
+from kiqstart.broker.delivery import mark_of
 from kiqstart.broker.merged_walks import merged
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_pages import read_blocks, read_pages_onward
-from kiqstart.broker.running_tasks import Holdings, Pending, mark_of, pending_of
+from kiqstart.broker.running_tasks import Holdings, Pending, pending_of
 from kiqstart.broker.stats import StreamCount, count_streams, known_queues
 from kiqstart.broker.whereabouts import Place, Whereabouts, delayed_task, sent_ms, waiting_task
 from kiqstart.broker.worker_group import first_undelivered, group_of_workers
@@ -179,7 +180,7 @@ async def _entries(redis: "Redis", pending: Sequence[Pending]) -> dict[str, Mapp
     found: dict[str, Mapping[bytes, bytes]] = {}
     for stream in {one.stream for one in pending}:
         ids = [one.entry for one in pending if one.stream == stream]
-        found |= {mark_of(entry, stream): fields for entry, fields in await read_blocks(redis, stream, ids)}
+        found |= {mark_of(stream, entry.decode()): fields for entry, fields in await read_blocks(redis, stream, ids)}
     return found
 
 

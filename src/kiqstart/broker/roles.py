@@ -79,22 +79,18 @@ _WORKERS: Final = (
 _SCHEDULERS: Final = tuple(
     f"scheduler/{name}" for name in ("answers", "fire", "poll", "read", "reschedule_earlier", "set_aside", "set_table")
 )
-_VIEWERS: Final = (
+# Of who looks at queues, runs and letters.
+_READERS: Final = (
     "find_entries",
     "find_runs",
     "letter_ids",
     "letters",
     "letters_after",
     "read_delayed",
-    "scheduler/read",
 )
+_VIEWERS: Final = (*_READERS, "scheduler/read")
 _OPERATORS: Final = (
-    "find_entries",
-    "find_runs",
-    "letter_ids",
-    "letters",
-    "letters_after",
-    "read_delayed",
+    *_READERS,
     "record_acts",
     "resend",
     "resend_run",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Self, cast
 
 from redis.exceptions import ResponseError
 
+from kiqstart.broker.delivery import mark_of
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import bounded_time, text_of_name
@@ -38,12 +39,7 @@ class Pending:
     @property
     def mark(self) -> str:
         """What workers call its run."""
-        return mark_of(self.entry, self.stream)
-
-
-def mark_of(entry: bytes, stream: str) -> str:
-    """What workers call the run of an entry."""
-    return f"{entry.decode()}@{stream}"
+        return mark_of(self.stream, self.entry.decode())
 
 
 async def pending_of(

@@ -10,9 +10,9 @@ from redis.exceptions import NoPermissionError
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delayed_messages import read_delayed
 from kiqstart.broker.delivery import local_time
-from kiqstart.broker.entry_search import EntrySearch
+from kiqstart.broker.entry_search import EntrySearch, every_queue
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import queue_names, raw_name
+from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.run_pages import read_pages_onward
 from kiqstart.broker.running_tasks import Holdings, pending_of
 from kiqstart.broker.whereabouts import Whereabouts, delayed_task, waiting_task
@@ -118,13 +118,9 @@ async def _delayed(broker: StreamBroker, task_id: str, due_ms: float) -> Whereab
 
 async def _all_messages(broker: StreamBroker) -> AsyncGenerator[bytes]:
     """The messages of all queues, those that workers have before those that wait, read for some seconds."""
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
-    found: set[bytes] = set()
-    for key in (keys.queues, keys.untaken):
-        with without_foreign_keys():
-            found |= cast("set[bytes]", await redis.smembers(key))
+    redis, queues = cast("Redis", broker.connection.redis), await every_queue(broker)
     until = local_time() + _SECONDS_TO_LOOK
-    for stream in keys.all_locations(sorted({*broker.queues, *queue_names(found)})):
+    for stream in broker.keys.all_locations(queues):
         async with aclosing(read_pages_onward(redis, stream, most=_ENTRIES_AT_ONCE)) as pages:
             async for page in pages:
                 for _, fields in page:
