@@ -20,14 +20,14 @@ from kiqstart.retention.scan import Cut, Interval, Scan
 from kiqstart.retention.settings import RetentionSettings
 from kiqstart.retention.state import ShardState
 from kiqstart.retention.table import read_table_size
-from kiqstart.retention.transaction import Limits, Transactions
+from kiqstart.retention.transaction import Limits, Transactions, read_pages_once
 
 logger = getLogger(__name__)
 
 # Looking for the end of a batch of so few rows takes long only where the index is full of what is no more.
 _FEW_TO_LOOK_FOR: Final = 1_000
-# Of fewer rows the end is found as quickly as guessed.
-_WORTH_A_GUESS: Final = 1_000
+# Of fewer rows the end is found as quickly as guessed, and each is read as quickly by itself.
+_LARGE: Final = 1_000
 _GOOD_GUESS: Final = 1.5
 _DENSE: Final = 0.9
 # What a guess is for, as one too many would be too many.
@@ -69,7 +69,7 @@ class OwnedShard:
             statement=statement or self.pace.timeout,
             lock=self.settings.lock_timeout,
             idle=self.settings.takeover_after,
-            by_index=interval is not None and interval.lines is None and self.scan.kind is ScanKind.KEY,
+            by_index=interval is not None and self._goes_by_index(interval),
         )
         self.is_looking = False
         async with self.transactions.begin(limits) as connection:
@@ -80,13 +80,18 @@ class OwnedShard:
     ) -> Cut:
         """Cut off a batch that looks at about so many rows."""
         self.is_looking, cut = True, None
-        if may_guess and self._is_dense and rows >= max(_WORTH_A_GUESS, 2 * self._bad_guess):
+        if may_guess and self._is_dense and rows >= max(_LARGE, 2 * self._bad_guess):
             cut = await self.scan.guess(connection, interval, round(rows * _OF_A_BATCH))
             # Until its batch has shown that it was a good one.
             self._bad_guess = rows
         cut = cut or await self.scan.advance(connection, interval, rows)
         self.is_looking = False
         return cut
+
+    async def read_pages_once(self, connection: AsyncConnection, batch: Interval, rows: int) -> None:
+        """Have a large batch of an index's rows be read page by page, in the order of the disk."""
+        if self._goes_by_index(batch) and rows >= _LARGE:
+            await read_pages_once(connection)
 
     def judge(self, cut: Cut, deleted: int) -> None:
         """Learn whether to guess where the next batch ends: if nearly all rows go, and as many as were meant to."""
@@ -160,6 +165,9 @@ class OwnedShard:
         )
         self.scan = replace(self.scan, size=size)  # type: ignore[type-var]  # each scan is a dataclass
         self._drop_old_lines()
+
+    def _goes_by_index(self, interval: Interval) -> bool:
+        return interval.lines is None and self.scan.kind is ScanKind.KEY
 
     def _go_along_pages(self, interval: Interval, reason: str) -> None:
         instead = self.scan.along_pages(interval)

@@ -92,6 +92,7 @@ class Stepper:
             if cut.rest and is_tree:
                 await self._begin_at_the_end(connection, cut)
                 return
+            await shard.read_pages_once(connection, cut.batch, rows)
             outcome = await self._delete(connection, shard.where(cut.batch), limit)
             deleted = outcome.deleted
             if (limit is not None and deleted > limit) or (

@@ -118,8 +118,8 @@ MANY_VALUES: Final = Distribution(
 
 
 @pytest.fixture(autouse=True)
-def few_rows_are_worth_a_guess(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kiqstart.retention.owned_shard._WORTH_A_GUESS", 10)
+def few_rows_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiqstart.retention.owned_shard._LARGE", 10)
 
 
 async def rows_read(database: Database) -> int:
@@ -208,6 +208,21 @@ async def test_no_batch_is_larger_than_it_may_be_and_in_order_each_row_is_read_o
     assert int(str(await database.value("SELECT max(rows) FROM batches"))) <= case.batch_rows
     if order == "g, n" and set(groups) == {2}:
         assert await rows_read(database) - before <= 1.5 * case.doomed
+
+
+async def test_a_batch_along_the_key_comes_to_each_page_once_however_its_rows_lie(
+    database: Database, database_url: str
+) -> None:
+    case = replace(MANY_VALUES, groups=(2,) * 990, order="md5(g::text || n)", batch_rows=5_000, scan=ScanKind.KEY)
+    await database.create(Token, "ALTER TABLE tokens SET (autovacuum_enabled = off)", *case.statements)
+    pool = create_engine(database_settings(database_url))
+    retention = EngineFactory(create_session_factory(pool))(pace="full", batch_seconds=5, batch_rows=case.batch_rows)
+    report = await retention.run(case.policy)
+    await pool.dispose()
+    assert (report.deleted, report.batches) == (1_980, 1)
+    assert report.per_row is not None
+    # One to delete a row, one to count it (RETURNING), and its part of the page and of the index.
+    assert report.per_row.blocks_hit + report.per_row.blocks_read < 2.5
 
 
 async def test_a_batch_along_the_pages_does_not_read_the_index_to_be_planned(
