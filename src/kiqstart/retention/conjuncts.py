@@ -9,7 +9,24 @@ have deleted, in up to a hundred pages each time that it makes a plan.
 from collections.abc import Iterator
 from typing import Any, Final, cast
 
-from sqlalchemy import BinaryExpression, BooleanClauseList, Column, ColumnElement, and_, case, false, true
+from sqlalchemy import (
+    TIMESTAMP,
+    BigInteger,
+    BinaryExpression,
+    BindParameter,
+    BooleanClauseList,
+    Column,
+    ColumnElement,
+    Date,
+    DateTime,
+    Integer,
+    and_,
+    case,
+    false,
+    select,
+    true,
+)
+from sqlalchemy import cast as sql_cast
 from sqlalchemy.sql import operators, visitors
 from sqlalchemy.sql.elements import ClauseElement, Grouping
 from sqlalchemy.sql.selectable import SelectBase
@@ -19,6 +36,9 @@ from kiqstart.retention.target import has_text
 _RANGES: Final = frozenset(
     {operators.lt, operators.le, operators.gt, operators.ge, operators.eq, operators.is_not, operators.between_op}
 )
+# What tables are usually partitioned by, of types whose CAST changes no value.
+_OF_PARTITIONS: Final = frozenset({DateTime, TIMESTAMP, Date, Integer, BigInteger})
+_ORDERED: Final = frozenset({operators.lt, operators.le, operators.gt, operators.ge})
 
 
 def opaque(condition: ColumnElement[bool]) -> ColumnElement[bool]:
@@ -35,6 +55,28 @@ def opaque(condition: ColumnElement[bool]) -> ColumnElement[bool]:
 def bounds_of(condition: ColumnElement[bool], column: Column[Any]) -> list[ColumnElement[bool]]:
     """Return those comparisons of the condition that bound a column by constants."""
     return [one for one in conjuncts(condition) if _is_bound(one, column)]
+
+
+def pruning_bound(condition: ColumnElement[bool], column: Column[Any]) -> ColumnElement[bool] | None:
+    """Return one comparison that bounds a column, in a form by which partitions are left out when the statement runs.
+
+    The planner does not know what it compares with, so statistics have no say in it. Of two comparisons it would think
+    that hardly any row meets them, and take an index for them.
+    """
+    for one in bounds_of(condition, column):
+        if isinstance(one, BinaryExpression) and one.operator in _ORDERED:
+            left, right = (_unknown(side) for side in (one.left, one.right))
+            if left is not None and right is not None:
+                return BinaryExpression(left, right, one.operator, type_=one.type)
+    return None
+
+
+def _unknown(side: ColumnElement[Any]) -> ColumnElement[Any] | None:
+    """Return a side of a comparison, a value in a subquery; None of what could be another value there."""
+    if isinstance(side, BindParameter):
+        # Written out in a dry run, a value has no type but this.
+        return select(sql_cast(side, side.type)).scalar_subquery() if type(side.type) in _OF_PARTITIONS else None
+    return side if isinstance(side, Column) else None
 
 
 def conjuncts(condition: ColumnElement[bool]) -> Iterator[ColumnElement[bool]]:

@@ -10,6 +10,8 @@ from typing import Final
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, Text, and_, cast, column, func, literal, select, tuple_
 from sqlalchemy.types import UserDefinedType
 
+from kiqstart.retention.conjuncts import pruning_bound
+from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.table import TableSize
 
 
@@ -44,6 +46,14 @@ def is_at(places: Sequence[Place]) -> ColumnElement[bool]:
     )
     # The place alone would name a row of each partition.
     return (ctid == func.any(tids)) & tuple_(cast(tableoid, BigInteger), ctid).in_(select(pairs.c.t, pairs.c.c))
+
+
+def rows_between(policy: RetentionPolicy, size: TableSize, first: int, last: int) -> ColumnElement[bool]:
+    """Return the condition that a row lies on these lines, of partitions that may have the policy's rows."""
+    between = Heap(size).between(first, last)
+    column = next((one for one in policy.table.columns if one.name == size.by_range_of), None)
+    bound = None if column is None else pruning_bound(policy.rows, column)
+    return between if bound is None else and_(between, bound)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from sqlalchemy.sql import operators
 from sqlalchemy.sql.operators import OperatorType
 
 from kiqstart.retention.explain import explain
-from kiqstart.retention.heap import Heap, ctid
+from kiqstart.retention.heap import Heap, ctid, rows_between
 from kiqstart.retention.index import CursorIndex
 from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.scan import Cut, Interval, Lines, Position
@@ -219,7 +219,8 @@ class IndexScan:
             # First its bounds, where an index begins; then what it has of its own.
             return and_(inside, self._scope())
         # Not by the index, which would come by all equal rows again, those that are gone included.
-        return and_(inside.is_(true()), Heap(self.size).between(interval.lines.first, interval.lines.last))
+        lines = rows_between(self.policy, self.size, interval.lines.first, interval.lines.last)
+        return and_(inside.is_(true()), lines)
 
     def fraction(self, interval: Interval) -> float | None:
         """Keys do not tell how many rows lie between them."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import ColumnElement
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from kiqstart.retention.heap import Heap
+from kiqstart.retention.heap import Heap, rows_between
 from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.scan import Cut, Interval, Position
 from kiqstart.retention.table import TableSize, read_table_size
@@ -62,7 +62,7 @@ class PageScan:
 
     def where(self, interval: Interval) -> ColumnElement[bool]:
         """Compare the row's place with both ends."""
-        return Heap(self.size).between(_first(interval), int(interval.upto[0]))
+        return rows_between(self.policy, self.size, _first(interval), int(interval.upto[0]))
 
     def along_pages(self, interval: Interval) -> Interval | None:
         """It goes that way."""

@@ -23,6 +23,9 @@ SELECT
     coalesce(sum(greatest(c.relpages, 0)), 0)::bigint AS known_pages,
     coalesce(sum(greatest(c.reltuples, 0)), 0)::bigint AS known_rows,
     coalesce({STORAGE_OF}, '') AS storage,
+    (SELECT a.attname FROM pg_partitioned_table p
+     JOIN pg_attribute a ON a.attrelid = p.partrelid AND a.attnum = p.partattrs[0]
+     WHERE p.partrelid = CAST(:table AS regclass) AND p.partstrat = 'r') AS by_range_of,
     block.size AS block_size,
     current_setting('seq_page_cost')::float AS page_cost,
     current_setting('cpu_tuple_cost')::float + current_setting('cpu_operator_cost')::float AS row_cost
@@ -47,7 +50,7 @@ class TableSize:
     """A table's pages, those of its longest partition (or itself), and the rows that were counted at the last ANALYZE.
 
     `storage` changes when the table is rewritten (`VACUUM FULL`, `CLUSTER`), which moves all rows to other pages. Costs
-    are the planner's, in its units.
+    are the planner's, in its units. `by_range_of` names the first column of which its partitions are ranges, if any.
     """
 
     longest: int
@@ -58,6 +61,7 @@ class TableSize:
     block_size: int
     page_cost: float = 1.0
     row_cost: float = 0.0125
+    by_range_of: str | None = None
 
     @property
     def cost(self) -> float:
@@ -107,6 +111,7 @@ async def read_table_size(connection: AsyncConnection, table: FromClause) -> Tab
         block_size=row.block_size,
         page_cost=row.page_cost,
         row_cost=row.row_cost,
+        by_range_of=row.by_range_of,
     )
 
 

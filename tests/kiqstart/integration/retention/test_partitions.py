@@ -9,20 +9,27 @@ from sqlalchemy import ColumnElement, text
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.shapes import SHAPES
 from tests.kiqstart.integration.retention.tables import Event, Token
+from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.engine import RetentionEngine
 from kiqstart.retention.errors import PolicyError
-from kiqstart.retention.policy import PartitionAction, RetentionPolicy
+from kiqstart.retention.policy import PartitionAction, RetentionPolicy, ScanKind
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
 from kiqstart.testing import eventually
+from todo_service.infrastructure.database.engine import create_engine, create_session_factory
 
 EVENTS = SHAPES["partitioned, cursor on time"]
 CUTOFF = datetime(2026, 1, 11, tzinfo=UTC)
 LEFT = """
 SELECT string_agg(inhrelid::regclass::text, ' ' ORDER BY inhrelid::regclass::text COLLATE "C")
 FROM pg_inherits WHERE inhparent = 'events'::regclass
+"""
+# Without the default partition, which may have rows of any time.
+READ_OF_LATER_ONES = """
+SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)) FROM pg_stat_user_tables
+WHERE relname IN ('events_4', 'events_7', 'events_10')
 """
 
 
@@ -122,3 +129,18 @@ async def test_partitions_that_cannot_expire_are_refused(
     await database.create(Token)
     with pytest.raises(PolicyError, match=problem):
         await retention.check([refused])
+
+
+async def test_rows_along_the_pages_are_looked_for_only_in_partitions_that_may_have_them(
+    database: Database, database_url: str
+) -> None:
+    await database.fill(EVENTS)
+    # What a connection has read is known when it is closed.
+    await database.engine.dispose()
+    before = await database.value(READ_OF_LATER_ONES)
+    old = replace(EVENTS.policy(ScanKind.PAGES), predicate=Event.at < datetime(2026, 1, 3, tzinfo=UTC))
+    pool = create_engine(database_settings(database_url))
+    report = await EngineFactory(create_session_factory(pool))().run(old)
+    await asyncio.gather(pool.dispose(), database.engine.dispose())
+    assert (report.deleted, report.stopped) == (47, StopReason.END)
+    assert await database.value(READ_OF_LATER_ONES) == before
