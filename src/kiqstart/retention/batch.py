@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy import ColumnElement, and_, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from kiqstart.retention.action import act_measured
@@ -12,6 +12,7 @@ from kiqstart.retention.heap import Place
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.relation import Relation
 from kiqstart.retention.report import FailureGroup, plain_key
+from kiqstart.retention.transaction import FREES_TRIGGERS
 from kiqstart.retention.tree import prune
 
 
@@ -44,6 +45,8 @@ async def delete_batch(
     """Delete the policy's rows of a stretch; passing over locked rows, at most so many."""
     above: tuple[Place, ...] = ()
     held, cost = 0, BatchCost()
+    if relation.has_row_triggers:
+        where = and_(where, FREES_TRIGGERS)
     if relation.own_references:
         is_cut = passes_over and limit is not None and await count_rows(connection, policy, where) > limit
         most = limit if is_cut else None

@@ -37,6 +37,8 @@ SELECT
         AND ev_type::text = CAST(:event AS text) AND is_instead) AS rule,
     (SELECT min(tgname) FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM family)
         AND tgtype & CAST(:before_event AS int) = CAST(:before_event AS int) AND tgenabled <> 'D') AS keeper,
+    EXISTS (SELECT FROM pg_trigger WHERE tgrelid IN (SELECT oid FROM family) AND tgenabled <> 'D' AND tgtype & 1 = 1
+        AND tgtype & CAST(:before_event AS int) & (8 | 16) <> 0) AS has_row_triggers,
     {GUARDS} AS guards,
     EXISTS (SELECT FROM pg_publication) AS may_be_published,
     (SELECT coalesce(jsonb_agg(jsonb_build_array(
@@ -84,11 +86,13 @@ _KINDS: Final = {"v": "a view", "m": "a materialized view", "f": "a foreign tabl
 class Relation:
     """What the engine has to know of a table that can be deleted from.
 
-    `keeper` is a trigger that may keep a row from being deleted without an error; `own_references` are foreign keys on
+    `keeper` is a trigger that may keep a row from being deleted without an error; with `has_row_triggers` each row sets
+    one off, that of a foreign key included; `own_references` are foreign keys on
     the table itself; `guards` tells whether either has changed; `types` are those of the key's columns.
     """
 
     keeper: str | None
+    has_row_triggers: bool
     guards: str
     own_references: tuple[SelfReference, ...]
     types: StoredTypes
@@ -124,7 +128,13 @@ async def read_relation(connection: AsyncConnection, policy: RetentionPolicy) ->
         SelfReference(tuple(columns), tuple(referred), on_delete)
         for columns, referred, on_delete in (found.own_references if policy.deletes else ())
     )
-    return Relation(keeper=found.keeper, guards=found.guards, own_references=tuple(references), types=types)
+    return Relation(
+        keeper=found.keeper,
+        has_row_triggers=found.has_row_triggers,
+        guards=found.guards,
+        own_references=tuple(references),
+        types=types,
+    )
 
 
 async def _absence(connection: AsyncConnection, table: str) -> str | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Final, Protocol, TypeVar, cast
 
-from sqlalchemy import event, text
+from sqlalchemy import Boolean, event, literal_column, text
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
 
 T = TypeVar("T")
@@ -33,6 +33,14 @@ _CONFIGURE_BEFORE: Final = text(_CONFIGURE)
 _BY_BITMAP: Final = text(
     "SELECT set_config('enable_bitmapscan', 'on', true), set_config('enable_indexscan', 'off', true)"
 )
+FREES_TRIGGERS: Final = literal_column(
+    "(SELECT set_config('plan_cache_mode', 'auto', true) || set_config('enable_indexscan', 'on', true)) IS NOT NULL",
+    Boolean,
+)
+"""A condition, always true, that is looked at once, when its statement is planned and begins to run.
+
+What triggers ask for each row, those of foreign keys above all, is then not planned anew for each, at twice the cost.
+"""
 _HAS_TRANSACTION_TIMEOUT: Final[tuple[int | str, ...]] = (17,)
 
 # After so long without an answer to what the server was to end by itself, the network is gone, or the server hangs.

@@ -175,3 +175,22 @@ async def test_batches_do_not_wait_for_the_disk_and_the_runs_end_waits_as_the_ro
     assert await database.value(
         "SELECT string_agg(waits || ' ' || stopped, ', ') FROM commits WHERE waits <> 'off'"
     ) == (f"{usual} end")
+
+
+@pytest.mark.usefixtures("completed")
+@pytest.mark.parametrize("scan", SCANS)
+@pytest.mark.parametrize("moment", ["BEFORE", "AFTER"])
+async def test_what_triggers_ask_for_each_row_is_not_planned_anew_for_each(
+    make_retention: EngineFactory, database: Database, scan: ScanKind, moment: str
+) -> None:
+    # Those of foreign keys are such triggers.
+    database.drop_after.extend(["DROP FUNCTION IF EXISTS notice CASCADE", "DROP TABLE IF EXISTS modes"])
+    await database.execute(
+        "CREATE TABLE modes (mode text)",
+        "CREATE FUNCTION notice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+        "INSERT INTO modes VALUES (current_setting('plan_cache_mode')); RETURN OLD; END $$",
+        f"CREATE TRIGGER notice {moment} DELETE ON todos FOR EACH ROW EXECUTE FUNCTION notice()",
+    )
+    report = await make_retention(batch_rows=100).run(completed_todos(scan))
+    assert report.deleted == 500
+    assert await database.value("SELECT string_agg(DISTINCT mode, ' ') || ' ' || count(*) FROM modes") == "auto 500"
