@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from kiqstart.broker.acts import Operator
 from kiqstart.broker.keys import QueueKeys
@@ -23,10 +23,8 @@ from kiqstart.broker.operator_acts import do
 from kiqstart.broker.redis_text import raw_name, text_of_name
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import redact
+from kiqstart.redis.commands import AsyncCommands
 from kiqstart.tasks.labels import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _LONGEST_REASON: Final = 1000
 _NOBODY: Final = Operator(user="", host="")
@@ -80,8 +78,8 @@ class Pauses:
         deadline: seconds for which an act that has begun is tried through an outage.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, *, deadline: float) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, redis: AsyncCommands, keys: QueueKeys, *, deadline: float) -> None:
+        self._redis = redis
         self._keys = keys
         self._deadline = deadline
 
@@ -100,7 +98,7 @@ class Pauses:
         kept = {"since": seconds, "user": by.user, "host": by.host, "reason": redact(reason)[:_LONGEST_REASON]}
         field = raw_name(self._field(kind, name, where))
         done = await do(
-            lambda: self._redis.hsetnx(self._keys.paused, cast("str", field), json.dumps(kept)),
+            lambda: self._redis.hsetnx(self._keys.paused, field, json.dumps(kept)),
             deadline=self._deadline,
             otherwise=f"the {described(kind, name, where)} may be paused",
         )
@@ -116,7 +114,7 @@ class Pauses:
         """
         field = raw_name(self._field(kind, name, where))
         done = await do(
-            lambda: self._redis.hdel(self._keys.paused, cast("str", field)),
+            lambda: self._redis.hdel(self._keys.paused, field),
             deadline=self._deadline,
             otherwise=f"the {described(kind, name, where)} may be resumed",
         )
@@ -125,7 +123,7 @@ class Pauses:
 
     async def all(self) -> list[Pause]:
         """All that is paused, queues first, by name."""
-        found = cast("Mapping[bytes, bytes]", await self._redis.hgetall(self._keys.paused))
+        found = await self._redis.hgetall(self._keys.paused)
         pauses = [one for field, kept in found.items() if (one := self._read(text_of_name(field), kept)) is not None]
         return sorted(pauses, key=lambda one: (one.kind, one.name, sorted(one.where.items())))
 
