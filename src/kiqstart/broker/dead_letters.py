@@ -23,7 +23,7 @@ from kiqstart.broker.operator_acts import do
 from kiqstart.broker.redis_text import whole_number
 from kiqstart.broker.resent_message import as_new, envelope_of
 from kiqstart.broker.script import Script
-from kiqstart.redis.commands import AsyncCommands, Value
+from kiqstart.redis.commands import AsyncCommands, Value, milliseconds
 from kiqstart.tasks.caller_types import number, text
 from kiqstart.tasks.labels import UNIQUE_LABEL
 from kiqstart.tasks.messages import send_of
@@ -264,8 +264,7 @@ class DeadLetters:
 
     async def oldest_kept(self, seconds: float) -> int:
         """So many seconds ago, in milliseconds of Redis' clock, by which the ids of letters begin."""
-        now, microseconds = await self._redis.time()
-        oldest = now * 1000 + microseconds // 1000 - number(seconds, "older than", "seconds") * 1000
+        oldest = await milliseconds(self._redis) - number(seconds, "older than", "seconds") * 1000
         return max(math.floor(oldest), 0) if math.isfinite(oldest) else 0
 
     async def _drop_before(self, letter: str) -> int:

@@ -16,7 +16,7 @@ from kiqstart.broker.lease import Lease
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import beat_of, text_of_name
 from kiqstart.broker.script import Script
-from kiqstart.redis.commands import BlockingCommands, Value
+from kiqstart.redis.commands import BlockingCommands, Value, milliseconds_of
 from kiqstart.tasks.errors import WiringError
 
 _REGISTER: Final = Script[tuple[bytes, bytes, int]]("register")
@@ -184,8 +184,7 @@ class Registrar:
 
     def read_clock(self) -> None:
         """Learn Redis' time anew."""
-        seconds, microseconds = self._redis.time()
-        self._set_clock(seconds * 1000 + microseconds // 1000)
+        self._set_clock(milliseconds_of(self._redis.time()))
 
     def _set_clock(self, now_ms: int) -> None:
         self._offset_ms = now_ms - round(local_time() * 1000)

@@ -15,7 +15,7 @@ from kiqstart.broker.redis_text import bounded_time, text_of_name
 from kiqstart.broker.running import RunningTask, read_running
 from kiqstart.broker.whereabouts import Place, Whereabouts
 from kiqstart.broker.worker_info import place_of
-from kiqstart.redis.commands import AsyncCommands, PendingEntry
+from kiqstart.redis.commands import AsyncCommands, PendingEntry, milliseconds
 from kiqstart.tasks.sealing.secrets import Secrets
 
 _ENTRIES_AT_ONCE: Final = 1000
@@ -90,13 +90,13 @@ class Holdings:
         Raises:
             RedisError: Redis is away.
         """
-        seconds, micros = await redis.time()
+        now_ms = await milliseconds(redis)
         info: dict[bytes, bytes] = {}
         with without_foreign_keys():
             info = await redis.hgetall(keys.worker_info)
         said = await read_running(redis, keys, secrets)
         running = {one.entry: one for tasks in said.values() for one in tasks}
-        return cls(now_ms=seconds * 1000 + micros // 1000, info=info, running=running)
+        return cls(now_ms=now_ms, info=info, running=running)
 
     def running_task(self, waiting: Whereabouts, pending: Pending) -> Whereabouts:
         """That of an entry, made of what it would be if nobody had it."""
