@@ -12,10 +12,11 @@ from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.known_queues import names_of_queues
 from kiqstart.broker.operator_acts import Done, UnansweredError, do
 from kiqstart.broker.options import StreamOptions
-from kiqstart.broker.redis_retry import is_foreign_type, reason, without_foreign_keys
-from kiqstart.broker.redis_text import plain_in_json, queue_names
+from kiqstart.broker.redis_retry import is_foreign_type, reason
+from kiqstart.broker.redis_text import plain_in_json
 from kiqstart.broker.results import decode_result, encode_failure
 from kiqstart.broker.script import Script
 from kiqstart.broker.worker_group import group_of_workers
@@ -180,7 +181,7 @@ class Canceller:
     async def _entries_of(
         self, task_id: str, queues: Iterable[str], findings: _Findings, until: float
     ) -> AsyncGenerator[tuple[str, bytes]]:
-        known = await self._known_queues()
+        known = (await self._do(partial(names_of_queues, self._redis, self._keys), "")).answer
         needle = plain_in_json(task_id)
         # What moves from one to another does so in this order, and is met again.
         for stream in reversed(self._keys.all_locations(sorted({*queues, *known}, reverse=True))):
@@ -195,13 +196,6 @@ class Canceller:
                         yield stream, entry
                 start = f"({entries[-1][0].decode()}" if len(entries) == _ENTRIES_AT_ONCE else ""
         findings.is_complete = True
-
-    async def _known_queues(self) -> list[str]:
-        found: set[bytes] = set()
-        for key in (self._keys.queues, self._keys.untaken):
-            with without_foreign_keys():
-                found |= (await self._do(partial(self._redis.smembers, key), "")).answer
-        return queue_names(found)
 
     async def _page(self, stream: str, start: str) -> list[Entry]:
         try:

@@ -8,8 +8,9 @@ from redis.exceptions import NoPermissionError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import local_time
+from kiqstart.broker.known_queues import every_queue
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import plain_in_json, queue_names
+from kiqstart.broker.redis_text import plain_in_json
 from kiqstart.broker.script import Script
 from kiqstart.redis.commands import Entry
 
@@ -19,19 +20,6 @@ _BYTES_AT_ONCE: Final = 256 * 1024
 # Read at once where Redis cannot look by itself.
 _ENTRIES_AT_ONCE: Final = 500
 _NONE: Final = b"-"
-
-
-async def every_queue(broker: StreamBroker) -> list[str]:
-    """This broker's queues, those that workers have taken, and all to which messages were sent, however many.
-
-    Raises:
-        RedisError: Redis is away.
-    """
-    found: set[bytes] = set()
-    for key in (broker.keys.queues, broker.keys.untaken):
-        with without_foreign_keys():
-            found |= await broker.connection.redis.smembers(key)
-    return sorted({*broker.queues, *queue_names(found)})
 
 
 class EntrySearch:

@@ -2,19 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
 
 from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.known_queues import known_queues
 from kiqstart.broker.redis_retry import is_foreign_type
-from kiqstart.broker.redis_text import queue_names
 from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.redis.commands import NONE_PENDING, AsyncCommands, answer_or, milliseconds
 from kiqstart.tasks.caller_types import is_utf8, shown, text
-from kiqstart.tasks.labels import DEFAULT_QUEUE
-
-_MOST_UNTAKEN: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,20 +87,6 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
         dropped=await broker.dead_letters.dropped(),
         workers=answer_or(workers, 0),
     )
-
-
-async def known_queues(broker: StreamBroker, named: Iterable[str] = ()) -> list[str]:
-    """These queues, all that workers have taken, and up to 1,000 to which messages were sent.
-
-    Raises:
-        RedisError: Redis is away.
-    """
-    redis, keys = broker.connection.redis, broker.keys
-    taken = await redis.smembers(keys.queues)
-    untaken = await redis.srandmember(keys.untaken, _MOST_UNTAKEN)
-    known = queue_names({*taken, *untaken})
-    # The key of the default queue's stream is a name of that queue, too.
-    return sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*named, *known}})
 
 
 async def takeable_in(broker: StreamBroker, queue: str) -> int:

@@ -10,7 +10,8 @@ from redis.exceptions import NoPermissionError
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delayed_messages import read_delayed
 from kiqstart.broker.delivery import local_time
-from kiqstart.broker.entry_search import EntrySearch, every_queue
+from kiqstart.broker.entry_search import EntrySearch
+from kiqstart.broker.known_queues import every_queue
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.run_pages import read_pages_onward

@@ -6,12 +6,12 @@ from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, queue_views, read_workers
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.pauses import Pause, Pauses
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.retention.count_names import BACKLOG, BATCHES, LAST_SUCCESS, MICROSECONDS, ROWS, RUNS
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.scheduler_stats import ScheduleStats, read_schedule_stats

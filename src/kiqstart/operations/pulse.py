@@ -8,10 +8,10 @@ from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import KnownWorkers, WorkerView, worker_views
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.pauses import Pausable, field_of
 from kiqstart.broker.redis_text import queue_names, text_of_name
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.redis.commands import NONE_PENDING, AsyncCommands, ConsumerGroup, Entry, answer_or, milliseconds_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE

@@ -14,9 +14,9 @@ from taskiq import AsyncTaskiqDecoratedTask
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.known_queues import queue_of_task
 from kiqstart.broker.pauses import Pausable, Pause, Pauses
 from kiqstart.broker.redis_retry import reason
-from kiqstart.broker.task_queues import queue_of_task
 from kiqstart.cli.application import application, unconnected_application
 from kiqstart.cli.pausing import pause_as_json
 from kiqstart.cli.tables import new_table, print_table
