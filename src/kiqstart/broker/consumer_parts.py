@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
-from kiqstart.broker.delivery import InFlightDeliveries, interrupt_all
+from kiqstart.broker.delivery import interrupt_all
 from kiqstart.broker.early_ack import EarlyAcks
 from kiqstart.broker.fetcher import Fetcher, SuspectRule
 from kiqstart.broker.heartbeat import Events, Heartbeat
+from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.janitor import Janitor
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease

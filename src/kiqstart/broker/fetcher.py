@@ -9,8 +9,9 @@ from typing import Final, cast
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
-from kiqstart.broker.delivery import Delivery, InFlightDeliveries
+from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.entry_reader import EntryReader, RawEntry, Taken
+from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfits import Misfits

@@ -7,8 +7,9 @@ from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
+from kiqstart.broker.delivery import Delivery, local_time
 from kiqstart.broker.failure_detector import FailureDetector
+from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import WORKER_PREFIX, is_ward, watch_span
 from kiqstart.broker.lost_workers import MOST_LOST_KEPT, SECONDS_LOST_KEPT
