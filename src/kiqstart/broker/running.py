@@ -7,7 +7,7 @@ of workers that are gone go with the worker; all of them an hour after the last 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -150,21 +150,6 @@ async def read_running(
     with without_foreign_keys():
         said = await redis.hgetall(keys.running)
     return {worker: running_of(text, secrets) for worker, text in said.items()}
-
-
-async def read_progress(
-    redis: AsyncCommands, keys: QueueKeys, worker: bytes, entry: str, secrets: Secrets = NO_SECRETS
-) -> Progress | None:
-    """How far a run of a worker is; None where it has not said so."""
-    said: bytes | None = None
-    with without_foreign_keys():
-        [said] = await redis.hmget(keys.running, [worker])
-    return progress_of(running_of(said or b"", secrets), entry)
-
-
-def progress_of(running: Iterable[RunningTask], entry: str) -> Progress | None:
-    """How far the run of an entry is."""
-    return next((one.progress for one in running if one.entry == entry), None)
 
 
 def _is_running(delivery: Delivery) -> bool:
