@@ -20,6 +20,7 @@ from typing import Final, cast
 from kiqstart.broker.acts import Operator
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import do
+from kiqstart.broker.partial_json import mapping_of
 from kiqstart.broker.redis_text import raw_name, text_of_name
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import redact
@@ -173,9 +174,7 @@ def where_as_text(where: Mapping[str, str]) -> str:
 def where_of_text(text: str) -> Mapping[str, str]:
     """Which calls are meant; none of them are named by what is no such text."""
     with suppress(ValueError, RecursionError):
-        found = cast("object", json.loads(text))
-        if isinstance(found, dict):
-            return {name: str(value) for name, value in cast("dict[str, object]", found).items()}
+        return {name: str(value) for name, value in mapping_of(json.loads(text)).items()}
     return {}
 
 
