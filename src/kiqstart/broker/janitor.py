@@ -1,6 +1,6 @@
 """The role that one worker of all has: it finds dead workers, moves what is due, and tidies up."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from logging import getLogger
 from math import inf
@@ -10,6 +10,7 @@ from redis.exceptions import ResponseError
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.failure_detector import FailureDetector
+from kiqstart.broker.forgetting import Forgetting
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease, is_ward, watch_span
 from kiqstart.broker.looks import LateWorkers, QueueState, TendAnswer, Tidying, WatchAnswer, WholeQueue
@@ -17,13 +18,12 @@ from kiqstart.broker.misfit_recall import MisfitRecall
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.reclaimer import Reclaimer
 from kiqstart.broker.redis_retry import may_pass, reason, without_foreign_keys
-from kiqstart.broker.redis_text import queue_names, raw_name, text_of_name, whole_number
+from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.registrar import Registrar
 from kiqstart.broker.results import encode_failure
 from kiqstart.broker.run_bounds import RunBounds
 from kiqstart.broker.script import Script
 from kiqstart.broker.unique_key_audit import UniqueKeyAudit
-from kiqstart.broker.worker_info import queues_of
 from kiqstart.redis.commands import BlockingCommands, Value
 from kiqstart.tasks.results.errors import TaskCancelledError, UnreadableTaskError
 
@@ -33,7 +33,6 @@ Seen = TypeVar("Seen", LateWorkers, WholeQueue)
 _WATCH: Final = Script[WatchAnswer]("watch")
 _TEND: Final = Script[TendAnswer]("tend")
 _MOVE: Final = Script[list[int]]("move")
-_FORGET_QUEUE: Final = Script[list[bytes]]("forget_queue")
 
 _MOVED_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
@@ -47,7 +46,6 @@ _LONGEST_BEATS_BETWEEN_LOOKS: Final = 5
 _WORKERS_PER_BEAT: Final = 4
 _BEATS_BETWEEN_TIDYING: Final = 5
 _BEATS_BETWEEN_AUDITS: Final = 60
-_FORGOTTEN_AT_ONCE: Final = 500
 # How many consumers without entries Redis lists within one step.
 _CONSUMERS_AT_ONCE: Final = 2000
 
@@ -98,6 +96,7 @@ class Janitor:
         self._audit = UniqueKeyAudit(redis, keys)
         self._recall = MisfitRecall(redis, keys, options)
         self._run_bounds = RunBounds(redis, keys, options)
+        self._forgetting = Forgetting(redis, keys)
         self.workers = 1
         self._is_janitor = False
         self._is_alarmed = False
@@ -108,8 +107,6 @@ class Janitor:
         self._next_stream = 0
         self._tidy_at = self._audit_at = local_time() + options.beat * _BEATS_BETWEEN_TIDYING
         self._dropped: int | None = None
-        # Workers that were asked to end, and had ended when this was looked at last.
-        self._ended: set[bytes] = set()
         # What went wrong last with each duty.
         self._told: dict[str, str] = {}
 
@@ -228,7 +225,7 @@ class Janitor:
         if local_time() >= self._audit_at:
             self._audit_at = local_time() + self._options.beat * _BEATS_BETWEEN_AUDITS
             with self._attempt("forget workers that are gone"):
-                self._forget_the_gone(workers)
+                self._forgetting.take_turn(workers)
         if self._run_bounds.are_due:
             with self._attempt("bound what is kept of ended runs"):
                 self._run_bounds.apply()
@@ -284,40 +281,3 @@ class Janitor:
             if self._told.get(what) != reason(error):
                 logger.error("Cannot %s: %s", what, reason(error))  # noqa: TRY400  # one line
             self._told[what] = reason(error)
-
-    def _forget_the_gone(self, workers: Sequence[str]) -> None:
-        """Forget queues that no worker takes any more, and what is kept of workers that are gone."""
-        info = self._redis.hgetall(self._keys.worker_info)
-        known = {text_of_name(name): value for name, value in info.items()}
-        for gone in known.keys() - set(workers):
-            self._redis.hdel(self._keys.worker_info, raw_name(gone))
-        # A version that does not know it leaves it where it takes over from a dead worker.
-        with without_foreign_keys():
-            for name in self._redis.hkeys(self._keys.running):
-                if text_of_name(name) not in workers:
-                    self._redis.hdel(self._keys.running, name)
-        draining = self._redis.smembers(self._keys.draining)
-        ended = {name for name in draining if text_of_name(name) not in workers}
-        # Whoever ends a lease looks here afterwards, so a name stays for one more look.
-        for name in ended & self._ended:
-            self._redis.srem(self._keys.draining, name)
-        self._ended = ended
-        untaken = self._redis.srandmember(self._keys.untaken, _FORGOTTEN_AT_ONCE)
-        self._forget_empty(self._keys.untaken, queue_names(untaken))
-        if set(workers) - known.keys():
-            return  # of a version that does not say which queues it takes
-        taken = {queue for name in workers for queue in queues_of(known[name])}
-        taken_once = self._redis.smembers(self._keys.queues)
-        for name in taken_once - {queue.encode() for queue in queue_names(taken_once)}:
-            self._redis.srem(self._keys.queues, name)
-        queues = set(queue_names(taken_once))
-        for queue in self._forget_empty(self._keys.queues, queues - taken):
-            logger.info("Queue %s is empty, and no worker takes it any more: it is forgotten", queue)
-
-    def _forget_empty(self, known_by: str, queues: Collection[str]) -> list[str]:
-        """Forget those of some queues that are empty, and say which."""
-        if not queues:
-            return []
-        keys = [known_by, *self._keys.all_locations(queues)]
-        forgotten = _FORGET_QUEUE.in_thread(self._redis, keys, [*queues])
-        return [name.decode() for name in forgotten]
