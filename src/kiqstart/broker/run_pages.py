@@ -22,30 +22,18 @@ _BYTES_LOOKED_THROUGH: Final = 512 * 1024
 _FIND_RUNS: Final = Script[tuple[bytes, *tuple[tuple[bytes, list[bytes]], ...]]]("find_runs")
 
 
-async def read_pages(
+def read_pages(
     redis: AsyncCommands, stream: str, before: str = "+", *, most: int = MOST_AT_ONCE
 ) -> AsyncGenerator[list[Entry]]:
     """All blocks of a stream up to an id, or up to one that is written `(id` and left out; up to `most` at once."""
-
-    def read(start: str, count: int) -> Awaitable[list[Entry]]:
-        return redis.xrevrange(stream, max=start, count=count)
-
-    async with aclosing(_pages(read, before, most)) as pages:
-        async for page in pages:
-            yield page
+    return _pages(lambda start, count: redis.xrevrange(stream, max=start, count=count), before, most)
 
 
-async def read_pages_onward(
+def read_pages_onward(
     redis: AsyncCommands, stream: str, after: str = "-", *, most: int = MOST_AT_ONCE
 ) -> AsyncGenerator[list[Entry]]:
     """All entries of a stream from an id on, the oldest first; likewise."""
-
-    def read(start: str, count: int) -> Awaitable[list[Entry]]:
-        return redis.xrange(stream, min=start, count=count)
-
-    async with aclosing(_pages(read, after, most)) as pages:
-        async for page in pages:
-            yield page
+    return _pages(lambda start, count: redis.xrange(stream, min=start, count=count), after, most)
 
 
 async def _pages(
