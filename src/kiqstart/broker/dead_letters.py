@@ -3,7 +3,6 @@
 import math
 import re
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -23,6 +22,7 @@ from kiqstart.broker.operator_acts import do
 from kiqstart.broker.redis_text import whole_number
 from kiqstart.broker.resent_message import as_new, envelope_of
 from kiqstart.broker.script import Script
+from kiqstart.broker.walks import first_of
 from kiqstart.redis.commands import AsyncCommands, Value, milliseconds
 from kiqstart.tasks.caller_types import number, text
 from kiqstart.tasks.labels import UNIQUE_LABEL
@@ -95,13 +95,7 @@ class DeadLetters:
             TypeError: the limit is no number.
         """
         number(limit, "list(…)", "dead letters")
-        found: list[DeadLetter] = []
-        async with aclosing(self.walk(reason=reason, task_name=task_name)) as letters:
-            async for letter in letters:
-                if len(found) >= limit:
-                    break
-                found.append(letter)
-        return found
+        return await first_of(self.walk(reason=reason, task_name=task_name), limit)
 
     async def walk(
         self, *, reason: str | None = None, task_name: str | None = None, older_than: float | None = None

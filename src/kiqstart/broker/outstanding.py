@@ -13,13 +13,13 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delayed_messages import walk_delayed
 from kiqstart.broker.delivery import mark_of
 from kiqstart.broker.known_queues import known_queues
-from kiqstart.broker.merged_walks import merged
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_pages import read_blocks, read_pages_onward
 from kiqstart.broker.running_tasks import Holdings, Pending, pending_of
 from kiqstart.broker.stats import StreamCount, count_streams
+from kiqstart.broker.walks import merged
 from kiqstart.broker.whereabouts import Place, Whereabouts, delayed_task, sent_ms, waiting_task
 from kiqstart.broker.worker_group import first_undelivered, group_of_workers
 from kiqstart.redis.commands import AsyncCommands

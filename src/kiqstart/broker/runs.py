@@ -5,7 +5,6 @@ from contextlib import aclosing
 from typing import Final
 
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.merged_walks import merged
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.run_decoding import Run, ended_at, runs_of
 from kiqstart.broker.run_filter import RunFilter
@@ -13,6 +12,7 @@ from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_pages import MOST_AT_ONCE, read_pages, read_pages_with
 from kiqstart.broker.run_stats import Outcome
+from kiqstart.broker.walks import first_of, merged
 from kiqstart.redis.commands import AsyncCommands, Entry
 from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 
@@ -36,13 +36,7 @@ async def read_runs(
     Raises:
         RedisError: Redis is away.
     """
-    found: list[Run] = []
-    async with aclosing(walk_runs(redis, keys, which, secrets, index)) as runs:
-        async for run in runs:
-            if len(found) >= limit:
-                break
-            found.append(run)
-    return found
+    return await first_of(walk_runs(redis, keys, which, secrets, index), limit)
 
 
 async def walk_runs(
