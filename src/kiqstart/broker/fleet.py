@@ -175,16 +175,11 @@ async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequ
             waiting=one.waiting,
             running=one.running,
             oldest_seconds=oldest.get(one.queue),
-            workers=sum(one.queue in _names(broker, worker.queues) for worker in workers),
+            workers=sum(one.queue in broker.keys.names_of(worker.queues) for worker in workers),
             paused=paused.get(one.queue),
         )
         for one in stats.queues
     ]
-
-
-def _names(broker: StreamBroker, queues: Sequence[str]) -> set[str]:
-    # The key of the default queue's stream is a name of that queue, too.
-    return {DEFAULT_QUEUE if queue == broker.keys.name else queue for queue in queues}
 
 
 async def _oldest(

@@ -61,8 +61,7 @@ async def known_queues(broker: "StreamBroker", named: Iterable[str] = ()) -> lis
     taken = await redis.smembers(keys.queues)
     untaken = await redis.srandmember(keys.untaken, _MOST_UNTAKEN)
     known = queue_names({*taken, *untaken})
-    # The key of the default queue's stream is a name of that queue, too.
-    return sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*named, *known}})
+    return sorted(keys.names_of({*named, *known}))
 
 
 async def served_queues(redis: AsyncCommands, keys: QueueKeys, *, lease: float) -> set[str]:

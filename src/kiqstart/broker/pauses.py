@@ -25,7 +25,6 @@ from kiqstart.broker.redis_text import raw_name, text_of_name
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import redact
 from kiqstart.redis.commands import AsyncCommands
-from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 _LONGEST_REASON: Final = 1000
 _NOBODY: Final = Operator(user="", host="")
@@ -138,7 +137,7 @@ class Pauses:
             return None
         where = dict[str, str]() if calls is None else calls[1]
         if kind == Pausable.QUEUE:
-            name = DEFAULT_QUEUE if name == self._keys.name else name.removeprefix(self._keys.queue_prefix)
+            name = self._keys.queue_of(name)
         with suppress(ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError):
             values = cast("Mapping[str, str | int]", json.loads(kept))
             return Pause(

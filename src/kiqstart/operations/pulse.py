@@ -96,9 +96,7 @@ async def read_pulse(broker: StreamBroker) -> Pulse:
         answers = await pipe.execute(raise_on_error=False)
     now_ms = milliseconds_of(answer_or(answers[0], (0, 0)))
     names = queue_names({*answer_or(answers[7], set[bytes]()), *answer_or(answers[8], list[bytes]())})
-    queues = sorted(
-        {DEFAULT_QUEUE if name == keys.name else name for name in (*broker.queues, *queues_of_tasks(broker), *names)}
-    )
+    queues = sorted(keys.names_of((*broker.queues, *queues_of_tasks(broker), *names)))
     streams = await _read_streams(redis, broker, queues)
     workers = await _workers(broker, answers, now_ms, streams)
     paused = set(map(text_of_name, answer_or(answers[4], list[bytes]())))
