@@ -92,7 +92,6 @@ class EntrySearch:
     async def _whole_page(self, stream: str, after: bytes) -> tuple[list[Entry], bytes]:
         entries: list[Entry] = []
         with without_foreign_keys():
-            found = await self._redis.xrange(stream, min=after.decode(), max="+", count=_ENTRIES_AT_ONCE)
-            entries = found
+            entries = await self._redis.xrange(stream, min=after.decode(), max="+", count=_ENTRIES_AT_ONCE)
         self.count += len(entries)
         return entries, b"(" + entries[-1][0] if len(entries) == _ENTRIES_AT_ONCE else b""

@@ -37,9 +37,5 @@ async def first_undelivered(redis: AsyncCommands, stream: str, group: str) -> st
 
 def behind_delivered(groups: Sequence[ConsumerGroup], group: str) -> str:
     """The same, of a stream's groups."""
-    last = next((one["last-delivered-id"] for one in groups if _text(one["name"]) == group), None)
-    return f"({_text(last)}" if last is not None else "-"
-
-
-def _text(value: object) -> str:
-    return text_of_name(value) if isinstance(value, bytes) else str(value)
+    last = next((one["last-delivered-id"] for one in groups if text_of_name(one["name"]) == group), None)
+    return f"({text_of_name(last)}" if last is not None else "-"
