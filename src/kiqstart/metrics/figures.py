@@ -2,23 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, queue_views, read_workers
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.pauses import Pause, Pauses
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.retention.count_names import BACKLOG, BATCHES, LAST_SUCCESS, MICROSECONDS, ROWS, RUNS
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.scheduler_stats import ScheduleStats, read_schedule_stats
 from kiqstart.scheduler.source import DurableScheduleSource
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _LOST_RECENTLY: Final = 24 * 3600
 
@@ -93,9 +90,8 @@ def _with_known(found: Sequence[TaskStats], known: Iterable[str]) -> list[TaskSt
 
 
 async def _read_policies(broker: StreamBroker, known: Sequence[str]) -> list[PolicyStats]:
-    client = cast("Redis", broker.connection.redis)
     by_policy: dict[str, dict[str, str]] = {name: {} for name in known}
-    for raw, value in cast("dict[bytes, bytes]", await client.hgetall(broker.keys.retention_stats)).items():
+    for raw, value in (await broker.connection.redis.hgetall(broker.keys.retention_stats)).items():
         name, _, what = text_of_name(raw).rpartition("\n")
         by_policy.setdefault(name, {})[what] = value.decode(errors="replace")
     return [_policy_stats(name, by_policy[name]) for name in sorted(by_policy)]

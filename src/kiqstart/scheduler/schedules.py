@@ -74,7 +74,7 @@ class Schedules:
     def __init__(self, broker: AsyncBroker, store: ScheduleStore) -> None:
         self._broker = broker
         self._store = store
-        self._adding: LoopLocal[Batches[ScheduledTask, None]] = LoopLocal(
+        self._adding: LoopLocal[Batches[ScheduledTask, None, Sequence[BaseException | None]]] = LoopLocal(
             lambda: Batches(SimpleWork(self._add_batch), lambda one: len(repr(one)))
         )
 

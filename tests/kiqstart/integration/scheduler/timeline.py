@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from taskiq import AsyncBroker
 
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.redis_store import RedisScheduleStore
@@ -24,7 +25,7 @@ class Timeline:
         self.now = NOW
         self.redis = redis
         self.keys = keys
-        self.store = RedisScheduleStore(lambda: redis, keys, clock=lambda: self.now)
+        self.store = RedisScheduleStore(lambda: async_commands(redis), keys, clock=lambda: self.now)
         self._broker = broker
         self._passed = 0
 
