@@ -47,7 +47,7 @@ def load_broker(options: WorkerOptions) -> tuple[AsyncBroker, object]:
     """Import the broker with all its tasks, and tell it that it is a worker's; gives what it was found in, too.
 
     Raises:
-        LoadError: it is not there, is something else, or has no queue; or a module that is named for its tasks is not there.
+        LoadError: it is not there, is something else, or has no queue; or a module named for its tasks is not there.
     """
     found = load_place(options.broker)
     broker = broker_of(found)
