@@ -102,6 +102,7 @@ class Janitor:
         self._is_alarmed = False
         self._look_at = float("-inf")
         self._role_seen = b""
+        self._role_seen_at = float("-inf")
         self._seen: LateWorkers | WholeQueue | None = None
         self._problem: ResponseError | None = None
         self._next_stream = 0
@@ -162,7 +163,12 @@ class Janitor:
 
     def _watch_late(self, seen: LateWorkers) -> tuple[QueueState, bool]:
         """What the janitor says, and whether this worker may try to take its role."""
-        self._role_seen, self.workers = seen.role, seen.workers
+        if self._role_seen not in (b"", seen.role) and self._registrar.is_step(
+            seen.janitor_ms, self._role_seen_at, seen.at
+        ):
+            # What the janitor has said since the last look was said at no time in between.
+            self._registrar.read_clock()
+        self._role_seen, self._role_seen_at, self.workers = seen.role, seen.at, seen.workers
         beats = min(max(self.workers // _WORKERS_PER_BEAT, 1), _LONGEST_BEATS_BETWEEN_LOOKS)
         self._look_at = seen.at + self._options.beat * (beats - 0.5)
         has_fenced = self._watch(seen.beats, seen.at)
@@ -207,6 +213,7 @@ class Janitor:
         return max(_CONSUMERS_AT_ONCE // max(self.workers, 1), 1)
 
     def _tend(self, seen: WholeQueue) -> QueueState:
+        self._registrar.hear_clock(seen.now_ms, seen.at)
         self.workers = len(seen.beats)
         workers = list(seen.beats)
         self._watch(seen.beats, seen.at)

@@ -43,6 +43,7 @@ class LateWorkers:
         at: the local time at which it was seen.
         role: what the janitor says, as it is in Redis.
         janitor: its name; '' for none.
+        janitor_ms: Redis' time when it said that; 0 where it is not known.
         workers: how many there are, as the janitor says.
         is_free: whether the janitor's role is.
         beats: the workers that are late, and the last beat of each.
@@ -53,6 +54,7 @@ class LateWorkers:
     at: float = field(default_factory=local_time)
     role: bytes = b""
     janitor: str = ""
+    janitor_ms: int = 0
     workers: int = 0
     suspects: int = 0
     misfits: int = 0
@@ -66,11 +68,12 @@ class LateWorkers:
         if len(answer) == 1:
             return cls(is_registered=False)
         _, role, is_free, beats, before = answer
-        janitor, workers, suspects, _, misfits, *_ = [*text_of_name(role).split("|"), "", "", "", "", ""]
+        janitor, workers, suspects, said_ms, misfits, *_ = [*text_of_name(role).split("|"), "", "", "", "", ""]
         return cls(
             is_registered=True,
             role=role,
             janitor=janitor,
+            janitor_ms=whole_number(said_ms, 0),
             workers=min(whole_number(workers, 0), _MOST_WORKERS),
             suspects=whole_number(suspects, 0),
             misfits=whole_number(misfits, 0),

@@ -25,6 +25,8 @@ _BEAT: Final = Script[bytes | None]("beat")
 _NOTE_OLDER_DATA: Final = Script[int]("note_older_data")
 # For which a name is among those that registered, however many they are.
 _SECONDS_OF_A_NAME: Final = 3600.0
+# By how much what is known of Redis' clock may be wrong; more means that it was set.
+_MS_OF_A_STEP: Final = 1000
 # What all versions that share a queue have to agree on; raised by one that writes what this one cannot read.
 LAYOUT: Final = 1
 
@@ -185,6 +187,16 @@ class Registrar:
     def read_clock(self) -> None:
         """Learn Redis' time anew."""
         self._set_clock(milliseconds_of(self._redis.time()))
+
+    def hear_clock(self, now_ms: int, at: float) -> None:
+        """An answer that came at a `local_time` has Redis' time: learn it anew where Redis' clock was set meanwhile."""
+        if self.is_step(now_ms, at, at):
+            self._offset_ms = now_ms - round(at * 1000)
+
+    def is_step(self, now_ms: int, since: float, until: float) -> bool:
+        """Whether Redis' clock was set: it has said a time that it should not have had between two `local_time`s."""
+        earliest, latest = self.to_redis_ms(since) - _MS_OF_A_STEP, self.to_redis_ms(until) + _MS_OF_A_STEP
+        return not earliest <= now_ms <= latest
 
     def _set_clock(self, now_ms: int) -> None:
         self._offset_ms = now_ms - round(local_time() * 1000)

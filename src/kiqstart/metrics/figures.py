@@ -77,7 +77,7 @@ async def read_figures(broker: StreamBroker, policies: Sequence[str] = ()) -> Fi
         lost=await read_lost_workers(broker, seconds=_LOST_RECENTLY),
         pauses=await Pauses(redis, keys, deadline=broker.options.send_deadline).all(),
         tasks=_with_known(await read_task_stats(redis, keys), broker.get_all_tasks()),
-        schedules=await overview(DurableScheduleSource(broker).store, limit=0),
+        schedules=await overview(DurableScheduleSource(broker).store, broker, limit=0),
         schedule_stats=await read_schedule_stats(redis, keys),
         policies=await _read_policies(broker, policies),
     )

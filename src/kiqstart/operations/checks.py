@@ -141,7 +141,7 @@ async def check_schedules(broker: StreamBroker) -> str:
         StuckScheduleError: one is overdue for more than a minute, or was set aside since it cannot be read.
         RedisError: Redis is away.
     """
-    found = await overview(DurableScheduleSource(broker).store, limit=_MOST_SCHEDULES)
+    found = await overview(DurableScheduleSource(broker).store, broker, limit=_MOST_SCHEDULES)
     late = [one for one in (*found.table, *found.added) if one.due is not None and not one.is_paused]
     stuck = {one.definition.name: found.now - one.due for one in late if one.due and found.now - one.due > _STUCK}
     problems = [

@@ -26,7 +26,7 @@ class Timeline:
         self.redis = redis
         self.keys = keys
         self.store = RedisScheduleStore(lambda: async_commands(redis), keys, clock=lambda: self.now)
-        self._broker = broker
+        self.broker = broker
         self._passed = 0
 
     def ticker(
@@ -40,7 +40,7 @@ class Timeline:
         """A further scheduler."""
         clock = StoreClock(steady=lambda: self._passed / 1000, wall=lambda: self.now / 1000)
         return SchedulerLoop(
-            self._broker, self.store, table, clock=clock, send_deadline=deadline, name=name, stats=stats
+            self.broker, self.store, table, clock=clock, send_deadline=deadline, name=name, stats=stats
         )
 
     def pass_ms(self, milliseconds: int) -> None:
