@@ -211,5 +211,8 @@ def test_schedules_that_are_stuck_and_tasks_that_wait_for_nobody_are_named(
         redis.hset(keys.stats_of_hour(now), mapping={"mail\nstarted": 3, "mail\nfailed": 2, "mail\nsucceeded": 1})
     done = scheduled("check")
     assert "note    schedules   'ping-every-minute' is overdue for 5 min\n" in done.out
-    assert "note    queues      tasks wait that no worker takes: 1 in 'nobodys'\n" in done.out
-    assert "note    runs        in the last one to two hours mail: 2 failed of 3 runs\n" in done.out
+    unserved = "tasks wait that no worker takes: 1 in 'nobodys'; start a worker whose TASKS_QUEUES has it"
+    assert f"note    queues      {unserved}\n" in done.out
+    failed = "mail: 2 failed of 3 runs; `kiqstart runs list --outcome failed` says why"
+    assert f"note    runs        in the last one to two hours {failed}\n" in done.out
+    assert "note    workers     no worker lives: start `kiqstart worker`\n" in done.out
