@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart, look_once
@@ -38,6 +38,17 @@ def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(
         done = kiqstart_on_database(*arguments)
         assert (done.code, done.err) == (0, "")
         assert "\nok      scheduler   polled " in done.out
+
+
+def test_a_database_that_does_not_know_the_user_runs_and_so_the_user_is_to_be_corrected(
+    kiqstart_on_database: Kiqstart, database_url: str
+) -> None:
+    url = make_url(database_url).set(username="stranger", password="hunter2").render_as_string(hide_password=False)
+    done = kiqstart_on_database("check", environment={"DATABASE_URL": url})
+    assert done.code == 1
+    assert "FAILED  PostgreSQL  cannot reach PostgreSQL" in done.err
+    assert done.err.endswith('; correct the user or the password\n')
+    assert "hunter2" not in done.err + done.out
 
 
 def test_all_that_is_wrong_is_shown_at_once(kiqstart_on_database: Kiqstart) -> None:
