@@ -116,9 +116,7 @@ class RunningReport:
         if not len(self._in_flight):
             return ""
         running = [
-            one
-            for one in self._in_flight.all()
-            if _is_running(one) and (one is blocking or _is_worth_it(one, now))
+            one for one in self._in_flight.all() if _is_running(one) and (one is blocking or _is_worth_it(one, now))
         ]
         running.sort(key=lambda one: (one is not blocking, one.progress is None, one.began_at))
         return json.dumps([self._fields(one, blocking) for one in running[:_MOST_SAID]]) if running else ""

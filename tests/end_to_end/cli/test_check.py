@@ -47,7 +47,7 @@ def test_a_database_that_does_not_know_the_user_runs_and_so_the_user_is_to_be_co
     done = kiqstart_on_database("check", environment={"DATABASE_URL": url})
     assert done.code == 1
     assert "FAILED  PostgreSQL  cannot reach PostgreSQL" in done.err
-    assert done.err.endswith('; correct the user or the password\n')
+    assert done.err.endswith("; correct the user or the password\n")
     assert "hunter2" not in done.err + done.out
 
 
