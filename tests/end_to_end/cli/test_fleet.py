@@ -61,7 +61,7 @@ def test_all_that_runs_is_told_with_ids_to_cancel_it_by(
                 "entry": f"{number}-0@x",
                 "task": "work",
                 "id": f"id-{number}",
-                "began": seconds * 1000,
+                "began": (seconds + number) * 1000,
                 "done": number,
                 "total": 10,
             }
@@ -71,6 +71,12 @@ def test_all_that_runs_is_told_with_ids_to_cancel_it_by(
         said = kiqstart_here("workers").out
         assert [line for line in said.splitlines() if "work for" in line and ", 30 %, 3 of 10  id-3 on kiq-one" in line]
         assert all(f"id-{number}" in said for number in range(4))
+        since = re.findall(
+            r'^kiqstart_task_running_since_timestamp_seconds\{.*task="work",worker="kiq-one"\} (\S+)$',
+            kiqstart_here("metrics").out,
+            re.MULTILINE,
+        )
+        assert [float(one) for one in since] == [seconds]
         redis.hset(f"{{{key_prefix}}}:tasks:workers:running", "kiq-one", json.dumps(tasks))
     assert "and 10 more (--json has them)" in kiqstart_here("workers").out
 
