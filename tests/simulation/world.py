@@ -1,7 +1,6 @@
 """One history: processes, a network and a Redis, to which things happen as a plan says."""
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -20,7 +19,7 @@ from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgr
 from tests.simulation.producer import Producer
 from tests.simulation.product import GROUP, LATE_QUEUE, NEWS, OPTIONS, QUEUE, WEIGHTS, WIDE, SimulatedBroker
 from tests.simulation.scheduler import Operator, Scheduler
-from tests.simulation.scripts import script_texts
+from tests.simulation.scripts import script_texts, sha_of
 from tests.simulation.server import Server, Value, packed
 from tests.simulation.trust import Trust
 from tests.simulation.version_n.sender import OldMessage, OldSender
@@ -36,7 +35,6 @@ from kiqstart.broker.results import decode_result
 from kiqstart.scheduler.definition import CatchUp
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
-_SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
 # After these, something may be gone, or be there twice.
 _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
@@ -126,11 +124,11 @@ class World:
         self._may_be_unnoticed = False
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
-        server.begin(script_texts(), look=_SNAPSHOT)
+        server.begin({sha_of(text): text for text in (*script_texts(), _SNAPSHOT)})
         self._streams = self.keys.all_locations([*WEIGHTS, LATE_QUEUE])
         shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.early)
         self._snapshot_keys = [*shown, *self._streams]
-        look: tuple[Value, ...] = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
+        look: tuple[Value, ...] = ("EVALSHA", sha_of(_SNAPSHOT), len(self._snapshot_keys), *self._snapshot_keys)
         self.network.look = packed(look)
         self.network.look_now = self._look
         self.network.looked_after = _CHANGING
