@@ -129,6 +129,22 @@ def _late_reader(chance: Chance) -> None:
     chance.last(at + 18.0)
 
 
+def _read_beside_reclaim(chance: Chance) -> None:
+    """A worker stands still, and its read comes to Redis while others take over what it had: it is handed more."""
+    random, at = chance.random, chance.random.uniform(1.0, 3.0)
+    chance.slots = SLOTS[:2]
+    chance.settings |= {slot: {"at_once": 1} for slot in chance.slots}
+    frozen, other = chance.random.sample(chance.slots, 2)
+    late = random.uniform(5.0, 7.0)
+    chance.add("fault", at - 0.5, of=frozen, kind="late", script="XREADGROUP", count=2, seconds=late)
+    chance.add("fault", at, of=other, kind="late", script="reclaim", count=2, seconds=random.uniform(0.8, 1.8))
+    chance.job(at - 0.3, seconds=0.0)
+    chance.add("freeze", at, slot=frozen, seconds=12.0)
+    for number in range(8):
+        chance.job(at + 3.0 + number * 0.5, seconds=2.5)
+    chance.last(at + 18.0)
+
+
 def _newcomer(chance: Chance) -> None:
     """A worker registers, and is handed tasks, while somebody looks for consumers that are no workers."""
     random, at = chance.random, chance.random.choice((5.0, 10.5)) + chance.random.uniform(0.0, 1.0)
@@ -384,6 +400,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "beat_before_the_fence": _beat_before_the_fence,
     "forgotten_worker": _forgotten_worker,
     "late_reader": _late_reader,
+    "read_beside_reclaim": _read_beside_reclaim,
     "newcomer": _newcomer,
     "lost_count": _lost_count,
     "thawed_reader": _thawed_reader,

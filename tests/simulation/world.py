@@ -609,8 +609,8 @@ class World:
             self._witnesses = None
 
     def _note_fenced(self, command: Command, answer: object) -> None:
-        # What the worker had said of itself; the version before says 1.
-        if answer != 1 and not isinstance(answer, bytes | str):
+        # What is known of the worker; the version before says 1.
+        if answer != 1 and not isinstance(answer, list):
             return
         worker = name_of_value(command.arguments[3 + cast("int", command.arguments[2])])
         self._fenced_at[worker] = self.kernel.now
