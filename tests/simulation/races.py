@@ -328,6 +328,19 @@ def _cancelled_as_it_runs(chance: Chance) -> None:
     chance.last(8.0)
 
 
+def _cancelled_once(chance: Chance) -> None:
+    """Of a cancellation the first try has no answer in time, or comes late, while the task cleans up already."""
+    random, at = chance.random, chance.random.uniform(0.2, 2.0)
+    chance.slots = SLOTS[: random.choice((1, 2))]
+    chance.settings |= {slot: {"at_once": 4} for slot in chance.slots}
+    uid = chance.job(at, seconds=20.0, clean_up=random.choice((0.0, 4.0, 12.0)), **random.choice(({}, {"unique": "k"})))
+    at, by = at + random.uniform(0.5, 2.5), chance.producer()
+    script, kind = random.choice(("cancel", "cancel", "cancel_entry")), random.choice(("answer-late", *FAULTS))
+    chance.add("fault", at - 0.01, of=by, kind=kind, script=script, seconds=random.uniform(5.0, 7.0))
+    chance.add("cancel", at, by=by, task_id=f"t{uid}")
+    chance.last(at + 15.0)
+
+
 def _older_data(chance: Chance) -> None:
     """Redis comes back with older data: since they were saved, workers have begun, ended or died, and tasks as well."""
     random, at = chance.random, chance.random.uniform(1.0, 3.0)
@@ -411,6 +424,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "crowded_ward": _crowded_ward,
     "acknowledged_first": _acknowledged_first,
     "cancelled_as_it_runs": _cancelled_as_it_runs,
+    "cancelled_once": _cancelled_once,
     "older_data": _older_data,
     "older_data_in_a_ward": _older_data_in_a_ward,
     "sent_again_twice": _sent_again_twice,

@@ -466,6 +466,8 @@ class World:
                     self.model.end(uid, run, "error", is_final=False)
                     raise JobError(name) from None
                 self.model.end(uid, run, "cut", is_final=False)
+                if behaviour.clean_up:
+                    await self._clean_up(uid, process)
                 raise
             self._end(uid, run, how)
             if how == "error":
@@ -473,6 +475,14 @@ class World:
             return name
 
         return job
+
+    async def _clean_up(self, uid: int, process: Process) -> None:
+        try:
+            await asyncio.sleep(self.model.sent[uid].behaviour.clean_up)
+        except asyncio.CancelledError:
+            if self._has_kept(process):
+                self.model.cut_clean_up(uid, process)
+            raise
 
     def _has_kept(self, process: AnyProcess) -> bool:
         """Whether a process lives on, is not to end, and has what it runs: nobody has ended its lease."""
