@@ -41,8 +41,7 @@ def _simpler_steps(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
 
 
 _OPTIONAL = frozenset(
-    {"delay", "unique", "queue", "wait", "retries", "ends", "stubborn", "task_id", "give_up", "acks"}
-    | {"clean_up"}
+    {"delay", "unique", "queue", "wait", "retries", "ends", "stubborn", "task_id", "give_up", "acks"} | {"clean_up"}
 )
 
 
