@@ -29,8 +29,7 @@ class Kernel:
     def at(self, time: float, call: Call) -> None:
         """Call it at a time, after what was to be called at that time already."""
         self._count = count = self._count + 1
-        now = self.now
-        heappush(self._events, (time if time > now else now, count, call))
+        heappush(self._events, (max(self.now, time), count, call))
 
     def after(self, seconds: float, call: Call) -> None:
         """Call it later."""

@@ -9,12 +9,12 @@ from functools import partial
 from random import Random
 from typing import Final, Protocol, cast
 
-from redis._parsers import BaseParser
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tests.simulation.kernel import Kernel, Process
 from tests.simulation.scripts import by_clock, script_names, sha_of, shas_by_clock
-from tests.simulation.server import Server, Value
+from tests.simulation.server import Server, Value, Wire
 
 # Seconds that a command or an answer travels: most a few milliseconds, some much longer.
 _SHORTEST: Final = 0.0005
@@ -27,7 +27,7 @@ UID: Final = re.compile(rb'"args": ?\[(\d+)')
 # After these scripts a read that waits may find something, and somebody may have been told something.
 _NONE: Final[frozenset[str]] = frozenset()
 _HANDING: Final = frozenset({"XREADGROUP", "adopt", "fetch"})
-_NOT_KNOWN: Final = "NOSCRIPT No matching script. Please use EVAL."
+_NOT_KNOWN: Final = "No matching script. Please use EVAL."
 _ADDING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "resend_run", "fire", "testify"}
 )
@@ -471,16 +471,19 @@ class Network:
                 found = wire.ask(*arguments)
                 return found if isinstance(found, Exception) else sorted(cast("list[bytes]", found))
             case _ if arguments[0] in ("EVALSHA", "EVAL"):
-                script = self._by_clock(command)
-                if script is None:
-                    return BaseParser.parse_error(_NOT_KNOWN)
-                timed = (*script, *arguments[2:-1], self.now_ms())
-                if wire is not self._server.wire or command.name not in self.looked_after:
-                    return wire.ask(*timed)
-                answer, self.seen = wire.ask_both(timed, self.look)
-                return answer
+                return self._run_script(command, wire)
             case _:
                 return wire.ask(*arguments)
+
+    def _run_script(self, command: Command, wire: Wire) -> object:
+        script = self._by_clock(command)
+        if script is None:
+            return NoScriptError(_NOT_KNOWN)
+        timed = (*script, *command.arguments[2:-1], self.now_ms())
+        if wire is not self._server.wire or command.name not in self.looked_after:
+            return wire.ask(*timed)
+        answer, self.seen = wire.ask_both(timed, self.look)
+        return answer
 
     def _by_clock(self, command: Command) -> tuple[str, str] | None:
         """The script by the simulated clock; None where the server does not know it."""
@@ -500,7 +503,7 @@ class Network:
         wire = self._server.wire if rights is None else self._server.as_user(rights)
         script = self._by_clock(command)
         if script is None:
-            return BaseParser.parse_error(_NOT_KNOWN)
+            return NoScriptError(_NOT_KNOWN)
         found = wire.ask(*script, *command.arguments[2 : 3 + count], group, worker, 0, self.now_ms())
         if isinstance(found, Exception):
             return found
@@ -575,7 +578,7 @@ def _hear(subscription: Subscription, channel: str, message: bytes) -> None:
 
 def latency(random: Random) -> float:
     """Seconds."""
-    return _SHORTEST * _LONGEST ** random.random()
+    return _SHORTEST * float(_LONGEST ** random.random())
 
 
 def name_of_value(value: Value) -> str:

@@ -91,7 +91,7 @@ class Wire:
         size = self._socket.recv_into(self._piece)
         if not size:
             raise ConnectionError("the simulation's redis-server is gone")
-        self._reader.feed(self._piece, 0, size)
+        self._reader.feed(self._piece, 0, size)  # type: ignore[arg-type]  # its stub knows no other buffers
 
     def ask_all(self, commands: Sequence[Sequence[Value]]) -> list[object]:
         """Write commands and read their answers, all in one breath; errors are returned."""
@@ -199,7 +199,7 @@ class Server:
         self.heard()
 
     def forget_scripts(self) -> None:
-        """`SCRIPT FLUSH`, for all that anybody sees. To load them again takes longer than all else between histories."""
+        """`SCRIPT FLUSH`, for all that anybody sees. To load them again would take longer than many a history."""
         self._known = set()
 
     def knows(self, sha: str) -> bool:

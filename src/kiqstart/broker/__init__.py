@@ -108,8 +108,8 @@ few. A read that waits asks for the number of marks in the same breath, so that 
 was sent is known with it, and so does one of large messages after it. Then the caller looks through the streams: what
 waits is taken out (cancel_entry.lua), and of what runs the entry is marked, which its worker's thread sees. When all of
 it was found, the mark of the id goes (unmark.lua), unless another cancellation has set it since; the mark of an unknown
-id stays for `cancel_age`. What cancel.lua has answered is remembered for as long as it may be tried again: a further try
-is answered the same and marks nothing anew, so that a task which cleans up already is not cut off as if it were
+id stays for `cancel_age`. What cancel.lua has answered is remembered for as long as it may be tried again: a further
+try is answered the same and marks nothing anew, so that a task which cleans up already is not cut off as if it were
 cancelled once more; and a copy that was on its way for long cancels nothing that was sent since.
 
 The id is free then, though a marked run may take its time to end.

@@ -271,10 +271,10 @@ async def test_a_clean_up_that_hangs_is_ended_by_cancelling_again_and_one_cancel
 
 
 class LostAnswer:
-    """A client of Redis; the first answer to one script is lost, and its sender hears of that when something has happened."""
+    """A client of Redis; the first answer to one script is lost, which is noticed when something has happened."""
 
-    def __init__(self, redis: Redis, script: Script, happened: asyncio.Event) -> None:
-        self._redis = redis
+    def __init__(self, redis: object, script: Script, happened: asyncio.Event) -> None:
+        self._redis = cast("Redis", redis)
         self._script = script
         self._happened = happened
 

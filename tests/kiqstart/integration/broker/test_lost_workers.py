@@ -98,9 +98,9 @@ async def test_what_a_read_brings_to_a_dead_worker_as_others_take_over_has_no_cr
     await redis.zadd(keys.workers, {"kiq-gone": 1})
     take_back = Reclaimer._reclaim
 
-    def take_back_after_a_read(reclaimer: Reclaimer, *args: Any, **options: Any) -> int:
-        reclaimer._redis.xreadgroup(broker.consumer_group_name, "kiq-gone", {stream: ">"})
-        return take_back(reclaimer, *args, **options)
+    def take_back_after_a_read(reclaimer: Reclaimer, queue: str, source: str, worker: str, **options: Any) -> int:  # noqa: ANN401  # its own
+        reclaimer._redis.xreadgroup(broker.consumer_group_name, worker, {stream: ">"})
+        return take_back(reclaimer, queue, source, worker, **options)
 
     monkeypatch.setattr(Reclaimer, "_reclaim", take_back_after_a_read)
     await broker.consume()
