@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import AsyncGeneratorType, TracebackType
@@ -24,13 +24,15 @@ Value = str | bytes | int | float
 HISTORIES_BETWEEN_COLLECTIONS: Final = 50
 _SECONDS: Final = 60
 _PIECE: Final = 1 << 16
+# Its stub allows one part.
+_PACK: Final = cast("Callable[[tuple[Value, ...]], bytes]", hiredis.pack_command)
 # As FLUSHALL does, which gives the memory back to the system each time as well.
 _EMPTY: Final = "local keys = redis.call('KEYS', '*') return #keys > 0 and redis.call('DEL', unpack(keys))"
 
 
 def packed(command: Sequence[Value]) -> bytes:
     """A command as it is written."""
-    return cast("bytes", hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # its stub allows one part
+    return _PACK(tuple(command))
 
 
 def forget_the_killed() -> None:
@@ -83,7 +85,7 @@ class Wire:
 
     def ask(self, *command: Value) -> object:
         """Write a command and read its answer; errors are returned."""
-        self._socket.sendall(packed(command))
+        self._socket.sendall(_PACK(command))
         self._receive()
         return self.read()
 
