@@ -10,7 +10,6 @@ from random import Random
 from typing import Final, Protocol, cast
 
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tests.simulation.kernel import Kernel, Process
 from tests.simulation.scripts import by_clock, script_names, sha_of, shas_by_clock
@@ -27,7 +26,7 @@ UID: Final = re.compile(rb'"args": ?\[(\d+)')
 # After these scripts a read that waits may find something, and somebody may have been told something.
 _NONE: Final[frozenset[str]] = frozenset()
 _HANDING: Final = frozenset({"XREADGROUP", "adopt", "fetch"})
-_NOT_KNOWN: Final = "No matching script. Please use EVAL."
+_FORGOTTEN: Final = "0" * 40
 _ADDING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "resend_run", "fire", "testify"}
 )
@@ -476,21 +475,18 @@ class Network:
                 return wire.ask(*arguments)
 
     def _run_script(self, command: Command, wire: Wire) -> object:
-        script = self._by_clock(command)
-        if script is None:
-            return NoScriptError(_NOT_KNOWN)
-        timed = (*script, *command.arguments[2:-1], self.now_ms())
+        timed = (*self._by_clock(command), *command.arguments[2:-1], self.now_ms())
         if wire is not self._server.wire or command.name not in self.looked_after:
             return wire.ask(*timed)
         answer, self.seen = wire.ask_both(timed, self.look)
         return answer
 
-    def _by_clock(self, command: Command) -> tuple[str, str] | None:
-        """The script by the simulated clock; None where the server does not know it."""
+    def _by_clock(self, command: Command) -> tuple[str, str]:
+        """The script by the simulated clock; one that the server has never had, where it is to have forgotten it."""
         verb, script = command.arguments[0], str(command.arguments[1])
         if verb == "EVALSHA":
             sha = self._shas.get(script, script)
-            return ("EVALSHA", sha) if self._server.knows(sha) else None
+            return "EVALSHA", sha if self._server.knows(sha) else _FORGOTTEN
         text = by_clock(script)
         sha = sha_of(text)
         return ("EVALSHA", sha) if self._server.learn(sha) else ("EVAL", text)
@@ -501,10 +497,7 @@ class Network:
         keys, (group, worker, idle_ms) = command.arguments[3 : 3 + count], command.arguments[3 + count : 6 + count]
         rights = self.rights.get(command.process.name)
         wire = self._server.wire if rights is None else self._server.as_user(rights)
-        script = self._by_clock(command)
-        if script is None:
-            return NoScriptError(_NOT_KNOWN)
-        found = wire.ask(*script, *command.arguments[2 : 3 + count], group, worker, 0, self.now_ms())
+        found = wire.ask(*self._by_clock(command), *command.arguments[2 : 3 + count], group, worker, 0, self.now_ms())
         if isinstance(found, Exception):
             return found
         since = self.kernel.now - cast("int", idle_ms) / 1000
