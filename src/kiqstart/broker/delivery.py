@@ -13,6 +13,7 @@ from typing import Final
 from taskiq import TaskiqMessage
 
 from kiqstart.broker.redis_text import whole_number
+from kiqstart.observability.kept_lines import KeptLines
 from kiqstart.tasks.messages import send_of
 from kiqstart.tasks.sizes import SMALL
 
@@ -107,18 +108,18 @@ current_delivery: ContextVar["Delivery | None"] = ContextVar("current_delivery",
 class Delivery:
     """One entry of a stream while it is with this worker.
 
-    `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another worker's
-    by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its worker's
-    capacity, until it `has_run` and is to be settled. `is_early` says that it was acknowledged before its result was
-    there, so that nobody runs it again; `is_saved` that the result is laid by, or that there is none, and `has_result`
-    which. `is_cut` says that a hook after its run was cut off, `has_failed` that its result is an error, `problem` is
-    the text of what its run has raised, and `error` that itself until it is logged. `is_unanswered` says that Redis may
-    have settled it and only the answer was lost. At `allowed_at` it was certain that it may run here. It `began_at` a
-    time, and its function took so many `seconds`; `counts` are those of its task in this worker, once it is started;
-    `progress` is what it has reported last: done, total and a text. `read` is its message where that was read already
-    to see whether it was cancelled. `cancelled_until` says until when the mark is kept by which it was cancelled as it
-    ran, and so which cancellation that was. `weight` is the memory that its message takes, about, in bytes, and its
-    result while that waits for Redis.
+    `deliveries` says with how many workers it has gone down before this one. `is_lost` says that it is another
+    worker's by now: nothing that it does here may have an effect. `is_occupying` says that it has a part of its
+    worker's capacity, until it `has_run` and is to be settled. `is_early` says that it was acknowledged before its
+    result was there, so that nobody runs it again; `is_saved` that the result is laid by, or that there is none, and
+    `has_result` which. `is_cut` says that a hook after its run was cut off, `has_failed` that its result is an error,
+    `problem` is the text of what its run has raised, and `error` that itself until it is logged; `lines` are what it
+    has logged. `is_unanswered` says that Redis may have settled it and only the answer was lost. At `allowed_at` it
+    was certain that it may run here. It `began_at` a time, and its function took so many `seconds`; `counts` are those
+    of its task in this worker, once it is started; `progress` is what it has reported last: done, total and a text.
+    `read` is its message where that was read already to see whether it was cancelled. `cancelled_until` says until
+    when the mark is kept by which it was cancelled as it ran, and so which cancellation that was. `weight` is the
+    memory that its message takes, about, in bytes, and its result while that waits for Redis.
     """
 
     queue: str
@@ -147,6 +148,7 @@ class Delivery:
     is_unanswered: bool = False
     problem: str = ""
     error: BaseException | None = None
+    lines: KeptLines | None = None
     allowed_at: float = float("-inf")
     began_at: float | None = None
     seconds: float = 0.0
@@ -225,7 +227,16 @@ def _without_contents(delivery: Delivery) -> Delivery:
     """The same, but for what may take much memory."""
     fields = {**delivery.fields, "task": delivery.task_id}
     return replace(
-        delivery, data=b"", result=b"", read=None, message=None, runner=None, error=None, outcome=DONE, fields=fields
+        delivery,
+        data=b"",
+        result=b"",
+        read=None,
+        message=None,
+        runner=None,
+        error=None,
+        lines=None,
+        outcome=DONE,
+        fields=fields,
     )
 
 

@@ -8,9 +8,9 @@ from kiqstart.tasks.caller_types import shown
 from kiqstart.tasks.errors import WiringError
 from kiqstart.tasks.sizes import DEFAULT_BYTES, LARGEST_BYTES, MIB
 
-_BOUNDED: Final = ("message_bytes", "result_bytes")
+_BOUNDED: Final = ("run_log_bytes", "message_bytes", "result_bytes")
 _OPTIONAL: Final = ("queue_limit",)
-_OFF_AT_ZERO: Final = ("runs_kept",)
+_OFF_AT_ZERO: Final = ("runs_kept", "run_log_bytes")
 # Of what Lua, and a server's clock in milliseconds, count without a gap.
 _LARGEST: Final = 2**53 // 1000
 # Failed runs are kept for so many times the others' age.
@@ -34,6 +34,7 @@ class StreamOptions:
             many others. 0 keeps none.
         runs_age: seconds for which they are kept; failed ones seven times as long.
         runs_bytes: how many bytes of Redis' memory they may take together, about.
+        run_log_bytes: how many bytes are kept of what a run has logged, the last lines of it. 0 keeps none.
         message_bytes: bytes of the largest message that is sent, and that a worker decodes; up to 64 MiB.
         result_bytes: bytes of the largest result and progress; up to 64 MiB.
         queue_limit: how many tasks a queue may hold, waiting and running, and how many may be delayed; a send beyond
@@ -64,6 +65,7 @@ class StreamOptions:
     runs_kept: int = 20_000
     runs_age: float = 24 * 3600.0
     runs_bytes: int = 64 * MIB
+    run_log_bytes: int = 4096
     message_bytes: int = DEFAULT_BYTES
     result_bytes: int = DEFAULT_BYTES
     queue_limit: int | None = None

@@ -1,6 +1,6 @@
 """Reads what a worker has written of runs that have ended, whatever is there."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import accumulate, islice, pairwise
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import re
 
 _OUTCOMES: Final = {letter.encode(): outcome for outcome, letter in LETTERS.items()}
-_MESSAGE_SIZE: Final = 6
+_MESSAGE_SIZE: Final = 5
 """Which of the facts that is."""
 
 
@@ -49,6 +49,7 @@ class Run:
         result: what it returned, as JSON, as far as it is kept; None where it has failed.
         error: what it raised, in one line; None where it has raised nothing.
         traceback: the end of it; '' where none is kept.
+        log: the last lines that it has logged; '' where there are none.
         values: of the arguments.
     """
 
@@ -72,6 +73,7 @@ class Run:
     result: str | None
     error: str | None
     traceback: str
+    log: str
     values: ArgumentValues = field(default=NO_VALUES, repr=False, compare=False)
 
 
@@ -118,7 +120,7 @@ def message_in(fields: Mapping[bytes, bytes], place: int) -> bytes:
     if in_common is None:
         return b""
     facts = next(islice(_facts_in(block, in_common.end()), place, None), None)
-    return b"" if facts is None else block[facts.end() : facts.end() + int(facts[_MESSAGE_SIZE])]
+    return b"" if facts is None else block[facts.end() : facts.end() + _sizes(facts)[0]]
 
 
 def _facts_in(block: bytes, at: int) -> "Iterator[re.Match[bytes]]":
@@ -131,7 +133,12 @@ def _facts_in(block: bytes, at: int) -> "Iterator[re.Match[bytes]]":
 
 
 def _end_of(facts: "re.Match[bytes]") -> int:
-    return facts.end() + sum(map(int, facts.groups()[-3:]))
+    return facts.end() + sum(_sizes(facts))
+
+
+def _sizes(facts: "re.Match[bytes]") -> Sequence[int]:
+    """Bytes of its message, of its result, of what it has raised and of what it has logged."""
+    return [int(size or 0) for size in facts.groups()[_MESSAGE_SIZE:]]
 
 
 def _run(
@@ -142,10 +149,11 @@ def _run(
     block: bytes,
     secrets: Secrets,
 ) -> Run:
-    sent, began, micros, attempt, crashes, *sizes = map(int, facts.groups())
-    places = accumulate(sizes, initial=facts.end())
-    data, result, problem = (block[first:last] for first, last in pairwise(places))
-    view, traceback = view_of(data, secrets), secrets.show_detail(problem).decode(errors="replace")
+    sent, began, micros, attempt, crashes = map(int, facts.groups()[:_MESSAGE_SIZE])
+    places = accumulate(_sizes(facts), initial=facts.end())
+    data, result, *texts = (block[first:last] for first, last in pairwise(places))
+    view = view_of(data, secrets)
+    traceback, log = (secrets.show_detail(text).decode(errors="replace") for text in texts)
     returned = _returned(result, view.task_id or "", secrets)
     return Run(
         id=name,
@@ -168,6 +176,7 @@ def _run(
         result=_result(returned, is_cut=not is_whole(result)),
         error=(error_line(traceback) or None) if traceback else _error(returned),
         traceback=traceback,
+        log=log,
         values=view.values,
     )
 

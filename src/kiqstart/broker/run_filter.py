@@ -63,8 +63,8 @@ class RunFilter:
         task_id: the task's id.
         task: the task's name.
         since: runs that ended then or later.
-        text: is in the id, the task's name, the arguments, the result, the error, or the worker's name or host, in
-            capitals or not.
+        text: is in the id, the task's name, the arguments, the result, the error, what it has logged, or the worker's
+            name or host, in capitals or not.
         arguments: values of arguments, by name, as JSON has them: 7 is a number, also 7.0, and "7" a text. Of a run
             whose arguments are not kept whole, or are encrypted, none is known.
         parameters: gives the names of a task's parameters, in order, by which arguments are known that were handed in
@@ -85,7 +85,7 @@ class RunFilter:
         return (
             self.outcome in (None, run.outcome)
             and (self.since is None or run.ended >= self.since)
-            and self.fits_described(run, (run.result, run.error, run.traceback))
+            and self.fits_described(run, (run.result, run.error, run.traceback, run.log))
         )
 
     def fits_described(self, one: Described, texts: Iterable[str | None] = ()) -> bool:

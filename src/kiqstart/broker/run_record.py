@@ -2,10 +2,12 @@
 
 A block is of runs that ended alike, in one queue and one worker, in one step, so that a task costs Redis no command of
 its own. It begins with a line of what they have in common. Then come the runs, each a line of facts, the first bytes of
-its message and of its result, and the last ones of what it has raised, of each as many as the line says:
+its message and of its result, and the last ones of what it has raised and of what it has logged, of each as many as the
+line says:
 
     1f default kiq-9c…-5000 host:4711      version and a letter for how they ended, queue, worker, and where that is
-    1701250000000-0 1701250000012 53211 2 0 310 96 0
+    1701250000000-0 1701250000012 53211 2 0 310 96 0 180
+    |               |             |     | | |   |  | bytes of what it has logged; not written where that is nothing
     |               |             |     | | |   |  bytes of what it has raised
     |               |             |     | | |   bytes of its result
     |               |             |     | | bytes of its message
@@ -54,7 +56,7 @@ _LEFT: Final = "l"
 IN_COMMON: Final = re.compile(rb"1([sfrdc]) ([^ \n]{1,1000}) ([^ \n]{1,1000}) ([^ \n]{0,1000}):([0-9]{1,10})\n")
 FACTS: Final = re.compile(
     rb"([0-9]{1,19})(?:-[0-9]{1,19})? ([0-9]{1,15}) ([0-9]{1,15}) ([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,9}) ([0-9]{1,9}) "
-    rb"([0-9]{1,9})\n"
+    rb"([0-9]{1,9})(?: ([0-9]{1,9}))?\n"
 )
 
 
@@ -84,9 +86,9 @@ class RunRecorder:
                 data_bytes = len(data)
             if result_bytes > RESULT_BYTES:
                 result, result_bytes = result[:RESULT_BYTES], RESULT_BYTES
-            problem = one.problem and self._kept(one.problem)
-            if problem or began_at is None or (message is not None and RETRIES_LABEL in message.labels):
-                parts += (self._facts(one, data, result, problem or b""), data, result, problem or b"")
+            is_retry = message is not None and RETRIES_LABEL in message.labels
+            if one.problem or one.lines or began_at is None or is_retry:
+                parts += self._run(one, data, result, one.problem)
                 continue
             began_ms, took = offset + int(began_at * 1000), int(one.seconds * 1e6)
             parts += (
@@ -105,24 +107,21 @@ class RunRecorder:
         outcome = delivery.outcome
         problem = delivery.problem or (outcome.detail if isinstance(outcome, Dead) else "")
         data, result = _beginning(delivery.data, delivery.message), delivery.result[:RESULT_BYTES]
-        kept = self._kept(problem)
-        return self._in_common(delivery) + self._facts(delivery, data, result, kept) + data + result + kept
-
-    def _kept(self, problem: str) -> bytes:
-        return self._secrets.hide_detail(kept_detail(problem)[-ERROR_BYTES:])
+        return b"".join((self._in_common(delivery), *self._run(delivery, data, result, problem)))
 
     def _in_common(self, one: Delivery) -> bytes:
         outcome = outcome_of(one)
         letter = _LEFT if outcome is None else LETTERS[outcome]
         return raw_name(f"1{letter} {one.queue} {one.worker} {self._place}\n")
 
-    def _facts(self, one: Delivery, data: bytes, result: bytes, problem: bytes) -> bytes:
+    def _run(self, one: Delivery, data: bytes, result: bytes, problem: str) -> Sequence[bytes]:
+        raised = self._secrets.hide_detail(kept_detail(problem)[-ERROR_BYTES:])
+        logged = self._secrets.hide_detail(one.lines.text()) if one.lines is not None else b""
         began_ms = 0 if one.began_at is None else self._to_redis_ms(one.began_at)
         tries = retries_of(one.message) + 1 if one.message is not None else 1
-        return raw_name(
-            f"{one.first} {began_ms} {int(one.seconds * 1e6)} {tries} {one.deliveries} "
-            f"{len(data)} {len(result)} {len(problem)}\n"
-        )
+        facts = f"{one.first} {began_ms} {int(one.seconds * 1e6)} {tries} {one.deliveries}"
+        sizes = f"{len(data)} {len(result)} {len(raised)}{f' {len(logged)}' if logged else ''}"
+        return raw_name(f"{facts} {sizes}\n"), data, result, raised, logged
 
 
 def block_of_condemned(

@@ -77,6 +77,13 @@ class TasksSettings(BaseSettings):
     runs_bytes: int = Field(
         default=64 * MIB, ge=1, description="How many bytes of Redis' memory ended runs may take together, about."
     )
+    run_log_bytes: int = Field(
+        default=4096,
+        ge=0,
+        le=LARGEST_BYTES,
+        description="How many bytes are kept of what a run has logged, the last lines of it. 0: none. At most "
+        "67108864.",
+    )
     message_bytes: int = Field(
         default=DEFAULT_BYTES,
         ge=1,

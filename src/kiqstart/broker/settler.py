@@ -198,5 +198,6 @@ def _kind(delivery: Delivery) -> tuple[str, str, str, Outcome | Delivery | None]
 
 
 def _bytes_of(delivery: Delivery) -> int:
-    outcome = delivery.outcome
-    return len(delivery.result) + (0 if outcome is DONE or isinstance(outcome, Done) else len(outcome.message))
+    outcome, lines = delivery.outcome, delivery.lines
+    size = len(delivery.result) + (0 if lines is None else lines.size)
+    return size + (0 if outcome is DONE or isinstance(outcome, Done) else len(outcome.message))

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -24,6 +25,7 @@ NOW = 1_790_000_000_000
 WORKER = "kiq-0123456789abcdef0123456789abcdef-5000"
 ID = "0123456789abcdef0123456789abcdef"
 TRACEBACK = 'Traceback (most recent call last):\n  File "mail.py", line 7, in send\nMailError: \x1b[31mno route'
+LOG = "14:13:25.500Z INFO mail: Sending\x1b[2J to=ada password=hidden-1\n14:13:25.900Z WARNING mail: Slow"
 
 
 def plant(
@@ -34,6 +36,7 @@ def plant(
     number: int = 1,
     result: str = "",
     problem: str = "",
+    log: str = "",
     task: str = "newsletter.send",
     task_id: str = ID,
 ) -> None:
@@ -46,8 +49,8 @@ def plant(
         "kwargs": {"password": "hidden-1", "day": 7, "to": ["ada"]},
     }
     data = json.dumps(message)
-    facts = f"{NOW}-0 {NOW + 1000} 2500000 2 0 {len(data)} {len(result)} {len(problem)}"
-    block = f"1{outcome} mail {WORKER} host-7:4711\n{facts}\n{data}{result}{problem}"
+    facts = f"{NOW}-0 {NOW + 1000} 2500000 2 0 {len(data)} {len(result)} {len(problem)}{f' {len(log)}' if log else ''}"
+    block = f"1{outcome} mail {WORKER} host-7:4711\n{facts}\n{data}{result}{problem}{log}"
     with Redis.from_url(url) as redis:
         stream = keys.failed_runs if outcome in "fd" else keys.runs
         redis.xadd(stream, {"runs": block}, id=f"{number}-{NOW + 4000 + number * 1000}")
@@ -63,7 +66,7 @@ def failed(kiqstart_here: Kiqstart, redis_url: str, keys: QueueKeys, monkeypatch
     """With a task that was tried again, and is a dead letter."""
     monkeypatch.setenv("TZ", "UTC")
     plant(keys, redis_url, outcome="r", problem=TRACEBACK)
-    plant(keys, redis_url, outcome="d", number=2, problem=TRACEBACK)
+    plant(keys, redis_url, outcome="d", number=2, problem=TRACEBACK, log=LOG)
     return kiqstart_here
 
 
@@ -94,6 +97,7 @@ def test_runs_are_listed_newest_first_with_what_they_have_raised(failed: Kiqstar
         (("--queue", "default"), 0),
         (("--text", "NO ROUTE"), 2),
         (("--text", "host-7"), 2),
+        (("--text", "sending"), 1),
         (("--text", "nowhere"), 0),
         (("--since", "1s"), 0),
         (("--since", "9999d"), 2),
@@ -131,8 +135,9 @@ def test_json_has_one_documented_shape(failed: Kiqstart) -> None:
         "result": None,
         "error": "MailError: \x1b[31mno route",
         "traceback": "",
+        "log": LOG.replace("hidden-1", "***"),
     }
-    assert retried["outcome"] == "retried"
+    assert (retried["outcome"], retried["log"]) == ("retried", "")
 
 
 def test_all_that_is_kept_of_a_task_is_shown(failed: Kiqstart) -> None:
@@ -150,6 +155,8 @@ def test_all_that_is_kept_of_a_task_is_shown(failed: Kiqstart) -> None:
         "try         2",
         f"worker      {WORKER}",
         "host        host-7, process 4711",
+        r"log         14:13:25.500Z INFO mail: Sending\x1b[2J to=ada password=***",
+        "            14:13:25.900Z WARNING mail: Slow",
         '  File "mail.py", line 7, in send',
         r"MailError: \x1b[31mno route",
     ):
@@ -406,3 +413,14 @@ async def test_what_ends_is_printed_as_it_ends_until_ctrl_c(
     assert {(one["task"], one["outcome"], one["result"]) for one in printed} == {
         ("ping", "succeeded", '{"result": "pong"}')
     }
+
+
+async def test_what_a_run_has_logged_in_a_worker_is_shown_with_it(
+    kiqstart_here: Kiqstart, registry: TasksRegistry, worker: ProcessFactory
+) -> None:
+    with worker():
+        sent = await registry.session_cleanup.kiq(days_old=0)
+        await sent.wait_result(timeout=HANG)
+    done = await asyncio.to_thread(kiqstart_here, "runs", "show", sent.task_id)
+    [line] = [line for line in done.out.splitlines() if line.startswith("log ")]
+    assert re.fullmatch(r"log         [0-9:.]{12}Z INFO kiqstart\.retention\S*: .*", line)

@@ -41,8 +41,10 @@ local function ended_of(block, has_ended, count)
     local kept = {string.match(block, '^[^\n]*\n')}
     local from = #kept[1] + 1
     for place_of_run = 1, count do
-        local facts, message, result, error = string.match(block, '^([^\n]* (%d+) (%d+) (%d+)\n)', from)
-        local following = from + #facts + message + result + error
+        local following = from + #string.match(block, '^[^\n]*\n', from)
+        for size in string.gmatch(string.match(block, '^%S+ %S+ %S+ %S+ %S+ ([^\n]*)', from), '%d+') do
+            following = following + size
+        end
         if has_ended[place_of_run] then
             kept[#kept + 1] = string.sub(block, from, following - 1)
         end

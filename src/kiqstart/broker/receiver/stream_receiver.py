@@ -16,6 +16,7 @@ from kiqstart.broker.ack import DeliveryAcks
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.delivery import DONE, DeadLetterReason, Delivery, current_delivery, local_time
+from kiqstart.broker.logged_lines import keep_logged_lines
 from kiqstart.broker.receiver.function_end import is_being_cancelled, leave_function
 from kiqstart.broker.receiver.garbage import collect_garbage_seldom
 from kiqstart.broker.receiver.logging_receiver import LoggingReceiver
@@ -93,6 +94,8 @@ class StreamReceiver(LoggingReceiver):
         if self.broker.is_worker_process:
             collect_garbage_seldom()
             carry_task_fields()
+            if self.broker.options.runs_kept and self.broker.options.run_log_bytes:
+                keep_logged_lines(self.broker.options.run_log_bytes)
             end_with_process_manager()
         consumer = self._consumer = await self.broker.consume()
         consumer.start_reading()

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, replace
 from datetime import datetime
+from itertools import zip_longest
 from typing import Final
 
 from kiqstart.broker.argument_values import NO_VALUES
@@ -47,6 +48,9 @@ def run_page(run: Run) -> str:
         "error": run.error or "-",
     }
     lines = [f"{name:10}  {shown(value)}" for name, value in facts.items()]
+    if run.log:
+        logged = shown_lines(run.log).split("\n")
+        lines += [f"{name:10}  {line}" for name, line in zip_longest(("log",), logged, fillvalue="")]
     return "\n".join([*lines, *(["", shown_lines(run.traceback.strip("\n"))] if run.traceback else [])])
 
 

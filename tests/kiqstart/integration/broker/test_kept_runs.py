@@ -20,6 +20,7 @@ from tests.kiqstart.integration.redis.users import url_as
 
 from kiqstart.broker import run_bounds, settler
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.delivery import current_delivery
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.run_bounds import RunBounds
 from kiqstart.broker.run_decoding import Run
@@ -30,6 +31,7 @@ from kiqstart.broker.runs import RunTail, read_runs
 from kiqstart.broker.script import AsyncClient
 from kiqstart.broker.task_search import TaskNotFoundInTimeError, find_task
 from kiqstart.broker.whereabouts import Place
+from kiqstart.observability.kept_lines import KeptLines
 from kiqstart.operations.runs import UnknownRunError, read_history
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
@@ -203,6 +205,9 @@ async def test_of_a_batch_only_what_was_still_this_workers_is_kept(brokers: Brok
     begun = Counter[int]()
 
     async def wait(number: int) -> str:
+        if (delivery := current_delivery.get()) is not None and number != 2:
+            delivery.lines = KeptLines(4096)
+            delivery.lines.add(f"line {number}")
         begun[number] += 1
         await gates[number].wait()
         return f"number {number}"
@@ -222,7 +227,7 @@ async def test_of_a_batch_only_what_was_still_this_workers_is_kept(brokers: Brok
             gate.set()
         for one in (sent[0], sent[2]):
             await one.wait_result(timeout=HANG)
-    assert {run.result for run in await runs_of(broker)} == {'"number 0"', '"number 2"'}
+    assert {(run.result, run.log) for run in await runs_of(broker)} == {('"number 0"', "line 0"), ('"number 2"', "")}
 
 
 async def test_nothing_is_kept_where_that_is_switched_off(brokers: Brokers, redis: Redis, queue_name: str) -> None:

@@ -18,9 +18,11 @@ from tests.kiqstart.integration.redis.users import url_as
 
 from kiqstart.broker.acts import Acts
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.delivery import current_delivery
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.minute_stats import MinuteStats, read_minutes
 from kiqstart.dashboard.pages import overview
+from kiqstart.observability.kept_lines import KeptLines
 from kiqstart.operations.pausing import pauses_of
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.tasks.progress import report_progress
@@ -191,6 +193,9 @@ async def test_a_failed_run_is_found_and_read(browser: Browser, broker: StreamBr
     worker = brokers()
 
     async def work(number: int) -> int:
+        if (delivery := current_delivery.get()) is not None:
+            delivery.lines = KeptLines(4096)
+            delivery.lines.add(f"Paying {number} <script> token=swordfish-8\x1b[2J")
         if number < 0:
             raise ValueError(f"{ODD} password=swordfish-7")
         return number
@@ -214,7 +219,9 @@ async def test_a_failed_run_is_found_and_read(browser: Browser, broker: StreamBr
     assert "Try 1: failed" in text_of(page)
     assert 'aria-label="Try 1 waited ' in page.text
     assert "ValueError: a" in text_of(page)
+    assert r"Log Paying -1 <script> token=***" in text_of(page)
     assert "swordfish" not in page.text
+    assert "\x1b" not in page.text
     assert tags_of(page).count("script") == 1
     assert "has ended" in text_of(await browser.submit(f"/runs/cancel?id={bad.task_id}"))
     assert await acts_of(broker) == []

@@ -14,6 +14,7 @@ from kiqstart.broker.results import encode_failure
 from kiqstart.broker.run_decoding import Run, runs_of
 from kiqstart.broker.run_record import BLOCK_BYTES, RunRecorder
 from kiqstart.broker.run_stats import Outcome as Ending
+from kiqstart.observability.kept_lines import KeptLines
 
 ENTRY = b"170125000000007-1701250000999"
 RECORDER = RunRecorder(lambda time: 1_701_250_000_000 + int(time * 1000))
@@ -28,6 +29,7 @@ def delivery(
     result: bytes = b'{"is_err":false,"log":null,"return_value":7}',
     outcome: Outcome = DONE,
     problem: str = "",
+    logged: Sequence[str] = (),
 ) -> Delivery:
     message = TaskiqMessage(task_id=task_id, task_name=name, labels={}, labels_types={}, args=list(args), kwargs={})
     made = Delivery(
@@ -47,6 +49,9 @@ def delivery(
         problem=problem,
     )
     made.message = message
+    for line in logged:
+        made.lines = made.lines or KeptLines(1_000_000)
+        made.lines.add(line)
     return made
 
 
@@ -68,14 +73,22 @@ def test_blocks_are_split_where_they_are_large_and_no_run_is_left_out(count: int
     assert (found[0].ended - found[0].sent).total_seconds() == 0.999
 
 
-@given(task_id=ANY_TEXTS, name=ANY_TEXTS, args=st.lists(JSON, max_size=2), problem=ANY_TEXTS)
+@given(
+    task_id=ANY_TEXTS,
+    name=ANY_TEXTS,
+    args=st.lists(JSON, max_size=2),
+    problem=ANY_TEXTS,
+    logged=st.lists(ANY_TEXTS, max_size=2),
+)
 def test_whatever_a_message_holds_its_run_is_read_beside_the_others(
-    task_id: str, name: str, args: list[object], problem: str
+    task_id: str, name: str, args: list[object], problem: str, logged: list[str]
 ) -> None:
-    odd = delivery(task_id=task_id, name=name, args=args, problem=problem)
+    odd = delivery(task_id=task_id, name=name, args=args, problem=problem, logged=logged)
     found = [run for _, block in RECORDER.blocks([delivery(), odd, delivery()]) for run in read(block)]
     assert [found[0].task_id, found[2].task_id] == ["an-id", "an-id"]
     assert found[1].outcome is found[0].outcome
+    assert found[1].log == "\n".join(logged).encode(errors="backslashreplace").decode()
+    assert found[0].log == found[2].log == ""
     lost = delivery(outcome=Dead(reason=DeadLetterReason.MALFORMED, detail=problem, message=b""), task_id=task_id)
     [run] = read(RECORDER.block(lost))
     assert run.outcome is Ending.DEAD
@@ -110,7 +123,9 @@ def test_a_result_and_an_error_are_shown_as_far_as_they_are_kept(size: int) -> N
     assert run.traceback.endswith("E: why")
 
 
-BLOCKS = st.sampled_from([RECORDER.blocks([delivery(), delivery()])[0][1], RECORDER.block(delivery(problem="E: x"))])
+BLOCKS = st.sampled_from(
+    [RECORDER.blocks([delivery(), delivery()])[0][1], RECORDER.block(delivery(problem="E: x", logged=["a line"]))]
+)
 
 
 @given(damaged(BLOCKS) | BYTES | st.just(b"2s default kiq-1 host:1\n1 1 1 1 1 0 0 0\n"))

@@ -29,6 +29,7 @@ def run(*, sent: float, began: float, outcome: Outcome, attempt: int = 1) -> Run
         result=None,
         error=None,
         traceback="",
+        log="",
     )
 
 

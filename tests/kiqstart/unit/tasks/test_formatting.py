@@ -49,10 +49,21 @@ LEAVES = st.one_of(
     st.sampled_from([Color.RED, Size.LARGE]),
 )
 KEYS = st.one_of(st.text(), INTEGERS, st.uuids(), st.dates(), st.sampled_from([Color.RED, Size.LARGE]))
+
+
+def as_json_key(pair: tuple[object, object]) -> str:
+    """The key as JSON has it: two that are one there are refused."""
+    key, _ = pair
+    return str(key.value if isinstance(key, enum.Enum) else key)
+
+
 VALUES = st.recursive(
     LEAVES,
     lambda inner: st.one_of(
-        st.lists(inner), st.lists(inner).map(tuple), st.dictionaries(KEYS, inner), st.frozensets(st.integers(0, 9))
+        st.lists(inner, max_size=6),
+        st.lists(inner, max_size=6).map(tuple),
+        st.lists(st.tuples(KEYS, inner), unique_by=as_json_key, max_size=6).map(dict),
+        st.frozensets(st.integers(0, 9)),
     ),
     max_leaves=20,
 )
@@ -62,8 +73,8 @@ MESSAGES = st.builds(
     task_name=st.text(),
     labels=st.dictionaries(st.text(), st.text()),
     labels_types=st.none() | st.dictionaries(st.text(), st.integers(1, 6)),
-    args=st.lists(VALUES),
-    kwargs=st.dictionaries(st.text(), VALUES),
+    args=st.lists(VALUES, max_size=4),
+    kwargs=st.dictionaries(st.text(), VALUES, max_size=4),
 )
 
 
