@@ -37,6 +37,8 @@ logger = getLogger(__name__)
 
 _BURY: Final = Script("bury")
 _SHOWN: Final = 50
+# The labels that say how a message is sent; most have others only, for the worker.
+_SAYING_HOW: Final = frozenset({DELAY_LABEL, DUE_LABEL, QUEUE_LABEL, UNIQUE_LABEL})
 
 
 class Dispatcher:
@@ -127,7 +129,7 @@ class Dispatcher:
             check_size(message, self._options.message_bytes)
         labels = message.labels
         is_short = message.task_id.isascii() and 0 < len(message.task_id) <= LONGEST_NAME
-        if not labels and not is_anew and is_short:
+        if is_short and not is_anew and _SAYING_HOW.isdisjoint(labels):
             return Sending(
                 stream=self._keys.name, task_id=message.task_id, message=message.message, task=message.task_name
             )

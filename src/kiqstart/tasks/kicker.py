@@ -6,11 +6,12 @@ from contextvars import ContextVar
 from datetime import datetime, timedelta
 from time import time as now
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, Self, TypeVar, cast, overload
 
 from taskiq import AsyncBroker, BrokerMessage, ScheduleSource, TaskiqMessage
 from taskiq.exceptions import SendTaskError
 from taskiq.kicker import AsyncKicker
+from taskiq.labels import LabelType, prepare_label
 from taskiq.scheduler.created_schedule import CreatedSchedule
 from taskiq.scheduler.scheduled_task import CronSpec
 
@@ -45,6 +46,13 @@ ReturnType = TypeVar("ReturnType")
 held_by: ContextVar[str | None] = ContextVar("held_by", default=None)
 # The kicker tells a broker which id it has made: no other task can have had it, as it can have had any other id.
 made_id: ContextVar[str | None] = ContextVar("made_id", default=None)
+
+
+# Exceptions that are retried: the worker has them of the task itself, and taskiq sends none.
+_LOCAL: Final = "types_of_exceptions"
+_LABEL_TYPES: Final[Mapping[type, int]] = {
+    one: LabelType[one.__name__.upper()].value for one in (int, str, float, bool)
+}
 
 
 class Kicker(AsyncKicker[P, R]):
@@ -306,14 +314,33 @@ class Kicker(AsyncKicker[P, R]):
         problem = self._refusal or (self._given and option_problem(self._given))
         if problem:
             raise ValueError(problem)
-        if None in self.labels.values():
-            # A label of None is one that is not set; taskiq would send the text "None".
-            self.labels = {name: value for name, value in self.labels.items() if value is not None}
+        labels = self.labels
         if (sender := current_run.get()) is not None:
-            self.labels = {SENT_BY_LABEL: sender.task_id, **self.labels}
-        return super()._prepare_message(*args, **kwargs)
+            labels = {SENT_BY_LABEL: sender.task_id, **labels}
+        texts, types = _prepared(labels) if labels else ({}, {})
+        return TaskiqMessage(
+            task_id=self.broker.id_generator() if self.custom_task_id is None else self.custom_task_id,
+            task_name=self.task_name,
+            labels=texts,
+            labels_types=types,
+            args=list(map(self._prepare_arg, args)),
+            kwargs={name: self._prepare_arg(one) for name, one in kwargs.items()} if kwargs else {},
+        )
 
     @classmethod
     def _prepare_arg(cls, arg: object) -> object:
         # Most have nothing that taskiq would make something else of, and are many.
         return arg if type(arg) in WITHOUT_PARTS else super()._prepare_arg(arg)
+
+
+def _prepared(labels: Mapping[str, object]) -> tuple[dict[str, str], dict[str, int]]:
+    """Labels as taskiq sends them, and the numbers of their types; its own way takes several times as long."""
+    texts: dict[str, str] = {}
+    types: dict[str, int] = {}
+    for name, label in labels.items():
+        # A label of None is one that is not set; taskiq would send the text "None".
+        if label is None or name == _LOCAL:
+            continue
+        kind = _LABEL_TYPES.get(type(label))
+        texts[name], types[name] = prepare_label(label) if kind is None else (str(label), kind)
+    return texts, types

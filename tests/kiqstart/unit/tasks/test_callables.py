@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import inspect
+import re
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from datetime import datetime
@@ -12,10 +13,12 @@ from uuid import UUID
 
 import pytest
 import typing_extensions
+from hypothesis import given
+from hypothesis import strategies as st
 from taskiq import AsyncBroker, Context, InMemoryBroker, TaskiqDepends
 from tests.deadlines import HANG
 
-from kiqstart.tasks.arguments import ArgumentsMiddleware
+from kiqstart.tasks.arguments import ArgumentsMiddleware, TaskArguments
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, WiringError
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.uniqueness import UniquenessMiddleware
@@ -325,3 +328,34 @@ async def test_a_refusal_names_the_file_of_the_task_and_not_of_its_decorator(bro
 
     with pytest.raises(WiringError, match=r"test_callables\.py: task 'draw': parameter canvas"):
         register_task(broker, transaction()(draw), name="draw")
+
+
+NAMES = st.sampled_from(["first", "second", "third", "fourth"])
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda: None,
+        lambda first: first,
+        lambda first, second, third: (first, second, third),
+        lambda first, second=2: (first, second),
+        lambda first, *, second: (first, second),
+        lambda first, *others, **named: (first, others, named),
+        lambda first, /, second: (first, second),
+    ],
+)
+@given(args=st.lists(st.integers(), max_size=4), kwargs=st.dictionaries(NAMES, st.integers(), max_size=4))
+def test_arguments_get_their_names_as_python_gives_them(
+    function: Callable[..., object], args: list[int], kwargs: dict[str, int]
+) -> None:
+    arguments = TaskArguments(function)
+    try:
+        expected = inspect.signature(function).bind(*args, **kwargs)
+    except TypeError as error:
+        with pytest.raises(InvalidTaskArgumentsError, match=re.escape(str(error))):
+            arguments.bind("work", args, kwargs)
+    else:
+        bound = arguments.bind("work", args, kwargs)
+        assert list(bound.arguments.items()) == list(expected.arguments.items())
+        assert (bound.args, bound.kwargs) == (expected.args, expected.kwargs)

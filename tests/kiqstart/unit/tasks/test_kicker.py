@@ -1,11 +1,14 @@
-"""Delays and times of one call."""
+"""Messages as taskiq makes them, with delays and times of one call."""
 
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Any
 from uuid import UUID
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from taskiq import InMemoryBroker
+from taskiq.kicker import AsyncKicker
 
 from kiqstart.tasks.bulk import Call
 from kiqstart.tasks.kicker import Kicker
@@ -24,6 +27,33 @@ class Nowhere(tzinfo):
 @pytest.fixture
 def kicker() -> Kicker[[], None]:
     return Kicker(task_name="work", broker=InMemoryBroker(), labels={})
+
+
+LABELS = st.dictionaries(
+    st.sampled_from(["timeout", "types_of_exceptions", "mine"]) | st.text(),
+    st.one_of(
+        st.integers(),
+        st.text(),
+        st.floats(),
+        st.booleans(),
+        st.binary(),
+        st.just((LookupError,)),
+        st.uuids(),
+        st.lists(st.integers()),
+    ),
+)
+
+
+@given(labels=LABELS, args=st.lists(st.integers() | st.text()), kwargs=st.dictionaries(st.text(), st.integers()))
+async def test_a_message_is_as_taskiq_makes_it(
+    labels: dict[str, object], args: list[object], kwargs: dict[str, object]
+) -> None:
+    made: list[TaskiqMessage] = []
+    for kind in (AsyncKicker, Kicker):
+        kicker = kind("work", InMemoryBroker(), dict(labels)).with_task_id("an-id")
+        made.append(kicker._prepare_message(*args, **kwargs))  # what taskiq itself makes of a call
+    theirs, ours = made
+    assert repr(ours) == repr(theirs)
 
 
 @pytest.mark.parametrize(
