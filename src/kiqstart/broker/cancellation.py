@@ -130,7 +130,7 @@ class Canceller:
         keys = [self._keys.result(task_id), *self._keys.shared]
         arguments: list[Value] = [task_id, self._mark_ms, self._options.cancel_limit, *self._of_result(result)]
         arguments.append(uuid4().hex)
-        tries, remembered_ms = count(), round(self._options.send_deadline * _DEADLINES_REMEMBERED * 1000)
+        tries, remembered_ms = count(), max(round(self._options.send_deadline * _DEADLINES_REMEMBERED * 1000), 1)
         done = await self._do(
             lambda: _CANCEL(self._redis, keys, [*arguments, min(next(tries), 1), remembered_ms]),
             f"task {task_id!r} may be cancelled or not: cancel it again",

@@ -3,9 +3,9 @@
 -- ARGV  1 worker, 2 time of the last beat that was seen, 3 how many lost workers are remembered, 4 for how many milliseconds,
 --       5 group
 -- Returns what the worker had said of itself where the lease was ended, and the last entry that it had of each stream, or '';
--- else nothing. Of later entries it is handed no more than their names, by a read that was on its way for long: its death says
--- nothing of these. It counts as one that was asked to end, whose death says nothing against what it had, if Redis has come back with older data, of which it has not seen
--- anything. Else it is remembered as lost, with what it had said of itself and of what it ran.
+-- else nothing. What a read brings that comes later is handed to its name only: its death says nothing of that. It counts as
+-- one that was asked to end, whose death says nothing against what it had, if Redis has come back with older data, of which it
+-- has not seen anything. Else it is remembered as lost, with what it had said of itself and of what it ran.
 local PAGE = 1000
 
 local function last_pending(stream, group, worker)
