@@ -4,7 +4,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
-from redis.asyncio import Redis
 from taskiq.serializers import ORJSONSerializer
 from tests.simulation.clients import AsyncClient, BlockingClient, Pipe
 from tests.simulation.kernel import Process
@@ -21,6 +20,7 @@ from kiqstart.broker.result_waiter import ResultWaiter
 from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.broker.sender import Sender
 from kiqstart.broker.sent_stats import SentStats
+from kiqstart.redis.commands import async_commands, blocking_commands
 from kiqstart.redis.loop_local import LoopLocal
 
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ class SimulatedConnection(LoopResources):
         self._network = network
         self._process = process
         self._options = OPTIONS
-        self.redis: Redis = AsyncClient(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
+        self.client = AsyncClient(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
+        self.redis = async_commands(self.client)
         self.scripts = Pipe(network, process, timeout=_SECONDS_FOR_AN_ANSWER)
         self.large_scripts = self.scripts
         ears: object = _Connections(network, process)
@@ -79,7 +80,7 @@ class SimulatedConnection(LoopResources):
             scripts=self.scripts,
             large_scripts=self.scripts,
             reader=Pipe(self._network, self._process, timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
-            thread=BlockingClient(self._network, self._process, timeout=max(OPTIONS.beat * 2, 0.5)),
+            thread=blocking_commands(BlockingClient(self._network, self._process, timeout=max(OPTIONS.beat * 2, 0.5))),
         )
 
 

@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from importlib import import_module
 from importlib.resources import files
-from typing import Final
+from typing import Final, cast
 
 from tests.simulation.version_n.worker import SCRIPT_NAMES as OLD_NAMES
 from tests.simulation.version_n.worker import SCRIPT_TEXTS as OLD_TEXTS
@@ -67,7 +67,7 @@ _HELPED: Final = {
 
 
 @cache
-def scripts() -> dict[str, list[Script]]:
+def scripts() -> dict[str, list[Script[object]]]:
     """All objects of each script."""
     for module in _MODULES:
         import_module(f"kiqstart.{module}")
@@ -77,12 +77,12 @@ def scripts() -> dict[str, list[Script]]:
             if file.name != "library.lua":
                 name = file.name.removesuffix(".lua")
                 names[Script(name, folder)._sha] = name if folder == "broker" else _distinct(name)
-    found: dict[str, list[Script]] = {name: [] for name in names.values()}
+    found: dict[str, list[Script[object]]] = {name: [] for name in names.values()}
     for loaded in list(sys.modules.values()):
         if loaded.__name__.startswith("kiqstart."):
             for value in vars(loaded).values():
                 if isinstance(value, Script) and value not in found[names[value._sha]]:
-                    found[names[value._sha]].append(value)
+                    found[names[value._sha]].append(cast("Script[object]", value))
     return found
 
 

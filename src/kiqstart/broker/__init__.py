@@ -221,6 +221,7 @@ if TYPE_CHECKING:
     from kiqstart.broker.factory import create_broker
     from kiqstart.broker.in_memory import DelayingInMemoryBroker
     from kiqstart.broker.lifecycle import check_at_start, close_at_end
+    from kiqstart.broker.operator_acts import UnansweredError
     from kiqstart.broker.options import StreamOptions
     from kiqstart.broker.retries import RetryMiddleware
     from kiqstart.broker.rights import MissingRightsError
@@ -228,13 +229,13 @@ if TYPE_CHECKING:
     from kiqstart.broker.run_filter import RunFilter
     from kiqstart.broker.run_stats import Outcome
     from kiqstart.broker.runs import read_runs, walk_runs
-    from kiqstart.broker.sender import SendFailedError
+    from kiqstart.broker.sender import QueueFullError, SendFailedError
     from kiqstart.broker.settings import TasksSettings
     from kiqstart.broker.stats import QueueCount, QueueStats, count_tasks
     from kiqstart.redis.client import RedisUnavailableError
     from kiqstart.redis.settings import RedisSettings
     from kiqstart.redis.url import InvalidRedisUrlError
-    from kiqstart.tasks.results.errors import UntrustedTaskError
+    from kiqstart.tasks.results.errors import TaskTooLargeError, UntrustedTaskError
     from kiqstart.tasks.sealing.errors import SealingError
     from kiqstart.tasks.sealing.sealing import Sealing
     from kiqstart.tasks.task_ids import InvalidTaskIdError
@@ -252,6 +253,7 @@ __all__ = [
     "MissingRightsError",
     "Outcome",
     "QueueCount",
+    "QueueFullError",
     "QueueStats",
     "RedisSettings",
     "RedisUnavailableError",
@@ -263,7 +265,9 @@ __all__ = [
     "SendFailedError",
     "StreamBroker",
     "StreamOptions",
+    "TaskTooLargeError",
     "TasksSettings",
+    "UnansweredError",
     "UniqueKeyHeldError",
     "UnreadableDeadLetterError",
     "UntrustedTaskError",
@@ -288,6 +292,7 @@ __getattr__ = lazy_names(
         "kiqstart.broker.factory": "create_broker",
         "kiqstart.broker.in_memory": "DelayingInMemoryBroker",
         "kiqstart.broker.lifecycle": "check_at_start close_at_end",
+        "kiqstart.broker.operator_acts": "UnansweredError",
         "kiqstart.broker.options": "StreamOptions",
         "kiqstart.broker.retries": "RetryMiddleware",
         "kiqstart.broker.rights": "MissingRightsError",
@@ -295,13 +300,13 @@ __getattr__ = lazy_names(
         "kiqstart.broker.run_filter": "RunFilter",
         "kiqstart.broker.run_stats": "Outcome",
         "kiqstart.broker.runs": "read_runs walk_runs",
-        "kiqstart.broker.sender": "SendFailedError",
+        "kiqstart.broker.sender": "QueueFullError SendFailedError",
         "kiqstart.broker.settings": "TasksSettings",
         "kiqstart.broker.stats": "QueueCount QueueStats count_tasks",
         "kiqstart.redis.client": "RedisUnavailableError",
         "kiqstart.redis.settings": "RedisSettings",
         "kiqstart.redis.url": "InvalidRedisUrlError",
-        "kiqstart.tasks.results.errors": "UntrustedTaskError",
+        "kiqstart.tasks.results.errors": "TaskTooLargeError UntrustedTaskError",
         "kiqstart.tasks.sealing.errors": "SealingError",
         "kiqstart.tasks.sealing.sealing": "Sealing",
         "kiqstart.tasks.task_ids": "InvalidTaskIdError",

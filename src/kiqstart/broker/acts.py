@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 from logging import getLogger
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import Final, Self
 
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
 from kiqstart.observability.redaction import redact
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from kiqstart.redis.commands import AsyncCommands, Value
 
 logger = getLogger(__name__)
 
-_RECORD: Final = Script("record_acts")
+_RECORD: Final = Script[int]("record_acts")
 MOST_KEPT: Final = 10_000
 SECONDS_KEPT: Final = 90 * 24 * 3600
 _LONGEST: Final = 1000
@@ -100,8 +98,8 @@ class Acts:
         keys: the broker's names.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, redis: AsyncCommands, keys: QueueKeys) -> None:
+        self._redis = redis
         self._keys = keys
 
     async def record(self, acts: Sequence[Act], *, by: Operator, reason: str = "") -> None:
@@ -125,9 +123,7 @@ class Acts:
         seconds, _ = await self._redis.time()
         oldest = max(seconds - SECONDS_KEPT, 0) * 1000
         found = await self._redis.xrevrange(self._keys.acts, min=str(oldest), count=limit)
-        return [
-            _read(entry.decode(), fields) for entry, fields in cast("list[tuple[bytes, dict[bytes, bytes]]]", found)
-        ]
+        return [_read(entry.decode(), fields) for entry, fields in found]
 
 
 def _read(entry: str, fields: dict[bytes, bytes]) -> RecordedAct:

@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Generic, Protocol, TypeVar, cast
+from typing import Final, Generic, Protocol, TypeVar
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
+Outcome = TypeVar("Outcome")
 Taken_contra = TypeVar("Taken_contra", contravariant=True)
 Given_co = TypeVar("Given_co", covariant=True)
 
@@ -26,14 +27,14 @@ class _Group(Generic[Item, Answer]):
     answers: "asyncio.Future[Sequence[Answer | BaseException]]"
 
 
-class Work(Protocol[Taken_contra, Given_co]):
+class Work(Protocol[Taken_contra, Given_co, Outcome]):
     """What is done with a batch."""
 
-    def begin(self, items: Sequence[Taken_contra]) -> Awaitable[object]:
+    def begin(self, items: Sequence[Taken_contra]) -> Awaitable[Outcome]:
         """Begin at once; what is awaited is its outcome."""
         ...
 
-    def answers(self, items: Sequence[Taken_contra], outcome: object) -> Sequence[Given_co | BaseException]:
+    def answers(self, items: Sequence[Taken_contra], outcome: Outcome) -> Sequence[Given_co | BaseException]:
         """From the outcome an answer or an error for each item."""
         ...
 
@@ -50,7 +51,7 @@ class Work(Protocol[Taken_contra, Given_co]):
         return None
 
 
-class SimpleWork(Work[Item, Answer]):
+class SimpleWork(Work[Item, Answer, Sequence[Answer | BaseException]]):
     """A function that gives the answers, and has nothing to mend.
 
     Args:
@@ -60,20 +61,24 @@ class SimpleWork(Work[Item, Answer]):
     def __init__(self, execute: Callable[[Sequence[Item]], Awaitable[Sequence[Answer | BaseException]]]) -> None:
         self._execute = execute
 
-    def begin(self, items: Sequence[Item]) -> Awaitable[object]:
+    def begin(self, items: Sequence[Item]) -> Awaitable[Sequence[Answer | BaseException]]:
         """Call the function."""
         return self._execute(items)
 
-    def answers(self, items: Sequence[Item], outcome: object) -> Sequence[Answer | BaseException]:  # noqa: ARG002  # it has answered
+    def answers(
+        self,
+        items: Sequence[Item],  # noqa: ARG002  # it has answered
+        outcome: Sequence[Answer | BaseException],
+    ) -> Sequence[Answer | BaseException]:
         """What it has answered."""
-        return cast("Sequence[Answer | BaseException]", outcome)
+        return outcome
 
     async def mend(self, items: Sequence[Item], error: Exception) -> Sequence[Answer | BaseException]:  # noqa: ARG002  # it has failed
         """Give up."""
         raise error
 
 
-class Batches(Generic[Item, Answer]):
+class Batches(Generic[Item, Answer, Outcome]):
     """Groups items into batches, one batch under way at a time, in order.
 
     What is added in one turn of the event loop, and what is added while a batch is under way, goes in the next batch.
@@ -89,14 +94,14 @@ class Batches(Generic[Item, Answer]):
 
     def __init__(
         self,
-        work: Work[Item, Answer],
+        work: Work[Item, Answer, Outcome],
         size: Callable[[Item], int],
         *,
-        large_work: Work[Item, Answer] | None = None,
+        large_work: Work[Item, Answer, Outcome] | None = None,
     ) -> None:
         self._size = size
-        self._common: _Lane[Item, Answer] = _Lane(work)
-        self._large: _Lane[Item, Answer] | None = None if large_work is None else _Lane(large_work)
+        self._common: _Lane[Item, Answer, Outcome] = _Lane(work)
+        self._large: _Lane[Item, Answer, Outcome] | None = None if large_work is None else _Lane(large_work)
 
     async def add(self, item: Item) -> Answer:
         """Wait until the item's batch is done, and give the item's answer.
@@ -131,16 +136,16 @@ def only(answers: Sequence[Answer | BaseException]) -> Answer:
     return answer
 
 
-class _Lane(Generic[Item, Answer]):
+class _Lane(Generic[Item, Answer, Outcome]):
     """One batch after the other."""
 
-    def __init__(self, work: Work[Item, Answer]) -> None:
+    def __init__(self, work: Work[Item, Answer, Outcome]) -> None:
         self._work = work
         self._waiting: list[_Group[Item, Answer]] = []
         self._is_busy = False
         self._idle = asyncio.Event()
         self._mending: asyncio.Task[None] | None = None
-        self._under_way: asyncio.Future[object] | None = None
+        self._under_way: asyncio.Future[Outcome] | None = None
         self._gives_up_at = 0.0
         # One for many batches: most are done long before their time.
         self._timer: asyncio.TimerHandle | None = None
@@ -192,7 +197,7 @@ class _Lane(Generic[Item, Answer]):
         if count:
             del self._waiting[:count]
 
-    def _watch(self, under_way: "asyncio.Future[object]", seconds: float) -> None:
+    def _watch(self, under_way: "asyncio.Future[Outcome]", seconds: float) -> None:
         loop = under_way.get_loop()
         self._under_way, self._gives_up_at = under_way, loop.time() + seconds
         if self._timer is not None and self._timer.when() > self._gives_up_at:
@@ -213,7 +218,7 @@ class _Lane(Generic[Item, Answer]):
         under_way.cancel()
 
     def _take_outcome(
-        self, batch: Sequence[_Group[Item, Answer]], items: Sequence[Item], under_way: "asyncio.Future[object]"
+        self, batch: Sequence[_Group[Item, Answer]], items: Sequence[Item], under_way: "asyncio.Future[Outcome]"
     ) -> None:
         self._under_way = None
         error: BaseException | None
@@ -228,7 +233,7 @@ class _Lane(Generic[Item, Answer]):
         else:
             self._end(batch, [error] * len(items))
 
-    def _answers(self, items: Sequence[Item], outcome: object) -> Sequence[Answer | BaseException]:
+    def _answers(self, items: Sequence[Item], outcome: Outcome) -> Sequence[Answer | BaseException]:
         try:
             return self._work.answers(items, outcome)
         except Exception as error:  # noqa: BLE001  # handed to those who wait

@@ -28,6 +28,7 @@ from kiqstart.broker.delivery import DeadLetterReason, Delivery
 from kiqstart.broker.dispatcher import Dispatcher
 from kiqstart.broker.fetcher import SuspectRule
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.known_queues import served_queues
 from kiqstart.broker.loop_resources import LoopResources
 from kiqstart.broker.middleware import DeliveryMiddleware
 from kiqstart.broker.options import StreamOptions
@@ -39,7 +40,6 @@ from kiqstart.broker.retrying_result_backend import RetryingResultBackend
 from kiqstart.broker.run_resender import RunResender
 from kiqstart.broker.sender import SendFailedError
 from kiqstart.broker.sent_stats import SentStats
-from kiqstart.broker.served_queues import served_queues
 from kiqstart.broker.worker_side import WorkerSide, failed
 from kiqstart.processes.forks import tell_of_forks
 from kiqstart.redis.connections import InvalidRedisUrlError, RedisConnections

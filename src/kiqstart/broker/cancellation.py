@@ -5,36 +5,34 @@ from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import Final, TypeVar
 from uuid import uuid4
 
 from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.broker.known_queues import names_of_queues
 from kiqstart.broker.operator_acts import Done, UnansweredError, do
 from kiqstart.broker.options import StreamOptions
-from kiqstart.broker.redis_retry import reason, without_foreign_keys
-from kiqstart.broker.redis_text import plain_in_json, queue_names
+from kiqstart.broker.redis_retry import is_foreign_type, reason
+from kiqstart.broker.redis_text import plain_in_json
 from kiqstart.broker.results import decode_result, encode_failure
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
 from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.redis.commands import AsyncCommands, Entry, Value
 from kiqstart.tasks.results.errors import TaskCancelledError
 from kiqstart.tasks.task_ids import check_task_id
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-_CANCEL: Final = Script("cancel")
-_CANCEL_ENTRY: Final = Script("cancel_entry")
-_UNMARK: Final = Script("unmark")
+_CANCEL: Final = Script[tuple[int, int, int]]("cancel")
+_CANCEL_ENTRY: Final = Script[bytes]("cancel_entry")
+_UNMARK: Final = Script[int]("unmark")
 _ENTRIES_AT_ONCE: Final = 500
 _SECONDS_TO_LOOK: Final = 5.0
 # For so many deadlines an answer is remembered: a try that begins within one may take its time.
 _DEADLINES_REMEMBERED: Final = 2
 
 Answer = TypeVar("Answer")
-RawEntry = tuple[bytes, dict[bytes, bytes]]
 
 
 class CancelOutcome(StrEnum):
@@ -80,7 +78,7 @@ class Canceller:
 
     def __init__(
         self,
-        redis: object,
+        redis: AsyncCommands,
         keys: QueueKeys,
         *,
         group: str,
@@ -88,7 +86,7 @@ class Canceller:
         task_id_of: Callable[[bytes], str | None],
         result_ttl: float | None,
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._group = group
         self._options = options
@@ -135,7 +133,7 @@ class Canceller:
             lambda: _CANCEL(self._redis, keys, [*arguments, min(next(tries), 1), remembered_ms]),
             f"task {task_id!r} may be cancelled or not: cancel it again",
         )
-        delayed, has_result, marked_until = cast("list[int]", done.answer)
+        delayed, has_result, marked_until = done.answer
         return _Findings(delayed=delayed, has_result=bool(has_result), marked_until=marked_until)
 
     async def _look(self, task_id: str, group: str, queues: Iterable[str], result: bytes, findings: _Findings) -> None:
@@ -157,9 +155,7 @@ class Canceller:
             is_over = not (findings.has_missed and findings.is_complete)
         if not findings.has_result:
             # It may have ended since, and was then met nowhere: by itself, or by the mark of its id.
-            stored = cast(
-                "bytes | None", (await self._do(lambda: self._redis.get(self._keys.result(task_id)), "")).answer
-            )
+            stored = (await self._do(lambda: self._redis.get(self._keys.result(task_id)), "")).answer
             findings.has_result = stored is not None
             findings.running += not findings.waiting and not findings.delayed and _is_cancellation(stored)
 
@@ -179,13 +175,10 @@ class Canceller:
     def _mark_ms(self) -> int:
         return round(self._options.cancel_age * 1000)
 
-    def _members(self, key: str) -> Awaitable[set[bytes]]:
-        return cast("Awaitable[set[bytes]]", self._redis.smembers(key))
-
     async def _entries_of(
         self, task_id: str, queues: Iterable[str], findings: _Findings, until: float
     ) -> AsyncGenerator[tuple[str, bytes]]:
-        known = await self._known_queues()
+        known = (await self._do(partial(names_of_queues, self._redis, self._keys), "")).answer
         needle = plain_in_json(task_id)
         # What moves from one to another does so in this order, and is met again.
         for stream in reversed(self._keys.all_locations(sorted({*queues, *known}, reverse=True))):
@@ -201,21 +194,13 @@ class Canceller:
                 start = f"({entries[-1][0].decode()}" if len(entries) == _ENTRIES_AT_ONCE else ""
         findings.is_complete = True
 
-    async def _known_queues(self) -> list[str]:
-        found: set[bytes] = set()
-        for key in (self._keys.queues, self._keys.untaken):
-            with without_foreign_keys():
-                found |= (await self._do(partial(self._members, key), "")).answer
-        return queue_names(found)
-
-    async def _page(self, stream: str, start: str) -> list[RawEntry]:
+    async def _page(self, stream: str, start: str) -> list[Entry]:
         try:
-            found = await self._redis.xrange(stream, min=start, max="+", count=_ENTRIES_AT_ONCE)
+            return await self._redis.xrange(stream, min=start, max="+", count=_ENTRIES_AT_ONCE)
         except ResponseError as error:
-            if "WRONGTYPE" in str(error):  # the key holds something else
-                return []
-            raise
-        return cast("list[RawEntry]", found)
+            if not is_foreign_type(error):
+                raise
+            return []
 
 
 def _is_cancellation(stored: bytes | None) -> bool:

@@ -14,11 +14,11 @@ from kiqstart.broker.delivery import Delivery, interrupt_all, local_time
 from kiqstart.broker.fetcher import NotRegisteredError, SuspectRule
 from kiqstart.broker.reclaimer import give_back_call
 from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
-from kiqstart.broker.script import AsyncClient, Script
+from kiqstart.broker.script import Script
 
 logger = getLogger(__name__)
 
-_GIVE_BACK: Final = Script("give_back")
+_GIVE_BACK: Final = Script[int]("give_back")
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
 _SECONDS_BETWEEN_LOOKS: Final = 0.05
 # How long tasks that are cancelled as their worker ends may take to notice it.
@@ -116,7 +116,7 @@ class StreamConsumer:
         Raises:
             RedisError: Redis is away.
         """
-        scripts = cast("AsyncClient", self._clients.scripts)
+        scripts = self._clients.scripts
         key, milliseconds = self._keys.quarantine_claim, round(seconds * 1000)
         return await scripts.execute_command("SET", key, self.lease.worker, "NX", "PX", milliseconds) is not None
 
@@ -262,7 +262,7 @@ class StreamConsumer:
                 delivery.is_cancelled = is_of_task or delivery.mark in known
             return
         names = [name for one in deliveries for name in (one.read.task_id if one.read else "", one.mark)]
-        scripts = cast("AsyncClient", self._clients.scripts)
+        scripts = self._clients.scripts
         tries = 0
         while not self._fetcher.is_interrupted:
             try:

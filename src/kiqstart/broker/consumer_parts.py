@@ -3,12 +3,13 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, Protocol
+from typing import Final
 
-from kiqstart.broker.delivery import InFlightDeliveries, interrupt_all
+from kiqstart.broker.delivery import interrupt_all
 from kiqstart.broker.early_ack import EarlyAcks
 from kiqstart.broker.fetcher import Fetcher, SuspectRule
 from kiqstart.broker.heartbeat import Events, Heartbeat
+from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.janitor import Janitor
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
@@ -26,28 +27,21 @@ from kiqstart.broker.running import RunningReport
 from kiqstart.broker.settlement import Settlement
 from kiqstart.broker.settler import Settler
 from kiqstart.broker.worker_load import LoadReporter, WorkerActivity
+from kiqstart.redis.commands import BlockingCommands, ScriptClient
 from kiqstart.tasks.sealing.secrets import Secrets
 
 # How long a read waits for a message, where the lease allows for it. An idle worker costs Redis two commands each time.
 WAIT_SECONDS: Final = 5.0
 
 
-class Closable(Protocol):
-    """An async client."""
-
-    async def aclose(self) -> None:
-        """Let its connections go."""
-        ...
-
-
 @dataclass(frozen=True, kw_only=True)
 class ConsumerClients:
     """The connections of a worker: for scripts, for large ones, for reads that wait, and for the lease's thread."""
 
-    scripts: object
-    large_scripts: object
-    reader: Closable
-    thread: object
+    scripts: ScriptClient
+    large_scripts: ScriptClient
+    reader: ScriptClient
+    thread: BlockingCommands
 
 
 class ConsumerParts:

@@ -3,10 +3,9 @@
 import math
 import re
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from taskiq.abc.formatter import TaskiqFormatter
 
@@ -22,20 +21,19 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import do
 from kiqstart.broker.redis_text import whole_number
 from kiqstart.broker.resent_message import as_new, envelope_of
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.broker.walks import first_of
+from kiqstart.redis.commands import AsyncCommands, Value, milliseconds
 from kiqstart.tasks.caller_types import number, text
 from kiqstart.tasks.labels import UNIQUE_LABEL
 from kiqstart.tasks.messages import send_of
 from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 from kiqstart.tasks.sizes import MIB
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-_RESEND: Final = Script("resend")
-_LETTERS: Final = Script("letters")
-_LETTERS_AFTER: Final = Script("letters_after")
-_LETTER_IDS: Final = Script("letter_ids")
+_RESEND: Final = Script[list[bytes]]("resend")
+_LETTERS: Final = Script[list[tuple[bytes, list[bytes]]]]("letters")
+_LETTERS_AFTER: Final = Script[tuple[int, bytes, bytes, *tuple[tuple[bytes, list[bytes]], ...]]]("letters_after")
+_LETTER_IDS: Final = Script[list[bytes]]("letter_ids")
 _READ_AT_ONCE: Final = 100
 _READ_AFTER: Final = 1000
 _DROPPED_AT_ONCE: Final = 500
@@ -75,14 +73,14 @@ class DeadLetters:
 
     def __init__(
         self,
-        redis: object,
+        redis: AsyncCommands,
         keys: QueueKeys,
         formatter: TaskiqFormatter,
         *,
         deadline: float,
         secrets: Secrets = NO_SECRETS,
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._formatter = formatter
         self._deadline = deadline
@@ -97,13 +95,7 @@ class DeadLetters:
             TypeError: the limit is no number.
         """
         number(limit, "list(…)", "dead letters")
-        found: list[DeadLetter] = []
-        async with aclosing(self.walk(reason=reason, task_name=task_name)) as letters:
-            async for letter in letters:
-                if len(found) >= limit:
-                    break
-                found.append(letter)
-        return found
+        return await first_of(self.walk(reason=reason, task_name=task_name), limit)
 
     async def walk(
         self, *, reason: str | None = None, task_name: str | None = None, older_than: float | None = None
@@ -115,7 +107,7 @@ class DeadLetters:
         before = "+" if older_than is None else str(max(await self.oldest_kept(older_than) - 1, 0))
         while True:
             call: list[Value] = [before, _READ_AT_ONCE, _BYTES_AT_ONCE]
-            entries = cast("list[tuple[bytes, list[bytes]]]", await _LETTERS(self._redis, [self._keys.dead], call))
+            entries = await _LETTERS(self._redis, [self._keys.dead], call)
             for entry, parts in entries:
                 letter = self._letter(entry.decode(), dict(zip(parts[::2], parts[1::2], strict=True)))
                 if reason in (None, letter.reason) and task_name in (None, letter.task_name):
@@ -127,10 +119,7 @@ class DeadLetters:
     async def after(self, letter: str | None) -> LettersAfter:
         """Letters that came after one, some MB at most, or the oldest ones; read in one step with the figures."""
         call: list[Value] = [_after(letter), _READ_AFTER, _BYTES_AT_ONCE]
-        count, first, last, *entries = cast(
-            "tuple[int, bytes, bytes, *tuple[tuple[bytes, list[bytes]], ...]]",
-            await _LETTERS_AFTER(self._redis, [self._keys.dead], call),
-        )
+        count, first, last, *entries = await _LETTERS_AFTER(self._redis, [self._keys.dead], call)
         letters = [
             self._letter(entry.decode(), dict(zip(parts[::2], parts[1::2], strict=True))) for entry, parts in entries
         ]
@@ -141,7 +130,7 @@ class DeadLetters:
         after: str | None = None
         while True:
             call: list[Value] = [_after(after), _READ_AFTER, _BYTES_AT_ONCE]
-            found = cast("list[bytes]", await _LETTER_IDS(self._redis, [self._keys.dead], call))
+            found = await _LETTER_IDS(self._redis, [self._keys.dead], call)
             for one in found:
                 after = one.decode()
                 yield after
@@ -193,7 +182,7 @@ class DeadLetters:
             deadline=self._deadline,
             otherwise=f"dead letter {letter} may have been sent again",
         )
-        outcome, detail = (part.decode(errors="replace") for part in cast("list[bytes]", done.answer))
+        outcome, detail = (part.decode(errors="replace") for part in done.answer)
         if outcome == "unknown" and not done.is_repeated:
             raise DeadLetterNotFoundError(letter)
         if outcome == "held":
@@ -226,7 +215,7 @@ class DeadLetters:
             UnansweredError: Redis does not answer any more; they may have been dropped.
             RedisError: Redis is away, and all stay.
         """
-        newest = cast("list[tuple[bytes, Fields]]", await self._redis.xrevrange(self._keys.dead, count=1))
+        newest = await self._redis.xrevrange(self._keys.dead, count=1)
         if not newest:
             return 0
         milliseconds, _, place = newest[0][0].decode().partition("-")
@@ -269,8 +258,7 @@ class DeadLetters:
 
     async def oldest_kept(self, seconds: float) -> int:
         """So many seconds ago, in milliseconds of Redis' clock, by which the ids of letters begin."""
-        now, microseconds = await self._redis.time()
-        oldest = now * 1000 + microseconds // 1000 - number(seconds, "older than", "seconds") * 1000
+        oldest = await milliseconds(self._redis) - number(seconds, "older than", "seconds") * 1000
         return max(math.floor(oldest), 0) if math.isfinite(oldest) else 0
 
     async def _drop_before(self, letter: str) -> int:
@@ -292,14 +280,12 @@ class DeadLetters:
 
     async def dropped(self) -> int:
         """How many letters were ever dropped since they were too old or too many."""
-        counted = cast("bytes | None", await self._redis.get(self._keys.dropped))
+        counted = await self._redis.get(self._keys.dropped)
         return whole_number(None if counted is None else counted.decode(errors="replace"), 0)
 
     async def _fields(self, letter: str) -> Fields:
         if _is_id(letter):
-            entries = cast(
-                "list[tuple[bytes, Fields]]", await self._redis.xrange(self._keys.dead, min=letter, max=letter)
-            )
+            entries = await self._redis.xrange(self._keys.dead, min=letter, max=letter)
             if entries:
                 return entries[0][1]
         raise DeadLetterNotFoundError(letter)

@@ -2,18 +2,16 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import text_of_name
 from kiqstart.broker.run_pages import BYTES_AT_ONCE
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import AsyncCommands, Value
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-_READ_DELAYED: Final = Script("read_delayed")
+_READ_DELAYED: Final = Script[list[list[bytes]]]("read_delayed")
 # In one step of Redis, in which it answers nobody else.
 _AT_ONCE: Final = 200
 
@@ -30,7 +28,7 @@ class DelayedMessage:
     data: bytes
 
 
-async def read_delayed(redis: "Redis", keys: QueueKeys, ids: Sequence[bytes]) -> list[DelayedMessage | None]:
+async def read_delayed(redis: AsyncCommands, keys: QueueKeys, ids: Sequence[bytes]) -> list[DelayedMessage | None]:
     """The messages of some ids, or the first of them where these are large; None for what is gone or cannot be read.
 
     Raises:
@@ -39,14 +37,14 @@ async def read_delayed(redis: "Redis", keys: QueueKeys, ids: Sequence[bytes]) ->
     answer: list[list[bytes]] = [[] for _ in ids]
     with without_foreign_keys():
         arguments: list[Value] = [BYTES_AT_ONCE, *ids]
-        answer = cast("list[list[bytes]]", await _READ_DELAYED(redis, [keys.delayed_messages], arguments))
+        answer = await _READ_DELAYED(redis, [keys.delayed_messages], arguments)
     return [
         DelayedMessage(queue=keys.queue_of(text_of_name(stored[0])), data=stored[2]) if stored else None
         for stored in answer
     ]
 
 
-async def walk_delayed(redis: "Redis", keys: QueueKeys) -> AsyncGenerator[tuple[float, DelayedMessage | None]]:
+async def walk_delayed(redis: AsyncCommands, keys: QueueKeys) -> AsyncGenerator[tuple[float, DelayedMessage | None]]:
     """All delayed messages with when each is due, in milliseconds of Redis' clock; None for what cannot be read.
 
     Raises:
@@ -57,7 +55,7 @@ async def walk_delayed(redis: "Redis", keys: QueueKeys) -> AsyncGenerator[tuple[
         due: list[tuple[bytes, float]] = []
         with without_foreign_keys():
             found = await redis.zrange(keys.delayed, passed, passed + _AT_ONCE - 1, withscores=True)
-            due = cast("list[tuple[bytes, float]]", found)
+            due = found
         if not due:
             return
         messages = await read_delayed(redis, keys, [name for name, _ in due])

@@ -13,7 +13,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.letter_text import kept_detail
 from kiqstart.broker.loop_resources import LoopResources
 from kiqstart.broker.options import StreamOptions
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
 from kiqstart.broker.sender import SendFailedError, Sending
 from kiqstart.tasks.formatting import Outgoing
 from kiqstart.tasks.kicker import held_by, made_id
@@ -35,7 +35,7 @@ from kiqstart.tasks.task_ids import InvalidTaskIdError, check_task_id
 
 logger = getLogger(__name__)
 
-_BURY: Final = Script("bury")
+_BURY: Final = Script[None]("bury")
 _SHOWN: Final = 50
 # The labels that say how a message is sent; most have others only, for the worker.
 _SAYING_HOW: Final = frozenset({DELAY_LABEL, DUE_LABEL, QUEUE_LABEL, UNIQUE_LABEL})
@@ -114,8 +114,8 @@ class Dispatcher:
         if delivery is not None:
             delivery.outcome = Dead(reason=reason, detail=detail, message=message.message)
             return
-        arguments: list[Value] = [self._options.dead_letter_limit, self._stream(message), reason.value]
-        arguments += [self._secrets.hide_detail(kept_detail(detail)), kept_of(message.message)]
+        shown, kept = self._secrets.hide_detail(kept_detail(detail)), kept_of(message.message)
+        arguments = (self._options.dead_letter_limit, self._stream(message), reason.value, shown, kept)
         await _BURY(self._connection().redis, self._keys.shared, arguments)
 
     def _try_sending(self, message: Outgoing) -> Sending | SendFailedError:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from typing import Final, cast
+from typing import Final
 
 from redis.exceptions import NoScriptError
 
@@ -12,14 +12,15 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import may_pass, pause
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.results import encode_failure
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import ScriptClient, Value
 from kiqstart.tasks.results.errors import TaskCutOffError
 
-_ACKNOWLEDGE: Final = Script("acknowledge")
+_ACKNOWLEDGE: Final = Script[list[int]]("acknowledge")
 _FIRST_STREAM: Final = 9
 
 
-class EarlyAcks(Work[Delivery, bool]):
+class EarlyAcks(Work[Delivery, bool, list[int]]):
     """Notes in Redis, many at once, that tasks which begin now are not to be run again.
 
     Args:
@@ -28,12 +29,12 @@ class EarlyAcks(Work[Delivery, bool]):
         result_ttl: seconds for which a result is kept; None for ever.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, *, group: str, result_ttl: float | None) -> None:
+    def __init__(self, redis: ScriptClient, keys: QueueKeys, *, group: str, result_ttl: float | None) -> None:
         self._redis = redis
         self._keys = keys
         self._group = group
         self._result_ms = round(result_ttl * 1000) if result_ttl else 0
-        self._batches: Batches[Delivery, bool] = Batches(self, lambda delivery: len(delivery.task_id))
+        self._batches: Batches[Delivery, bool, list[int]] = Batches(self, lambda delivery: len(delivery.task_id))
 
     async def acknowledge(self, delivery: Delivery) -> bool:
         """Wait until Redis knows it, however long it is away; False where another worker has the task by now.
@@ -43,13 +44,13 @@ class EarlyAcks(Work[Delivery, bool]):
         """
         return await self._batches.add(delivery)
 
-    def begin(self, items: Sequence[Delivery]) -> Awaitable[object]:
+    def begin(self, items: Sequence[Delivery]) -> Awaitable[list[int]]:
         """Tell Redis."""
         return _ACKNOWLEDGE.begin(self._redis, *self._call(items))
 
-    def answers(self, items: Sequence[Delivery], outcome: object) -> Sequence[bool | BaseException]:
+    def answers(self, items: Sequence[Delivery], outcome: list[int]) -> Sequence[bool | BaseException]:
         """Whether each delivery was still this worker's."""
-        lost = set(cast("list[int]", outcome))
+        lost = set(outcome)
         return [place not in lost for place in range(1, len(items) + 1)]
 
     async def mend(self, items: Sequence[Delivery], error: Exception) -> Sequence[bool | BaseException]:

@@ -2,40 +2,24 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, Mapping
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from redis.exceptions import NoPermissionError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import local_time
+from kiqstart.broker.known_queues import every_queue
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import plain_in_json, queue_names
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.redis_text import plain_in_json
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import Entry
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-RawEntry = tuple[bytes, dict[bytes, bytes]]
-
-_FIND_ENTRIES: Final = Script("find_entries")
+_FIND_ENTRIES: Final = Script[tuple[bytes, int, *tuple[tuple[bytes, list[bytes]], ...]]]("find_entries")
 # Looked through in one step of Redis, in which it answers nobody else: two milliseconds at most.
 _BYTES_AT_ONCE: Final = 256 * 1024
 # Read at once where Redis cannot look by itself.
 _ENTRIES_AT_ONCE: Final = 500
 _NONE: Final = b"-"
-
-
-async def every_queue(broker: StreamBroker) -> list[str]:
-    """This broker's queues, those that workers have taken, and all to which messages were sent, however many.
-
-    Raises:
-        RedisError: Redis is away.
-    """
-    found: set[bytes] = set()
-    for key in (broker.keys.queues, broker.keys.untaken):
-        with without_foreign_keys():
-            found |= cast("set[bytes]", await cast("Redis", broker.connection.redis).smembers(key))
-    return sorted({*broker.queues, *queue_names(found)})
 
 
 class EntrySearch:
@@ -52,7 +36,7 @@ class EntrySearch:
 
     def __init__(self, broker: StreamBroker, task_id: str, *, seconds: float) -> None:
         self._broker = broker
-        self._redis = cast("Redis", broker.connection.redis)
+        self._redis = broker.connection.redis
         self._task_id = task_id
         self._needle = plain_in_json(task_id)
         self._until = local_time() + seconds
@@ -85,30 +69,29 @@ class EntrySearch:
             for _, stream in places:
                 pipe.xlen(stream)
             # What a stranger has put in place of one holds none.
-            lengths = cast("list[object]", await pipe.execute(raise_on_error=False))
+            lengths = await pipe.execute(raise_on_error=False)
         return [place for place, length in zip(places, lengths, strict=True) if length != 0]
 
-    async def _page(self, stream: str, after: bytes) -> tuple[list[RawEntry], bytes]:
+    async def _page(self, stream: str, after: bytes) -> tuple[list[Entry], bytes]:
         """Some of a stream's entries, and where to go on; b"" at its end."""
         if self._needle is None:
             return await self._whole_page(stream, after)
-        answer: list[object] = [b"", 0]
+        found: list[tuple[bytes, list[bytes]]] = []
+        next_after, count = b"", 0
         try:
             with without_foreign_keys():
-                arguments: list[Value] = [after, _BYTES_AT_ONCE, self._needle]
-                answer = cast("list[object]", await _FIND_ENTRIES(self._redis, [stream], arguments))
+                arguments = (after, _BYTES_AT_ONCE, self._needle)
+                next_after, count, *found = await _FIND_ENTRIES(self._redis, [stream], arguments)
         except NoPermissionError:
             # A user who may run no scripts looks through all by himself.
             return await self._whole_page(stream, after)
-        self.count += cast("int", answer[1])
-        found = cast("list[tuple[bytes, list[bytes]]]", answer[2:])
+        self.count += count
         entries = [(entry, dict(zip(flat[::2], flat[1::2], strict=True))) for entry, flat in found]
-        return entries, cast("bytes", answer[0])
+        return entries, next_after
 
-    async def _whole_page(self, stream: str, after: bytes) -> tuple[list[RawEntry], bytes]:
-        entries: list[RawEntry] = []
+    async def _whole_page(self, stream: str, after: bytes) -> tuple[list[Entry], bytes]:
+        entries: list[Entry] = []
         with without_foreign_keys():
-            found = await self._redis.xrange(stream, min=after.decode(), max="+", count=_ENTRIES_AT_ONCE)
-            entries = cast("list[RawEntry]", found)
+            entries = await self._redis.xrange(stream, min=after.decode(), max="+", count=_ENTRIES_AT_ONCE)
         self.count += len(entries)
         return entries, b"(" + entries[-1][0] if len(entries) == _ENTRIES_AT_ONCE else b""

@@ -9,19 +9,21 @@ from typing import Final, cast
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
-from kiqstart.broker.delivery import Delivery, InFlightDeliveries
+from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.entry_reader import EntryReader, RawEntry, Taken
+from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfits import Misfits
 from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.redis_retry import is_foreign_type
 from kiqstart.broker.redis_text import text_of_name
-from kiqstart.broker.script import AsyncClient, Script, Value
+from kiqstart.broker.script import Script
 from kiqstart.broker.weighted_order import WeightedOrder
+from kiqstart.redis.commands import ScriptClient, Value
 
-_FETCH: Final = Script("fetch")
-_ADOPT: Final = Script("adopt")
+_FETCH: Final = Script[list[object] | bytes]("fetch")
+_ADOPT: Final = Script[list[object] | bytes]("adopt")
 _FIRST_STREAM: Final = 4
 
 # How many suspects are tried at once, and up to how many that wait each is alone from the start: it is quicker to find
@@ -79,9 +81,9 @@ class Fetcher:
 
     def __init__(
         self,
-        redis: object,
-        large: object,
-        reader: object,
+        redis: ScriptClient,
+        large: ScriptClient,
+        reader: ScriptClient,
         keys: QueueKeys,
         *,
         group: str,
@@ -96,8 +98,8 @@ class Fetcher:
         fleet: Callable[[], int],
     ) -> None:
         self._redis = redis
-        self._large = cast("AsyncClient", large)
-        self._reader = cast("AsyncClient", reader)
+        self._large = large
+        self._reader = reader
         self._keys = keys
         self._group = group
         self._order = WeightedOrder(weights)
@@ -192,11 +194,10 @@ class Fetcher:
         )
         if not isinstance(answer, list):
             raise NotRegisteredError
-        found = cast("list[object]", answer)
-        self._note_marks(found[0])
-        self._paused.note(_split_paused(found))
+        self._note_marks(answer[0])
+        self._paused.note(_split_paused(answer))
         deliveries: list[Delivery] = []
-        for place, entries in zip(found[1::2], found[2::2], strict=True):
+        for place, entries in zip(answer[1::2], answer[2::2], strict=True):
             stream = streams[cast("int", place) - _FIRST_STREAM]
             deliveries += [
                 self._entries.delivery(stream, entry, taken) for entry in cast("Sequence[RawEntry]", entries)
@@ -208,7 +209,7 @@ class Fetcher:
         queue, entries = self._misfits.take(room)
         returned = self._keys.returned(queue)
         keys = [self._keys.workers, self._keys.misfits(queue), returned, *self._keys.shared]
-        answer: object = None
+        answer: list[object] | bytes = b""
         is_foreign = False
         try:
             answer = await _ADOPT(self._redis, keys, [self._group, taken.worker, room, *entries])
@@ -221,9 +222,8 @@ class Fetcher:
                 self._misfits.put_back(queue, entries)
         if not isinstance(answer, list):
             raise NotRegisteredError
-        found = cast("list[object]", answer)
-        self._note_marks(found[0])
-        deliveries = [self._entries.delivery(returned, entry, taken) for entry in cast("list[RawEntry]", found[1:])]
+        self._note_marks(answer[0])
+        deliveries = [self._entries.delivery(returned, entry, taken) for entry in cast("list[RawEntry]", answer[1:])]
         return self._take(deliveries, taken)
 
     async def _wait_for_some(self, rule: SuspectRule, room: int, *, block_ms: int) -> list[Delivery]:
@@ -337,12 +337,14 @@ class Fetcher:
             await self._await_marks(self._count_marks())
         return deliveries
 
-    async def _read(self, client: AsyncClient, streams: Sequence[str], taken: Taken, *options: Value) -> list[Delivery]:
+    async def _read(
+        self, client: ScriptClient, streams: Sequence[str], taken: Taken, *options: Value
+    ) -> list[Delivery]:
         answer = await self._begin_read(client, streams, taken, *options)
         return self._take(self._entries.deliveries(answer, taken), taken)
 
     def _begin_read(
-        self, client: AsyncClient, streams: Sequence[str], taken: Taken, *options: Value
+        self, client: ScriptClient, streams: Sequence[str], taken: Taken, *options: Value
     ) -> Awaitable[object]:
         return client.execute_command(
             "XREADGROUP", "GROUP", self._group, taken.worker, *options, "STREAMS", *streams, *[">"] * len(streams)

@@ -3,9 +3,6 @@
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
-
-from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.lease import is_ward
@@ -16,10 +13,8 @@ from kiqstart.broker.stats import QueueStats, count_tasks
 from kiqstart.broker.worker_group import behind_delivered, group_of_workers
 from kiqstart.broker.worker_info import place_of, queues_of, slots_of
 from kiqstart.broker.worker_load import read_loads
+from kiqstart.redis.commands import NONE_PENDING, AsyncCommands, ConsumerGroup, Entry, answer_or, milliseconds
 from kiqstart.tasks.labels import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,11 +104,11 @@ async def read_workers(broker: StreamBroker) -> list[WorkerView]:
     Raises:
         RedisError: Redis is away.
     """
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
-    now_ms = await _now_ms(redis)
-    beats = cast("list[tuple[bytes, float]]", await redis.zrange(keys.workers, 0, -1, withscores=True))
-    info = cast("dict[bytes, bytes]", await redis.hgetall(keys.worker_info))
-    ending = cast("set[bytes]", await redis.smembers(keys.draining))
+    redis, keys = broker.connection.redis, broker.keys
+    now_ms = await milliseconds(redis)
+    beats = await redis.zrange(keys.workers, 0, -1, withscores=True)
+    info = await redis.hgetall(keys.worker_info)
+    ending = await redis.smembers(keys.draining)
     queues = {queue for value in info.values() for queue in queues_of(value)} or {DEFAULT_QUEUE}
     held = await _held(redis, broker, sorted(queues))
     return await worker_views(broker, KnownWorkers(now_ms=now_ms, beats=beats, info=info, ending=ending, held=held))
@@ -169,9 +164,9 @@ async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequ
     Raises:
         RedisError: Redis is away.
     """
-    redis = cast("Redis", broker.connection.redis)
+    redis = broker.connection.redis
     workers = [one for one in all_workers if one.is_alive and not one.runs_suspects]
-    oldest = await _oldest(redis, broker, [one.queue for one in stats.queues if one.waiting], await _now_ms(redis))
+    oldest = await _oldest(redis, broker, [one.queue for one in stats.queues if one.waiting], await milliseconds(redis))
     pauses = Pauses(redis, broker.keys, deadline=broker.options.send_deadline)
     paused = {one.name: one for one in await pauses.all() if one.kind is Pausable.QUEUE}
     return [
@@ -180,57 +175,44 @@ async def queue_views(broker: StreamBroker, stats: QueueStats, all_workers: Sequ
             waiting=one.waiting,
             running=one.running,
             oldest_seconds=oldest.get(one.queue),
-            workers=sum(one.queue in _names(broker, worker.queues) for worker in workers),
+            workers=sum(one.queue in broker.keys.names_of(worker.queues) for worker in workers),
             paused=paused.get(one.queue),
         )
         for one in stats.queues
     ]
 
 
-def _names(broker: StreamBroker, queues: Sequence[str]) -> set[str]:
-    # The key of the default queue's stream is a name of that queue, too.
-    return {DEFAULT_QUEUE if queue == broker.keys.name else queue for queue in queues}
-
-
-async def _oldest(redis: "Redis", broker: StreamBroker, queues: Sequence[str], now_ms: int) -> Mapping[str, float]:
+async def _oldest(
+    redis: AsyncCommands, broker: StreamBroker, queues: Sequence[str], now_ms: int
+) -> Mapping[str, float]:
     """By the ids of their streams' first entries; one that a worker has is older than those that wait."""
     group = await group_of_workers(redis, broker.keys, broker.consumer_group_name)
     places = [(queue, stream) for queue in queues for stream in broker.keys.locations(queue)]
     async with redis.pipeline(transaction=False) as pipe:
         for _, stream in places:
             pipe.xinfo_groups(stream)
-        groups = cast("list[object]", await pipe.execute(raise_on_error=False)) if places else []
+        groups = await pipe.execute(raise_on_error=False) if places else []
     async with redis.pipeline(transaction=False) as pipe:
         for (_, stream), found in zip(places, groups, strict=True):
-            pipe.xrange(stream, min=behind_delivered(found, group), count=1)
-        entries = cast("list[list[tuple[bytes, object]]]", await pipe.execute()) if places else []
+            pipe.xrange(stream, min=behind_delivered(answer_or(found, list[ConsumerGroup]()), group), count=1)
+        pages = await pipe.execute() if places else []
     ages: dict[str, float] = {}
-    for (queue, _), found in zip(places, entries, strict=True):
-        for entry, _ in found:
+    for (queue, _), page in zip(places, pages, strict=True):
+        for entry, _ in answer_or(page, list[Entry]()):
             age = (now_ms - int(entry.partition(b"-")[0])) / 1000
             ages[queue] = max(ages.get(queue, age), age)
     return ages
 
 
-async def _held(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> dict[bytes, int]:
+async def _held(redis: AsyncCommands, broker: StreamBroker, queues: Sequence[str]) -> dict[bytes, int]:
     """How many messages each worker has."""
     held: dict[bytes, int] = {}
     group = await group_of_workers(redis, broker.keys, broker.consumer_group_name)
     async with redis.pipeline(transaction=False) as pipe:
         for stream in broker.keys.all_locations(queues):
             pipe.xpending(stream, group)
-        answers = cast("list[object]", await pipe.execute(raise_on_error=False))
-    for pending in answers:
-        if isinstance(pending, ResponseError):  # no such group
-            continue
-        if isinstance(pending, Exception):
-            raise pending
-        for one in cast("list[dict[str, bytes | int]]", cast("dict[str, object]", pending)["consumers"] or []):
-            name = cast("bytes", one["name"])
-            held[name] = held.get(name, 0) + cast("int", one["pending"])
+        answers = await pipe.execute(raise_on_error=False)
+    for answer in answers:
+        for one in answer_or(answer, NONE_PENDING)["consumers"] or []:
+            held[one["name"]] = held.get(one["name"], 0) + one["pending"]
     return held
-
-
-async def _now_ms(redis: "Redis") -> int:
-    seconds, microseconds = await redis.time()
-    return seconds * 1000 + microseconds // 1000

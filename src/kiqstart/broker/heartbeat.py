@@ -6,11 +6,12 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from logging import getLogger
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError, ResponseError
 
-from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
+from kiqstart.broker.delivery import Delivery, local_time
+from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.janitor import Janitor
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease, is_ward
@@ -26,12 +27,12 @@ from kiqstart.broker.run_stats import RunStats
 from kiqstart.broker.running import RunningReport
 from kiqstart.broker.worker_load import LoadReporter
 from kiqstart.processes.signal_safe_event import SignalSafeEvent
+from kiqstart.redis.commands import BlockingCommands
 from kiqstart.tasks.errors import WiringError
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    from redis import Redis
 
 logger = getLogger(__name__)
 
@@ -75,7 +76,7 @@ class Heartbeat:
 
     def __init__(
         self,
-        redis: object,
+        redis: BlockingCommands,
         keys: QueueKeys,
         *,
         queues: Sequence[str],
@@ -93,7 +94,7 @@ class Heartbeat:
         events: Events,
         testimonies: Testimonies,
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._queues = queues
         self._options = options

@@ -1,41 +1,38 @@
 """The role that one worker of all has: it finds dead workers, moves what is due, and tidies up."""
 
-from collections.abc import Collection, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from logging import getLogger
 from math import inf
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import Final, TypeVar
 
 from redis.exceptions import ResponseError
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.failure_detector import FailureDetector
+from kiqstart.broker.forgetting import Forgetting
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease, is_ward, watch_span
-from kiqstart.broker.looks import LateWorkers, QueueState, Tidying, WholeQueue
+from kiqstart.broker.looks import LateWorkers, QueueState, TendAnswer, Tidying, WatchAnswer, WholeQueue
 from kiqstart.broker.misfit_recall import MisfitRecall
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.reclaimer import Reclaimer
 from kiqstart.broker.redis_retry import may_pass, reason, without_foreign_keys
-from kiqstart.broker.redis_text import queue_names, raw_name, text_of_name, whole_number
+from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.registrar import Registrar
 from kiqstart.broker.results import encode_failure
 from kiqstart.broker.run_bounds import RunBounds
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
 from kiqstart.broker.unique_key_audit import UniqueKeyAudit
-from kiqstart.broker.worker_info import queues_of
+from kiqstart.redis.commands import BlockingCommands, Value
 from kiqstart.tasks.results.errors import TaskCancelledError, UnreadableTaskError
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 logger = getLogger(__name__)
 
 Seen = TypeVar("Seen", LateWorkers, WholeQueue)
-_WATCH: Final = Script("watch")
-_TEND: Final = Script("tend")
-_MOVE: Final = Script("move")
-_FORGET_QUEUE: Final = Script("forget_queue")
+_WATCH: Final = Script[WatchAnswer]("watch")
+_TEND: Final = Script[TendAnswer]("tend")
+_MOVE: Final = Script[list[int]]("move")
 
 _MOVED_AT_ONCE: Final = 500
 _BYTES_AT_ONCE: Final = 4 * 1024 * 1024
@@ -49,7 +46,6 @@ _LONGEST_BEATS_BETWEEN_LOOKS: Final = 5
 _WORKERS_PER_BEAT: Final = 4
 _BEATS_BETWEEN_TIDYING: Final = 5
 _BEATS_BETWEEN_AUDITS: Final = 60
-_FORGOTTEN_AT_ONCE: Final = 500
 # How many consumers without entries Redis lists within one step.
 _CONSUMERS_AT_ONCE: Final = 2000
 
@@ -73,7 +69,7 @@ class Janitor:
 
     def __init__(
         self,
-        redis: object,
+        redis: BlockingCommands,
         keys: QueueKeys,
         *,
         group: str,
@@ -84,7 +80,7 @@ class Janitor:
         result_ttl: float | None,
         registrar: Registrar,
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._group = group
         self._options = options
@@ -100,18 +96,18 @@ class Janitor:
         self._audit = UniqueKeyAudit(redis, keys)
         self._recall = MisfitRecall(redis, keys, options)
         self._run_bounds = RunBounds(redis, keys, options)
+        self._forgetting = Forgetting(redis, keys)
         self.workers = 1
         self._is_janitor = False
         self._is_alarmed = False
         self._look_at = float("-inf")
         self._role_seen = b""
+        self._role_seen_at = float("-inf")
         self._seen: LateWorkers | WholeQueue | None = None
         self._problem: ResponseError | None = None
         self._next_stream = 0
         self._tidy_at = self._audit_at = local_time() + options.beat * _BEATS_BETWEEN_TIDYING
         self._dropped: int | None = None
-        # Workers that were asked to end, and had ended when this was looked at last.
-        self._ended: set[bytes] = set()
         # What went wrong last with each duty.
         self._told: dict[str, str] = {}
 
@@ -163,11 +159,16 @@ class Janitor:
         late_before = beat - round(self._options.beat * 1000 * _LATE_BEATS)
         arguments: list[Value] = [self._lease.worker, beat, late_before, _LATE_AT_ONCE, self._role_seen]
         answer = _WATCH.in_thread(self._redis, [names.workers, names.janitor], arguments)
-        return self._noted(LateWorkers.of(cast("list[object]", answer)))
+        return self._noted(LateWorkers.of(answer))
 
     def _watch_late(self, seen: LateWorkers) -> tuple[QueueState, bool]:
         """What the janitor says, and whether this worker may try to take its role."""
-        self._role_seen, self.workers = seen.role, seen.workers
+        if self._role_seen not in (b"", seen.role) and self._registrar.is_step(
+            seen.janitor_ms, self._role_seen_at, seen.at
+        ):
+            # What the janitor has said since the last look was said at no time in between.
+            self._registrar.read_clock()
+        self._role_seen, self._role_seen_at, self.workers = seen.role, seen.at, seen.workers
         beats = min(max(self.workers // _WORKERS_PER_BEAT, 1), _LONGEST_BEATS_BETWEEN_LOOKS)
         self._look_at = seen.at + self._options.beat * (beats - 0.5)
         has_fenced = self._watch(seen.beats, seen.at)
@@ -199,7 +200,7 @@ class Janitor:
         arguments += [round(options.dead_letter_age * 1000), options.dead_letter_bytes]
         arguments += [self._next_stream if local_time() >= self._tidy_at else "", self._streams_at_once]
         answer = _TEND.in_thread(self._redis, keys, arguments)
-        return self._noted(WholeQueue.of(cast("list[object]", answer), keys))
+        return self._noted(WholeQueue.of(answer, keys))
 
     def _noted(self, seen: Seen) -> Seen:
         """What was seen with a beat, which it answers."""
@@ -212,6 +213,7 @@ class Janitor:
         return max(_CONSUMERS_AT_ONCE // max(self.workers, 1), 1)
 
     def _tend(self, seen: WholeQueue) -> QueueState:
+        self._registrar.hear_clock(seen.now_ms, seen.at)
         self.workers = len(seen.beats)
         workers = list(seen.beats)
         self._watch(seen.beats, seen.at)
@@ -230,7 +232,7 @@ class Janitor:
         if local_time() >= self._audit_at:
             self._audit_at = local_time() + self._options.beat * _BEATS_BETWEEN_AUDITS
             with self._attempt("forget workers that are gone"):
-                self._forget_the_gone(workers)
+                self._forgetting.take_turn(workers)
         if self._run_bounds.are_due:
             with self._attempt("bound what is kept of ended runs"):
                 self._run_bounds.apply()
@@ -240,7 +242,7 @@ class Janitor:
     def _count_dropped(self) -> int:
         counted = None
         with without_foreign_keys():
-            counted = cast("bytes | None", self._redis.get(self._keys.dropped))
+            counted = self._redis.get(self._keys.dropped)
         return whole_number(None if counted is None else text_of_name(counted), 0)
 
     def move_due(self) -> int:
@@ -253,7 +255,7 @@ class Janitor:
         arguments += [self._result_ms, names.channel_suffix, names.name, names.queue_prefix]
         arguments.append(encode_failure(UnreadableTaskError()))
         while True:
-            next_due = cast("list[int]", _MOVE.in_thread(self._redis, names.shared, arguments))[0]
+            next_due = _MOVE.in_thread(self._redis, names.shared, arguments)[0]
             if next_due != 0 or local_time() > until:
                 return next_due
 
@@ -286,40 +288,3 @@ class Janitor:
             if self._told.get(what) != reason(error):
                 logger.error("Cannot %s: %s", what, reason(error))  # noqa: TRY400  # one line
             self._told[what] = reason(error)
-
-    def _forget_the_gone(self, workers: Sequence[str]) -> None:
-        """Forget queues that no worker takes any more, and what is kept of workers that are gone."""
-        info = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys.worker_info))
-        known = {text_of_name(name): value for name, value in info.items()}
-        for gone in known.keys() - set(workers):
-            self._redis.hdel(self._keys.worker_info, cast("str", raw_name(gone)))
-        # A version that does not know it leaves it where it takes over from a dead worker.
-        with without_foreign_keys():
-            for name in cast("list[bytes]", self._redis.hkeys(self._keys.running)):
-                if text_of_name(name) not in workers:
-                    self._redis.hdel(self._keys.running, cast("str", name))
-        draining = cast("set[bytes]", self._redis.smembers(self._keys.draining))
-        ended = {name for name in draining if text_of_name(name) not in workers}
-        # Whoever ends a lease looks here afterwards, so a name stays for one more look.
-        for name in ended & self._ended:
-            self._redis.srem(self._keys.draining, name)
-        self._ended = ended
-        untaken = cast("list[bytes]", self._redis.srandmember(self._keys.untaken, _FORGOTTEN_AT_ONCE))
-        self._forget_empty(self._keys.untaken, queue_names(untaken))
-        if set(workers) - known.keys():
-            return  # of a version that does not say which queues it takes
-        taken = {queue for name in workers for queue in queues_of(known[name])}
-        taken_once = cast("set[bytes]", self._redis.smembers(self._keys.queues))
-        for name in taken_once - {queue.encode() for queue in queue_names(taken_once)}:
-            self._redis.srem(self._keys.queues, name)
-        queues = set(queue_names(taken_once))
-        for queue in self._forget_empty(self._keys.queues, queues - taken):
-            logger.info("Queue %s is empty, and no worker takes it any more: it is forgotten", queue)
-
-    def _forget_empty(self, known_by: str, queues: Collection[str]) -> list[str]:
-        """Forget those of some queues that are empty, and say which."""
-        if not queues:
-            return []
-        keys = [known_by, *self._keys.all_locations(queues)]
-        forgotten = cast("list[bytes]", _FORGET_QUEUE.in_thread(self._redis, keys, [*queues]))
-        return [name.decode() for name in forgotten]

@@ -114,6 +114,10 @@ class QueueKeys:
         """Where a queue's new messages are; the key of the default queue's stream is a name of that queue too."""
         return self.name if self._is_default(queue) else f"{self.queue_prefix}{queue}"
 
+    def names_of(self, queues: Iterable[str]) -> set[str]:
+        """Queues, each by its one name."""
+        return {DEFAULT_QUEUE if self._is_default(queue) else queue for queue in queues}
+
     def queue_of(self, stream: str) -> str:
         """The queue of a stream that `stream` gives."""
         return DEFAULT_QUEUE if stream == self.name else stream.removeprefix(self.queue_prefix)

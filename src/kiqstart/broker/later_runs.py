@@ -4,28 +4,25 @@ from collections.abc import AsyncGenerator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from datetime import datetime
-from typing import TYPE_CHECKING, cast
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import plain_in_json
 from kiqstart.broker.run_decoding import ended_at, runs_of
 from kiqstart.broker.run_index import RunIndex
-from kiqstart.broker.run_pages import Entry, read_pages
+from kiqstart.broker.run_pages import read_pages
 from kiqstart.broker.run_text import TASK_ID
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from kiqstart.redis.commands import AsyncCommands, Entry
 
 
 async def with_later_runs(
-    redis: object, keys: QueueKeys, failed: Mapping[str, datetime], *, index: RunIndex | None = None
+    redis: AsyncCommands, keys: QueueKeys, failed: Mapping[str, datetime], *, index: RunIndex | None = None
 ) -> set[str]:
     """Those of which a run ended later that has not failed; of each is told when a run of it has failed."""
     found: set[str] = set()
     if not failed:
         return found
     oldest, written = min(failed.values()), {plain_in_json(task_id) for task_id in failed}
-    pages = await _pages(cast("Redis", redis), keys, written, index)
+    pages = await _pages(redis, keys, written, index)
     async with aclosing(pages):
         async for page in pages:
             for entry, fields in page:
@@ -40,7 +37,7 @@ async def with_later_runs(
 
 
 async def _pages(
-    redis: "Redis", keys: QueueKeys, written: AbstractSet[bytes | None], index: RunIndex | None
+    redis: AsyncCommands, keys: QueueKeys, written: AbstractSet[bytes | None], index: RunIndex | None
 ) -> AsyncGenerator[list[Entry]]:
     """The blocks of runs that have not failed; of tasks that JSON may have in several ways, all."""
     if index is None or None in written:

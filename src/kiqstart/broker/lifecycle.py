@@ -77,7 +77,7 @@ class RedisCheck:
         await self._check_rights(Role.WORKER)
 
     async def _check(self) -> None:
-        await check_redis(self.broker.connection.redis, self.broker.connections.address)
+        await check_redis(self.broker.connection.client, self.broker.connections.address)
 
     async def _check_rights(self, role: Role) -> None:
         broker = self.broker

@@ -10,9 +10,14 @@ from kiqstart.broker.redis_text import beat_of, queue_names, text_of_name, whole
 
 # What the janitor says is text that anybody may have written.
 _MOST_WORKERS: Final = 1_000_000
-_NOT_REGISTERED: Final = 0
-_JANITOR: Final = 2
-_TIDYING: Final = 8
+# What watch.lua returns; the first alone for a worker that is not registered.
+WatchAnswer = tuple[int] | tuple[int, bytes, int, list[bytes], bytes]
+# What tend.lua returns; the first alone for a worker that is not registered, with its beat for one that is no janitor.
+_Tended = tuple[int, int, int, int, int, int, list[bytes], bytes]
+_TendedAndTidied = tuple[int, int, int, int, int, int, list[bytes], bytes, int, list[bytes], list[int | bytes]]
+_NO_JANITOR: Final = 2
+_NOT_TIDYING: Final = 8
+TendAnswer = tuple[int] | tuple[int, bytes] | _Tended | _TendedAndTidied
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +43,7 @@ class LateWorkers:
         at: the local time at which it was seen.
         role: what the janitor says, as it is in Redis.
         janitor: its name; '' for none.
+        janitor_ms: Redis' time when it said that; 0 where it is not known.
         workers: how many there are, as the janitor says.
         is_free: whether the janitor's role is.
         beats: the workers that are late, and the last beat of each.
@@ -48,6 +54,7 @@ class LateWorkers:
     at: float = field(default_factory=local_time)
     role: bytes = b""
     janitor: str = ""
+    janitor_ms: int = 0
     workers: int = 0
     suspects: int = 0
     misfits: int = 0
@@ -56,22 +63,23 @@ class LateWorkers:
     before: int = 0
 
     @classmethod
-    def of(cls, answer: Sequence[object]) -> Self:
+    def of(cls, answer: WatchAnswer) -> Self:
         """What the script has answered."""
-        if answer[0] == _NOT_REGISTERED:
+        if len(answer) == 1:
             return cls(is_registered=False)
-        role = cast("bytes", answer[1])
-        janitor, workers, suspects, _, misfits, *_ = [*text_of_name(role).split("|"), "", "", "", "", ""]
+        _, role, is_free, beats, before = answer
+        janitor, workers, suspects, said_ms, misfits, *_ = [*text_of_name(role).split("|"), "", "", "", "", ""]
         return cls(
             is_registered=True,
             role=role,
             janitor=janitor,
+            janitor_ms=whole_number(said_ms, 0),
             workers=min(whole_number(workers, 0), _MOST_WORKERS),
             suspects=whole_number(suspects, 0),
             misfits=whole_number(misfits, 0),
-            is_free=answer[2] == 1,
-            beats=_beats(cast("list[bytes]", answer[3])),
-            before=beat_of(cast("bytes", answer[4])),
+            is_free=is_free == 1,
+            beats=_beats(beats),
+            before=beat_of(before),
         )
 
 
@@ -117,13 +125,13 @@ class WholeQueue:
     before: int = 0
 
     @classmethod
-    def of(cls, answer: Sequence[object], keys: Sequence[str]) -> Self:
+    def of(cls, answer: TendAnswer, keys: Sequence[str]) -> Self:
         """What the script has answered that was given these keys."""
-        if answer[0] == _NOT_REGISTERED:
+        if len(answer) == 1:
             return cls(is_registered=False, is_janitor=False)
-        if answer[0] != _JANITOR:
-            return cls(is_registered=True, is_janitor=False, before=beat_of(cast("bytes", answer[1])))
-        now_ms, next_due, dropped, suspects, misfits = cast("tuple[int, int, int, int, int]", tuple(answer[1:6]))
+        if len(answer) == _NO_JANITOR:
+            return cls(is_registered=True, is_janitor=False, before=beat_of(answer[1]))
+        _, now_ms, next_due, dropped, suspects, misfits, beats, before = answer[:_NOT_TIDYING]
         return cls(
             is_registered=True,
             is_janitor=True,
@@ -132,16 +140,13 @@ class WholeQueue:
             dropped=dropped,
             suspects=suspects,
             misfits=misfits,
-            beats=_beats(cast("list[bytes]", answer[6])),
-            tidying=_tidying(answer[_TIDYING:], keys),
-            before=beat_of(cast("bytes", answer[7])),
+            beats=_beats(beats),
+            tidying=None if len(answer) == _NOT_TIDYING else _tidying(*answer[_NOT_TIDYING:], keys),
+            before=beat_of(before),
         )
 
 
-def _tidying(answer: Sequence[object], keys: Sequence[str]) -> Tidying | None:
-    if not answer:
-        return None
-    to_audit, queues, orphans = cast("tuple[int, list[bytes], list[int | bytes]]", tuple(answer))
+def _tidying(to_audit: int, queues: Sequence[bytes], orphans: Sequence[int | bytes], keys: Sequence[str]) -> Tidying:
     places, consumers = cast("list[int]", orphans[::2]), cast("list[bytes]", orphans[1::2])
     return Tidying(
         to_audit=to_audit,

@@ -10,6 +10,7 @@ from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.result_waiter import ResultWaiter
 from kiqstart.broker.sender import Sender
 from kiqstart.broker.sent_stats import SentStats
+from kiqstart.redis.commands import async_commands, blocking_commands
 from kiqstart.redis.connections import MultiplexedClient, RedisConnections
 
 _SECONDS_FOR_AN_ANSWER: Final = 5.0
@@ -24,7 +25,8 @@ class LoopResources:
     def __init__(self, connections: RedisConnections, keys: QueueKeys, options: StreamOptions, sent: SentStats) -> None:
         self._connections = connections
         self._options = options
-        self.redis = connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
+        self.client = connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
+        self.redis = async_commands(self.client)
         # What all callers share: sends, reads, and what ends deliveries.
         self.scripts = connections.pipeline(timeout=_SECONDS_FOR_AN_ANSWER)
         # The same for what is large, behind which nobody else has to wait.
@@ -57,7 +59,7 @@ class LoopResources:
             scripts=self.scripts,
             large_scripts=self.large_scripts,
             reader=self._connections.pipeline(timeout=WAIT_SECONDS + _SECONDS_FOR_AN_ANSWER),
-            thread=thread,
+            thread=blocking_commands(thread),
         )
 
     async def close(self) -> None:

@@ -16,8 +16,6 @@ from kiqstart.broker.running import RunningTask, running_of
 from kiqstart.broker.worker_info import place_of, queues_of
 
 if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
     from kiqstart.broker.broker import StreamBroker
     from kiqstart.tasks.sealing.secrets import Secrets
 
@@ -51,12 +49,12 @@ class LostWorker:
 
 async def read_lost_workers(broker: "StreamBroker", *, seconds: int = SECONDS_LOST_KEPT) -> list[LostWorker]:
     """The workers that were lost in these last seconds, up to seven days, the last one first; 50 are kept."""
-    redis = cast("Redis", broker.connection.redis)
+    redis = broker.connection.redis
     now, _ = await redis.time()
     oldest = (now - seconds) * 1000
     found: list[tuple[bytes, float]] = []
     with without_foreign_keys():
-        found = cast("list[tuple[bytes, float]]", await redis.zrange(broker.keys.lost_workers, 0, -1, withscores=True))
+        found = await redis.zrange(broker.keys.lost_workers, 0, -1, withscores=True)
     workers = [_read(text, lost, broker.secrets) for text, lost in reversed(found) if lost >= oldest]
     return [one for one in workers if one is not None]
 

@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.run_stats import PROBLEMS_FIELD, Outcome
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from kiqstart.redis.commands import AsyncCommands
 
 MINUTES: Final = 60
 _MINUTE_MS: Final = 60_000
@@ -40,16 +38,15 @@ class MinuteStats:
         return self.waited / self.started if self.started else 0.0
 
 
-async def read_minutes(redis: object, keys: QueueKeys) -> Sequence[MinuteStats]:
+async def read_minutes(redis: AsyncCommands, keys: QueueKeys) -> Sequence[MinuteStats]:
     """Each of the last `MINUTES` minutes, the oldest first; the last one is the one that runs."""
-    client = cast("Redis", redis)
-    seconds, _ = await client.time()
+    seconds, _ = await redis.time()
     times = [seconds * 1000 - before * _MINUTE_MS for before in reversed(range(MINUTES))]
-    async with client.pipeline(transaction=False) as pipe:
+    async with redis.pipeline(transaction=False) as pipe:
         for now_ms in times:
             pipe.hgetall(keys.stats_of_minute(now_ms))
         # What a stranger has put in place of one is no count.
-        answers = cast("list[object]", await pipe.execute(raise_on_error=False))
+        answers = await pipe.execute(raise_on_error=False)
     return [_parsed(now_ms, answer) for now_ms, answer in zip(times, answers, strict=True)]
 
 

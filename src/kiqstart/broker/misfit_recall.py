@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from logging import getLogger
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
@@ -12,14 +12,12 @@ from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import texts_of, whole_number
 from kiqstart.broker.script import Script
+from kiqstart.redis.commands import BlockingCommands
 from kiqstart.tasks.queue_names import queue_name_problem
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 logger = getLogger(__name__)
 
-_RECALL: Final = Script("recall")
+_RECALL: Final = Script[int]("recall")
 _PAGE: Final = 500
 # Workers say once in a lease what they may take.
 _LEAST_LEASES: Final = 2
@@ -35,8 +33,8 @@ class MisfitRecall:
         redis: a client that blocks.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, options: StreamOptions) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, redis: BlockingCommands, keys: QueueKeys, options: StreamOptions) -> None:
+        self._redis = redis
         self._keys = keys
         self._grace = max(options.misfit_grace, options.lease * _LEAST_LEASES)
         self._next = "-"
@@ -55,14 +53,11 @@ class MisfitRecall:
             now_ms: Redis' time.
             until: the local time at which this turn ends; the next one goes on from there.
         """
-        said = cast("dict[bytes, bytes]", self._redis.hgetall(self._keys.misfits_known))
+        said = self._redis.hgetall(self._keys.misfits_known)
         known = {group: whole_number(at, 0) for group, at in texts_of(said).items()}
         paused = self._paused()
         while True:
-            page = cast(
-                "list[tuple[bytes, dict[bytes, bytes]]]",
-                self._redis.xrange(self._keys.misfit_index, min=self._next, max="+", count=_PAGE),
-            )
+            page = self._redis.xrange(self._keys.misfit_index, min=self._next, max="+", count=_PAGE)
             over: defaultdict[str, list[str]] = defaultdict(list)
             for entry, fields in page:
                 texts = texts_of(fields)
@@ -81,7 +76,7 @@ class MisfitRecall:
     def _paused(self) -> PausedNames:
         paused = PausedNames()
         with without_foreign_keys():
-            paused.note(cast("list[bytes]", self._redis.hkeys(self._keys.paused)))
+            paused.note(self._redis.hkeys(self._keys.paused))
         return paused
 
     def _is_over(self, fields: dict[str, str], known: dict[str, int], now_ms: int) -> bool:
@@ -103,7 +98,7 @@ class MisfitRecall:
             self._redis.xdel(names.misfit_index, *entries)
             return
         keys = [names.misfits(queue), names.returned(queue), *names.shared]
-        count = cast("int", _RECALL.in_thread(self._redis, keys, entries))
+        count = _RECALL.in_thread(self._redis, keys, entries)
         if count:
             logger.warning(
                 "No worker has been there for %g s that may take what others left: %d tasks", self._grace, count

@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
@@ -10,11 +10,9 @@ from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import raw_name, texts_of
 from kiqstart.broker.script import Script
+from kiqstart.redis.commands import BlockingCommands
 
-if TYPE_CHECKING:
-    from redis import Redis
-
-_SAY_KNOWN: Final = Script("say_known")
+_SAY_KNOWN: Final = Script[int]("say_known")
 _PAGE: Final = 500
 # How many that this worker may take are noted at once; more are found when it has taken these.
 _MOST_FOUND: Final = 1000
@@ -51,14 +49,14 @@ class Misfits:
 
     def __init__(
         self,
-        redis: object,
+        redis: BlockingCommands,
         keys: QueueKeys,
         *,
         queues: Collection[str],
         shape_of: Callable[[str], str | None],
         paused: PausedNames,
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._queues = frozenset(queues)
         self._shape_of = shape_of
@@ -92,10 +90,7 @@ class Misfits:
             self._round_began, self._next, self._has_more = now, "-", False
             self._groups_before, self._groups = self._groups, set()
         while True:
-            page = cast(
-                "list[tuple[bytes, dict[bytes, bytes]]]",
-                self._redis.xrange(self._keys.misfit_index, min=self._next, max="+", count=_PAGE),
-            )
+            page = self._redis.xrange(self._keys.misfit_index, min=self._next, max="+", count=_PAGE)
             for entry, fields in page:
                 self._consider(entry.decode(), texts_of(fields))
             if page:
@@ -122,7 +117,7 @@ class Misfits:
     def _look_at_paused(self) -> None:
         found: list[bytes] = []
         with without_foreign_keys():
-            found = cast("list[bytes]", self._redis.hkeys(self._keys.paused))
+            found = self._redis.hkeys(self._keys.paused)
         self._paused.note(found)
         if self._paused.fields == self._paused_before:
             return

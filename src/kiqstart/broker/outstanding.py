@@ -7,25 +7,24 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequen
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delayed_messages import walk_delayed
 from kiqstart.broker.delivery import mark_of
-from kiqstart.broker.merged_walks import merged
+from kiqstart.broker.known_queues import known_queues
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_pages import read_blocks, read_pages_onward
 from kiqstart.broker.running_tasks import Holdings, Pending, pending_of
-from kiqstart.broker.stats import StreamCount, count_streams, known_queues
+from kiqstart.broker.stats import StreamCount, count_streams
+from kiqstart.broker.walks import merged
 from kiqstart.broker.whereabouts import Place, Whereabouts, delayed_task, sent_ms, waiting_task
 from kiqstart.broker.worker_group import first_undelivered, group_of_workers
+from kiqstart.redis.commands import AsyncCommands
 from kiqstart.tasks.caller_types import is_utf8
 from kiqstart.tasks.sealing.secrets import Secrets
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 MOST_LOOKED_AT: Final = 10_000
 """Tasks."""
@@ -101,7 +100,7 @@ def _of_message(which: RunFilter, place: Place) -> RunFilter:
 
 
 async def _waiting(broker: StreamBroker, queue: str | None, _: int) -> tuple[int, AsyncGenerator[_Candidate]]:
-    redis, secrets = cast("Redis", broker.connection.redis), broker.secrets
+    redis, secrets = broker.connection.redis, broker.secrets
     group, counts = await _count(broker, queue)
     waiting = [(name, one.stream) for name, one in counts if one.entries > one.running]
 
@@ -118,7 +117,7 @@ async def _waiting(broker: StreamBroker, queue: str | None, _: int) -> tuple[int
 
 
 async def _delayed(broker: StreamBroker, _: str | None, __: int) -> tuple[int, AsyncGenerator[_Candidate]]:
-    redis, keys, secrets = cast("Redis", broker.connection.redis), broker.keys, broker.secrets
+    redis, keys, secrets = broker.connection.redis, broker.keys, broker.secrets
     total = 0
     with without_foreign_keys():
         total = await redis.zcard(keys.delayed)
@@ -133,7 +132,7 @@ async def _delayed(broker: StreamBroker, _: str | None, __: int) -> tuple[int, A
 
 
 async def _running(broker: StreamBroker, queue: str | None, most: int) -> tuple[int, AsyncGenerator[_Candidate]]:
-    redis, secrets = cast("Redis", broker.connection.redis), broker.secrets
+    redis, secrets = broker.connection.redis, broker.secrets
     group, counts = await _count(broker, queue)
     queues = {one.stream: name for name, one in counts if one.running}
     pending: list[Pending] = []
@@ -162,7 +161,7 @@ _CANDIDATES: Final[
 
 async def _count(broker: StreamBroker, queue: str | None) -> tuple[str, list[tuple[str, StreamCount]]]:
     """The workers' group, and what is in the streams of a queue, or of all, each with its queue."""
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     if queue is None:
         names = await known_queues(broker, broker.queues)
     else:
@@ -175,7 +174,7 @@ async def _count(broker: StreamBroker, queue: str | None) -> tuple[str, list[tup
     return group, [(queues[one.stream], one) for one in counts]
 
 
-async def _entries(redis: "Redis", pending: Sequence[Pending]) -> dict[str, Mapping[bytes, bytes]]:
+async def _entries(redis: AsyncCommands, pending: Sequence[Pending]) -> dict[str, Mapping[bytes, bytes]]:
     """The fields of entries that are still there, by the marks of their runs."""
     found: dict[str, Mapping[bytes, bytes]] = {}
     for stream in {one.stream for one in pending}:

@@ -15,18 +15,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from kiqstart.broker.acts import Operator
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import do
+from kiqstart.broker.partial_json import mapping_of
 from kiqstart.broker.redis_text import raw_name, text_of_name
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import redact
-from kiqstart.tasks.labels import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from kiqstart.redis.commands import AsyncCommands
 
 _LONGEST_REASON: Final = 1000
 _NOBODY: Final = Operator(user="", host="")
@@ -80,8 +78,8 @@ class Pauses:
         deadline: seconds for which an act that has begun is tried through an outage.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, *, deadline: float) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, redis: AsyncCommands, keys: QueueKeys, *, deadline: float) -> None:
+        self._redis = redis
         self._keys = keys
         self._deadline = deadline
 
@@ -100,7 +98,7 @@ class Pauses:
         kept = {"since": seconds, "user": by.user, "host": by.host, "reason": redact(reason)[:_LONGEST_REASON]}
         field = raw_name(self._field(kind, name, where))
         done = await do(
-            lambda: self._redis.hsetnx(self._keys.paused, cast("str", field), json.dumps(kept)),
+            lambda: self._redis.hsetnx(self._keys.paused, field, json.dumps(kept)),
             deadline=self._deadline,
             otherwise=f"the {described(kind, name, where)} may be paused",
         )
@@ -116,7 +114,7 @@ class Pauses:
         """
         field = raw_name(self._field(kind, name, where))
         done = await do(
-            lambda: self._redis.hdel(self._keys.paused, cast("str", field)),
+            lambda: self._redis.hdel(self._keys.paused, field),
             deadline=self._deadline,
             otherwise=f"the {described(kind, name, where)} may be resumed",
         )
@@ -125,7 +123,7 @@ class Pauses:
 
     async def all(self) -> list[Pause]:
         """All that is paused, queues first, by name."""
-        found = cast("Mapping[bytes, bytes]", await self._redis.hgetall(self._keys.paused))
+        found = await self._redis.hgetall(self._keys.paused)
         pauses = [one for field, kept in found.items() if (one := self._read(text_of_name(field), kept)) is not None]
         return sorted(pauses, key=lambda one: (one.kind, one.name, sorted(one.where.items())))
 
@@ -139,7 +137,7 @@ class Pauses:
             return None
         where = dict[str, str]() if calls is None else calls[1]
         if kind == Pausable.QUEUE:
-            name = DEFAULT_QUEUE if name == self._keys.name else name.removeprefix(self._keys.queue_prefix)
+            name = self._keys.queue_of(name)
         with suppress(ValueError, TypeError, KeyError, OverflowError, OSError, RecursionError):
             values = cast("Mapping[str, str | int]", json.loads(kept))
             return Pause(
@@ -175,9 +173,7 @@ def where_as_text(where: Mapping[str, str]) -> str:
 def where_of_text(text: str) -> Mapping[str, str]:
     """Which calls are meant; none of them are named by what is no such text."""
     with suppress(ValueError, RecursionError):
-        found = cast("object", json.loads(text))
-        if isinstance(found, dict):
-            return {name: str(value) for name, value in cast("dict[str, object]", found).items()}
+        return {name: str(value) for name, value in mapping_of(json.loads(text)).items()}
     return {}
 
 

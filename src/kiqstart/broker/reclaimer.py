@@ -3,12 +3,13 @@
 from collections.abc import Callable, Iterable, Sequence
 from itertools import groupby
 from logging import getLogger
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
+from kiqstart.broker.delivery import Delivery, local_time
 from kiqstart.broker.failure_detector import FailureDetector
+from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import WORKER_PREFIX, is_ward, watch_span
 from kiqstart.broker.lost_workers import MOST_LOST_KEPT, SECONDS_LOST_KEPT
@@ -17,19 +18,17 @@ from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.quarantine.condemnation import Condemnation
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import queue_names, raw_name
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
 from kiqstart.broker.worker_info import place_of
-
-if TYPE_CHECKING:
-    from redis import Redis
+from kiqstart.redis.commands import BlockingCommands, PendingEntry, Value
 
 logger = getLogger(__name__)
 
-_FENCE: Final = Script("fence")
-_RECLAIM: Final = Script("reclaim")
-_GIVE_BACK: Final = Script("give_back")
-_TESTIFY: Final = Script("testify")
-_STRAYS: Final = Script("strays")
+_FENCE: Final = Script[list[bytes] | None]("fence")
+_RECLAIM: Final = Script[list[object]]("reclaim")
+_GIVE_BACK: Final = Script[int]("give_back")
+_TESTIFY: Final = Script[tuple[int, bytes, int, list[bytes]] | tuple[()]]("testify")
+_STRAYS: Final = Script[list[list[bytes]]]("strays")
 _AT_ONCE: Final = 100
 # A consumer that is none of ours is one of plain taskiq-redis, which takes over after ten minutes itself.
 _FOREIGN_IDLE_MS: Final = 600_000
@@ -56,7 +55,7 @@ class Reclaimer:
 
     def __init__(
         self,
-        redis: object,
+        redis: BlockingCommands,
         keys: QueueKeys,
         *,
         group: str,
@@ -66,7 +65,7 @@ class Reclaimer:
         queues: Sequence[str],
         keep: Callable[[], None],
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._group = group
         self._queues = list(queues)
@@ -83,7 +82,7 @@ class Reclaimer:
         streams = self._streams()
         keys = [self._keys.workers, self._keys.worker_info, *(stream for _, stream in streams)]
         arguments: list[Value] = [raw_name(worker), beat, MOST_LOST_KEPT, SECONDS_LOST_KEPT * 1000, self._group]
-        answer = cast("list[bytes] | None", _FENCE.in_thread(self._redis, keys, arguments))
+        answer = _FENCE.in_thread(self._redis, keys, arguments)
         if answer is None:
             return False
         info, *last_entries = answer
@@ -105,7 +104,7 @@ class Reclaimer:
         """How many suspects of these queues wait for a worker; those of paused queues wait for none."""
         paused, count = PausedNames(), 0
         with without_foreign_keys():
-            paused.note(cast("list[bytes]", self._redis.hkeys(self._keys.paused)))
+            paused.note(self._redis.hkeys(self._keys.paused))
         open_queues = [queue for queue in queues if not paused.has_stream(self._keys.stream(queue))]
         streams = [stream for queue in open_queues for stream in self._keys.quarantine(queue)]
         for stream in streams:
@@ -127,11 +126,11 @@ class Reclaimer:
         streams = [(queue, stream) for queue in queues for stream in names.quarantine(queue)]
         keys = [names.workers, *names.shared, *(stream for _, stream in streams)]
         arguments: list[Value] = [self._group, worker, witness, "" if beat is None else beat]
-        found = cast("list[object]", _TESTIFY.in_thread(self._redis, keys, arguments))
+        found = _TESTIFY.in_thread(self._redis, keys, arguments)
         with without_foreign_keys():
             self._redis.hdel(names.worker_info, worker)
         if found:
-            place, entry, deaths, raw = cast("tuple[int, bytes, int, list[bytes]]", tuple(found))
+            place, entry, deaths, raw = found
             queue, stream = streams[place - _FIRST_OF_TESTIMONY]
             self._condemn(queue, stream, worker, entry.decode(), deaths, raw)
         return bool(found)
@@ -166,7 +165,7 @@ class Reclaimer:
         """Give back what Redis has handed to this worker without it having arrived: its connection was cut."""
         streams = [(queue, stream) for queue in queues for stream in self._keys.streams(queue)]
         keys = [stream for _, stream in streams]
-        pending = cast("list[list[bytes]]", _STRAYS.in_thread(self._redis, keys, [self._group, worker, idle_ms]))
+        pending = _STRAYS.in_thread(self._redis, keys, [self._group, worker, idle_ms])
         strays = [
             self._in_flight.unknown_entries(stream, [entry.decode() for entry in entries])
             for stream, entries in zip(keys, pending, strict=True)
@@ -204,7 +203,7 @@ class Reclaimer:
         arguments: list[Value] = [self._group, raw_name(consumer), idle_ms, _AT_ONCE, self._options.deaths_of_a_suspect]
         arguments += [last_death or self._last_death(queue, stream, consumer), deaths, last_entry]
         while True:
-            answer = cast("list[object]", _RECLAIM.in_thread(self._redis, keys, arguments))
+            answer = _RECLAIM.in_thread(self._redis, keys, arguments)
             more, count, *last = answer
             total += cast("int", count)
             condemned = [
@@ -227,19 +226,18 @@ class Reclaimer:
         """Whether a dead worker had a single task, so that no other one can be to blame; a ward has its own witness."""
         return not is_ward(worker) and sum(len(self._first_pending(stream, worker)) for _, stream in streams) == 1
 
-    def _first_pending(self, stream: str, worker: str) -> "list[object]":
+    def _first_pending(self, stream: str, worker: str) -> list[PendingEntry]:
         try:
-            found = self._redis.xpending_range(
-                stream, self._group, min="-", max="+", count=2, consumername=cast("str", raw_name(worker))
+            return self._redis.xpending_range(
+                stream, self._group, min="-", max="+", count=2, consumername=raw_name(worker)
             )
         except ResponseError:  # no such key or no such group
             return []
-        return cast("list[object]", found)
 
     def _streams(self) -> list[tuple[str, str]]:
         queues = set(self._queues)
         with without_foreign_keys():
-            queues.update(queue_names(cast("set[bytes]", self._redis.smembers(self._keys.queues))))
+            queues.update(queue_names(self._redis.smembers(self._keys.queues)))
         return [(queue, stream) for queue in sorted(queues) for stream in self._keys.streams(queue)]
 
     def _waiting(self, stream: str) -> int:
@@ -247,7 +245,7 @@ class Reclaimer:
         if not entries:
             return 0
         try:
-            return entries - cast("dict[str, int]", self._redis.xpending(stream, self._group))["pending"]
+            return entries - self._redis.xpending(stream, self._group)["pending"]
         except ResponseError:  # no such group: nobody reads from it yet
             return 0
 

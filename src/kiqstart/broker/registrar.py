@@ -4,7 +4,7 @@ import json
 import os
 import socket
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 from uuid import uuid4
 
 from redis.exceptions import OutOfMemoryError
@@ -15,18 +15,18 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import beat_of, text_of_name
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import BlockingCommands, Value, milliseconds_of
 from kiqstart.tasks.errors import WiringError
 
-if TYPE_CHECKING:
-    from redis import Redis
-
-_REGISTER: Final = Script("register")
-_LEAVE: Final = Script("leave")
-_BEAT: Final = Script("beat")
-_NOTE_OLDER_DATA: Final = Script("note_older_data")
+_REGISTER: Final = Script[tuple[bytes, bytes, int]]("register")
+_LEAVE: Final = Script[int]("leave")
+_BEAT: Final = Script[bytes | None]("beat")
+_NOTE_OLDER_DATA: Final = Script[int]("note_older_data")
 # For which a name is among those that registered, however many they are.
 _SECONDS_OF_A_NAME: Final = 3600.0
+# By how much what is known of Redis' clock may be wrong; more means that it was set.
+_MS_OF_A_STEP: Final = 1000
 # What all versions that share a queue have to agree on; raised by one that writes what this one cannot read.
 LAYOUT: Final = 1
 
@@ -42,9 +42,9 @@ class Registrar:
     """
 
     def __init__(
-        self, redis: object, keys: QueueKeys, *, group: str, queues: Sequence[str], lease: Lease, slots: int
+        self, redis: BlockingCommands, keys: QueueKeys, *, group: str, queues: Sequence[str], lease: Lease, slots: int
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._group = group
         self._queues = list(queues)
@@ -69,8 +69,8 @@ class Registrar:
         keys += names.shared
         info = {"queues": self._queues, "host": socket.gethostname(), "pid": os.getpid(), "slots": self._slots}
         arguments: list[Value] = [self._group, worker, uuid4().hex, json.dumps(info), LAYOUT, *self._queues]
-        answer = _REGISTER.in_thread(self._redis, [*keys, *names.all_streams(self._queues)], arguments)
-        outcome, raw, now_ms = cast("tuple[bytes, bytes, int]", tuple(cast("list[object]", answer)))
+        streams = names.all_streams(self._queues)
+        outcome, raw, now_ms = _REGISTER.in_thread(self._redis, [*keys, *streams], arguments)
         found = text_of_name(raw)
         if outcome == b"layout":
             raise WiringError(
@@ -95,9 +95,9 @@ class Registrar:
         # Adding gives the sum, and so says what was there before.
         step = beat - self._beats.last
         try:
-            found = cast("float | None", self._redis.zadd(self._keys.workers, {worker: step}, xx=True, incr=True))
+            found = self._redis.zadd(self._keys.workers, {worker: step}, xx=True, incr=True)
         except OutOfMemoryError:
-            before = cast("bytes | None", _BEAT.in_thread(self._redis, [self._keys.workers], [worker, beat]))
+            before = _BEAT.in_thread(self._redis, [self._keys.workers], [worker, beat])
             if before is not None:
                 self.answered(beat_of(before))
             return before is not None
@@ -163,7 +163,7 @@ class Registrar:
         """The epoch of the data that Redis has now; '' for none."""
         found: bytes | None = None
         with without_foreign_keys():
-            found = cast("bytes | None", self._redis.get(self._keys.epoch))
+            found = self._redis.get(self._keys.epoch)
         return text_of_name(found or b"")
 
     def drain(self, worker: str) -> None:
@@ -186,8 +186,17 @@ class Registrar:
 
     def read_clock(self) -> None:
         """Learn Redis' time anew."""
-        seconds, microseconds = self._redis.time()
-        self._set_clock(seconds * 1000 + microseconds // 1000)
+        self._set_clock(milliseconds_of(self._redis.time()))
+
+    def hear_clock(self, now_ms: int, at: float) -> None:
+        """An answer that came at a `local_time` has Redis' time: learn it anew where Redis' clock was set meanwhile."""
+        if self.is_step(now_ms, at, at):
+            self._offset_ms = now_ms - round(at * 1000)
+
+    def is_step(self, now_ms: int, since: float, until: float) -> bool:
+        """Whether Redis' clock was set: it has said a time that it should not have had between two `local_time`s."""
+        earliest, latest = self.to_redis_ms(since) - _MS_OF_A_STEP, self.to_redis_ms(until) + _MS_OF_A_STEP
+        return not earliest <= now_ms <= latest
 
     def _set_clock(self, now_ms: int) -> None:
         self._offset_ms = now_ms - round(local_time() * 1000)

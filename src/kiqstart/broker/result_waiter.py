@@ -5,14 +5,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain, islice
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import is_outage
+from kiqstart.redis.commands import ScriptClient
 from kiqstart.redis.connections import RedisConnections
-
-if TYPE_CHECKING:
-    from kiqstart.broker.script import AsyncClient
 
 # Announcements can be missed while a connection is cut, or if Redis allows no channels, so the results themselves are
 # looked at as well. Of a channel that is heard seldom: after 1 s, 2 s, 4 s and so on; of any other once a second. All
@@ -49,9 +47,11 @@ class ResultWaiter:
         keys: the queue's names.
     """
 
-    def __init__(self, client: object, large_client: object, connections: RedisConnections, keys: QueueKeys) -> None:
-        self._client = cast("AsyncClient", client)
-        self._large_client = cast("AsyncClient", large_client)
+    def __init__(
+        self, client: ScriptClient, large_client: ScriptClient, connections: RedisConnections, keys: QueueKeys
+    ) -> None:
+        self._client = client
+        self._large_client = large_client
         self._keys = keys
         self._suffix = keys.channel_suffix
         self._subscription = connections.subscription(self)
@@ -190,7 +190,7 @@ class ResultWaiter:
             # Some have begun to wait meanwhile.
             self._look_for(key)
 
-    async def _look_at(self, keys: Sequence[str], client: "AsyncClient") -> None:
+    async def _look_at(self, keys: Sequence[str], client: ScriptClient) -> None:
         if not keys:
             return
         # Who begins to wait only now may have sent the task anew, and what was there before is not his.

@@ -2,9 +2,8 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final, Generic, Protocol, TypeVar, cast
+from typing import Any, Final, Generic, Protocol, TypeVar
 
-from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 from taskiq import AsyncResultBackend, NoResultError, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
@@ -13,6 +12,7 @@ from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import is_foreign_type, retry_transient
 from kiqstart.broker.script import Script
+from kiqstart.redis.commands import AsyncCommands
 from kiqstart.tasks.caller_types import shown
 from kiqstart.tasks.errors import WiringError
 from kiqstart.tasks.exact_json import dump_exactly
@@ -40,7 +40,7 @@ __all__ = [
     "encode_result",
 ]
 
-ANNOUNCE: Final = Script("announce")
+ANNOUNCE: Final = Script[object]("announce")
 
 ReturnType = TypeVar("ReturnType")
 
@@ -87,7 +87,7 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
     def __init__(
         self,
         *,
-        connection: Callable[[], object],
+        connection: Callable[[], AsyncCommands],
         deliveries: Callable[[str], Delivery | None],
         waiting: Callable[[], Waiting],
         reads: Callable[[], asyncio.Semaphore],
@@ -214,15 +214,15 @@ class StreamResultBackend(AsyncResultBackend[ReturnType], Generic[ReturnType]):
 
     async def _get(self, task_id: str, key: str) -> bytes | None:
         try:
-            return cast("bytes | None", await self._redis.get(key))
+            return await self._redis.get(key)
         except ResponseError as error:
             if not is_foreign_type(error):
                 raise
             raise UnreadableResultError(task_id=task_id, reason=f"the key {key} holds something else") from None
 
     @property
-    def _redis(self) -> Redis:
-        return cast("Redis", self._connection())
+    def _redis(self) -> AsyncCommands:
+        return self._connection()
 
 
 def _milliseconds(ttl: object) -> int:

@@ -14,8 +14,8 @@ from redis.exceptions import RedisError
 from kiqstart.broker.keys import QueueKeys, pattern_of
 from kiqstart.broker.redis_retry import is_unauthorized, reason
 from kiqstart.broker.roles import Role, commands_of, reads_results, uses_channels
-from kiqstart.broker.script import AsyncClient
 from kiqstart.errors import OperatorError
+from kiqstart.redis.commands import ScriptClient
 
 # What workers, senders, schedulers and commands ask of Redis. SET comes first: it makes the key.
 PROBES: Final[tuple[str, ...]] = (
@@ -105,7 +105,7 @@ class MissingRightsError(OperatorError):
     """The user of Redis lacks rights. The message names them as `ACL SETUSER` takes them."""
 
 
-async def check_rights(redis: object, keys: QueueKeys, *, address: str, role: Role | None = None) -> None:
+async def check_rights(redis: ScriptClient, keys: QueueKeys, *, address: str, role: Role | None = None) -> None:
     """Try all that is ever asked of Redis, without harm.
 
     Args:
@@ -125,39 +125,38 @@ async def check_rights(redis: object, keys: QueueKeys, *, address: str, role: Ro
         )
 
 
-async def missing_rights(redis: object, keys: QueueKeys, role: Role | None = None) -> list[str]:
+async def missing_rights(redis: ScriptClient, keys: QueueKeys, role: Role | None = None) -> list[str]:
     """What the user lacks: commands as `+xadd`, keys as `~{name}*`, channels as `&{name}*`.
 
     Args:
-        redis: an async client of a server or a cluster.
+        redis: an async redis of a server or a cluster.
         keys: the queue's names.
         role: as which Redis is used; None: as each of them.
 
     Raises:
         RedisError: Redis is away, or lets this user in not at all.
     """
-    client = cast("AsyncClient", redis)
     needed = None if role is None else commands_of(role)
     if needed is not None and "eval" not in needed:
-        return await _missing_reads(client, keys, needed)
+        return await _missing_reads(redis, keys, needed)
     missing = [
         right
         for right, command in (
             ("+evalsha", ("EVALSHA", _UNKNOWN_SCRIPT, 1, keys.workers)),
             ("+eval", ("EVAL", _NOTHING, 1, keys.workers)),
         )
-        if "run the" in await _refusal(client, *command)
+        if "run the" in await _refusal(redis, *command)
     ]
     if "+eval" in missing:
         # All else is tried by a script.
         return missing
-    missing += await _missing_keys(client, keys, [keys.result("*")] if role is None or reads_results(role) else [])
+    missing += await _missing_keys(redis, keys, [keys.result("*")] if role is None or reads_results(role) else [])
     if f"~{pattern_of(keys.workers)}" not in missing:
-        missing += await _missing_commands(client, keys, needed)
-    return missing + (await _missing_channels(client, keys) if role is None or uses_channels(role) else [])
+        missing += await _missing_commands(redis, keys, needed)
+    return missing + (await _missing_channels(redis, keys) if role is None or uses_channels(role) else [])
 
 
-async def _missing_reads(client: AsyncClient, keys: QueueKeys, needed: AbstractSet[str]) -> list[str]:
+async def _missing_reads(client: ScriptClient, keys: QueueKeys, needed: AbstractSet[str]) -> list[str]:
     """Of a role that changes nothing, so that each command may be sent as it is."""
     missing: list[str] = []
     for probe in _probes(needed):
@@ -173,7 +172,7 @@ def _probes(needed: AbstractSet[str] | None) -> list[list[str]]:
     return probes if needed is None else [probe for probe in probes if _right(probe).removeprefix("+") in needed]
 
 
-async def _missing_keys(client: AsyncClient, keys: QueueKeys, results: Sequence[str]) -> list[str]:
+async def _missing_keys(client: ScriptClient, keys: QueueKeys, results: Sequence[str]) -> list[str]:
     refused = [
         pattern_of(key)
         for key in (keys.name, keys.workers, *results)
@@ -182,7 +181,7 @@ async def _missing_keys(client: AsyncClient, keys: QueueKeys, results: Sequence[
     return [f"~{pattern}" for pattern in dict.fromkeys(refused)]
 
 
-async def _missing_commands(client: AsyncClient, keys: QueueKeys, needed: AbstractSet[str] | None) -> list[str]:
+async def _missing_commands(client: ScriptClient, keys: QueueKeys, needed: AbstractSet[str] | None) -> list[str]:
     probes = _probes(needed)
     words: list[str | int] = []
     for probe in probes:
@@ -191,7 +190,7 @@ async def _missing_commands(client: AsyncClient, keys: QueueKeys, needed: Abstra
     return [_right(probes[place - 1]) for place in places]
 
 
-async def _missing_channels(client: AsyncClient, keys: QueueKeys) -> list[str]:
+async def _missing_channels(client: ScriptClient, keys: QueueKeys) -> list[str]:
     channel, pattern = keys.result("rights"), f"&{pattern_of(keys.result('*'))}"
     text = await _refusal(client, "EVAL", _PUBLISH, 0, channel)
     missing = [pattern if "channel" in text else "+publish"] if text else []
@@ -207,7 +206,7 @@ async def _missing_channels(client: AsyncClient, keys: QueueKeys) -> list[str]:
     return list(dict.fromkeys(missing))
 
 
-async def _refusal(client: AsyncClient, *command: str | int) -> str:
+async def _refusal(client: ScriptClient, *command: str | int) -> str:
     """With which words Redis refuses a command for want of rights; '' if it does not."""
     try:
         await client.execute_command(*command)

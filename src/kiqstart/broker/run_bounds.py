@@ -6,8 +6,9 @@ from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.script import Script
+from kiqstart.redis.commands import BlockingCommands
 
-_BOUND: Final = Script("bound_runs")
+_BOUND: Final = Script[object]("bound_runs")
 _SECONDS_BETWEEN: Final = 30.0
 
 
@@ -18,7 +19,7 @@ class RunBounds:
         redis: a client that blocks.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, options: StreamOptions) -> None:
+    def __init__(self, redis: BlockingCommands, keys: QueueKeys, options: StreamOptions) -> None:
         self._redis = redis
         self._keys = keys
         age_ms, failed_age_ms = round(options.runs_age * 1000), round(options.failed_runs_age * 1000)

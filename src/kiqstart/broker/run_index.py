@@ -10,19 +10,17 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.message_view import as_text
 from kiqstart.broker.redis_retry import ANY_REDIS_ERROR, without_foreign_keys
 from kiqstart.broker.run_decoding import runs_of
 from kiqstart.broker.run_needles import Needles
-from kiqstart.broker.run_pages import BYTES_AT_ONCE, MOST_AT_ONCE, Entry, read_blocks, read_pages, read_pages_with
+from kiqstart.broker.run_pages import BYTES_AT_ONCE, MOST_AT_ONCE, read_blocks, read_pages, read_pages_with
 from kiqstart.broker.run_text import Block, Segment, StreamText, searchable
+from kiqstart.redis.commands import AsyncCommands, Entry
 from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 MOST_BYTES: Final = 128 * 1024 * 1024
 """Of the text of all runs."""
@@ -56,12 +54,12 @@ class RunIndex:
         """Whether it has all that there was at the last look, or as much as it may have."""
         return self._filling is not None and self._filling.done()
 
-    def begin(self, redis: object) -> None:
+    def begin(self, redis: AsyncCommands) -> None:
         """Fill it from now on, if it is not being filled."""
         if any(self._has_room(text) for text in self._texts.values()) and (self._filling is None or self.is_filled):
-            self._filling = asyncio.create_task(self._fill(cast("Redis", redis)))
+            self._filling = asyncio.create_task(self._fill(redis))
 
-    async def refresh(self, redis: "Redis") -> None:
+    async def refresh(self, redis: AsyncCommands) -> None:
         """Take what was added since the last look.
 
         Raises:
@@ -73,7 +71,7 @@ class RunIndex:
                     self._texts[stream] = StreamText()
         self.begin(redis)
 
-    async def pages(self, redis: "Redis", stream: str, needles: Needles) -> AsyncGenerator[list[Entry]]:
+    async def pages(self, redis: AsyncCommands, stream: str, needles: Needles) -> AsyncGenerator[list[Entry]]:
         """The blocks that may hold what is looked for, newest first; some, if there is any text.
 
         Raises:
@@ -89,7 +87,7 @@ class RunIndex:
                     yield page
 
     async def pages_naming(
-        self, redis: "Redis", stream: str, task_ids: AbstractSet[bytes]
+        self, redis: AsyncCommands, stream: str, task_ids: AbstractSet[bytes]
     ) -> AsyncGenerator[list[Entry]]:
         """The blocks with a message of one of some tasks, newest first, and perhaps others.
 
@@ -106,7 +104,7 @@ class RunIndex:
                     yield page
 
     async def _found(
-        self, redis: "Redis", stream: str, search: Callable[[Segment], Sequence[bytes]]
+        self, redis: AsyncCommands, stream: str, search: Callable[[Segment], Sequence[bytes]]
     ) -> AsyncGenerator[list[Entry]]:
         for place, segment in enumerate(reversed(list(self._texts[stream].segments))):
             found = search(segment)
@@ -126,7 +124,7 @@ class RunIndex:
             self._filling.cancel()
             await asyncio.wait([self._filling])
 
-    async def _catch_up(self, redis: "Redis", stream: str, text: StreamText) -> bool:
+    async def _catch_up(self, redis: AsyncCommands, stream: str, text: StreamText) -> bool:
         """Append what is new; False where that is not what comes next, or too much."""
         for _ in range(_MOST_PAGES_BEHIND):
             if text.newest is None:
@@ -134,7 +132,7 @@ class RunIndex:
             count = max(min(BYTES_AT_ONCE // text.mean_size, self._most_at_once), 1) + 1
             page: list[Entry] = []
             with without_foreign_keys():
-                page = cast("list[Entry]", await redis.xrange(stream, min=text.newest.decode(), count=count))
+                page = await redis.xrange(stream, min=text.newest.decode(), count=count)
             # Older blocks are trimmed first: where this one was, all are gone.
             if not page or page[0][0] != text.newest:
                 return False
@@ -145,19 +143,19 @@ class RunIndex:
                 return True
         return False
 
-    async def _bound(self, redis: "Redis", stream: str, text: StreamText) -> None:
+    async def _bound(self, redis: AsyncCommands, stream: str, text: StreamText) -> None:
         with without_foreign_keys():
-            for first, _ in cast("list[Entry]", await redis.xrange(stream, count=1)):
+            for first, _ in await redis.xrange(stream, count=1):
                 text.drop_before(first)
         text.bound(self._most_bytes)
 
-    async def _fill(self, redis: "Redis") -> None:
+    async def _fill(self, redis: AsyncCommands) -> None:
         # The next look goes on with it.
         with suppress(*ANY_REDIS_ERROR):
             for stream in self._texts:
                 await self._fill_from(redis, stream)
 
-    async def _fill_from(self, redis: "Redis", stream: str) -> None:
+    async def _fill_from(self, redis: AsyncCommands, stream: str) -> None:
         text = self._texts[stream]
         if not self._has_room(text):
             return

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from taskiq import TaskiqMessage
 from taskiq.abc.formatter import TaskiqFormatter
@@ -13,15 +13,13 @@ from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.resent_message import as_new, envelope_of
 from kiqstart.broker.run_decoding import Run, message_in
 from kiqstart.broker.run_record import MESSAGE_BYTES
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
 from kiqstart.errors import OperatorError
+from kiqstart.redis.commands import AsyncCommands, Value
 from kiqstart.tasks.labels import UNIQUE_LABEL
 from kiqstart.tasks.messages import send_of
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-_RESEND_RUN: Final = Script("resend_run")
+_RESEND_RUN: Final = Script[list[bytes]]("resend_run")
 _ID: Final = re.compile(r"([0-9]{1,19}-[0-9]{1,19})\.([0-9]{1,9})")
 _SHOWN: Final = 100
 
@@ -50,9 +48,9 @@ class RunResender:
     """
 
     def __init__(
-        self, redis: object, keys: QueueKeys, formatter: TaskiqFormatter, *, deadline: float, marks_age: float
+        self, redis: AsyncCommands, keys: QueueKeys, formatter: TaskiqFormatter, *, deadline: float, marks_age: float
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._formatter = formatter
         self._deadline = deadline
@@ -85,7 +83,7 @@ class RunResender:
             deadline=self._deadline,
             otherwise=f"task {message.task_id!r:.100} may have been sent again",
         )
-        outcome, detail = (part.decode(errors="replace") for part in cast("list[bytes]", done.answer))
+        outcome, detail = (part.decode(errors="replace") for part in done.answer)
         # A try without an answer may have sent it.
         if outcome != "sent" and not (outcome == "resent" and done.is_repeated):
             raise RunNotResentError(run.task_id, _problem(outcome, detail, unique, stream))
@@ -94,16 +92,13 @@ class RunResender:
         """The ids of runs that were sent again."""
         found: list[bytes] = []
         with without_foreign_keys():
-            found = cast("list[bytes]", await self._redis.zrange(self._keys.resent_runs, 0, -1))
+            found = await self._redis.zrange(self._keys.resent_runs, 0, -1)
         return {one.decode(errors="replace") for one in found}
 
     async def _kept_message(self, run: Run) -> bytes:
         place = _ID.fullmatch(run.id)
         if place is not None:
-            entries = cast(
-                "list[tuple[bytes, dict[bytes, bytes]]]",
-                await self._redis.xrange(self._keys.failed_runs, min=place[1], max=place[1]),
-            )
+            entries = await self._redis.xrange(self._keys.failed_runs, min=place[1], max=place[1])
             if entries:
                 return message_in(entries[0][1], int(place[2]))
         raise RunNotResentError(run.task_id, _problem("unknown", "", "", ""))

@@ -14,7 +14,7 @@ from enum import StrEnum
 from logging import getLogger
 from math import inf
 from operator import sub
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from redis.exceptions import ResponseError
 
@@ -24,12 +24,9 @@ from kiqstart.broker.redis_retry import may_pass, reason
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.stats_batch import FLUSH, KEEP_HOUR_MS, KEEP_MINUTE_MS, SENT, StatsBatch
 from kiqstart.observability.process_counts import PROCESS_COUNTS
+from kiqstart.redis.commands import AsyncCommands, BlockingCommands
 from kiqstart.retention.count_names import SECTION as RETENTION
 from kiqstart.tasks.results.result_encoding import FAILED_RESULT
-
-if TYPE_CHECKING:
-    from redis import Redis
-    from redis.asyncio import Redis as AsyncRedis
 
 logger = getLogger(__name__)
 
@@ -83,8 +80,8 @@ class RunStats:
         to_redis_ms: turns a `local_time` into Redis' time, as far as this process knows it.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, *, to_redis_ms: Callable[[float], int]) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, redis: BlockingCommands, keys: QueueKeys, *, to_redis_ms: Callable[[float], int]) -> None:
+        self._redis = redis
         self._keys = keys
         self._to_redis_ms = to_redis_ms
         # By task, since this process began: the event loop alone adds to them, so that counting takes no lock.
@@ -273,27 +270,25 @@ class TaskStats:
         return sum(self.ended.get(one, 0) for one in PROBLEMS)
 
 
-async def read_task_stats(redis: object, keys: QueueKeys) -> list[TaskStats]:
+async def read_task_stats(redis: AsyncCommands, keys: QueueKeys) -> list[TaskStats]:
     """What was ever counted, by task.
 
     Raises:
         RedisError: Redis is away.
     """
-    client = cast("AsyncRedis", redis)
-    return _parsed(cast("dict[bytes, bytes]", await client.hgetall(keys.stats)))
+    return _parsed(await redis.hgetall(keys.stats))
 
 
-async def read_recent_task_stats(redis: object, keys: QueueKeys) -> list[TaskStats]:
+async def read_recent_task_stats(redis: AsyncCommands, keys: QueueKeys) -> list[TaskStats]:
     """What was counted in the last full hour and in the one that runs, by task.
 
     Raises:
         RedisError: Redis is away.
     """
-    client = cast("AsyncRedis", redis)
-    seconds, _ = await client.time()
+    seconds, _ = await redis.time()
     found: dict[bytes, int] = {}
     for now_ms in (seconds * 1000, seconds * 1000 - _HOUR_MS):
-        counted = cast("dict[bytes, bytes]", await client.hgetall(keys.stats_of_hour(now_ms)))
+        counted = await redis.hgetall(keys.stats_of_hour(now_ms))
         for name, value in counted.items():
             found[name] = found.get(name, 0) + whole_number(value.decode(errors="replace"), 0)
     return _parsed({name: str(value).encode() for name, value in found.items()})

@@ -7,16 +7,17 @@ of workers that are gone go with the worker; all of them an hour after the last 
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache, partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import Delivery, InFlightDeliveries, local_time
+from kiqstart.broker.delivery import Delivery, local_time
+from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.redis_retry import without_foreign_keys
@@ -24,13 +25,11 @@ from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.registrar import Registrar
 from kiqstart.broker.script import Script
 from kiqstart.observability.redaction import redact
+from kiqstart.redis.commands import AsyncCommands, BlockingCommands
 from kiqstart.tasks.progress import LONGEST_TEXT, Progress, finite_number
 from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-_SAY_RUNNING: Final = Script("say_running")
+_SAY_RUNNING: Final = Script[int]("say_running")
 _KEEP_MS: Final = 3_600_000
 # What has not changed is said again so that it is not forgotten.
 _SECONDS_TO_REPEAT: Final = 600.0
@@ -68,7 +67,7 @@ class RunningReport:
 
     def __init__(
         self,
-        redis: object,
+        redis: BlockingCommands,
         keys: QueueKeys,
         *,
         in_flight: InFlightDeliveries,
@@ -144,28 +143,13 @@ def running_of(said: bytes, secrets: Secrets = NO_SECRETS) -> Sequence[RunningTa
 
 
 async def read_running(
-    redis: object, keys: QueueKeys, secrets: Secrets = NO_SECRETS
+    redis: AsyncCommands, keys: QueueKeys, secrets: Secrets = NO_SECRETS
 ) -> Mapping[bytes, Sequence[RunningTask]]:
     """What each worker has said that it runs, by its name: what has run for a second, or reports how far it is."""
     said: dict[bytes, bytes] = {}
     with without_foreign_keys():
-        said = cast("dict[bytes, bytes]", await cast("Redis", redis).hgetall(keys.running))
+        said = await redis.hgetall(keys.running)
     return {worker: running_of(text, secrets) for worker, text in said.items()}
-
-
-async def read_progress(
-    redis: object, keys: QueueKeys, worker: bytes, entry: str, secrets: Secrets = NO_SECRETS
-) -> Progress | None:
-    """How far a run of a worker is; None where it has not said so."""
-    said: bytes | None = None
-    with without_foreign_keys():
-        [said] = cast("list[bytes | None]", await cast("Redis", redis).hmget(keys.running, [cast("str", worker)]))
-    return progress_of(running_of(said or b"", secrets), entry)
-
-
-def progress_of(running: Iterable[RunningTask], entry: str) -> Progress | None:
-    """How far the run of an entry is."""
-    return next((one.progress for one in running if one.entry == entry), None)
 
 
 def _is_running(delivery: Delivery) -> bool:

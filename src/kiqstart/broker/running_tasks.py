@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Final, Self, cast
+from typing import Final, Self
 
 from redis.exceptions import ResponseError
 
@@ -15,10 +15,8 @@ from kiqstart.broker.redis_text import bounded_time, text_of_name
 from kiqstart.broker.running import RunningTask, read_running
 from kiqstart.broker.whereabouts import Place, Whereabouts
 from kiqstart.broker.worker_info import place_of
+from kiqstart.redis.commands import AsyncCommands, PendingEntry, milliseconds
 from kiqstart.tasks.sealing.secrets import Secrets
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _ENTRIES_AT_ONCE: Final = 1000
 
@@ -43,7 +41,7 @@ class Pending:
 
 
 async def pending_of(
-    redis: "Redis", stream: str, group: str, *, first: str = "-", last: str = "+", most: int
+    redis: AsyncCommands, stream: str, group: str, *, first: str = "-", last: str = "+", most: int
 ) -> list[Pending]:
     """The entries of a stream that workers have, from one id to another, the oldest first.
 
@@ -55,19 +53,19 @@ async def pending_of(
         while len(found) < most:
             count = min(most - len(found), _ENTRIES_AT_ONCE)
             page = await redis.xpending_range(stream, group, min=first, max=last, count=count)
-            found += [_pending(stream, one) for one in cast("list[dict[str, object]]", page)]
+            found += [_pending(stream, one) for one in page]
             if len(page) < count:
                 break
             first = f"({found[-1].entry.decode()}"
     return found
 
 
-def _pending(stream: str, one: Mapping[str, object]) -> Pending:
+def _pending(stream: str, one: PendingEntry) -> Pending:
     return Pending(
         stream=stream,
-        entry=cast("bytes", one["message_id"]),
-        worker=cast("bytes", one["consumer"]),
-        idle_ms=cast("int", one["time_since_delivered"]),
+        entry=one["message_id"],
+        worker=one["consumer"],
+        idle_ms=one["time_since_delivered"],
     )
 
 
@@ -86,19 +84,19 @@ class Holdings:
     running: Mapping[str, RunningTask]
 
     @classmethod
-    async def read(cls, redis: "Redis", keys: QueueKeys, secrets: Secrets) -> Self:
+    async def read(cls, redis: AsyncCommands, keys: QueueKeys, secrets: Secrets) -> Self:
         """Read it.
 
         Raises:
             RedisError: Redis is away.
         """
-        seconds, micros = await redis.time()
+        now_ms = await milliseconds(redis)
         info: dict[bytes, bytes] = {}
         with without_foreign_keys():
-            info = cast("dict[bytes, bytes]", await redis.hgetall(keys.worker_info))
+            info = await redis.hgetall(keys.worker_info)
         said = await read_running(redis, keys, secrets)
         running = {one.entry: one for tasks in said.values() for one in tasks}
-        return cls(now_ms=seconds * 1000 + micros // 1000, info=info, running=running)
+        return cls(now_ms=now_ms, info=info, running=running)
 
     def running_task(self, waiting: Whereabouts, pending: Pending) -> Whereabouts:
         """That of an entry, made of what it would be if nobody had it."""

@@ -2,28 +2,26 @@
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.merged_walks import merged
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.run_decoding import Run, ended_at, runs_of
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.broker.run_needles import Needles
-from kiqstart.broker.run_pages import MOST_AT_ONCE, Entry, read_pages, read_pages_with
+from kiqstart.broker.run_pages import MOST_AT_ONCE, read_pages, read_pages_with
 from kiqstart.broker.run_stats import Outcome
+from kiqstart.broker.walks import first_of, merged
+from kiqstart.redis.commands import AsyncCommands, Entry
 from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _FAILED: Final = frozenset({Outcome.FAILED, Outcome.DEAD})
 _EVERY: Final = RunFilter()
 
 
 async def read_runs(
-    redis: object,
+    redis: AsyncCommands,
     keys: QueueKeys,
     which: RunFilter = _EVERY,
     *,
@@ -38,17 +36,11 @@ async def read_runs(
     Raises:
         RedisError: Redis is away.
     """
-    found: list[Run] = []
-    async with aclosing(walk_runs(redis, keys, which, secrets, index)) as runs:
-        async for run in runs:
-            if len(found) >= limit:
-                break
-            found.append(run)
-    return found
+    return await first_of(walk_runs(redis, keys, which, secrets, index), limit)
 
 
 async def walk_runs(
-    redis: object,
+    redis: AsyncCommands,
     keys: QueueKeys,
     which: RunFilter = _EVERY,
     secrets: Secrets = NO_SECRETS,
@@ -71,7 +63,7 @@ async def walk_runs(
 
 
 async def walk_failed_runs(
-    redis: object,
+    redis: AsyncCommands,
     keys: QueueKeys,
     which: RunFilter = _EVERY,
     secrets: Secrets = NO_SECRETS,
@@ -96,8 +88,8 @@ class RunTail:
         secrets: decrypts what is encrypted.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys, secrets: Secrets = NO_SECRETS) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, redis: AsyncCommands, keys: QueueKeys, secrets: Secrets = NO_SECRETS) -> None:
+        self._redis = redis
         self._secrets = secrets
         self._after = dict.fromkeys((keys.runs, keys.failed_runs), "-")
 
@@ -109,7 +101,7 @@ class RunTail:
         """
         for stream in self._after:
             with without_foreign_keys():
-                for entry, _ in cast("list[Entry]", await self._redis.xrevrange(stream, count=1)):
+                for entry, _ in await self._redis.xrevrange(stream, count=1):
                     self._after[stream] = f"({entry.decode()}"
 
     async def read(self) -> Sequence[Run]:
@@ -121,7 +113,7 @@ class RunTail:
         found: list[Run] = []
         for stream, after in self._after.items():
             with without_foreign_keys():
-                entries = cast("list[Entry]", await self._redis.xrange(stream, min=after, count=MOST_AT_ONCE))
+                entries = await self._redis.xrange(stream, min=after, count=MOST_AT_ONCE)
                 if entries:
                     self._after[stream] = f"({entries[-1][0].decode()}"
                 found += [run for entry in entries for run in runs_of(*entry, self._secrets)]
@@ -130,16 +122,16 @@ class RunTail:
 
 
 async def _walks(
-    redis: object, streams: Sequence[str], which: RunFilter, secrets: Secrets, index: RunIndex | None
+    redis: AsyncCommands, streams: Sequence[str], which: RunFilter, secrets: Secrets, index: RunIndex | None
 ) -> list[AsyncGenerator[Run]]:
     """A walk through each stream."""
-    client, needles = cast("Redis", redis), Needles.of(which, are_readable=not secrets.can_decrypt)
+    needles = Needles.of(which, are_readable=not secrets.can_decrypt)
     # An index has what is encrypted as it is shown.
     shown = Needles.of(which, are_readable=True)
     if index is None or not shown.in_searchable:
-        return [_walk(_pages(client, stream, needles), which, needles, secrets) for stream in streams]
-    await index.refresh(client)
-    return [_walk(index.pages(client, stream, shown), which, needles, secrets) for stream in streams]
+        return [_walk(_pages(redis, stream, needles), which, needles, secrets) for stream in streams]
+    await index.refresh(redis)
+    return [_walk(index.pages(redis, stream, shown), which, needles, secrets) for stream in streams]
 
 
 async def _walk(
@@ -157,7 +149,7 @@ async def _walk(
                         yield run
 
 
-def _pages(redis: "Redis", stream: str, needles: Needles) -> AsyncGenerator[list[Entry]]:
+def _pages(redis: AsyncCommands, stream: str, needles: Needles) -> AsyncGenerator[list[Entry]]:
     """The blocks that may hold what is looked for, newest first."""
     exact = (*needles.exact, *needles.values)
     return read_pages_with(redis, stream, exact) if exact else read_pages(redis, stream)

@@ -5,9 +5,11 @@ import re
 from collections.abc import Awaitable, Sequence
 from functools import cache, cached_property
 from importlib.resources import files
-from typing import ClassVar, Final, Protocol, cast
+from typing import ClassVar, Final, Generic, TypeVar, cast
 
 from redis.exceptions import NoScriptError, ResponseError
+
+from kiqstart.redis.commands import BlockingScriptClient, ScriptClient, Value
 
 _ROOMS: Final = files("kiqstart")
 # Read at once, as the scripts are: an update of the package meanwhile would mix versions.
@@ -27,7 +29,7 @@ _FIRST_SHARED: Final = re.compile(r"= shared_keys\((\d+)\)")
 _FOREIGN_TYPE: Final = "WRONGTYPE Operation against a key holding the wrong kind of value"
 _SHARED: Final = ("uniques", "places", "delayed", "messages", "cancelled", "dead", "dropped")
 
-Value = str | bytes | int | float
+Answer = TypeVar("Answer")
 
 
 class ScriptClock:
@@ -36,36 +38,10 @@ class ScriptClock:
     now: ClassVar[str] = ""
 
 
-class AsyncClient(Protocol):
-    """What is asked of an async client of a server or of a cluster."""
-
-    def execute_command(self, *command: Value) -> Awaitable[object]:
-        """Send a command."""
-        ...
-
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Value) -> Awaitable[object]:
-        """Run a script that Redis knows."""
-        ...
-
-    def eval(self, script: str, numkeys: int, *keys_and_args: Value) -> Awaitable[object]:
-        """Run a script, and let Redis remember it."""
-        ...
-
-
-class SyncClient(Protocol):
-    """What a script needs of a client that is used in a thread."""
-
-    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Value) -> object:
-        """Run a script that Redis knows."""
-        ...
-
-    def eval(self, script: str, numkeys: int, *keys_and_args: Value) -> object:
-        """Run a script, and let Redis remember it."""
-        ...
-
-
-class Script:
+class Script(Generic[Answer]):
     """A file of a folder `lua`, sent whole only to a Redis that does not know it yet.
+
+    `Script[list[bytes]]("letter_ids")` says what it returns; a tuple there is a list with these places.
 
     Args:
         name: the file's name without `.lua`.
@@ -89,31 +65,32 @@ class Script:
         """The commands that it may run, as an ACL names them: `xadd`, `xgroup|create`."""
         return frozenset("|".join(filter(None, found)).lower() for found in _COMMAND.findall(self._text))
 
-    async def __call__(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
+    async def __call__(self, redis: ScriptClient, keys: Sequence[str], arguments: Sequence[Value]) -> Answer:
         """Run it with an async client, and give what it returns."""
-        client = cast("AsyncClient", redis)
         try:
             try:
-                return await client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+                answer = await redis.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
             except NoScriptError:
-                return await client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+                answer = await redis.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
         except ResponseError as error:
             raise self._named(error, keys) from None
+        return cast("Answer", answer)
 
-    def begin(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> Awaitable[object]:
+    def begin(self, redis: ScriptClient, keys: Sequence[str], arguments: Sequence[Value]) -> Awaitable[Answer]:
         """Run it where Redis knows it already, and begin at once; otherwise what is awaited is a `NoScriptError`."""
-        return cast("AsyncClient", redis).evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+        begun = redis.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+        return cast("Awaitable[Answer]", begun)
 
-    def in_thread(self, redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
+    def in_thread(self, redis: BlockingScriptClient, keys: Sequence[str], arguments: Sequence[Value]) -> Answer:
         """Run it with a client that blocks, and give what it returns."""
-        client = cast("SyncClient", redis)
         try:
             try:
-                return client.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
+                answer = redis.evalsha(self._sha, len(keys), *keys, *arguments, ScriptClock.now)
             except NoScriptError:
-                return client.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
+                answer = redis.eval(self._text, len(keys), *keys, *arguments, ScriptClock.now)
         except ResponseError as error:
             raise self._named(error, keys) from None
+        return cast("Answer", answer)
 
     def _named(self, error: ResponseError, keys: Sequence[str]) -> ResponseError:
         """The error; where a key holds something else, with that key, which Redis does not say."""

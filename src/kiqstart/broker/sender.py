@@ -15,14 +15,17 @@ from kiqstart.broker.batcher import Batches, Work, only
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import is_outage, may_have_run, pause, reason
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
 from kiqstart.broker.sent_stats import SentCounter
+from kiqstart.redis.commands import ScriptClient, Value
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
 logger = getLogger(__name__)
 
-_SEND: Final = Script("send")
-_SEND_PLAIN: Final = Script("send_plain")
+# Of each message that was not simply sent: its place, what came of it, and what is to be said of that.
+_Answers = list[int | bytes]
+_SEND: Final = Script[_Answers]("send")
+_SEND_PLAIN: Final = Script[_Answers]("send_plain")
 # A try may reach Redis long after it was given up: for so long a sender's batches stay known.
 _REMEMBERED_MS: Final = 3_600_000
 # What a try may take beyond the deadline of the first message that it carries.
@@ -83,7 +86,7 @@ class Sending:
 _DOUBT_OF_EARLIER: Final = "an earlier try had no answer: it may be enqueued"
 
 
-class Sender(Work[Sending, str]):
+class Sender(Work[Sending, str, _Answers]):
     """Sends messages, those of one turn of the event loop in one step.
 
     A batch has a number, which Redis remembers: a batch that is sent again, since the connection was lost before its
@@ -100,13 +103,13 @@ class Sender(Work[Sending, str]):
 
     def __init__(
         self,
-        redis: object,
+        redis: ScriptClient,
         keys: QueueKeys,
         *,
         deadline: float,
         address: str,
         queue_limit: int | None = None,
-        large: object = None,
+        large: ScriptClient | None = None,
         sent: SentCounter | None = None,
     ) -> None:
         self._redis = redis
@@ -122,7 +125,9 @@ class Sender(Work[Sending, str]):
         way = None
         if large is not None:
             way = Sender(large, keys, deadline=deadline, address=address, queue_limit=queue_limit, sent=sent)
-        self._batches: Batches[Sending, str] = Batches(self, lambda sending: len(sending.message), large_work=way)
+        self._batches: Batches[Sending, str, _Answers] = Batches(
+            self, lambda sending: len(sending.message), large_work=way
+        )
 
     async def send(self, sending: Sending) -> str:
         """Send a message; the answer is its task's id, or that of the task which holds its unique key.
@@ -150,22 +155,21 @@ class Sender(Work[Sending, str]):
         """Wait for what is under way."""
         await self._batches.drain()
 
-    def begin(self, items: Sequence[Sending]) -> Awaitable[object]:
+    def begin(self, items: Sequence[Sending]) -> Awaitable[_Answers]:
         """Send a batch for the first time, under a number of its own."""
         self._number += 1
         script, keys, arguments = self._call(items)
         return script.begin(self._redis, keys, arguments)
 
-    def answers(self, items: Sequence[Sending], outcome: object) -> Sequence[str | BaseException]:
+    def answers(self, items: Sequence[Sending], outcome: _Answers) -> Sequence[str | BaseException]:
         """Each message's task; but for those that were not simply sent."""
         self._away = None
         answers: list[str | BaseException] = [one.task_id for one in items]
-        flat = cast("list[object]", outcome)
         if self._sent is not None:
-            self._sent.count(items, [cast("int", place) - 1 for place in flat[::3]] if flat else ())
-        if not flat:
+            self._sent.count(items, [cast("int", place) - 1 for place in outcome[::3]] if outcome else ())
+        if not outcome:
             return answers
-        for place, kind, text in zip(flat[::3], flat[1::3], flat[2::3], strict=True):
+        for place, kind, text in zip(outcome[::3], outcome[1::3], outcome[2::3], strict=True):
             position, value = cast("int", place) - 1, cast("bytes", text).decode(errors="replace")
             if kind == b"full":
                 answers[position] = self._full(items[position], value)
@@ -238,7 +242,7 @@ class Sender(Work[Sending, str]):
     def _failure(self, sending: Sending, problem: str) -> SendFailedError:
         return SendFailedError(problem=f"task {sending.task_id} was not sent to Redis at {self._address}: {problem}")
 
-    def _call(self, batch: Sequence[Sending]) -> tuple[Script, list[str], list[Value]]:
+    def _call(self, batch: Sequence[Sending]) -> tuple[Script[_Answers], list[str], list[Value]]:
         """The script that sends a batch, its keys and its arguments."""
         if len(batch) == 1 and batch[0].is_plain:
             # As most are that are sent one by one, and so waited for.

@@ -22,6 +22,7 @@ from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.stats_batch import FLUSH, SENT, StatsBatch
 from kiqstart.processes.forks import tell_of_forks
+from kiqstart.redis.commands import ScriptClient
 from kiqstart.redis.connections import RedisConnections
 
 logger = getLogger(__name__)
@@ -55,7 +56,7 @@ class SentStats:
         self._problem: str | None = None
         tell_of_forks(self)
 
-    def counter(self, redis: object) -> "SentCounter":
+    def counter(self, redis: ScriptClient) -> "SentCounter":
         """What counts in the running event loop.
 
         Args:
@@ -116,7 +117,7 @@ class SentStats:
 class SentCounter:
     """Counts what one event loop sends, in that loop."""
 
-    def __init__(self, stats: SentStats, redis: object) -> None:
+    def __init__(self, stats: SentStats, redis: ScriptClient) -> None:
         self._stats = stats
         self._redis = redis
         self._counts: Counter[str] = Counter()

@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import fields
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -12,11 +12,13 @@ from kiqstart.broker.options import StreamOptions
 from kiqstart.tasks.queue_names import LONGEST_QUEUE_NAME, queue_name_problem
 from kiqstart.tasks.sealing.keyring import Keyring
 from kiqstart.tasks.sealing.sealing import Sealing
-from kiqstart.tasks.sizes import DEFAULT_BYTES, LARGEST_BYTES, MIB
+from kiqstart.tasks.sizes import LARGEST_BYTES
 
 _KEY_PREFIX: Final = re.compile(r"[A-Za-z0-9_.:-]+")
 _QUEUE: Final = re.compile(r"([A-Za-z0-9_.-]+)(?::([1-9][0-9]{0,5}))?")
 _SHOWN: Final = 50
+_DEFAULTS: Final = StreamOptions()
+Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class TasksSettings(BaseSettings):
@@ -36,63 +38,67 @@ class TasksSettings(BaseSettings):
         description="The queues that a worker takes, each with its weight: default:3,low:1. Without a weight it is 1.",
     )
     lease: float = Field(
-        default=5.0,
+        default=_DEFAULTS.lease,
         ge=1.0,
         allow_inf_nan=False,
         description="Seconds without a sign of life after which a worker's tasks are given to others.",
     )
     max_deliveries: int = Field(
-        default=3, ge=1, description="Worker crashes a task may be involved in before it is dead-lettered."
+        default=_DEFAULTS.max_deliveries,
+        ge=1,
+        description="Worker crashes a task may be involved in before it is dead-lettered.",
     )
     quarantine: bool = Field(
-        default=True,
+        default=_DEFAULTS.quarantine,
         description="Whether a worker starts a process of its own for tasks whose workers have died repeatedly.",
     )
-    send_deadline: float = Field(
-        default=30.0,
-        gt=0,
-        allow_inf_nan=False,
+    send_deadline: Seconds = Field(
+        default=_DEFAULTS.send_deadline,
         description="Seconds for which a send is tried while Redis is away, before it fails.",
     )
-    dead_letter_age: float = Field(
-        default=7 * 24 * 3600.0, gt=0, allow_inf_nan=False, description="Seconds for which a dead letter is kept."
+    dead_letter_age: Seconds = Field(
+        default=_DEFAULTS.dead_letter_age, description="Seconds for which a dead letter is kept."
     )
     dead_letter_limit: int = Field(
-        default=10_000, ge=1, description="How many dead letters are kept; beyond it the oldest are dropped."
+        default=_DEFAULTS.dead_letter_limit,
+        ge=1,
+        description="How many dead letters are kept; beyond it the oldest are dropped.",
     )
     dead_letter_bytes: int = Field(
-        default=256 * 1024 * 1024, ge=1, description="How many bytes of Redis' memory dead letters may take, about."
+        default=_DEFAULTS.dead_letter_bytes,
+        ge=1,
+        description="How many bytes of Redis' memory dead letters may take, about.",
     )
     runs_kept: int = Field(
-        default=20_000,
+        default=_DEFAULTS.runs_kept,
         ge=0,
         description="How many ended runs are kept, to be looked at: so many that failed, and so many others. 0: none.",
     )
-    runs_age: float = Field(
-        default=24 * 3600.0,
-        gt=0,
-        allow_inf_nan=False,
+    runs_age: Seconds = Field(
+        default=_DEFAULTS.runs_age,
         description="Seconds for which an ended run is kept; one that failed seven times as long.",
     )
     runs_bytes: int = Field(
-        default=64 * MIB, ge=1, description="How many bytes of Redis' memory ended runs may take together, about."
+        default=_DEFAULTS.runs_bytes,
+        ge=1,
+        description="How many bytes of Redis' memory ended runs may take together, about.",
     )
     run_log_bytes: int = Field(
-        default=4096,
+        default=_DEFAULTS.run_log_bytes,
         ge=0,
         le=LARGEST_BYTES,
         description="How many bytes are kept of what a run has logged, the last lines of it. 0: none. At most "
         "67108864.",
     )
     message_bytes: int = Field(
-        default=DEFAULT_BYTES,
+        default=_DEFAULTS.message_bytes,
         ge=1,
         le=LARGEST_BYTES,
         description="How many bytes a task's message may have, its arguments included. A larger one is not sent, and a "
         "worker makes a dead letter of it. At most 67108864.",
     )
     result_bytes: int = Field(
-        default=DEFAULT_BYTES,
+        default=_DEFAULTS.result_bytes,
         ge=1,
         le=LARGEST_BYTES,
         description="How many bytes a result may have; a task that returns more has failed. At most 67108864.",
@@ -104,7 +110,7 @@ class TasksSettings(BaseSettings):
         "fail. 0 for any number.",
     )
     in_flight_bytes: int = Field(
-        default=64 * MIB,
+        default=_DEFAULTS.in_flight_bytes,
         ge=1,
         description="How much memory the messages and results may take, about, that a worker has in flight; then it "
         "reads no more until a task has ended.",
@@ -114,27 +120,21 @@ class TasksSettings(BaseSettings):
         description="Whether sends and runs are traced with OpenTelemetry, by each process' tracer provider; "
         "kiqstart[opentelemetry] brings what that needs.",
     )
-    misfit_grace: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
+    misfit_grace: Seconds = Field(
+        default=_DEFAULTS.misfit_grace,
         description="Seconds without any worker that may run it after which a task is a dead letter that a worker did "
         "not know, or whose arguments did not fit; never less than two leases, whatever is set.",
     )
-    hook_timeout: float = Field(
-        default=60.0,
-        gt=0,
-        allow_inf_nan=False,
+    hook_timeout: Seconds = Field(
+        default=_DEFAULTS.hook_timeout,
         description="Seconds that one hook of a middleware may take when a task runs; then it is cut off.",
     )
-    overrun_grace: float = Field(
-        default=10.0,
-        gt=0,
-        allow_inf_nan=False,
+    overrun_grace: Seconds = Field(
+        default=_DEFAULTS.overrun_grace,
         description="Seconds beyond its timeout after which a task that cannot be interrupted is reported.",
     )
     replace_overrun: bool = Field(
-        default=False,
+        default=_DEFAULTS.replace_overrun,
         description="Whether the worker process of such a task is then replaced; its other tasks are given back.",
     )
 

@@ -19,7 +19,8 @@ from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.results import encode_failure
 from kiqstart.broker.run_record import RunRecorder
 from kiqstart.broker.run_stats import Outcome, outcome_of
-from kiqstart.broker.script import AsyncClient, Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import ScriptClient, Value
 from kiqstart.tasks.labels import bounded_delay
 from kiqstart.tasks.results.errors import TaskCancelledError
 from kiqstart.tasks.sealing.secrets import NO_SECRETS, Secrets
@@ -27,14 +28,16 @@ from kiqstart.tasks.sizes import kept_of
 
 logger = getLogger(__name__)
 
-_SETTLE: Final = Script("settle")
+# The places of deliveries that are others' by now; of those that Redis refuses in turn the place and why.
+_Settled = tuple[list[int], list[int | bytes]]
+_SETTLE: Final = Script[_Settled]("settle")
 _LOUD_TRIES: Final = 3
 _TRIES_OF_LARGE: Final = 4
 # Bytes of results from which on a connection that is closed again and again may be closed because of them.
 _LARGE: Final = 1024 * 1024
 
 
-class Settler(Work[Delivery, bool]):
+class Settler(Work[Delivery, bool, _Settled]):
     """Settles deliveries, however long Redis is away: what has run must not run again for want of an answer.
 
     Args:
@@ -50,7 +53,7 @@ class Settler(Work[Delivery, bool]):
 
     def __init__(
         self,
-        redis: object,
+        redis: ScriptClient,
         keys: QueueKeys,
         *,
         group: str,
@@ -58,7 +61,7 @@ class Settler(Work[Delivery, bool]):
         result_ttl: float | None,
         recorder: RunRecorder,
         secrets: Secrets = NO_SECRETS,
-        large: object = None,
+        large: ScriptClient | None = None,
     ) -> None:
         self._redis = redis
         self._keys = keys
@@ -72,7 +75,7 @@ class Settler(Work[Delivery, bool]):
             way = Settler(
                 large, keys, group=group, options=options, result_ttl=result_ttl, recorder=recorder, secrets=secrets
             )
-        self._batches: Batches[Delivery, bool] = Batches(self, _bytes_of, large_work=way)
+        self._batches: Batches[Delivery, bool, _Settled] = Batches(self, _bytes_of, large_work=way)
 
     def settle(self, delivery: Delivery) -> Awaitable[Sequence[bool | BaseException]]:
         """Apply the delivery's outcome and result.
@@ -86,13 +89,13 @@ class Settler(Work[Delivery, bool]):
         """Wait for what is under way."""
         await self._batches.drain()
 
-    def begin(self, items: Sequence[Delivery]) -> Awaitable[object]:
+    def begin(self, items: Sequence[Delivery]) -> Awaitable[_Settled]:
         """Settle a batch for the first time."""
         return _SETTLE.begin(self._redis, *self._call(items))
 
-    def answers(self, items: Sequence[Delivery], outcome: object) -> Sequence[bool | BaseException]:
+    def answers(self, items: Sequence[Delivery], outcome: _Settled) -> Sequence[bool | BaseException]:
         """Whether each delivery was still this worker's; or the error with which Redis refuses it."""
-        lost, refused = cast("tuple[list[int], list[object]]", outcome)
+        lost, refused = outcome
         answers: list[bool | BaseException] = [True] * len(items)
         for place in lost:
             answers[place - 1] = False
@@ -131,7 +134,7 @@ class Settler(Work[Delivery, bool]):
         if sum(len(one.result) for one in items) < _LARGE or not isinstance(error, RedisConnectionError):
             return False
         try:
-            await cast("AsyncClient", self._redis).execute_command("PING")
+            await self._redis.execute_command("PING")
         except Exception as away:  # noqa: BLE001  # whatever it is, Redis is away
             logger.debug("Redis is away: %s", reason(away))
             return False

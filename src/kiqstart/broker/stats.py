@@ -2,21 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
 
 from redis.exceptions import ResponseError
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.known_queues import known_queues
 from kiqstart.broker.redis_retry import is_foreign_type
-from kiqstart.broker.redis_text import queue_names
 from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.redis.commands import NONE_PENDING, AsyncCommands, answer_or, milliseconds
 from kiqstart.tasks.caller_types import is_utf8, shown, text
-from kiqstart.tasks.labels import DEFAULT_QUEUE
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
-_MOST_UNTAKEN: Final = 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,36 +72,21 @@ async def count_tasks(broker: StreamBroker, queues: Iterable[str]) -> QueueStats
     for queue in named:
         if not is_utf8(queue):
             raise ValueError(f"count_tasks(…): a queue's name is UTF-8, not {shown(queue)}")
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     names = await known_queues(broker, named)
-    seconds, microseconds = await redis.time()
-    since = seconds * 1000 + microseconds // 1000 - round(broker.options.lease * 1000)
+    since = await milliseconds(redis) - round(broker.options.lease * 1000)
     async with redis.pipeline(transaction=False) as pipe:
         pipe.zcard(keys.delayed)
         pipe.zcount(keys.workers, since, "+inf")
-        delayed, workers = cast("tuple[int, int]", await pipe.execute())
+        delayed, workers = await pipe.execute()
     group = await group_of_workers(redis, keys, broker.consumer_group_name)
     return QueueStats(
         queues=[await _count_queue(broker, name, group) for name in names],
-        delayed=delayed,
+        delayed=answer_or(delayed, 0),
         dead_letters=await broker.dead_letters.count(),
         dropped=await broker.dead_letters.dropped(),
-        workers=workers,
+        workers=answer_or(workers, 0),
     )
-
-
-async def known_queues(broker: StreamBroker, named: Iterable[str] = ()) -> list[str]:
-    """These queues, all that workers have taken, and up to 1,000 to which messages were sent.
-
-    Raises:
-        RedisError: Redis is away.
-    """
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
-    taken = cast("set[bytes]", await redis.smembers(keys.queues))
-    untaken = cast("list[bytes]", await redis.srandmember(keys.untaken, _MOST_UNTAKEN))
-    known = queue_names({*taken, *untaken})
-    # The key of the default queue's stream is a name of that queue, too.
-    return sorted({DEFAULT_QUEUE if queue == keys.name else queue for queue in {*named, *known}})
 
 
 async def takeable_in(broker: StreamBroker, queue: str) -> int:
@@ -118,12 +97,12 @@ async def takeable_in(broker: StreamBroker, queue: str) -> int:
     Raises:
         RedisError: Redis is away.
     """
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     streams = (keys.returned(queue), keys.stream(queue))
     return _of_queue(queue, await count_streams(redis, streams, broker.consumer_group_name)).waiting
 
 
-async def count_streams(redis: "Redis", streams: Sequence[str], group: str) -> Sequence[StreamCount]:
+async def count_streams(redis: AsyncCommands, streams: Sequence[str], group: str) -> Sequence[StreamCount]:
     """Count what is in some streams.
 
     Raises:
@@ -133,15 +112,15 @@ async def count_streams(redis: "Redis", streams: Sequence[str], group: str) -> S
         for stream in streams:
             pipe.xlen(stream)
             pipe.xpending(stream, group)
-        answers = cast("list[object]", await pipe.execute(raise_on_error=False))
+        answers = await pipe.execute(raise_on_error=False)
     return [
-        StreamCount(stream=stream, entries=_number(length, stream), running=_pending(pending))
+        StreamCount(stream=stream, entries=_number(length, stream), running=answer_or(pending, NONE_PENDING)["pending"])
         for stream, length, pending in zip(streams, answers[::2], answers[1::2], strict=True)
     ]
 
 
 async def _count_queue(broker: StreamBroker, queue: str, group: str) -> QueueCount:
-    redis = cast("Redis", broker.connection.redis)
+    redis = broker.connection.redis
     return _of_queue(queue, await count_streams(redis, broker.keys.locations(queue), group))
 
 
@@ -154,14 +133,4 @@ def _of_queue(queue: str, counts: Sequence[StreamCount]) -> QueueCount:
 def _number(answer: object, key: str) -> int:
     if isinstance(answer, ResponseError) and is_foreign_type(answer):
         raise ResponseError(f"{answer} (key {key})")
-    if isinstance(answer, Exception):
-        raise answer
-    return cast("int", answer)
-
-
-def _pending(answer: object) -> int:
-    if isinstance(answer, ResponseError) and str(answer).startswith("NOGROUP"):
-        return 0
-    if isinstance(answer, Exception):
-        raise answer
-    return cast("dict[str, int]", answer)["pending"]
+    return answer_or(answer, 0)

@@ -8,9 +8,10 @@ from redis.exceptions import RedisError, ResponseError
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import may_pass, reason
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import ScriptClient, Value
 
-FLUSH: Final = Script("flush_stats")
+FLUSH: Final = Script[int]("flush_stats")
 
 _HOUR_MS: Final = 3_600_000
 _KEEP_NUMBER_MS: Final = _HOUR_MS
@@ -58,7 +59,7 @@ class StatsBatch:
                 arguments += [field, count]
         return [self._key, *self._counts], arguments
 
-    async def send(self, redis: object) -> str:
+    async def send(self, redis: ScriptClient) -> str:
         """Add it; where Redis is away, a later call does. Gives why Redis refuses it for good, and it is dropped."""
         problem = ""
         try:

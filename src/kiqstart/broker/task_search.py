@@ -3,14 +3,15 @@
 from collections.abc import AsyncGenerator, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from redis.exceptions import NoPermissionError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delayed_messages import read_delayed
 from kiqstart.broker.delivery import local_time
-from kiqstart.broker.entry_search import EntrySearch, every_queue
+from kiqstart.broker.entry_search import EntrySearch
+from kiqstart.broker.known_queues import every_queue
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.run_pages import read_pages_onward
@@ -18,9 +19,6 @@ from kiqstart.broker.running_tasks import Holdings, pending_of
 from kiqstart.broker.whereabouts import Whereabouts, delayed_task, waiting_task
 from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.errors import OperatorError
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 SECONDS_TO_FIND: Final = 0.7
 """For how long queues are looked through for somebody who waits for a page."""
@@ -70,7 +68,7 @@ async def which_have_not_ended(broker: StreamBroker, task_ids: AbstractSet[str])
     """
     if not task_ids:
         return set()
-    redis, keys, names = cast("Redis", broker.connection.redis), broker.keys, sorted(task_ids)
+    redis, keys, names = broker.connection.redis, broker.keys, sorted(task_ids)
     found = set[str]()
     for some in (names[first : first + _ENTRIES_AT_ONCE] for first in range(0, len(names), _ENTRIES_AT_ONCE)):
         with without_foreign_keys():
@@ -87,7 +85,7 @@ async def which_have_not_ended(broker: StreamBroker, task_ids: AbstractSet[str])
 async def _at(
     broker: StreamBroker, queue: str, stream: str, entry: bytes, fields: Mapping[bytes, bytes]
 ) -> Whereabouts:
-    redis, keys, secrets = cast("Redis", broker.connection.redis), broker.keys, broker.secrets
+    redis, keys, secrets = broker.connection.redis, broker.keys, broker.secrets
     waiting = waiting_task(queue, entry, fields, secrets)
     group = await group_of_workers(redis, keys, broker.consumer_group_name)
     pending = await pending_of(redis, stream, group, first=entry.decode(), last=entry.decode(), most=1)
@@ -100,12 +98,12 @@ async def _due(broker: StreamBroker, task_id: str) -> float | None:
     """When a delayed task is due, in milliseconds."""
     due: float | None = None
     with without_foreign_keys():
-        [due] = await cast("Redis", broker.connection.redis).zmscore(broker.keys.delayed, [task_id])
+        [due] = await broker.connection.redis.zmscore(broker.keys.delayed, [task_id])
     return due
 
 
 async def _delayed(broker: StreamBroker, task_id: str, due_ms: float) -> Whereabouts:
-    redis, queue, data = cast("Redis", broker.connection.redis), "", b""
+    redis, queue, data = broker.connection.redis, "", b""
     try:
         [stored] = await read_delayed(redis, broker.keys, [raw_name(task_id)])
     except NoPermissionError:
@@ -118,7 +116,7 @@ async def _delayed(broker: StreamBroker, task_id: str, due_ms: float) -> Whereab
 
 async def _all_messages(broker: StreamBroker) -> AsyncGenerator[bytes]:
     """The messages of all queues, those that workers have before those that wait, read for some seconds."""
-    redis, queues = cast("Redis", broker.connection.redis), await every_queue(broker)
+    redis, queues = broker.connection.redis, await every_queue(broker)
     until = local_time() + _SECONDS_TO_LOOK
     for stream in broker.keys.all_locations(queues):
         async with aclosing(read_pages_onward(redis, stream, most=_ENTRIES_AT_ONCE)) as pages:

@@ -5,21 +5,19 @@ What is noted of early acknowledgements of such tasks goes with them.
 
 from dataclasses import dataclass, field
 from logging import getLogger
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import queue_names
-from kiqstart.broker.script import Script, Value
-
-if TYPE_CHECKING:
-    from redis import Redis
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import BlockingCommands, Value
 
 logger = getLogger(__name__)
 
-_AUDIT: Final = Script("audit_keys")
-_FIND: Final = Script("find_holders")
-_FREE: Final = Script("free_keys")
+_AUDIT: Final = Script[list[bytes]]("audit_keys")
+_FIND: Final = Script[list[bytes]]("find_holders")
+_FREE: Final = Script[int]("free_keys")
 _KEYS_AT_ONCE: Final = 100
 _MESSAGES_AT_ONCE: Final = 500
 
@@ -48,8 +46,8 @@ class UniqueKeyAudit:
         redis: a client that blocks.
     """
 
-    def __init__(self, redis: object, keys: QueueKeys) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, redis: BlockingCommands, keys: QueueKeys) -> None:
+        self._redis = redis
         self._keys = keys
         # Among the keys, among their places, and among the early acknowledgements.
         self._cursors = (b"0", b"0", b"0")
@@ -66,7 +64,7 @@ class UniqueKeyAudit:
 
     def _look_at_page(self) -> None:
         arguments: list[Value] = [*self._cursors, _KEYS_AT_ONCE]
-        answer = cast("list[bytes]", _AUDIT.in_thread(self._redis, self._keys.shared, arguments))
+        answer = _AUDIT.in_thread(self._redis, self._keys.shared, arguments)
         self._cursors, found = (answer[0], answer[1], answer[2]), answer[3:]
         missing = dict(zip(found[::3], zip(found[1::3], found[2::3], strict=True), strict=True))
         if missing:
@@ -80,7 +78,7 @@ class UniqueKeyAudit:
         place = search.places[0]
         start = search.start or (b"0" if place == self._keys.delayed_messages else b"-")
         arguments: list[Value] = [start, _MESSAGES_AT_ONCE, *search.missing]
-        answer = cast("list[bytes]", _FIND.in_thread(self._redis, [place, *self._keys.shared], arguments))
+        answer = _FIND.in_thread(self._redis, [place, *self._keys.shared], arguments)
         search.start = answer[0]
         for unique in answer[1:]:
             search.missing.pop(unique, None)
@@ -93,13 +91,13 @@ class UniqueKeyAudit:
         arguments: list[Value] = [
             value for unique, (task, place) in search.missing.items() for value in (unique, task, place)
         ]
-        freed = cast("int", _FREE.in_thread(self._redis, self._keys.shared, arguments))
+        freed = _FREE.in_thread(self._redis, self._keys.shared, arguments)
         if freed:
             logger.warning("%d unique keys were held by tasks that are gone, and are free again", freed)
 
     def _all_places(self) -> list[str]:
         known = (self._redis.smembers(self._keys.queues), self._redis.smembers(self._keys.untaken))
-        queues = sorted({name for some in known for name in queue_names(cast("set[bytes]", some))})
+        queues = sorted({name for some in known for name in queue_names(some)})
         places = [self._keys.delayed_messages, *self._keys.all_locations(queues)]
         # Twice: what is moved while it goes on may be where it was before.
         return [*places, *places]

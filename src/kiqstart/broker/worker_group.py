@@ -1,18 +1,17 @@
 """The consumer group by which a queue is taken, whatever this program's own setting is."""
 
-from typing import TYPE_CHECKING, cast
+from collections.abc import Sequence
+from contextlib import suppress
 
 from redis.exceptions import ResponseError
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import text_of_name
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from kiqstart.redis.commands import AsyncCommands, ConsumerGroup
 
 
-async def group_of_workers(redis: "Redis", keys: QueueKeys, default: str) -> str:
+async def group_of_workers(redis: AsyncCommands, keys: QueueKeys, default: str) -> str:
     """The group that workers have named when they registered; `default` where none has.
 
     Raises:
@@ -20,36 +19,23 @@ async def group_of_workers(redis: "Redis", keys: QueueKeys, default: str) -> str
     """
     known = None
     with without_foreign_keys():
-        known = cast("bytes | None", await redis.get(keys.group))
+        known = await redis.get(keys.group)
     return default if known is None else text_of_name(known)
 
 
-async def first_undelivered(redis: "Redis", stream: str, group: str) -> str:
+async def first_undelivered(redis: AsyncCommands, stream: str, group: str) -> str:
     """From where on nobody has had a stream's entries: `-`, or an id that is left out, written `(id`.
 
     Raises:
         RedisError: Redis is away.
     """
-    try:
-        return behind_delivered(await redis.xinfo_groups(stream), group)
-    except ResponseError as error:
-        return behind_delivered(error, group)
+    groups: list[ConsumerGroup] = []
+    with suppress(ResponseError):  # no such stream
+        groups = await redis.xinfo_groups(stream)
+    return behind_delivered(groups, group)
 
 
-def behind_delivered(groups: object, group: str) -> str:
-    """The same of what Redis has answered when it was asked for a stream's groups.
-
-    Raises:
-        RedisError: it was such an error, and not that there is no stream.
-    """
-    if isinstance(groups, Exception):
-        if isinstance(groups, ResponseError):  # no such stream
-            return "-"
-        raise groups
-    found = cast("list[dict[str, object]]", groups)
-    last = next((one["last-delivered-id"] for one in found if _text(one["name"]) == group), None)
-    return f"({_text(last)}" if last is not None else "-"
-
-
-def _text(value: object) -> str:
-    return text_of_name(value) if isinstance(value, bytes) else str(value)
+def behind_delivered(groups: Sequence[ConsumerGroup], group: str) -> str:
+    """The same, of a stream's groups."""
+    last = next((one["last-delivered-id"] for one in groups if text_of_name(one["name"]) == group), None)
+    return f"({text_of_name(last)}" if last is not None else "-"

@@ -1,8 +1,11 @@
 """What workers say of themselves when they register."""
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import cast
+
+from kiqstart.broker.partial_json import NOTHING, mapping_of
 
 
 def queues_of(info: bytes) -> list[str]:
@@ -25,9 +28,7 @@ def slots_of(info: bytes) -> int:
     return slots if isinstance(slots, int) and slots > 0 else 0
 
 
-def _said(info: bytes) -> dict[str, object]:
+def _said(info: bytes) -> Mapping[str, object]:
     with suppress(ValueError, RecursionError):
-        said = cast("object", json.loads(info))
-        if isinstance(said, dict):
-            return cast("dict[str, object]", said)
-    return {}
+        return mapping_of(json.loads(info))
+    return NOTHING

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
@@ -15,10 +15,7 @@ from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.loop_watch import LoopWatch
 from kiqstart.broker.redis_text import raw_name
-
-if TYPE_CHECKING:
-    from redis import Redis
-    from redis.asyncio import Redis as AsyncRedis
+from kiqstart.redis.commands import AsyncCommands, BlockingCommands
 
 _SECONDS_BETWEEN: Final = 15.0
 _SECONDS_TO_FIRST: Final = 5.0
@@ -68,9 +65,9 @@ class LoadReporter:
     """
 
     def __init__(
-        self, redis: object, keys: QueueKeys, activity: WorkerActivity, *, to_redis_ms: Callable[[float], int]
+        self, redis: BlockingCommands, keys: QueueKeys, activity: WorkerActivity, *, to_redis_ms: Callable[[float], int]
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._activity = activity
         self._to_redis_ms = to_redis_ms
@@ -109,7 +106,7 @@ class LoadReporter:
         return telling != self._told
 
 
-async def read_loads(redis: object, keys: QueueKeys, workers: Sequence[str]) -> Mapping[str, WorkerLoad]:
+async def read_loads(redis: AsyncCommands, keys: QueueKeys, workers: Sequence[str]) -> Mapping[str, WorkerLoad]:
     """What workers last said, by their names; without those that say nothing.
 
     Raises:
@@ -117,8 +114,7 @@ async def read_loads(redis: object, keys: QueueKeys, workers: Sequence[str]) -> 
     """
     if not workers:
         return {}
-    client = cast("AsyncRedis", redis)
-    found = cast("list[bytes | None]", await client.mget([raw_name(keys.worker_load(one)) for one in workers]))
+    found = await redis.mget([raw_name(keys.worker_load(one)) for one in workers])
     loads = {worker: _parsed(said) for worker, said in zip(workers, found, strict=True) if said is not None}
     return {worker: load for worker, load in loads.items() if load is not None}
 

@@ -52,7 +52,7 @@ def _completed(ctx: typer.Context, incomplete: str, names: "Callable[[App], Iter
 
 def _queues(app: "App") -> Sequence[str]:
     from kiqstart.broker.broker import StreamBroker
-    from kiqstart.broker.task_queues import queue_of_task
+    from kiqstart.broker.known_queues import queue_of_task
 
     own = app.broker.queues if isinstance(app.broker, StreamBroker) else ()
     return [*own, *(queue_of_task(task) for task in app.broker.get_all_tasks().values())]

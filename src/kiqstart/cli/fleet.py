@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kiqstart.broker.fleet import QueueView, WorkerView, read_queues, read_workers
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.running import RunningTask
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.cli.application import stream_broker
 from kiqstart.cli.pausing import pause_as_json
 from kiqstart.cli.tables import new_table, print_table

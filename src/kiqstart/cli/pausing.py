@@ -6,9 +6,9 @@ from taskiq import AsyncBroker
 
 from kiqstart.broker.acts import Act, ActKind, Operator
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.pauses import Pausable, Pause
 from kiqstart.broker.stats import count_tasks
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.cli.application import on_broker
 from kiqstart.cli.one_by_one import one_by_one
 from kiqstart.cli.recording import record

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 from taskiq.exceptions import ResultGetError, SendTaskError
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.pauses import Pausable, Pauses
 from kiqstart.broker.rights import check_rights
 from kiqstart.broker.roles import Role
 from kiqstart.cli.application import stream_broker
@@ -49,13 +50,23 @@ async def _round_trip(queue: str, timeout: float) -> float:  # noqa: ASYNC109  #
         try:
             result = await sent.wait_result(timeout=timeout)
         except ResultTimeoutError as error:
-            raise NoAnswerError(f"{error}; start a worker (`kiqstart worker`), or look at its log") from None
+            raise NoAnswerError(f"{error}; {await _advice(broker, queue)}") from None
         except ResultGetError as error:
             raise NoAnswerError(f"the answer cannot be read: {error.__cause__ or error}") from None
         seconds = time.perf_counter() - start
         if result.is_err:
             raise NoAnswerError(f"a worker has failed to answer: {type(result.error).__name__}: {result.error}")
         return seconds
+
+
+async def _advice(broker: StreamBroker, queue: str) -> str:
+    # A Redis that does not answer any more has nothing to say of pauses either.
+    with suppress(RedisError, OSError):
+        async with asyncio.timeout(_SECONDS_TO_EXPLAIN):
+            pauses = Pauses(broker.connection.redis, broker.keys, deadline=broker.options.send_deadline)
+            if any(one.kind is Pausable.QUEUE and one.name == queue for one in await pauses.all()):
+                return f"the queue {queue!r} is paused: `kiqstart resume queue {queue}`"
+    return "start a worker (`kiqstart worker`), or look at its log"
 
 
 async def _complain_of_rights(broker: StreamBroker) -> None:

@@ -2,23 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, queue_views, read_workers
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.pauses import Pause, Pauses
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.retention.count_names import BACKLOG, BATCHES, LAST_SUCCESS, MICROSECONDS, ROWS, RUNS
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.scheduler_stats import ScheduleStats, read_schedule_stats
 from kiqstart.scheduler.source import DurableScheduleSource
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _LOST_RECENTLY: Final = 24 * 3600
 
@@ -80,7 +77,7 @@ async def read_figures(broker: StreamBroker, policies: Sequence[str] = ()) -> Fi
         lost=await read_lost_workers(broker, seconds=_LOST_RECENTLY),
         pauses=await Pauses(redis, keys, deadline=broker.options.send_deadline).all(),
         tasks=_with_known(await read_task_stats(redis, keys), broker.get_all_tasks()),
-        schedules=await overview(DurableScheduleSource(broker).store, limit=0),
+        schedules=await overview(DurableScheduleSource(broker).store, broker, limit=0),
         schedule_stats=await read_schedule_stats(redis, keys),
         policies=await _read_policies(broker, policies),
     )
@@ -93,9 +90,8 @@ def _with_known(found: Sequence[TaskStats], known: Iterable[str]) -> list[TaskSt
 
 
 async def _read_policies(broker: StreamBroker, known: Sequence[str]) -> list[PolicyStats]:
-    client = cast("Redis", broker.connection.redis)
     by_policy: dict[str, dict[str, str]] = {name: {} for name in known}
-    for raw, value in cast("dict[bytes, bytes]", await client.hgetall(broker.keys.retention_stats)).items():
+    for raw, value in (await broker.connection.redis.hgetall(broker.keys.retention_stats)).items():
         name, _, what = text_of_name(raw).rpartition("\n")
         by_policy.setdefault(name, {})[what] = value.decode(errors="replace")
     return [_policy_stats(name, by_policy[name]) for name in sorted(by_policy)]

@@ -5,9 +5,9 @@ What lasts shorter, what other processes do, an outage's aftermath and a machine
 """
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, cast
+from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
@@ -105,7 +105,7 @@ class Health:
         self._owed = self._watch.ask()
         try:
             async with asyncio.timeout(_SECONDS_FOR_REDIS):
-                await cast("Awaitable[object]", self._broker.connection.redis.ping())
+                await self._broker.connection.redis.ping()
             self._answered_at = local_time()
             async with asyncio.timeout(_SECONDS_FOR_REDIS):
                 await self._duty.look()

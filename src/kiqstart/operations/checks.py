@@ -6,8 +6,8 @@ from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, read_queues, read_workers
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.run_stats import PROBLEMS, TaskStats, read_recent_task_stats
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.errors import OperatorError
 from kiqstart.operations.fleet import STUCK, said_of_stuck, state_of
 from kiqstart.operations.pausing import pauses_of, said
@@ -141,7 +141,7 @@ async def check_schedules(broker: StreamBroker) -> str:
         StuckScheduleError: one is overdue for more than a minute, or was set aside since it cannot be read.
         RedisError: Redis is away.
     """
-    found = await overview(DurableScheduleSource(broker).store, limit=_MOST_SCHEDULES)
+    found = await overview(DurableScheduleSource(broker).store, broker, limit=_MOST_SCHEDULES)
     late = [one for one in (*found.table, *found.added) if one.due is not None and not one.is_paused]
     stuck = {one.definition.name: found.now - one.due for one in late if one.due and found.now - one.due > _STUCK}
     problems = [

@@ -4,25 +4,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, TypeVar, cast
-
-from redis.exceptions import ResponseError
+from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import KnownWorkers, WorkerView, worker_views
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.pauses import Pausable, field_of
 from kiqstart.broker.redis_text import queue_names, text_of_name
 from kiqstart.broker.run_stats import TaskStats, read_task_stats
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.redis.commands import NONE_PENDING, AsyncCommands, ConsumerGroup, Entry, answer_or, milliseconds_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
-
 _MOST_UNTAKEN: Final = 100
-
-Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +82,7 @@ async def read_pulse(broker: StreamBroker) -> Pulse:
     Raises:
         RedisError: Redis is away.
     """
-    redis, keys = cast("Redis", broker.connection.redis), broker.keys
+    redis, keys = broker.connection.redis, broker.keys
     async with redis.pipeline(transaction=False) as pipe:
         pipe.time()
         pipe.zrange(keys.workers, 0, -1, withscores=True)
@@ -99,16 +93,13 @@ async def read_pulse(broker: StreamBroker) -> Pulse:
         pipe.xlen(keys.dead)
         pipe.smembers(keys.queues)
         pipe.srandmember(keys.untaken, _MOST_UNTAKEN)
-        answers = cast("list[object]", await pipe.execute(raise_on_error=False))
-    seconds, micros = _answer(answers[0], (0, 0))
-    now_ms = seconds * 1000 + micros // 1000
-    names = queue_names({*_answer(answers[7], set[bytes]()), *_answer(answers[8], list[bytes]())})
-    queues = sorted(
-        {DEFAULT_QUEUE if name == keys.name else name for name in (*broker.queues, *queues_of_tasks(broker), *names)}
-    )
+        answers = await pipe.execute(raise_on_error=False)
+    now_ms = milliseconds_of(answer_or(answers[0], (0, 0)))
+    names = queue_names({*answer_or(answers[7], set[bytes]()), *answer_or(answers[8], list[bytes]())})
+    queues = sorted(keys.names_of((*broker.queues, *queues_of_tasks(broker), *names)))
     streams = await _read_streams(redis, broker, queues)
     workers = await _workers(broker, answers, now_ms, streams)
-    paused = set(map(text_of_name, _answer(answers[4], list[bytes]())))
+    paused = set(map(text_of_name, answer_or(answers[4], list[bytes]())))
     oldest = await _oldest(redis, broker, queues, streams, now_ms)
     return Pulse(
         at=datetime.fromtimestamp(now_ms / 1000, UTC),
@@ -125,60 +116,58 @@ async def read_pulse(broker: StreamBroker) -> Pulse:
             for queue in queues
         ],
         workers=workers,
-        delayed=_answer(answers[5], 0),
-        dead_letters=_answer(answers[6], 0),
+        delayed=answer_or(answers[5], 0),
+        dead_letters=answer_or(answers[6], 0),
         stats=await read_task_stats(redis, keys),
     )
 
 
-async def _read_streams(redis: "Redis", broker: StreamBroker, queues: Sequence[str]) -> Mapping[str, _Stream]:
+async def _read_streams(redis: AsyncCommands, broker: StreamBroker, queues: Sequence[str]) -> Mapping[str, _Stream]:
     """Of streams that are empty, only that; of those of new messages also how many were ever taken."""
     group, keys = await group_of_workers(redis, broker.keys, broker.consumer_group_name), broker.keys
     names = keys.all_locations(queues)
     async with redis.pipeline(transaction=False) as pipe:
         for name in names:
             pipe.xlen(name)
-        lengths = [_answer(one, 0) for one in await pipe.execute(raise_on_error=False)]
+        lengths = [answer_or(one, 0) for one in await pipe.execute(raise_on_error=False)]
     mains = {keys.stream(queue) for queue in queues}
     wanted = [name for name, length in zip(names, lengths, strict=True) if length or name in mains]
     async with redis.pipeline(transaction=False) as pipe:
         for name in wanted:
             pipe.xinfo_groups(name)
             pipe.xpending(name, group)
-        found = cast("list[object]", await pipe.execute(raise_on_error=False))
+        found = await pipe.execute(raise_on_error=False)
     known = {name: (found[2 * at], found[2 * at + 1]) for at, name in enumerate(wanted)}
     return {
-        name: _stream(length, group, *known.get(name, ([], {}))) for name, length in zip(names, lengths, strict=True)
+        name: _stream(length, group, *known.get(name, ([], NONE_PENDING)))
+        for name, length in zip(names, lengths, strict=True)
     }
 
 
 def _stream(entries: int, group: str, groups: object, pending: object) -> _Stream:
-    ours: Mapping[str, object] = next(
-        (one for one in _answer(groups, list[dict[str, object]]()) if _text(one["name"]) == group),
-        dict[str, object](),
-    )
-    held = _answer(pending, dict[str, list[dict[str, object]] | None]()).get("consumers") or []
-    taken = ours.get("entries-read")
+    known = answer_or(groups, list[ConsumerGroup]())
+    ours = next((one for one in known if text_of_name(one["name"]) == group), None)
+    held = answer_or(pending, NONE_PENDING)["consumers"] or []
     return _Stream(
         entries=entries,
-        taken=taken if isinstance(taken, int) else None,
-        after=_text(ours.get("last-delivered-id", "0-0")),
-        held={cast("bytes", one["name"]): cast("int", one["pending"]) for one in held},
+        taken=None if ours is None else ours.get("entries-read"),
+        after="0-0" if ours is None else text_of_name(ours["last-delivered-id"]),
+        held={one["name"]: one["pending"] for one in held},
     )
 
 
 async def _oldest(
-    redis: "Redis", broker: StreamBroker, queues: Sequence[str], streams: Mapping[str, _Stream], now_ms: int
+    redis: AsyncCommands, broker: StreamBroker, queues: Sequence[str], streams: Mapping[str, _Stream], now_ms: int
 ) -> Mapping[str, float]:
     """By the id of the first entry in each stream that nobody has taken."""
     wanted = [(queue, name) for queue in queues for name in broker.keys.locations(queue) if streams[name].waiting]
     async with redis.pipeline(transaction=False) as pipe:
         for _, name in wanted:
             pipe.xrange(name, min=f"({streams[name].after}", count=1)
-        found = cast("list[object]", await pipe.execute(raise_on_error=False)) if wanted else []
+        found = await pipe.execute(raise_on_error=False) if wanted else []
     ages: dict[str, float] = {}
     for (queue, _), answer in zip(wanted, found, strict=True):
-        for entry, _ in _answer(answer, list[tuple[bytes, object]]()):
+        for entry, _ in answer_or(answer, list[Entry]()):
             age = max((now_ms - int(entry.partition(b"-")[0])) / 1000, 0.0)
             ages[queue] = max(ages.get(queue, 0.0), age)
     return ages
@@ -192,26 +181,11 @@ async def _workers(
         held.update(one.held)
     known = KnownWorkers(
         now_ms=now_ms,
-        beats=_answer(answers[1], list[tuple[bytes, float]]()),
-        info=_answer(answers[2], dict[bytes, bytes]()),
-        ending=_answer(answers[3], set[bytes]()),
+        beats=answer_or(answers[1], list[tuple[bytes, float]]()),
+        info=answer_or(answers[2], dict[bytes, bytes]()),
+        ending=answer_or(answers[3], set[bytes]()),
         held=held,
     )
     names = {broker.keys.name: DEFAULT_QUEUE}
     views = await worker_views(broker, known)
     return [replace(one, queues=[names.get(queue, queue) for queue in one.queues]) for one in views]
-
-
-def _answer(answer: object, default: Answer) -> Answer:
-    """What Redis has answered; the default where there is no such key, or a stranger's."""
-    if isinstance(answer, ResponseError) and ("NOGROUP" in str(answer) or "no such key" in str(answer)):
-        return default
-    if isinstance(answer, ResponseError) and "WRONGTYPE" in str(answer):
-        return default
-    if isinstance(answer, Exception):
-        raise answer
-    return cast("Answer", answer)
-
-
-def _text(value: object) -> str:
-    return text_of_name(value) if isinstance(value, bytes) else str(value)

@@ -3,14 +3,12 @@
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.run_stats import Histogram, TaskStats, read_recent_task_stats
 from kiqstart.operations.pulse import Pulse, QueuePulse
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
+from kiqstart.redis.commands import AsyncCommands
 
 WINDOW: Final = 300.0
 """Seconds of which rates are, at most."""
@@ -92,13 +90,13 @@ class Rates:
         return rates_of(stats, self.seconds)
 
 
-async def read_recent_rates(redis: object, keys: QueueKeys) -> tuple[float, list[TaskRate]]:
+async def read_recent_rates(redis: AsyncCommands, keys: QueueKeys) -> tuple[float, list[TaskRate]]:
     """What became of tasks in the last full hour and in the one that runs: of how many seconds that is, and the rates.
 
     Raises:
         RedisError: Redis is away.
     """
-    now, _ = await cast("Redis", redis).time()
+    now, _ = await redis.time()
     seconds = _HOUR + now % _HOUR
     return seconds, rates_of(await read_recent_task_stats(redis, keys), seconds)
 

@@ -42,7 +42,7 @@ async def send_now(schedules: Schedules, name: str) -> str:
 async def read_schedules(broker: StreamBroker, limit: int) -> tuple[Overview, Mapping[str, str]]:
     """The table's schedules and `limit` others at most, and in a word what became of the last task of each."""
     result_ttl = timedelta.max if broker.result_ttl is None else timedelta(seconds=broker.result_ttl)
-    found = await overview(DurableScheduleSource(broker).store, limit=limit)
+    found = await overview(DurableScheduleSource(broker).store, broker, limit=limit)
     results = {
         one.definition.name: await shown_result(broker.result_backend, one.last, now=found.now, result_ttl=result_ttl)
         for one in (*found.table, *found.added)

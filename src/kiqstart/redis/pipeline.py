@@ -16,12 +16,12 @@ from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from kiqstart.processes.forks import tell_of_forks
+from kiqstart.redis.commands import Value
 from kiqstart.redis.demotion import is_demotion
 from kiqstart.redis.raw_connection import (
     DetachedTransport,
     RawConnection,
     TakenOverProtocol,
-    Value,
     pack,
 )
 

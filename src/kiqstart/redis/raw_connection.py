@@ -19,13 +19,13 @@ from redis.asyncio.sentinel import SentinelManagedConnection, SentinelManagedSSL
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import InvalidResponse
 
+from kiqstart.redis.commands import Value
 from kiqstart.redis.forks import ForkSafeConnection
 from kiqstart.redis.refusals import RefusalReadingConnection
 
 if TYPE_CHECKING:
     import socket
 
-Value = str | bytes | int | float
 
 # Bytes from which on a command takes its time to leave on a slow link; smaller ones have left once they are written.
 _SLOW_TO_LEAVE: Final = 65_536

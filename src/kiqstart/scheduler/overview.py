@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from taskiq import AsyncBroker
+
 from kiqstart.scheduler.definition import UnreadableScheduleError
 from kiqstart.scheduler.occurrence import from_ms
 from kiqstart.scheduler.schedules import ScheduleState
@@ -35,14 +37,14 @@ class Overview:
     heartbeats: Heartbeats
 
 
-async def overview(store: ScheduleStore, *, limit: int) -> Overview:
-    """Look at all schedules of the table, and at `limit` others at most."""
+async def overview(store: ScheduleStore, broker: AsyncBroker, *, limit: int) -> Overview:
+    """Look at all schedules of the table, and at `limit` others at most; the broker's keys say which can be read."""
     summary = await store.summary(limit)
     unreadable = list(summary.set_aside)
     kept: dict[str, ScheduleState] = {}
     for stored in (*summary.table, *summary.added):
         try:
-            kept[stored.name] = ScheduleState.read(stored)
+            kept[stored.name] = ScheduleState.read(stored, broker)
         except UnreadableScheduleError:
             unreadable.append(stored.name)
     first = summary.now_ms if summary.first_due_ms is None else summary.first_due_ms

@@ -2,12 +2,11 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from typing import cast
 
 from redis.exceptions import ResponseError
 
 from kiqstart.broker.redis_text import raw_name, text_of_name
-from kiqstart.broker.script import Value
+from kiqstart.redis.commands import Value
 from kiqstart.scheduler.due import DueMark, DuePage, Poll
 from kiqstart.scheduler.firing import FireRequest, FireResult, Outcome
 from kiqstart.scheduler.occurrence import ms_of_score
@@ -17,6 +16,9 @@ from kiqstart.scheduler.store import (
     StoredSchedule,
 )
 from kiqstart.tasks.labels import DELAY_LABEL, UNIQUE_LABEL
+
+# What poll.lua returns, at its end the names of what is due and their scores in turn.
+PollAnswer = tuple[int, bytes, bytes, int, list[bytes], int, int, *tuple[bytes, ...]]
 
 
 def sha1(data: bytes) -> str:
@@ -37,39 +39,33 @@ def fire_values(firing: FireRequest, place: int) -> list[Value]:
     ]
 
 
-def fire_answers(answer: object) -> list[FireResult]:
+def fire_answers(flat: Sequence[bytes]) -> list[FireResult]:
     """What came of each step."""
-    flat = cast("list[bytes]", answer)
     return [
         FireResult(outcome=Outcome(outcome.decode()), detail=detail.decode(errors="replace"))
         for outcome, detail in zip(flat[::2], flat[1::2], strict=True)
     ]
 
 
-def add_answers(answer: object) -> list[bool | ResponseError]:
+def add_answers(answer: Sequence[bytes | int]) -> list[bool | ResponseError]:
     """Whether each schedule is kept, or why Redis has refused it.
 
     Raises:
         ResponseError: it has refused all of them.
     """
-    kept = [
-        ResponseError(one.decode(errors="replace")) if isinstance(one, bytes) else bool(one)
-        for one in cast("list[bytes | int]", answer)
-    ]
-    if kept and all(isinstance(one, ResponseError) for one in kept):
-        raise cast("ResponseError", kept[0])
+    kept = [ResponseError(one.decode(errors="replace")) if isinstance(one, bytes) else bool(one) for one in answer]
+    refusals = [one for one in kept if isinstance(one, ResponseError)]
+    if refusals and len(refusals) == len(kept):
+        raise refusals[0]
     return kept
 
 
-def poll_of(answer: object) -> Poll:
+def poll_of(answer: PollAnswer) -> Poll:
     """What a scheduler sees."""
-    values = cast("list[object]", answer)
-    now, following, table, number, schedulers, set_back, is_last = cast(
-        "tuple[int, bytes, bytes, int, list[bytes], int, int]", values[:7]
-    )
+    now, following, table, number, schedulers, set_back, is_last, *due = answer
     return Poll(
         now_ms=now,
-        page=_page(cast("list[bytes]", values[7:]), is_last=bool(is_last)),
+        page=_page(due, is_last=bool(is_last)),
         next_due_ms=ms_of_score(following) if following else None,
         schedulers=[text_of_name(name) for name in schedulers],
         table=table.decode(errors="replace") or None,

@@ -2,16 +2,14 @@
 
 import uuid
 from collections.abc import AsyncIterator, Callable
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import raw_name, text_of_name
+from kiqstart.redis.commands import AsyncCommands, answer_or, milliseconds
 from kiqstart.scheduler.occurrence import ms_of_score
 from kiqstart.scheduler.redis_encoding import stored_schedule
 from kiqstart.scheduler.store import Heartbeats, StoredSchedule, Summary
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 _PAGE: Final = 500
 
@@ -47,22 +45,23 @@ class RedisScheduleReader:
         clock: gives the time in milliseconds since the Unix epoch; None: Redis does.
     """
 
-    def __init__(self, redis: Callable[[], object], keys: QueueKeys, *, clock: Callable[[], int] | None = None) -> None:
+    def __init__(
+        self, redis: Callable[[], AsyncCommands], keys: QueueKeys, *, clock: Callable[[], int] | None = None
+    ) -> None:
         self._client = redis
         self._keys = keys
         self._clock = clock
         self._names = ScheduleKeys(keys)
 
     @property
-    def _redis(self) -> "Redis":
-        return cast("Redis", self._client())
+    def _redis(self) -> AsyncCommands:
+        return self._client()
 
     async def now_ms(self) -> int:
         """Redis' time."""
         if self._clock is not None:
             return self._clock()
-        seconds, microseconds = await self._redis.time()
-        return seconds * 1000 + microseconds // 1000
+        return await milliseconds(self._redis)
 
     async def get(self, name: str) -> StoredSchedule | None:
         """Four reads in one round trip, which need not be of one moment."""
@@ -72,9 +71,7 @@ class RedisScheduleReader:
         """Page by page."""
         cursor = 0
         while True:
-            cursor, page = cast(
-                "tuple[int, dict[bytes, bytes]]", await self._redis.hscan(self._names.definitions, cursor, count=_PAGE)
-            )
+            cursor, page = await self._redis.hscan(self._names.definitions, cursor, count=_PAGE)
             for one in await self._several(list(page)):
                 yield one
             if not cursor:
@@ -82,7 +79,7 @@ class RedisScheduleReader:
 
     async def summary(self, limit: int) -> Summary:
         """Three round trips, which need not be of one moment."""
-        names = cast("set[bytes]", await self._redis.smembers(self._names.table_names))
+        names = await self._redis.smembers(self._names.table_names)
         enough = limit + len(names)
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.zrange(self._names.due, 0, enough, withscores=True)
@@ -90,17 +87,18 @@ class RedisScheduleReader:
             pipe.zcard(self._names.due)
             pipe.scard(self._names.paused)
             pipe.hkeys(self._names.aside)
-            times, paused, active, paused_count, aside = cast(
-                "tuple[list[tuple[bytes, float]], list[bytes], int, int, list[bytes]]", await pipe.execute()
-            )
+            answers = await pipe.execute()
+        times = answer_or(answers[0], list[tuple[bytes, float]]())
+        paused = answer_or(answers[1], list[bytes]())
+        aside = answer_or(answers[4], list[bytes]())
         others = [*sorted(paused), *(name for name, _ in times)]
         added = [name for name in dict.fromkeys(others) if name not in names][:limit]
         return Summary(
             now_ms=await self.now_ms(),
             table=await self._several(sorted(names)),
             added=await self._several(added),
-            active=active,
-            paused=paused_count,
+            active=answer_or(answers[2], 0),
+            paused=answer_or(answers[3], 0),
             set_aside=sorted(text_of_name(name) for name in aside),
             first_due_ms=ms_of_score(times[0][1]) if times else None,
         )
@@ -108,9 +106,7 @@ class RedisScheduleReader:
     async def heartbeats(self) -> Heartbeats:
         """Those of schedulers that did not leave."""
         now = await self.now_ms()
-        beats = cast(
-            "list[tuple[bytes, float]]", await self._redis.zrange(self._names.schedulers, 0, -1, withscores=True)
-        )
+        beats = await self._redis.zrange(self._names.schedulers, 0, -1, withscores=True)
         return Heartbeats(now_ms=now, seen_ms={text_of_name(name): ms_of_score(seen) for name, seen in beats})
 
     async def _several(self, names: list[bytes]) -> list[StoredSchedule]:
@@ -118,15 +114,15 @@ class RedisScheduleReader:
             return []
         async with self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(self._names.definitions, names)
-            pipe.zmscore(self._names.due, cast("list[str]", names))
+            pipe.zmscore(self._names.due, names)
             pipe.smismember(self._names.paused, names)
             pipe.hmget(self._names.last, names)
-            columns = cast(
-                "tuple[list[bytes | None], list[float | None], list[int], list[bytes | None]]", await pipe.execute()
-            )
+            answers = await pipe.execute()
+        definitions, last_steps = (answer_or(answers[place], list[bytes | None]()) for place in (0, 3))
+        due_times, are_paused = answer_or(answers[1], list[float | None]()), answer_or(answers[2], list[int]())
         return [
             stored_schedule(text_of_name(name), data, due, last, is_paused=bool(paused))
-            for name, data, due, paused, last in zip(names, *columns, strict=True)
+            for name, data, due, paused, last in zip(names, definitions, due_times, are_paused, last_steps, strict=True)
             if data is not None
         ]
 

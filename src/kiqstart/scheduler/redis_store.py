@@ -1,16 +1,18 @@
 """Schedules in Redis, beside the streams into which they send."""
 
 from collections.abc import Callable, Sequence
-from typing import Final, cast
+from typing import Final
 
 from redis.exceptions import ResponseError
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import raw_name
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import AsyncCommands, Value
 from kiqstart.scheduler.due import DueMark, DuePage, Poll
 from kiqstart.scheduler.firing import FireRequest, FireResult, FireScript
 from kiqstart.scheduler.redis_encoding import (
+    PollAnswer,
     add_answers,
     added,
     fire_answers,
@@ -30,17 +32,17 @@ from kiqstart.scheduler.store import (
 )
 from kiqstart.tasks.labels import DEFAULT_QUEUE, QUEUE_LABEL
 
-_POLL: Final = Script("poll", "scheduler")
-_READ: Final = Script("read", "scheduler")
-_FIRE: Final = Script("fire", "scheduler")
-_ANSWERS: Final = Script("answers", "scheduler")
-_SET_TABLE: Final = Script("set_table", "scheduler")
-_ADD: Final = Script("add", "scheduler")
-_REMOVE: Final = Script("remove", "scheduler")
-_PAUSE: Final = Script("pause", "scheduler")
-_RESUME: Final = Script("resume", "scheduler")
-_SET_ASIDE: Final = Script("set_aside", "scheduler")
-_RESCHEDULE_EARLIER: Final = Script("reschedule_earlier", "scheduler")
+_POLL: Final = Script[PollAnswer]("poll", "scheduler")
+_READ: Final = Script[list[bytes | int | None]]("read", "scheduler")
+_FIRE: Final = Script[list[bytes]]("fire", "scheduler")
+_ANSWERS: Final = Script[list[bytes]]("answers", "scheduler")
+_SET_TABLE: Final = Script[int]("set_table", "scheduler")
+_ADD: Final = Script[list[bytes | int]]("add", "scheduler")
+_REMOVE: Final = Script[int]("remove", "scheduler")
+_PAUSE: Final = Script[int]("pause", "scheduler")
+_RESUME: Final = Script[int]("resume", "scheduler")
+_SET_ASIDE: Final = Script[int]("set_aside", "scheduler")
+_RESCHEDULE_EARLIER: Final = Script[int]("reschedule_earlier", "scheduler")
 
 _FIRST_STREAM: Final = 8
 # So much is read in one script, which keeps Redis from others.
@@ -65,7 +67,7 @@ class RedisScheduleStore(RedisScheduleReader):
 
     def __init__(
         self,
-        redis: Callable[[], object],
+        redis: Callable[[], AsyncCommands],
         keys: QueueKeys,
         *,
         clock: Callable[[], int] | None = None,
@@ -87,8 +89,7 @@ class RedisScheduleStore(RedisScheduleReader):
         if not names:
             return []
         limits: list[Value] = [_BYTES_OF_DEFINITIONS, LARGEST]
-        found = await _READ(self._redis, [self._names.definitions], [*limits, *map(raw_name, names)])
-        return cast("list[bytes | int | None]", found)
+        return await _READ(self._redis, [self._names.definitions], [*limits, *map(raw_name, names)])
 
     async def leave(self, scheduler: str) -> None:
         """Remove its heartbeat."""
@@ -130,7 +131,7 @@ class RedisScheduleStore(RedisScheduleReader):
         """In one script."""
         names = self._names
         keys = [names.definitions, names.due, names.table_names, names.paused, names.last, names.aside]
-        removed = cast("int", await _REMOVE(self._redis, keys, [raw_name(name)]))
+        removed = await _REMOVE(self._redis, keys, [raw_name(name)])
         return None if removed < 0 else bool(removed)
 
     async def pause(self, name: str) -> bool:
@@ -147,7 +148,7 @@ class RedisScheduleStore(RedisScheduleReader):
         """In one script."""
         keys = [self._names.definitions, self._names.due, self._names.aside, self._names.last]
         arguments: list[Value] = [raw_name(mark.name), mark.score or mark.due_ms, sha1, LARGEST, _MOST_SET_ASIDE]
-        done = cast("int", await _SET_ASIDE(self._redis, keys, arguments))
+        done = await _SET_ASIDE(self._redis, keys, arguments)
         return None if done < 0 else bool(done)
 
     async def reschedule_earlier(self, earlier: Sequence[EarlierDue]) -> None:

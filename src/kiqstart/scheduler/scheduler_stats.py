@@ -9,18 +9,16 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from logging import getLogger
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram
 from kiqstart.broker.stats_batch import StatsBatch
+from kiqstart.redis.commands import AsyncCommands, ScriptClient
 from kiqstart.scheduler.firing import FireRequest, FireResult, Outcome
 from kiqstart.scheduler.misfires import ON_TIME
-
-if TYPE_CHECKING:
-    from redis.asyncio import Redis
 
 logger = getLogger(__name__)
 
@@ -95,7 +93,7 @@ class SchedulerStats:
             case _:
                 pass
 
-    async def flush(self, redis: object, *, at_once: bool = False) -> None:
+    async def flush(self, redis: ScriptClient, *, at_once: bool = False) -> None:
         """Add to Redis what was counted, every few seconds; where it is away, a later call does.
 
         Args:
@@ -115,12 +113,11 @@ class SchedulerStats:
             logger.warning("What becomes of due times cannot be counted: %s", problem)
 
 
-async def read_schedule_stats(redis: object, keys: QueueKeys) -> ScheduleStats:
+async def read_schedule_stats(redis: AsyncCommands, keys: QueueKeys) -> ScheduleStats:
     """What was ever counted."""
-    client = cast("Redis", redis)
     outcomes: dict[str, dict[DueOutcome, int]] = {}
     late: dict[str, int] = {}
-    for raw, value in cast("dict[bytes, bytes]", await client.hgetall(keys.schedule_stats)).items():
+    for raw, value in (await redis.hgetall(keys.schedule_stats)).items():
         name, _, what = text_of_name(raw).rpartition("\n")
         count = whole_number(value.decode(errors="replace"), 0)
         if what in list(DueOutcome):

@@ -27,7 +27,7 @@ from kiqstart.scheduler.occurrence import (
     shown_time,
     to_ms,
 )
-from kiqstart.scheduler.sealed_definitions import dump_sealed
+from kiqstart.scheduler.sealed_definitions import dump_sealed, load_trusted
 from kiqstart.scheduler.store import Entry, LastStep, ScheduleStore, StoredSchedule
 from kiqstart.scheduler.triggers import DateTrigger, IntervalTrigger, Trigger
 from kiqstart.tasks.caller_types import text
@@ -54,14 +54,14 @@ class ScheduleState:
     last: LastStep | None
 
     @classmethod
-    def read(cls, stored: StoredSchedule) -> Self:
-        """Read what the store keeps.
+    def read(cls, stored: StoredSchedule, broker: AsyncBroker) -> Self:
+        """Read what the store keeps, as far as the broker's keys trust it: who reads it may send it.
 
         Raises:
-            UnreadableScheduleError: its definition is none.
+            UnreadableScheduleError: its definition is none, or was not signed.
         """
         return cls(
-            definition=ScheduleDefinition.load(stored.data, name=stored.name),
+            definition=load_trusted(stored.data, broker, name=stored.name),
             due=None if stored.due_ms is None else shown_time(stored.due_ms),
             is_paused=stored.is_paused,
             last=stored.last,
@@ -74,7 +74,7 @@ class Schedules:
     def __init__(self, broker: AsyncBroker, store: ScheduleStore) -> None:
         self._broker = broker
         self._store = store
-        self._adding: LoopLocal[Batches[ScheduledTask, None]] = LoopLocal(
+        self._adding: LoopLocal[Batches[ScheduledTask, None, Sequence[BaseException | None]]] = LoopLocal(
             lambda: Batches(SimpleWork(self._add_batch), lambda one: len(repr(one)))
         )
 
@@ -166,7 +166,7 @@ class Schedules:
         """All schedules that can be read, in no order."""
         async for stored in self._store.all():
             try:
-                yield ScheduleState.read(stored)
+                yield ScheduleState.read(stored, self._broker)
             except UnreadableScheduleError:
                 continue
 
@@ -182,7 +182,7 @@ class Schedules:
         if stored is None:
             raise _missing(name)
         try:
-            return stored, ScheduleState.read(stored)
+            return stored, ScheduleState.read(stored, self._broker)
         except UnreadableScheduleError as error:
             raise ScheduleError(f"schedule {name!r} cannot be read: {error}") from None
 
@@ -229,7 +229,7 @@ class Schedules:
             for name, data in zip(some, found, strict=False):
                 if isinstance(data, bytes):
                     with suppress(UnreadableScheduleError):
-                        known[name] = ScheduleDefinition.load(data, name=name).timing
+                        known[name] = load_trusted(data, self._broker, name=name).timing
             names = names[max(len(found), 1) :]
         return known
 

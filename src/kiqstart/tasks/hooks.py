@@ -87,11 +87,15 @@ def hooks_of(broker: AsyncBroker) -> Hooks:
 
 
 async def changed(hooks: Sequence[Sent], message: TaskiqMessage) -> TaskiqMessage:
-    """Let hooks see, and change, a message."""
+    """Let hooks see, and change, a message.
+
+    Raises:
+        TypeError: one of them gives none.
+    """
     for hook in hooks:
         returned = hook(message)
         if returned is not message:
-            message = await returned if isawaitable(returned) else returned
+            message = _checked(hook, await returned if isawaitable(returned) else returned)
     return message
 
 

@@ -4,14 +4,14 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from typing import Final, cast
+from typing import Final
 
-from redis.asyncio import Redis, RedisCluster
 from taskiq import AsyncBroker, InMemoryBroker, TaskiqEvents, TaskiqMessage
 from taskiq.utils import maybe_awaitable
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.receiver.stream_receiver import StreamReceiver
+from kiqstart.redis.commands import AsyncCommands, async_commands
 from kiqstart.tasks.labels import DEFAULT_QUEUE, QUEUE_LABEL
 from kiqstart.testing.queues import queued_messages, redis_client
 
@@ -43,7 +43,7 @@ async def drain(broker: AsyncBroker, redis_url: str, *, timeout: float) -> None:
         raise TypeError(f"a {type(broker).__name__} keeps no queues that could be drained")
     messages = await queued_messages(redis_url, broker.queue_name)
     broker.queues = dict.fromkeys(_queues(broker, messages), 1)
-    redis = redis_client(redis_url)
+    redis = async_commands(redis_client(redis_url))
     try:
         async with _worker(broker), asyncio.timeout(timeout):
             while messages or not await _is_empty(redis, broker):
@@ -63,15 +63,15 @@ def _queues(broker: StreamBroker, messages: Sequence[TaskiqMessage]) -> set[str]
     return {DEFAULT_QUEUE, *(str(one[QUEUE_LABEL]) for one in labels if one.get(QUEUE_LABEL))}
 
 
-async def _is_empty(redis: Redis | RedisCluster, broker: StreamBroker) -> bool:
+async def _is_empty(redis: AsyncCommands, broker: StreamBroker) -> bool:
     """Whether nothing waits or runs, asked in one step: what is read one after the other can move past the reader."""
     places = [*broker.keys.all_locations(broker.queues), broker.keys.delayed]
-    return bool(await cast("Redis", redis).eval(_COUNT, len(places), *places) == 0)
+    return bool(await redis.eval(_COUNT, len(places), *places) == 0)
 
 
-async def _hurry(redis: Redis | RedisCluster, broker: StreamBroker) -> None:
+async def _hurry(redis: AsyncCommands, broker: StreamBroker) -> None:
     """Let what is delayed be due."""
-    delayed = cast("list[bytes]", await redis.zrange(broker.keys.delayed, 0, -1))
+    delayed = await redis.zrange(broker.keys.delayed, 0, -1)
     for one in delayed:
         # Only of what is there still.
         await redis.zadd(broker.keys.delayed, {one: 0}, xx=True)

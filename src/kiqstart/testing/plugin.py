@@ -3,6 +3,7 @@
 import asyncio
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager
 from functools import cache, partial
 from pathlib import Path
 from typing import Final
@@ -126,15 +127,11 @@ def app_environment(redis_url: str, key_prefix: str, request: pytest.FixtureRequ
 @pytest_asyncio.fixture
 async def app(app_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[App]:
     """The application on the test's Redis keys and database, its broker started."""
-    for name, value in app_environment.items():
-        monkeypatch.setenv(name, value)
-    made = new_app()
+    made = _app_in(app_environment, monkeypatch)
     if isinstance(made.broker, StreamBroker) and app_environment["TASKS_KEY_PREFIX"] not in made.broker.queue_name:
         pytest.fail("this application's broker does not follow TASKS_KEY_PREFIX: make it with `create_broker`")
-    await made.broker.startup()
-    yield made
-    await made.broker.shutdown()
-    await made.close()
+    async with _started(made):
+        yield made
 
 
 @pytest.fixture
@@ -150,16 +147,12 @@ def inline_environment(request: pytest.FixtureRequest) -> dict[str, str]:
 @pytest_asyncio.fixture
 async def inline_app(inline_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[App]:
     """The application without Redis: a task has run, with all of its tries, when its send returns."""
-    for name, value in inline_environment.items():
-        monkeypatch.setenv(name, value)
-    made = new_app()
+    made = _app_in(inline_environment, monkeypatch)
     if not isinstance(made.broker, DelayingInMemoryBroker):
         pytest.fail("this application's broker does not follow REDIS_URL: make it with `create_broker`")
     made.broker.await_inplace, made.broker.delays = True, False
-    await made.broker.startup()
-    yield made
-    await made.broker.shutdown()
-    await made.close()
+    async with _started(made):
+        yield made
 
 
 @pytest.fixture
@@ -194,6 +187,20 @@ def scheduler(app_environment: dict[str, str], tmp_path: Path) -> ProcessFactory
         ready="Startup completed.",
         log_folder=tmp_path,
     )
+
+
+def _app_in(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> App:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    return new_app()
+
+
+@asynccontextmanager
+async def _started(app: App) -> AsyncGenerator[None]:
+    await app.broker.startup()
+    yield
+    await app.broker.shutdown()
+    await app.close()
 
 
 def _registry_of(app: App) -> BaseTasksRegistry:

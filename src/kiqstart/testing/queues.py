@@ -9,6 +9,7 @@ from taskiq import TaskiqMessage
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.redis.client import create_redis
+from kiqstart.redis.commands import AsyncCommands, async_commands
 from kiqstart.redis.settings import RedisSettings
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 
@@ -25,8 +26,6 @@ end
 return messages
 """
 
-_Entries = list[tuple[bytes, dict[bytes, bytes]]]
-
 
 def redis_client(url: str) -> Redis | RedisCluster:
     """A client of a server, of the master behind Sentinels, or of a cluster, to be closed with `aclose()`."""
@@ -37,7 +36,7 @@ async def waiting_messages(redis_url: str, stream: str) -> list[TaskiqMessage]:
     """Read a stream's messages, oldest first: those that wait and those that are being run."""
     redis = redis_client(redis_url)
     try:
-        return [TaskiqMessage.model_validate_json(data) for _, data in await _entries(redis, stream)]
+        return [TaskiqMessage.model_validate_json(data) for _, data in await _entries(async_commands(redis), stream)]
     finally:
         await redis.aclose()
 
@@ -54,7 +53,7 @@ async def queued_messages(redis_url: str, queue_name: str) -> list[TaskiqMessage
     try:
         entries: list[tuple[tuple[int, ...], bytes]] = []
         for stream in {*keys.locations(DEFAULT_QUEUE), *[name async for name in _streams(redis, keys)]}:
-            entries += await _entries(redis, stream)
+            entries += await _entries(async_commands(redis), stream)
         delayed = await cast("Redis", redis).eval(_DELAYED, 2, keys.delayed, keys.delayed_messages)
     finally:
         await redis.aclose()
@@ -69,7 +68,7 @@ async def _streams(redis: Redis | RedisCluster, keys: QueueKeys) -> AsyncIterato
         yield name.decode()
 
 
-async def _entries(redis: Redis | RedisCluster, stream: str) -> list[tuple[tuple[int, ...], bytes]]:
+async def _entries(redis: AsyncCommands, stream: str) -> list[tuple[tuple[int, ...], bytes]]:
     """The messages of a stream, each with its place in time."""
-    entries = cast("_Entries", await redis.xrange(stream))
+    entries = await redis.xrange(stream)
     return [(tuple(map(int, entry.split(b"-"))), fields[b"data"]) for entry, fields in entries]

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, cast
 
-from taskiq import AsyncBroker
+from taskiq import AsyncBroker, InMemoryBroker
 from taskiq.cli.utils import import_tasks
 from taskiq.receiver.receiver import Receiver
 
@@ -47,7 +47,7 @@ def load_broker(options: WorkerOptions) -> tuple[AsyncBroker, object]:
     """Import the broker with all its tasks, and tell it that it is a worker's; gives what it was found in, too.
 
     Raises:
-        LoadError: it is not there, or is something else; or a module that is named for its tasks is not there.
+        LoadError: it is not there, is something else, or has no queue; or a module named for its tasks is not there.
     """
     found = load_place(options.broker)
     broker = broker_of(found)
@@ -55,6 +55,11 @@ def load_broker(options: WorkerOptions) -> tuple[AsyncBroker, object]:
         raise LoadError(
             f"{options.broker} is no broker, but a {type(found).__name__}: "
             "name an AsyncBroker, an App, or a function without arguments that returns one"
+        )
+    if isinstance(broker, InMemoryBroker):
+        raise LoadError(
+            f"{options.broker}: an in-memory broker (as REDIS_URL=memory:// gives one) runs tasks in the program "
+            "that sends them, so there is nothing for a worker: set REDIS_URL to a Redis"
         )
     configure_logging: object = getattr(found, "configure_logging", None)
     if callable(configure_logging):

@@ -13,6 +13,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.run_stats import RunStats
 from kiqstart.cli.application import stream_broker
+from kiqstart.redis.commands import blocking_commands
 from todo_service.delivery.tasks.schedules import SCHEDULES
 
 # Whoever adds a schedule to the service, as its README has it, breaks nothing here.
@@ -89,7 +90,9 @@ async def run_some() -> None:
     """As a worker, of tasks of which some fail."""
     async with stream_broker() as broker:
         stats = RunStats(
-            Redis.from_url(os.environ["REDIS_URL"]), broker.keys, to_redis_ms=lambda _: round(time.time() * 1000)
+            blocking_commands(Redis.from_url(os.environ["REDIS_URL"])),
+            broker.keys,
+            to_redis_ms=lambda _: round(time.time() * 1000),
         )
         for number in range(5):
             delivery = delivered(broker, number)

@@ -48,6 +48,13 @@ def test_what_is_paused_is_told_everywhere_with_who_and_why(kiqstart_here: Kiqst
     ]
 
 
+def test_a_ping_that_a_pause_keeps_from_an_answer_says_so(kiqstart_here: Kiqstart) -> None:
+    kiqstart_here("pause", "queue", "default")
+    done = kiqstart_here("ping", "--timeout", "0.2")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("; the queue 'default' is paused: `kiqstart resume queue default`\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "line"),
     [

@@ -1,5 +1,6 @@
 """What an application may import: the names of six packages, each at the cost of what it needs."""
 
+import builtins
 import re
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from pathlib import Path
 from types import FunctionType
 
 import pytest
+import taskiq.exceptions
 
 ROOT = Path(__file__).parents[3]
 PUBLIC = (
@@ -51,6 +53,15 @@ def test_service_and_documents_import_public_names_only(path: Path) -> None:
         assert package in PUBLIC, f"{path}: {package}"
         known = import_module(package).__all__
         assert not [name for name in re.findall(r"\w+", names) if name not in known], path
+
+
+def test_each_error_that_the_documents_name_can_be_imported() -> None:
+    public = {name for package in PUBLIC for name in import_module(package).__all__}
+    others = {*dir(builtins), *taskiq.exceptions.__dict__, "CancelledError", "ValidationError"}
+    # The changelog names the service's, too.
+    paths = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
+    named = {name for path in paths for name in re.findall(r"`([A-Z]\w*Error)`", path.read_text())}
+    assert sorted(named - public - others) == []
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from logging import getLogger
-from typing import TYPE_CHECKING, Final, cast
+from typing import Final
 
 from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.keys import QueueKeys
@@ -11,17 +11,15 @@ from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import raw_name, shown_fields, text_of_name, whole_number
 from kiqstart.broker.results import encode_failure
 from kiqstart.broker.run_record import block_of_condemned
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import BlockingCommands, Value
 from kiqstart.tasks.messages import send_in
 from kiqstart.tasks.results.errors import WorkerLostError
 from kiqstart.tasks.sizes import kept_of
 
-if TYPE_CHECKING:
-    from redis import Redis
-
 logger = getLogger(__name__)
 
-_CONDEMN: Final = Script("condemn")
+_CONDEMN: Final = Script[int]("condemn")
 
 
 class Condemnation:
@@ -37,7 +35,7 @@ class Condemnation:
 
     def __init__(
         self,
-        redis: object,
+        redis: BlockingCommands,
         keys: QueueKeys,
         *,
         group: str,
@@ -46,7 +44,7 @@ class Condemnation:
         result_ttl: float | None,
         on_condemned: Callable[[str], None],
     ) -> None:
-        self._redis = cast("Redis", redis)
+        self._redis = redis
         self._keys = keys
         self._group = group
         self._options = options
@@ -87,7 +85,7 @@ class Condemnation:
     def _info_of(self, worker: str) -> bytes:
         info: bytes | None = None
         with without_foreign_keys():
-            info = cast("bytes | None", self._redis.hget(self._keys.worker_info, cast("str", raw_name(worker))))
+            info = self._redis.hget(self._keys.worker_info, raw_name(worker))
         return info or b""
 
 

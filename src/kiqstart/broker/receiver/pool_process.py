@@ -128,7 +128,7 @@ def _error_of(reply: "Reply") -> BaseException:
     with suppress(BaseException):  # its class is not known here, or raises here only
         error: object = pickle.loads(reply.value)  # noqa: S301  # from a process of our own
         if is_a(error, BaseException):
-            return cast("BaseException", error)
+            return error
     return decode_error(reply.error)
 
 

@@ -81,7 +81,9 @@ async def send(broker: StreamBroker, call: TaskCall) -> str:
     task = cast("AsyncTaskiqDecoratedTask[..., Any]", broker.find_task(call.name))
     try:
         sent = await task.kiq(*call.args, **call.kwargs)
-    except (SendTaskError, InvalidTaskArgumentsError) as error:
+    except InvalidTaskArgumentsError as error:
+        raise NotRunError(str(error)) from None
+    except SendTaskError as error:
         raise NotRunError(f"{call.name}: {error}") from None
     if (holder := held_by.get()) is not None:
         raise NotRunError(f"{call.name} is not sent, since task {holder} waits or runs with its unique key")

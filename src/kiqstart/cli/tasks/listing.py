@@ -14,9 +14,9 @@ from taskiq import AsyncTaskiqDecoratedTask
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.known_queues import queue_of_task
 from kiqstart.broker.pauses import Pausable, Pause, Pauses
 from kiqstart.broker.redis_retry import reason
-from kiqstart.broker.task_queues import queue_of_task
 from kiqstart.cli.application import application, unconnected_application
 from kiqstart.cli.pausing import pause_as_json
 from kiqstart.cli.tables import new_table, print_table
@@ -27,6 +27,7 @@ from kiqstart.errors import OperatorError
 from kiqstart.operations.pausing import said
 from kiqstart.operations.rates import TaskRate, read_recent_rates
 from kiqstart.operations.schedule_wording import shown_arguments, shown_duration, shown_timing
+from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler.table import Schedule
 from kiqstart.tasks.arguments import task_arguments
 from kiqstart.tasks.labels import UNIQUE_LABEL
@@ -145,7 +146,7 @@ async def _seen(app: App) -> SeenTasks:
     broker = app.broker
     if not isinstance(broker, StreamBroker):
         return SeenTasks()
-    redis = broker.connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER)
+    redis = async_commands(broker.connections.async_client(timeout=_SECONDS_FOR_AN_ANSWER))
     try:
         pauses = await Pauses(redis, broker.keys, deadline=0.0).all()
         _, rates = await read_recent_rates(redis, broker.keys)

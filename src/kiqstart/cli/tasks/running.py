@@ -40,7 +40,9 @@ async def _message(call: TaskCall) -> bytes:
     kicker: Kicker[..., object] = Kicker(task.task_name, task.broker, dict(task.labels))
     try:
         return (await kicker.message_of(*call.args, **call.kwargs)).message
-    except (InvalidTaskArgumentsError, ValueError) as error:
+    except InvalidTaskArgumentsError as error:
+        raise NotRunError(str(error)) from None
+    except ValueError as error:
         raise NotRunError(f"{call.name}: {error}") from None
 
 

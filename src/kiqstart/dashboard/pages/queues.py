@@ -8,8 +8,8 @@ from starlette.responses import Response
 from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, read_queues
+from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.pauses import Pausable, Pause, described, where_as_text, where_of_text
-from kiqstart.broker.task_queues import queues_of_tasks
 from kiqstart.dashboard.acting import ActPage, Question, operator_of
 from kiqstart.dashboard.visits import Visit
 from kiqstart.errors import OperatorError

@@ -149,7 +149,7 @@ def slots_of(cls: type[BaseException]) -> Iterator[tuple[str, MemberDescriptorTy
         for name in known or (tuple(space) if "__slots__" in space else ()):
             member = space.get(name)
             if is_a(member, MemberDescriptorType):
-                yield name, cast("MemberDescriptorType", member)
+                yield name, member
 
 
 def is_builtin(cls: type) -> bool:
@@ -213,7 +213,7 @@ def _state(error: BaseException, text: str, budget: Budget) -> dict[str, Plain]:
         if is_secret_name(name):
             continue
         is_number = value is None or any(type(value) is kind for kind in (bool, int, float))
-        if is_number or (is_a(value, str) and str.__str__(cast("str", value)) in text):
+        if is_number or (is_a(value, str) and str.__str__(value) in text):
             state[budget.text(name)] = budget.plain(value)
     return state
 
@@ -236,4 +236,4 @@ def _notes(error: BaseException, budget: Budget) -> list[Plain]:
     if not is_a(notes, list):
         return []
     first = islice(list[object].__iter__(cast("list[object]", notes)), MAX_NOTES)
-    return [budget.text(cast("str", note)) for note in first if is_a(note, str)]
+    return [budget.text(note) for note in first if is_a(note, str)]

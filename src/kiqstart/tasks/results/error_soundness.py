@@ -5,10 +5,9 @@ error or tells its kind then runs that code, which may raise whatever it likes, 
 """
 
 from types import TracebackType
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from kiqstart.tasks.results.error_encoding import bases_of, is_builtin, namespace_of, own
-from kiqstart.tasks.results.plain_values import is_a
 
 _RAW: Final = ("__cause__", "__context__", "__dict__", "__suppress_context__", "__traceback__", "args")
 _LOOKED_UP: Final = ("__class__", "__getattribute__", "__getattr__", "__notes__", "with_traceback", *_RAW)
@@ -87,5 +86,5 @@ def _own_words(cls: type) -> frozenset[str]:
 
 
 def _is_of_its_type(error: BaseException, name: str, kinds: tuple[type, ...]) -> bool:
-    value = cast("object", getattr(error, name, None))
-    return is_a(value, *kinds) and (name == "args" or name not in _RAW or value is own(error, name))
+    value: object = getattr(error, name, None)
+    return issubclass(type(value), kinds) and (name == "args" or name not in _RAW or value is own(error, name))

@@ -3,10 +3,11 @@
 from collections import deque
 from collections.abc import Iterable
 from itertools import islice
-from typing import Final, cast
+from typing import Final, TypeGuard, TypeVar, cast
 
 from kiqstart.observability.redaction import STAND_IN, is_secret_name, redact_beginning
 
+Kind = TypeVar("Kind")
 # What JSON can hold.
 Plain = None | bool | int | float | str | list["Plain"] | dict[str, "Plain"]
 
@@ -59,21 +60,19 @@ def is_small(values: Iterable[object]) -> bool:
     return True
 
 
-def is_a(value: object, *kinds: type) -> bool:
+def is_a(value: object, *kinds: type[Kind]) -> TypeGuard[Kind]:
     """`isinstance`, but for what an object says of its class itself: a proxy without a target raises then."""
     return issubclass(type(value), kinds)
 
 
 def class_name(cls: type, attribute: str = "__name__") -> str:
     """The name of a class, also where its metaclass has another word for it."""
-    return str.__str__(cast("str", type.__dict__[attribute].__get__(cls)))
+    return str.__str__(type.__dict__[attribute].__get__(cls))
 
 
 def _parts(value: object) -> Iterable[object]:
     if is_a(value, BaseException):
-        error = cast("BaseException", value)
-        args = cast("tuple[object, ...]", BaseException.__dict__["args"].__get__(error))
-        return (*args, *members_of(error))
+        return (*BaseException.__dict__["args"].__get__(value), *members_of(value))
     if is_a(value, dict):
         return (part for pair in cast("dict[object, object]", value).items() for part in pair)
     return cast("Iterable[object]", value) if is_a(value, *_SEQUENCES) else ()
@@ -137,7 +136,7 @@ class Budget:
 
     def _beside(self, name: object, value: object, depth: int) -> Plain:
         """A value; nothing of it if what stands before it says that it is a secret."""
-        is_hidden = value is not None and is_a(name, str) and is_secret_name(str.__str__(cast("str", name)))
+        is_hidden = value is not None and is_a(name, str) and is_secret_name(str.__str__(name))
         return self.text(STAND_IN) if is_hidden else self._plain(value, depth)
 
     def _scalar(self, value: object) -> Plain:
@@ -145,12 +144,12 @@ class Budget:
             self.spend(_SCALAR)
             return value
         if is_a(value, str):
-            return self.text(str.__str__(cast("str", value)))
+            return self.text(str.__str__(value))
         if is_a(value, float):
             self.spend(_SCALAR)
-            return float.__pos__(cast("float", value))
+            return float.__pos__(value)
         if is_a(value, int):
-            return self._number(cast("int", value))
+            return self._number(value)
         return self._repr(value)
 
     def _number(self, value: int) -> Plain:
@@ -159,7 +158,7 @@ class Budget:
         return int.__pos__(value) if bits <= _MAX_BITS else f"<int of {bits} bits>"
 
     def _key(self, key: object) -> str:
-        return self.text(str.__str__(cast("str", key))) if is_a(key, str) else self._repr(key)
+        return self.text(str.__str__(key)) if is_a(key, str) else self._repr(key)
 
     def _repr(self, value: object) -> str:
         # An error writes out what it refers to, each as often as it does.

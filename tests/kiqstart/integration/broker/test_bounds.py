@@ -4,7 +4,7 @@ import pytest
 from redis.asyncio import Redis
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 
-from kiqstart.broker import janitor
+from kiqstart.broker import forgetting, janitor
 from kiqstart.broker.cancellation import CancelOutcome
 from kiqstart.broker.options import StreamOptions
 from kiqstart.tasks.registration import register_task
@@ -63,7 +63,7 @@ async def test_queues_that_no_worker_has_ever_taken_are_known_while_something_wa
     brokers: Brokers, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(janitor, "_BEATS_BETWEEN_AUDITS", 2)
-    monkeypatch.setattr(janitor, "_FORGOTTEN_AT_ONCE", 3)
+    monkeypatch.setattr(forgetting, "_FORGOTTEN_AT_ONCE", 3)
     sender, other = brokers(), brokers(queues={"late": 1})
     task = register_task(sender, nothing, name="nothing")
     sent = [await task.kicker().with_labels(queue_name=name).kiq() for name in ("late", "kept", "a", "b", "c")]

@@ -17,7 +17,8 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import Canceller, CancelOutcome
 from kiqstart.broker.delivery import current_delivery
 from kiqstart.broker.fetcher import SuspectRule
-from kiqstart.broker.script import Script, Value
+from kiqstart.broker.script import Script
+from kiqstart.redis.commands import AsyncCommands, ScriptClient, Value
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.scheduler_loop import SchedulerLoop
@@ -114,8 +115,8 @@ async def test_a_large_message_whose_task_was_cancelled_before_it_was_sent_is_ne
 class LateCopy:
     """A client whose first call of a script has no answer, and arrives when it `arrives`."""
 
-    def __init__(self, redis: object, script: Script) -> None:
-        self._redis = cast("Redis", redis)
+    def __init__(self, redis: AsyncCommands, script: Script[object]) -> None:
+        self._redis = redis
         self._script = script
         self._late: tuple[Value, ...] = ()
 
@@ -135,14 +136,14 @@ class LateCopy:
 
 async def cancel_with_a_late_copy(broker: StreamBroker, script: str) -> LateCopy:
     """Cancel a waiting task `mine`; of one of its steps, the first try is still on its way."""
-    late = LateCopy(broker.connection.redis, Script(script))
+    late = LateCopy(broker.connection.redis, Script[object](script))
     assert await canceller_of(broker, late).cancel("mine", ["default"]) is CancelOutcome.WAITING
     return late
 
 
 def canceller_of(broker: StreamBroker, redis: object) -> Canceller:
     return Canceller(
-        redis,
+        cast("AsyncCommands", redis),
         broker.keys,
         group=broker.consumer_group_name,
         options=broker.options,
@@ -273,7 +274,7 @@ async def test_a_clean_up_that_hangs_is_ended_by_cancelling_again_and_one_cancel
 class LostAnswer:
     """A client of Redis; the first answer to one script is lost, which is noticed when something has happened."""
 
-    def __init__(self, redis: object, script: Script, happened: asyncio.Event) -> None:
+    def __init__(self, redis: object, script: Script[object], happened: asyncio.Event) -> None:
         self._redis = cast("Redis", redis)
         self._script = script
         self._happened = happened
@@ -309,7 +310,7 @@ async def test_a_cancellation_without_an_answer_that_is_tried_again_does_not_cut
     async with working(broker):
         sent = await register_task(broker, hang, name="hang").kiq()
         await began.wait()
-        lossy = LostAnswer(broker.connection.redis, Script("cancel"), cleans_up)
+        lossy = LostAnswer(broker.connection.redis, Script[object]("cancel"), cleans_up)
         assert await canceller_of(broker, lossy).cancel(sent.task_id, ["default"]) is CancelOutcome.RUNNING
         assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
     assert has_cleaned_up.is_set()
@@ -745,7 +746,7 @@ async def test_the_id_is_free_of_a_task_that_ends_while_it_is_being_cancelled(
 
     cancel_entry = cancellation._CANCEL_ENTRY
 
-    async def cancel_late(redis_: object, keys: list[str], arguments: list[Value]) -> object:
+    async def cancel_late(redis_: ScriptClient, keys: list[str], arguments: list[Value]) -> object:
         # By the mark of its id.
         await eventually(has_ended)
         return await cancel_entry(redis_, keys, arguments)

@@ -29,7 +29,7 @@ from kiqstart.broker.delivery import DeadLetterReason
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import WORKER_PREFIX
 from kiqstart.broker.options import StreamOptions
-from kiqstart.broker.script import Value
+from kiqstart.redis.commands import ScriptClient, Value
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.registration import register_task
 from kiqstart.tasks.sizes import MIB
@@ -308,8 +308,8 @@ async def test_letters_are_listed_newest_first_from_among_many(broker: StreamBro
 async def test_large_letters_are_read_a_few_at_a_time(broker: StreamBroker, monkeypatch: pytest.MonkeyPatch) -> None:
     pages: list[int] = []
 
-    async def read(redis: object, keys: Sequence[str], arguments: Sequence[Value]) -> object:
-        page = cast("list[object]", await script(redis, keys, arguments))
+    async def read(redis: ScriptClient, keys: Sequence[str], arguments: Sequence[Value]) -> object:
+        page = await script(redis, keys, arguments)
         pages.append(len(page))
         return page
 

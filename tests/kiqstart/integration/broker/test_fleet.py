@@ -2,13 +2,17 @@
 
 import os
 import socket
+from collections import Counter
 
+import pytest
 from redis.asyncio import Redis
 from tests.kiqstart.integration.broker.brokers import Brokers
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import read_queues, read_workers
+from kiqstart.broker.registrar import Registrar
 from kiqstart.tasks.registration import register_task
+from kiqstart.testing import eventually
 
 LOADS = {"a": "no JSON", "b": "[]", "c": '{"used": 1e999, "lag": 1}', "d": "[" * 5000, "e": '{"used": 3, "lag": 0.25}'}
 
@@ -42,6 +46,33 @@ async def test_a_worker_says_where_it_is_and_what_it_has(brokers: Brokers, redis
     )
     assert 99 <= silent.seconds_since_beat < 160
     assert (ending.name, ending.is_ending) == (consumer.lease.worker, True)
+
+
+async def test_a_clock_of_redis_that_was_set_is_noticed_within_some_beats(
+    brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats: Counter[int] = Counter()
+    register, next_beat = Registrar.register, Registrar.next_beat
+
+    def register_then_set_clock(self: Registrar, worker: str) -> None:
+        register(self, worker)
+        self._offset_ms -= 3_600_000
+
+    def count_beat(self: Registrar) -> int:
+        beats[id(self)] += 1
+        return next_beat(self)
+
+    monkeypatch.setattr(Registrar, "register", register_then_set_clock)
+    monkeypatch.setattr(Registrar, "next_beat", count_beat)
+    janitor, other = brokers(), brokers()
+    await janitor.consume()
+    await other.consume()
+
+    async def have_beaten() -> bool:
+        return len(beats) == 2 and min(beats.values()) > 8
+
+    await eventually(have_beaten)
+    assert [one.is_alive for one in await read_workers(janitor)] == [True, True]
 
 
 async def test_what_a_stranger_says_of_himself_spoils_nobodys_line(broker: StreamBroker, redis: Redis) -> None:

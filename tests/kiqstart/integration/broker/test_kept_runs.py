@@ -28,11 +28,11 @@ from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_record import BLOCK_BYTES
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.runs import RunTail, read_runs
-from kiqstart.broker.script import AsyncClient
 from kiqstart.broker.task_search import TaskNotFoundInTimeError, find_task
 from kiqstart.broker.whereabouts import Place
 from kiqstart.observability.kept_lines import KeptLines
 from kiqstart.operations.runs import UnknownRunError, read_history
+from kiqstart.redis.commands import ScriptClient, async_commands
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
 
@@ -185,7 +185,7 @@ async def test_an_end_that_is_told_twice_is_kept_once(brokers: Brokers, wire: Wi
     sender, worker = brokers(), brokers(url=wire.url)
     task = register_task(sender, echo, name="echo")
     register_task(worker, echo, name="echo")
-    await sender.connection.redis.script_load(settler._SETTLE._text)
+    await sender.connection.client.script_load(settler._SETTLE._text)
     async with working(worker):
         wire.lose_answer_to(settler._SETTLE._sha)
         sent = [await task.kiq(), await task.kicker().with_labels(unique="one").kiq()]
@@ -466,7 +466,7 @@ async def test_a_task_is_found_among_those_of_many_queues_in_no_time_and_none_is
     quoted = json.dumps({"task_id": '"\u2028', "task_name": "x"})
     await redis.xadd(broker.keys.misfits("queue-4"), {"data": quoted})
     rules = ["reset", "on", ">pw", f"~{{{key_prefix}}}*", "+@read", "+client", "+select", "+ping", "+time"]
-    admin = cast("AsyncClient", redis)
+    admin = cast("ScriptClient", redis)
     await admin.execute_command("ACL", "SETUSER", key_prefix, *rules)
     looker = StreamBroker(url_as(redis_url, key_prefix, "pw"), queue_name=broker.queue_name)
     try:
@@ -501,11 +501,11 @@ async def test_one_among_many_is_found_by_redis_itself_or_by_who_may_run_no_scri
         block = f"1s default kiq-1 host:1\n1-0 1 1 1 0 {len(data)} 0 0\n{data}"
         await redis.xadd(keys.runs, {"runs": block}, id=f"{number}-{1_790_000_000_000 + number}")
     rules = ["reset", "on", ">pw", f"~{{{key_prefix}}}*", "+xrevrange", "+client", "+select", "+ping"]
-    admin = cast("AsyncClient", redis)
+    admin = cast("ScriptClient", redis)
     await admin.execute_command("ACL", "SETUSER", key_prefix, *rules)
     try:
         async with Redis.from_url(url_as(redis_url, key_prefix, "pw")) as looker:
-            for client in (broker.connection.redis, looker):
+            for client in (broker.connection.redis, async_commands(looker)):
                 for number in (1, 150, 300):
                     which = RunFilter(task_id=f"id-{number:03}")
                     [run] = await read_runs(client, keys, which)

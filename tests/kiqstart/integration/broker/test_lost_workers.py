@@ -2,7 +2,7 @@
 
 import json
 from datetime import timedelta
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -99,7 +99,7 @@ async def test_what_a_read_brings_to_a_dead_worker_as_others_take_over_has_no_cr
     take_back = Reclaimer._reclaim
 
     def take_back_after_a_read(reclaimer: Reclaimer, queue: str, source: str, worker: str, **options: Any) -> int:  # noqa: ANN401  # its own
-        reclaimer._redis.xreadgroup(broker.consumer_group_name, worker, {stream: ">"})
+        cast("Any", reclaimer._redis).xreadgroup(broker.consumer_group_name, worker, {stream: ">"})
         return take_back(reclaimer, queue, source, worker, **options)
 
     monkeypatch.setattr(Reclaimer, "_reclaim", take_back_after_a_read)

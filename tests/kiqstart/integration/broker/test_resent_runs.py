@@ -236,7 +236,7 @@ async def test_an_answer_that_is_lost_sends_it_once(brokers: Brokers, wire: Wire
         sent = await task.kiq("Ada")
         await sent.wait_result(timeout=HANG)
     run = await failed_run(worker, sent.task_id)
-    await worker.connection.redis.script_load(run_resender._RESEND_RUN._text)
+    await worker.connection.client.script_load(run_resender._RESEND_RUN._text)
     wire.lose_answer_to(run_resender._RESEND_RUN._sha)
     await operator.run_resender.resend(run)
     assert len(await entries_of(redis, worker.keys.name)) == 1

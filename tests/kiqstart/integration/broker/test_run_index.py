@@ -4,7 +4,7 @@ import base64
 import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final, cast
+from typing import Final
 
 import pytest
 from redis.asyncio import Redis
@@ -54,7 +54,7 @@ async def add(broker: StreamBroker, numbers: Sequence[int]) -> None:
         facts = f"{_BEGAN}-0 {_BEGAN} 400 1 0 {len(message)} 0 {len(problem)}\n{message}{problem}"
         block = f"1{letter} {queue} kiq-9c host:4711\n{facts}{facts}"
         stream = broker.keys.failed_runs if has_failed else broker.keys.runs
-        await broker.connection.redis.xadd(stream, {"runs": block}, id=f"{2 * number + 2}-{_BEGAN + number}")
+        await broker.connection.client.xadd(stream, {"runs": block}, id=f"{2 * number + 2}-{_BEGAN + number}")
 
 
 async def ids(broker: StreamBroker, which: RunFilter, index: RunIndex | None, limit: int = 1000) -> list[str]:
@@ -79,7 +79,7 @@ def index(brokers: Brokers, monkeypatch: pytest.MonkeyPatch) -> RunIndex:
 
 
 async def filled(index: RunIndex, broker: StreamBroker) -> None:
-    await index.refresh(cast("Redis", broker.connection.redis))
+    await index.refresh(broker.connection.redis)
 
     async def is_filled() -> bool:
         return index.is_filled

@@ -18,6 +18,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.run_stats import Outcome, RunStats, TaskStats, read_recent_task_stats, read_task_stats
 from kiqstart.broker.stats_batch import FLUSH
+from kiqstart.redis.commands import blocking_commands
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
 
@@ -109,7 +110,7 @@ async def test_what_was_added_counts_once_where_the_answer_is_lost(brokers: Brok
     task = register_task(sender, work, name="work")
     register_task(worker, work, name="work")
     # Known to Redis, so that it is the script's hash that goes over the wire.
-    await sender.connection.redis.script_load(FLUSH._text)
+    await sender.connection.client.script_load(FLUSH._text)
     async with working(worker):
         await (await task.kiq()).wait_result(timeout=HANG)
         wire.lose_answer_to(FLUSH._sha)
@@ -125,9 +126,9 @@ async def test_what_was_added_counts_once_where_the_answer_is_lost(brokers: Brok
 
 async def test_what_came_after_a_lost_answer_is_added_with_it(brokers: Brokers, wire: Wire) -> None:
     broker = brokers()
-    await broker.connection.redis.script_load(FLUSH._text)
+    await broker.connection.client.script_load(FLUSH._text)
     with SyncRedis.from_url(wire.url, retry=None) as client:
-        stats = RunStats(client, broker.keys, to_redis_ms=lambda _: round(time.time() * 1000))
+        stats = RunStats(blocking_commands(client), broker.keys, to_redis_ms=lambda _: round(time.time() * 1000))
         run = started_delivery(broker)
         stats.started(run, 0.0)
         stats.ran(run)
@@ -147,7 +148,7 @@ async def test_a_task_costs_no_command_for_being_counted(brokers: Brokers, wire:
 
     task = register_task(sender, work, name="work")
     register_task(worker, work, name="work")
-    await sender.connection.redis.script_load(FLUSH._text)
+    await sender.connection.client.script_load(FLUSH._text)
     async with working(worker):
         for one in [await task.kiq() for _ in range(200)]:
             await one.wait_result(timeout=HANG)

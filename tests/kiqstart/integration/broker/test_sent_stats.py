@@ -56,7 +56,7 @@ async def test_it_is_added_while_the_program_goes_on_and_costs_no_command_a_send
     monkeypatch.setattr(sent_stats, "SECONDS_BETWEEN_FLUSHES", 0.2)
     broker, reader = brokers(url=wire.url), brokers()
     task = register_task(broker, work, name="work")
-    await reader.connection.redis.script_load(FLUSH._text)
+    await reader.connection.client.script_load(FLUSH._text)
     for _ in range(100):
         await task.kiq()
 
@@ -89,7 +89,7 @@ async def test_a_program_that_begins_a_loop_for_each_send_adds_the_last_ones_as_
 
 async def test_loops_that_end_one_after_the_other_do_not_ask_redis_each(brokers: Brokers, wire: Wire) -> None:
     reader = brokers()
-    await reader.connection.redis.script_load(FLUSH._text)
+    await reader.connection.client.script_load(FLUSH._text)
     broker = brokers(url=wire.url)
     task = register_task(broker, work, name="work")
 

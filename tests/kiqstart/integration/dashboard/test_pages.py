@@ -24,6 +24,7 @@ from kiqstart.broker.minute_stats import MinuteStats, read_minutes
 from kiqstart.dashboard.pages import overview
 from kiqstart.observability.kept_lines import KeptLines
 from kiqstart.operations.pausing import pauses_of
+from kiqstart.redis.commands import AsyncCommands
 from kiqstart.scheduler.source import DurableScheduleSource
 from kiqstart.tasks.progress import report_progress
 from kiqstart.tasks.registration import register_task
@@ -537,7 +538,7 @@ async def test_viewers_share_what_was_read(broker: StreamBroker, monkeypatch: py
     # Other tests use the same Redis, whose own counts would be theirs too.
     reads = 0
 
-    async def count(redis: object, keys: QueueKeys) -> Sequence[MinuteStats]:
+    async def count(redis: AsyncCommands, keys: QueueKeys) -> Sequence[MinuteStats]:
         nonlocal reads
         reads += 1
         return await read_minutes(redis, keys)

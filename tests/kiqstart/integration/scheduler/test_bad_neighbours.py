@@ -59,7 +59,7 @@ async def plant(redis: Redis, keys: QueueKeys, found: Plant) -> None:
 
 async def look_at_all(timeline: Timeline, broker: StreamBroker, found: Plant) -> None:
     """What the commands of the CLI do."""
-    seen = await overview(timeline.store, limit=100)
+    seen = await overview(timeline.store, broker, limit=100)
     assert schedules_table([*seen.table, *seen.added], {}, now=seen.now).row_count == len(seen.table) + len(seen.added)
     schedules = Schedules(broker, timeline.store)
     async for kept in schedules.all():

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from tests.kiqstart.integration.scheduler.timeline import Timeline
 
+from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.redis_store import RedisScheduleStore
 from kiqstart.scheduler.scheduler_loop import SchedulerLoop
@@ -19,7 +20,7 @@ ELSEWHERE = ScheduleDefinition(name="elsewhere", task="work", timing=EVERY, labe
 def limited(timeline: Timeline) -> Timeline:
     """Of whose queues each holds two tasks."""
     timeline.store = RedisScheduleStore(
-        lambda: timeline.redis, timeline.keys, clock=lambda: timeline.now, queue_limit=2
+        lambda: async_commands(timeline.redis), timeline.keys, clock=lambda: timeline.now, queue_limit=2
     )
     return timeline
 

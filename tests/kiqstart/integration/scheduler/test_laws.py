@@ -16,6 +16,7 @@ from tests.kiqstart.integration.scheduler.laws_world import World
 from tests.kiqstart.integration.scheduler.scenarios import BEGINNINGS, Event, Kind, Scenario, scenarios
 
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler import backlog
 from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.memory_store import MemoryScheduleStore
@@ -85,7 +86,7 @@ async def obey_in_redis(scenario: Scenario, redis_url: str, key_prefix: str) -> 
     async with Redis.from_url(redis_url) as redis:
 
         def store(clock: Callable[[], int]) -> ScheduleStore:
-            return RedisScheduleStore(lambda: redis, keys, clock=clock)
+            return RedisScheduleStore(lambda: async_commands(redis), keys, clock=clock)
 
         async def empty() -> None:
             entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await redis.xrange(keys.name))

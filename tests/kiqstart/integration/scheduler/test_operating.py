@@ -70,7 +70,7 @@ async def test_an_overview_has_the_table_and_the_first_of_the_others(
     await source.schedules.pause("day-4")
     await source.schedules.pause("two")
     await redis.hset(broker.keys.schedules, "day-1", "no JSON")
-    found = await overview(source.store, limit=3)
+    found = await overview(source.store, broker, limit=3)
     assert [(one.definition.name, one.is_paused) for one in found.table] == [("one", False), ("two", True)]
     # The paused one comes first, then the next ones; one of these cannot be read.
     assert [one.definition.name for one in found.added] == ["day-4", "day-2"]
@@ -78,12 +78,14 @@ async def test_an_overview_has_the_table_and_the_first_of_the_others(
     assert (found.active, found.paused, found.unreadable) == (5, 2, ["day-1"])
     assert found.seconds_overdue == 0
     assert found.heartbeats.living == 1
-    assert [one.definition.name for one in (await overview(source.store, limit=0)).added] == []
+    assert [one.definition.name for one in (await overview(source.store, broker, limit=0)).added] == []
 
 
-async def test_an_overview_says_what_is_overdue_and_that_nobody_looks(source: DurableScheduleSource) -> None:
+async def test_an_overview_says_what_is_overdue_and_that_nobody_looks(
+    broker: StreamBroker, source: DurableScheduleSource
+) -> None:
     await source.add_schedule(once("late", datetime.now(UTC) - timedelta(seconds=60)))
-    found = await overview(source.store, limit=3)
+    found = await overview(source.store, broker, limit=3)
     assert 60 <= found.seconds_overdue < 70
     assert (found.heartbeats.living, found.heartbeats.seconds_since_any) == (0, None)
 
@@ -99,10 +101,10 @@ async def test_a_schedule_that_is_put_right_is_no_longer_set_aside(
     broker: StreamBroker, source: DurableScheduleSource, redis: Redis
 ) -> None:
     await redis.hset(f"{broker.keys.schedules}:aside", mapping={"one": "no JSON", "added": "no JSON"})
-    assert (await overview(source.store, limit=3)).unreadable == ["added", "one"]
+    assert (await overview(source.store, broker, limit=3)).unreadable == ["added", "one"]
     await ticker_of(broker, source).tick()
     await source.add_schedule(once("added", TOMORROW))
-    assert (await overview(source.store, limit=3)).unreadable == []
+    assert (await overview(source.store, broker, limit=3)).unreadable == []
 
 
 async def test_a_run_whose_key_another_task_has_is_refused(

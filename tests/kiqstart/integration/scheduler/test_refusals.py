@@ -17,6 +17,7 @@ from tests.kiqstart.integration.scheduler.laws_world import Faults, faulty
 from tests.kiqstart.integration.scheduler.timeline import NOW, Timeline
 
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.firing import FireScript, Outcome
 from kiqstart.scheduler.redis_store import RedisScheduleStore
@@ -81,7 +82,7 @@ async def test_a_user_who_may_not_use_a_command_sends_nothing_twice_and_loses_no
     async with Redis.from_url(url_as(redis_url, key_prefix, "secret")) as poor:
         store, timeline.store = (
             timeline.store,
-            RedisScheduleStore(lambda: poor, timeline.keys, clock=lambda: timeline.now),
+            RedisScheduleStore(lambda: async_commands(poor), timeline.keys, clock=lambda: timeline.now),
         )
         await try_for(timeline, timeline.ticker([TICK], name="poor", deadline=0.0), 5)
     timeline.store = store
@@ -227,7 +228,7 @@ async def test_a_change_that_is_refused_changes_nothing(
     before = await timeline.store.get("tick")
     await timeline.redis.execute_command("ACL", "SETUSER", key_prefix, "on", ">secret", "~*", "+@all", f"-{command}")  # type: ignore[no-untyped-call]
     async with Redis.from_url(url_as(redis_url, key_prefix, "secret")) as poor:
-        store = RedisScheduleStore(lambda: poor, timeline.keys, clock=lambda: timeline.now)
+        store = RedisScheduleStore(lambda: async_commands(poor), timeline.keys, clock=lambda: timeline.now)
         with pytest.raises(ResponseError):
             await (store.pause("tick") if change == "pause" else store.resume("tick", NOW, TICK.dump()))
     await timeline.redis.execute_command("ACL", "DELUSER", key_prefix)  # type: ignore[no-untyped-call]

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from tests.kiqstart.integration.scheduler.timeline import Timeline
 
+from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler.definition import CatchUp, ScheduleDefinition
 from kiqstart.scheduler.scheduler_stats import DueOutcome, SchedulerStats, read_schedule_stats
 from kiqstart.scheduler.triggers import IntervalTrigger
@@ -27,7 +28,7 @@ async def test_each_due_time_is_counted_once_by_schedule(timeline: Timeline) -> 
     for stats in both:
         await stats.flush(timeline.redis, at_once=True)
         await stats.flush(timeline.redis, at_once=True)
-    found = await read_schedule_stats(timeline.redis, timeline.keys)
+    found = await read_schedule_stats(async_commands(timeline.redis), timeline.keys)
     assert found.outcomes == {
         "": {DueOutcome.SENT: 2, DueOutcome.MISSED: 59 + 149},
         "all": {DueOutcome.SENT: 1, DueOutcome.CAUGHT_UP: 2},
@@ -44,9 +45,13 @@ async def test_what_a_scheduler_has_counted_is_added_every_few_seconds(timeline:
     timeline.pass_ms(60_000)
     await ticker.tick()
     await stats.flush(timeline.redis)
-    assert not (await read_schedule_stats(timeline.redis, timeline.keys)).outcomes, "that is no time for it"
+    assert not (await read_schedule_stats(async_commands(timeline.redis), timeline.keys)).outcomes, (
+        "that is no time for it"
+    )
     await stats.flush(timeline.redis, at_once=True)
-    assert (await read_schedule_stats(timeline.redis, timeline.keys)).outcomes == {"all": {DueOutcome.SENT: 1}}
+    assert (await read_schedule_stats(async_commands(timeline.redis), timeline.keys)).outcomes == {
+        "all": {DueOutcome.SENT: 1}
+    }
 
 
 async def test_a_key_that_holds_something_else_spoils_no_schedule(timeline: Timeline) -> None:

@@ -12,7 +12,9 @@ from taskiq import ScheduledTask
 from tests.kiqstart.integration.scheduler.timeline import Timeline
 
 from kiqstart.broker import Sealing, StreamBroker
+from kiqstart.scheduler.conversions import ScheduleError
 from kiqstart.scheduler.definition import ScheduleDefinition
+from kiqstart.scheduler.overview import overview
 from kiqstart.scheduler.schedules import Schedules
 from kiqstart.scheduler.store import Entry
 from kiqstart.scheduler.triggers import IntervalTrigger
@@ -59,3 +61,15 @@ async def test_only_schedules_that_were_signed_are_sent(
     entries = cast("list[tuple[bytes, dict[bytes, bytes]]]", await timeline.redis.xrange(timeline.keys.name))
     for _, fields in entries:
         assert maker.formatter.loads(fields[b"data"]).task_name == "work"
+
+
+async def test_one_that_nobody_has_signed_is_not_run_by_hand_and_listed_as_unreadable(
+    timeline: Timeline, maker: StreamBroker
+) -> None:
+    data = TICK.model_copy(update={"name": "stranger"}).dump()
+    await timeline.store.add([Entry(name="stranger", data=data, due_ms=timeline.now + 5000)], script="x")
+    with pytest.raises(ScheduleError, match="schedule 'stranger' cannot be read: it is not signed"):
+        await Schedules(maker, timeline.store).run("stranger")
+    assert await timeline.sent() == []
+    seen = await overview(timeline.store, maker, limit=10)
+    assert (list(seen.added), seen.unreadable) == ([], ["stranger"])

@@ -12,6 +12,7 @@ from tests.kiqstart.integration.broker.brokers import Brokers
 from tests.kiqstart.integration.scheduler.timeline import Timeline
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler import backlog
 from kiqstart.scheduler import scheduler_loop as ticker
 from kiqstart.scheduler.conversions import ScheduleError
@@ -298,7 +299,7 @@ async def test_what_an_older_scheduler_could_not_read_is_put_back_by_the_one_who
     monkeypatch.setattr(ticker, "_SECONDS_BETWEEN_REPAIRS", 0.2)
     async with scheduling(every("tick", SECOND)):
         await wait_for(broker, 1)
-        store = RedisScheduleStore(lambda: redis, broker.keys)
+        store = RedisScheduleStore(lambda: async_commands(redis), broker.keys)
         while not await redis.hexists(f"{broker.keys.schedules}:aside", "tick"):
             (mark,) = (await store.poll("older", 1)).page.marks
             kept = cast("bytes", await redis.hget(broker.keys.schedules, "tick"))

@@ -60,11 +60,11 @@ async def test_one_of_a_later_version_is_set_aside_when_nobody_has_sent_it_for_t
     await watch(timeline, ticker, 600)
     assert "it is of version 2, of which this scheduler knows 1" in caplog.text
     assert await timeline.redis.hget(names.definitions, "later") == LATER
-    assert (await overview(timeline.store, limit=10)).unreadable == ["later"]
+    assert (await overview(timeline.store, timeline.broker, limit=10)).unreadable == ["later"]
     await watch(timeline, ticker, 20)
     assert await timeline.redis.hget(names.aside, "later") == LATER
     assert await timeline.redis.zrange(names.due, 0, -1) == [b"tick"]
-    assert (await overview(timeline.store, limit=10)).unreadable == ["later"]
+    assert (await overview(timeline.store, timeline.broker, limit=10)).unreadable == ["later"]
     await timeline.store.add([Entry(name="later", data=LATER, due_ms=timeline.now + 60_000)], script="anew")
     assert not await timeline.redis.hexists(names.aside, "later")
 

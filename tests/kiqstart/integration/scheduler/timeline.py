@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from taskiq import AsyncBroker
 
 from kiqstart.broker.keys import QueueKeys
+from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.redis_store import RedisScheduleStore
@@ -24,8 +25,8 @@ class Timeline:
         self.now = NOW
         self.redis = redis
         self.keys = keys
-        self.store = RedisScheduleStore(lambda: redis, keys, clock=lambda: self.now)
-        self._broker = broker
+        self.store = RedisScheduleStore(lambda: async_commands(redis), keys, clock=lambda: self.now)
+        self.broker = broker
         self._passed = 0
 
     def ticker(
@@ -39,7 +40,7 @@ class Timeline:
         """A further scheduler."""
         clock = StoreClock(steady=lambda: self._passed / 1000, wall=lambda: self.now / 1000)
         return SchedulerLoop(
-            self._broker, self.store, table, clock=clock, send_deadline=deadline, name=name, stats=stats
+            self.broker, self.store, table, clock=clock, send_deadline=deadline, name=name, stats=stats
         )
 
     def pass_ms(self, milliseconds: int) -> None:

@@ -5,11 +5,14 @@ import sys
 import time
 from pathlib import Path
 
+from taskiq import InMemoryBroker
+
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.options import StreamOptions
 from kiqstart.testing import eventually
 
 not_a_broker = "a string"
+in_memory = InMemoryBroker()
 
 
 async def tell_process() -> int:

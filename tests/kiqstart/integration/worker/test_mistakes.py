@@ -31,6 +31,8 @@ def run(environment: Mapping[str, str], *arguments: str) -> subprocess.Completed
         (f"{APP}:nothing", "1", f"{APP}:nothing: {APP} has no 'nothing' ("),
         (f"{APP}:not_a_broker", "1", f"{APP}:not_a_broker is no broker, but a str: name an AsyncBroker, an App, or "),
         (f"{APP}:not_a_broker", "3", f"{APP}:not_a_broker is no broker, but a str: name an AsyncBroker, an App, or "),
+        (f"{APP}:in_memory", "1", f"{APP}:in_memory: an in-memory broker (as REDIS_URL=memory:// gives"),
+        (f"{APP}:in_memory", "2", f"{APP}:in_memory: an in-memory broker (as REDIS_URL=memory:// gives"),
     ],
 )
 def test_a_broker_that_is_not_there_is_one_line(

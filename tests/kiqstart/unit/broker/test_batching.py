@@ -9,7 +9,7 @@ from kiqstart.testing import eventually
 MEBIBYTE = 1024 * 1024
 
 
-class Execution(Work[int, str]):
+class Execution(Work[int, str, str]):
     """Answers each item with its text, when it may; remembers the batches."""
 
     def __init__(self) -> None:
@@ -18,13 +18,13 @@ class Execution(Work[int, str]):
         self.may_end = asyncio.Event()
         self.may_end.set()
 
-    def begin(self, items: Sequence[int]) -> Awaitable[object]:
+    def begin(self, items: Sequence[int]) -> Awaitable[str]:
         self.batches.append(list(items))
         self.under_way += 1
         assert self.under_way == 1
         return self._run(items)
 
-    async def _run(self, items: Sequence[int]) -> object:
+    async def _run(self, items: Sequence[int]) -> str:
         await self.may_end.wait()
         await asyncio.sleep(0)
         self.under_way -= 1
@@ -32,7 +32,7 @@ class Execution(Work[int, str]):
             raise RuntimeError("the whole batch")
         return "done"
 
-    def answers(self, items: Sequence[int], outcome: object) -> Sequence[str | BaseException]:
+    def answers(self, items: Sequence[int], outcome: str) -> Sequence[str | BaseException]:
         assert outcome == "done"
         if 19 in items:
             raise LookupError("no answer to be made of it")
@@ -51,7 +51,7 @@ def execution() -> Execution:
 
 
 @pytest.fixture
-def batches(execution: Execution) -> Batches[int, str]:
+def batches(execution: Execution) -> Batches[int, str, str]:
     return Batches(execution, size=lambda item: item)
 
 
@@ -63,14 +63,14 @@ async def until_under_way(execution: Execution) -> None:
 
 
 async def test_what_is_added_in_one_turn_travels_together_in_order(
-    batches: Batches[int, str], execution: Execution
+    batches: Batches[int, str, str], execution: Execution
 ) -> None:
     assert await asyncio.gather(*(batches.add(item) for item in range(5))) == ["0", "1", "2", "3", "4"]
     assert execution.batches == [[0, 1, 2, 3, 4]]
 
 
 async def test_what_is_added_while_a_batch_is_under_way_waits_for_the_next_one(
-    batches: Batches[int, str], execution: Execution
+    batches: Batches[int, str, str], execution: Execution
 ) -> None:
     execution.may_end.clear()
     first = asyncio.create_task(batches.add(1))
@@ -83,27 +83,27 @@ async def test_what_is_added_while_a_batch_is_under_way_waits_for_the_next_one(
     assert execution.batches == [[1], [2, 3]]
 
 
-async def test_each_caller_gets_its_own_error(batches: Batches[int, str]) -> None:
+async def test_each_caller_gets_its_own_error(batches: Batches[int, str, str]) -> None:
     answers = await asyncio.gather(*(batches.add(item) for item in (1, -2, 3)), return_exceptions=True)
     assert [answers[0], answers[2]] == ["1", "3"]
     assert isinstance(answers[1], ValueError)
     assert str(answers[1]) == "-2"
 
 
-async def test_a_batch_that_fails_as_a_whole_fails_for_all_of_its_callers_only(batches: Batches[int, str]) -> None:
+async def test_a_batch_that_fails_as_a_whole_fails_for_all_of_its_callers_only(batches: Batches[int, str, str]) -> None:
     answers = await asyncio.gather(*(batches.add(item) for item in (1, 13)), return_exceptions=True)
     assert [str(answer) for answer in answers] == ["the whole batch"] * 2
     assert await batches.add(2) == "2"
 
 
-async def test_an_outcome_that_gives_no_answers_fails_for_its_callers_only(batches: Batches[int, str]) -> None:
+async def test_an_outcome_that_gives_no_answers_fails_for_its_callers_only(batches: Batches[int, str, str]) -> None:
     with pytest.raises(LookupError):
         await batches.add(19)
     assert await batches.add(2) == "2"
 
 
 async def test_a_batch_that_fails_may_be_mended_and_those_after_it_wait_for_that(
-    batches: Batches[int, str], execution: Execution
+    batches: Batches[int, str, str], execution: Execution
 ) -> None:
     execution.may_end.clear()
     callers = [asyncio.create_task(batches.add(17))]
@@ -115,7 +115,7 @@ async def test_a_batch_that_fails_may_be_mended_and_those_after_it_wait_for_that
 
 
 async def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(
-    batches: Batches[int, str], execution: Execution
+    batches: Batches[int, str, str], execution: Execution
 ) -> None:
     execution.may_end.clear()
     callers = [asyncio.create_task(batches.add(item)) for item in (1, -2, 3)]
@@ -128,20 +128,20 @@ async def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(
 
 
 async def test_a_batch_has_no_more_than_four_mebibytes_or_a_single_item(
-    batches: Batches[int, str], execution: Execution
+    batches: Batches[int, str, str], execution: Execution
 ) -> None:
     sizes = [3 * MEBIBYTE, MEBIBYTE, MEBIBYTE, 9 * MEBIBYTE, MEBIBYTE]
     await asyncio.gather(*(batches.add(size) for size in sizes))
     assert execution.batches == [sizes[:2], sizes[2:3], sizes[3:4], sizes[4:]]
 
 
-async def test_a_batch_has_no_more_than_512_items(batches: Batches[int, str], execution: Execution) -> None:
+async def test_a_batch_has_no_more_than_512_items(batches: Batches[int, str, str], execution: Execution) -> None:
     await asyncio.gather(*(batches.add(0) for _ in range(1100)))
     assert [len(batch) for batch in execution.batches] == [512, 512, 76]
 
 
 async def test_what_one_caller_adds_stays_together_and_is_answered_one_by_one(
-    batches: Batches[int, str], execution: Execution
+    batches: Batches[int, str, str], execution: Execution
 ) -> None:
     groups = [batches.add_all([0] * 300), batches.add_all([1, -2] * 150), batches.add_all([3])]
     answers = [await group for group in groups]
@@ -150,7 +150,7 @@ async def test_what_one_caller_adds_stays_together_and_is_answered_one_by_one(
     assert {type(answer) for answer in answers[1][1::2]} == {ValueError}
 
 
-async def test_draining_waits_for_what_is_under_way(batches: Batches[int, str], execution: Execution) -> None:
+async def test_draining_waits_for_what_is_under_way(batches: Batches[int, str, str], execution: Execution) -> None:
     await batches.drain()
     execution.may_end.clear()
     caller = asyncio.create_task(batches.add(1))
@@ -169,12 +169,12 @@ def large_execution() -> Execution:
 
 
 @pytest.fixture
-def lanes(execution: Execution, large_execution: Execution) -> Batches[int, str]:
+def lanes(execution: Execution, large_execution: Execution) -> Batches[int, str, str]:
     return Batches(execution, size=lambda item: item, large_work=large_execution)
 
 
 async def test_what_is_large_goes_its_own_way_and_nobody_waits_for_it(
-    lanes: Batches[int, str], execution: Execution, large_execution: Execution
+    lanes: Batches[int, str, str], execution: Execution, large_execution: Execution
 ) -> None:
     large_execution.may_end.clear()
     large = [asyncio.create_task(lanes.add(size)) for size in (MEBIBYTE, 9 * MEBIBYTE)]
@@ -187,13 +187,13 @@ async def test_what_is_large_goes_its_own_way_and_nobody_waits_for_it(
 
 
 async def test_what_one_caller_adds_stays_together_where_a_part_of_it_is_large(
-    lanes: Batches[int, str], execution: Execution, large_execution: Execution
+    lanes: Batches[int, str, str], execution: Execution, large_execution: Execution
 ) -> None:
     assert await lanes.add_all([1, MEBIBYTE, 2]) == ["1", str(MEBIBYTE), "2"]
     assert (execution.batches, large_execution.batches) == ([], [[1, MEBIBYTE, 2]])
 
 
-async def test_draining_waits_for_what_is_large_too(lanes: Batches[int, str], large_execution: Execution) -> None:
+async def test_draining_waits_for_what_is_large_too(lanes: Batches[int, str, str], large_execution: Execution) -> None:
     large_execution.may_end.clear()
     caller = asyncio.create_task(lanes.add(MEBIBYTE))
     await until_under_way(large_execution)

@@ -3,7 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kiqstart.broker.delivery import Delivery, InFlightDeliveries
+from kiqstart.broker.delivery import Delivery
+from kiqstart.broker.in_flight import InFlightDeliveries
 
 # Few, so that an entry comes again while the first one is still there: a restored Redis hands it out anew.
 ENTRIES = ("1-0", "2-0", "3-0")

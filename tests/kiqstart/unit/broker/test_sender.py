@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from itertools import chain, repeat
+from typing import cast
 
 import pytest
 from redis.exceptions import BusyLoadingError, MaxConnectionsError, OutOfMemoryError, ReadOnlyError, ResponseError
@@ -12,6 +13,7 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.sender import Sender, SendFailedError, Sending
+from kiqstart.redis.commands import ScriptClient
 
 UNANSWERED = "the last try may still arrive"
 EARLIER = "an earlier try had no answer: it may be enqueued"
@@ -43,7 +45,7 @@ class FailingRedis:
 
 
 def sender_to(redis: object, *, deadline: float = 0.1) -> Sender:
-    return Sender(redis, QueueKeys("{some}:tasks"), deadline=deadline, address="there")
+    return Sender(cast("ScriptClient", redis), QueueKeys("{some}:tasks"), deadline=deadline, address="there")
 
 
 def a_message(number: int = 1) -> Sending:

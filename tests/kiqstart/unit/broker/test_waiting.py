@@ -11,6 +11,7 @@ import pytest
 from kiqstart.broker import result_waiter as waiting
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.result_waiter import ResultWaiter
+from kiqstart.redis.commands import ScriptClient
 from kiqstart.redis.connections import RedisConnections
 
 SHORTEST, LONGEST = 0.02, 0.32
@@ -113,7 +114,9 @@ def eyes() -> Eyes:
 def waiter(ears: Ears, eyes: Eyes, monkeypatch: pytest.MonkeyPatch) -> ResultWaiter:
     monkeypatch.setattr(waiting, "_SECONDS_BETWEEN_LOOKS", SHORTEST)
     monkeypatch.setattr(waiting, "_MOST_SECONDS_BETWEEN_LOOKS", LONGEST, raising=False)
-    return ResultWaiter(eyes, eyes, cast("RedisConnections", ears), QueueKeys("tasks"))
+    return ResultWaiter(
+        cast("ScriptClient", eyes), cast("ScriptClient", eyes), cast("RedisConnections", ears), QueueKeys("tasks")
+    )
 
 
 @in_virtual_time
@@ -180,7 +183,9 @@ async def test_who_has_left_is_not_looked_for(waiter: ResultWaiter, ears: Ears, 
 @pytest.mark.parametrize("is_large", [False, True])
 async def test_whoever_begins_to_wait_does_not_get_what_was_seen_before(ears: Ears, *, is_large: bool) -> None:
     eyes = SlowEyes()
-    waiter = ResultWaiter(eyes, eyes, cast("RedisConnections", ears), QueueKeys("tasks"))
+    waiter = ResultWaiter(
+        cast("ScriptClient", eyes), cast("ScriptClient", eyes), cast("RedisConnections", ears), QueueKeys("tasks")
+    )
     channel = QueueKeys("tasks").result("id")
     earlier = asyncio.create_task(waiter.wait("id", None))
     await asyncio.sleep(0)

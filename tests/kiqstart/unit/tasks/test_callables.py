@@ -333,18 +333,16 @@ async def test_a_refusal_names_the_file_of_the_task_and_not_of_its_decorator(bro
 NAMES = st.sampled_from(["first", "second", "third", "fourth"])
 
 
-@pytest.mark.parametrize(
-    "function",
-    [
-        lambda: None,
-        lambda first: first,
-        lambda first, second, third: (first, second, third),
-        lambda first, second=2: (first, second),
-        lambda first, *, second: (first, second),
-        lambda first, *others, **named: (first, others, named),
-        lambda first, /, second: (first, second),
-    ],
-)
+def of_none() -> None: ...
+def of_one(first: int) -> None: ...
+def of_three(first: int, second: int, third: int) -> None: ...
+def of_a_default(first: int, second: int = 2) -> None: ...
+def of_a_name(first: int, *, second: int) -> None: ...
+def of_any(first: int, *others: int, **named: int) -> None: ...
+def of_a_place(first: int, /, second: int) -> None: ...
+
+
+@pytest.mark.parametrize("function", [of_none, of_one, of_three, of_a_default, of_a_name, of_any, of_a_place])
 @given(args=st.lists(st.integers(), max_size=4), kwargs=st.dictionaries(NAMES, st.integers(), max_size=4))
 def test_arguments_get_their_names_as_python_gives_them(
     function: Callable[..., object], args: list[int], kwargs: dict[str, int]

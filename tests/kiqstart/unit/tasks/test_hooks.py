@@ -1,8 +1,11 @@
 import gc
 import weakref
+from typing import cast
 
+import pytest
 from taskiq import InMemoryBroker, TaskiqMessage, TaskiqMiddleware
 
+from kiqstart import register_task
 from kiqstart.tasks.hooks import hooks_of
 
 
@@ -26,3 +29,15 @@ def test_a_broker_that_nobody_uses_any_more_is_let_go() -> None:
     del broker
     gc.collect()
     assert reference() is None
+
+
+async def test_a_hook_that_gives_no_message_fails_the_send_by_its_name() -> None:
+    class Forgetful(TaskiqMiddleware):
+        def pre_send(self, message: TaskiqMessage) -> TaskiqMessage:  # noqa: ARG002
+            return cast("TaskiqMessage", None)
+
+    async def work() -> None: ...
+
+    task = register_task(InMemoryBroker().with_middlewares(Forgetful()), work, name="work")
+    with pytest.raises(TypeError, match=r"Forgetful\.pre_send has to return a message, not None"):
+        await task.kiq()

@@ -1,10 +1,22 @@
-"""Several walks as one, in order."""
+"""Walks through what Redis keeps: the beginning of one, and several as one."""
 
 from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from heapq import heapify, heappop, heapreplace
 from typing import TypeVar
 
 Found = TypeVar("Found")
+
+
+async def first_of(walk: AsyncGenerator[Found], limit: int) -> list[Found]:
+    """The first things that a walk gives, which then ends."""
+    found: list[Found] = []
+    async with aclosing(walk):
+        async for one in walk:
+            if len(found) >= limit:
+                break
+            found.append(one)
+    return found
 
 
 async def merged(walks: Sequence[AsyncGenerator[Found]], rank: Callable[[Found], float]) -> AsyncGenerator[Found]:
