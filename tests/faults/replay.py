@@ -153,7 +153,7 @@ class Replay:
             self.model.cancelled_unknown(event.id, self._asked[event.id, event.pid])
         if found not in _GONE:
             return
-        self.model.cancelled(event.id, self._asked[event.id, event.pid])
+        self.model.cancelled(event.id, self._asked[event.id, event.pid], has_run=found == "running")
         if found == "running":
             for sent in self.model.of_task.get(event.id, ()):
                 if not any(run.is_going_on and self._may_rely(run, run.process) for run in sent.runs):

@@ -26,11 +26,13 @@ class Behaviour:
         seconds: how long each run takes.
         ends: how its runs end, one after the other, the last one for ever: 'ok', 'error', or 'kill' for its worker.
         is_stubborn: whether it makes another error of its cancellation.
+        clean_up: how long it cleans up when it is cut off, in seconds.
     """
 
     seconds: float = 0.1
     ends: tuple[str, ...] = ("ok",)
     is_stubborn: bool = False
+    clean_up: float = 0.0
 
 
 @dataclass(kw_only=True, eq=False)

@@ -13,6 +13,8 @@ from tests.invariants.unique_keys import breaches_of_answer, breaches_of_gone_ho
 # For so long a caller who cancels looks through what waits.
 _SECONDS_TO_LOOK = 4.0
 _ANY_NUMBER = 10**6
+# A clean-up is cut off by who cancels its task once more.
+_CANCELS_OF_A_CLEAN_UP = 2
 _MISFITS = ("unknown-task", "invalid-arguments")
 
 
@@ -153,9 +155,15 @@ class Model:
             sent.is_cancelled = True
             self.let_go(sent)
 
-    def cancelled(self, task_id: str, asked: float) -> None:
-        """The caller was told that the task is cancelled: what was there before does not begin any more."""
+    def cancelled(self, task_id: str, asked: float, *, has_run: bool) -> None:
+        """The caller was told that the task is cancelled: what was there before does not begin any more.
+
+        Args:
+            has_run: whether the caller was told that it ran.
+        """
         some = self.of_task.get(task_id, [])
+        if len(some) == 1 and not has_run and self._was_running(some[0], asked):
+            self._break(f"task {task_id} was cancelled while it ran, and its caller was told that it waited", task_id)
         for sent in some:
             if sent.arrived is not None and sent.arrived < asked > self._forgotten_at and not sent.is_resent:
                 sent.cancelled_for_good = self._now()
@@ -317,6 +325,13 @@ class Model:
         if not (sent.is_cancelled or self.has_old_version):
             self._break(f"{name_of(sent)} is cut off in {run.process.name}, which lives and has it", sent.task_id)
 
+    def cut_clean_up(self, uid: int, process: Process) -> None:
+        """A run that cleans up is cut off in a worker that lives, is not to end, and whose lease nobody has ended."""
+        sent = self.sent[uid]
+        if len(self.cancels.get(sent.task_id, ())) < _CANCELS_OF_A_CLEAN_UP:
+            text = f"{name_of(sent)} was cancelled once, and its clean-up is cut off in {process.name}"
+            self._break(text, sent.task_id)
+
     def run_on(self, uid: int, run: Run) -> None:
         """A run goes on, although its message was marked as cancelled long before, and nothing disturbs its worker."""
         sent = self.sent[uid]
@@ -346,6 +361,11 @@ class Model:
     def _had_ended(self, sent: Sent, at: float) -> bool:
         """Whether a task had ended by then, as a caller knew."""
         return not (sent.is_touched or sent.is_resent) and self._heard.get(sent.task_id, at) < at
+
+    def _was_running(self, sent: Sent, at: float) -> bool:
+        """Whether a run that has been cut off since, or goes on, had begun by then in a process that has kept it."""
+        runs = [] if sent.is_touched or sent.is_resent else sent.runs
+        return any(run.began < at and run.end in ("", "cut") and self.has_kept(run.process) for run in runs)
 
     def _has_ended_since(self, sent: Sent) -> bool:
         """Whether a task has ended since Redis has lost data, in a worker that could say so."""

@@ -135,13 +135,17 @@ class BlockingClient(redis.Redis):
         self._network.send(self._link, _words(args), thread.resume)
         return _parsed(self.response_callbacks, args, options, _raised(thread.block()))
 
+    def evalsha(self, sha: str, numkeys: int, *keys_and_args: Any) -> Any:
+        """Run a script: redis-py's own way to the same is a long one, and most commands go it."""
+        return self.execute_command("EVALSHA", sha, numkeys, *keys_and_args)
+
     def close(self) -> None:
         """Let the connection go."""
         self._network.close(self._link)
 
 
 def _words(args: tuple[Any, ...]) -> list[Any]:
-    return [*str(args[0]).split(), *args[1:]]
+    return [*str(args[0]).split(), *args[1:]] if " " in args[0] else list(args)
 
 
 def _settle(answer: "asyncio.Future[object]", found: object) -> None:

@@ -328,6 +328,12 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "what comes to a name that is gone has a death counted": (
         Edit(script="reclaim", old="1 and 0 or tonumber(ARGV[7])", new="1 and 0 or 1"),
     ),
+    "what is handed to a dead worker as others take over has a death counted": (
+        Edit(script="reclaim", old="local is_counted = ARGV[8] == '+' or", new="local is_counted = true or"),
+    ),
+    "a further try of a cancellation is another one": (
+        Edit(script="cancel", old="local answer = redis.call('GET', answer_key)", new="local answer = nil"),
+    ),
     "what was left is a dead letter after the grace, whoever lives": (
         Replaced(where=MisfitRecall, name="_is_over", value=_over_after_the_grace),
     ),

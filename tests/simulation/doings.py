@@ -21,6 +21,7 @@ def _sent(uid: int, args: Arguments) -> Sent:
         seconds=args.get("seconds", 0.1),
         ends=tuple(args.get("ends", ("ok",))),
         is_stubborn=args.get("stubborn", False),
+        clean_up=args.get("clean_up", 0.0),
     )
     return Sent(
         uid=uid,

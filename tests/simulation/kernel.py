@@ -1,8 +1,9 @@
 """Virtual time: events in the order of their times, and processes with clocks of their own that may freeze and die."""
 
-import heapq
 from collections.abc import Callable
 from contextlib import suppress
+from heapq import heappop, heappush
+from math import inf
 from random import Random
 from typing import Final
 
@@ -28,7 +29,7 @@ class Kernel:
     def at(self, time: float, call: Call) -> None:
         """Call it at a time, after what was to be called at that time already."""
         self._count = count = self._count + 1
-        heapq.heappush(self._events, (max(self.now, time), count, call))
+        heappush(self._events, (max(self.now, time), count, call))
 
     def after(self, seconds: float, call: Call) -> None:
         """Call it later."""
@@ -38,7 +39,7 @@ class Kernel:
         """Call what is due up to a time, or until the world is over."""
         events = self._events
         while events and events[0][0] <= until and not is_over():
-            self.now, _, call = heapq.heappop(events)
+            self.now, _, call = heappop(events)
             call()
         if not is_over():
             self.now = max(self.now, until)
@@ -61,8 +62,8 @@ class Process:
         self.kernel: Final = kernel
         self.name: Final = name
         self.random: Final = random
-        self._offset = offset
-        self._rate = rate
+        self.offset: Final = offset
+        self.rate: Final = rate
         self.is_frozen = self.was_frozen = False
         self.is_dead = self.was_asked_to_end = False
         self.loop: Final = SimulatedLoop(self)
@@ -71,11 +72,11 @@ class Process:
         self.on_exit: Call = self.kill
         self._held: list[Call] = []
         self._threads: list[Thread] = []
-        self._wake_at = float("inf")
+        self._wake_at = inf
 
     def local_time(self) -> float:
         """Seconds by this machine's steady clock."""
-        return self.kernel.now * self._rate + self._offset
+        return self.kernel.now * self.rate + self.offset
 
     def do(self, call: Call) -> None:
         """Let something happen in this process: now, or when it is thawed. Only the kernel's events may do this."""
@@ -140,17 +141,18 @@ class Process:
         return thread
 
     def _set_timer(self) -> None:
-        when = None if self.is_dead else self.loop.next_timer()
-        if when is None:
+        when = self.loop.next_timer()
+        if when == inf or self.is_dead:
             return
-        at = self.kernel.now + max(when - self.local_time(), 0.0) / self._rate + _LATER
+        now = self.kernel.now
+        at = now + max(when - (now * self.rate + self.offset), 0.0) / self.rate + _LATER
         if at < self._wake_at:
             self._wake_at = at
             self.kernel.at(at, self._on_timer)
 
     def _on_timer(self) -> None:
         if self.kernel.now >= self._wake_at:
-            self._wake_at = float("inf")
+            self._wake_at = inf
         self.do(lambda: None)
 
 

@@ -5,10 +5,11 @@ from asyncio import events
 from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import Context
-from heapq import heapify, heappop
+from contextvars import Context, copy_context
+from heapq import heapify, heappop, heappush
+from math import inf
 from typing import TYPE_CHECKING, Any, Final, TypeVarTuple, cast
-from weakref import WeakValueDictionary
+from weakref import ref
 
 if TYPE_CHECKING:
     from tests.simulation.kernel import Process
@@ -19,6 +20,31 @@ _MANY_TIMERS: Final = 100
 _MANY_CANCELLED: Final = 0.5
 
 
+class _Handle(asyncio.Handle):
+    """asyncio's, without what it does for debugging."""
+
+    __slots__ = ()
+
+    def __init__(
+        self, callback: object, args: tuple[object, ...], loop: asyncio.AbstractEventLoop, context: Context | None
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = self._source_traceback = None
+
+
+class _Timer(asyncio.TimerHandle):
+    """asyncio's, with the types that it has."""
+
+    __slots__ = ()
+
+    _when: float
+    _scheduled: bool
+
+
 class SimulatedLoop(asyncio.BaseEventLoop):
     """All of asyncio's, but for files, real threads and real time.
 
@@ -26,7 +52,8 @@ class SimulatedLoop(asyncio.BaseEventLoop):
     """
 
     _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
+    _scheduled: list[_Timer]
+    _closed: bool
     _timer_cancelled_count: int
     _clock_resolution: float
 
@@ -35,8 +62,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._process = process
         self._is_turning = False
         # asyncio itself knows but all tasks there are, also those of dead processes.
-        self._tasks: WeakValueDictionary[int, asyncio.Task[Any]] = WeakValueDictionary()
-        self._begun = 0
+        self._begun: list[ref[asyncio.Task[Any]]] = []
         self.set_exception_handler(self._note_error)
 
     def time(self) -> float:
@@ -44,66 +70,70 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self._process.local_time()
 
     def turn(self) -> None:
-        """Do all that can be done now."""
-        ready, scheduled = self._ready, self._scheduled
-        if not ready and (not scheduled or scheduled[0].when() > self.time()):
-            return
-        if self._is_turning or self._process.is_dead:
+        """Do all that can be done now; meanwhile no time passes."""
+        ready, process = self._ready, self._process
+        # As `time`, without the calls.
+        now = process.kernel.now * process.rate + process.offset
+        if (not ready and self.next_timer() > now) or self._is_turning or process.is_dead:
             return
         self._is_turning = True
         events._set_running_loop(self)
         try:
-            while True:
-                self._take_due()
+            while ready or self.next_timer() <= now:
+                self._take_due(now + self._clock_resolution)
                 for _ in range(len(ready)):
                     handle = ready.popleft()
                     if not handle._cancelled:
                         handle._run()
-                scheduled = self._scheduled
-                if not ready and (not scheduled or scheduled[0].when() > self.time()):
-                    return
         finally:
             events._set_running_loop(None)
             self._is_turning = False
 
-    def _take_due(self) -> None:
+    def _take_due(self, end: float) -> None:
         scheduled, count = self._scheduled, self._timer_cancelled_count
         if count and len(scheduled) > _MANY_TIMERS and count / len(scheduled) > _MANY_CANCELLED:
             for handle in scheduled:
-                cast("Any", handle)._scheduled = not handle._cancelled
+                handle._scheduled = not handle._cancelled
             scheduled[:] = [handle for handle in scheduled if not handle._cancelled]
             heapify(scheduled)
             self._timer_cancelled_count = 0
         while scheduled and scheduled[0]._cancelled:
             self._timer_cancelled_count -= 1
-            cast("Any", heappop(scheduled))._scheduled = False
-        if not scheduled:
-            return
-        end = self.time() + self._clock_resolution
-        while scheduled and scheduled[0].when() < end:
+            heappop(scheduled)._scheduled = False
+        while scheduled and scheduled[0]._when < end:
             handle = heappop(scheduled)
-            cast("Any", handle)._scheduled = False
+            handle._scheduled = False
             self._ready.append(handle)
 
-    def next_timer(self) -> float | None:
-        """When the first timer goes off."""
-        return self._scheduled[0].when() if self._scheduled else None
+    def next_timer(self) -> float:
+        """When the first timer goes off; infinite where there is none."""
+        return self._scheduled[0]._when if self._scheduled else inf
 
     def call_soon(
         self, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
     ) -> asyncio.Handle:
         """Call it in the next turn."""
-        if self.is_closed():
+        if self._closed:
             raise RuntimeError("Event loop is closed")
-        handle = asyncio.Handle(cast("Callable[..., Any]", callback), args, self, context)
+        handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
 
+    def call_at(
+        self, when: float, callback: Callable[[*Ts], object], *args: *Ts, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call it at a time of the process' clock."""
+        if self._closed:
+            raise RuntimeError("Event loop is closed")
+        timer = _Timer(when, cast("Callable[..., object]", callback), args, self, context)
+        heappush(self._scheduled, timer)
+        timer._scheduled = True
+        return timer
+
     def create_task(self, coro: Coroutine[Any, Any, Any], **options: Any) -> asyncio.Task[Any]:  # type: ignore[override]  # noqa: ANN401  # asyncio's
         """Begin a task."""
-        task = super().create_task(coro, **options)
-        self._begun += 1
-        self._tasks[self._begun] = task
+        task: asyncio.Task[Any] = asyncio.Task(coro, loop=self, **options)
+        self._begun.append(ref(task))
         return task
 
     def run_in_executor(  # type: ignore[override]  # asyncio's own has type variables that no thread here needs
@@ -134,12 +164,12 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         # What is closed may begin something in its last words: here, and not in a loop that Python makes for it.
         events._set_running_loop(self)
         try:
-            while begun := [task for task in self._tasks.values() if not (task.done() or task in ended)]:
-                for task in begun:
+            while open_tasks := [task for one in self._begun if (task := one()) and not (task.done() or task in ended)]:
+                for task in open_tasks:
                     cast("Any", task)._log_destroy_pending = False
                     with suppress(BaseException):
                         cast("Any", task.get_coro()).close()
-                ended.update(begun)
+                ended.update(open_tasks)
         finally:
             events._set_running_loop(before)
         self.close()

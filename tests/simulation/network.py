@@ -12,8 +12,8 @@ from typing import Final, Protocol, cast
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from tests.simulation.kernel import Kernel, Process
-from tests.simulation.scripts import by_clock, script_names, shas_by_clock
-from tests.simulation.server import Server, Value
+from tests.simulation.scripts import by_clock, script_names, sha_of, shas_by_clock
+from tests.simulation.server import Server, Value, Wire
 
 # Seconds that a command or an answer travels: most a few milliseconds, some much longer.
 _SHORTEST: Final = 0.0005
@@ -26,6 +26,7 @@ UID: Final = re.compile(rb'"args": ?\[(\d+)')
 # After these scripts a read that waits may find something, and somebody may have been told something.
 _NONE: Final[frozenset[str]] = frozenset()
 _HANDING: Final = frozenset({"XREADGROUP", "adopt", "fetch"})
+_FORGOTTEN: Final = "0" * 40
 _ADDING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "resend_run", "fire", "testify"}
 )
@@ -68,6 +69,7 @@ class Command:
         name: of the script, or of the command.
         process: whose it is.
         on_answer: gets the answer or an error, in the process.
+        deadline: when its client gives the connection up, if there is no answer by then.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Command:
     process: Process
     session: "Session"
     on_answer: Callable[[object], None]
+    deadline: float
     fault: FaultKind | None = None
     seconds: float = 0.0
     parked_at: float | None = None
@@ -91,6 +94,8 @@ class Session:
     last_arrival: float = 0.0
     last_answer: float = 0.0
     is_broken: bool = False
+    # Whether a timer looks for commands without an answer.
+    is_watched: bool = False
     parked: Command | None = None
     queue: deque[Command] = field(default_factory=deque[Command])
     in_flight: list[Command] = field(default_factory=list[Command])
@@ -242,11 +247,17 @@ class Network:
         if session is None:
             session = link.session = Session(link=link)
             self._sessions.append(session)
+        now = self.kernel.now
         command = Command(
-            name=self._name(arguments), arguments=arguments, process=process, session=session, on_answer=on_answer
+            name=self._name(arguments),
+            arguments=arguments,
+            process=process,
+            session=session,
+            on_answer=on_answer,
+            deadline=now + link.timeout,
         )
-        fault = self._fault(process, command.name)
-        arrival = max(self.kernel.now + latency(process.random), session.last_arrival + _IN_ORDER)
+        fault = self._fault(process, command.name) if process.name in self.faults else None
+        arrival = max(now + latency(process.random), session.last_arrival + _IN_ORDER)
         if fault is not None:
             command.fault, command.seconds = fault.kind, fault.seconds
             if fault.kind not in (FaultKind.ANSWER_LATE, FaultKind.REPEATED):
@@ -255,7 +266,9 @@ class Network:
         session.last_arrival = arrival
         session.in_flight.append(command)
         self.kernel.at(arrival, lambda: self._arrive(command))
-        self.kernel.after(link.timeout, lambda: self._time_out(command))
+        if not session.is_watched:
+            session.is_watched = True
+            self.kernel.at(command.deadline, lambda: self._watch(session))
 
     def close(self, link: Link) -> None:
         """The client lets its connection go."""
@@ -388,9 +401,14 @@ class Network:
             command.session.in_flight.remove(command)
             command.process.do(lambda: command.on_answer(answer))
 
-    def _time_out(self, command: Command) -> None:
-        if not (command.is_answered or command.session.is_broken):
-            self._break(command.session, RedisTimeoutError("no answer in time"), is_received=True)
+    def _watch(self, session: Session) -> None:
+        """Look for a command that has waited for its answer for too long: one timer for all that are in flight."""
+        if not session.in_flight or session.is_broken:
+            session.is_watched = False
+        elif session.in_flight[0].deadline <= self.kernel.now:
+            self._break(session, RedisTimeoutError("no answer in time"), is_received=True)
+        else:
+            self.kernel.at(session.in_flight[0].deadline, lambda: self._watch(session))
 
     def _break(self, session: Session, error: Exception, *, is_received: bool = False) -> None:
         """End a connection: what is on its way may still be executed, up to some command, but is not answered."""
@@ -452,17 +470,26 @@ class Network:
                 found = wire.ask(*arguments)
                 return found if isinstance(found, Exception) else sorted(cast("list[bytes]", found))
             case _ if arguments[0] in ("EVALSHA", "EVAL"):
-                timed = (*self._by_clock(command), *arguments[2:-1], self.now_ms())
-                if wire is not self._server.wire or command.name not in self.looked_after:
-                    return wire.ask(*timed)
-                answer, self.seen = wire.ask_both(timed, self.look)
-                return answer
+                return self._run_script(command, wire)
             case _:
                 return wire.ask(*arguments)
 
-    def _by_clock(self, command: Command) -> tuple[Value, str]:
+    def _run_script(self, command: Command, wire: Wire) -> object:
+        timed = (*self._by_clock(command), *command.arguments[2:-1], self.now_ms())
+        if wire is not self._server.wire or command.name not in self.looked_after:
+            return wire.ask(*timed)
+        answer, self.seen = wire.ask_both(timed, self.look)
+        return answer
+
+    def _by_clock(self, command: Command) -> tuple[str, str]:
+        """The script by the simulated clock; one that the server has never had, where it is to have forgotten it."""
         verb, script = command.arguments[0], str(command.arguments[1])
-        return verb, self._shas.get(script, script) if verb == "EVALSHA" else by_clock(script)
+        if verb == "EVALSHA":
+            sha = self._shas.get(script, script)
+            return "EVALSHA", sha if self._server.knows(sha) else _FORGOTTEN
+        text = by_clock(script)
+        sha = sha_of(text)
+        return ("EVALSHA", sha) if self._server.learn(sha) else ("EVAL", text)
 
     def _strays(self, command: Command) -> object:
         """What the script finds if it does not ask since when, and then what of it has been there for as long."""

@@ -140,7 +140,7 @@ class Producer:
         except (RedisError, OSError):
             return
         if outcome in _GONE:
-            self._model.cancelled(task_id, asked)
+            self._model.cancelled(task_id, asked, has_run=outcome is CancelOutcome.RUNNING)
         elif outcome is CancelOutcome.UNKNOWN:
             self._model.cancelled_unknown(task_id, asked)
 

@@ -129,6 +129,22 @@ def _late_reader(chance: Chance) -> None:
     chance.last(at + 18.0)
 
 
+def _read_beside_reclaim(chance: Chance) -> None:
+    """A worker stands still, and its read comes to Redis while others take over what it had: it is handed more."""
+    random, at = chance.random, chance.random.uniform(1.0, 3.0)
+    chance.slots = SLOTS[:2]
+    chance.settings |= {slot: {"at_once": 1} for slot in chance.slots}
+    frozen, other = chance.random.sample(chance.slots, 2)
+    late = random.uniform(5.0, 7.0)
+    chance.add("fault", at - 0.5, of=frozen, kind="late", script="XREADGROUP", count=2, seconds=late)
+    chance.add("fault", at, of=other, kind="late", script="reclaim", count=2, seconds=random.uniform(0.8, 1.8))
+    chance.job(at - 0.3, seconds=0.0)
+    chance.add("freeze", at, slot=frozen, seconds=12.0)
+    for number in range(8):
+        chance.job(at + 3.0 + number * 0.5, seconds=2.5)
+    chance.last(at + 18.0)
+
+
 def _newcomer(chance: Chance) -> None:
     """A worker registers, and is handed tasks, while somebody looks for consumers that are no workers."""
     random, at = chance.random, chance.random.choice((5.0, 10.5)) + chance.random.uniform(0.0, 1.0)
@@ -312,6 +328,19 @@ def _cancelled_as_it_runs(chance: Chance) -> None:
     chance.last(8.0)
 
 
+def _cancelled_once(chance: Chance) -> None:
+    """Of a cancellation the first try has no answer in time, or comes late, while the task cleans up already."""
+    random, at = chance.random, chance.random.uniform(0.2, 2.0)
+    chance.slots = SLOTS[: random.choice((1, 2))]
+    chance.settings |= {slot: {"at_once": 4} for slot in chance.slots}
+    uid = chance.job(at, seconds=20.0, clean_up=random.choice((0.0, 4.0, 12.0)), **random.choice(({}, {"unique": "k"})))
+    at, by = at + random.uniform(0.5, 2.5), chance.producer()
+    script, kind = random.choice(("cancel", "cancel", "cancel_entry")), random.choice(("answer-late", *FAULTS))
+    chance.add("fault", at - 0.01, of=by, kind=kind, script=script, seconds=random.uniform(5.0, 7.0))
+    chance.add("cancel", at, by=by, task_id=f"t{uid}")
+    chance.last(at + 15.0)
+
+
 def _older_data(chance: Chance) -> None:
     """Redis comes back with older data: since they were saved, workers have begun, ended or died, and tasks as well."""
     random, at = chance.random, chance.random.uniform(1.0, 3.0)
@@ -384,6 +413,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "beat_before_the_fence": _beat_before_the_fence,
     "forgotten_worker": _forgotten_worker,
     "late_reader": _late_reader,
+    "read_beside_reclaim": _read_beside_reclaim,
     "newcomer": _newcomer,
     "lost_count": _lost_count,
     "thawed_reader": _thawed_reader,
@@ -394,6 +424,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "crowded_ward": _crowded_ward,
     "acknowledged_first": _acknowledged_first,
     "cancelled_as_it_runs": _cancelled_as_it_runs,
+    "cancelled_once": _cancelled_once,
     "older_data": _older_data,
     "older_data_in_a_ward": _older_data_in_a_ward,
     "sent_again_twice": _sent_again_twice,

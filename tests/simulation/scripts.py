@@ -97,8 +97,9 @@ def script_names() -> dict[str, str]:
 
 
 def script_texts() -> list[str]:
-    """All scripts, as they are now, by the simulated clock."""
-    return [by_clock(one._text) for some in scripts().values() for one in some]
+    """All scripts, as they are now, and those of the version before, by the simulated clock."""
+    now = [one._text for some in scripts().values() for one in some]
+    return [by_clock(text) for text in (*now, *OLD_TEXTS.values())]
 
 
 def shas_by_clock() -> dict[str, str]:

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import AsyncGeneratorType, TracebackType
@@ -24,11 +24,15 @@ Value = str | bytes | int | float
 HISTORIES_BETWEEN_COLLECTIONS: Final = 50
 _SECONDS: Final = 60
 _PIECE: Final = 1 << 16
+# Its stub allows one part.
+_PACK: Final = cast("Callable[[tuple[Value, ...]], bytes]", hiredis.pack_command)
+# As FLUSHALL does, which gives the memory back to the system each time as well.
+_EMPTY: Final = "local keys = redis.call('KEYS', '*') return #keys > 0 and redis.call('DEL', unpack(keys))"
 
 
 def packed(command: Sequence[Value]) -> bytes:
     """A command as it is written."""
-    return cast("bytes", hiredis.pack_command(tuple(command)))  # type: ignore[arg-type]  # its stub allows one part
+    return _PACK(tuple(command))
 
 
 def forget_the_killed() -> None:
@@ -66,6 +70,7 @@ class Wire:
         except OSError:
             self._socket.close()
             raise
+        self._piece = bytearray(_PIECE)
         self._reader = hiredis.Reader(replyError=cast("type[Exception]", BaseParser.parse_error))
 
     def write(self, *commands: Sequence[Value]) -> None:
@@ -75,24 +80,20 @@ class Wire:
     def read(self) -> object:
         """An answer; errors are returned."""
         while (answer := self._reader.gets()) is False:
-            piece = self._socket.recv(_PIECE)
-            if not piece:
-                raise ConnectionError("the simulation's redis-server is gone")
-            self._reader.feed(piece)
+            self._receive()
         return answer
 
     def ask(self, *command: Value) -> object:
         """Write a command and read its answer; errors are returned."""
-        self._socket.sendall(packed(command))
-        return self._receive()
-
-    def _receive(self) -> object:
-        """The answer to what was written last, when all others are read."""
-        piece = self._socket.recv(_PIECE)
-        if not piece:
-            raise ConnectionError("the simulation's redis-server is gone")
-        self._reader.feed(piece)
+        self._socket.sendall(_PACK(command))
+        self._receive()
         return self.read()
+
+    def _receive(self) -> None:
+        size = self._socket.recv_into(self._piece)
+        if not size:
+            raise ConnectionError("the simulation's redis-server is gone")
+        self._reader.feed(self._piece, 0, size)  # type: ignore[arg-type]  # its stub knows no other buffers
 
     def ask_all(self, commands: Sequence[Sequence[Value]]) -> list[object]:
         """Write commands and read their answers, all in one breath; errors are returned."""
@@ -102,7 +103,8 @@ class Wire:
     def ask_both(self, command: Sequence[Value], look: bytes) -> tuple[object, object]:
         """Ask, and look at what has come of it in the same breath; the answers."""
         self._socket.sendall(packed(command) + look)
-        return self._receive(), self.read()
+        self._receive()
+        return self.read(), self.read()
 
     def demand_packed(self, command: bytes) -> object:
         """Write a command that is packed already, and read its answer.
@@ -111,7 +113,7 @@ class Wire:
             RedisError: it is an error.
         """
         self._socket.sendall(command)
-        answer = self._receive()
+        answer = self.read()
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -161,8 +163,9 @@ class Server:
         self._ears = Wire(self._path)
         self._ears.demand("PSUBSCRIBE", "*")
         self._users: dict[str, Wire] = {}
-        self._scripts: frozenset[str] = frozenset()
-        self._look = ""
+        # What was loaded; and what is known of it since the scripts were forgotten, if they were.
+        self._loaded: dict[str, str] = {}
+        self._known: set[str] | None = None
         # Redis 7 counts how long each command takes, also each of a script; older ones do not know of it.
         self.wire.ask("CONFIG", "SET", "latency-tracking", "no")
 
@@ -183,24 +186,33 @@ class Server:
             found.append((answer[2].decode(), answer[3]))
         return found
 
-    def begin(self, scripts: Sequence[str], *, look: str) -> None:
-        """Forget all data, and what a history may have set. The scripts are known, as where others use them.
+    def begin(self, scripts: Mapping[str, str]) -> None:
+        """Forget all data, and what a history may have set.
 
         Args:
-            look: a script that is known always.
+            scripts: those that are known, as where others use them, by their SHA-1.
         """
-        wanted = frozenset(scripts)
-        commands: list[tuple[Value, ...]] = [("FLUSHALL",), ("CONFIG", "SET", "maxmemory", 0)]
-        if self._scripts != wanted or self._look != look:
-            self._scripts, self._look = wanted, look
-            commands += [("SCRIPT", "LOAD", script) for script in (look, *sorted(wanted))]
+        commands: list[tuple[Value, ...]] = [("CONFIG", "SET", "maxmemory", 0), ("EVAL", _EMPTY, 0)]
+        if self._loaded != scripts:
+            self._loaded = dict(scripts)
+            commands += [("SCRIPT", "FLUSH"), *(("SCRIPT", "LOAD", script) for script in scripts.values())]
+        self._known = None
         self.wire.demand_all(commands)
         self.heard()
 
     def forget_scripts(self) -> None:
-        """`SCRIPT FLUSH`."""
-        self._scripts = frozenset()
-        self.wire.demand_all([("SCRIPT", "FLUSH", "SYNC"), ("SCRIPT", "LOAD", self._look)])
+        """`SCRIPT FLUSH`, for all that anybody sees. To load them again would take longer than many a history."""
+        self._known = set()
+
+    def knows(self, sha: str) -> bool:
+        """Whether a script may be named by its SHA-1."""
+        return self._known is None or sha in self._known
+
+    def learn(self, sha: str) -> bool:
+        """A script is sent as a whole, and known from now on; gives whether it may be named instead."""
+        if self._known is not None:
+            self._known.add(sha)
+        return sha in self._loaded
 
     def keys(self) -> list[tuple[str, bool]]:
         """All keys, each with whether it expires."""

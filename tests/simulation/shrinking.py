@@ -40,7 +40,9 @@ def _simpler_steps(plan: Plan, breaks: Callable[[Plan], bool]) -> Plan:
     return plan
 
 
-_OPTIONAL = frozenset({"delay", "unique", "queue", "wait", "retries", "ends", "stubborn", "task_id", "give_up", "acks"})
+_OPTIONAL = frozenset(
+    {"delay", "unique", "queue", "wait", "retries", "ends", "stubborn", "task_id", "give_up", "acks"} | {"clean_up"}
+)
 
 
 def same_promise(broken: str, server: Server, plan: Plan) -> bool:

@@ -14,11 +14,16 @@ local function fields_of(entry)
     end
     return fields
 end
+-- One command for all streams, most of which are empty.
+local places = {}
 for place = 6, #KEYS do
-    for _, entry in ipairs(redis.call('XRANGE', KEYS[place], '-', '+')) do
+    places[place - 5], places[#KEYS - 10 + place] = KEYS[place], '0'
+end
+for _, stream in ipairs(redis.call('XREAD', 'STREAMS', unpack(places)) or {}) do
+    for _, entry in ipairs(stream[2]) do
         local fields = fields_of(entry)
         local uid, task = read(fields['data'] or '')
-        add('stream', uid, task, fields['unique'] or '', KEYS[place], entry[1], fields['deliveries'] or 0)
+        add('stream', uid, task, fields['unique'] or '', stream[1], entry[1], fields['deliveries'] or 0)
     end
 end
 local messages = redis.call('HGETALL', KEYS[3])

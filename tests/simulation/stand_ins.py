@@ -33,7 +33,9 @@ class Time:
 
     def clock_gettime(self, _: int) -> float:
         """The clock of the process that runs now."""
-        return self._kernel.local_time()
+        kernel = self._kernel
+        process = kernel.current
+        return kernel.now if process is None else kernel.now * process.rate + process.offset
 
     def monotonic(self) -> float:
         """The same clock: this machine does not sleep."""

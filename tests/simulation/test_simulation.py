@@ -73,6 +73,8 @@ def test_a_defect_is_found(defect: str) -> None:
         ("beat_before_the_fence", "fencing does not look for a new beat"),
         ("forgotten_worker", "orphans are taken at once"),
         ("late_reader", "what comes to a name that is gone has a death counted"),
+        ("read_beside_reclaim", "what is handed to a dead worker as others take over has a death counted"),
+        ("cancelled_once", "a further try of a cancellation is another one"),
         ("forgotten_worker", "reclaim takes what a living worker has"),
         ("thawed_reader", "a fetch asks nobody whether it may"),
         ("lost_count", "a lost count of marks loses what was read"),

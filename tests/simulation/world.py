@@ -1,7 +1,6 @@
 """One history: processes, a network and a Redis, to which things happen as a plan says."""
 
 import asyncio
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
@@ -20,7 +19,7 @@ from tests.simulation.old_version import JobError, SimulatedHost, SimulatedProgr
 from tests.simulation.producer import Producer
 from tests.simulation.product import GROUP, LATE_QUEUE, NEWS, OPTIONS, QUEUE, WEIGHTS, WIDE, SimulatedBroker
 from tests.simulation.scheduler import Operator, Scheduler
-from tests.simulation.scripts import script_texts
+from tests.simulation.scripts import script_texts, sha_of
 from tests.simulation.server import Server, Value, packed
 from tests.simulation.trust import Trust
 from tests.simulation.version_n.sender import OldMessage, OldSender
@@ -36,7 +35,6 @@ from kiqstart.broker.results import decode_result
 from kiqstart.scheduler.definition import CatchUp
 
 _SNAPSHOT: Final = (Path(__file__).parent / "snapshot.lua").read_text()
-_SNAPSHOT_SHA: Final = hashlib.sha1(_SNAPSHOT.encode(), usedforsecurity=False).hexdigest()
 # After these, something may be gone, or be there twice.
 _CHANGING: Final = frozenset(
     {"send", "settle", "move", "give_back", "reclaim", "resend", "fire", "testify", "condemn", "cancel", "cancel_entry"}
@@ -126,11 +124,11 @@ class World:
         self._may_be_unnoticed = False
         self._dump: list[tuple[bytes, int, bytes]] | None = None
         self._dumped: list[Found] = []
-        server.begin(script_texts(), look=_SNAPSHOT)
+        server.begin({sha_of(text): text for text in (*script_texts(), _SNAPSHOT)})
         self._streams = self.keys.all_locations([*WEIGHTS, LATE_QUEUE])
         shown = (self.keys.uniques, self.keys.delayed, self.keys.delayed_messages, self.keys.dead, self.keys.early)
         self._snapshot_keys = [*shown, *self._streams]
-        look: tuple[Value, ...] = ("EVALSHA", _SNAPSHOT_SHA, len(self._snapshot_keys), *self._snapshot_keys)
+        look: tuple[Value, ...] = ("EVALSHA", sha_of(_SNAPSHOT), len(self._snapshot_keys), *self._snapshot_keys)
         self.network.look = packed(look)
         self.network.look_now = self._look
         self.network.looked_after = _CHANGING
@@ -468,6 +466,8 @@ class World:
                     self.model.end(uid, run, "error", is_final=False)
                     raise JobError(name) from None
                 self.model.end(uid, run, "cut", is_final=False)
+                if behaviour.clean_up:
+                    await self._clean_up(uid, process)
                 raise
             self._end(uid, run, how)
             if how == "error":
@@ -475,6 +475,14 @@ class World:
             return name
 
         return job
+
+    async def _clean_up(self, uid: int, process: Process) -> None:
+        try:
+            await asyncio.sleep(self.model.sent[uid].behaviour.clean_up)
+        except asyncio.CancelledError:
+            if self._has_kept(process):
+                self.model.cut_clean_up(uid, process)
+            raise
 
     def _has_kept(self, process: AnyProcess) -> bool:
         """Whether a process lives on, is not to end, and has what it runs: nobody has ended its lease."""
@@ -611,8 +619,8 @@ class World:
             self._witnesses = None
 
     def _note_fenced(self, command: Command, answer: object) -> None:
-        # What the worker had said of itself; the version before says 1.
-        if answer != 1 and not isinstance(answer, bytes | str):
+        # What is known of the worker; the version before says 1.
+        if answer != 1 and not isinstance(answer, list):
             return
         worker = name_of_value(command.arguments[3 + cast("int", command.arguments[2])])
         self._fenced_at[worker] = self.kernel.now

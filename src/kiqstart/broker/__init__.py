@@ -108,8 +108,9 @@ few. A read that waits asks for the number of marks in the same breath, so that 
 was sent is known with it, and so does one of large messages after it. Then the caller looks through the streams: what
 waits is taken out (cancel_entry.lua), and of what runs the entry is marked, which its worker's thread sees. When all of
 it was found, the mark of the id goes (unmark.lua), unless another cancellation has set it since; the mark of an unknown
-id stays for `cancel_age`. Where cancel.lua had no answer and is tried again, the further try is remembered with its
-answer: a copy that was on its way for long cancels nothing that was sent since.
+id stays for `cancel_age`. What cancel.lua has answered is remembered for as long as it may be tried again: a further
+try is answered the same and marks nothing anew, so that a task which cleans up already is not cut off as if it were
+cancelled once more; and a copy that was on its way for long cancels nothing that was sent since.
 
 The id is free then, though a marked run may take its time to end.
 
@@ -160,7 +161,9 @@ What each fault leaves
 - A worker is killed: its entries stay pending under its name, until they are reclaimed. An entry may also be pending
   under a name that no longer exists (a command of a fenced worker that arrived late, or what a worker could not give
   back before it left): reclaim.lua is used for those as well, every few seconds, by the janitor; it counts no death
-  then.
+  then. Nor does it where such a command comes between the end of the lease and reclaim.lua: fence.lua says up to which
+  entry of each stream the worker had what it had. What was handed to it before that may not have reached it either;
+  nobody can tell without a step for each task that begins, and so its death counts.
 - A worker stands still: a read of its that waits in Redis is over before its lease is, so it is not handed what others
   give back for it.
 - A connection is cut in the middle of a read: Redis has delivered what never arrived. Each worker compares what is

@@ -29,6 +29,8 @@ _CANCEL_ENTRY: Final = Script[bytes]("cancel_entry")
 _UNMARK: Final = Script[int]("unmark")
 _ENTRIES_AT_ONCE: Final = 500
 _SECONDS_TO_LOOK: Final = 5.0
+# For so many deadlines an answer is remembered: a try that begins within one may take its time.
+_DEADLINES_REMEMBERED: Final = 2
 
 Answer = TypeVar("Answer")
 
@@ -105,9 +107,8 @@ class Canceller:
         """
         check_task_id(task_id)
         group = await group_of_workers(self._redis, self._keys, self._group)
-        result_key, result = self._keys.result(task_id), encode_failure(TaskCancelledError(task_id))
-        had_result = bool(await self._redis.exists(result_key))
-        findings = await self._mark(task_id, result, had_result=had_result)
+        result = encode_failure(TaskCancelledError(task_id))
+        findings = await self._mark(task_id, result)
         try:
             await self._look(task_id, group, queues, result, findings)
             outcome = _outcome(findings)
@@ -122,22 +123,18 @@ class Canceller:
             ) from error
         return outcome
 
-    async def _mark(self, task_id: str, result: bytes, *, had_result: bool) -> _Findings:
+    async def _mark(self, task_id: str, result: bytes) -> _Findings:
         """Mark the id, and take out what is delayed."""
         keys = [self._keys.result(task_id), *self._keys.shared]
         arguments: list[Value] = [task_id, self._mark_ms, self._options.cancel_limit, *self._of_result(result)]
         arguments.append(uuid4().hex)
-        tries = count()
+        tries, remembered_ms = count(), max(round(self._options.send_deadline * _DEADLINES_REMEMBERED * 1000), 1)
         done = await self._do(
-            lambda: _CANCEL(self._redis, keys, [*arguments, min(next(tries), 1)]),
+            lambda: _CANCEL(self._redis, keys, [*arguments, min(next(tries), 1), remembered_ms]),
             f"task {task_id!r} may be cancelled or not: cancel it again",
         )
         delayed, has_result, marked_until = done.answer
-        findings = _Findings(delayed=delayed, has_result=bool(has_result), marked_until=marked_until)
-        if done.is_repeated and not (delayed or had_result) and await self._is_stored(result, task_id):
-            # By the try that had no answer.
-            findings = _Findings(delayed=1, marked_until=marked_until)
-        return findings
+        return _Findings(delayed=delayed, has_result=bool(has_result), marked_until=marked_until)
 
     async def _look(self, task_id: str, group: str, queues: Iterable[str], result: bytes, findings: _Findings) -> None:
         """Look through the streams until nothing ends or moves before it is cancelled, for some seconds at most."""

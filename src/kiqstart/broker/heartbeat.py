@@ -115,6 +115,7 @@ class Heartbeat:
         self._wake = SignalSafeEvent()
         self._is_stopping = False
         self._is_out = False
+        self._is_blocked = False
         self._is_draining = False
         self._drained = ""
         self._groups_missing = False
@@ -225,6 +226,8 @@ class Heartbeat:
             self._say_that_it_drains()
         self._timeout_watchdog.check(self._leave_with_blame)
         blocked_since = self._blocked_since()
+        blocking = None if blocked_since is None or self._loop is None else self._in_flight.in_control(self._loop)
+        self._log_block(blocked_since, blocking)
         if blocked_since is not None:
             self._relieve_blocked_loop()
         if len(self._in_flight):
@@ -236,7 +239,7 @@ class Heartbeat:
         if state is not None and state.misfits and not (self._is_draining or is_ward(self._lease.worker)):
             self._misfits.look()
         self._stats.flush()
-        self._running.say()
+        self._running.say(blocking)
         if self._watch is not None and not is_ward(self._lease.worker):
             self._load.report(self._lease.worker, self._watch, blocked_since)
         self._look_around(began_at)
@@ -295,6 +298,15 @@ class Heartbeat:
         """The `local_time` since which the event loop does nothing; None where it turns, as far as is known."""
         owed = 0.0 if self._watch is None else self._watch.ask()
         return None if owed < max(_SECONDS_OF_A_BLOCKED_LOOP, self._options.beat * 2) else local_time() - owed
+
+    def _log_block(self, blocked_since: float | None, blocking: Delivery | None) -> None:
+        """Log once that the event loop is blocked, and once that it turns again."""
+        was_blocked, self._is_blocked = self._is_blocked, blocked_since is not None
+        if was_blocked and blocked_since is None:
+            logger.info("The event loop turns again")
+        elif blocked_since is not None and not was_blocked:
+            task = "" if blocking is None else f" by {blocking.task_name} (id {blocking.task_id})"
+            logger.warning("The event loop has been blocked for %.1f s%s", local_time() - blocked_since, task)
 
     def _relieve_blocked_loop(self) -> None:
         waiting = self._in_flight.withdraw_waiting()

@@ -1,5 +1,6 @@
 """All messages that are in a worker's hands."""
 
+import asyncio
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -55,6 +56,11 @@ class InFlightDeliveries:
     def has_suspects(self) -> bool:
         """Whether one of them is a suspect."""
         return self._suspects > 0
+
+    def in_control(self, loop: asyncio.AbstractEventLoop) -> Delivery | None:
+        """The one whose function has control of the event loop; None if none has, or only through a task of its own."""
+        current = asyncio.current_task(loop)
+        return next((one for one in self.all() if current is not None and one.runner is current), None)
 
     def take(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Take over what was read, but for what the lease's thread has given back in the meantime."""

@@ -24,7 +24,7 @@ from kiqstart.redis.commands import BlockingCommands, PendingEntry, Value
 
 logger = getLogger(__name__)
 
-_FENCE: Final = Script[bytes | None]("fence")
+_FENCE: Final = Script[list[bytes] | None]("fence")
 _RECLAIM: Final = Script[list[object]]("reclaim")
 _GIVE_BACK: Final = Script[int]("give_back")
 _TESTIFY: Final = Script[tuple[int, bytes, int, list[bytes]] | tuple[()]]("testify")
@@ -39,6 +39,8 @@ _TRIES_WITHOUT_QUARANTINE: Final = 2
 # Between two looks for orphans, which are a few beats apart.
 _LONGEST_GAP_BEATS: Final = 15
 _FIRST_OF_TESTIMONY: Final = 9
+# As the last one against which a death counts.
+_ALL_ENTRIES: Final = "+"
 
 
 class Reclaimer:
@@ -77,18 +79,19 @@ class Reclaimer:
 
     def take_over(self, worker: str, beat: str) -> bool:
         """End the lease of a dead worker, unless it has beaten since, and give its tasks back."""
-        keys = [self._keys.workers, self._keys.worker_info]
-        arguments: list[Value] = [raw_name(worker), beat, MOST_LOST_KEPT, SECONDS_LOST_KEPT * 1000]
-        info = _FENCE.in_thread(self._redis, keys, arguments)
-        if info is None:
-            return False
         streams = self._streams()
+        keys = [self._keys.workers, self._keys.worker_info, *(stream for _, stream in streams)]
+        arguments: list[Value] = [raw_name(worker), beat, MOST_LOST_KEPT, SECONDS_LOST_KEPT * 1000, self._group]
+        answer = _FENCE.in_thread(self._redis, keys, arguments)
+        if answer is None:
+            return False
+        info, *last_entries = answer
         # Before the first one is given back.
         last_death = 1 if self._options.max_deliveries == 1 and self._had_one(worker, streams) else None
         count = 0
-        for queue, stream in streams:
+        for (queue, stream), last in zip(streams, last_entries, strict=True):
             self._keep()
-            count += self._reclaim(queue, stream, worker, idle_ms=0, last_death=last_death)
+            count += self._reclaim(queue, stream, worker, idle_ms=0, last_death=last_death, last_entry=last.decode())
         with without_foreign_keys():
             self._redis.srem(self._keys.draining, raw_name(worker))
         host, pid = place_of(info)
@@ -192,12 +195,13 @@ class Reclaimer:
         idle_ms: int,
         deaths: int = 1,
         last_death: int | None = None,
+        last_entry: str = _ALL_ENTRIES,
     ) -> int:
         names, total = self._keys, 0
         keys = [names.workers, names.draining, stream, names.returned(queue), names.suspects(queue)]
         keys += [names.isolated(queue), *names.shared]
         arguments: list[Value] = [self._group, raw_name(consumer), idle_ms, _AT_ONCE, self._options.deaths_of_a_suspect]
-        arguments += [last_death or self._last_death(queue, stream, consumer), deaths]
+        arguments += [last_death or self._last_death(queue, stream, consumer), deaths, last_entry]
         while True:
             answer = _RECLAIM.in_thread(self._redis, keys, arguments)
             more, count, *last = answer

@@ -66,6 +66,8 @@ _NAMES: Final = (
     f"{_WAIT}:us",
 )
 _PLACE_OF_OUTCOME: Final = {outcome: _NAMES.index(outcome) for outcome in Outcome}
+# What is kept of each minute: the field, and its place.
+_OF_A_MINUTE: Final = tuple((f"\n{name}", _NAMES.index(name)) for name in (_STARTED, *Outcome, f"{_WAIT}:us"))
 _PLACE_OF_RUN, _PLACE_OF_RUN_US = _NAMES.index(f"{_RUN}:0"), _NAMES.index(f"{_RUN}:us")
 _PLACE_OF_WAIT, _PLACE_OF_WAIT_US = _NAMES.index(f"{_WAIT}:0"), _NAMES.index(f"{_WAIT}:us")
 
@@ -188,8 +190,8 @@ def _minute_of(counted: Mapping[str, Sequence[int]]) -> Mapping[str, int]:
     """What is kept of each minute: how all tasks together fared, and of each how many did not succeed."""
     found: Counter[str] = Counter()
     for task, counts in counted.items():
-        for name in (_STARTED, *Outcome, f"{_WAIT}:us"):
-            found[f"\n{name}"] += counts[_NAMES.index(name)]
+        for name, place in _OF_A_MINUTE:
+            found[name] += counts[place]
         found[f"{task}\n{PROBLEMS_FIELD}"] += sum(counts[_PLACE_OF_OUTCOME[outcome]] for outcome in PROBLEMS)
     return +found
 

@@ -48,6 +48,7 @@ class RunningTask:
     Args:
         entry: the message's entry and stream, by which this run is told from another one of the task.
         progress: None where it does not report any.
+        is_blocking: whether it is what blocks its worker's event loop.
     """
 
     entry: str
@@ -55,6 +56,7 @@ class RunningTask:
     task_id: str
     began: datetime
     progress: Progress | None = None
+    is_blocking: bool = False
 
 
 class RunningReport:
@@ -85,10 +87,14 @@ class RunningReport:
         self._said = ("", "")
         self._said_at = float("-inf")
 
-    def say(self) -> None:
-        """Say it where it has changed. What Redis refuses, as one that is full does, is said by a later call."""
+    def say(self, blocking: Delivery | None = None) -> None:
+        """Say it where it has changed. What Redis refuses, as one that is full does, is said by a later call.
+
+        Args:
+            blocking: the one that blocks the event loop, where that is known.
+        """
         now, worker = local_time(), self._lease.worker
-        text = self._text(now)
+        text = self._text(now, blocking)
         if (worker, text) == self._said and (not text or now - self._said_at < _SECONDS_TO_REPEAT):
             return
         if not text and self._said[0] != worker:
@@ -105,14 +111,16 @@ class RunningReport:
         """Say with the next call what runs, or that nothing does: Redis has come back with older data."""
         self._said = (self._lease.worker, _UNKNOWN)
 
-    def _text(self, now: float) -> str:
+    def _text(self, now: float, blocking: Delivery | None) -> str:
         if not len(self._in_flight):
             return ""
-        running = [one for one in self._in_flight.all() if _is_running(one) and _is_worth_it(one, now)]
-        running.sort(key=lambda one: (one.progress is None, one.began_at))
-        return json.dumps([self._fields(one) for one in running[:_MOST_SAID]]) if running else ""
+        running = [
+            one for one in self._in_flight.all() if _is_running(one) and (one is blocking or _is_worth_it(one, now))
+        ]
+        running.sort(key=lambda one: (one is not blocking, one.progress is None, one.began_at))
+        return json.dumps([self._fields(one, blocking) for one in running[:_MOST_SAID]]) if running else ""
 
-    def _fields(self, delivery: Delivery) -> dict[str, object]:
+    def _fields(self, delivery: Delivery, blocking: Delivery | None) -> dict[str, object]:
         message = delivery.message
         fields: dict[str, object] = {
             "entry": delivery.mark,
@@ -120,6 +128,8 @@ class RunningReport:
             "id": delivery.task_id[:_LONGEST_NAME],
             "began": self._registrar.to_redis_ms(delivery.began_at or 0.0),
         }
+        if delivery is blocking:
+            fields["blocks"] = True
         if delivery.progress is not None:
             done, total, text = delivery.progress
             fields |= {
@@ -184,5 +194,6 @@ def _task_of(fields: Mapping[str, object], secrets: Secrets) -> RunningTask | No
             else Progress(
                 done=finite_number(done) or 0.0, total=total, text=_shown(secrets, str(fields.get("text", "")))
             ),
+            is_blocking=fields.get("blocks") is True,
         )
     return None

@@ -110,13 +110,14 @@ def running_as_json(task: RunningTask) -> dict[str, object]:
         "task_id": task.task_id,
         "began": task.began.isoformat(),
         "progress": None if task.progress is None else asdict(task.progress),
+        "is_blocking": task.is_blocking,
     }
 
 
 def running_line(task: RunningTask) -> str:
     """What runs, for how long, and how far it is: `mail.send for 12.0 s, 40 %, 400 of 1,000 rows`."""
     lasts = shown_seconds(max((datetime.now(UTC) - task.began).total_seconds(), 0.0))
-    line = f"{shown(task.task)} for {lasts}"
+    line = f"{shown(task.task)} for {lasts}{', blocks the event loop' if task.is_blocking else ''}"
     return line if task.progress is None else f"{line}, {shown(said_of_progress(task.progress))}"
 
 

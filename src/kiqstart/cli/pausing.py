@@ -86,7 +86,7 @@ async def _known(broker: StreamBroker, kind: Pausable) -> set[str]:
 def _calls(broker: StreamBroker, kind: Pausable, name: str, where: Sequence[str]) -> Mapping[str, str]:
     if where and kind is Pausable.QUEUE:
         raise NoPausableError("--where is for tasks: a queue is paused as a whole")
-    problem = queue_name_problem(name) if kind is Pausable.QUEUE else None
+    problem = queue_name_problem(name) if kind is Pausable.QUEUE else None if name else "a task's name is not empty"
     if problem is not None:
         raise NoPausableError(f"{name[:200]!r}: {problem}")
     return parse_conditions(broker, name, where)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 # Duplicate prepared statement, and one that is not there: two clients have one connection of the server in turn.
 _MIXED_UP: Final = frozenset({"42P05", "26000"})
+# The server runs, and does not know the user, or by another password.
+_REFUSED: Final = frozenset({"28000", "28P01"})
 # Alembic keeps its context in module globals; what holds between processes is for env.py to do.
 _one_at_a_time = asyncio.Lock()
 
@@ -269,8 +271,7 @@ async def _connect(engine: AsyncEngine) -> AsyncGenerator[AsyncConnection]:
                 "PgBouncer must be 1.21 or newer with max_prepared_statements above 0, or pool by sessions"
             ) from None
         raise DatabaseUnavailableError(
-            f"cannot reach PostgreSQL at {_place(engine)} (DATABASE_URL): {_reason(error)}; "
-            "check the address and that the server runs"
+            f"cannot reach PostgreSQL at {_place(engine)} (DATABASE_URL): {_reason(error)}; {_advice(error)}"
         ) from None
     try:
         yield connection
@@ -285,6 +286,12 @@ def _reason(error: OSError | DBAPIError | ValueError | OverflowError) -> str:
     if isinstance(error, ConnectionRefusedError):
         return "connection refused"
     return getattr(error, "strerror", None) or str(error) or "no answer in time"
+
+
+def _advice(error: OSError | DBAPIError | ValueError | OverflowError) -> str:
+    if isinstance(error, DBAPIError) and getattr(error.driver_exception, "sqlstate", None) in _REFUSED:
+        return "correct the user or the password"
+    return "check the address and that the server runs"
 
 
 def _place(engine: AsyncEngine) -> str:

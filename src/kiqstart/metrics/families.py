@@ -7,6 +7,7 @@ from itertools import accumulate
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from kiqstart.broker.fleet import WorkerView
 from kiqstart.broker.pauses import Pause
 from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram, Outcome, TaskStats
 from kiqstart.metrics.figures import Figures, PolicyStats
@@ -168,12 +169,27 @@ def _of_workers(make: Families, figures: Figures) -> list[Metric]:
             [(found, one.loop_lag or 0.0) for one, found in workers],
         ),
         make.gauge(
+            "kiqstart_task_running_since_timestamp_seconds",
+            "When the longest run of a task at a worker began, of those that last a second or longer.",
+            ["task", *labels],
+            _began_first(figures.workers),
+        ),
+        make.gauge(
             "kiqstart_worker_lost_timestamp_seconds",
             "When a worker was found dead, of those of the last 24 hours.",
             labels,
             [({"worker": one.name, "host": one.host}, one.lost.timestamp()) for one in figures.lost],
         ),
     ]
+
+
+def _began_first(workers: Sequence[WorkerView]) -> list[tuple[dict[str, str], float]]:
+    # The longest comes first, and so is what a later one does not replace.
+    first: dict[tuple[str, str, str], float] = {}
+    for one in workers:
+        for run in one.running if one.is_alive else ():
+            first.setdefault((run.task, one.name, one.host), run.began.timestamp())
+    return [({"task": task, "worker": name, "host": host}, began) for (task, name, host), began in first.items()]
 
 
 def _of_tasks(make: Families, tasks: Sequence[TaskStats]) -> list[Metric]:

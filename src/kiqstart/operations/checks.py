@@ -64,7 +64,8 @@ def judge_queues(queues: Sequence[QueueView]) -> str:
     """
     if unserved := [one for one in queues if one.is_unserved]:
         raise UnservedQueueError(
-            "tasks wait that no worker takes: " + ", ".join(f"{one.waiting} in {one.name!r}" for one in unserved)
+            f"tasks wait that no worker takes: {', '.join(f'{one.waiting} in {one.name!r}' for one in unserved)}; "
+            "start a worker whose TASKS_QUEUES has it"
         )
     return f"{sum(one.waiting for one in queues)} tasks wait, {sum(one.running for one in queues)} are with workers"
 
@@ -89,7 +90,7 @@ def judge_workers(workers: Sequence[WorkerView]) -> str:
         more = f"; and {len(stuck) - _MOST_SHOWN} more" if len(stuck) > _MOST_SHOWN else ""
         raise StuckWorkerError("; ".join(map(said_of_stuck, stuck[:_MOST_SHOWN])) + more)
     if not workers:
-        raise StuckWorkerError("no worker lives")
+        raise StuckWorkerError("no worker lives: start `kiqstart worker`")
     return f"{len(workers)} live"
 
 
@@ -115,8 +116,10 @@ async def check_runs(broker: StreamBroker) -> str:
     stats = await read_recent_task_stats(broker.connection.redis, broker.keys)
     if failing := [one for one in stats if one.problems]:
         failing.sort(key=lambda one: -one.problems)
+        shown = "; ".join(map(_shown_problems, failing[:_MOST_SHOWN]))
+        worst = max(PROBLEMS, key=lambda outcome: sum(one.ended.get(outcome, 0) for one in failing))
         raise FailingTasksError(
-            "in the last one to two hours " + "; ".join(map(_shown_problems, failing[:_MOST_SHOWN]))
+            f"in the last one to two hours {shown}; `kiqstart runs list --outcome {worst.value}` says why"
         )
     return f"{sum(one.started for one in stats)} in the last one to two hours, of which none failed"
 

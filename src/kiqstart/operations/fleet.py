@@ -28,9 +28,19 @@ def said_of_state(worker: WorkerView) -> str:
 
 
 def said_of_stuck(worker: WorkerView) -> str:
-    """What is wrong with one that is stuck, and what it runs longest."""
+    """What is wrong with one that is stuck, and which of its tasks it is, as far as is known."""
     place = f" on {worker.host}, process {worker.pid}," if worker.host else ""
     if state_of(worker) == "silent":
         return f"{worker.name}{place} has not beaten for {shown_seconds(worker.seconds_since_beat)}"
-    task = f", while it runs {worker.running[0].task} {worker.running[0].task_id}" if worker.running else ""
-    return f"the event loop of {worker.name}{place} is {said_of_state(worker)}{task}"
+    return f"the event loop of {worker.name}{place} is {said_of_state(worker)}{_said_of_cause(worker)}"
+
+
+def _said_of_cause(worker: WorkerView) -> str:
+    for one in worker.running:
+        if one.is_blocking:
+            return f", by {one.task} {one.task_id}"
+    if not worker.running:
+        return ""
+    # The one that runs longest need not be the one that computes.
+    others = f" and {len(worker.running) - 1} more" if len(worker.running) > 1 else ""
+    return f", while it runs {worker.running[0].task} {worker.running[0].task_id}{others}"

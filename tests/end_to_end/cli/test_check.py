@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from redis import Redis
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart, look_once
@@ -38,6 +38,17 @@ def test_that_no_scheduler_lives_is_a_note_and_a_failure_where_one_is_asked_for(
         done = kiqstart_on_database(*arguments)
         assert (done.code, done.err) == (0, "")
         assert "\nok      scheduler   polled " in done.out
+
+
+def test_a_database_that_does_not_know_the_user_runs_and_so_the_user_is_to_be_corrected(
+    kiqstart_on_database: Kiqstart, database_url: str
+) -> None:
+    url = make_url(database_url).set(username="stranger", password="hunter2").render_as_string(hide_password=False)
+    done = kiqstart_on_database("check", environment={"DATABASE_URL": url})
+    assert done.code == 1
+    assert "FAILED  PostgreSQL  cannot reach PostgreSQL" in done.err
+    assert done.err.endswith("; correct the user or the password\n")
+    assert "hunter2" not in done.err + done.out
 
 
 def test_all_that_is_wrong_is_shown_at_once(kiqstart_on_database: Kiqstart) -> None:
@@ -211,5 +222,8 @@ def test_schedules_that_are_stuck_and_tasks_that_wait_for_nobody_are_named(
         redis.hset(keys.stats_of_hour(now), mapping={"mail\nstarted": 3, "mail\nfailed": 2, "mail\nsucceeded": 1})
     done = scheduled("check")
     assert "note    schedules   'ping-every-minute' is overdue for 5 min\n" in done.out
-    assert "note    queues      tasks wait that no worker takes: 1 in 'nobodys'\n" in done.out
-    assert "note    runs        in the last one to two hours mail: 2 failed of 3 runs\n" in done.out
+    unserved = "tasks wait that no worker takes: 1 in 'nobodys'; start a worker whose TASKS_QUEUES has it"
+    assert f"note    queues      {unserved}\n" in done.out
+    failed = "mail: 2 failed of 3 runs; `kiqstart runs list --outcome failed` says why"
+    assert f"note    runs        in the last one to two hours {failed}\n" in done.out
+    assert "note    workers     no worker lives: start `kiqstart worker`\n" in done.out

@@ -10,6 +10,7 @@ from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.dashboard.browser import VIEWER, browsing, text_of
 
 from kiqstart.cli.application import stream_broker
+from kiqstart.tasks.progress import report_progress
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
 
@@ -60,7 +61,7 @@ def test_all_that_runs_is_told_with_ids_to_cancel_it_by(
                 "entry": f"{number}-0@x",
                 "task": "work",
                 "id": f"id-{number}",
-                "began": seconds * 1000,
+                "began": (seconds + number) * 1000,
                 "done": number,
                 "total": 10,
             }
@@ -70,6 +71,12 @@ def test_all_that_runs_is_told_with_ids_to_cancel_it_by(
         said = kiqstart_here("workers").out
         assert [line for line in said.splitlines() if "work for" in line and ", 30 %, 3 of 10  id-3 on kiq-one" in line]
         assert all(f"id-{number}" in said for number in range(4))
+        since = re.findall(
+            r'^kiqstart_task_running_since_timestamp_seconds\{.*task="work",worker="kiq-one"\} (\S+)$',
+            kiqstart_here("metrics").out,
+            re.MULTILINE,
+        )
+        assert [float(one) for one in since] == [seconds]
         redis.hset(f"{{{key_prefix}}}:tasks:workers:running", "kiq-one", json.dumps(tasks))
     assert "and 10 more (--json has them)" in kiqstart_here("workers").out
 
@@ -128,9 +135,22 @@ async def test_a_worker_that_computes_in_its_event_loop_is_seen_as_blocked_where
         looker.start()
         looker.join(HANG)
 
-    task = register_task(worker, compute, name="compute")
+    is_computed = asyncio.Event()
+
+    async def wait() -> None:
+        # It runs longer, and harms nobody.
+        report_progress(1, 2)
+        await is_computed.wait()
+
+    async def is_waiting() -> bool:
+        return "wait for" in (await asyncio.to_thread(kiqstart_here, "workers")).out
+
+    task, waiting = register_task(worker, compute, name="compute"), register_task(worker, wait, name="wait")
     async with working(worker):
+        await waiting.kiq()
+        await eventually(is_waiting)
         await (await task.kiq()).wait_result(timeout=HANG)
+        is_computed.set()
 
         async def is_well() -> bool:
             [found] = json.loads((await asyncio.to_thread(kiqstart_here, "workers", "--json")).out)
@@ -141,13 +161,15 @@ async def test_a_worker_that_computes_in_its_event_loop_is_seen_as_blocked_where
     [found] = json.loads(seen["json"])
     assert found["blocked_seconds"] >= 1
     assert found["loop_lag"] >= found["blocked_seconds"]
-    assert [task["task"] for task in found["running"]] == ["compute"]
+    assert [(task["task"], task["is_blocking"]) for task in found["running"]] == [("wait", False), ("compute", True)]
     assert re.search(r"blocked for \d", seen["top"])
+    assert re.search(r"compute for [0-9.]+ \w+, blocks the event loop", seen["workers"])
     place = rf"{found['name']} on {re.escape(found['host'])}, process {found['pid']},"
-    said = rf"the event loop of {place} is blocked for [0-9.]+ \w+, while it runs compute [0-9a-f]+"
+    said = rf"the event loop of {place} is blocked for [0-9.]+ \w+, by compute [0-9a-f]+"
     assert re.search(f"note    workers     {said}", seen["check"])
     assert re.search(f"Workers look {said}", seen["overview"])
     assert re.search(r"blocked for [0-9.]+ \w+", seen["page"])
+    assert "compute, blocks the event loop" in seen["page"]
     [lag] = re.findall(r"^kiqstart_worker_loop_lag_seconds\S* (\S+)$", seen["metrics"], re.MULTILINE)
     assert float(lag) >= 1
 

@@ -71,7 +71,7 @@ def test_metrics_count_what_waits_and_say_when_schedules_are_due(
     name = "kiqstart_schedule_next_due_timestamp_seconds"
     assert set(due) == {f"{name} {one}" for one in NAMES if one != "cleanup-sessions-daily"}
     assert abs(due[f"{name} ping-every-minute"] - time.time()) < 90
-    assert done.out.count("# TYPE ") == done.out.count("# HELP ") == 32
+    assert done.out.count("# TYPE ") == done.out.count("# HELP ") == 33
     assert "# TYPE kiqstart_dead_letters_dropped_total counter\n" in done.out
 
 

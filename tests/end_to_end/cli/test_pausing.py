@@ -60,6 +60,7 @@ def test_a_ping_that_a_pause_keeps_from_an_answer_says_so(kiqstart_here: Kiqstar
     [
         (["queue", "nobody"], 0, "no queue 'nobody' is known; should there be one, it is paused"),
         (["task", "no.task"], 0, "no task 'no.task' is known; should there be one, it is paused"),
+        (["task", ""], 1, "'': a task's name is not empty"),
         (["queue", "two words"], 1, "'two words': a queue's name has no space and no control character"),
     ],
 )

@@ -87,6 +87,12 @@ def test_runs_are_listed_newest_first_with_what_they_have_raised(failed: Kiqstar
     )
 
 
+def test_a_list_says_that_there_are_more_runs_than_it_has(failed: Kiqstart) -> None:
+    said = "the newest 1, and there are more: --limit says how many\n"
+    assert failed("runs", "list", "--limit", "1").out.endswith(said)
+    assert "there are more" not in failed("runs", "list", "--limit", "2").out
+
+
 @pytest.mark.parametrize(
     ("options", "count"),
     [

@@ -2,17 +2,22 @@
 -- KEYS  1 result, 2... shared
 -- ARGV  1 task, 2 milliseconds for which the mark is kept, 3 how many marks there may be, 4 result of a cancelled task,
 --       5 milliseconds to keep it or 0, 6 what the channel's name has beside the result's key, 7 which cancellation it is,
---       8 '1' where this is a further try of it
--- Returns how many were delayed, 1 where the task has a result, and until when the mark is kept. Once a further try has been,
--- any other one, also a first one that comes late, does nothing and is answered the same.
+--       8 '1' where this is a further try of it, 9 milliseconds for which there may be a further try
+-- Returns how many were delayed, 1 where the task has a result, and until when the mark is kept. A further try does nothing and
+-- is answered the same, so that it counts as no other cancellation; and once there was one, so is any other try, also a first one
+-- that comes late.
+local ANSWER_MS = 3600000
 local keys = shared_keys(2)
 local now = now_ms()
-local answer_key = beside(keys, ':cancel:' .. ARGV[7])
+redis.call('ZREMRANGEBYSCORE', keys.cancelled, '-inf', now)
+local answer_key, is_further = beside(keys, ':cancel:' .. ARGV[7]), ARGV[8] == '1'
 local answer = redis.call('GET', answer_key)
 if answer then
+    if is_further then
+        redis.call('SET', answer_key, answer, 'PX', ANSWER_MS)
+    end
     return cmsgpack.unpack(answer)
 end
-redis.call('ZREMRANGEBYSCORE', keys.cancelled, '-inf', now)
 local until_ms = now + ARGV[2]
 redis.call('ZADD', keys.cancelled, until_ms, ARGV[1])
 -- Whatever has this id is cancelled from now on.
@@ -33,7 +38,5 @@ local has_result = redis.call('EXISTS', KEYS[1])
 if count > 0 then
     store_result(KEYS[1], ARGV[4], ARGV[5], ARGV[6])
 end
-if ARGV[8] == '1' then
-    redis.call('SET', answer_key, cmsgpack.pack({count, has_result, until_ms}), 'PX', 3600000)
-end
+redis.call('SET', answer_key, cmsgpack.pack({count, has_result, until_ms}), 'PX', is_further and ANSWER_MS or ARGV[9])
 return {count, has_result, until_ms}

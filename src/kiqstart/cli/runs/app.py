@@ -24,7 +24,7 @@ Queue = Annotated[
 ]
 Text = Annotated[
     str | None,
-    typer.Option(help="Only those with this text in their id, name, arguments, result, error, worker or host."),
+    typer.Option(help="Only those with this text in their id, name, arguments, result, error, log, worker or host."),
 ]
 Since = Annotated[
     str | None, typer.Option(metavar="AGE", help="Only those that ended so long ago at most: 90s, 30m, 12h, 7d.")

@@ -18,12 +18,16 @@ from kiqstart.operations.runs import NONE_KEPT
 
 def run_list(which: RunFilter, *, limit: int, as_json: bool) -> None:
     """Print a line for each run, and below it what it raised."""
-    runs, are_kept = asyncio.run(_list(which, limit))
+    # One more says whether there are more.
+    found, are_kept = asyncio.run(_list(which, limit + 1))
+    runs = found[:limit]
     if as_json:
         echo_json([as_fields(run) for run in runs])
         return
     for run in runs:
         echo(run_lines(run))
+    if len(found) > limit:
+        echo(f"the newest {limit}, and there are more: --limit says how many")
     if not runs:
         echo("no such run is kept" if are_kept else NONE_KEPT)
 

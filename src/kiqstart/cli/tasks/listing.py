@@ -30,7 +30,7 @@ from kiqstart.operations.schedule_wording import shown_arguments, shown_duration
 from kiqstart.redis.commands import async_commands
 from kiqstart.scheduler.table import Schedule
 from kiqstart.tasks.arguments import task_arguments
-from kiqstart.tasks.labels import UNIQUE_LABEL
+from kiqstart.tasks.labels import DEFAULT_QUEUE, UNIQUE_LABEL
 
 # Where the output is no terminal, nobody's window limits it.
 _SECONDS_FOR_AN_ANSWER: Final = 2.0
@@ -74,7 +74,7 @@ def tasks_table(tasks: Sequence[AnyTask], schedules: Sequence[Schedule], *, now:
     for task in sorted(tasks, key=lambda one: one.task_name):
         own = [schedule for schedule in schedules if schedule.task == task.task_name]
         cells = (
-            "\n  ".join([shown(task.task_name), *shown_parameters(task)]),
+            "\n  ".join([shown(task.task_name), *shown_queue(task), *shown_parameters(task)]),
             shown_retries(task),
             "\n".join(shown_schedule(schedule) for schedule in own) or "-",
             "\n".join(_next_run(schedule, now) for schedule in own) or "-",
@@ -111,6 +111,12 @@ def task_as_json(task: AnyTask, schedules: Sequence[Schedule], seen: SeenTasks, 
         "paused_calls": [{"where": one.where, **(pause_as_json(one) or {})} for one in own if one.where],
         "recent": None if recent is None else rate_as_json(recent),
     }
+
+
+def shown_queue(task: AnyTask) -> list[str]:
+    """The queue, where it is not the default one: a worker takes it only where it is told to."""
+    queue = queue_of_task(task)
+    return [] if queue == DEFAULT_QUEUE else [f"in the queue {shown(queue)}"]
 
 
 def shown_parameters(task: AnyTask) -> list[str]:

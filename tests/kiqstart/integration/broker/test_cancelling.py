@@ -12,7 +12,7 @@ from taskiq import NoResultError, TaskiqMessage, TaskiqMiddleware, TaskiqResult
 from tests.deadlines import HANG
 from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 
-from kiqstart.broker import cancellation
+from kiqstart.broker import cancellation, heartbeat
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import Canceller, CancelOutcome
 from kiqstart.broker.delivery import current_delivery
@@ -137,16 +137,19 @@ class LateCopy:
 async def cancel_with_a_late_copy(broker: StreamBroker, script: str) -> LateCopy:
     """Cancel a waiting task `mine`; of one of its steps, the first try is still on its way."""
     late = LateCopy(broker.connection.redis, Script[object](script))
-    canceller = Canceller(
-        cast("AsyncCommands", late),
+    assert await canceller_of(broker, late).cancel("mine", ["default"]) is CancelOutcome.WAITING
+    return late
+
+
+def canceller_of(broker: StreamBroker, redis: object) -> Canceller:
+    return Canceller(
+        cast("AsyncCommands", redis),
         broker.keys,
         group=broker.consumer_group_name,
         options=broker.options,
         task_id_of=broker.task_id_of,
         result_ttl=60,
     )
-    assert await canceller.cancel("mine", ["default"]) is CancelOutcome.WAITING
-    return late
 
 
 async def test_a_cancellation_that_arrives_late_cancels_nothing_that_was_sent_since(broker: StreamBroker) -> None:
@@ -266,6 +269,51 @@ async def test_a_clean_up_that_hangs_is_ended_by_cancelling_again_and_one_cancel
         await asyncio.wait_for(has_cleaned_up.wait(), HANG)
         assert await broker.cancel(sent.task_id) is CancelOutcome.RUNNING
         assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
+
+
+class LostAnswer:
+    """A client of Redis; the first answer to one script is lost, which is noticed when something has happened."""
+
+    def __init__(self, redis: object, script: Script[object], happened: asyncio.Event) -> None:
+        self._redis = cast("Redis", redis)
+        self._script = script
+        self._happened = happened
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._redis, name)
+
+    async def evalsha(self, sha: str, numkeys: int, *arguments: Value) -> object:
+        if sha == self._script._sha and not self._happened.is_set():
+            await self._redis.eval(self._script._text, numkeys, *arguments)
+            await self._happened.wait()
+            raise RedisConnectionError("no answer")
+        return await self._redis.evalsha(sha, numkeys, *arguments)
+
+
+async def test_a_cancellation_without_an_answer_that_is_tried_again_does_not_cut_off_the_clean_up(
+    broker: StreamBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began, cleans_up, has_cleaned_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        began.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cleans_up.set()
+            # Some beats of the worker, each of which looks for marks.
+            await asyncio.sleep(1.5)
+            has_cleaned_up.set()
+
+    # As if the further try came much later.
+    monkeypatch.setattr(heartbeat, "_MS_OF_ONE_CANCELLATION", 0)
+    async with working(broker):
+        sent = await register_task(broker, hang, name="hang").kiq()
+        await began.wait()
+        lossy = LostAnswer(broker.connection.redis, Script[object]("cancel"), cleans_up)
+        assert await canceller_of(broker, lossy).cancel(sent.task_id, ["default"]) is CancelOutcome.RUNNING
+        assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
+    assert has_cleaned_up.is_set()
 
 
 async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(broker: StreamBroker) -> None:

@@ -2,12 +2,14 @@
 
 import json
 from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from redis.asyncio import Redis
-from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.kiqstart.integration.broker.brokers import Brokers, entries_of, working
 
 from kiqstart.broker.lost_workers import MOST_LOST_KEPT, read_lost_workers
+from kiqstart.broker.reclaimer import Reclaimer
 from kiqstart.metrics.families import families_of
 from kiqstart.metrics.figures import read_figures
 from kiqstart.testing import eventually
@@ -82,3 +84,30 @@ async def test_what_a_stranger_says_there_spoils_nothing(brokers: Brokers, redis
     await redis.delete(keys.lost_workers)
     await redis.set(keys.lost_workers, "no set")
     assert await read_lost_workers(broker) == []
+
+
+async def test_what_a_read_brings_to_a_dead_worker_as_others_take_over_has_no_crash_counted(
+    brokers: Brokers, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broker, keys, stream = brokers(), brokers().keys, brokers().keys.name
+    for number in range(2):
+        await redis.xadd(stream, {"data": f"message {number}"})
+    await redis.xgroup_create(stream, broker.consumer_group_name, "0")
+    await redis.xreadgroup(broker.consumer_group_name, "kiq-gone", {stream: ">"}, count=1)
+    await redis.sadd(keys.queues, "default")
+    await redis.zadd(keys.workers, {"kiq-gone": 1})
+    take_back = Reclaimer._reclaim
+
+    def take_back_after_a_read(reclaimer: Reclaimer, queue: str, source: str, worker: str, **options: Any) -> int:  # noqa: ANN401  # its own
+        cast("Any", reclaimer._redis).xreadgroup(broker.consumer_group_name, worker, {stream: ">"})
+        return take_back(reclaimer, queue, source, worker, **options)
+
+    monkeypatch.setattr(Reclaimer, "_reclaim", take_back_after_a_read)
+    await broker.consume()
+
+    async def are_returned() -> bool:
+        return await redis.xlen(keys.returned("default")) == 2
+
+    await eventually(are_returned)
+    returned = [fields for _, fields in await entries_of(redis, keys.returned("default"))]
+    assert [(one["data"], one["deliveries"]) for one in returned] == [("message 0", "1"), ("message 1", "0")]

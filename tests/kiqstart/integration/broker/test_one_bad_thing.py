@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import logging
+import re
+import time
 from collections import Counter
 from pathlib import Path
 
@@ -255,6 +258,27 @@ async def test_what_waits_in_a_blocked_event_loop_runs_elsewhere(brokers: Broker
         for one in sent[1:]:
             assert not (await one.wait_result(timeout=HANG)).is_err
     assert await redis.xlen(broker.keys.name) == 1
+
+
+async def test_the_log_names_the_task_that_blocks_the_event_loop_and_says_when_that_is_over(
+    broker: StreamBroker, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def compute() -> None:
+        deadline = time.monotonic() + HANG
+        while "event loop has been blocked" not in caplog.text and time.monotonic() < deadline:
+            time.sleep(0.01)  # noqa: ASYNC251  # that is the fault
+
+    async def is_over() -> bool:
+        return "The event loop turns again" in caplog.text
+
+    task = register_task(broker, compute, name="compute")
+    async with working(broker):
+        sent = await task.kiq()
+        await sent.wait_result(timeout=HANG)
+        await eventually(is_over)
+    assert re.search(rf"The event loop has been blocked for [0-9.]+ s by compute \(id {sent.task_id}\)", caplog.text)
 
 
 async def test_weights_hold_for_large_messages(brokers: Brokers) -> None:

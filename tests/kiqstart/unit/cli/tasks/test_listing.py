@@ -17,6 +17,7 @@ def test_a_table_names_arguments_retries_and_next_runs() -> None:
     broker = InMemoryBroker()
     PingTaskController().register(broker)
     register_task(broker, send_mail, name="mail.send", max_retries=2, retry_delay=90)
+    register_task(broker, send_mail, name="news.send", queue="low")
     schedules = [
         IntervalSchedule(name="a", task="mail.send", every=timedelta(hours=6), arguments={"user_id": 1}),
         CronSchedule(
@@ -32,3 +33,5 @@ def test_a_table_names_arguments_retries_and_next_runs() -> None:
     # Half past one in Berlin's summer.
     assert "subject: str = 'Hello' 30 1 * * * Europe/Berlin 2026-07-01 23:30:00" in lines
     assert "ping - - -" in lines
+    assert lines[lines.index("news.send - - -") + 1] == "in the queue low"
+    assert sum("in the queue" in line for line in lines) == 1
