@@ -2,17 +2,20 @@ import asyncio
 import base64
 import json
 import os
+import re
 from typing import cast
 
 import pytest
 from redis import Redis
 from redis.asyncio import Redis as AsyncRedis
+from redis.exceptions import ConnectionError as RedisConnectionError
+from tests.deadlines import HANG
 from tests.end_to_end.cli.in_process import Kiqstart
 from tests.planted_secrets import check_output
 
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.cli.application import stream_broker
-from kiqstart.cli.progress_line import saying_progress
+from kiqstart.cli.results import NotDoneError, result_of
 from kiqstart.testing import ProcessFactory, eventually
 
 
@@ -100,9 +103,86 @@ async def test_who_waits_is_told_how_far_a_task_is(capsys: pytest.CaptureFixture
             said.append(capsys.readouterr().err)
             return bool("".join(said))
 
-        async with saying_progress(broker, "an-id"):
-            await eventually(is_said)
+        waiting = asyncio.create_task(result_of(broker, "an-id", None, says_progress=True))
+        await eventually(is_said)
+        waiting.cancel()
         assert "".join(said) == "33 %, 1 of 3\n"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits is told at once, and every look is the last one before a task counts as gone."""
+    for name in ("OF_SILENCE", "UNTIL_GONE", "BETWEEN_LOOKS"):
+        monkeypatch.setattr(f"kiqstart.cli.task_watch._SECONDS_{name}", 0.0)
+
+
+@pytest.mark.usefixtures("kiqstart_here", "impatient")  # its environment
+async def test_who_waits_for_a_task_that_redis_has_lost_is_told_and_waits_no_longer() -> None:
+    async with stream_broker() as broker:
+        with pytest.raises(NotDoneError, match="^an-id: it is gone: it is nowhere in Redis, and has no result"):
+            await asyncio.wait_for(result_of(broker, "an-id", None, says_progress=False), HANG)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_waits_for_a_task_whose_result_is_kept_no_longer_is_told_how_it_ended(
+    kiqstart_here: Kiqstart, worker: ProcessFactory
+) -> None:
+    with worker():
+        done = await asyncio.to_thread(kiqstart_here, "tasks", "run", "ping", "--wait")
+    task_id = done.out.partition(" ")[0]
+    async with stream_broker() as broker:
+        await broker.result_backend.forget(task_id)
+        with pytest.raises(NotDoneError, match=f"^{task_id}: it has ended .succeeded., and its result is not kept"):
+            await asyncio.wait_for(result_of(broker, task_id, None, says_progress=False), HANG)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_who_waits_for_a_task_that_no_worker_takes_is_told_so(
+    kiqstart_here: Kiqstart, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task_id = (await asyncio.to_thread(kiqstart_here, "tasks", "run", "ping")).out.strip()
+    said = list[str]()
+
+    async def is_said() -> bool:
+        said.append(capsys.readouterr().err)
+        return bool("".join(said))
+
+    async with stream_broker() as broker:
+        waiting = asyncio.create_task(result_of(broker, task_id, None, says_progress=False))
+        await eventually(is_said)
+        waiting.cancel()
+    assert "".join(said).startswith("waiting in the queue default since ")
+    assert "".join(said).endswith("; no worker takes it\n")
+
+
+async def test_who_waits_too_long_is_told_what_the_task_waits_for(kiqstart_here: Kiqstart) -> None:
+    await asyncio.to_thread(kiqstart_here, "pause", "queue", "default", "--reason", "why")
+    done = await asyncio.to_thread(kiqstart_here, "tasks", "run", "ping", "--wait", "--timeout", "0.1")
+    assert done.code == 1
+    assert " has not ended within 0.1 s: waiting in the queue default since " in done.err
+    assert done.err.endswith("; it is paused\n")
+
+
+@pytest.mark.usefixtures("kiqstart_here", "impatient")  # its environment
+async def test_who_waits_while_redis_is_away_is_told_so(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = list[str]()
+
+    async def is_said() -> bool:
+        said.append(capsys.readouterr().err)
+        return bool("".join(said))
+
+    async def refuses(*_: object) -> None:
+        raise RedisConnectionError("Error 111 connecting to there")
+
+    async with stream_broker() as broker:
+        monkeypatch.setattr("kiqstart.cli.task_watch.find_task", refuses)
+        waiting = asyncio.create_task(result_of(broker, "an-id", None, says_progress=False))
+        await eventually(is_said)
+        assert not waiting.done()
+        waiting.cancel()
+    assert re.fullmatch(r"Redis at \S+ does not answer: Error 111 connecting to there\n", "".join(said))
 
 
 def test_a_dry_run_sends_nothing(kiqstart_here: Kiqstart, redis_url: str, key_prefix: str) -> None:

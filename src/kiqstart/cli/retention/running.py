@@ -8,7 +8,6 @@ from typing import Any, Final, cast
 from kiqstart.app import App
 from kiqstart.cleanups.task import RETENTION_RUN
 from kiqstart.cli.application import stream_broker, unconnected_application
-from kiqstart.cli.progress_line import saying_progress
 from kiqstart.cli.results import result_of
 from kiqstart.cli.tasks.call_options import RunOptions
 from kiqstart.cli.tasks.calling import TaskCall, prepare, send
@@ -74,6 +73,5 @@ def _task_of(app: App, name: str) -> str:
 async def _run(call: TaskCall) -> tuple[str, float, object]:
     async with stream_broker() as broker:
         task_id = await send(broker, call)
-        async with saying_progress(broker, task_id):
-            result = await result_of(broker, task_id, call.own.timeout)
+        result = await result_of(broker, task_id, call.own.timeout, says_progress=True)
         return task_id, result.execution_time, result.return_value

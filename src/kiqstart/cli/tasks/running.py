@@ -2,12 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import nullcontext
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.cli.application import on_broker, unconnected_application
 from kiqstart.cli.one_by_one import one_by_one
-from kiqstart.cli.progress_line import saying_progress
 from kiqstart.cli.results import line_of_result
 from kiqstart.cli.tasks.call_options import RunOptions
 from kiqstart.cli.tasks.calling import NotRunError, TaskCall, prepare, send
@@ -52,5 +50,8 @@ async def _send(broker: StreamBroker, call: TaskCall) -> int:
     if not (own.wait or own.progress):
         echo(shown(task_id))
         return 0
-    async with saying_progress(broker, task_id) if own.progress else nullcontext():
-        return await one_by_one([task_id], lambda sent: line_of_result(broker, sent, own.timeout), "done")
+
+    async def result(sent: str) -> str:
+        return await line_of_result(broker, sent, own.timeout, says_progress=own.progress)
+
+    return await one_by_one([task_id], result, "done")
