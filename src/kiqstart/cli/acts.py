@@ -8,6 +8,7 @@ from rich.text import Text
 from kiqstart.broker.acts import Acts, RecordedAct
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.cli.application import on_broker
+from kiqstart.cli.local_times import shown_moment, zoned
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown
 
@@ -25,12 +26,12 @@ def run_acts(*, limit: int, as_json: bool) -> None:
 
 def acts_table(acts: Sequence[RecordedAct]) -> Table:
     """A row for each act; below its target what became of it, and why it was done."""
-    table = new_table("when", "who", "did", "to")
+    table = new_table(zoned("when"), "who", "did", "to")
     table.columns[0].no_wrap = True
     for one in acts:
         target = [one.target, *([one.detail] if one.detail else []), *([f"why: {one.reason}"] if one.reason else [])]
         cells = (
-            f"{one.at.astimezone():%m-%d %H:%M:%S}",
+            shown_moment(one.at),
             f"{shown(one.by.user)}@{shown(one.by.host)}",
             shown(one.kind),
             "\n".join(map(shown, target)),

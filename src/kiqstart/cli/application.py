@@ -15,7 +15,7 @@ from kiqstart.app_place import VARIABLE
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.redis_retry import reason
 from kiqstart.operations.brokers import broker_of
-from kiqstart.redis.client import RedisUnavailableError
+from kiqstart.redis.client import RedisUnavailableError, with_remedy
 from kiqstart.redis.settings import IN_MEMORY_URL
 
 P = ParamSpec("P")
@@ -57,7 +57,9 @@ async def stream_broker(app: App | None = None) -> AsyncGenerator[StreamBroker]:
         yield broker
     except (RedisError, OSError) as error:
         address = broker.connections.address
-        raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {reason(error)}") from None
+        raise RedisUnavailableError(
+            f"cannot use Redis at {address} (REDIS_URL): {with_remedy(reason(error), error)}"
+        ) from None
     finally:
         await broker.shutdown()
 

@@ -30,6 +30,7 @@ from kiqstart.operations.database_checks import (
     check_retention,
     check_schema,
 )
+from kiqstart.operations.numbers import counted
 from kiqstart.redis.client import RedisUnavailableError, check_redis
 
 _ANSWER_SECONDS: Final = 5.0
@@ -169,7 +170,7 @@ async def _look_at_database(findings: Findings, app: App) -> None:
 
 
 async def _app(app: App) -> str:
-    found = f"{len(app.broker.get_all_tasks())} tasks, {len(app.schedules)} schedules"
+    found = f"{counted(len(app.broker.get_all_tasks()), 'task')}, {counted(len(app.schedules), 'schedule')}"
     if isinstance(app.broker, StreamBroker):
         found += f"; keys in Redis begin with {{{app.broker.keys.tag}}}"
     return found

@@ -14,10 +14,12 @@ from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.running import RunningTask
 from kiqstart.cli.application import stream_broker
+from kiqstart.cli.local_times import shown_moment, zone_name, zoned
 from kiqstart.cli.pausing import pause_as_json
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown
-from kiqstart.operations.fleet import said_of_state
+from kiqstart.operations.fleet import said_of_state, state_of_queue
+from kiqstart.operations.numbers import counted
 from kiqstart.operations.pausing import said
 from kiqstart.operations.progress import said_of_progress
 from kiqstart.operations.schedule_wording import shown_seconds
@@ -39,8 +41,8 @@ def run_workers(*, as_json: bool) -> None:
     else:
         echo("no worker lives")
     if lost:
-        last = _shown_time(lost[0].lost)
-        echo(f"{len(lost)} died in the last 24 hours, the last one at {last}: kiqstart workers --lost")
+        last = shown_moment(lost[0].lost)
+        echo(f"{len(lost)} died in the last 24 hours, the last one at {last} {zone_name()}: kiqstart workers --lost")
 
 
 def run_lost_workers(*, as_json: bool) -> None:
@@ -49,12 +51,14 @@ def run_lost_workers(*, as_json: bool) -> None:
     if as_json:
         echo_json([_lost_as_json(one) for one in lost])
         return
+    if lost:
+        echo(f"{zoned('died'):14}  worker")
     for one in lost:
-        echo(f"{_shown_time(one.lost)}  {shown(one.name)}")
-        beat = _shown_time(one.last_beat)
+        echo(f"{shown_moment(one.lost)}  {shown(one.name)}")
+        beat = shown_moment(one.last_beat)
         echo(f"    on {shown(one.host) or '-'}, process {one.pid or '-'}; its last beat was at {beat}")
         for task in one.running:
-            echo(f"    ran {shown(task.task)} since {_shown_time(task.began)}  {shown(task.task_id)}")
+            echo(f"    ran {shown(task.task)} since {shown_moment(task.began)}  {shown(task.task_id)}")
     if not lost:
         echo("no worker is known to have died in the last seven days")
 
@@ -71,7 +75,8 @@ def run_queues(*, as_json: bool) -> int:
                 echo(shown(said(one.paused)))
     unserved = [one for one in queues if one.is_unserved]
     for one in unserved:
-        echo(f"kiqstart: {one.waiting} tasks wait in the queue {shown(one.name)!r}, which no worker takes", err=True)
+        wait = f"{counted(one.waiting, 'task')} wait{'s' if one.waiting == 1 else ''}"
+        echo(f"kiqstart: {wait} in the queue {shown(one.name)!r}, which no worker takes", err=True)
     return 1 if unserved else 0
 
 
@@ -135,7 +140,7 @@ def queues_table(queues: Sequence[QueueView]) -> Table:
     table = _table("queue", "waiting", "oldest", "running", "workers", "state")
     for one in queues:
         age = "-" if one.oldest_seconds is None else shown_seconds(max(one.oldest_seconds, 0.0))
-        state = "open" if one.paused is None else "paused"
+        state = state_of_queue(is_paused=one.paused is not None, waiting=one.waiting, workers=one.workers)
         table.add_row(*map(Text, (shown(one.name), str(one.waiting), age, str(one.running), str(one.workers), state)))
     return table
 
@@ -161,10 +166,6 @@ def _table(first: str, *titles: str) -> Table:
 def _lost_as_json(one: LostWorker) -> dict[str, object]:
     times = {"last_beat": one.last_beat.isoformat(), "lost": one.lost.isoformat()}
     return {**asdict(one), **times, "running": [running_as_json(task) for task in one.running]}
-
-
-def _shown_time(time: datetime) -> str:
-    return f"{time.astimezone():%m-%d %H:%M:%S}"
 
 
 async def _workers() -> tuple[list[WorkerView], list[LostWorker]]:

@@ -43,6 +43,8 @@ async def result_of(
     """Wait for a task that is to succeed, and say meanwhile on standard error what for; gives its result.
 
     Args:
+        broker: in whose queues it is.
+        task_id: its id.
         timeout: seconds; None: as long as there may be a result.
         says_progress: whether to say how far it is too.
 

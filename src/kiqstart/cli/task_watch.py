@@ -59,20 +59,19 @@ class TaskWatch:
 
     async def until_gone(self) -> str:
         """Say what is waited for, until there is no result to wait for any more; gives why there is none."""
-        began, nowhere_since, look_at, seen = time.monotonic(), None, 0.0, _Seen()
+        speaks_at, look_at, seen = time.monotonic() + _SECONDS_OF_SILENCE, 0.0, _Seen()
+        nowhere_since: float | None = None
         try:
             while True:
-                now = time.monotonic()
-                if now >= look_at:
+                if (now := time.monotonic()) >= look_at:
                     seen = await self._look()
                     look_at = time.monotonic() + _SECONDS_BETWEEN_LOOKS
                     nowhere_since = (nowhere_since or now) if seen.is_nowhere else None
-                    if nowhere_since is not None and now - nowhere_since >= _SECONDS_UNTIL_GONE:
-                        return await self._why_it_is_gone()
-                progress = await self._progress() if self._says_progress and seen.may_run else ""
-                if progress:
+                if nowhere_since is not None and now - nowhere_since >= _SECONDS_UNTIL_GONE:
+                    return await self._why_it_is_gone()
+                if progress := await self._progress(seen):
                     self._line.write(progress)
-                elif now - began >= _SECONDS_OF_SILENCE:
+                elif now >= speaks_at:
                     self._line.write(seen.text)
                 await asyncio.sleep(_SECONDS_BETWEEN_TURNS)
         finally:
@@ -83,25 +82,33 @@ class TaskWatch:
         return (await self._look()).text
 
     async def _look(self) -> _Seen:
-        broker, task_id = self._broker, self._task_id
         try:
             async with asyncio.timeout(_SECONDS_FOR_AN_ANSWER):
-                if (found := await find_task(broker, task_id)) is not None:
-                    return _Seen(text=await self._said_of(found), may_run=found.place is Place.RUNNING)
-                if await running_task(broker, task_id) is not None:
-                    return _Seen(text="a worker runs it, and Redis has lost its message")
-                if await broker.result_backend.is_result_ready(task_id):
-                    return _Seen(text="its result is there, and is being read")
+                return await self._seen()
         except TaskNotFoundInTimeError as error:
             return _Seen(text=f"where it is is not known: {error}")
+        except TimeoutError:
+            return _Seen(text=self._said_of_silence("it is frozen or slow"))
         except (RedisError, OSError) as error:
-            if is_unauthorized(error):
-                return _Seen(text=f"where it is is not known: Redis refuses to say it: {shown(reason(error))}")
-            return _Seen(text=self._said_of_silence(reason(error)))
+            why = reason(error)
+            return _Seen(
+                text=shown(f"where it is is not known: Redis refuses to say it: {why}")
+                if is_unauthorized(error)
+                else self._said_of_silence(why)
+            )
+
+    async def _seen(self) -> _Seen:
+        broker, task_id = self._broker, self._task_id
+        if (found := await find_task(broker, task_id)) is not None:
+            return _Seen(text=await self._said_of(found), may_run=found.place is Place.RUNNING)
+        if await running_task(broker, task_id) is not None:
+            return _Seen(text="a worker runs it, and Redis has lost its message")
+        if await broker.result_backend.is_result_ready(task_id):
+            return _Seen(text="its result is there, and is being read")
         return _Seen(text="it is nowhere in Redis, and has no result", is_nowhere=True, may_run=False)
 
     def _said_of_silence(self, why: str) -> str:
-        return shown(f"Redis at {self._broker.connections.address} does not answer: {why or 'it is frozen or slow'}")
+        return shown(f"Redis at {self._broker.connections.address} does not answer: {why}")
 
     async def _said_of(self, found: Whereabouts) -> str:
         line = whereabouts_line(replace(found, progress=None))
@@ -113,7 +120,9 @@ class TaskWatch:
             return f"{line}; it is paused"
         return line if await broker.is_served(found.queue) else f"{line}; no worker takes it"
 
-    async def _progress(self) -> str:
+    async def _progress(self, seen: _Seen) -> str:
+        if not (self._says_progress and seen.may_run):
+            return ""
         # The next look says that Redis is away.
         with suppress(RedisError, OSError):
             async with asyncio.timeout(_SECONDS_FOR_AN_ANSWER):
@@ -127,7 +136,8 @@ class TaskWatch:
             async with asyncio.timeout(_SECONDS_FOR_AN_ANSWER):
                 runs = (await read_history(self._broker, self._task_id)).runs
             if runs:
-                return f"it has ended ({runs[0].outcome}), and its result is not kept any more: see `kiqstart runs show`"
+                ended = f"it has ended ({runs[0].outcome}), and its result is not kept any more"
+                return f"{ended}: `kiqstart runs show {self._task_id}` has what is known"
         return (
             "it is gone: it is nowhere in Redis, and has no result. Redis has come back without it, or somebody has "
             "removed it; send it again, if it is to run"

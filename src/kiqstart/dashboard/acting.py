@@ -94,4 +94,6 @@ async def send_each_again(
         except (DeadLetterError, RunNotResentError) as error:
             problems.append(str(error))
     done = len(chosen) - len(problems)
-    return done, f"{done} {what} are sent again" + (f"; {len(problems)} are not: {problems[0]}" if problems else "")
+    sent = f"{counted(done, what)} {'is' if done == 1 else 'are'} sent again"
+    failed = f"; {len(problems)} {'is' if len(problems) == 1 else 'are'} not: {problems[0]}" if problems else ""
+    return done, sent + failed

@@ -15,6 +15,7 @@ from kiqstart.dashboard.visits import InvalidFormError, Visit
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import redact
 from kiqstart.operations.database_checks import said_by_database
+from kiqstart.redis.client import with_remedy
 from kiqstart.retention.errors import RetentionError
 
 logger = getLogger(__name__)
@@ -36,7 +37,7 @@ def for_all(site: Site, view: View) -> Endpoint:
             return problem(visit, 409, "That cannot be done", str(error))
         except RedisError as error:
             place = site.broker.connections.address
-            return problem(visit, 503, "Redis cannot be used", f"{place}: {reason(error)}")
+            return problem(visit, 503, "Redis cannot be used", f"{place}: {with_remedy(reason(error), error)}")
         except (SQLAlchemyError, RetentionError, OSError) as error:
             return problem(visit, 503, "A server cannot be used", said_by_database(error))
         except Exception:  # noqa: BLE001  # one page that fails is to show nothing of it, and to end nothing else

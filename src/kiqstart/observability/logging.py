@@ -56,7 +56,7 @@ def configure_logging(settings: LogSettings) -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+            foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder(), _without_colors],
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *renderers],
         )
     )
@@ -71,6 +71,12 @@ def configure_logging(settings: LogSettings) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )
+
+
+def _without_colors(_logger: object, _method: str, event: "EventDict") -> "EventDict":
+    """Without what uvicorn says a second time, for terminals."""
+    event.pop("color_message", None)
+    return event
 
 
 def _json_renderers() -> "list[Processor]":

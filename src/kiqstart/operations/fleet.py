@@ -20,6 +20,13 @@ def state_of(worker: WorkerView) -> str:
     return "quarantine" if worker.runs_suspects else "alive"
 
 
+def state_of_queue(*, is_paused: bool, waiting: int, workers: int) -> str:
+    """`paused`, `unserved` if tasks wait that no worker takes, or `open`."""
+    if is_paused:
+        return "paused"
+    return "unserved" if waiting and not workers else "open"
+
+
 def said_of_state(worker: WorkerView) -> str:
     """Its state, and for how long it is blocked: `blocked for 12 s`."""
     state = state_of(worker)

@@ -10,6 +10,7 @@ from taskiq.exceptions import ResultGetError, SendTaskError
 from kiqstart.broker.acts import MOST_KEPT, ActKind, Acts, RecordedAct
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.errors import OperatorError
+from kiqstart.operations.numbers import counted
 from kiqstart.operations.schedule_wording import shown_seconds, zone_of
 from kiqstart.scheduler.occurrence import from_ms
 from kiqstart.scheduler.overview import Overview, overview
@@ -114,7 +115,9 @@ def shown_counts(found: Overview) -> str:
     """How many schedules are shown, how many there are, and how many of these are paused."""
     total = found.active + found.paused
     listed = len(found.table) + len(found.added)
-    return f"{listed} of {max(total, listed)} schedules" + (f", {found.paused} paused" if found.paused else "")
+    return f"{listed} of {counted(max(total, listed), 'schedule')}" + (
+        f", {found.paused} paused" if found.paused else ""
+    )
 
 
 def _shown_time(time: datetime, now: datetime) -> str:

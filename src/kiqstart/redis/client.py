@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Final, cast
 
 from redis.asyncio import Redis, RedisCluster
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, AuthorizationError, NoPermissionError, RedisError, ResponseError
 
 from kiqstart.errors import OperatorError
 from kiqstart.redis.connections import RedisConnections
@@ -18,6 +18,8 @@ _Hello = dict[bytes, object] | list[object]
 _OLDEST: Final = (6, 2)
 _ANSWER_SECONDS: Final = 5.0
 _TOO_MANY_CLIENTS: Final = "max number of clients"
+# What a command is told that came before a password.
+_NOT_LOGGED_IN: Final = ("NOAUTH", "WRONGPASS", "Authentication required", "unauthenticated", "username-password")
 _KEYS_AT_ONCE: Final = 1000
 
 
@@ -47,8 +49,8 @@ async def check_redis(redis: Redis | RedisCluster, address: str) -> str:
     try:
         versions = await _versions(redis)
     except (RedisError, OSError) as error:
-        reason = _reason(error)
-        raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {reason}; {_advice(reason)}") from None
+        why = with_remedy(_reason(error), error)
+        raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {why}") from None
     version = min(versions, key=_numbers)
     if _numbers(version) < _OLDEST:
         raise RedisUnavailableError(f"Redis at {address} (REDIS_URL) is version {version}; kiqstart needs 6.2 or newer")
@@ -94,10 +96,21 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2])
 
 
-def _advice(reason: str) -> str:
-    if _TOO_MANY_CLIENTS in reason:
+def with_remedy(reason: str, error: Exception) -> str:
+    """Why Redis cannot be used, and what an operator can do about that, where that is known."""
+    remedy = _remedy_of(error)
+    return f"{reason}; {remedy}" if remedy else reason
+
+
+def _remedy_of(error: Exception) -> str:
+    text = str(error)
+    if _TOO_MANY_CLIENTS in text:
         return "close connections that nobody needs, or raise its `maxclients`"
-    return "start it, or correct the address, the user or the password"
+    if isinstance(error, NoPermissionError):
+        return "give its user this right"
+    if isinstance(error, AuthenticationError | AuthorizationError) or any(words in text for words in _NOT_LOGGED_IN):
+        return "correct the user or the password in REDIS_URL"
+    return "" if isinstance(error, ResponseError) else "start it, or correct the address in REDIS_URL"
 
 
 def _reason(error: Exception) -> str:

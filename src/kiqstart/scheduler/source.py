@@ -12,7 +12,7 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_retry import pause, reason
 from kiqstart.processes.exits import exit_on_operator_error
-from kiqstart.redis.client import RedisUnavailableError
+from kiqstart.redis.client import RedisUnavailableError, with_remedy
 from kiqstart.scheduler.broker_limits import send_deadline
 from kiqstart.scheduler.clock import StoreClock
 from kiqstart.scheduler.conversions import label_definitions
@@ -108,7 +108,9 @@ class DurableScheduleSource(ScheduleSource):
             return
         except (RedisError, OSError) as error:
             address = self._broker.connections.address
-            raise RedisUnavailableError(f"cannot use Redis at {address} (REDIS_URL): {reason(error)}") from None
+            raise RedisUnavailableError(
+                f"cannot use Redis at {address} (REDIS_URL): {with_remedy(reason(error), error)}"
+            ) from None
 
     def _definitions(self) -> list[ScheduleDefinition]:
         in_labels = label_definitions(self._broker)

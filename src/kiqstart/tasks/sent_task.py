@@ -1,10 +1,10 @@
 """A task that was sent, and waited for without polling."""
 
+import asyncio
 import math
-from contextlib import suppress
 from functools import cache
 from logging import getLogger
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeVar, cast, runtime_checkable
 
 from taskiq import AsyncBroker, AsyncResultBackend, AsyncTaskiqTask, TaskiqResult
 from taskiq.compat import create_type_adapter
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 logger = getLogger(__name__)
 
 ReturnType = TypeVar("ReturnType")
+
+_SECONDS_TO_EXPLAIN: Final = 1.0
 
 
 @runtime_checkable
@@ -193,9 +195,12 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
     async def _timed_out(self, seconds: float) -> ResultTimeoutError:
         problem = f"{self._called} had no result within {seconds:g} s"
         if (origin := self.origin) is not None and isinstance(origin.broker, QueueServer):
-            with suppress(Exception):  # the time is up, whatever else cannot be learned
-                if not await origin.broker.is_served(origin.queue):
-                    problem += f": no worker takes the queue {origin.queue!r}"
+            try:
+                async with asyncio.timeout(_SECONDS_TO_EXPLAIN):
+                    if not await origin.broker.is_served(origin.queue):
+                        problem += f": no worker takes the queue {origin.queue!r}"
+            except Exception:  # noqa: BLE001  # the time is up, whatever cannot be learned
+                problem += ": the broker's server does not answer"
         return ResultTimeoutError(problem=problem, timeout=seconds)
 
 

@@ -105,11 +105,11 @@ def _complain_of_outage(broker: AsyncBroker, error: Exception) -> None:
 
     from kiqstart.broker.broker import StreamBroker
     from kiqstart.broker.redis_retry import may_pass, reason
-    from kiqstart.redis.client import RedisUnavailableError
+    from kiqstart.redis.client import RedisUnavailableError, with_remedy
 
     if isinstance(broker, StreamBroker) and (may_pass(error) or isinstance(error, RedisError)):
         kind = QueueAwayError if may_pass(error) else RedisUnavailableError
-        raise kind(f"cannot use Redis at {broker.connections.address}: {reason(error)}") from None
+        raise kind(f"cannot use Redis at {broker.connections.address}: {with_remedy(reason(error), error)}") from None
 
 
 async def shut_down(broker: AsyncBroker, timeout: float) -> None:  # noqa: ASYNC109  # the command line's

@@ -212,7 +212,8 @@ async def test_many_letters_are_ended_only_after_a_question_that_says_how_many(
     done: str,
 ) -> None:
     call = ("dead", command, *options)
-    asked = f"{question} {count} dead letters ({described})" + (" again?" if command == "retry" else "?")
+    letters = "dead letter" if count == 1 else "dead letters"
+    asked = f"{question} {count} {letters} ({described})" + (" again?" if command == "retry" else "?")
     refused = await to_thread(kiqstart_here, *call, stdin="y\n")
     assert (refused.code, refused.out) == (1, "")
     assert refused.err == f"kiqstart: {asked} There is no terminal to ask at: say --yes\n"

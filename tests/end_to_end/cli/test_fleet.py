@@ -3,6 +3,7 @@ import json
 import re
 import threading
 
+import pytest
 from redis import Redis
 from tests.deadlines import HANG
 from tests.end_to_end.cli.in_process import Kiqstart
@@ -40,9 +41,9 @@ def test_what_waits_for_nobody_is_told_and_is_a_failure(kiqstart_here: Kiqstart)
     asyncio.run(send_to("forgotten"))
     done = kiqstart_here("queues")
     assert done.code == 1
-    assert done.err == "kiqstart: 1 tasks wait in the queue 'forgotten', which no worker takes\n"
+    assert done.err == "kiqstart: 1 task waits in the queue 'forgotten', which no worker takes\n"
     [line] = [line for line in done.out.splitlines() if line.startswith("forgotten")]
-    assert line.split()[1] == "1"
+    assert (line.split()[1], line.split()[-1]) == ("1", "unserved")
     [queue] = [one for one in json.loads(kiqstart_here("queues", "--json").out) if one["name"] == "forgotten"]
     assert {name: queue[name] for name in ("waiting", "running", "workers")} == {
         "waiting": 1, "running": 0, "workers": 0
@@ -82,7 +83,7 @@ def test_all_that_runs_is_told_with_ids_to_cancel_it_by(
 
 
 def test_a_worker_that_died_is_told_with_its_host_and_what_it_ran(
-    kiqstart_here: Kiqstart, redis_url: str, key_prefix: str
+    kiqstart_here: Kiqstart, redis_url: str, key_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert kiqstart_here("workers", "--lost").out == "no worker is known to have died in the last seven days\n"
     assert json.loads(kiqstart_here("workers", "--lost", "--json").out) == []
@@ -96,8 +97,10 @@ def test_a_worker_that_died_is_told_with_its_host_and_what_it_ran(
             "running": json.dumps(running),
         }
         redis.zadd(f"{{{key_prefix}}}:tasks:workers:lost", {json.dumps(said): seconds * 1000})
-    assert "1 died in the last 24 hours, the last one at" in kiqstart_here("workers").out
-    lines = kiqstart_here("workers", "--lost").out.splitlines()
+    monkeypatch.setenv("TZ", "UTC")
+    assert re.search(r"1 died in the last 24 hours, the last one at .* UTC: ", kiqstart_here("workers").out)
+    title, *lines = kiqstart_here("workers", "--lost").out.splitlines()
+    assert title == "died (UTC)      worker"
     assert lines[0].endswith("  kiq-one")
     assert lines[1].startswith("    on worker-7, process 4711; its last beat was at ")
     assert lines[2].startswith("    ran work since ")

@@ -193,7 +193,7 @@ def operate(command: Command) -> None:
     assert "added" in listed
     for act in ("pause", "resume", "run", "next", "remove"):
         assert "added" in command(Role.OPERATOR, "schedules", act, "added")
-    assert "1 of 1 dead letters" in command(Role.OPERATOR, "dead", "list")
+    assert "1 of 1 dead letter" in command(Role.OPERATOR, "dead", "list")
     letter = re.findall(r"\d+-\d+", command(Role.OPERATOR, "dead", "list"))[0]
     assert "malformed" in command(Role.OPERATOR, "dead", "show", letter)
     assert "cannot be sent again" in command(Role.OPERATOR, "dead", "retry", "--all", "--yes")
@@ -317,9 +317,9 @@ DONE = [
     ("is due at", "/schedules/resume?name=added"),
     ("has sent its task", "/schedules/run?name=added"),
     ("is not known", "/runs/cancel?id=unknown"),
-    ("1 dead letters are sent again", "/dead/retry?task=fails"),
+    ("1 dead letter is sent again", "/dead/retry?task=fails"),
     ("0 dead letters are dropped", "/dead/purge?older_than=1d"),
-    ("1 tasks are sent again", "/runs/retry?task=breaks"),
+    ("1 task is sent again", "/runs/retry?task=breaks"),
 ]
 PAGES = [
     "/",

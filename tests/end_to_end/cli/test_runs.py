@@ -82,6 +82,7 @@ def test_runs_are_listed_newest_first_with_what_they_have_raised(failed: Kiqstar
     done = failed("runs", environment={"COLUMNS": "80"})
     assert done.code == 0, done.err
     assert done.out == (
+        "ended (UTC)     outcome       took  task\n"
         f"09-21 14:13:26  dead         2.5 s  {ID}  newsletter.send\n    MailError: \\x1b[31mno route\n"
         f"09-21 14:13:25  retried      2.5 s  {ID}  newsletter.send\n    MailError: \\x1b[31mno route\n"
     )
@@ -222,7 +223,7 @@ def test_what_failed_is_sent_again_whole_and_once(kiqstart_here: Kiqstart, redis
     assert message["labels"] == {"schedule_id": "nightly", "retries": "0"}
     [act] = json.loads(kiqstart_here("acts", "--json").out)
     assert (act["act"], act["target"], act["detail"], act["reason"]) == (
-        "retry-run", ID, "1 tasks", "the mail server is back"
+        "retry-run", ID, "1 task", "the mail server is back"
     )  # fmt: skip
     assert kiqstart_here("runs", "retry", "--all", "--yes").out == "0 sent again\n"
     again = kiqstart_here("runs", "retry", ID)
@@ -362,14 +363,15 @@ def test_tasks_that_have_not_ended_are_listed_and_found(
     done = kiqstart_here("runs", "list", "--state", "running", environment={"COLUMNS": "80"})
     assert (done.code, done.err) == (0, "")
     assert done.out == (
+        "since (UTC)     place          try  task\n"
         f"09-21 14:13:20  running      try 1  {running}  session.cleanup\n"
         f"    queue default: days_old=7\n    worker {WORKER} on host-7, process 4711\n"
         "    40 %, 400 of 1,000 rows\\x1b[2J\n"
     )
     done = kiqstart_here("runs", "list", "--state", "waiting", "--limit", "2")
-    assert [line.split()[-2] for line in done.out.splitlines()[:4:2]] == waits[:2]
-    assert done.out.splitlines()[1] == "    queue default: days_old=30"
-    assert done.out.splitlines()[4:] == [
+    assert [line.split()[-2] for line in done.out.splitlines()[1:5:2]] == waits[:2]
+    assert done.out.splitlines()[2] == "    queue default: days_old=30"
+    assert done.out.splitlines()[5:] == [
         "2 of 3 waiting tasks were looked at, those that wait longest: --limit says how many"
     ]
     found = json.loads(kiqstart_here("runs", "list", "--state", "waiting", "--limit", "2", "--json").out)

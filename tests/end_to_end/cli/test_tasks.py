@@ -119,7 +119,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("kiqstart_here", "impatient")  # its environment
 async def test_who_waits_for_a_task_that_redis_has_lost_is_told_and_waits_no_longer() -> None:
     async with stream_broker() as broker:
-        with pytest.raises(NotDoneError, match="^an-id: it is gone: it is nowhere in Redis, and has no result"):
+        with pytest.raises(NotDoneError, match=r"^an-id: it is gone: it is nowhere in Redis, and has no result"):
             await asyncio.wait_for(result_of(broker, "an-id", None, says_progress=False), HANG)
 
 

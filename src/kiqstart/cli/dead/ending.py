@@ -11,6 +11,7 @@ from kiqstart.cli.recording import record
 from kiqstart.cli.terminal import echo
 from kiqstart.operations.dead_letters import find_letter
 from kiqstart.operations.dead_selection import Filters
+from kiqstart.operations.numbers import counted
 
 
 @on_broker
@@ -69,7 +70,7 @@ async def run_purge(
 async def _chosen(broker: StreamBroker, filters: Filters, question: str, *, is_sure: bool) -> list[str]:
     found = await filters.ids(broker.dead_letters)
     if found:
-        confirm(question.format(f"{len(found)} dead letters ({filters.described})"), is_sure=is_sure)
+        confirm(question.format(f"{counted(len(found), 'dead letter')} ({filters.described})"), is_sure=is_sure)
     return found
 
 
@@ -78,4 +79,4 @@ async def _record(
 ) -> None:
     if done:
         target = ", ".join(letters) or filters.described
-        await record(broker, [Act(kind=kind, target=target, detail=f"{done} letters")], why)
+        await record(broker, [Act(kind=kind, target=target, detail=counted(done, "letter"))], why)

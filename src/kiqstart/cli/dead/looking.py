@@ -13,17 +13,17 @@ from rich.text import Text
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.dead_letter import DeadLetter
 from kiqstart.cli.application import on_broker
+from kiqstart.cli.local_times import shown_moment, zoned
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.terminal import echo, echo_json, shown, shown_lines
 from kiqstart.observability.redaction import redacted
 from kiqstart.operations.dead_letters import FoundLetters, find_letter, indented, read_letters, shown_problem
 from kiqstart.operations.dead_selection import Filters, check_reason
+from kiqstart.operations.numbers import counted
 
 # Where the output is no terminal, nobody's window limits it.
 _LONGEST_CELL: Final = 400
 _TOTALS_SHOWN: Final = 20
-# Two facts in a cell leave room for what went wrong in a window of 80 characters.
-_TITLES: Final = ("id\n  reason", "last\n  deliveries", "task")
 
 
 def run_list(*, task: str | None, reason: str | None, limit: int, as_json: bool) -> None:
@@ -42,7 +42,7 @@ def run_list(*, task: str | None, reason: str | None, limit: int, as_json: bool)
         for line in shown_totals(found.totals):
             echo(line)
     lost = f"; {found.dropped} were dropped: too old, too many or too large" if found.dropped else ""
-    echo(f"{len(found.letters)} of {found.count} dead letters{lost}")
+    echo(f"{len(found.letters)} of {counted(found.count, 'dead letter')}{lost}")
 
 
 def run_show(letter: str, *, as_json: bool) -> None:
@@ -87,14 +87,13 @@ def shown_totals(totals: Mapping[tuple[str, str], int]) -> Iterator[str]:
 def letters_table(letters: Sequence[DeadLetter]) -> Table:
     """A row for each letter, below its task's name what went wrong."""
     table = new_table(expand=True)
-    *facts, task = _TITLES
-    for title in facts:
+    # Two facts in a cell leave room for what went wrong in a window of 80 characters.
+    for title in ("id\n  reason", f"{zoned('last')}\n  deliveries"):
         table.add_column(title, no_wrap=True)
     # This one gives way to a narrow window: an id that is cut is of no use. Of a name no letter is lost.
-    table.add_column(task, ratio=1)
+    table.add_column("task", ratio=1)
     for letter in letters:
-        last = f"{letter.last.astimezone():%m-%d %H:%M:%S}"
-        cells = (f"{letter.id}\n  {shown(letter.reason)}", f"{last}\n  {letter.deliveries}")
+        cells = (f"{letter.id}\n  {shown(letter.reason)}", f"{shown_moment(letter.last)}\n  {letter.deliveries}")
         name = Text(_shown_task(letter)[:_LONGEST_CELL], overflow="fold")
         problem = Text(shown_problem(letter.detail), no_wrap=True, overflow="ellipsis")
         table.add_row(*map(Text, cells), Group(name, problem))

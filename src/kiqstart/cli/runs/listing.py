@@ -9,7 +9,7 @@ from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.runs import read_runs
 from kiqstart.broker.whereabouts import Place
 from kiqstart.cli.application import stream_broker
-from kiqstart.cli.runs.wording import as_fields, outstanding_lines, run_lines
+from kiqstart.cli.runs.wording import as_fields, outstanding_lines, outstanding_titles, run_lines, run_titles
 from kiqstart.cli.terminal import echo, echo_json
 from kiqstart.operations.outstanding import said_of_rest
 from kiqstart.operations.run_selection import by_parameters
@@ -24,6 +24,8 @@ def run_list(which: RunFilter, *, limit: int, as_json: bool) -> None:
     if as_json:
         echo_json([as_fields(run) for run in runs])
         return
+    if runs:
+        echo(run_titles())
     for run in runs:
         echo(run_lines(run))
     if len(found) > limit:
@@ -39,6 +41,8 @@ def run_list_outstanding(place: Place, which: RunFilter, *, limit: int, most: in
         tasks = [as_fields(one) for one in found.tasks]
         echo_json({"tasks": tasks, "looked_at": found.looked_at, "not_looked_at": found.not_looked_at})
         return
+    if found.tasks:
+        echo(outstanding_titles(place))
     for one in found.tasks:
         echo(outstanding_lines(one))
     if not found.tasks:

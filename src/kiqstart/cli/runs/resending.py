@@ -10,6 +10,7 @@ from kiqstart.cli.application import application, stream_broker
 from kiqstart.cli.confirmation import confirm
 from kiqstart.cli.one_by_one import one_by_one
 from kiqstart.cli.recording import record
+from kiqstart.operations.numbers import counted
 from kiqstart.operations.run_resending import FailedRuns, last_failed_run, resend
 
 
@@ -40,12 +41,12 @@ async def _retry(task_ids: Sequence[str], failed: FailedRuns, *, is_sure: bool, 
         code = await one_by_one(task_ids or chosen, retry, "sent again")
         if done:
             target = ", ".join(task_ids) or failed.described
-            await record(broker, [Act(kind=ActKind.RETRY_RUN, target=target, detail=f"{done} tasks")], why)
+            await record(broker, [Act(kind=ActKind.RETRY_RUN, target=target, detail=counted(done, "task"))], why)
         return code
 
 
 async def _chosen(broker: StreamBroker, failed: FailedRuns, *, is_sure: bool) -> dict[str, Run]:
     runs = await failed.runs(broker)
     if runs:
-        confirm(f"Send {len(runs)} tasks again ({failed.described})?", is_sure=is_sure)
+        confirm(f"Send {counted(len(runs), 'task')} again ({failed.described})?", is_sure=is_sure)
     return {run.task_id or "": run for run in runs}

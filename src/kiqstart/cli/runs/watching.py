@@ -7,7 +7,7 @@ from contextlib import suppress
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.runs import RunTail
 from kiqstart.cli.application import stream_broker
-from kiqstart.cli.runs.wording import as_fields, run_lines
+from kiqstart.cli.runs.wording import as_fields, run_lines, run_titles
 from kiqstart.cli.terminal import echo
 from kiqstart.observability.redaction import redacted
 from kiqstart.operations.run_selection import by_parameters
@@ -27,6 +27,8 @@ async def _watch(which: RunFilter, *, as_json: bool) -> None:
         which = by_parameters(which, broker)
         tail = RunTail(broker.connection.redis, broker.keys, broker.secrets)
         await tail.start()
+        if not as_json:
+            echo(run_titles())
         while True:
             for run in await tail.read():
                 if which.fits(run):

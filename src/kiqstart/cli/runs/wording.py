@@ -8,6 +8,7 @@ from typing import Final
 from kiqstart.broker.argument_values import NO_VALUES
 from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.whereabouts import Place, Whereabouts
+from kiqstart.cli.local_times import shown_moment, zoned
 from kiqstart.cli.terminal import shown, shown_lines
 from kiqstart.observability.redaction import redact_beginning
 from kiqstart.operations.progress import said_of_progress
@@ -16,13 +17,18 @@ from kiqstart.operations.schedule_wording import shown_seconds
 _LONGEST_LINE: Final = 400
 
 
+def run_titles() -> str:
+    """What stands above `run_lines`."""
+    return f"{zoned('ended'):14}  {'outcome':9}  {'took':>7}  task"
+
+
 def run_lines(run: Run) -> str:
     """When it ended, how, how long it took, its id and its task; below it what it raised.
 
     Nothing is cut in a narrow window: what has no room stands in the next line.
     """
     took = "-" if run.began is None else shown_seconds(run.seconds)
-    ended, names = f"{run.ended.astimezone():%m-%d %H:%M:%S}", f"{_or_none(run.task_id)}  {_or_none(run.task)}"
+    ended, names = shown_moment(run.ended), f"{_or_none(run.task_id)}  {_or_none(run.task)}"
     line = f"{ended}  {run.outcome:9}  {took:>7}  {names}"
     return line if run.error is None else f"{line}\n    {shown(run.error[:_LONGEST_LINE])}"
 
@@ -54,9 +60,15 @@ def run_page(run: Run) -> str:
     return "\n".join([*lines, *(["", shown_lines(run.traceback.strip("\n"))] if run.traceback else [])])
 
 
+def outstanding_titles(place: Place) -> str:
+    """What stands above `outstanding_lines`."""
+    since = zoned("due" if place is Place.DELAYED else "since")
+    return f"{since:14}  {'place':9}  {'try':>7}  task"
+
+
 def outstanding_lines(one: Whereabouts) -> str:
     """Since when it is where it is, or when it is due, its try, id and task; below it queue, arguments and worker."""
-    since, names = f"{one.since.astimezone():%m-%d %H:%M:%S}", f"{_or_none(one.task_id)}  {_or_none(one.task)}"
+    since, names = shown_moment(one.since), f"{_or_none(one.task_id)}  {_or_none(one.task)}"
     lines = [f"{since}  {one.place:9}  {f'try {one.attempt}':>7}  {names}"]
     arguments = f": {shown(redact_beginning(one.arguments, _LONGEST_LINE))}" if one.arguments else ""
     lines.append(f"queue {_or_none(one.queue)}{arguments}")

@@ -38,7 +38,7 @@ def run(
     *,
     wait: Annotated[bool, typer.Option("--wait", help="Wait for the result, and print it.")] = False,
     timeout: Annotated[
-        float | None, typer.Option(min=0.1, help="Seconds to wait; by default, until it has ended.")
+        float | None, typer.Option(min=0.1, help="Seconds to wait; by default, until it has ended or is gone.")
     ] = None,
     progress: Annotated[
         bool, typer.Option("--progress", help="Wait, and say on standard error how far it is.")

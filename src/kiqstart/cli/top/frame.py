@@ -13,7 +13,7 @@ from kiqstart.cli.fleet import running_as_json, running_line, running_lines
 from kiqstart.cli.tables import new_table
 from kiqstart.cli.task_rates import rate_as_json, rates_table, shown_rate
 from kiqstart.cli.terminal import shown
-from kiqstart.operations.fleet import said_of_state, state_of
+from kiqstart.operations.fleet import said_of_state, state_of, state_of_queue
 from kiqstart.operations.pulse import Pulse, QueuePulse
 from kiqstart.operations.rates import QueueRate, TaskRate
 from kiqstart.operations.schedule_wording import shown_seconds
@@ -65,7 +65,7 @@ class Frame:
         console = Console(file=written, width=width, color_system=None)
         workers = [one for one in pulse.workers if one.is_alive]
         written.write(
-            f"{pulse.at.astimezone():%H:%M:%S}  workers {len(workers)}  delayed {pulse.delayed}  "
+            f"{pulse.at.astimezone():%H:%M:%S %Z}  workers {len(workers)}  delayed {pulse.delayed}  "
             f"dead letters {pulse.dead_letters}\n\n"
         )
         console.print(_queues_table(pulse.queues, self.rates))
@@ -98,10 +98,10 @@ def _queue(one: QueuePulse, rate: QueueRate) -> dict[str, object]:
 
 
 def _queues_table(queues: Sequence[QueuePulse], rates: Sequence[QueueRate]) -> Table:
-    table = _table("queue", "waiting", "oldest", "in/s", "out/s", "running", "workers", "")
+    table = _table("queue", "waiting", "oldest", "in/s", "out/s", "running", "workers", "state")
     for one, rate in zip(queues, rates, strict=True):
         oldest = "-" if one.oldest_seconds is None else shown_seconds(one.oldest_seconds)
-        state = "paused" if one.is_paused else "unserved" if one.waiting and not one.workers else ""
+        state = state_of_queue(is_paused=one.is_paused, waiting=one.waiting, workers=one.workers)
         figures = (one.waiting, oldest, shown_rate(rate.put), shown_rate(rate.taken), one.running, one.workers)
         table.add_row(*map(Text, (shown(one.name), *map(str, figures), state)))
     return table

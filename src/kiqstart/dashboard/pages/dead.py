@@ -12,6 +12,7 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.dead_letters import find_letter, indented, read_letters
 from kiqstart.operations.dead_selection import Filters, check_reason, parse_age
 from kiqstart.operations.letter_index import letter_order
+from kiqstart.operations.numbers import counted
 
 _MOST_SHOWN: Final = 100
 # All letters are gone through to count them.
@@ -77,14 +78,14 @@ async def _ask_purge(visit: Visit) -> Question:
 
 async def _retry(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
     target, chosen = _target(visit), await _chosen(visit, form.get("newest", ""))
-    done, said = await send_each_again(chosen, visit.site.broker.dead_letters.retry, "dead letters")
-    return said, [Act(kind=ActKind.RETRY_DEAD, target=target, detail=f"{done} letters")] if done else []
+    done, said = await send_each_again(chosen, visit.site.broker.dead_letters.retry, "dead letter")
+    return said, [Act(kind=ActKind.RETRY_DEAD, target=target, detail=counted(done, "letter"))] if done else []
 
 
 async def _purge(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
     done = await visit.site.broker.dead_letters.purge_many(await _chosen(visit, form.get("newest", "")))
-    act = Act(kind=ActKind.PURGE_DEAD, target=_target(visit), detail=f"{done} letters")
-    return f"{done} dead letters are dropped", [act] if done else []
+    act = Act(kind=ActKind.PURGE_DEAD, target=_target(visit), detail=counted(done, "letter"))
+    return f"{counted(done, 'dead letter')} {'is' if done == 1 else 'are'} dropped", [act] if done else []
 
 
 async def _meant(visit: Visit) -> tuple[str, str]:
@@ -94,7 +95,7 @@ async def _meant(visit: Visit) -> tuple[str, str]:
         found = await find_letter(site.broker.dead_letters, name, index=site.letter_index)
         return f"the dead letter {found.id} of {found.task_name or 'no task'}", found.id
     ids = await _filters(visit).ids(site.letter_index)
-    return f"{len(ids)} dead letters ({_filters(visit).described})", ids[-1] if ids else "0-0"
+    return f"{counted(len(ids), 'dead letter')} ({_filters(visit).described})", ids[-1] if ids else "0-0"
 
 
 async def _chosen(visit: Visit, newest: str) -> list[str]:

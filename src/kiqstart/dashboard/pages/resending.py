@@ -8,6 +8,7 @@ from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.run_resender import RunNotResentError
 from kiqstart.dashboard.acting import ActPage, Question, send_each_again
 from kiqstart.dashboard.visits import Visit
+from kiqstart.operations.numbers import counted
 from kiqstart.operations.run_resending import FailedRuns, last_failed_run, resend
 
 _NEVER: Final = datetime.min.replace(tzinfo=UTC)
@@ -29,7 +30,7 @@ async def _ask(visit: Visit) -> Question:
     else:
         failed = _failed(visit)
         runs = await failed.runs(visit.site.broker, index=visit.site.run_index)
-        title = f"Send {len(runs)} tasks again ({failed.described})?"
+        title = f"Send {counted(len(runs), 'task')} again ({failed.described})?"
         hidden, notes = {"until": runs[-1].ended.isoformat() if runs else ""}, [_NOTE]
     return Question(title=title, button="Send again", notes=notes, hidden=hidden)
 
@@ -41,8 +42,8 @@ async def _resend(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[
     until = _time(form.get("until", ""))
     # What failed since it was asked was not meant.
     runs = [run for run in await failed.runs(site.broker, index=site.run_index) if run.ended <= until]
-    done, said = await send_each_again(runs, lambda run: resend(site.app, site.broker, run), "tasks")
-    return said, [Act(kind=ActKind.RETRY_RUN, target=failed.described, detail=f"{done} tasks")] if done else []
+    done, said = await send_each_again(runs, lambda run: resend(site.app, site.broker, run), "task")
+    return said, [Act(kind=ActKind.RETRY_RUN, target=failed.described, detail=counted(done, "task"))] if done else []
 
 
 async def _resend_one(visit: Visit, task_id: str, run_id: str) -> tuple[str, Sequence[Act]]:
@@ -51,7 +52,7 @@ async def _resend_one(visit: Visit, task_id: str, run_id: str) -> tuple[str, Seq
     if run.id != run_id:
         raise RunNotResentError(task_id, "it has failed once more since you were asked; look at its last run first")
     await resend(site.app, site.broker, run)
-    act = Act(kind=ActKind.RETRY_RUN, target=task_id, detail="1 tasks")
+    act = Act(kind=ActKind.RETRY_RUN, target=task_id, detail="1 task")
     return f"The task {task_id!r} is sent again", [act]
 
 

@@ -92,7 +92,8 @@ async def test_a_redis_that_refuses_the_password_is_a_line(brokers: Brokers, red
         for path in ("/", "/workers", "/runs"):
             page = await browser.get(path)
             assert page.status_code == 503
-            assert re.search(r"Redis cannot be used \S+: .*password", text_of(page))
+            refused = r"Redis cannot be used \S+: .*; correct the user or the password in REDIS_URL"
+            assert re.search(refused, text_of(page))
             assert "swordfish" not in page.text
 
 
@@ -336,7 +337,7 @@ async def test_dead_letters_are_sent_again_and_dropped_as_many_as_were_named(
 ) -> None:
     first, *_ = await bury(redis, broker, 3)
     await bury(redis, broker, 1, b"other")
-    assert "1 dead letters are sent again" in text_of(await browser.submit(f"/dead/retry?id={first}"))
+    assert "1 dead letter is sent again" in text_of(await browser.submit(f"/dead/retry?id={first}"))
     asked = await browser.get("/dead/purge?task=work")
     assert "Drop 2 dead letters (all dead letters of 'work')?" in text_of(asked)
     # Those that come while somebody reads the question stay.
@@ -448,7 +449,7 @@ async def test_as_many_failed_runs_are_sent_again_as_were_named(
         assert "The newest 1 of these runs" in text_of(listed)
         assert 'href="/runs/retry?argument=customer%3D4711"' in listed.text
         asked = await browser.get("/runs/retry?argument=customer%3D4711")
-        assert "Send 1 tasks again (all whose last run failed, with customer=4711)?" in text_of(asked)
+        assert "Send 1 task again (all whose last run failed, with customer=4711)?" in text_of(asked)
         listed = await browser.get("/runs?outcome=failed&task=mail.send")
         assert 'href="/runs/retry?task=mail.send"' in listed.text
         asked = await browser.get("/runs/retry?task=mail.send")
@@ -529,6 +530,7 @@ async def test_without_redis_there_is_a_page_that_comes_back(broker: StreamBroke
             assert page.status_code == 503
             assert "Redis cannot be used" in text_of(page)
             assert "127.0.0.1:1" in text_of(page)
+            assert "; start it, or correct the address in REDIS_URL" in text_of(page)
             assert 'hx-trigger="every 3s"' in page.text
         answer = await browser.submit("/queues/pause?name=default")
         assert answer.status_code == 503

@@ -28,7 +28,15 @@ def line_of(command: list[str], url: str) -> str:
 
 @BOTH
 def test_a_redis_that_is_away_is_one_line(command: list[str]) -> None:
-    assert line_of(command, NOTHING_LISTENS).startswith("kiqstart: cannot use Redis at 127.0.0.1:1 (REDIS_URL): ")
+    line = line_of(command, NOTHING_LISTENS)
+    assert line.startswith("kiqstart: cannot use Redis at 127.0.0.1:1 (REDIS_URL): ")
+    assert line.endswith("; start it, or correct the address in REDIS_URL")
+
+
+def test_a_password_that_redis_refuses_is_no_reason_to_start_it(tmp_path: Path) -> None:
+    with running(make_server(tmp_path)) as server:
+        line = line_of(KIQSTART, f"redis://nobody:wrong@127.0.0.1:{server.port}")
+    assert line.endswith("; correct the user or the password in REDIS_URL")
 
 
 @BOTH

@@ -123,6 +123,12 @@ def test_structlogs_loggers_and_extra_have_the_same_fields_and_those_of_the_task
     assert "task_id" not in after
 
 
+def test_uvicorns_text_for_terminals_is_no_field(log: StringIO) -> None:
+    logger.info("it runs", extra={"color_message": "it \x1b[1mruns\x1b[0m"})
+    assert "it runs" in log.getvalue()
+    assert "color" not in log.getvalue()
+
+
 def test_a_traceback_that_another_handler_has_written_is_written_anew() -> None:
     error = ValueError("password=s3cret \x1b[2J")
     record = logging.LogRecord("any", logging.ERROR, "", 1, "it fails", (), (ValueError, error, None))

@@ -101,8 +101,8 @@ async def by_keyboard(tab: Tab, kind: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("choose", "retries", "question", "said"),
     [
-        (by_mouse, 1, "Send the dead letter", "1 dead letters are sent again"),
-        (by_keyboard, 1, "Send the dead letter", "1 dead letters are sent again"),
+        (by_mouse, 1, "Send the dead letter", "1 dead letter is sent again"),
+        (by_keyboard, 1, "Send the dead letter", "1 dead letter is sent again"),
         (by_mouse, 0, "Send the task", "is sent again"),
     ],
 )
