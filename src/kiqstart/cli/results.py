@@ -59,8 +59,8 @@ async def result_of(
     except ResultGetError as error:
         raise NotDoneError(f"{task_id}: its result cannot be read: {reason(error.__cause__ or error)}") from None
     if result.is_err:
-        error = result.error
-        raise NotDoneError(f"{task_id} failed after {result.execution_time:.3f} s: {type(error).__name__}: {error}")
+        failure = result.error
+        raise NotDoneError(f"{task_id} failed after {result.execution_time:.3f} s: {type(failure).__name__}: {failure}")
     return result
 
 

@@ -13,6 +13,7 @@ from kiqstart.broker.redis_retry import reason as summary
 from kiqstart.broker.run_resender import RunNotResentError
 from kiqstart.dashboard.site import address
 from kiqstart.dashboard.visits import Visit
+from kiqstart.operations.numbers import counted
 
 Sent = TypeVar("Sent")
 

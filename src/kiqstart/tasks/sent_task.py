@@ -199,8 +199,9 @@ class SentTask(AsyncTaskiqTask[ReturnType]):
                 async with asyncio.timeout(_SECONDS_TO_EXPLAIN):
                     if not await origin.broker.is_served(origin.queue):
                         problem += f": no worker takes the queue {origin.queue!r}"
-            except Exception:  # noqa: BLE001  # the time is up, whatever cannot be learned
-                problem += ": the broker's server does not answer"
+            except Exception as error:  # noqa: BLE001  # the time is up, whatever cannot be learned
+                why = "there is no answer" if isinstance(error, TimeoutError) else error
+                problem += f": whether a worker takes its queue is not known: {why}"
         return ResultTimeoutError(problem=problem, timeout=seconds)
 
 

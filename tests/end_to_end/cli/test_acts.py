@@ -28,6 +28,11 @@ def test_who_did_what_when_and_why_is_kept(scheduled: Kiqstart, monkeypatch: pyt
     monkeypatch.setattr("socket.gethostname", lambda: "jump-host")
     name = "cleanup-sessions-daily"
     assert scheduled("schedules", "pause", name, "--reason", "the database is moved").code == 0
+    monkeypatch.setenv("TZ", "XYZ-5")
+    time.tzset()
+    assert scheduled("acts").out.startswith("when (XYZ) ")
+    monkeypatch.delenv("TZ")
+    time.tzset()
     listed = scheduled("schedules", "list").out
     assert re.search(
         rf"^the schedule '{name}' is paused for .*, by .+@.+: the database is moved$", listed, re.MULTILINE

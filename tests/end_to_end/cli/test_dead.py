@@ -227,7 +227,11 @@ async def test_many_letters_are_ended_only_after_a_question_that_says_how_many(
     assert await several.dead_letters.count() == 5 - count
     assert (await to_thread(kiqstart_here, *call, "--yes", "--because", "mended")).out == f"0 {done}\n"
     [act] = json.loads((await to_thread(kiqstart_here, "acts", "--json")).out)
-    assert (act["act"], act["target"], act["detail"]) == (f"{command}-dead", described, f"{count} letters")
+    assert (act["act"], act["target"], act["detail"]) == (
+        f"{command}-dead",
+        described,
+        "1 letter" if count == 1 else f"{count} letters",
+    )
 
 
 async def test_letters_are_counted_by_task_and_reason(kiqstart_here: Kiqstart, several: StreamBroker) -> None:

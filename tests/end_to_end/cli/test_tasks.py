@@ -16,6 +16,7 @@ from tests.planted_secrets import check_output
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.cli.application import stream_broker
 from kiqstart.cli.results import NotDoneError, result_of
+from kiqstart.tasks.sent_task import SentTask
 from kiqstart.testing import ProcessFactory, eventually
 
 
@@ -131,7 +132,7 @@ async def test_who_waits_for_a_task_whose_result_is_kept_no_longer_is_told_how_i
         done = await asyncio.to_thread(kiqstart_here, "tasks", "run", "ping", "--wait")
     task_id = done.out.partition(" ")[0]
     async with stream_broker() as broker:
-        await broker.result_backend.forget(task_id)
+        await SentTask[object](task_id, broker.result_backend).forget()
         with pytest.raises(NotDoneError, match=f"^{task_id}: it has ended .succeeded., and its result is not kept"):
             await asyncio.wait_for(result_of(broker, task_id, None, says_progress=False), HANG)
 

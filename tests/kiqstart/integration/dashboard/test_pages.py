@@ -357,7 +357,7 @@ async def test_a_letter_that_cannot_be_sent_again_stays(browser: Browser, broker
         broker.keys.dead, {b"data": b"\xff\x1b", b"queue": b"\xff", b"reason": b"\xff", b"detail": b"\x1b"}
     )
     page = await browser.submit("/dead/retry")
-    assert "0 dead letters are sent again; 1 are not" in text_of(page)
+    assert "0 dead letters are sent again; 1 is not" in text_of(page)
     assert await broker.dead_letters.count() == 1
     assert await acts_of(broker) == []
 

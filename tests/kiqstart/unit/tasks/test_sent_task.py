@@ -1,5 +1,6 @@
 """What a caller gets of a task: its value, its error, or that there is neither yet."""
 
+import asyncio
 from typing import cast
 
 import pytest
@@ -54,3 +55,19 @@ async def test_a_timeout_names_the_task(broker: InMemoryBroker) -> None:
     with pytest.raises(TaskiqResultTimeoutError, match=r"^halve one had no result within 0\.01 s$") as caught:
         await task.task("one").result(timeout=0.01)
     assert isinstance(caught.value, ResultTimeoutError)
+
+
+class SilentBroker(DelayingInMemoryBroker):
+    """Its server is frozen."""
+
+    async def is_served(self, queue: str) -> bool:
+        await asyncio.sleep(HANG)
+        return bool(queue)
+
+
+async def test_a_timeout_waits_for_no_server_that_is_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kiqstart.tasks.sent_task._SECONDS_TO_EXPLAIN", 0.01)
+    task = register_task(SilentBroker(), halve, name="halve")
+    with pytest.raises(ResultTimeoutError, match="whether a worker takes its queue is not known: there is no answer$"):
+        async with asyncio.timeout(HANG / 2):
+            await task.task("one").result(timeout=0.01)
