@@ -29,8 +29,8 @@ class Role(StrEnum):
 _CONNECTING: Final = "client|setname ping select"
 _RUNNING_SCRIPTS: Final = "eval evalsha"
 _COUNTING: Final = (
-    "get hgetall hkeys hmget mget scard smembers smismember srandmember time xinfo|groups xlen xpending xrange zcard"
-    " zcount zmscore zrange"
+    "get hgetall hkeys hmget mget scard smembers smismember srandmember time xinfo|groups xlen xpending xrange"
+    " xrevrange zcard zcount zmscore zrange"
 )
 _PRODUCING: Final = (
     "del exists get hmget hscan mget set smembers smismember subscribe time unsubscribe xrange zmscore zrem"

@@ -1,6 +1,6 @@
 """The dashboard as an ASGI application."""
 
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -38,7 +38,7 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.metrics.policies import names_of
 from kiqstart.operations.brokers import broker_of
-from kiqstart.operations.findings import look_at_database
+from kiqstart.operations.findings import how_they_are, look_at_database
 from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.settings import load_settings
 
@@ -73,6 +73,11 @@ def make_dashboard(
     app = app if isinstance(app, App) else App(broker=app)
     settings = settings or load_settings(DashboardSettings)
     broker = broker_of(app)
+    database = Latest(lambda: look_at_database(app), seconds=_SECONDS_BETWEEN_LOOKS)
+
+    async def how_the_database_is() -> Mapping[str, bool]:
+        return how_they_are(await database.get())
+
     site = Site(
         app=app,
         broker=broker,
@@ -82,10 +87,10 @@ def make_dashboard(
         templates=make_templates(),
         assets=read_assets(),
         has_streams=streams is not None,
-        metrics=MetricsPage(broker=broker, policies=names_of(app.retention)),
+        metrics=MetricsPage(broker=broker, policies=names_of(app.retention), look=how_the_database_is),
         run_index=RunIndex(broker.keys, broker.secrets),
         letter_index=LetterIndex(broker),
-        database=Latest(lambda: look_at_database(app), seconds=_SECONDS_BETWEEN_LOOKS),
+        database=database,
         policies=Latest(lambda: read_standings(app), seconds=_SECONDS_BETWEEN_ESTIMATES),
     )
     return SecurityHeaders(

@@ -3,10 +3,13 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
+from types import MappingProxyType
+from typing import Final
 
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
+from kiqstart.broker.acts import RecordedAct
 from kiqstart.broker.fleet import WorkerView
 from kiqstart.broker.pauses import Pause
 from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram, Outcome, TaskStats
@@ -14,6 +17,7 @@ from kiqstart.metrics.figures import Figures, PolicyStats
 from kiqstart.observability.terminal_escape import escape
 from kiqstart.scheduler.scheduler_stats import DueOutcome
 
+_NO_CHECKS: Final[Mapping[str, bool]] = MappingProxyType({})
 Values = Iterable[tuple[Mapping[str, str], float]]
 """Labels, and the value that they have."""
 
@@ -58,29 +62,38 @@ class Families:
         return [_harmless(one) for one in (self._service, *(found[name] for name in names))]
 
 
-def families_of(figures: Figures | None, service: str) -> list[Metric]:
+def families_of(figures: Figures | None, service: str, checks: Mapping[str, bool] = _NO_CHECKS) -> list[Metric]:
     """All metrics.
 
     Args:
         figures: what was read; None: Redis cannot be read, which is the only thing that is said then.
         service: the prefix of the service's keys.
+        checks: what was looked at in the application's database, and whether all was well.
     """
     make = Families(service)
+    of_database = make.gauge(
+        "kiqstart_check_ok",
+        "1 where all is well with what was looked at in PostgreSQL; else 0, and `kiqstart check` says why.",
+        ["check"],
+        [({"check": name}, is_ok) for name, is_ok in checks.items()],
+    )
     up = make.gauge(
         "kiqstart_redis_up",
-        "1 where Redis could be read; else 0, and nothing else is said.",
+        "1 where Redis could be read; else 0, and nothing else is said but what PostgreSQL has.",
         (),
         [({}, figures is not None)],
     )
     if figures is None:
-        return [up]
+        return [up, of_database]
     return [
         up,
+        of_database,
         *_of_queues(make, figures),
         *_of_workers(make, figures),
         *_of_tasks(make, figures.tasks),
         *_of_schedules(make, figures),
         *_of_policies(make, figures.policies),
+        _of_acts(make, figures.acts),
     ]
 
 
@@ -137,6 +150,19 @@ def _of_queues(make: Families, figures: Figures) -> list[Metric]:
             pauses,
         ),
     ]
+
+
+def _of_acts(make: Families, acts: Sequence[RecordedAct]) -> Metric:
+    # The newest comes first, and so is what an older one does not replace.
+    last: dict[tuple[str, str, str], float] = {}
+    for one in acts:
+        last.setdefault((one.kind, one.by.user, one.by.host), one.at.timestamp())
+    return make.gauge(
+        "kiqstart_last_act_timestamp_seconds",
+        "When somebody last did such an act, of the newest 200; `kiqstart acts` says to what, and why.",
+        ["act", "user", "host"],
+        [({"act": act, "user": user, "host": host}, at) for (act, user, host), at in last.items()],
+    )
 
 
 def _where(pause: Pause) -> str:

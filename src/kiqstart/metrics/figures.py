@@ -4,6 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from redis.exceptions import NoPermissionError
+
+from kiqstart.broker.acts import Acts, RecordedAct
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, queue_views, read_workers
 from kiqstart.broker.known_queues import queues_of_tasks
@@ -18,6 +21,7 @@ from kiqstart.scheduler.scheduler_stats import ScheduleStats, read_schedule_stat
 from kiqstart.scheduler.source import DurableScheduleSource
 
 _LOST_RECENTLY: Final = 24 * 3600
+_ACTS_LOOKED_AT: Final = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,7 @@ class Figures:
     schedules: Overview
     schedule_stats: ScheduleStats
     policies: Sequence[PolicyStats]
+    acts: Sequence[RecordedAct]
 
 
 async def read_figures(broker: StreamBroker, policies: Sequence[str] = ()) -> Figures:
@@ -80,6 +85,7 @@ async def read_figures(broker: StreamBroker, policies: Sequence[str] = ()) -> Fi
         schedules=await overview(DurableScheduleSource(broker).store, broker, limit=0),
         schedule_stats=await read_schedule_stats(redis, keys),
         policies=await _read_policies(broker, policies),
+        acts=await _read_acts(broker),
     )
 
 
@@ -87,6 +93,14 @@ def _with_known(found: Sequence[TaskStats], known: Iterable[str]) -> list[TaskSt
     """With those that never ran: a counter that begins with its first count seems not to have grown."""
     by_name = {name: TaskStats(task=name) for name in known} | {one.task: one for one in found}
     return [by_name[name] for name in sorted(by_name)]
+
+
+async def _read_acts(broker: StreamBroker) -> Sequence[RecordedAct]:
+    try:
+        return await Acts(broker.connection.redis, broker.keys).newest(_ACTS_LOOKED_AT)
+    except NoPermissionError:
+        # A monitor of an earlier version could not read them, and is to see the rest.
+        return ()
 
 
 async def _read_policies(broker: StreamBroker, known: Sequence[str]) -> list[PolicyStats]:

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from logging import getLogger
+from types import MappingProxyType
 from typing import Final
 
 from prometheus_client import Metric
@@ -20,6 +21,7 @@ logger = getLogger(__name__)
 
 _SECONDS_SHARED: Final = 1.0
 _SECONDS_TO_READ: Final = 8.0
+_NO_CHECKS: Final[Mapping[str, bool]] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -38,10 +40,12 @@ class MetricsPage:
     Args:
         broker: whose figures these are.
         policies: the application's retention policies.
+        look: looks at the application's database: what it has looked at, and whether all was well.
     """
 
     broker: StreamBroker
     policies: Sequence[str] = ()
+    look: Callable[[], Awaitable[Mapping[str, bool]]] | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     _read_at: float = float("-inf")
     _metrics: Sequence[Metric] = ()
@@ -55,7 +59,8 @@ class MetricsPage:
         """
         async with self._lock:
             if time.monotonic() - self._read_at >= _SECONDS_SHARED:
-                self._metrics = families_of(await self._figures(), self.broker.keys.tag)
+                checks = _NO_CHECKS if self.look is None else await self.look()
+                self._metrics = families_of(await self._figures(), self.broker.keys.tag, checks)
                 self._read_at = time.monotonic()
         encode, content_type = choose_encoder(accept)
         return encode(_Collected(self._metrics)), content_type
@@ -73,7 +78,7 @@ class MetricsPage:
         return figures
 
 
-def text_of(figures: Figures) -> str:
-    """Figures in Prometheus' text format."""
+def text_of(figures: Figures, checks: Mapping[str, bool]) -> str:
+    """Figures, and what was looked at in the database, in Prometheus' text format."""
     encode, _ = choose_encoder("")
-    return encode(_Collected(families_of(figures, figures.service))).decode()
+    return encode(_Collected(families_of(figures, figures.service, checks))).decode()

@@ -1,7 +1,7 @@
 """What checks have found, for a page that shows all of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from kiqstart.app import App
 from kiqstart.errors import OperatorError
 from kiqstart.operations.database_checks import check_postgresql, check_retention, check_schema, said_by_database
+from kiqstart.settings import SettingsError
 
 _SECONDS_FOR_AN_ANSWER: Final = 2.0
 
@@ -21,11 +22,16 @@ class NoAnswerError(OperatorError):
 
 @dataclass(frozen=True, kw_only=True)
 class Finding:
-    """What a check has found."""
+    """What a check has found.
+
+    Args:
+        is_set: whether this process has the settings that it needs.
+    """
 
     name: str
     is_ok: bool
     text: str
+    is_set: bool = True
 
 
 async def find(name: str, check: Callable[[], Awaitable[str]]) -> Finding:
@@ -33,7 +39,7 @@ async def find(name: str, check: Callable[[], Awaitable[str]]) -> Finding:
     try:
         return Finding(name=name, is_ok=True, text=await check())
     except OperatorError as error:
-        return Finding(name=name, is_ok=False, text=str(error))
+        return Finding(name=name, is_ok=False, text=str(error), is_set=not isinstance(error, SettingsError))
 
 
 def judged(name: str, judge: Callable[[], str]) -> Finding:
@@ -42,6 +48,11 @@ def judged(name: str, judge: Callable[[], str]) -> Finding:
         return Finding(name=name, is_ok=True, text=judge())
     except OperatorError as error:
         return Finding(name=name, is_ok=False, text=str(error))
+
+
+def how_they_are(findings: Sequence[Finding]) -> Mapping[str, bool]:
+    """Of each that could be looked at, whether all was well."""
+    return {one.name: one.is_ok for one in findings if one.is_set}
 
 
 async def look_at_database(app: App) -> Sequence[Finding]:

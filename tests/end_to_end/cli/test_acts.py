@@ -1,6 +1,7 @@
 import asyncio
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -33,6 +34,8 @@ def test_who_did_what_when_and_why_is_kept(scheduled: Kiqstart, monkeypatch: pyt
     )
     metrics = scheduled("metrics").out
     assert re.search(rf'^kiqstart_paused{{kind="schedule",name="{name}",.*}} 1.0$', metrics, re.MULTILINE)
+    last = r'^kiqstart_last_act_timestamp_seconds{act="pause-schedule",host="jump-host",.*,user="ada"} (\S+)$'
+    assert abs(float(re.findall(last, metrics, re.MULTILINE)[0]) - time.time()) < 60
     scheduled("schedules", "resume", name, "--because", "it is moved")
     sent = scheduled("schedules", "run", name).out.split()[0]
     scheduled("cancel", sent, "--reason", "by mistake")

@@ -71,13 +71,27 @@ def test_metrics_count_what_waits_and_say_when_schedules_are_due(
     name = "kiqstart_schedule_next_due_timestamp_seconds"
     assert set(due) == {f"{name} {one}" for one in NAMES if one != "cleanup-sessions-daily"}
     assert abs(due[f"{name} ping-every-minute"] - time.time()) < 90
-    assert done.out.count("# TYPE ") == done.out.count("# HELP ") == 33
+    assert done.out.count("# TYPE ") == done.out.count("# HELP ") == 35
     assert "# TYPE kiqstart_dead_letters_dropped_total counter\n" in done.out
 
 
 def test_every_metric_is_documented(kiqstart_here: Kiqstart) -> None:
     printed = re.findall(r"^# TYPE (\w+) ", kiqstart_here("metrics").out, re.MULTILINE)
     assert re.findall(r"^\| `(kiqstart_\w+)", METRICS.read_text(), re.MULTILINE) == printed
+
+
+def checks_in(printed: str) -> dict[str, str]:
+    return dict(re.findall(r'^kiqstart_check_ok{check="(.*?)",.*} (.*)$', printed, re.MULTILINE))
+
+
+def test_metrics_say_how_the_database_is(kiqstart_on_database: Kiqstart, tmp_path: Path) -> None:
+    assert set(checks_in(kiqstart_on_database("metrics").out).values()) == {"1.0"}
+    nowhere = {"DATABASE_URL": f"postgresql+asyncpg:///x?host={tmp_path}"}
+    assert checks_in(kiqstart_on_database("metrics", environment=nowhere).out) == {"PostgreSQL": "0.0"}
+
+
+def test_metrics_say_nothing_of_a_database_that_was_not_named(kiqstart_here: Kiqstart) -> None:
+    assert checks_in(kiqstart_here("metrics").out) == {}
 
 
 def test_metrics_of_an_empty_redis_say_that_nobody_is_there(kiqstart_here: Kiqstart) -> None:

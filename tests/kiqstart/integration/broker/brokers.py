@@ -1,9 +1,10 @@
 """Brokers with a queue of the test's own, and workers in the test's own process."""
 
 import asyncio
+import logging
 import signal
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, cast
 
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from redis.typing import EncodableT, FieldT
 from taskiq.serializers import ORJSONSerializer
 
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.logged_lines import LoggedLinesHandler, keep_logged_lines
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.receiver.stream_receiver import StreamReceiver
 from kiqstart.broker.retries import RetryMiddleware
@@ -87,6 +89,18 @@ async def working(
         await broker.shutdown()
         for number, handler in handlers.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def keeping_lines(most: int) -> Generator[None]:
+    """Keep what runs log, as a worker process does, until the end of the block."""
+    root = logging.getLogger()
+    root.setLevel(logging.INFO)
+    for _ in range(2):
+        keep_logged_lines(most)
+    assert sum(isinstance(one, LoggedLinesHandler) for one in root.handlers) == 1
+    yield
+    root.handlers = [one for one in root.handlers if not isinstance(one, LoggedLinesHandler)]
 
 
 async def keys_of(redis: Redis, queue_name: str) -> set[str]:

@@ -7,10 +7,9 @@ from collections.abc import Callable, Generator
 import pytest
 import structlog
 from tests.deadlines import HANG
-from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.kiqstart.integration.broker.brokers import Brokers, keeping_lines, working
 from tests.kiqstart.integration.broker.test_sealing import ENCRYPTED, everything_of
 
-from kiqstart.broker.logged_lines import LoggedLinesHandler, keep_logged_lines
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.runs import read_runs
 from kiqstart.tasks.registration import register_task
@@ -20,14 +19,8 @@ shop = logging.getLogger("shop")
 
 @pytest.fixture(autouse=True)
 def keeping() -> Generator[None]:
-    root, level = logging.getLogger(), logging.getLogger().level
-    root.setLevel(logging.INFO)
-    keep_logged_lines(400)
-    keep_logged_lines(400)
-    assert sum(isinstance(one, LoggedLinesHandler) for one in root.handlers) == 1
-    yield
-    root.handlers = [one for one in root.handlers if not isinstance(one, LoggedLinesHandler)]
-    root.setLevel(level)
+    with keeping_lines(400):
+        yield
 
 
 def without_times(log: str) -> list[str]:

@@ -117,7 +117,14 @@ async def test_a_postgresql_that_is_away_or_refuses_the_login_is_a_line_on_each_
         # What cannot be seen for that is not said as if it were another fault.
         assert not {"Schema", "Retention look"} & {*line.split()}
         assert "swordfish" not in page.text + overview.text
+        figures = await browser.get("/metrics")
+        assert checks_in(figures.text) == {"PostgreSQL": 0}
     await refused.dispose()
+
+
+def checks_in(figures: str) -> dict[str, float]:
+    found = re.findall(r'^kiqstart_check_ok{check="(.*?)",.*} (.*)$', figures, re.MULTILINE)
+    return {name: float(value) for name, value in found}
 
 
 async def test_the_state_of_postgresql_is_on_the_overview(
@@ -137,6 +144,7 @@ async def test_the_state_of_postgresql_is_on_the_overview(
         async with browsing(app) as browser:
             await browser.log_in(VIEWER)
             text, page = text_of(await browser.get("/")), await browser.get("/retention")
+            figures = await browser.get("/metrics")
     finally:
         async with engine.begin() as connection:
             await connection.execute(text_clause("ALTER TABLE mine RENAME TO retention_runs"))
@@ -146,6 +154,7 @@ async def test_the_state_of_postgresql_is_on_the_overview(
     assert "Retention look the table retention_runs is not there, though " in text
     assert page.status_code == 503
     assert "the table retention_runs is not there" in text_of(page)
+    assert checks_in(figures.text) == {"PostgreSQL": 1, "Schema": 0, "Retention": 0}
 
 
 async def test_a_role_that_may_read_the_runs_alone_sees_these(

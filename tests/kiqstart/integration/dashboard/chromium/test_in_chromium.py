@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from logging import getLogger
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,7 +19,7 @@ import uvicorn
 from redis.asyncio import Redis
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from tests.deadlines import HANG
-from tests.kiqstart.integration.broker.brokers import Brokers, working
+from tests.kiqstart.integration.broker.brokers import Brokers, keeping_lines, working
 from tests.kiqstart.integration.dashboard.browser import OPERATOR, settings
 from tests.kiqstart.integration.dashboard.chromium.devtools import CHROMIUM, Tab, chromium
 
@@ -83,6 +84,7 @@ class Mail:
     is_up = False
 
     async def send(self, customer: str) -> str:
+        getLogger("shop.mail").info("Connecting", extra={"server": "mail.example.com", "customer": customer})
         if not self.is_up:
             raise ConnectionError(f"the mail server does not take mail for {customer}")
         return "sent"
@@ -166,7 +168,8 @@ async def test_every_page_is_for_all_eyes_hands_and_windows(
         await check(tab, path)
         names = {"/": "overview", f"/runs/task?id={failed}": "task"}
         if pictures is not None and path in names:
-            await tab.show(width=1120, height=1000)
+            # Of a traceback, whose paths are those of whoever takes the pictures, nothing is to be seen.
+            await tab.show(width=1120, height=890)
             picture = await tab.picture()
             await asyncio.to_thread((Path(pictures) / f"dashboard-{names[path]}.png").write_bytes, picture)
         elif path == STATES[-1]:
@@ -227,12 +230,13 @@ async def fill(broker: StreamBroker, brokers: Brokers) -> str:
         return number
 
     good = register_task(worker, work, name="work")
-    async with working(worker):
-        failed = await bad.kiq("ada@example.com")
-        sent = [await good.kiq(number) for number in range(20)]
-        await failed.wait_result(timeout=HANG)
-        for one in sent:
-            await one.wait_result(timeout=HANG)
+    with keeping_lines(4096):
+        async with working(worker):
+            failed = await bad.kiq("ada@example.com")
+            sent = [await good.kiq(number) for number in range(20)]
+            await failed.wait_result(timeout=HANG)
+            for one in sent:
+                await one.wait_result(timeout=HANG)
     by = Operator(user="ada", host="laptop")
     await pauses_of(broker).pause(Pausable.TASK, "mail.send", by=by, reason="the mail server is down")
     return failed.task_id
