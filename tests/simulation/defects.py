@@ -394,6 +394,9 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "those whom older data have as workers die of what they have there": (
         Edit(script="fence", old="    redis.pcall('SADD', KEYS[1] .. ':draining', ARGV[1])\n", new=""),
     ),
+    "what was noted of older data counts for others with which Redis comes back later": (
+        Edit(script="note_older_data", old="noted_at > tonumber(ARGV[1])", new="noted_at > 0"),
+    ),
     "a witness does not look whether Redis has older data": (
         Edit(script="testify", old="local is_certain = ", new="local is_certain = true or "),
     ),

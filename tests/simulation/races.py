@@ -376,6 +376,33 @@ def _older_data(chance: Chance) -> None:
     chance.last(restored + 9.0)
 
 
+def _older_data_twice(chance: Chance) -> None:
+    """Redis comes back with older data, and soon once more, with data of in between that have other workers."""
+    random, at = chance.random, chance.random.uniform(1.0, 3.0)
+    chance.slots = SLOTS[: random.choice((2, 3))]
+    chance.settings |= {slot: {"rule": "none", "at_once": 4, "ward": ""} for slot in chance.slots}
+    for _ in range(random.choice((1, 3))):
+        chance.job(at - 0.5, seconds=random.choice((3.0, 8.0)))
+    chance.add("snapshot", at)
+    away = random.choice((0.2, 3.0))
+    at += random.uniform(1.2, 2.5)
+    chance.add("restore", at, seconds=away)
+    at += away + random.uniform(0.2, 3.0)
+    chance.add("snapshot", at)
+    at += random.uniform(0.2, 1.5)
+    for slot in chance.slots:
+        match random.choice(("deploy", "deploy", "kill", "")):
+            case "kill":
+                chance.add("kill", at, slot=slot, restart=random.choice((0.2, 30.0)))
+            case "deploy":
+                chance.add("deploy", at, slot=slot, kill_after=8.0, restart=0.2)
+            case _:
+                pass
+    at += random.uniform(1.2, 3.0)
+    chance.add("restore", at, seconds=random.choice((0.2, 3.0)))
+    chance.last(at + 11.0)
+
+
 def _older_data_in_a_ward(chance: Chance) -> None:
     """Processes for suspects run others than older data say, with which Redis comes back, and some die of them."""
     random, at = chance.random, chance.random.uniform(0.2, 0.6)
@@ -426,6 +453,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "cancelled_as_it_runs": _cancelled_as_it_runs,
     "cancelled_once": _cancelled_once,
     "older_data": _older_data,
+    "older_data_twice": _older_data_twice,
     "older_data_in_a_ward": _older_data_in_a_ward,
     "sent_again_twice": _sent_again_twice,
 }

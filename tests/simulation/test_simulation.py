@@ -90,6 +90,7 @@ def test_a_defect_is_found(defect: str) -> None:
         ("older_data", "a worker that older data do not know cancels what it runs"),
         ("older_data", "what ends before its worker is registered again is dropped"),
         ("older_data", "those whom older data have as workers die of what they have there"),
+        ("older_data_twice", "what was noted of older data counts for others with which Redis comes back later"),
         ("sent_again_twice", "a failed run is sent again by all who ask"),
         ("sent_again_twice", "a failed run is noted as sent again, and is not"),
         ("sent_again_twice", "a failed run is sent again without its key"),

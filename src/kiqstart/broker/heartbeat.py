@@ -219,8 +219,8 @@ class Heartbeat:
         else:
             self._come_back(is_registered=is_registered)
         # Whatever goes wrong below, the lease is renewed.
-        if self._registrar.has_older_data:
-            self._see_to_older_data()
+        if self._registrar.beat_before_loss is not None:
+            self._see_to_older_data(self._registrar.beat_before_loss)
         self._testimonies.give()
         if self._is_draining and self._drained != self._lease.worker:
             self._say_that_it_drains()
@@ -248,10 +248,10 @@ class Heartbeat:
         # Under its new name it looks at once.
         return self._options.beat if is_registered else 0.0
 
-    def _see_to_older_data(self) -> None:
+    def _see_to_older_data(self, last_beat: int) -> None:
         """Others are told who may not live any more, and get what older data have as this worker's."""
         logger.warning("Redis has come back with older data; this worker goes on with what it runs")
-        self._registrar.note_older_data()
+        self._registrar.note_older_data(last_beat)
         self._give_back_strays(beats=0)
         if self._is_draining:
             self._say_that_it_drains()
@@ -280,7 +280,7 @@ class Heartbeat:
         if is_registered or self._registrar.was_lost_with_data():
             # Nobody else has what this worker runs, so that goes on.
             if not is_registered:
-                self._registrar.note_older_data()
+                self._registrar.note_older_data(self._registrar.last_beat)
             self._registrar.register(self._lease.worker)
             logger.warning("Redis had lost the queue, or came back with older data; this worker is registered again")
             if not is_registered:

@@ -52,8 +52,7 @@ class Registrar:
         self._slots = slots
         self._offset_ms = 0
         self._beats = Beats()
-        # This worker's last beat in older data with which Redis has come back, until it has seen to that.
-        self._older_data: int | None = None
+        self._beat_before_loss: int | None = None
         self._renewed_at = float("-inf")
 
     def register(self, worker: str) -> None:
@@ -117,24 +116,29 @@ class Registrar:
 
     def answered(self, before: int, *, beat: int | None = None) -> None:
         """Redis has answered the last beat: which one it had before, and which it has now if that is another one."""
+        last = self._beats.last
         if self._beats.answered(before, beat=beat):
-            self._older_data = before
+            self._beat_before_loss = last
 
     @property
-    def has_older_data(self) -> bool:
-        """Whether Redis has come back with older data, to which this worker has not seen yet."""
-        return self._older_data is not None
+    def beat_before_loss(self) -> int | None:
+        """The last one answered before Redis came back with older data; None once this worker has seen to that."""
+        return self._beat_before_loss
 
-    def note_older_data(self) -> None:
-        """Note who is registered in older data with which Redis has come back, for those who end their leases."""
-        before = "" if self._older_data is None else self._older_data
-        _NOTE_OLDER_DATA.in_thread(self._redis, [self._keys.workers], [self._lease.worker, before])
+    def note_older_data(self, last_beat: int) -> None:
+        """Note who is registered in older data with which Redis has come back, for those who end their leases.
+
+        Args:
+            last_beat: the last one answered before it came back. Whoever has noted it since has done so later; what was
+                noted earlier is of older data with which Redis had come back before.
+        """
+        _NOTE_OLDER_DATA.in_thread(self._redis, [self._keys.workers], [last_beat])
 
     def has_seen_to_older_data(self) -> None:
         """What Redis knows of this worker is right again."""
         with without_foreign_keys():
             self._redis.hdel(self._keys.restored, self._lease.worker)
-        self._older_data = None
+        self._beat_before_loss = None
 
     def was_lost_with_data(self) -> bool:
         """Whether Redis does not know this worker since it has lost its data, or has come back with older ones.
