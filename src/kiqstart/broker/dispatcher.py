@@ -129,7 +129,7 @@ class Dispatcher:
             check_size(message, self._options.message_bytes)
         labels = message.labels
         is_short = message.task_id.isascii() and 0 < len(message.task_id) <= LONGEST_NAME
-        if is_short and not is_anew and _SAYING_HOW.isdisjoint(labels):
+        if is_short and not is_anew and (not labels or _SAYING_HOW.isdisjoint(labels)):
             return Sending(
                 stream=self._keys.name, task_id=message.task_id, message=message.message, task=message.task_name
             )
