@@ -114,11 +114,12 @@ class TaskWatch:
         line = whereabouts_line(replace(found, progress=None))
         if found.place is not Place.WAITING:
             return line
+        # What is wrong comes first: a narrow terminal has no room for all.
         broker = self._broker
         pauses = await Pauses(broker.connection.redis, broker.keys, deadline=0.0).all()
         if any(one.kind is Pausable.QUEUE and one.name == found.queue for one in pauses):
-            return f"{line}; it is paused"
-        return line if await broker.is_served(found.queue) else f"{line}; no worker takes it"
+            return f"it is paused: {line}"
+        return line if await broker.is_served(found.queue) else f"no worker takes it: {line}"
 
     async def _progress(self, seen: _Seen) -> str:
         if not (self._says_progress and seen.may_run):

@@ -18,9 +18,7 @@ _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None] | tup
 _OF_EACH_RECORD: Final = frozenset(
     {*logging.makeLogRecord({}).__dict__, "message", "asctime", "task_name", "task_id", "trace_id", "span_id"}
 )
-_OF_EACH_EVENT: Final = frozenset(
-    {"event", "level", "logger", "timestamp", "exc_info", "exception", "stack", "stack_info"}
-)
+_OF_EACH_EVENT: Final = _OF_EACH_RECORD | {"event", "level", "logger", "timestamp", "exception", "stack"}
 _CUT: Final = "…"
 
 
@@ -66,7 +64,7 @@ def line_of(record: logging.LogRecord, most: int) -> str:
     if isinstance(event, Mapping):
         fields = cast("Mapping[str, object]", event)
         message, error = str(fields.get("event", "")), _error_of(fields.get("exc_info")) or record.exc_info
-        own = {name: value for name, value in fields.items() if name not in _OF_EACH_EVENT | _OF_EACH_RECORD}
+        own = {name: value for name, value in fields.items() if name not in _OF_EACH_EVENT}
     else:
         message, error = record.getMessage(), record.exc_info
         own = {name: value for name, value in record.__dict__.items() if name not in _OF_EACH_RECORD}

@@ -245,28 +245,35 @@ async def test_a_running_task_is_cancelled_in_the_midst_of_it(broker: StreamBrok
     assert await redis.xlen(broker.keys.stream("default")) == 0
 
 
-async def test_a_clean_up_that_hangs_is_ended_by_cancelling_again_and_one_cancellation_does_not_cut_it_off(
-    broker: StreamBroker,
-) -> None:
-    began, cleans_up, has_cleaned_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+class SlowCleanUp:
+    """A task whose clean-up takes some beats of the worker, each of which looks for marks."""
 
-    async def hang() -> None:
-        began.set()
+    def __init__(self, *, ends: bool) -> None:
+        self.began, self.cleans_up, self.has_cleaned_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._ends = ends
+
+    async def hang(self) -> None:
+        self.began.set()
         try:
             await asyncio.Event().wait()
         finally:
-            cleans_up.set()
-            # Some beats of the worker, each of which looks for marks.
+            self.cleans_up.set()
             await asyncio.sleep(1.5)
-            has_cleaned_up.set()
-            await asyncio.Event().wait()
+            self.has_cleaned_up.set()
+            if not self._ends:
+                await asyncio.Event().wait()
 
+
+async def test_a_clean_up_that_hangs_is_ended_by_cancelling_again_and_one_cancellation_does_not_cut_it_off(
+    broker: StreamBroker,
+) -> None:
+    slow = SlowCleanUp(ends=False)
     async with working(broker):
-        sent = await register_task(broker, hang, name="hang", unique="hang").kiq()
-        await began.wait()
+        sent = await register_task(broker, slow.hang, name="hang", unique="hang").kiq()
+        await slow.began.wait()
         assert set(await asyncio.gather(*[broker.cancel(sent.task_id) for _ in range(2)])) == {CancelOutcome.RUNNING}
-        await asyncio.wait_for(cleans_up.wait(), HANG)
-        await asyncio.wait_for(has_cleaned_up.wait(), HANG)
+        await asyncio.wait_for(slow.cleans_up.wait(), HANG)
+        await asyncio.wait_for(slow.has_cleaned_up.wait(), HANG)
         assert await broker.cancel(sent.task_id) is CancelOutcome.RUNNING
         assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
 
@@ -293,27 +300,16 @@ class LostAnswer:
 async def test_a_cancellation_without_an_answer_that_is_tried_again_does_not_cut_off_the_clean_up(
     broker: StreamBroker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began, cleans_up, has_cleaned_up = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def hang() -> None:
-        began.set()
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cleans_up.set()
-            # Some beats of the worker, each of which looks for marks.
-            await asyncio.sleep(1.5)
-            has_cleaned_up.set()
-
+    slow = SlowCleanUp(ends=True)
     # As if the further try came much later.
     monkeypatch.setattr(heartbeat, "_MS_OF_ONE_CANCELLATION", 0)
     async with working(broker):
-        sent = await register_task(broker, hang, name="hang").kiq()
-        await began.wait()
-        lossy = LostAnswer(broker.connection.redis, Script[object]("cancel"), cleans_up)
+        sent = await register_task(broker, slow.hang, name="hang").kiq()
+        await slow.began.wait()
+        lossy = LostAnswer(broker.connection.redis, Script[object]("cancel"), slow.cleans_up)
         assert await canceller_of(broker, lossy).cancel(sent.task_id, ["default"]) is CancelOutcome.RUNNING
         assert is_cancelled((await sent.wait_result(timeout=HANG)).error, sent.task_id)
-    assert has_cleaned_up.is_set()
+    assert slow.has_cleaned_up.is_set()
 
 
 async def test_a_running_task_in_a_thread_runs_on_and_its_result_is_dropped(broker: StreamBroker) -> None:
