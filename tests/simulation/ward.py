@@ -39,16 +39,16 @@ class _Parent(Parent):
         self._process = process
         self.name: str | None = None
         self.is_announced = False
-        self.losses = 0
+        self.loss = 0
         self.is_closed = False
 
     def tell_name(self, worker: str) -> None:
         """The worker reads it when this process has ended."""
         self.name = worker
 
-    def tell_loss(self) -> None:
+    def tell_loss(self, loss: int) -> None:
         """The worker reads it when this process has ended."""
-        self.losses += 1
+        self.loss = loss
 
     def say_bye(self) -> None:
         """The worker reads it when this process has ended."""
@@ -109,7 +109,7 @@ class WardChild:
         if not self.process.is_dead:
             self.process.kill()
         told = self._parent
-        end = WardEnd(code=code, complaint="", worker=told.name, is_announced=told.is_announced, losses=told.losses)
+        end = WardEnd(code=code, complaint="", worker=told.name, is_announced=told.is_announced, loss=told.loss)
         after = latency(self.host.random)
         self.host.kernel.after(after, lambda: self.host.do(lambda: self._tell(end)))
 

@@ -188,8 +188,8 @@ What each fault leaves
   notes who is registered (note_older_data.lua); each gives back what it does not have, and takes itself out of that.
   Whoever is in it when its lease is ended may have been gone before, and counts as one that was asked to end
   (fence.lua). Older data may have what was noted when Redis came back before: it is older than the last beat that Redis
-  had answered to whoever sees it, who notes all anew. A witness whose quarantine has not seen to the same losses of
-  data, or for which Redis has another beat than its last, makes nobody guilty (testify.lua).
+  had answered to whoever sees it, who notes all anew. A witness whose quarantine has seen to another loss of data
+  last, or for which Redis has another beat than its last, makes nobody guilty (testify.lua).
 - A worker is asked to end: it gives back what it has not started, then waits, then gives back what still runs after
   having cancelled it and what a read that was broken off was handed, and leaves (leave.lua). None of that counts as
   going down with a worker.

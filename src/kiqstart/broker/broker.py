@@ -205,12 +205,12 @@ class StreamBroker(AsyncBroker):
 
             taskiq.receiver.Receiver = StreamReceiver  # type: ignore[assignment,misc]  # the name that `taskiq worker` imports
 
-    def run_suspects(self, on_registered: Callable[[str], None], on_loss: Callable[[], None]) -> None:
+    def run_suspects(self, on_registered: Callable[[str], None], on_loss: Callable[[int], None]) -> None:
         """Take suspects only, for the worker that has started this process.
 
         Args:
             on_registered: is told each name that this process has in Redis, in the lease's thread.
-            on_loss: is told there that Redis had lost data, and this process has seen to it.
+            on_loss: is told there that Redis had lost data, which, and that this process has seen to it.
         """
         self.worker.suspect_rule = SuspectRule.WARD
         self.worker.on_registered, self.worker.on_loss = on_registered, on_loss

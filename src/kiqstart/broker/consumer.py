@@ -121,19 +121,19 @@ class StreamConsumer:
         return await scripts.execute_command("SET", key, self.lease.worker, "NX", "PX", milliseconds) is not None
 
     @property
-    def losses(self) -> int:
-        """How often Redis has lost data, and this worker had seen to it."""
-        return self._testimonies.losses
+    def loss(self) -> int:
+        """Which loss of Redis' data this worker has seen to last; 0 for none."""
+        return self._testimonies.loss
 
-    async def testify(self, worker: str, losses: int) -> bool:
+    async def testify(self, worker: str, loss: int) -> bool:
         """Say that a process has died to which this worker had given suspects; gives whether a task is condemned by it.
 
-        That needs that both had seen to as many `losses` of data.
+        That needs that the last `loss` of data was the same one to both.
 
         Raises:
             RedisError: Redis is away; they are found when its lease ends, without a witness.
         """
-        return await asyncio.wrap_future(self._heartbeat.testify(worker, losses))
+        return await asyncio.wrap_future(self._heartbeat.testify(worker, loss))
 
     async def fetch(self, room: int) -> list[Delivery]:
         """Read up to `room` messages; none after a short wait, also while Redis is away."""

@@ -58,7 +58,7 @@ class ConsumerParts:
         on_condemned: is given each task that its workers have died of, in the lease's thread.
         on_suspects: is told, in the event loop, how many suspects wait, also of queues that this worker does not take.
         on_registered: is told each name that this worker has in Redis, in the lease's thread.
-        on_loss: is told there that Redis had lost data, and this worker has seen to it.
+        on_loss: is told there that Redis had lost data, which, and that this worker has seen to it.
         slots: how many tasks it runs at once; 0 where that is not known.
     """
 
@@ -78,7 +78,7 @@ class ConsumerParts:
         on_condemned: Callable[[str], None],
         on_suspects: Callable[[int], None],
         on_registered: Callable[[str], None] | None,
-        on_loss: Callable[[], None],
+        on_loss: Callable[[int], None],
         slots: int = 0,
     ) -> None:
         self.clients = clients

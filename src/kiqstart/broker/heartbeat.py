@@ -170,12 +170,12 @@ class Heartbeat:
         """How many suspects wait that this worker may take; to be called in a thread."""
         return self._reclaimer.count_suspects(self._queues)
 
-    def testify(self, worker: str, losses: int) -> "Future[bool]":
+    def testify(self, worker: str, loss: int) -> "Future[bool]":
         """Say with the next beat, which is now, that a process has died to which this worker had given suspects.
 
-        Gives whether a task is condemned by it. That needs that both had seen to the same `losses` of data.
+        Gives whether a task is condemned by it. That needs that the last `loss` of data was the same one to both.
         """
-        answer = self._testimonies.add(worker, losses)
+        answer = self._testimonies.add(worker, loss)
         self._wake.set()
         return answer
 
@@ -251,13 +251,13 @@ class Heartbeat:
     def _see_to_older_data(self, last_beat: int) -> None:
         """Others are told who may not live any more, and get what older data have as this worker's."""
         logger.warning("Redis has come back with older data; this worker goes on with what it runs")
-        self._registrar.note_older_data(last_beat)
+        loss = self._registrar.note_older_data(last_beat)
         self._give_back_strays(beats=0)
         if self._is_draining:
             self._say_that_it_drains()
         self._running.say_anew()
         self._registrar.has_seen_to_older_data()
-        self._testimonies.note_loss()
+        self._testimonies.note_loss(loss)
 
     def _say_that_it_drains(self) -> None:
         # A Redis that is full refuses it; nothing else may wait for that.
@@ -279,13 +279,12 @@ class Heartbeat:
         self._groups_missing = False
         if is_registered or self._registrar.was_lost_with_data():
             # Nobody else has what this worker runs, so that goes on.
-            if not is_registered:
-                self._registrar.note_older_data(self._registrar.last_beat)
+            loss = None if is_registered else self._registrar.note_older_data(self._registrar.last_beat)
             self._registrar.register(self._lease.worker)
             logger.warning("Redis had lost the queue, or came back with older data; this worker is registered again")
-            if not is_registered:
+            if loss is not None:
                 self._drained = ""
-                self._testimonies.note_loss()
+                self._testimonies.note_loss(loss)
             return
         lost = self._in_flight.all()
         for delivery in lost:

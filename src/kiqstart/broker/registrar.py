@@ -125,14 +125,16 @@ class Registrar:
         """The last one answered before Redis came back with older data; None once this worker has seen to that."""
         return self._beat_before_loss
 
-    def note_older_data(self, last_beat: int) -> None:
+    def note_older_data(self, last_beat: int) -> int:
         """Note who is registered in older data with which Redis has come back, for those who end their leases.
+
+        Gives when the first worker has noted these data: Redis' time in milliseconds, which tells them from others.
 
         Args:
             last_beat: the last one answered before it came back. Whoever has noted it since has done so later; what was
                 noted earlier is of older data with which Redis had come back before.
         """
-        _NOTE_OLDER_DATA.in_thread(self._redis, [self._keys.workers], [last_beat])
+        return _NOTE_OLDER_DATA.in_thread(self._redis, [self._keys.workers], [last_beat])
 
     def has_seen_to_older_data(self) -> None:
         """What Redis knows of this worker is right again."""

@@ -30,14 +30,14 @@ class WorkerSide:
     Attributes:
         suspect_rule: which of the tasks whose workers have died repeatedly it takes.
         on_registered: is told each name that this process has in Redis, in the lease's thread.
-        on_loss: is told there that Redis had lost data, and this process has seen to it.
+        on_loss: is told there that Redis had lost data, which, and that this process has seen to it.
     """
 
     def __init__(self, broker: "StreamBroker") -> None:
         self._broker: Final = broker
         self.suspect_rule = SuspectRule.ONE
         self.on_registered: Callable[[str], None] | None = None
-        self.on_loss: Callable[[], None] = _nothing
+        self.on_loss: Callable[[int], None] = _nothing
         self._consumer: StreamConsumer | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         # Kept alive in a child, whose garbage it would be: it is not the child's to close.
@@ -172,7 +172,7 @@ class WorkerSide:
         return shape
 
 
-def _nothing() -> None:
+def _nothing(_loss: int) -> None:
     """Nobody is told."""
 
 

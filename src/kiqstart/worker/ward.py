@@ -73,9 +73,9 @@ class Parent:
         """Say which name this process has in Redis from now on."""
         self._tell(NAME + worker.encode())
 
-    def tell_loss(self) -> None:
-        """Say that Redis had lost data, and that this process has by now what Redis says that it has."""
-        self._tell(LOSS)
+    def tell_loss(self, loss: int) -> None:
+        """Say which data Redis had lost, and that this process has by now what Redis says that it has."""
+        self._tell(LOSS + str(loss).encode())
 
     def say_bye(self) -> None:
         """Say that this process will end, and has not died."""

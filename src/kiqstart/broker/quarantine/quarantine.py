@@ -47,12 +47,12 @@ class Witness(Protocol):
         ...
 
     @property
-    def losses(self) -> int:
-        """How often Redis has lost data, and this worker had seen to it."""
+    def loss(self) -> int:
+        """Which loss of Redis' data this worker has seen to last; 0 for none."""
         ...
 
-    async def testify(self, worker: str, losses: int) -> bool:
-        """Say that a process has died to which this worker had given suspects; both had to see to as many losses."""
+    async def testify(self, worker: str, loss: int) -> bool:
+        """Say that a process has died to which this worker had given suspects; `loss` is the last it has seen to."""
         ...
 
 
@@ -165,7 +165,7 @@ class Quarantine:
             await self._after_bad_start(f"could not be started: {error}")
             return None
         self._wards.add(ward)
-        losses = self._witness.losses
+        loss = self._witness.loss
         if not self._hears_signals:
             self._hears_signals = True
             on_shutdown_signals(self.ask_to_end)
@@ -174,7 +174,7 @@ class Quarantine:
             end = await asyncio.shield(ward.end)
         finally:
             self._wards.discard(ward)
-        return replace(end, losses=losses + end.losses)
+        return replace(end, loss=end.loss or loss)
 
     async def _follow(self, end: WardEnd) -> bool:
         """Say what a ward has died of; gives whether another one may take its place."""
@@ -214,7 +214,7 @@ class Quarantine:
         if self._is_ending:
             return
         try:
-            is_condemned = await retry_transient(lambda: self._witness.testify(worker, end.losses), deadline=math.inf)
+            is_condemned = await retry_transient(lambda: self._witness.testify(worker, end.loss), deadline=math.inf)
         except RedisError as error:
             logger.warning("Redis does not take that a process for suspects %s: %s", end, reason(error))
             return

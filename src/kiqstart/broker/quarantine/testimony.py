@@ -13,10 +13,11 @@ class Testimonies:
     """Testimonies that wait for this worker's next beat.
 
     Args:
-        on_loss: is told in the lease's thread that Redis had lost data, and this worker has seen to it.
+        on_loss: is told in the lease's thread that Redis had lost data, and this worker has seen to it: which loss it
+            was.
 
     Attributes:
-        losses: how often that was.
+        loss: the last one, by the time at which Redis had it noted (note_older_data.lua); 0 for none.
     """
 
     def __init__(
@@ -26,7 +27,7 @@ class Testimonies:
         lease: Lease,
         queues: list[str],
         *,
-        on_loss: Callable[[], None],
+        on_loss: Callable[[int], None],
     ) -> None:
         self._reclaimer = reclaimer
         self._registrar = registrar
@@ -34,32 +35,32 @@ class Testimonies:
         self._queues = queues
         self._on_loss = on_loss
         self._waiting: deque[tuple[str, int, Future[bool]]] = deque()
-        self.losses = 0
+        self.loss = 0
 
-    def note_loss(self) -> None:
+    def note_loss(self, loss: int) -> None:
         """Redis had lost data, or come back with older ones, and knows again what this worker has."""
-        self.losses += 1
-        self._on_loss()
+        self.loss = loss
+        self._on_loss(loss)
 
-    def add(self, worker: str, losses: int) -> "Future[bool]":
+    def add(self, worker: str, loss: int) -> "Future[bool]":
         """Let a testimony wait; gives whether a task is condemned by it.
 
         Args:
             worker: the process that has died.
-            losses: how many it had seen to, with those before it began; if this worker has seen to others, then it is
-                not certain what that process had.
+            loss: the last one that it had seen to, or this worker had before it began. If this worker has seen to
+                another one, it is not certain what that process had.
         """
         answer: Future[bool] = Future()
-        self._waiting.append((worker, losses, answer))
+        self._waiting.append((worker, loss, answer))
         return answer
 
     def give(self) -> None:
         """Give all that wait, right after a beat."""
         while self._waiting:
-            worker, losses, answer = self._waiting.popleft()
+            worker, loss, answer = self._waiting.popleft()
             if not answer.set_running_or_notify_cancel():
                 continue
-            beat = self._registrar.last_beat if losses == self.losses else None
+            beat = self._registrar.last_beat if loss == self.loss else None
             try:
                 condemned = self._reclaimer.testify(worker, self._queues, witness=self._lease.worker, beat=beat)
             except Exception as error:  # noqa: BLE001  # handed to whoever waits

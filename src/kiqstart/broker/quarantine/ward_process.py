@@ -21,8 +21,8 @@ BYE: Final = b"bye"
 """What a ward says that ends of its own accord, or was asked to: nothing that it has is guilty of that."""
 
 
-LOSS: Final = b"loss"
-"""What a ward says when Redis had lost data, or come back with older ones, and has it right again what the ward has."""
+LOSS: Final = b"loss "
+"""What stands before a loss of Redis' data, when Redis has it right again what the ward has."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +32,12 @@ class WardEnd(End):
     Args:
         worker: the name that it had in Redis last; None where it never had one.
         is_announced: whether it said so before.
-        losses: how often it has said that Redis had lost data; for the witness, with those before it began.
+        loss: of Redis' data, the last that it has said; 0 for none. For the witness, also one before it began.
     """
 
     worker: str | None
     is_announced: bool
-    losses: int = 0
+    loss: int = 0
 
 
 class WardProcess:
@@ -114,5 +114,6 @@ class WardProcess:
 def _end(code: int, said: bytes) -> WardEnd:
     lines = said.split(b"\n")
     names = [line.removeprefix(NAME).decode() for line in lines if line.startswith(NAME)]
-    worker = names[-1] if names else None
-    return WardEnd(code=code, complaint="", worker=worker, is_announced=BYE in lines, losses=lines.count(LOSS))
+    losses = [int(line.removeprefix(LOSS)) for line in lines if line.startswith(LOSS)]
+    worker, loss = names[-1] if names else None, losses[-1] if losses else 0
+    return WardEnd(code=code, complaint="", worker=worker, is_announced=BYE in lines, loss=loss)

@@ -38,7 +38,7 @@ class Worker:
     outages: int = 0
     rules: list[SuspectRule] = field(default_factory=list)
     testimonies: list[str] = field(default_factory=list)
-    losses: int = 0
+    loss: int = 0
 
     def take_suspects(self, rule: SuspectRule) -> None:
         self.rules.append(rule)
@@ -49,7 +49,7 @@ class Worker:
     async def claim_quarantine(self, seconds: float) -> bool:
         return seconds > 0
 
-    async def testify(self, worker: str, losses: int) -> bool:  # noqa: ARG002  # there are none
+    async def testify(self, worker: str, loss: int) -> bool:  # noqa: ARG002  # there are none
         if self.outages:
             self.outages -= 1
             raise RedisConnectionError("away")
