@@ -1,7 +1,9 @@
 """What is shown of a message: its names and its arguments, as far as they are there and can be read here."""
 
 import json
+import re
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -13,6 +15,8 @@ from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
 
 CUT: Final = "…"
 """What stands after a text that was cut."""
+# As JSON has most ids; one with an escape is not found so.
+_TASK_ID: Final = re.compile(rb'"task_id"\s*:\s*"([^"\\]*)"')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +48,11 @@ def view_of(data: bytes, secrets: Secrets = NO_SECRETS) -> MessageView:
         data = secrets.shown_message(data)
     found = whole_object(data)
     message = beginning_of_object(data) if found is None else found
-    # The last text of a message that was cut is not whole, and may be a name.
-    names = beginning_of_object(data, partial=True) if found is None else found
+    task_id, task = _names(data, found)
     labels = mapping_of(message.get("labels"))
     return MessageView(
-        task_id=text_in(names, "task_id"),
-        task=text_in(names, "task_name"),
+        task_id=task_id,
+        task=task,
         arguments=_arguments(message, is_cut=bool(data) and not is_whole(data)),
         schedule=text_in(labels, SCHEDULE_ID_LABEL),
         sent_by=text_in(labels, SENT_BY_LABEL),
@@ -58,9 +61,28 @@ def view_of(data: bytes, secrets: Secrets = NO_SECRETS) -> MessageView:
     )
 
 
+def names_in(data: bytes) -> tuple[str | None, str | None]:
+    """The task's id and name of a message, as its view has them."""
+    if is_whole(data):
+        data = NO_SECRETS.shown_message(data)
+    return _names(data, whole_object(data))
+
+
+def may_name(text: bytes, task_ids: AbstractSet[bytes | None]) -> bool:
+    """Whether a text may hold a message of one of these tasks, whose ids are given as `plain_in_json` has them."""
+    # A message may have such words within its arguments, too.
+    return None in task_ids or not task_ids.isdisjoint(_TASK_ID.findall(text))
+
+
 def as_text(value: object) -> str:
     """A value as it is shown."""
     return json.dumps(value, ensure_ascii=False)
+
+
+def _names(data: bytes, found: Mapping[str, object] | None) -> tuple[str | None, str | None]:
+    # The last text of a message that was cut is not whole, and may be a name.
+    names = beginning_of_object(data, partial=True) if found is None else found
+    return text_in(names, "task_id"), text_in(names, "task_name")
 
 
 def _values(message: Mapping[str, object]) -> ArgumentValues:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import accumulate, islice, pairwise
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Final
 
 from kiqstart.broker.argument_values import NO_VALUES, ArgumentValues
@@ -108,19 +108,18 @@ def ended_at(entry: bytes) -> datetime | None:
     return time_of(int(entry.partition(b"-")[2]))
 
 
-def message_in(fields: Mapping[bytes, bytes], place: int) -> bytes:
-    """What is kept of the message of a run, as it came; nothing where there is no such run.
-
-    Args:
-        fields: of its block's entry.
-        place: its own there, from 0 on.
-    """
-    block = fields.get(b"runs", b"")
+def shared_facts(block: bytes) -> tuple[Outcome, str] | None:
+    """How the runs of a block ended, and their queue; None where it is none of ours, or of another version."""
     in_common = IN_COMMON.match(block)
-    if in_common is None:
-        return b""
-    facts = next(islice(_facts_in(block, in_common.end()), place, None), None)
-    return b"" if facts is None else block[facts.end() : facts.end() + _sizes(facts)[0]]
+    return None if in_common is None else (_OUTCOMES[in_common[1]], text_of_name(in_common[2]))
+
+
+def messages_in(block: bytes) -> Iterator[bytes]:
+    """What is kept of the message of each run, as it came."""
+    in_common = IN_COMMON.match(block)
+    if in_common is not None:
+        for facts in _facts_in(block, in_common.end()):
+            yield block[facts.end() : facts.end() + int(facts[_MESSAGE_SIZE + 1])]
 
 
 def _facts_in(block: bytes, at: int) -> "Iterator[re.Match[bytes]]":

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from kiqstart.broker.argument_values import ArgumentValues
 from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_names import NamedRun
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.observability.redaction import redact
 
@@ -87,6 +88,21 @@ class RunFilter:
             and (self.since is None or run.ended >= self.since)
             and self.fits_described(run, (run.result, run.error, run.traceback, run.log))
         )
+
+    def fits_named(self, run: NamedRun) -> bool:
+        """Whether a run may be one of them, by all but its text and arguments."""
+        return (
+            self.outcome in (None, run.outcome)
+            and (self.since is None or run.ended >= self.since)
+            and self.task_id in (None, run.task_id)
+            and self.task in (None, run.task)
+            and self.queue in (None, run.queue)
+        )
+
+    @property
+    def is_by_names(self) -> bool:
+        """Whether names suffice to tell which runs fit."""
+        return self.text is None and not self.arguments
 
     def fits_described(self, one: Described, texts: Iterable[str | None] = ()) -> bool:
         """Whether a run is one of them, by what is known of each, ended or not, and by further texts of it."""

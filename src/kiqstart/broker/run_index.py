@@ -7,7 +7,7 @@ looked for in Redis. A stream that was emptied, or has gone on far since the las
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing, suppress
 from typing import Final
@@ -16,14 +16,15 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.message_view import as_text
 from kiqstart.broker.redis_retry import ANY_REDIS_ERROR, without_foreign_keys
 from kiqstart.broker.run_decoding import runs_of
+from kiqstart.broker.run_names import NamedRun, names_of
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_pages import BYTES_AT_ONCE, MOST_AT_ONCE, read_blocks, read_pages, read_pages_with
-from kiqstart.broker.run_text import Block, Segment, StreamText, searchable
+from kiqstart.broker.run_text import Block, StreamText, searchable
 from kiqstart.redis.commands import AsyncCommands, Entry
 from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
 
 MOST_BYTES: Final = 128 * 1024 * 1024
-"""Of the text of all runs."""
+"""Of the texts and names of a stream's runs."""
 _BLOCKS_AT_ONCE: Final = 50
 # Pages of new blocks that a look waits for; with more, it is as quick to begin anew.
 _MOST_PAGES_BEHIND: Final = 10
@@ -38,7 +39,7 @@ class RunIndex:
 
     Args:
         secrets: decrypts what is encrypted, so that it is found by its words; what was decrypted stays in memory.
-        most_bytes: of their text; the rest is left in Redis.
+        most_bytes: of the texts and names of a stream's; the rest is left in Redis.
     """
 
     def __init__(self, keys: QueueKeys, secrets: Secrets = NO_SECRETS, *, most_bytes: int = MOST_BYTES) -> None:
@@ -77,43 +78,39 @@ class RunIndex:
         Raises:
             RedisError: Redis is away.
         """
-        choices, before = needles.in_searchable, self._before_all(stream)
-        async with aclosing(self._found(redis, stream, lambda segment: segment.holding(choices))) as pages:
-            async for page in pages:
-                yield page
+        choices, before = needles.in_searchable, self.before_all(stream)
+        for place, segment in enumerate(reversed(list(self._texts[stream].segments))):
+            found = segment.holding(choices)
+            for first in range(0, len(found), _BLOCKS_AT_ONCE):
+                yield await read_blocks(redis, stream, found[first : first + _BLOCKS_AT_ONCE])
+            await _let_others_work(place)
         if before:
             async with aclosing(read_pages_with(redis, stream, needles.exact, before)) as pages:
                 async for page in pages:
                     yield page
 
-    async def pages_naming(
-        self, redis: AsyncCommands, stream: str, task_ids: AbstractSet[bytes]
-    ) -> AsyncGenerator[list[Entry]]:
-        """The blocks with a message of one of some tasks, newest first, and perhaps others.
+    async def runs(
+        self, redis: AsyncCommands, stream: str, among: AbstractSet[str] | None = None
+    ) -> AsyncGenerator[list[NamedRun]]:
+        """Those of which it has the names, newest first; what is older begins `before_all`.
+
+        Args:
+            redis: an async client.
+            stream: whose.
+            among: the ids of the tasks whose runs are asked for; of all without it.
 
         Raises:
             RedisError: Redis is away.
         """
-        small, before = {searchable(one) for one in task_ids}, self._before_all(stream)
-        async with aclosing(self._found(redis, stream, lambda segment: segment.naming(small))) as pages:
-            async for page in pages:
-                yield page
-        if before:
-            async with aclosing(read_pages(redis, stream, before)) as pages:
-                async for page in pages:
-                    yield page
+        segments, oldest = list(self._texts[stream].segments), list[Entry]()
+        with without_foreign_keys():
+            oldest = await redis.xrange(stream, count=1)
+        for place, segment in enumerate(reversed(segments)):
+            if oldest:
+                yield segment.runs(oldest[0][0], among)
+            await _let_others_work(place)
 
-    async def _found(
-        self, redis: AsyncCommands, stream: str, search: Callable[[Segment], Sequence[bytes]]
-    ) -> AsyncGenerator[list[Entry]]:
-        for place, segment in enumerate(reversed(list(self._texts[stream].segments))):
-            found = search(segment)
-            for first in range(0, len(found), _BLOCKS_AT_ONCE):
-                yield await read_blocks(redis, stream, found[first : first + _BLOCKS_AT_ONCE])
-            if place % _SEGMENTS_AT_ONCE == 0:
-                await asyncio.sleep(0)
-
-    def _before_all(self, stream: str) -> str:
+    def before_all(self, stream: str) -> str:
         """Where what it does not have begins; '' where it has all."""
         text = self._texts[stream]
         return "" if text.is_complete else _before(text.oldest)
@@ -168,7 +165,7 @@ class RunIndex:
         text.is_complete = text.newest is not None
 
     def _texts_of(self, page: Sequence[Entry]) -> list[Block]:
-        return [(entry, self._text_of(entry, fields)) for entry, fields in page]
+        return [Block(entry, self._text_of(entry, fields), names_of(fields)) for entry, fields in page]
 
     def _text_of(self, entry: bytes, fields: Mapping[bytes, bytes]) -> bytes:
         block = fields.get(b"runs", b"")
@@ -182,6 +179,11 @@ class RunIndex:
 
     def _has_room(self, text: StreamText) -> bool:
         return not (text.is_complete or text.size >= self._most_bytes)
+
+
+async def _let_others_work(place: int) -> None:
+    if place % _SEGMENTS_AT_ONCE == 0:
+        await asyncio.sleep(0)
 
 
 def _before(oldest: bytes | None) -> str:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Final
 
 from taskiq import TaskiqMessage
@@ -11,7 +12,8 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import do
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.resent_message import as_new, envelope_of
-from kiqstart.broker.run_decoding import Run, message_in
+from kiqstart.broker.run_decoding import Run, messages_in
+from kiqstart.broker.run_names import NamedRun
 from kiqstart.broker.run_record import MESSAGE_BYTES
 from kiqstart.broker.script import Script
 from kiqstart.errors import OperatorError
@@ -56,7 +58,7 @@ class RunResender:
         self._deadline = deadline
         self._marks_age = marks_age
 
-    async def resend(self, run: Run) -> None:
+    async def resend(self, run: Run | NamedRun) -> None:
         """Send its task to its queue anew, in one step, and note that; its tries count from 0.
 
         The task keeps its id, takes its unique key, and is cancelled no more. Its result (the error) is deleted, so
@@ -95,15 +97,16 @@ class RunResender:
             found = await self._redis.zrange(self._keys.resent_runs, 0, -1)
         return {one.decode(errors="replace") for one in found}
 
-    async def _kept_message(self, run: Run) -> bytes:
+    async def _kept_message(self, run: Run | NamedRun) -> bytes:
         place = _ID.fullmatch(run.id)
         if place is not None:
             entries = await self._redis.xrange(self._keys.failed_runs, min=place[1], max=place[1])
             if entries:
-                return message_in(entries[0][1], int(place[2]))
+                messages = messages_in(entries[0][1].get(b"runs", b""))
+                return next(islice(messages, int(place[2]), None), b"")
         raise RunNotResentError(run.task_id, _problem("unknown", "", "", ""))
 
-    def _whole(self, run: Run, data: bytes) -> TaskiqMessage:
+    def _whole(self, run: Run | NamedRun, data: bytes) -> TaskiqMessage:
         # What was cut is no JSON any more.
         message = envelope_of(self._formatter, data)
         if message is None:

@@ -1,24 +1,37 @@
-"""The texts of successive blocks of runs in memory, to be searched."""
+"""The texts of successive blocks of runs in memory, to be searched, and the names of their runs."""
 
-import re
 from array import array
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Final, NamedTuple
 
-Block = tuple[bytes, bytes]
-"""The id of a block, and its text as it is `searchable`."""
-TASK_ID: Final = re.compile(rb'"task_id"\s*:\s*"([^"\\]*)"')
-"""As JSON has most ids; one with an escape is not found so."""
+from kiqstart.broker.run_names import BlockNames, NamedRun, NameTable, named_runs
+
 _SEGMENT_BYTES: Final = 256 * 1024
+# In the tables of names: an id of 32 letters and its places take 110.
+_BYTES_OF_A_RUN: Final = 128
 _MARK: Final = b"\0"
 
 
 def searchable(text: bytes) -> bytes:
     """A text in small letters, and without the spaces that JSON may have between values."""
     return text.lower().replace(b": ", b":").replace(b", ", b",")
+
+
+class Block(NamedTuple):
+    """A block of runs.
+
+    Args:
+        id: its entry's.
+        text: what it holds, as it is `searchable`.
+        names: of its runs.
+    """
+
+    id: bytes
+    text: bytes
+    names: BlockNames | None
 
 
 class StreamText:
@@ -31,8 +44,8 @@ class StreamText:
 
     @property
     def size(self) -> int:
-        """Bytes of all texts."""
-        return sum(len(one.text) for one in self.segments)
+        """Bytes of all texts and names, about."""
+        return sum(len(one.text) + _BYTES_OF_A_RUN * len(one.names.task_ids) for one in self.segments)
 
     @property
     def mean_size(self) -> int:
@@ -77,18 +90,20 @@ class StreamText:
 
 
 class Segment:
-    """The texts of some blocks, one after the other, so that all are searched at once."""
+    """The texts of some blocks, one after the other, so that all are searched at once, and their names."""
 
     def __init__(self) -> None:
         self.ids: list[bytes] = []
         self.text = bytearray()
+        self.names = NameTable()
         self._starts = array("L")
 
     def add(self, block: Block) -> None:
         """Append a newer block."""
-        self.ids.append(block[0])
+        self.ids.append(block.id)
         self._starts.append(len(self.text))
-        self.text += _MARK + block[1]
+        self.text += _MARK + block.text
+        self.names.add(block.names)
 
     def holding(self, choices: Sequence[Sequence[bytes]]) -> list[bytes]:
         """The ids of the blocks that hold one at least of each of these choices, one choice at least, newest first."""
@@ -109,10 +124,20 @@ class Segment:
         start, end = self._starts[place], self._end_of(place)
         return any(self.text.find(needle, start, end) >= 0 for needle in choice)
 
-    def naming(self, task_ids: AbstractSet[bytes]) -> list[bytes]:
-        """The ids of the blocks with a message of one of these tasks, whose ids are `searchable`, newest first."""
-        places = [match.start() for match in TASK_ID.finditer(self.text) if match[1] in task_ids]
-        return list(dict.fromkeys(self.ids[bisect_right(self._starts, place) - 1] for place in reversed(places)))
+    def runs(self, first: bytes, among: AbstractSet[str] | None) -> list[NamedRun]:
+        """Its runs from a block on, newest first.
+
+        Args:
+            first: the block's id.
+            among: the ids of the tasks whose runs are asked for; of all without it.
+        """
+        if among is not None and among.isdisjoint(self.names.task_ids):
+            return []
+        start = bisect_left(self.ids, _order(first), key=_order)
+        blocks = (
+            named_runs(self.ids[place], self.names.names_at(place)) for place in reversed(range(start, len(self.ids)))
+        )
+        return [run for runs in blocks for run in runs if among is None or run.task_id in among]
 
     def _end_of(self, place: int) -> int:
         return self._starts[place + 1] if place + 1 < len(self._starts) else len(self.text)

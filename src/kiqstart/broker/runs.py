@@ -62,24 +62,6 @@ async def walk_runs(
             yield run
 
 
-async def walk_failed_runs(
-    redis: AsyncCommands,
-    keys: QueueKeys,
-    which: RunFilter = _EVERY,
-    secrets: Secrets = NO_SECRETS,
-    index: RunIndex | None = None,
-) -> AsyncGenerator[Run]:
-    """All kept runs that failed or became dead letters, newest first, read as they are asked for.
-
-    Raises:
-        RedisError: Redis is away.
-    """
-    [walk] = await _walks(redis, [keys.failed_runs], which, secrets, index)
-    async with aclosing(walk):
-        async for run in walk:
-            yield run
-
-
 class RunTail:
     """Reads runs that end from now on.
 

@@ -12,13 +12,16 @@ from kiqstart.broker.delayed_messages import read_delayed
 from kiqstart.broker.delivery import local_time
 from kiqstart.broker.entry_search import EntrySearch
 from kiqstart.broker.known_queues import every_queue
+from kiqstart.broker.message_view import may_name
+from kiqstart.broker.queued_tasks import QueuedTasks
 from kiqstart.broker.redis_retry import without_foreign_keys
-from kiqstart.broker.redis_text import raw_name
+from kiqstart.broker.redis_text import plain_in_json, raw_name
 from kiqstart.broker.run_pages import read_pages_onward
 from kiqstart.broker.running_tasks import Holdings, pending_of
 from kiqstart.broker.whereabouts import Whereabouts, delayed_task, waiting_task
 from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.errors import OperatorError
+from kiqstart.redis.commands import answer_or
 
 SECONDS_TO_FIND: Final = 0.7
 """For how long queues are looked through for somebody who waits for a page."""
@@ -60,25 +63,46 @@ async def find_task(broker: StreamBroker, task_id: str, *, seconds: float = SECO
     return None
 
 
-async def which_have_not_ended(broker: StreamBroker, task_ids: AbstractSet[str]) -> set[str]:
+async def which_have_not_ended(
+    broker: StreamBroker, task_ids: AbstractSet[str], *, queued: QueuedTasks | None = None
+) -> set[str]:
     """Those of several tasks that are anywhere, as far as five seconds of looking through the queues show.
+
+    Args:
+        broker: in whose queues they may be.
+        task_ids: their ids.
+        queued: for who asks often.
 
     Raises:
         RedisError: Redis is away.
     """
     if not task_ids:
         return set()
-    redis, keys, names = broker.connection.redis, broker.keys, sorted(task_ids)
-    found = set[str]()
-    for some in (names[first : first + _ENTRIES_AT_ONCE] for first in range(0, len(names), _ENTRIES_AT_ONCE)):
-        with without_foreign_keys():
-            scores = await redis.zmscore(keys.delayed, some)
-            found |= {name for name, due in zip(some, scores, strict=True) if due is not None}
+    # What is due meanwhile moves to a queue, which is looked through afterwards.
+    found = await _which_are_delayed(broker, task_ids)
+    in_queues = None if queued is None else await queued.among(task_ids)
+    if in_queues is not None:
+        return found | in_queues
+    written = {plain_in_json(task_id) for task_id in task_ids}
     async with aclosing(_all_messages(broker)) as messages:
         async for data in messages:
-            task_id = broker.task_id_of(data)
-            if task_id in task_ids:
+            if may_name(data, written) and (task_id := broker.task_id_of(data)) in task_ids:
                 found.add(cast("str", task_id))
+    return found
+
+
+async def _which_are_delayed(broker: StreamBroker, task_ids: AbstractSet[str]) -> set[str]:
+    names = sorted(task_ids)
+    several = [names[first : first + _ENTRIES_AT_ONCE] for first in range(0, len(names), _ENTRIES_AT_ONCE)]
+    async with broker.connection.redis.pipeline(transaction=False) as pipe:
+        for some in several:
+            pipe.zmscore(broker.keys.delayed, some)
+        answers = await pipe.execute(raise_on_error=False)
+    found = set[str]()
+    for some, answer in zip(several, answers, strict=True):
+        scores = answer_or(answer, list[float | None]())
+        # Of what a stranger has put in their place, none.
+        found |= {name for name, due in zip(some, scores, strict=False) if due is not None}
     return found
 
 

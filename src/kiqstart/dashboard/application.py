@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Lifespan
 from taskiq import AsyncBroker
 
 from kiqstart.app import App
+from kiqstart.broker.queued_tasks import QueuedTasks
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.dashboard.guards import Endpoint, for_all, for_operators, for_viewers, problem
 from kiqstart.dashboard.headers import SecurityHeaders
@@ -90,6 +91,7 @@ def make_dashboard(
         metrics=MetricsPage(broker=broker, policies=names_of(app.retention), look=how_the_database_is),
         run_index=RunIndex(broker.keys, broker.secrets),
         letter_index=LetterIndex(broker),
+        queued_tasks=QueuedTasks(broker),
         database=database,
         policies=Latest(lambda: read_standings(app), seconds=_SECONDS_BETWEEN_ESTIMATES),
     )

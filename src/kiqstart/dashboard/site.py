@@ -14,6 +14,7 @@ from markupsafe import Markup, escape
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
+from kiqstart.broker.queued_tasks import QueuedTasks
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.run_index import RunIndex
 from kiqstart.dashboard.latest import Latest
@@ -75,6 +76,7 @@ class Site:
     metrics: MetricsPage
     run_index: RunIndex
     letter_index: LetterIndex
+    queued_tasks: QueuedTasks
     database: Latest[Sequence[Finding]]
     policies: Latest[PolicyStandings]
     has_streams: bool = False

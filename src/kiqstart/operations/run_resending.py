@@ -2,18 +2,21 @@
 
 from collections.abc import Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.later_runs import with_later_runs
+from kiqstart.broker.named_walks import walk_named
+from kiqstart.broker.queued_tasks import QueuedTasks
 from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_index import RunIndex
+from kiqstart.broker.run_names import NamedRun
 from kiqstart.broker.run_resender import RunNotResentError
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.runs import walk_failed_runs
+from kiqstart.broker.runs import walk_runs
 from kiqstart.broker.task_search import which_have_not_ended
 from kiqstart.broker.whereabouts import Place, Whereabouts
 from kiqstart.operations.dead_selection import SelectionError
@@ -85,23 +88,35 @@ class FailedRuns:
             )
         _ = self.which
 
-    async def runs(self, broker: StreamBroker, *, index: RunIndex | None = None) -> list[Run]:
+    async def runs(
+        self, broker: StreamBroker, *, index: RunIndex | None = None, queued: QueuedTasks | None = None
+    ) -> list[NamedRun]:
         """Those that fit, oldest first; none that was sent again, or whose task waits or runs.
 
-        An `index` is for who asks often.
+        Args:
+            broker: whose runs.
+            index: for who asks often.
+            queued: likewise; where a task is, is then known as far as the queues were only added to and taken from.
+
+        Raises:
+            SelectionError: as `which` does.
+            RedisError: Redis is away.
         """
-        which, last = by_parameters(self.which, broker), dict[str, Run]()
+        which, last = by_parameters(self.which, broker), dict[str, NamedRun]()
         redis, keys = broker.connection.redis, broker.keys
         # A later run of a task may have ended in another way, in another queue, and with another text or arguments.
-        wide = replace(which, outcome=None, queue=None, text=None, arguments={})
-        async with aclosing(walk_failed_runs(redis, keys, wide, broker.secrets, index)) as runs:
+        async with aclosing(walk_named(redis, keys.failed_runs, since=which.since, index=index)) as runs:
             async for run in runs:
                 if run.task_id is not None:
                     last.setdefault(run.task_id, run)
         resent = await broker.run_resender.resent()
-        found = {name: run for name, run in last.items() if which.fits(run) and run.id not in resent}
+        found = {name: run for name, run in last.items() if which.fits_named(run) and run.id not in resent}
+        if found and not which.is_by_names:
+            async with aclosing(walk_runs(redis, keys, which, broker.secrets, index)) as fitting:
+                ids = {run.id async for run in fitting}
+            found = {name: run for name, run in found.items() if run.id in ids}
         later = await with_later_runs(redis, keys, {name: run.ended for name, run in found.items()}, index=index)
-        there = await which_have_not_ended(broker, found.keys() - later)
+        there = await which_have_not_ended(broker, found.keys() - later, queued=queued)
         return [run for name, run in found.items() if name not in there | later][::-1]
 
 
@@ -126,7 +141,7 @@ async def last_failed_run(broker: StreamBroker, task_id: str) -> Run:
     return run
 
 
-async def resend(app: App, broker: StreamBroker, run: Run) -> None:
+async def resend(app: App, broker: StreamBroker, run: Run | NamedRun) -> None:
     """Send a failed run's task again.
 
     Raises:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.run_decoding import Run
+from kiqstart.broker.run_names import NamedRun
 from kiqstart.cli.application import application, stream_broker
 from kiqstart.cli.confirmation import confirm
 from kiqstart.cli.one_by_one import one_by_one
@@ -45,7 +45,7 @@ async def _retry(task_ids: Sequence[str], failed: FailedRuns, *, is_sure: bool, 
         return code
 
 
-async def _chosen(broker: StreamBroker, failed: FailedRuns, *, is_sure: bool) -> dict[str, Run]:
+async def _chosen(broker: StreamBroker, failed: FailedRuns, *, is_sure: bool) -> dict[str, NamedRun]:
     runs = await failed.runs(broker)
     if runs:
         confirm(f"Send {counted(len(runs), 'task')} again ({failed.described})?", is_sure=is_sure)

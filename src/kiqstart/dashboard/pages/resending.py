@@ -29,7 +29,7 @@ async def _ask(visit: Visit) -> Question:
         notes = [f"{run.task or 'It'} failed: {run.error or 'no error is kept'}", _NOTE]
     else:
         failed = _failed(visit)
-        runs = await failed.runs(visit.site.broker, index=visit.site.run_index)
+        runs = await failed.runs(visit.site.broker, index=visit.site.run_index, queued=visit.site.queued_tasks)
         title = f"Send {counted(len(runs), 'task')} again ({failed.described})?"
         hidden, notes = {"until": runs[-1].ended.isoformat() if runs else ""}, [_NOTE]
     return Question(title=title, button="Send again", notes=notes, hidden=hidden)
