@@ -17,9 +17,8 @@ async def with_later_runs(
     found: set[str] = set()
     if not failed:
         return found
-    oldest = min(failed.values())
-    async with aclosing(walk_named(redis, keys.runs, among=failed.keys(), since=oldest, index=index)) as runs:
-        async for run in runs:
-            if run.task_id is not None and failed[run.task_id] < run.ended:
-                found.add(run.task_id)
+    oldest, names = min(failed.values()), frozenset(failed)
+    async with aclosing(walk_named(redis, keys.runs, among=names, since=oldest, index=index)) as pages:
+        async for page in pages:
+            found |= {run.task_id for run in page if run.task_id is not None and failed[run.task_id] < run.ended}
     return found

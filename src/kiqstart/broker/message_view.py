@@ -16,6 +16,7 @@ from kiqstart.tasks.sealing.secrets import ENCRYPTED, NO_SECRETS, Secrets
 CUT: Final = "…"
 """What stands after a text that was cut."""
 # As JSON has most ids; one with an escape is not found so.
+_NAMES: Final = re.compile(rb'\{"task_id": ?"([^"\\\0-\x1f]*)", ?"task_name": ?"([^"\\\0-\x1f]*)"[,}]')
 _TASK_ID: Final = re.compile(rb'"task_id"\s*:\s*"([^"\\]*)"')
 
 
@@ -61,8 +62,16 @@ def view_of(data: bytes, secrets: Secrets = NO_SECRETS) -> MessageView:
     )
 
 
-def names_in(data: bytes) -> tuple[str | None, str | None]:
-    """The task's id and name of a message, as its view has them."""
+def names_in(block: bytes, start: int, end: int) -> tuple[str | None, str | None]:
+    """The task's id and name of a message within a block, as its view has them, if it is JSON."""
+    found = _NAMES.match(block, start, end)
+    # Neither name is there a second time, nor written with an escape.
+    if found and block.count(b'"task_', start, end) == 2 and block.find(b"\\u00", start, end) < 0:  # noqa: PLR2004
+        try:
+            return found[1].decode(), found[2].decode()
+        except UnicodeDecodeError:
+            return None, None
+    data = block[start:end]
     if is_whole(data):
         data = NO_SECRETS.shown_message(data)
     return _names(data, whole_object(data))

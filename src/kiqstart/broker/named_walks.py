@@ -1,9 +1,10 @@
 """Walks through the names of kept runs: which there are, without what else is written of them."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from datetime import datetime
+from itertools import takewhile
 
 from kiqstart.broker.message_view import may_name
 from kiqstart.broker.redis_text import plain_in_json
@@ -21,8 +22,8 @@ async def walk_named(
     among: AbstractSet[str] | None = None,
     since: datetime | None = None,
     index: RunIndex | None = None,
-) -> AsyncGenerator[NamedRun]:
-    """The runs of a stream, newest first.
+) -> AsyncGenerator[Sequence[NamedRun]]:
+    """The runs of a stream, newest first, some at a time.
 
     Args:
         redis: an async client.
@@ -36,10 +37,10 @@ async def walk_named(
     """
     async with aclosing(_pages(redis, stream, among, since, index)) as pages:
         async for page in pages:
-            for run in page:
-                if since is not None and run.ended < since:
-                    return
-                yield run
+            young = page if since is None else list(takewhile(lambda run: run.ended >= since, page))
+            yield young
+            if len(young) < len(page):
+                return
 
 
 async def _pages(
@@ -48,7 +49,7 @@ async def _pages(
     among: AbstractSet[str] | None,
     since: datetime | None,
     index: RunIndex | None,
-) -> AsyncGenerator[list[NamedRun]]:
+) -> AsyncGenerator[Sequence[NamedRun]]:
     before = "+"
     if index is not None:
         await index.refresh(redis)
@@ -64,7 +65,7 @@ async def _pages(
 
 async def _read(
     redis: AsyncCommands, stream: str, before: str, among: AbstractSet[str] | None, since: datetime | None
-) -> AsyncGenerator[list[NamedRun]]:
+) -> AsyncGenerator[Sequence[NamedRun]]:
     """Those that Redis has, from a block on."""
     written = None if among is None else {plain_in_json(task_id) for task_id in among}
     async with aclosing(read_pages(redis, stream, before)) as pages:

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import accumulate, pairwise
+from functools import lru_cache
+from itertools import accumulate, islice, pairwise
 from typing import TYPE_CHECKING, Final
 
 from kiqstart.broker.argument_values import NO_VALUES, ArgumentValues
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 _OUTCOMES: Final = {letter.encode(): outcome for outcome, letter in LETTERS.items()}
 _MESSAGE_SIZE: Final = 5
 """Which of the facts that is."""
+_LONGEST_HEAD: Final = 4096
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,8 +100,8 @@ def runs_of(
         return []
     return [
         _run(f"{entry.decode()}.{place}", ended, in_common, facts, block, secrets)
-        for place, facts in enumerate(_facts_in(block, in_common.end()))
-        if may_fit is None or may_fit(in_common[0] + block[facts.start() : _end_of(facts)])
+        for place, (facts, _, end) in enumerate(_facts_in(block, in_common.end()))
+        if may_fit is None or may_fit(in_common[0] + block[facts.start() : end])
     ]
 
 
@@ -108,31 +110,51 @@ def ended_at(entry: bytes) -> datetime | None:
     return time_of(int(entry.partition(b"-")[2]))
 
 
-def shared_facts(block: bytes) -> tuple[Outcome, str] | None:
-    """How the runs of a block ended, and their queue; None where it is none of ours, or of another version."""
-    in_common = IN_COMMON.match(block)
+def head_of(block: bytes) -> tuple[Outcome, str, int] | None:
+    """How the runs of a block ended, their queue, and where they begin; None where it is none of ours."""
+    end = block.find(b"\n", 0, _LONGEST_HEAD) + 1
+    head = _read_head(block[:end])
+    return None if head is None else (*head, end)
+
+
+def message_in(block: bytes, place: int) -> bytes:
+    """What is kept of the message of a run, as it came; nothing where there is no such run.
+
+    Args:
+        block: of runs.
+        place: its own there, from 0 on.
+    """
+    head = head_of(block)
+    start, end = (0, 0) if head is None else next(islice(messages_in(block, head[2]), place, None), (0, 0))
+    return block[start:end]
+
+
+def messages_in(block: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Where what is kept of the message of each run, as it came, begins and ends.
+
+    Args:
+        block: of runs.
+        start: where the first one begins.
+    """
+    for facts, end_of_message, _ in _facts_in(block, start):
+        yield facts.end(), end_of_message
+
+
+@lru_cache(maxsize=256)
+def _read_head(line: bytes) -> tuple[Outcome, str] | None:
+    in_common = IN_COMMON.fullmatch(line)
     return None if in_common is None else (_OUTCOMES[in_common[1]], text_of_name(in_common[2]))
 
 
-def messages_in(block: bytes) -> Iterator[bytes]:
-    """What is kept of the message of each run, as it came."""
-    in_common = IN_COMMON.match(block)
-    if in_common is not None:
-        for facts in _facts_in(block, in_common.end()):
-            yield block[facts.end() : facts.end() + int(facts[_MESSAGE_SIZE + 1])]
-
-
-def _facts_in(block: bytes, at: int) -> "Iterator[re.Match[bytes]]":
-    """The facts of each run that is whole."""
+def _facts_in(block: bytes, at: int) -> "Iterator[tuple[re.Match[bytes], int, int]]":
+    """The facts of each run that is whole, and where its message ends, and all of it."""
     while facts := FACTS.match(block, at):
-        at = _end_of(facts)
+        message, result, raised, logged = facts.groups()[_MESSAGE_SIZE:]
+        end_of_message = facts.end() + int(message)
+        at = end_of_message + int(result) + int(raised) + int(logged or 0)
         if at > len(block):
             return
-        yield facts
-
-
-def _end_of(facts: "re.Match[bytes]") -> int:
-    return facts.end() + sum(_sizes(facts))
+        yield facts, end_of_message, at
 
 
 def _sizes(facts: "re.Match[bytes]") -> Sequence[int]:

@@ -91,7 +91,7 @@ class RunIndex:
 
     async def runs(
         self, redis: AsyncCommands, stream: str, among: AbstractSet[str] | None = None
-    ) -> AsyncGenerator[list[NamedRun]]:
+    ) -> AsyncGenerator[Sequence[NamedRun]]:
         """Those of which it has the names, newest first; what is older begins `before_all`.
 
         Args:
@@ -107,7 +107,8 @@ class RunIndex:
             oldest = await redis.xrange(stream, count=1)
         for place, segment in enumerate(reversed(segments)):
             if oldest:
-                yield segment.runs(oldest[0][0], among)
+                first = oldest[0][0]
+                yield segment.runs(first) if among is None else segment.runs_among(first, among)
             await _let_others_work(place)
 
     def before_all(self, stream: str) -> str:

@@ -7,7 +7,7 @@ from sys import intern
 from typing import NamedTuple
 
 from kiqstart.broker.message_view import names_in
-from kiqstart.broker.run_decoding import ended_at, messages_in, shared_facts
+from kiqstart.broker.run_decoding import ended_at, head_of, messages_in
 from kiqstart.broker.run_stats import Outcome
 
 
@@ -33,8 +33,11 @@ class BlockNames(NamedTuple):
 def names_of(fields: Mapping[bytes, bytes]) -> BlockNames | None:
     """Those of a block, by the fields of its entry; None where it is none of ours, or of another version."""
     block = fields.get(b"runs", b"")
-    shared = shared_facts(block)
-    return None if shared is None else BlockNames(*shared, [names_in(data) for data in messages_in(block)])
+    head = head_of(block)
+    if head is None:
+        return None
+    outcome, queue, start = head
+    return BlockNames(outcome, queue, [names_in(block, *place) for place in messages_in(block, start)])
 
 
 def named_runs(entry: bytes, names: BlockNames | None) -> list[NamedRun]:
@@ -73,6 +76,10 @@ class NameTable:
         for task_id, task in names.tasks:
             self.task_ids.append(task_id)
             self._tasks.append(None if task is None else intern(task))
+
+    def count_from(self, place: int) -> int:
+        """How many runs a block has, and those after it."""
+        return len(self.task_ids) - (self._starts[place] if place < len(self._starts) else len(self.task_ids))
 
     def names_at(self, place: int) -> BlockNames | None:
         """Those of a block, by its place."""

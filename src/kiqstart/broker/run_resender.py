@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Set as AbstractSet
-from itertools import islice
 from typing import Final
 
 from taskiq import TaskiqMessage
@@ -12,7 +11,7 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.operator_acts import do
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.resent_message import as_new, envelope_of
-from kiqstart.broker.run_decoding import Run, messages_in
+from kiqstart.broker.run_decoding import Run, message_in
 from kiqstart.broker.run_names import NamedRun
 from kiqstart.broker.run_record import MESSAGE_BYTES
 from kiqstart.broker.script import Script
@@ -102,8 +101,7 @@ class RunResender:
         if place is not None:
             entries = await self._redis.xrange(self._keys.failed_runs, min=place[1], max=place[1])
             if entries:
-                messages = messages_in(entries[0][1].get(b"runs", b""))
-                return next(islice(messages, int(place[2]), None), b"")
+                return message_in(entries[0][1].get(b"runs", b""), int(place[2]))
         raise RunNotResentError(run.task_id, _problem("unknown", "", "", ""))
 
     def _whole(self, run: Run | NamedRun, data: bytes) -> TaskiqMessage:

@@ -96,6 +96,7 @@ class Segment:
         self.ids: list[bytes] = []
         self.text = bytearray()
         self.names = NameTable()
+        self._runs: list[NamedRun] | None = None
         self._starts = array("L")
 
     def add(self, block: Block) -> None:
@@ -104,6 +105,7 @@ class Segment:
         self._starts.append(len(self.text))
         self.text += _MARK + block.text
         self.names.add(block.names)
+        self._runs = None
 
     def holding(self, choices: Sequence[Sequence[bytes]]) -> list[bytes]:
         """The ids of the blocks that hold one at least of each of these choices, one choice at least, newest first."""
@@ -124,20 +126,28 @@ class Segment:
         start, end = self._starts[place], self._end_of(place)
         return any(self.text.find(needle, start, end) >= 0 for needle in choice)
 
-    def runs(self, first: bytes, among: AbstractSet[str] | None) -> list[NamedRun]:
-        """Its runs from a block on, newest first.
+    def runs(self, first: bytes) -> Sequence[NamedRun]:
+        """Its runs from a block on, newest first."""
+        if self._runs is None:
+            self._runs = [run for place in reversed(range(len(self.ids))) for run in self._runs_at(place)]
+        if _order(self.ids[0]) >= _order(first):
+            return self._runs
+        count = self.names.count_from(self._place_from(first))
+        return self._runs[:count]
 
-        Args:
-            first: the block's id.
-            among: the ids of the tasks whose runs are asked for; of all without it.
-        """
-        if among is not None and among.isdisjoint(self.names.task_ids):
+    def runs_among(self, first: bytes, task_ids: AbstractSet[str]) -> Sequence[NamedRun]:
+        """Those of some tasks."""
+        # Of most segments that is all.
+        if task_ids.isdisjoint(self.names.task_ids):
             return []
-        start = bisect_left(self.ids, _order(first), key=_order)
-        blocks = (
-            named_runs(self.ids[place], self.names.names_at(place)) for place in reversed(range(start, len(self.ids)))
-        )
-        return [run for runs in blocks for run in runs if among is None or run.task_id in among]
+        places = range(self._place_from(first), len(self.ids))
+        return [run for place in reversed(places) for run in self._runs_at(place) if run.task_id in task_ids]
+
+    def _runs_at(self, place: int) -> Sequence[NamedRun]:
+        return named_runs(self.ids[place], self.names.names_at(place))
+
+    def _place_from(self, first: bytes) -> int:
+        return bisect_left(self.ids, _order(first), key=_order)
 
     def _end_of(self, place: int) -> int:
         return self._starts[place + 1] if place + 1 < len(self._starts) else len(self.text)

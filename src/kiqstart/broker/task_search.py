@@ -92,7 +92,7 @@ async def which_have_not_ended(
 
 
 async def _which_are_delayed(broker: StreamBroker, task_ids: AbstractSet[str]) -> set[str]:
-    names = sorted(task_ids)
+    names = list(task_ids)
     several = [names[first : first + _ENTRIES_AT_ONCE] for first in range(0, len(names), _ENTRIES_AT_ONCE)]
     async with broker.connection.redis.pipeline(transaction=False) as pipe:
         for some in several:

@@ -105,10 +105,11 @@ class FailedRuns:
         which, last = by_parameters(self.which, broker), dict[str, NamedRun]()
         redis, keys = broker.connection.redis, broker.keys
         # A later run of a task may have ended in another way, in another queue, and with another text or arguments.
-        async with aclosing(walk_named(redis, keys.failed_runs, since=which.since, index=index)) as runs:
-            async for run in runs:
-                if run.task_id is not None:
-                    last.setdefault(run.task_id, run)
+        async with aclosing(walk_named(redis, keys.failed_runs, since=which.since, index=index)) as pages:
+            async for page in pages:
+                for run in page:
+                    if run.task_id is not None:
+                        last.setdefault(run.task_id, run)
         resent = await broker.run_resender.resent()
         found = {name: run for name, run in last.items() if which.fits_named(run) and run.id not in resent}
         if found and not which.is_by_names:

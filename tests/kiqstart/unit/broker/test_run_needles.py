@@ -13,7 +13,7 @@ from kiqstart.broker.run_decoding import runs_of
 from kiqstart.broker.run_filter import RunFilter
 from kiqstart.broker.run_needles import Needles
 from kiqstart.broker.run_stats import Outcome
-from kiqstart.broker.run_text import Segment, searchable
+from kiqstart.broker.run_text import Block, Segment, searchable
 
 _ENTRY: Final = b"7-1700000000000"
 _VALUES = st.recursive(
@@ -63,7 +63,7 @@ def test_a_run_is_found_by_each_of_its_arguments(arguments: list[object], is_asc
             # What is not a number is not the same as itself.
             assert which.fits(run) or "nan" in str(value)
             needles, text = Needles.of(which, are_readable=True), Segment()
-            text.add((b"7-1", searchable(block)))
+            text.add(Block(b"7-1", searchable(block), None))
             assert needles.are_in(block), value
             assert not needles.in_searchable or text.holding(needles.in_searchable) == [b"7-1"], value
             assert Needles.of(which, are_readable=False) == Needles()
