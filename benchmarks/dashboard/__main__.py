@@ -9,7 +9,7 @@ its memory, has a column of its own.
 import argparse
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, cast
 from unittest.mock import patch
@@ -42,15 +42,17 @@ def main() -> None:
     """Fill a Redis, ask for each page, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dashboard", description=__doc__)
     parser.add_argument("--runs", type=int, default=100_000, help="how many runs are kept")
-    count = parser.parse_args().runs
+    parser.add_argument("--page", action="append", help="ask for this page only; may be given several times")
+    options = parser.parse_args()
     with benchmark_redis() as (redis_url, _), empty_database(redis_url) as own:
-        asyncio.run(_measure(own, count))
+        asyncio.run(_measure(own, options.runs, options.page))
 
 
-async def _measure(redis_url: str, count: int) -> None:
+async def _measure(redis_url: str, count: int, pages: Sequence[str] | None) -> None:
     broker = StreamBroker(redis_url)
     await _fill(broker, count)
-    paths = _pages(count, await _let_wait(broker, count // 10))
+    waiting = await _let_wait(broker, count // 10)
+    paths = pages or _pages(count, waiting)
     table = Table(title=f"{count:,} kept runs, {count // 10:,} dead letters; {_ROUNDS} requests of each page")
     for title in ("page", "first, ms", "median, ms", "95 %, ms"):
         table.add_column(title, justify="left" if title == "page" else "right")
@@ -89,7 +91,7 @@ def _pages(count: int, waiting: str) -> list[str]:
             "/acts",
         ),
         *("/dead/letter?id=id-0", f"/dead/letter?id=id-{count // 10 - 1}"),
-        *("/runs/retry", "/runs/retry?task=mail.rare", "/dead/retry"),
+        *("/runs/retry", "/runs/retry?task=mail.rare", "/runs/retry?text=customer-10", "/dead/retry"),
     ]
 
 

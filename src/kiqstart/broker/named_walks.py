@@ -53,6 +53,8 @@ async def _pages(
     before = "+"
     if index is not None:
         await index.refresh(redis)
+        if since is None:
+            await index.filled()
         before = index.before_all(stream)
         async with aclosing(index.runs(redis, stream, among)) as in_memory:
             async for page in in_memory:

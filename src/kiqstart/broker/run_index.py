@@ -60,6 +60,11 @@ class RunIndex:
         if any(self._has_room(text) for text in self._texts.values()) and (self._filling is None or self.is_filled):
             self._filling = asyncio.create_task(self._fill(redis))
 
+    async def filled(self) -> None:
+        """Wait until it is filled, as far as Redis answers: whoever needs all runs would only read them twice."""
+        if self._filling is not None:
+            await asyncio.wait([self._filling])
+
     async def refresh(self, redis: AsyncCommands) -> None:
         """Take what was added since the last look.
 

@@ -466,6 +466,35 @@ async def test_as_many_failed_runs_are_sent_again_as_were_named(
     assert await acts_of(broker) == [("retry-run", "all whose last run failed, of 'mail.send'", "ada", "known")]
 
 
+async def test_the_question_names_as_many_failed_runs_as_are_sent_then(
+    browser: Browser, broker: StreamBroker, brokers: Brokers
+) -> None:
+    worker, mailer = brokers(), Mailer()
+    task = register_task(worker, mailer.send, name="mail.send")
+
+    async def asked() -> str:
+        return text_of(await browser.get("/runs/retry"))
+
+    async with working(worker):
+        sent = [await task.kiq(number) for number in range(5)]
+        for one in sent:
+            await one.wait_result(timeout=HANG)
+        assert "Send 5 tasks again (all whose last run failed)?" in await asked()
+        mailer.is_broken = False
+        again = await task.kicker().with_task_id(sent[0].task_id).kiq(0)
+        await again.wait_result(timeout=HANG)
+        assert "Send 4 tasks again" in await asked()
+    # One waits, and one is delayed; then the one that waits is lost.
+    await task.kicker().with_task_id(sent[1].task_id).kiq(1)
+    assert "Send 3 tasks again" in await asked()
+    await task.kicker().with_task_id(sent[2].task_id).after(60).kiq(2)
+    assert "Send 2 tasks again" in await asked()
+    await broker.connection.client.xtrim(broker.keys.name, maxlen=0, approximate=False)
+    assert "Send 3 tasks again" in await asked()
+    assert "3 tasks are sent again" in text_of(await browser.submit("/runs/retry", reason="mended"))
+    assert "Send 0 tasks again" in await asked()
+
+
 @pytest.mark.parametrize("newest", ["", "x", "9" * 5000 + "-0", "-", "1-\u0661"])
 async def test_nothing_is_dropped_by_a_form_without_what_it_named(
     browser: Browser, broker: StreamBroker, redis: Redis, newest: str
