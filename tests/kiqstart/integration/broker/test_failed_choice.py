@@ -38,9 +38,8 @@ _IDS: Final = (*(f"id-{number}" for number in range(30)), "ïd", 'id"quoted"', "
 def _message(rng: random.Random) -> bytes:
     task_id, customer = rng.choice(_IDS), f"customer-{rng.randrange(4)}"
     task = rng.choice(["mail.send0", "mail.send1", "näme"])
-    args: list[object] = [[], [customer, {"task_id": "id-2", "task_name": "x"}], ['{"task_id":"id-3"}']][
-        rng.randrange(3)
-    ]
+    all_args: list[list[object]] = [[], [customer, {"task_id": "id-2", "task_name": "x"}], ['{"task_id":"id-3"}']]
+    args = rng.choice(all_args)
     fields = {"task_id": task_id, "task_name": task, "labels": {}, "args": args, "kwargs": {"to": customer}}
     if rng.random() < 0.1:
         fields = dict(reversed(fields.items()))

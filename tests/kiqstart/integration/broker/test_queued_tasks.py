@@ -1,6 +1,5 @@
 """Which tasks are in the queues is known as a look at all of them would show it, though only what is new is read."""
 
-import json
 from collections.abc import Collection
 from typing import Final
 
@@ -14,10 +13,9 @@ from kiqstart.broker.queued_tasks import QueuedTasks
 _ALL: Final = frozenset(f"id-{number}" for number in range(3000))
 
 
-async def send(redis: Redis, stream: str, number: int, entry: str = "*") -> bytes:
-    names = {"task_id": f"id-{number}", "task_name": "work", "labels": {}, "labels_types": {}}
-    added: bytes = await redis.xadd(stream, {"data": json.dumps({**names, "args": [], "kwargs": {}})}, id=entry)
-    return added
+async def send(redis: Redis, stream: str, number: int, entry: str = "*") -> str:
+    rest = '"task_name":"work","labels":{},"labels_types":{},"args":[],"kwargs":{}}'
+    return str(await redis.xadd(stream, {"data": f'{{"task_id":"id-{number}",{rest}'}, id=entry))
 
 
 def named(numbers: Collection[int]) -> set[str]:
