@@ -56,8 +56,9 @@ class TableSize:
     """A table's pages, those of its longest partition (or itself), and the rows that were counted at the last ANALYZE.
 
     `storage` changes when the table is rewritten (`VACUUM FULL`, `CLUSTER`), which moves all rows to other pages. Costs
-    are the planner's, in its units. `by_range_of` names the first column of which its partitions are ranges, if any, and
-    `share` is the part of the pages that lies in partitions which may have a policy's rows: a page walk reads no others.
+    are the planner's, in its units. `by_range_of` names the first column of which its partitions are ranges, if any;
+    `share` is the part of the pages that lies in partitions which may have a policy's rows, the only ones that a page
+    walk reads.
     """
 
     longest: int
