@@ -10,11 +10,12 @@ from redis.exceptions import RedisError, ResponseError
 from taskiq import TaskiqMessage
 
 from kiqstart.broker.consumer_parts import ConsumerParts
-from kiqstart.broker.delivery import Delivery, interrupt_all, local_time
+from kiqstart.broker.delivery import Delivery, interrupt_all
 from kiqstart.broker.fetcher import NotRegisteredError, SuspectRule
 from kiqstart.broker.reclaimer import give_back_call
 from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 
 logger = getLogger(__name__)
 

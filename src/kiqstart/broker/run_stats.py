@@ -18,11 +18,12 @@ from typing import Final
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Left, local_time
+from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Left
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import may_pass, reason
 from kiqstart.broker.redis_text import text_of_name, whole_number
 from kiqstart.broker.stats_batch import FLUSH, KEEP_HOUR_MS, KEEP_MINUTE_MS, SENT, StatsBatch
+from kiqstart.clock import local_time
 from kiqstart.observability.process_counts import PROCESS_COUNTS
 from kiqstart.redis.commands import AsyncCommands, BlockingCommands
 from kiqstart.retention.count_names import SECTION as RETENTION

@@ -15,7 +15,7 @@ from taskiq.acks import AckController, AcknowledgeType
 from kiqstart.broker.ack import DeliveryAcks
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import DONE, DeadLetterReason, Delivery, current_delivery, local_time
+from kiqstart.broker.delivery import DONE, DeadLetterReason, Delivery, current_delivery
 from kiqstart.broker.logged_lines import keep_logged_lines
 from kiqstart.broker.receiver.function_end import is_being_cancelled, leave_function
 from kiqstart.broker.receiver.garbage import collect_garbage_seldom
@@ -26,6 +26,7 @@ from kiqstart.broker.receiver.receiver_shutdown import ReceiverShutdown
 from kiqstart.broker.redis_retry import reason
 from kiqstart.broker.results import StreamResultBackend
 from kiqstart.broker.run_lines import delivery_ends
+from kiqstart.clock import local_time
 from kiqstart.observability.task_fields import carry_task_fields, current_run
 from kiqstart.processes.exits import end_with_process_manager
 from kiqstart.tasks.hooks import Hooks, Sent
