@@ -154,7 +154,7 @@ class StreamConsumer:
         kept = _at_once(free, self._fetcher.rule)[:room]
         if len(kept) < len(deliveries):
             await self.give_back([one for one in deliveries if one not in kept])
-        if kept and self._fetcher.cancelled_tasks:
+        if kept and self._fetcher.marks.count:
             await self._find_cancelled(kept)
         return kept
 
@@ -257,7 +257,7 @@ class StreamConsumer:
         """
         for delivery in deliveries:
             delivery.read = self._read_message(delivery.data)
-        if (known := self._fetcher.marks) is not None:
+        if (known := self._fetcher.marks.known) is not None:
             for delivery in deliveries:
                 is_of_task = delivery.read is not None and delivery.read.task_id in known
                 delivery.is_cancelled = is_of_task or delivery.mark in known
