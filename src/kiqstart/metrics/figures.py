@@ -12,8 +12,8 @@ from kiqstart.broker.fleet import QueueView, WorkerView, queue_views, read_worke
 from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.pauses import Pause, Pauses
-from kiqstart.broker.run_stats import TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
+from kiqstart.broker.task_stats import TaskStats, read_task_stats
 from kiqstart.metrics.policies import PolicyStats, read_policies
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.scheduler_stats import ScheduleStats, read_schedule_stats

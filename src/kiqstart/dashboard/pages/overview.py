@@ -11,8 +11,9 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import queue_views, read_workers
 from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.minute_stats import read_minutes
-from kiqstart.broker.run_stats import Outcome, TaskStats, read_recent_task_stats
+from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.stats import QueueStats, count_tasks
+from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats
 from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart
 from kiqstart.dashboard.minute_charts import charts
 from kiqstart.dashboard.visits import Visit

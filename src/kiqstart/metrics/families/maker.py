@@ -7,7 +7,7 @@ from itertools import accumulate
 from prometheus_client import Metric
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram
+from kiqstart.broker.histogram import SECONDS_BUCKETS, Histogram
 from kiqstart.observability.terminal_escape import escape
 
 Values = Iterable[tuple[Mapping[str, str], float]]

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 from prometheus_client import Metric
 
-from kiqstart.broker.run_stats import Outcome, TaskStats
+from kiqstart.broker.run_stats import Outcome
+from kiqstart.broker.task_stats import TaskStats
 from kiqstart.metrics.families.maker import Families
 
 

@@ -17,8 +17,9 @@ from tests.kiqstart.integration.broker.wire import Wire
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import Delivery
-from kiqstart.broker.run_stats import Outcome, RunStats, TaskStats, read_recent_task_stats, read_task_stats
+from kiqstart.broker.run_stats import Outcome, RunStats
 from kiqstart.broker.stats_batch import FLUSH
+from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats, read_task_stats
 from kiqstart.redis.commands import blocking_commands
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
