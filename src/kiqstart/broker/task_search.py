@@ -9,7 +9,6 @@ from redis.exceptions import NoPermissionError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delayed_messages import read_delayed
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.entry_search import EntrySearch
 from kiqstart.broker.known_queues import every_queue
 from kiqstart.broker.message_view import may_name
@@ -20,6 +19,7 @@ from kiqstart.broker.run_pages import read_pages_onward
 from kiqstart.broker.running_tasks import Holdings, pending_of
 from kiqstart.broker.whereabouts import Whereabouts, delayed_task, waiting_task
 from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.clock import local_time
 from kiqstart.errors import OperatorError
 from kiqstart.redis.commands import answer_or
 

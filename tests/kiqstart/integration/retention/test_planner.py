@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 from sqlalchemy import ColumnElement, exists, literal, or_
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.kiqstart.integration.retention.shapes import SHAPES
 from tests.kiqstart.integration.retention.tables import Article, Event, Token, Visit
 
@@ -134,7 +134,7 @@ async def test_a_table_that_was_never_analysed_is_gone_through_by_its_index(
     assert (made.kind, "never analysed" in made.reason) == (ScanKind.KEY, True)
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_the_policy_has_the_last_word(retention: RetentionEngine, database: Database, scan: ScanKind) -> None:
     for order in ("n", "md5(n::text)"):
         await database.create(Token, f"{FILL} {order}", "ANALYZE tokens")
