@@ -12,9 +12,9 @@ from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from typing import TYPE_CHECKING, Final
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.known_queues import every_queue
 from kiqstart.broker.run_pages import read_blocks, read_pages_onward
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import Entry, answer_or
 
 if TYPE_CHECKING:
