@@ -38,7 +38,7 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.metrics.policies import names_of
 from kiqstart.operations.brokers import broker_of
-from kiqstart.operations.findings import how_they_are, look_at_database
+from kiqstart.operations.findings import how_they_are, look_at_clean_ups, look_at_database
 from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.settings import load_settings
 
@@ -91,6 +91,7 @@ def make_dashboard(
         run_index=RunIndex(broker.keys, broker.secrets),
         letter_index=LetterIndex(broker),
         database=database,
+        clean_ups=Latest(lambda: look_at_clean_ups(app, broker), seconds=_SECONDS_BETWEEN_LOOKS),
         policies=Latest(lambda: read_standings(app), seconds=_SECONDS_BETWEEN_ESTIMATES),
     )
     return SecurityHeaders(

@@ -13,7 +13,8 @@ from kiqstart.broker.acts import RecordedAct
 from kiqstart.broker.fleet import WorkerView
 from kiqstart.broker.pauses import Pause
 from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram, Outcome, TaskStats
-from kiqstart.metrics.figures import Figures, PolicyStats
+from kiqstart.metrics.figures import Figures
+from kiqstart.metrics.policy_stats import PolicyStats
 from kiqstart.observability.terminal_escape import escape
 from kiqstart.scheduler.scheduler_stats import DueOutcome
 

@@ -162,6 +162,25 @@ async def test_a_worker_that_died_is_shown_with_what_it_ran(
     assert '<a href="/runs/task?id=5f0c">' in page.text
     assert tags_of(page).count("script") == 1
 
+    async def is_on_the_overview() -> bool:
+        return "on worker-7, process 4711, died " in text_of(await browser.get("/"))
+
+    await eventually(is_on_the_overview)
+
+
+async def test_that_a_worker_died_is_no_fault_for_ever(browser: Browser, broker: StreamBroker, redis: Redis) -> None:
+    seconds, _ = await redis.time()
+    said = {"worker": "kiq-1", "beat": "1", "info": '{"host": "worker-7"}', "running": ""}
+    await redis.zadd(broker.keys.lost_workers, {json.dumps(said): (seconds - 3700) * 1000})
+    last = {"worker": "kiq-2", "beat": "1", "info": '{"host": "worker-8"}', "running": ""}
+    await redis.zadd(broker.keys.lost_workers, {json.dumps(last): (seconds - 3500) * 1000})
+    assert "worker-7" in text_of(await browser.get("/workers"))
+
+    async def is_on_the_overview() -> bool:
+        return "on worker-8, process 0, died 58 min ago; " in text_of(await browser.get("/"))
+
+    await eventually(is_on_the_overview)
+
 
 async def test_schedules_are_paused_resumed_and_run(browser: Browser, broker: StreamBroker) -> None:
     source = DurableScheduleSource(broker)

@@ -136,7 +136,7 @@ async def test_the_state_of_postgresql_is_on_the_overview(
     async with browsing(app) as browser:
         await browser.log_in(VIEWER)
         text = text_of(await browser.get("/"))
-        assert re.search(r"PostgreSQL ok [0-9.]+ .*Schema ok \S+ Retention ok 1 policies can be run", text)
+        assert re.search(r"PostgreSQL ok [0-9.]+ .*Schema ok \S+ Retention ok 1 policy can be run", text)
     async with engine.begin() as connection:
         await connection.execute(text_clause("ALTER TABLE retention_runs RENAME TO mine"))
         await connection.execute(text_clause("UPDATE alembic_version SET version_num = 'later'"))
@@ -193,3 +193,48 @@ async def test_an_application_without_policies_has_no_such_page(broker: StreamBr
         await browser.log_in(VIEWER)
         assert (await browser.get("/retention")).status_code == 404
         assert "Retention" not in text_of(await browser.get("/"))
+
+
+async def test_a_policy_whose_rows_were_not_gone_through_for_long_is_named_on_the_overview(
+    broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    engine, redis, now = RetentionEngine(session_factory), broker.connection.redis, int(datetime.now(UTC).timestamp())
+    await redis.hset(broker.keys.retention_stats, "stale\nlast_success", str(now - 3 * 86400))
+    await redis.hset(broker.keys.retention_stats, "good\nlast_success", str(now - 86400))
+    # Of this one Redis has forgotten that it has run.
+    await engine.run(policy("forgotten"), run_id="first")
+    policies = RetentionPolicies(engine, lambda: [policy(name) for name in ("stale", "good", "forgotten", "new")])
+    async with browsing(App(broker=broker, retention=policies)) as browser:
+        await browser.log_in(VIEWER)
+        overview = text_of(await browser.get("/"))
+        assert "Clean-ups look the last clean-up by 'stale' that went through all rows was 3 d ago; " in overview
+        assert not {"'good'", "'forgotten'", "'new'"} & {*overview.split()}
+        # It is nothing that keeps a policy from being run.
+        assert 'kiqstart_check_ok{check="Retention"' in (figures := (await browser.get("/metrics")).text)
+        assert "Clean-ups" not in figures
+
+
+async def test_a_policy_whose_runs_never_came_to_an_end_is_named_on_the_overview(
+    broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    engine = RetentionEngine(session_factory)
+    await engine.run(policy("endless"), run_id="first")
+    await engine.run(policy("done"), run_id="first")
+    async with session_factory() as session:
+        changed = "UPDATE retention_runs SET started_at = started_at - interval '3 days'"
+        await session.execute(text_clause(f"{changed}, stopped = 'row limit' WHERE policy = 'endless'"))
+        await session.commit()
+    for names, said in (
+        (
+            ("endless", "done"),
+            "no clean-up by 'endless' has gone through all rows since the first that is known, 3 d ago",
+        ),
+        (
+            ("done", "new"),
+            "all rows of 1 of 2 policies were gone through within two days; of 'new' no such clean-up is",
+        ),
+    ):
+        policies = RetentionPolicies(engine, lambda names=names: [policy(name) for name in names])
+        async with browsing(App(broker=broker, retention=policies)) as browser:
+            await browser.log_in(VIEWER)
+            assert said in text_of(await browser.get("/"))
