@@ -1,8 +1,11 @@
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from sqlalchemy import literal_column
 from sqlalchemy import text as text_clause
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -18,6 +21,10 @@ from todo_service.infrastructure.database.database import service_database
 
 def policy(name: str) -> RetentionPolicy:
     return RetentionPolicy(name=name, model=Todo, predicate=Todo.completed_at.is_not(None))
+
+
+def policies_of(names: Iterable[str]) -> list[RetentionPolicy]:
+    return [policy(name) for name in names]
 
 
 async def test_policies_are_shown_with_their_last_runs(
@@ -196,9 +203,9 @@ async def test_an_application_without_policies_has_no_such_page(broker: StreamBr
 
 
 async def test_a_policy_whose_rows_were_not_gone_through_for_long_is_named_on_the_overview(
-    broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
+    broker: StreamBroker, redis: Redis, session_factory: async_sessionmaker[AsyncSession]
 ) -> None:
-    engine, redis, now = RetentionEngine(session_factory), broker.connection.redis, int(datetime.now(UTC).timestamp())
+    engine, now = RetentionEngine(session_factory), int(datetime.now(UTC).timestamp())
     await redis.hset(broker.keys.retention_stats, "stale\nlast_success", str(now - 3 * 86400))
     await redis.hset(broker.keys.retention_stats, "good\nlast_success", str(now - 86400))
     # Of this one Redis has forgotten that it has run.
@@ -234,7 +241,7 @@ async def test_a_policy_whose_runs_never_came_to_an_end_is_named_on_the_overview
             "all rows of 1 of 2 policies were gone through within two days; of 'new' no such clean-up is",
         ),
     ):
-        policies = RetentionPolicies(engine, lambda names=names: [policy(name) for name in names])
+        policies = RetentionPolicies(engine, partial(policies_of, names))
         async with browsing(App(broker=broker, retention=policies)) as browser:
             await browser.log_in(VIEWER)
             assert said in text_of(await browser.get("/"))
