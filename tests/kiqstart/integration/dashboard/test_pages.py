@@ -115,6 +115,14 @@ async def test_queues_are_paused_and_resumed(browser: Browser, broker: StreamBro
     assert "ada@dashboard 10.0.0.9 pause-queue default the database moves" in shown
 
 
+async def test_a_queue_says_how_it_is_as_the_command_does(browser: Browser, broker: StreamBroker) -> None:
+    task = broker.find_task("work")
+    assert task is not None
+    await task.kicker().with_labels(queue_name="nobodys").kiq(1)
+    assert re.search(r" nobodys 1 \S+ m?s 0 0 unserved ", text_of(await browser.get("/queues")))
+    assert re.search(r" nobodys 1 \S+ m?s 0 0 paused ", text_of(await browser.submit("/queues/pause?name=nobodys")))
+
+
 async def test_tasks_are_paused_by_names_that_are_odd(browser: Browser, broker: StreamBroker) -> None:
     page = await browser.client.get("/tasks/pause", params={"name": ODD})
     assert "<script>x" not in page.text
