@@ -137,7 +137,15 @@ async def check_runs(broker: StreamBroker) -> str:
         FailingTasksError: some failed.
         RedisError: Redis is away.
     """
-    stats = await read_recent_task_stats(broker.connection.redis, broker.keys)
+    return judge_runs(await read_recent_task_stats(broker.connection.redis, broker.keys))
+
+
+def judge_runs(stats: Sequence[TaskStats]) -> str:
+    """How many runs there were of late.
+
+    Raises:
+        FailingTasksError: some failed.
+    """
     if failing := [one for one in stats if one.problems]:
         failing.sort(key=lambda one: -one.problems)
         shown = "; ".join(map(_shown_problems, failing[:_MOST_SHOWN]))

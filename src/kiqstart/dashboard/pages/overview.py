@@ -20,16 +20,15 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.checks import (
     LOST_OF_LATE,
     check_paused,
-    check_runs,
     check_scheduler,
     judge_queues,
+    judge_runs,
     judge_workers,
 )
 from kiqstart.operations.findings import Finding, find, judged
 
 _CHECKS: Final[Sequence[tuple[str, Callable[[StreamBroker], Awaitable[str]]]]] = (
     ("Paused", check_paused),
-    ("Runs", check_runs),
     ("Scheduler", check_scheduler),
 )
 # In how many units a bar is drawn.
@@ -86,6 +85,7 @@ async def read_overview(broker: StreamBroker) -> OverviewSeen:
         findings=[
             judged("Workers", lambda: judge_workers(workers, lost)),
             judged("Queues", lambda: judge_queues(queues)),
+            judged("Runs", lambda: judge_runs(tasks)),
             *[await find(name, partial(check, broker)) for name, check in _CHECKS],
         ],
         counts=counts,

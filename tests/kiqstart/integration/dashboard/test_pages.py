@@ -305,6 +305,11 @@ async def test_a_task_that_waits_is_found_and_cancelled(browser: Browser, broker
     said = text_of(await browser.submit(f"/runs/cancel?id={sent.task_id}", reason="why"))
     assert f"'{sent.task_id}' was waiting, and is cancelled" in said
     assert await acts_of(broker) == [("cancel-task", sent.task_id, "ada", "why")]
+    page = await browser.get(f"/runs/task?id={sent.task_id}")
+    assert re.search(
+        r"No run of it is kept, and it waits nowhere\. Acts \S+ \S+ UTC: cancel-task by ada@\S+ \S+, waiting: why$",
+        text_of(page),
+    )
 
 
 async def test_tasks_that_have_not_ended_are_listed_and_found(browser: Browser, broker: StreamBroker) -> None:
