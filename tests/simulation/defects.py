@@ -16,6 +16,7 @@ from tests.simulation.scripts import scripts
 from tests.simulation.server import HISTORIES_BETWEEN_COLLECTIONS, Server, forget_the_killed
 
 from kiqstart.broker import reclaimer
+from kiqstart.broker.beats import Beats
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.fetcher import Fetcher
@@ -175,6 +176,16 @@ def _over_after_the_grace(self: MisfitRecall, fields: Mapping[str, str], known: 
 
 def _take_anything(self: Misfits, entry: str, fields: Mapping[str, str]) -> None:
     self._found[entry] = fields["queue"]
+
+
+_ANSWERED: Final = Beats.answered
+
+
+def _answered_whatever_was_before(self: Beats, before: int, *, beat: int | None = None) -> bool:
+    """Redis has the beat that was sent now, whatever it had before."""
+    is_older = _ANSWERED(self, before, beat=beat)
+    self.last = self._next if beat is None else beat
+    return is_older
 
 
 def _was_lost_with_all(self: Registrar) -> bool:
@@ -395,7 +406,12 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         Edit(script="fence", old="    redis.pcall('SADD', KEYS[1] .. ':draining', ARGV[1])\n", new=""),
     ),
     "what was noted of older data counts for others with which Redis comes back later": (
-        Edit(script="note_older_data", old="noted_at > tonumber(ARGV[1])", new="noted_at > 0"),
+        Edit(script="", old="noted_at > tonumber(last_beat)", new="noted_at > 0"),
+    ),
+    "a beat without an answer hides that Redis has older data": (
+        Edit(script="", old="if not is_possible then\n        pcall", new="if false then\n        pcall"),
+        Edit(script="", old="is_possible and beat or string.format('%.0f', before + 1)", new="beat"),
+        Replaced(where=Beats, name="answered", value=_answered_whatever_was_before),
     ),
     "a witness does not look whether Redis has older data": (
         Edit(script="testify", old="local is_certain = ", new="local is_certain = true or "),

@@ -157,7 +157,8 @@ class Janitor:
     def _look_at_late(self) -> LateWorkers:
         names, beat = self._keys, self._registrar.next_beat()
         late_before = beat - round(self._options.beat * 1000 * _LATE_BEATS)
-        arguments: list[Value] = [self._lease.worker, beat, late_before, _LATE_AT_ONCE, self._role_seen]
+        arguments: list[Value] = [self._lease.worker, beat, self._registrar.possible_beats]
+        arguments += [late_before, _LATE_AT_ONCE, self._role_seen]
         answer = _WATCH.in_thread(self._redis, [names.workers, names.janitor], arguments)
         return self._noted(LateWorkers.of(answer))
 
@@ -196,7 +197,8 @@ class Janitor:
             self._dropped = self._count_dropped()
         options, names = self._options, self._keys
         keys = [names.janitor, names.workers, *names.shared, *names.all_streams(self._queues)]
-        arguments: list[Value] = [self._lease.worker, self._registrar.next_beat(), self._group]
+        beat = self._registrar.next_beat()
+        arguments: list[Value] = [self._lease.worker, beat, self._registrar.possible_beats, self._group]
         arguments += [round(options.dead_letter_age * 1000), options.dead_letter_bytes]
         arguments += [self._next_stream if local_time() >= self._tidy_at else "", self._streams_at_once]
         answer = _TEND.in_thread(self._redis, keys, arguments)
