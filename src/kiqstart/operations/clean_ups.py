@@ -48,7 +48,7 @@ async def check_clean_ups(
     stats = {one.policy: one for one in await read_policy_stats(broker, names)}
     successes = {name: _time(stats[name].last_success) for name in names}
     late = [name for name, success in successes.items() if success is None or now - success > STALE_AFTER]
-    histories = await _histories(retention.engine, late) if sees_postgresql else {}
+    histories = await _histories(retention.engine, late if sees_postgresql else ())
     stale, unknown = list[str](), list[str]()
     for name in late:
         runs = histories.get(name, ())
