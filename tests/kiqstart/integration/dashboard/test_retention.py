@@ -14,6 +14,7 @@ from tests.kiqstart.integration.dashboard.browser import VIEWER, browsing, text_
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.retention import RetentionEngine, RetentionPolicies, RetentionPolicy
+from kiqstart.tasks.registration import register_task
 from todo_service.core.todo.models import Todo
 from todo_service.core.user.models import User
 from todo_service.infrastructure.database.database import service_database
@@ -245,3 +246,32 @@ async def test_a_policy_whose_runs_never_came_to_an_end_is_named_on_the_overview
         async with browsing(App(broker=broker, retention=policies)) as browser:
             await browser.log_in(VIEWER)
             assert said in text_of(await browser.get("/"))
+
+
+async def test_a_policy_is_run_by_its_task(
+    broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    async def clean() -> None: ...
+
+    register_task(broker, clean, name="todo.clean")
+    policies = RetentionPolicies(
+        RetentionEngine(session_factory), partial(policies_of, ["done", "nobodys"]), tasks={"done": "todo.clean"}
+    )
+    app = App(broker=broker, retention=policies)
+    async with browsing(app) as browser:
+        await browser.log_in(VIEWER)
+        assert "/retention/run" not in (await browser.get("/retention")).text
+        assert (await browser.get("/retention/run?policy=done")).status_code == 403
+    async with browsing(app) as browser:
+        await browser.log_in()
+        assert re.findall(r"/retention/run[^\"]+", (await browser.get("/retention")).text) == [
+            "/retention/run?policy=done"
+        ]
+        asked = text_of(await browser.get("/retention/run?policy=done"))
+        assert "Run the policy 'done' now? It sends todo.clean. About 0 rows are to go." in asked
+        said = text_of(await browser.submit("/retention/run?policy=done", reason="the disk is full"))
+        task_id = re.findall(r"The policy 'done' is run by the task (\w+)", said)[0]
+        assert f"todo.clean {task_id} the disk is full" in text_of(await browser.get("/acts"))
+        assert "Task todo.clean" in text_of(await browser.get(f"/runs/task?id={task_id}"))
+        for name, problem in (("nobodys", "no task runs the policy"), ("none", "none")):
+            assert problem in text_of(await browser.get(f"/retention/run?policy={name}"))
