@@ -17,9 +17,9 @@ from tests.simulation.server import HISTORIES_BETWEEN_COLLECTIONS, Server, forge
 
 from kiqstart.broker import reclaimer
 from kiqstart.broker.beats import Beats
+from kiqstart.broker.cancel_marks import CancelMarks
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.failure_detector import FailureDetector
-from kiqstart.broker.fetcher import Fetcher
 from kiqstart.broker.heartbeat import Heartbeat
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfit_recall import MisfitRecall
@@ -140,13 +140,13 @@ async def _look_for_none(self: StreamConsumer, deliveries: object) -> None:
     del self, deliveries
 
 
-async def _marks_or_nothing(self: Fetcher, marks: Any) -> None:
-    self._note_marks(await marks)
+async def _marks_or_nothing(self: CancelMarks, look: Any) -> None:
+    self.note(await look)
 
 
-async def _no_marks(self: Fetcher, marks: Any) -> None:
-    marks.cancel()
-    self._note_marks(0)
+async def _no_marks(self: CancelMarks, look: Any) -> None:
+    look.cancel()
+    self.note(0)
 
 
 def _by_age_alone(self: FailureDetector, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
@@ -315,12 +315,12 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "marks of entries are not seen when they are read": (
         Replaced(where=StreamConsumer, name="_find_cancelled", value=_find_tasks_only),
     ),
-    "a read that waits does not count marks": (Replaced(where=Fetcher, name="_await_marks", value=_no_marks),),
+    "a read that waits does not count marks": (Replaced(where=CancelMarks, name="end_look", value=_no_marks),),
     "marks are never looked at by a reader": (
         Replaced(where=StreamConsumer, name="_find_cancelled", value=_look_for_none),
     ),
     "a lost count of marks loses what was read": (
-        Replaced(where=Fetcher, name="_await_marks", value=_marks_or_nothing),
+        Replaced(where=CancelMarks, name="end_look", value=_marks_or_nothing),
     ),
     "a dead letter of a lost worker has no result": (
         Edit(script="condemn", old="if ARGV[12] ~= '' then", new="if false then"),

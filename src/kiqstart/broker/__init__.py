@@ -168,7 +168,7 @@ What each fault leaves
   give back for it.
 - A connection is cut in the middle of a read: Redis has delivered what never arrived. Each worker compares what is
   pending under its name with what it has, and gives the difference back. Should the answer arrive after all, it is
-  refused (`delivery.InFlightDeliveries`).
+  refused (`in_flight.InFlightDeliveries`).
 - A connection is cut in the middle of a send: the batch is sent again under its number, which send.lua remembers with
   what it answered, and answers again. Whichever copy comes first counts, even if the first one was stuck in a frozen
   server and comes last. What a caller has given up in between is left out.

@@ -8,7 +8,6 @@ from typing import Final, TypeVar
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.forgetting import Forgetting
 from kiqstart.broker.keys import QueueKeys
@@ -24,6 +23,7 @@ from kiqstart.broker.results import encode_failure
 from kiqstart.broker.run_bounds import RunBounds
 from kiqstart.broker.script import Script
 from kiqstart.broker.unique_key_audit import UniqueKeyAudit
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands, Value
 from kiqstart.tasks.results.errors import TaskCancelledError, UnreadableTaskError
 

@@ -10,12 +10,12 @@ from uuid import uuid4
 from redis.exceptions import OutOfMemoryError
 
 from kiqstart.broker.beats import Beats
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import beat_of, text_of_name
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands, Value, milliseconds_of
 from kiqstart.tasks.errors import WiringError
 

@@ -12,9 +12,9 @@ from kiqstart.broker.fleet import QueueView, WorkerView, queue_views, read_worke
 from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.pauses import Pause, Pauses
-from kiqstart.broker.run_stats import TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.metrics.policy_stats import PolicyStats, read_policy_stats
+from kiqstart.broker.task_stats import TaskStats, read_task_stats
+from kiqstart.metrics.policies import PolicyStats, read_policies
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.scheduler_stats import ScheduleStats, read_schedule_stats
 from kiqstart.scheduler.source import DurableScheduleSource
@@ -63,7 +63,7 @@ async def read_figures(broker: StreamBroker, policies: Sequence[str] = ()) -> Fi
         tasks=_with_known(await read_task_stats(redis, keys), broker.get_all_tasks()),
         schedules=await overview(DurableScheduleSource(broker).store, broker, limit=0),
         schedule_stats=await read_schedule_stats(redis, keys),
-        policies=await read_policy_stats(broker, policies),
+        policies=await read_policies(broker, policies),
         acts=await _read_acts(broker),
     )
 

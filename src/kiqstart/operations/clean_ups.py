@@ -9,8 +9,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.errors import OperatorError
-from kiqstart.metrics.policies import names_of
-from kiqstart.metrics.policy_stats import read_policy_stats
+from kiqstart.metrics.policies import names_of, read_policies
 from kiqstart.operations.retention_policies import last_success
 from kiqstart.operations.schedule_wording import shown_seconds
 from kiqstart.retention.engine import RetentionEngine
@@ -45,7 +44,7 @@ async def check_clean_ups(
     """
     now = now or datetime.now(UTC)
     names = names_of(retention)
-    stats = {one.policy: one for one in await read_policy_stats(broker, names)}
+    stats = {one.policy: one for one in await read_policies(broker, names)}
     successes = {name: _time(stats[name].last_success) for name in names}
     late = [name for name, success in successes.items() if success is None or now - success > STALE_AFTER]
     histories = await _histories(retention.engine, late if sees_postgresql else ())

@@ -12,8 +12,9 @@ from kiqstart.broker.fleet import queue_views, read_workers
 from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import read_lost_workers
 from kiqstart.broker.minute_stats import read_minutes
-from kiqstart.broker.run_stats import Outcome, TaskStats, read_recent_task_stats
+from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.stats import QueueStats, count_tasks
+from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats
 from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart
 from kiqstart.dashboard.minute_charts import charts
 from kiqstart.dashboard.visits import Visit
@@ -25,7 +26,7 @@ from kiqstart.operations.checks import (
     judge_runs,
     judge_workers,
 )
-from kiqstart.operations.findings import Finding, find, judged
+from kiqstart.operations.findings import Finding, find
 
 _CHECKS: Final[Sequence[tuple[str, Callable[[StreamBroker], Awaitable[str]]]]] = (
     ("Paused", check_paused),
@@ -83,9 +84,9 @@ async def read_overview(broker: StreamBroker) -> OverviewSeen:
     queues = await queue_views(broker, counts, workers)
     return OverviewSeen(
         findings=[
-            judged("Workers", lambda: judge_workers(workers, lost)),
-            judged("Queues", lambda: judge_queues(queues)),
-            judged("Runs", lambda: judge_runs(tasks)),
+            await find("Workers", partial(judge_workers, workers, lost)),
+            await find("Queues", partial(judge_queues, queues)),
+            await find("Runs", partial(judge_runs, tasks)),
             *[await find(name, partial(check, broker)) for name, check in _CHECKS],
         ],
         counts=counts,
