@@ -78,6 +78,7 @@ class Site:
     letter_index: LetterIndex
     queued_tasks: QueuedTasks
     database: Latest[Sequence[Finding]]
+    clean_ups: Latest[Sequence[Finding]]
     policies: Latest[PolicyStandings]
     has_streams: bool = False
     limit: LoginLimit = field(default_factory=LoginLimit)
