@@ -3,7 +3,9 @@
 from datetime import UTC, datetime
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.pauses import Pause, Pauses
+from kiqstart.broker.known_queues import queues_of_tasks
+from kiqstart.broker.pauses import Pausable, Pause, Pauses
+from kiqstart.broker.stats import count_tasks
 from kiqstart.operations.schedule_wording import shown_seconds
 
 
@@ -20,3 +22,15 @@ def said(pause: Pause) -> str:
     if pause.by.user:
         words += f", by {pause.by.user}@{pause.by.host}"
     return f"{words}: {pause.reason}" if pause.reason else words
+
+
+async def known_names(broker: StreamBroker, kind: Pausable) -> set[str]:
+    """The queues or tasks that there are, as far as this process knows.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    if kind is Pausable.TASK:
+        return set(broker.get_all_tasks())
+    stats = await count_tasks(broker, [*broker.queues, *queues_of_tasks(broker)])
+    return {one.queue for one in stats.queues}

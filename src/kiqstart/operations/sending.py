@@ -1,8 +1,10 @@
 """Sending a task as an operator does."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from difflib import get_close_matches
+from typing import Any, cast
 
+from taskiq import AsyncBroker, AsyncTaskiqDecoratedTask
 from taskiq.exceptions import SendTaskError
 
 from kiqstart.broker.acts import Act, ActKind
@@ -13,12 +15,24 @@ from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.kicker import held_by
 from kiqstart.tasks.sealing.secrets import ENCRYPTED
 
-if TYPE_CHECKING:
-    from taskiq import AsyncTaskiqDecoratedTask
-
 
 class NotRunError(OperatorError):
     """A task was not sent."""
+
+
+def task_of(broker: AsyncBroker, name: str) -> AsyncTaskiqDecoratedTask[..., object]:
+    """A task by its name.
+
+    Raises:
+        NotRunError: there is none; the text says which name is near.
+    """
+    task = broker.find_task(name)
+    if task is None:
+        near = get_close_matches(name, broker.get_all_tasks(), n=1)
+        raise NotRunError(
+            f"there is no task {name[:200]!r}" + (f": did you mean {near[0]!r}?" if near else ": see `kiqstart tasks`")
+        )
+    return task
 
 
 async def send_task(

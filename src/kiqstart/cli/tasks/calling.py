@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 
 from taskiq import AsyncTaskiqDecoratedTask
 
@@ -12,7 +11,7 @@ from kiqstart.cli.recording import record
 from kiqstart.cli.tasks.call_options import HelpAsked, RunOptions, parse_call
 from kiqstart.cli.terminal import echo
 from kiqstart.operations.schedule_wording import shown_arguments
-from kiqstart.operations.sending import NotRunError, send_task
+from kiqstart.operations.sending import NotRunError, send_task, task_of
 from kiqstart.tasks.arguments import task_arguments
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, UnsupportedTaskError
 
@@ -48,7 +47,7 @@ def prepare(app: App, name: str, words: Sequence[str], own: RunOptions) -> TaskC
         CallError: the words are none that the task takes.
         NotRunError: there is no such task, or it does not take these arguments.
     """
-    task = _task_of(app, name)
+    task = task_of(app.broker, name)
     try:
         arguments = task_arguments(task.original_func)
         args, kwargs, own = parse_call(name, arguments, words, own)
@@ -71,13 +70,3 @@ async def send(broker: StreamBroker, call: TaskCall) -> str:
     task_id, act = await send_task(broker, call.name, call.args, call.kwargs)
     await record(broker, [act], call.own.reason)
     return task_id
-
-
-def _task_of(app: App, name: str) -> AsyncTaskiqDecoratedTask[..., object]:
-    task = app.broker.find_task(name)
-    if task is None:
-        near = get_close_matches(name, app.broker.get_all_tasks(), n=1)
-        raise NotRunError(
-            f"there is no task {name[:200]!r}" + (f": did you mean {near[0]!r}?" if near else ": see `kiqstart tasks`")
-        )
-    return task

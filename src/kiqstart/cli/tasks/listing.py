@@ -21,9 +21,9 @@ from kiqstart.cli.application import application, unconnected_application
 from kiqstart.cli.pausing import pause_as_json
 from kiqstart.cli.tables import new_table, print_table
 from kiqstart.cli.task_rates import rate_as_json, rates_table
-from kiqstart.cli.tasks.call_options import call_options
 from kiqstart.cli.terminal import echo, echo_json, shown
 from kiqstart.errors import OperatorError
+from kiqstart.operations.call_options import call_options
 from kiqstart.operations.pausing import said
 from kiqstart.operations.rates import TaskRate, read_recent_rates
 from kiqstart.operations.schedule_wording import shown_arguments, shown_duration, shown_timing

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 from taskiq import Context, TaskiqDepends
 from typing_extensions import TypedDict, Unpack
 
-from kiqstart.cli.tasks.call_options import CallError, HelpAsked, RunOptions, parse_call
+from kiqstart.cli.tasks.call_options import HelpAsked, RunOptions, parse_call
+from kiqstart.operations.call_options import CallError
 from kiqstart.tasks.arguments import TaskArguments
 
 
