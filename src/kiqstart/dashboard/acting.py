@@ -62,7 +62,7 @@ class ActPage:
         form = await visit.form()
         said, acts = await self.do(visit, form)
         visit.site.looks.forget()
-        return visit.go(self._back(visit), said + await _record(visit, acts, form.get("reason", "")))
+        return visit.go(self._back(visit), said + await record(visit, acts, form.get("reason", "")))
 
     def _back(self, visit: Visit) -> str:
         """The page that led here: a task's, where it has said so."""
@@ -75,7 +75,8 @@ def operator_of(visit: Visit) -> Operator:
     return Operator(user=visit.session.user, host=f"dashboard {visit.client}".strip())
 
 
-async def _record(visit: Visit, acts: Sequence[Act], reason: str) -> str:
+async def record(visit: Visit, acts: Sequence[Act], reason: str) -> str:
+    """Keep acts that are done; gives what is to be said where they cannot be kept, else ''."""
     broker, reason = visit.site.broker, reason.strip()[:_LONGEST_REASON]
     try:
         await Acts(broker.connection.redis, broker.keys).record(acts, by=operator_of(visit), reason=reason)

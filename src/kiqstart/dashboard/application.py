@@ -23,11 +23,13 @@ from kiqstart.dashboard.pages.dead import dead, dead_pages, letter
 from kiqstart.dashboard.pages.login import login, logout
 from kiqstart.dashboard.pages.metrics import metrics
 from kiqstart.dashboard.pages.overview import overview
-from kiqstart.dashboard.pages.queues import pausing_pages, queues
+from kiqstart.dashboard.pages.queues import pause_calls, pausing_pages, queues
 from kiqstart.dashboard.pages.resending import resend_page
 from kiqstart.dashboard.pages.retention import retention, retention_pages
 from kiqstart.dashboard.pages.runs import cancel_page, runs, task_runs
 from kiqstart.dashboard.pages.schedules import schedule_pages, schedules
+from kiqstart.dashboard.pages.sending import run_task
+from kiqstart.dashboard.pages.tasks import tasks
 from kiqstart.dashboard.pages.workers import workers
 from kiqstart.dashboard.policy_standings import read_standings
 from kiqstart.dashboard.proxy import Proxy
@@ -109,6 +111,7 @@ def _routes(site: Site, streams: Streams | None) -> list[Route]:
     views = {
         "/": overview,
         "/queues": queues,
+        "/tasks": tasks,
         "/workers": workers,
         "/schedules": schedules,
         "/runs": runs,
@@ -120,6 +123,7 @@ def _routes(site: Site, streams: Streams | None) -> list[Route]:
     of_policies = [] if site.app.retention is None else retention_pages()
     if site.app.retention is not None:
         views["/retention"] = retention
+    forms = {"/tasks/run": run_task, "/tasks/pause-calls": pause_calls}
     looks = {path: for_viewers(site, view) for path, view in views.items()}
     if streams is not None:
         looks = {path: streams.live(look) for path, look in looks.items()}
@@ -129,6 +133,7 @@ def _routes(site: Site, streams: Streams | None) -> list[Route]:
         Route("/static/{name}", _static(site)),
         Route("/metrics", for_all(site, metrics)),
         *(Route(path, look) for path, look in looks.items()),
+        *(Route(path, for_operators(site, view), methods=["GET", "POST"]) for path, view in forms.items()),
         *(
             Route(page.path, for_operators(site, page), methods=["GET", "POST"])
             for page in (*pausing_pages(), *schedule_pages(), *dead_pages(), cancel_page(), resend_page(), *of_policies)

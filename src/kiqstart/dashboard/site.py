@@ -96,6 +96,7 @@ class Site:
         pages = [
             ("/", "Overview"),
             ("/queues", "Queues"),
+            ("/tasks", "Tasks"),
             ("/workers", "Workers"),
             ("/schedules", "Schedules"),
             ("/runs", "Runs"),
@@ -130,6 +131,7 @@ def make_templates() -> Environment:
         "beginning": _beginning,
         "lines": _lines,
         "seconds": _seconds,
+        "typed": _typed,
         "within": _within,
         "utc": _utc,
     }
@@ -138,10 +140,15 @@ def make_templates() -> Environment:
 
 def address(path: str, **names: str) -> Markup:
     """A page's address with names in its query, each as it is in Redis, for an attribute."""
+    return escape(place(path, **names))
+
+
+def place(path: str, **names: str) -> str:
+    """The same, to be sent to."""
     # What is longer names nothing that there can be.
     pairs = [(raw_name(name), raw_name(value[:LONGEST_NAME])) for name, value in names.items() if value]
     query = urlencode(pairs, quote_via=quote)
-    return escape(f"{path}?{query}" if query else path)
+    return f"{path}?{query}" if query else path
 
 
 def _harmless(value: object) -> object:
@@ -163,6 +170,11 @@ def _lines(text: str) -> Markup:
 
 def _seconds(seconds: float | None) -> str:
     return "-" if seconds is None else shown_seconds(max(seconds, 0.0))
+
+
+def _typed(text: str) -> Markup:
+    # What somebody has typed comes back as it was: a form that sends something else would change it.
+    return escape(text.encode(errors="replace").decode())
 
 
 def _utc(time: datetime) -> str:

@@ -12,6 +12,8 @@ from kiqstart.dashboard.sessions import Session
 from kiqstart.dashboard.site import Site, address
 
 _MOST_FIELDS: Final = 20
+# A task may take as many arguments, and more is no form of a page.
+_MOST_FIELDS_OF_A_FORM: Final = 300
 _LARGEST_FORM: Final = 64 * 1024
 _LONGEST_SAID: Final = 400
 
@@ -86,7 +88,7 @@ class Visit:
             body += part
             if len(body) > _LARGEST_FORM:
                 raise InvalidFormError("what was sent is too large")
-        fields = _pairs(body)
+        fields = _pairs(body, most=_MOST_FIELDS_OF_A_FORM)
         if not self.site.sessions.has_token(self.cookie, fields.get("token", "")):
             raise InvalidFormError("this form is of another session: go back, load the page again, and try once more")
         return fields
@@ -143,13 +145,13 @@ class Visit:
         )
 
 
-def _pairs(text: bytes) -> dict[str, str]:
+def _pairs(text: bytes, *, most: int = _MOST_FIELDS) -> dict[str, str]:
     try:
         found = parse_qsl(
             text.decode("ascii", "surrogateescape"),
             keep_blank_values=True,
             errors="surrogateescape",
-            max_num_fields=_MOST_FIELDS,
+            max_num_fields=most,
         )
     except ValueError:
         # Too many fields.

@@ -9,10 +9,12 @@ from typing import Any, Final, cast, get_args, get_origin
 
 import typing_extensions
 from pydantic import TypeAdapter, ValidationError
+from taskiq import AsyncTaskiqDecoratedTask
 
 from kiqstart.errors import OperatorError
 from kiqstart.observability.redaction import STAND_IN, is_secret_name
-from kiqstart.tasks.arguments import TaskArguments
+from kiqstart.tasks.arguments import TaskArguments, task_arguments
+from kiqstart.tasks.errors import UnsupportedTaskError
 
 MISSING: Final = object()
 """Stands for an argument that is not given."""
@@ -96,6 +98,14 @@ def call_options(arguments: TaskArguments) -> Iterator[CallOption]:
             and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD),
             described=str(parameter.replace(annotation=plain_annotation(parameter.annotation))),
         )
+
+
+def options_of(task: AsyncTaskiqDecoratedTask[..., object]) -> Sequence[CallOption]:
+    """The options of a task; none of one whose signature cannot be read."""
+    try:
+        return list(call_options(task_arguments(task.original_func)))
+    except UnsupportedTaskError:
+        return []
 
 
 def plain_annotation(annotation: object) -> object:

@@ -102,7 +102,7 @@ class Schedules:
         _check_name(name)
         done = await self._do(lambda: self._store.remove(name), f"schedule {name!r} may be removed")
         if done.answer is None:
-            raise ScheduleError(f"schedule {name!r} is in the service's table: remove it there, or pause it")
+            raise of_table(name)
         if not (done.answer or done.is_repeated):
             raise _missing(name)
 
@@ -246,6 +246,11 @@ class Schedules:
         return Entry(
             name=definition.name, data=dump_sealed(definition, self._broker), due_ms=due_ms, stays=timing == kept
         )
+
+
+def of_table(name: str) -> ScheduleError:
+    """What is said where one is to be removed that the service's table has."""
+    return ScheduleError(f"schedule {name!r} is in the service's table: remove it there, or pause it")
 
 
 def _check_name(name: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from starlette.responses import Response
 
@@ -11,10 +12,15 @@ from kiqstart.broker.fleet import QueueView, read_queues
 from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.pauses import Pausable, Pause, described, where_as_text, where_of_text
 from kiqstart.dashboard.acting import ActPage, Question, operator_of
+from kiqstart.dashboard.site import place
 from kiqstart.dashboard.visits import Visit
 from kiqstart.errors import OperatorError
+from kiqstart.observability.redaction import is_secret_name, redact
+from kiqstart.operations.call_conditions import NoConditionError, parse_conditions
+from kiqstart.operations.call_options import CallError, options_of
 from kiqstart.operations.fleet import state_of_queue
-from kiqstart.operations.pausing import pauses_of, said
+from kiqstart.operations.outlook import said_of_waiting
+from kiqstart.operations.pausing import known_names, pauses_of, said
 from kiqstart.tasks.queue_names import queue_name_problem
 
 
@@ -46,11 +52,11 @@ def _page(kind: Pausable, *, is_pause: bool) -> ActPage:
     verb = "Pause" if is_pause else "Resume"
 
     async def ask(visit: Visit) -> Question:
-        note = "Its work waits until it is resumed; nothing is lost. What runs already runs to its end."
+        name, calls = _name(visit, kind), _calls(visit, kind)
         return Question(
-            title=f"{verb} the {described(kind, _name(visit, kind), _calls(visit, kind))}?",
+            title=f"{verb} the {described(kind, name, calls)}?",
             button=f"{verb} the {kind}",
-            notes=[note] if is_pause else [],
+            notes=await _notes(visit.site.broker, kind, name, calls) if is_pause else [],
         )
 
     async def do(visit: Visit, form: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
@@ -66,7 +72,51 @@ def _page(kind: Pausable, *, is_pause: bool) -> ActPage:
         act = Act(kind=ActKind(f"{verb.lower()}-{kind}"), target=name, detail=detail)
         return f"The {described(kind, name, calls)} is {word}", [act]
 
-    return ActPage(path=f"/{kind}s/{verb.lower()}", back="/queues", ask=ask, do=do)
+    return ActPage(path=f"/{kind}s/{verb.lower()}", back=f"/{kind}s", ask=ask, do=do)
+
+
+async def pause_calls(visit: Visit) -> Response:
+    """Ask which calls of a task are to be paused, then lead to the question."""
+    name, written, problem = _name(visit, Pausable.TASK), "", ""
+    if visit.request.method == "POST":
+        written = (await visit.form()).get("where", "")
+        try:
+            where = _conditions(visit.site.broker, name, written)
+            return visit.go(place("/tasks/pause", name=name, calls=where_as_text(where)))
+        except (NoConditionError, CallError) as error:
+            problem = str(error)
+    task = visit.site.broker.find_task(name)
+    return visit.render(
+        "pause_calls.html",
+        status=HTTPStatus.UNPROCESSABLE_ENTITY if problem else HTTPStatus.OK,
+        name=name,
+        arguments=[] if task is None else [one.described for one in options_of(task) if not one.is_secret],
+        # What is secret comes back to no page.
+        written=written if redact(written) == written else "",
+        problem=problem,
+    )
+
+
+def _conditions(broker: StreamBroker, name: str, written: str) -> Mapping[str, str]:
+    words = [line.strip() for line in written.splitlines() if line.strip()]
+    if not words:
+        raise NoConditionError("write an argument and its value, such as customer=7")
+    for word in words:
+        argument = word.partition("=")[0].strip()
+        # The question has it in its address.
+        if is_secret_name(argument) or redact(word) != word:
+            raise NoConditionError(
+                f"{argument!r:.200} is a secret, and in no address: use `kiqstart pause task`"
+            )
+    return parse_conditions(broker, name, words)
+
+
+async def _notes(broker: StreamBroker, kind: Pausable, name: str, calls: Mapping[str, str]) -> Sequence[str]:
+    note = "Its work waits until it is resumed; nothing is lost. What runs already runs to its end."
+    notes = [f"{await said_of_waiting(broker, kind, name, calls)}. {note}"]
+    if name not in await known_names(broker, kind):
+        notes.append(f"No {kind} {name!r} is known; should there be one, it is paused.")
+    return notes
 
 
 def _name(visit: Visit, kind: Pausable) -> str:

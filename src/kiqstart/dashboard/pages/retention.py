@@ -58,6 +58,7 @@ async def retention(visit: Visit) -> Response:
         problem=standings.problem,
         chart_size=(WIDTH, HEIGHT),
         state_of_run=state_of_run,
+        retention_run=RETENTION_RUN,
     )
 
 

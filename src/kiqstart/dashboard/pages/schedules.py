@@ -11,8 +11,10 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.schedule_wording import shown_arguments, shown_timing
 from kiqstart.operations.schedulers import missing_scheduler
 from kiqstart.operations.schedules import read_schedules, send_now, shown_counts, shown_last, shown_next, who_paused
+from kiqstart.scheduler.conversions import ScheduleError
+from kiqstart.scheduler.definition import ScheduleDefinition
 from kiqstart.scheduler.occurrence import time_text
-from kiqstart.scheduler.schedules import Schedules
+from kiqstart.scheduler.schedules import Schedules, of_table
 from kiqstart.scheduler.source import DurableScheduleSource
 
 _MOST_ADDED: Final = 100
@@ -40,27 +42,55 @@ async def schedules(visit: Visit) -> Response:
 
 
 def schedule_pages() -> list[ActPage]:
-    """Pausing, resuming and running schedules."""
+    """Pausing, resuming, running and removing schedules."""
     pages = (
         ("Pause", "It is not due until it is resumed. What it misses meanwhile is not caught up.", _pause),
         ("Resume", "It is due again at its next time.", _resume),
         ("Run", "Its task is sent now, beside its own times.", _run),
     )
     return [
-        ActPage(path=f"/schedules/{verb.lower()}", back="/schedules", ask=_question(verb, note), do=do)
-        for verb, note, do in pages
+        *(
+            ActPage(path=f"/schedules/{verb.lower()}", back="/schedules", ask=_question(verb, note), do=do)
+            for verb, note, do in pages
+        ),
+        ActPage(path="/schedules/remove", back="/schedules", ask=_ask_remove, do=_remove),
     ]
+
+
+async def _ask_remove(visit: Visit) -> Question:
+    name = _name(visit)
+    try:
+        definition = (await _schedules(visit).get(name)).definition
+        if not definition.is_dynamic:
+            raise of_table(name)
+        note = _said_of_call(definition)
+    except ScheduleError:
+        found, _ = await read_schedules(visit.site.broker, _MOST_ADDED)
+        if name not in found.unreadable:
+            raise
+        note = "It cannot be read."
+    return Question(
+        title=f"Remove the schedule {name!r}?",
+        button="Remove the schedule",
+        notes=[note, "It is due no more. Only who added it can add it again."],
+        is_final=True,
+    )
+
+
+async def _remove(visit: Visit, _: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
+    name = _name(visit)
+    await _schedules(visit).remove(name)
+    return f"The schedule {name!r} is removed", [Act(kind=ActKind.REMOVE_SCHEDULE, target=name)]
 
 
 def _question(verb: str, note: str) -> Callable[[Visit], Awaitable[Question]]:
     async def ask(visit: Visit) -> Question:
         state = await _schedules(visit).get(_name(visit))
         definition = state.definition
-        call = " ".join([definition.task, *shown_arguments(definition.args, definition.kwargs)])
         return Question(
             title=f"{verb} the schedule {definition.name!r}{' now' if verb == 'Run' else ''}?",
             button=f"{verb} the schedule",
-            notes=[f"It sends {call}, {shown_timing(definition.timing)}.", note],
+            notes=[_said_of_call(definition), note],
         )
 
     return ask
@@ -83,6 +113,11 @@ async def _run(visit: Visit, _: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
     task_id = await send_now(_schedules(visit), name)
     act = Act(kind=ActKind.RUN_SCHEDULE, target=name, detail=task_id)
     return f"The schedule {name!r} has sent its task with the id {task_id}", [act]
+
+
+def _said_of_call(definition: ScheduleDefinition) -> str:
+    call = " ".join([definition.task, *shown_arguments(definition.args, definition.kwargs)])
+    return f"It sends {call}, {shown_timing(definition.timing)}."
 
 
 def _schedules(visit: Visit) -> Schedules:
