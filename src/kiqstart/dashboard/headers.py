@@ -18,10 +18,14 @@ _HEADERS: Final = {
 
 
 class SecurityHeaders:
-    """Adds the headers to all that an application answers, its errors included."""
+    """Adds the headers to all that an application answers, its errors included.
+
+    Args:
+        app: the application.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
-        self._app = app
+        self.app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -34,4 +38,4 @@ class SecurityHeaders:
                 headers.setdefault("cache-control", "no-store")
             await send(message)
 
-        await self._app(scope, receive, send_with_headers)
+        await self.app(scope, receive, send_with_headers)

@@ -105,9 +105,7 @@ def _conditions(broker: StreamBroker, name: str, written: str) -> Mapping[str, s
         argument = word.partition("=")[0].strip()
         # The question has it in its address.
         if is_secret_name(argument) or redact(word) != word:
-            raise NoConditionError(
-                f"{argument!r:.200} is a secret, and in no address: use `kiqstart pause task`"
-            )
+            raise NoConditionError(f"{argument!r:.200} is a secret, and in no address: use `kiqstart pause task`")
     return parse_conditions(broker, name, words)
 
 

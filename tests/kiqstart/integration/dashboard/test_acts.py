@@ -353,7 +353,7 @@ async def test_schedules_that_were_added_are_removed(browser: Browser, broker: S
         await source.add_schedule(
             ScheduledTask(task_name="shop.order", labels={}, args=[7], kwargs={}, schedule_id=name, cron="0 2 * * *")
         )
-    await redis.hset(broker.keys.schedules, "broken", b"{")  # type: ignore[misc]  # redis-py's is of both kinds of clients
+    await redis.hset(broker.keys.schedules, "broken", b"{")
     listed = await browser.get("/schedules")
     for name, note in (("nightly", "It sends shop.order 7, 0 2 * * * UTC."), ("broken", "It cannot be read.")):
         path = f"/schedules/remove?name={name}"

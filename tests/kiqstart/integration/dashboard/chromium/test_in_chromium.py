@@ -9,6 +9,7 @@ import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from enum import StrEnum
 from logging import getLogger
 from pathlib import Path
 from typing import Any, Final, cast
@@ -39,6 +40,12 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get i
 
 AXE: Final = (Path(__file__).parent / "axe" / "axe.min.js").read_text()
 PAGES: Final = ("/", "/queues", "/workers", "/schedules", "/runs", "/dead", "/acts", "/queues/pause?name=default")
+OF_TASKS: Final = (
+    "/tasks",
+    "/tasks/run?name=shop.order",
+    "/tasks/pause-calls?name=shop.order",
+    "/tasks/pause?name=work",
+)
 STATES: Final = tuple(f"/runs?state={state}" for state in ("waiting", "delayed", "running"))
 PHONE, DESKTOP = 380, 1280
 
@@ -174,6 +181,57 @@ async def test_every_page_is_for_all_eyes_hands_and_windows(
             await asyncio.to_thread((Path(pictures) / f"dashboard-{names[path]}.png").write_bytes, picture)
         elif path == STATES[-1]:
             await tab.reads("kiq-gone")
+
+
+class Size(StrEnum):
+    SMALL = "small"
+    LARGE = "large"
+
+
+async def order(customer: int, size: Size = Size.SMALL, notes: list[str] | None = None, password: str = "") -> str:
+    return f"{customer} {size} {notes} {len(password)}"
+
+
+@pytest.mark.parametrize("choose", [by_mouse, by_keyboard])
+async def test_a_task_is_sent_with_arguments_and_seen_to_end(
+    tab: Tab,
+    site: str,
+    broker: StreamBroker,
+    brokers: Brokers,
+    choose: Callable[[Tab, str, str], Awaitable[None]],
+) -> None:
+    worker = brokers()
+    for one in (broker, worker):
+        register_task(one, order, name="shop.order")
+    await pauses_of(broker).pause(Pausable.TASK, "work", by=Operator(user="ada", host="laptop"))
+    async with working(worker):
+        await log_in(tab, site, choose)
+        for path in OF_TASKS:
+            await tab.go(site + path)
+            await check(tab, path)
+        await tab.show(width=DESKTOP)
+        await choose(tab, "nav a", "Tasks")
+        await choose(tab, "th a", "Run the task shop.order")
+        await tab.reads("Run the task shop.order")
+        await choose(tab, "input", "customer (required)")
+        await tab.type("x")
+        await choose(tab, "button", "Go on")
+        await tab.reads("--customer 'x': Input should be a valid integer")
+        await check(tab, "a value that is none")
+        await tab.show(width=DESKTOP)
+        await choose(tab, "input", "customer (required)")
+        # The value that was there is behind what is typed.
+        await tab.evaluate("document.getElementById('argument_customer').value = ''")
+        await tab.type("7")
+        await choose(tab, "button", "Go on")
+        await tab.reads("It sends shop.order(customer=7) to the queue default.")
+        await check(tab, "the question")
+        await tab.show(width=DESKTOP)
+        await choose(tab, "input", "password")
+        await tab.type("swordfish-7")
+        await choose(tab, "button", "Send the task")
+        await tab.reads("Try 1: succeeded")
+        await tab.reads("7 small None 11")
 
 
 async def test_the_charts_of_retention_are_for_all_too(
