@@ -82,7 +82,8 @@ async def tab(tmp_path: Path) -> AsyncGenerator[Tab]:
     async with chromium(tmp_path / "profile") as opened:
         await opened.show(width=DESKTOP)
         yield opened
-        assert opened.complaints == []
+        # That a form has a value that is none is told by its status, of which Chromium complains.
+        assert [one for one in opened.complaints if "status of 422" not in one] == []
 
 
 class Mail:
@@ -211,6 +212,7 @@ async def test_a_task_is_sent_with_arguments_and_seen_to_end(
             await check(tab, path)
         await tab.show(width=DESKTOP)
         await choose(tab, "nav a", "Tasks")
+        await tab.reads("tasks of the application")
         await choose(tab, "th a", "Run the task shop.order")
         await tab.reads("Run the task shop.order")
         await choose(tab, "input", "customer (required)")
@@ -220,7 +222,7 @@ async def test_a_task_is_sent_with_arguments_and_seen_to_end(
         await check(tab, "a value that is none")
         await tab.show(width=DESKTOP)
         await choose(tab, "input", "customer (required)")
-        # The value that was there is behind what is typed.
+        # What was typed is still there.
         await tab.evaluate("document.getElementById('argument_customer').value = ''")
         await tab.type("7")
         await choose(tab, "button", "Go on")
