@@ -364,3 +364,24 @@ async def test_schedules_that_were_added_are_removed(browser: Browser, broker: S
     assert "There are no schedules" in text_of(await browser.get("/schedules"))
     acts = [(one.kind, one.target, one.reason) for one in await acts_of(broker)]
     assert acts == [("remove-schedule", "broken", "not needed"), ("remove-schedule", "nightly", "not needed")]
+
+
+async def test_what_a_page_has_no_line_of_is_reached_by_its_name(browser: Browser, broker: StreamBroker) -> None:
+    def actions(page: httpx.Response) -> list[str]:
+        form = page.text.partition('<form method="get"')[2].partition("</form>")[0]
+        return re.findall(r'<button formaction="([^"]*)"', form)
+
+    assert actions(await browser.get("/queues")) == ["/queues/pause"]
+    assert actions(await browser.get("/tasks")) == ["/tasks/pause", "/tasks/pause-calls"]
+    source = DurableScheduleSource(broker)
+    for number in range(100):
+        call = {"task_name": "shop.order", "labels": {}, "args": [7], "kwargs": {}}
+        await source.add_schedule(ScheduledTask(**call, schedule_id=f"s{number}", cron="0 2 * * *"))
+    assert actions(await browser.get("/schedules")) == []
+    await source.add_schedule(ScheduledTask(**call, schedule_id="last", cron="0 2 * * *"))
+
+    async def is_there() -> bool:
+        found = actions(await browser.get("/schedules"))
+        return found == [f"/schedules/{what}" for what in ("pause", "resume", "run", "remove")]
+
+    await eventually(is_there)
