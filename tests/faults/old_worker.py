@@ -16,9 +16,9 @@ from tests.faults.settings import WorkerSettings
 from tests.faults.standstill import watch_for_standstills
 from tests.simulation.version_n.worker import Claim, OldWorker
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.results import encode_failure, encode_result
+from kiqstart.clock import local_time
 
 _JOB: Final = "job"
 

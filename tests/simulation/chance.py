@@ -10,7 +10,7 @@ from tests.simulation.plan import Arguments, FireTime, Plan
 SLOTS: Final = ("w0", "w1", "w2")
 FAULTS: Final = ("request-lost", "answer-lost", "answer-late", "late", "repeated")
 # With which a worker renews its lease.
-BEATS: Final = ("ZADD", "tend", "watch")
+BEATS: Final = ("ZADD", "beat", "tend", "watch")
 _PRODUCERS: Final = 2
 _RIGHTS_OF_SCHEDULERS: Final = (
     ["%R~*", "&*", "+@all"],

@@ -16,9 +16,10 @@ from tests.simulation.scripts import scripts
 from tests.simulation.server import HISTORIES_BETWEEN_COLLECTIONS, Server, forget_the_killed
 
 from kiqstart.broker import reclaimer
+from kiqstart.broker.beats import Beats
+from kiqstart.broker.cancel_marks import CancelMarks
 from kiqstart.broker.consumer import StreamConsumer
 from kiqstart.broker.failure_detector import FailureDetector
-from kiqstart.broker.fetcher import Fetcher
 from kiqstart.broker.heartbeat import Heartbeat
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfit_recall import MisfitRecall
@@ -139,13 +140,13 @@ async def _look_for_none(self: StreamConsumer, deliveries: object) -> None:
     del self, deliveries
 
 
-async def _marks_or_nothing(self: Fetcher, marks: Any) -> None:
-    self._note_marks(await marks)
+async def _marks_or_nothing(self: CancelMarks, look: Any) -> None:
+    self.note(await look)
 
 
-async def _no_marks(self: Fetcher, marks: Any) -> None:
-    marks.cancel()
-    self._note_marks(0)
+async def _no_marks(self: CancelMarks, look: Any) -> None:
+    look.cancel()
+    self.note(0)
 
 
 def _by_age_alone(self: FailureDetector, beats: Mapping[str, str], now: float) -> list[tuple[str, str]]:
@@ -175,6 +176,16 @@ def _over_after_the_grace(self: MisfitRecall, fields: Mapping[str, str], known: 
 
 def _take_anything(self: Misfits, entry: str, fields: Mapping[str, str]) -> None:
     self._found[entry] = fields["queue"]
+
+
+_ANSWERED: Final = Beats.answered
+
+
+def _answered_whatever_was_before(self: Beats, before: int, *, beat: int | None = None) -> bool:
+    """Redis has the beat that was sent now, whatever it had before."""
+    is_older = _ANSWERED(self, before, beat=beat)
+    self.last = self._next if beat is None else beat
+    return is_older
 
 
 def _was_lost_with_all(self: Registrar) -> bool:
@@ -304,12 +315,12 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
     "marks of entries are not seen when they are read": (
         Replaced(where=StreamConsumer, name="_find_cancelled", value=_find_tasks_only),
     ),
-    "a read that waits does not count marks": (Replaced(where=Fetcher, name="_await_marks", value=_no_marks),),
+    "a read that waits does not count marks": (Replaced(where=CancelMarks, name="end_look", value=_no_marks),),
     "marks are never looked at by a reader": (
         Replaced(where=StreamConsumer, name="_find_cancelled", value=_look_for_none),
     ),
     "a lost count of marks loses what was read": (
-        Replaced(where=Fetcher, name="_await_marks", value=_marks_or_nothing),
+        Replaced(where=CancelMarks, name="end_look", value=_marks_or_nothing),
     ),
     "a dead letter of a lost worker has no result": (
         Edit(script="condemn", old="if ARGV[12] ~= '' then", new="if false then"),
@@ -395,7 +406,12 @@ DEFECTS: Final[dict[str, tuple[Change, ...]]] = {
         Edit(script="fence", old="    redis.pcall('SADD', KEYS[1] .. ':draining', ARGV[1])\n", new=""),
     ),
     "what was noted of older data counts for others with which Redis comes back later": (
-        Edit(script="note_older_data", old="noted_at > tonumber(ARGV[1])", new="noted_at > 0"),
+        Edit(script="", old="noted_at > tonumber(last_beat)", new="noted_at > 0"),
+    ),
+    "a beat without an answer hides that Redis has older data": (
+        Edit(script="", old="if not is_possible then\n        pcall", new="if false then\n        pcall"),
+        Edit(script="", old="is_possible and beat or string.format('%.0f', before + 1)", new="beat"),
+        Replaced(where=Beats, name="answered", value=_answered_whatever_was_before),
     ),
     "a witness does not look whether Redis has older data": (
         Edit(script="testify", old="local is_certain = ", new="local is_certain = true or "),

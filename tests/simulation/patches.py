@@ -26,9 +26,9 @@ from tests.simulation.stand_ins import (
 )
 from tests.simulation.ward import Orders, WardChild
 
+from kiqstart import clock
 from kiqstart.broker import (
     cancellation,
-    delivery,
     dispatcher,
     heartbeat,
     lease,
@@ -79,7 +79,7 @@ def simulated(kernel: Kernel) -> Generator[None]:
         stack.callback(logging.disable, level)
         stack.callback(KERNELS.pop)
         for module, name, value in (
-            (delivery, "time", time),
+            (clock, "time", time),
             (dispatcher, "time", time),
             (base, "time", time.time),
             (hooks, "monotonic", time.monotonic),

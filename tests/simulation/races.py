@@ -403,6 +403,33 @@ def _older_data_twice(chance: Chance) -> None:
     chance.last(at + 11.0)
 
 
+def _older_data_unanswered(chance: Chance) -> None:
+    """Redis comes back with older data, and the beats by which workers would see it have no answer, or came late."""
+    random, at = chance.random, chance.random.uniform(2.0, 4.0)
+    chance.slots = SLOTS[: random.choice((2, 3))]
+    chance.settings |= {slot: {"rule": "none", "at_once": 4, "ward": ""} for slot in chance.slots}
+    for _ in range(random.choice((1, 3))):
+        chance.job(at - 0.5, seconds=8.0)
+    for slot in chance.slots:
+        if random.random() < 0.3:
+            for script in BEATS:
+                chance.add("fault", at - 1.5, of=slot, kind="late", script=script, seconds=random.choice((0.3, 1.2)))
+    chance.add("snapshot", at)
+    # These are gone by the time at which Redis has them again, and others begin with it; the last one goes on.
+    restored, away = at + random.uniform(1.5, 3.0), random.choice((0.2, 3.0))
+    for slot in chance.slots[:-1]:
+        chance.add("deploy", at + random.uniform(0.1, 0.8), slot=slot, kill_after=0.3, restart=0.2)
+        chance.add("kill", restored - 0.05, slot=slot, restart=random.choice((0.2, away)))
+    chance.add("restore", restored, seconds=away)
+    for slot in chance.slots:
+        if random.random() < 0.7:
+            kind = random.choice(("answer-lost", "answer-lost", "late", "answer-late"))
+            count = random.choice((1, 2, 3, 4))
+            for script in BEATS:
+                chance.add("fault", restored, of=slot, kind=kind, script=script, count=count, seconds=1.0)
+    chance.last(restored + 11.0)
+
+
 def _older_data_in_a_ward(chance: Chance) -> None:
     """Processes for suspects run others than older data say, with which Redis comes back, and some die of them."""
     random, at = chance.random, chance.random.uniform(0.2, 0.6)
@@ -454,6 +481,7 @@ RACES: Final[dict[str, Callable[[Chance], None]]] = {
     "cancelled_once": _cancelled_once,
     "older_data": _older_data,
     "older_data_twice": _older_data_twice,
+    "older_data_unanswered": _older_data_unanswered,
     "older_data_in_a_ward": _older_data_in_a_ward,
     "sent_again_twice": _sent_again_twice,
 }

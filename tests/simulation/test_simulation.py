@@ -91,6 +91,7 @@ def test_a_defect_is_found(defect: str) -> None:
         ("older_data", "what ends before its worker is registered again is dropped"),
         ("older_data", "those whom older data have as workers die of what they have there"),
         ("older_data_twice", "what was noted of older data counts for others with which Redis comes back later"),
+        ("older_data_unanswered", "a beat without an answer hides that Redis has older data"),
         ("sent_again_twice", "a failed run is sent again by all who ask"),
         ("sent_again_twice", "a failed run is noted as sent again, and is not"),
         ("sent_again_twice", "a failed run is sent again without its key"),

@@ -168,7 +168,7 @@ What each fault leaves
   give back for it.
 - A connection is cut in the middle of a read: Redis has delivered what never arrived. Each worker compares what is
   pending under its name with what it has, and gives the difference back. Should the answer arrive after all, it is
-  refused (`delivery.InFlightDeliveries`).
+  refused (`in_flight.InFlightDeliveries`).
 - A connection is cut in the middle of a send: the batch is sent again under its number, which send.lua remembers with
   what it answered, and answers again. Whichever copy comes first counts, even if the first one was stuck in a frozen
   server and comes last. What a caller has given up in between is left out.
@@ -180,16 +180,17 @@ What each fault leaves
   beside the queue, is gone too. By that workers know that their names were not taken from them; they register again, go
   on with what they run, and settle.lua stores results although there is nothing to acknowledge.
 - Redis comes back with older data: of a worker that is still registered nobody has taken anything, since its lease is
-  ended before that; nor of one that these data never knew (`:workers:registered` has the names of all that registered,
-  also of those that are gone), which registers again. So what such a worker runs and those data do not have as pending
-  was lost with the data: settle.lua stores its result and what follows as in an empty Redis, and takes it out where it
-  waits. Of a step that is repeated for want of an answer, which may have been done, only the result is stored. A
-  registered worker sees it by its beat, to which Redis answers which one it had before (`beats`). The first to see it
-  notes who is registered (note_older_data.lua); each gives back what it does not have, and takes itself out of that.
-  Whoever is in it when its lease is ended may have been gone before, and counts as one that was asked to end
-  (fence.lua). Older data may have what was noted when Redis came back before: it is older than the last beat that Redis
-  had answered to whoever sees it, who notes all anew. A witness whose quarantine has seen to another loss of data
-  last, or for which Redis has another beat than its last, makes nobody guilty (testify.lua).
+  ended before that; nor of one that these data never knew (`:workers:registered` has the names of all that
+  registered, also of those that are gone), which registers again. So what such a worker runs and those data do not
+  have as pending was lost with the data: settle.lua stores its result and what follows as in an empty Redis, and
+  takes it out where it waits. Of a step that is repeated for want of an answer, which may have been done, only the
+  result is stored. A registered worker sees it by its beat, to which Redis answers which one it had before (`beats`).
+  With the first such beat Redis notes who is registered (library.lua), whether its answer comes or not; each worker
+  gives back what it does not have, and takes itself out of that. Whoever is in it when its lease is ended may have
+  been gone before, and counts as one that was asked to end (fence.lua). Older data may have what was noted when Redis
+  came back before: it is older than the last beat that Redis had answered to whoever sees it, who notes all anew. A
+  witness whose quarantine has seen to another loss of data last, or runs something still from before it, or for which
+  Redis has another beat than its last, makes nobody guilty (testify.lua).
 - A worker is asked to end: it gives back what it has not started, then waits, then gives back what still runs after
   having cancelled it and what a read that was broken off was handed, and leaves (leave.lua). None of that counts as
   going down with a worker.

@@ -169,26 +169,11 @@ class StreamBroker(AsyncBroker):
         self.slots = 0
         self.made_by: str | None = None
         self.decorator_class = Task
-        limit = options.message_bytes
-        self.formatter = (
-            JsonFormatter(self, limit=limit)
-            if self.sealing is None
-            else SealedFormatter(self, self.sealing, limit=limit)
-        )
+        self.formatter = self._own_formatter()
         self.id_generator = _random_id
         self.middlewares.append(DeliveryMiddleware(self))
         self.middlewares[0].set_broker(self)
-        self.result_backend: AsyncResultBackend[Any] = StreamResultBackend[Any](
-            connection=lambda: self.connection.redis,
-            deliveries=self.worker.delivery_of_result,
-            waiting=lambda: self.connection.waiter,
-            reads=lambda: self.connection.reads,
-            keys=self.keys,
-            ttl=result_ttl,
-            deadline=options.send_deadline,
-            limit=options.result_bytes,
-            secrets=self.secrets,
-        )
+        self.result_backend: AsyncResultBackend[Any] = self._own_result_backend()
 
     @property
     def is_worker_process(self) -> bool:
@@ -342,10 +327,7 @@ class StreamBroker(AsyncBroker):
         )
         outcome = await canceller.cancel(task_id, self.queues)
         if outcome in _CANCELLED_HERE and not isinstance(self.result_backend, StreamResultBackend):
-            try:
-                await self.result_backend.set_result(task_id, failed(TaskCancelledError(task_id)))
-            except Exception as error:  # noqa: BLE001  # whatever another backend raises; the task is cancelled
-                logger.error("Task %s is cancelled, and its caller cannot be told: %s", task_id, reason(error))  # noqa: TRY400  # one line
+            await self._tell_cancelled(task_id)
         return outcome
 
     def find_task(self, task_name: str) -> AsyncTaskiqDecoratedTask[..., Any] | None:
@@ -425,6 +407,31 @@ class StreamBroker(AsyncBroker):
             return self.formatter.loads(data)
         except Exception:  # noqa: BLE001  # whatever a serializer raises; nobody waits for what is no task
             return None
+
+    def _own_formatter(self) -> TaskiqFormatter:
+        limit = self.options.message_bytes
+        if self.sealing is None:
+            return JsonFormatter(self, limit=limit)
+        return SealedFormatter(self, self.sealing, limit=limit)
+
+    def _own_result_backend(self) -> StreamResultBackend[Any]:
+        return StreamResultBackend(
+            connection=lambda: self.connection.redis,
+            deliveries=self.worker.delivery_of_result,
+            waiting=lambda: self.connection.waiter,
+            reads=lambda: self.connection.reads,
+            keys=self.keys,
+            ttl=self.result_ttl,
+            deadline=self.options.send_deadline,
+            limit=self.options.result_bytes,
+            secrets=self.secrets,
+        )
+
+    async def _tell_cancelled(self, task_id: str) -> None:
+        try:
+            await self.result_backend.set_result(task_id, failed(TaskCancelledError(task_id)))
+        except Exception as error:  # noqa: BLE001  # whatever another backend raises; the task is cancelled
+            logger.error("Task %s is cancelled, and its caller cannot be told: %s", task_id, reason(error))  # noqa: TRY400  # one line
 
 
 def _random_id() -> str:

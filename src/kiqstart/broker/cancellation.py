@@ -10,7 +10,6 @@ from uuid import uuid4
 
 from redis.exceptions import RedisError, ResponseError
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.known_queues import names_of_queues
 from kiqstart.broker.operator_acts import Done, UnansweredError, do
@@ -20,6 +19,7 @@ from kiqstart.broker.redis_text import plain_in_json
 from kiqstart.broker.results import decode_result, encode_failure
 from kiqstart.broker.script import Script
 from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import AsyncCommands, Entry, Value
 from kiqstart.tasks.results.errors import TaskCancelledError
 from kiqstart.tasks.task_ids import check_task_id

@@ -10,11 +10,12 @@ from redis.exceptions import RedisError, ResponseError
 from taskiq import TaskiqMessage
 
 from kiqstart.broker.consumer_parts import ConsumerParts
-from kiqstart.broker.delivery import Delivery, interrupt_all, local_time
+from kiqstart.broker.delivery import Delivery, interrupt_all
 from kiqstart.broker.fetcher import NotRegisteredError, SuspectRule
 from kiqstart.broker.reclaimer import give_back_call
 from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 
 logger = getLogger(__name__)
 
@@ -153,7 +154,7 @@ class StreamConsumer:
         kept = _at_once(free, self._fetcher.rule)[:room]
         if len(kept) < len(deliveries):
             await self.give_back([one for one in deliveries if one not in kept])
-        if kept and self._fetcher.cancelled_tasks:
+        if kept and self._fetcher.marks.count:
             await self._find_cancelled(kept)
         return kept
 
@@ -256,7 +257,7 @@ class StreamConsumer:
         """
         for delivery in deliveries:
             delivery.read = self._read_message(delivery.data)
-        if (known := self._fetcher.marks) is not None:
+        if (known := self._fetcher.marks.known) is not None:
             for delivery in deliveries:
                 is_of_task = delivery.read is not None and delivery.read.task_id in known
                 delivery.is_cancelled = is_of_task or delivery.mark in known

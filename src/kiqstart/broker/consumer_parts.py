@@ -152,7 +152,9 @@ class ConsumerParts:
             result_ttl=result_ttl,
             registrar=registrar,
         )
-        self.testimonies = Testimonies(reclaimer, registrar, self.lease, queues, on_loss=on_loss)
+        self.testimonies = Testimonies(
+            reclaimer, registrar, self.lease, queues, in_flight=self.in_flight, on_loss=on_loss
+        )
         self.stats = RunStats(thread, keys, to_redis_ms=registrar.to_redis_ms)
         self.activity = WorkerActivity()
         self.heartbeat = Heartbeat(

@@ -1,7 +1,6 @@
 """A message in a worker's hands."""
 
 import asyncio
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -14,14 +13,6 @@ from taskiq import TaskiqMessage
 from kiqstart.broker.redis_text import whole_number
 from kiqstart.observability.kept_lines import KeptLines
 from kiqstart.tasks.messages import send_of
-
-# CLOCK_BOOTTIME goes on while the machine sleeps; where there is none, the monotonic clock has to do.
-_CLOCK: Final = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-
-def local_time() -> float:
-    """Seconds of this machine's life, by a clock that nobody sets and that does not stop with the process."""
-    return time.clock_gettime(_CLOCK)
 
 
 class DeadLetterReason(StrEnum):

@@ -7,11 +7,11 @@ from typing import Final
 from redis.exceptions import NoPermissionError
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.known_queues import every_queue
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import plain_in_json
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import Entry
 
 _FIND_ENTRIES: Final = Script[tuple[bytes, int, *tuple[tuple[bytes, list[bytes]], ...]]]("find_entries")

@@ -2,13 +2,14 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from typing import Final, cast
 
 from redis.asyncio import Redis, RedisCluster
 from redis.exceptions import RedisError, ResponseError
 
+from kiqstart.broker.cancel_marks import CancelMarks
 from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.entry_reader import EntryReader, RawEntry, Taken
 from kiqstart.broker.in_flight import InFlightDeliveries
@@ -16,8 +17,8 @@ from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.misfits import Misfits
 from kiqstart.broker.paused_names import PausedNames
+from kiqstart.broker.read_size import ReadSize, bytes_of
 from kiqstart.broker.redis_retry import is_foreign_type
-from kiqstart.broker.redis_text import text_of_name
 from kiqstart.broker.script import Script
 from kiqstart.broker.weighted_order import WeightedOrder
 from kiqstart.redis.commands import ScriptClient, Value
@@ -39,11 +40,6 @@ _NAP: Final = 3.0
 _SECONDS_BETWEEN_LOOKS_AT_PAUSED: Final = 1.0
 _SHORT_BLOCK_MS: Final = 250
 _ADOPTED_AT_ONCE: Final = 100
-# Upper bound on bytes per read, estimated from the size of recent messages.
-_MOST_BYTES: Final = 4 * 1024 * 1024
-_LARGE: Final = 64 * 1024
-# What something that is paused adds to the number of keys that are there.
-_PAUSED: Final = 2
 # Of each stream, by a read that waits: one more than mostly comes shows that there is no more.
 _WAITED_FOR: Final = 2
 
@@ -109,19 +105,15 @@ class Fetcher:
         self._misfits = misfits
         self._paused = paused
         self._wait_ms = round(wait * 1000)
-        self._most_in_flight = most_in_flight
+        self._size = ReadSize(most_in_flight)
         # Each command may go another way then.
         self._is_pooled = isinstance(reader, Redis | RedisCluster)
         self.rule = rule
         self._fleet = fleet
         self._is_backlog = True
-        # Of a message, by those that were read last.
-        self._usual_bytes = self._usual_weight = 1
         self._waiting: asyncio.Future[object] | None = None
         self.is_interrupted = False
-        # How many marks of cancelled tasks there were with the last read, and which, if that is known.
-        self.cancelled_tasks = 0
-        self.marks: frozenset[str] | None = None
+        self.marks = CancelMarks(reader, keys, paused)
 
     def interrupt(self) -> None:
         """Wait for messages no more; what Redis hands out all the same is found by a look for strays."""
@@ -149,16 +141,13 @@ class Fetcher:
         if self._misfits.are_there and (deliveries := await self._adopt(min(room, _ADOPTED_AT_ONCE))):
             return deliveries
         if self._is_backlog:
-            left = max(self._most_in_flight - self._in_flight.weight, 1)
-            # With what it is decoded to, a message takes at least twice its bytes.
-            most_bytes = max(min(_MOST_BYTES, left // 2), 1)
-            count = min(room, max(min(most_bytes // self._usual_bytes, left // self._usual_weight), 1))
+            count, most_bytes = self._size.next(room, self._in_flight.weight)
             order = self._order.next()
-            is_large = self._usual_bytes > _LARGE and rule is not SuspectRule.WARD
+            is_large = self._size.is_large and rule is not SuspectRule.WARD
             read = self._read_large if is_large else self._read_at_once
             deliveries = await read(order, count, rule, most_bytes)
             # The script stops where it has come to its bytes.
-            self._is_backlog = len(deliveries) >= count or _bytes_of(deliveries) >= most_bytes
+            self._is_backlog = len(deliveries) >= count or bytes_of(deliveries) >= most_bytes
             if deliveries:
                 return deliveries
         may_block = random.random() * self._fleet() < _BLOCKED_AT_ONCE  # noqa: S311  # not a secret
@@ -194,7 +183,7 @@ class Fetcher:
         )
         if not isinstance(answer, list):
             raise NotRegisteredError
-        self._note_marks(answer[0])
+        self.marks.note(answer[0])
         self._paused.note(_split_paused(answer))
         deliveries: list[Delivery] = []
         for place, entries in zip(answer[1::2], answer[2::2], strict=True):
@@ -222,7 +211,7 @@ class Fetcher:
                 self._misfits.put_back(queue, entries)
         if not isinstance(answer, list):
             raise NotRegisteredError
-        self._note_marks(answer[0])
+        self.marks.note(answer[0])
         deliveries = [self._entries.delivery(returned, entry, taken) for entry in cast("list[RawEntry]", answer[1:])]
         return self._take(deliveries, taken)
 
@@ -240,7 +229,7 @@ class Fetcher:
         elif rule is SuspectRule.NONE:
             streams = [stream for stream in streams if stream not in self._entries.suspects]
         # Few of each stream: what is left is then read at once, with the rules of fetch.lua.
-        is_plain = rule is not SuspectRule.WARD and self._usual_bytes <= _LARGE
+        is_plain = rule is not SuspectRule.WARD and not self._size.is_large
         count = _WAITED_FOR if is_plain and room >= _WAITED_FOR * len(streams) else 1
         most_ms = self._block_ms(rule, has_paused=has_paused)
         options = ("COUNT", count, "BLOCK", min(block_ms, most_ms)) if block_ms else ("COUNT", count)
@@ -248,7 +237,7 @@ class Fetcher:
         self._waiting = waiting = asyncio.ensure_future(reading)
         # Where both commands are on their way at once, Redis answers the second when the first one has been: an id that
         # was cancelled before its task was sent is known with the task.
-        marks = self._count_marks() if block_ms and not self._is_pooled else None
+        marks = self.marks.begin_look() if block_ms and not self._is_pooled else None
         try:
             deliveries = self._take(self._entries.deliveries(await waiting, taken), taken)
         except asyncio.CancelledError:
@@ -262,7 +251,7 @@ class Fetcher:
                 marks.add_done_callback(_note_error)
         self._is_backlog = has_paused or len(deliveries) >= count
         if deliveries:
-            await self._await_marks(marks or self._count_marks())
+            await self.marks.end_look(marks or self.marks.begin_look())
         return deliveries
 
     def _block_ms(self, rule: SuspectRule, *, has_paused: bool) -> int:
@@ -285,31 +274,6 @@ class Fetcher:
         finally:
             timer.cancel()
             self._waiting = None
-
-    def _note_marks(self, found: object) -> None:
-        """Note the marks themselves, or how many there are."""
-        self.marks = frozenset(map(text_of_name, cast("list[bytes]", found))) if isinstance(found, list) else None
-        self.cancelled_tasks = cast("int", found) if self.marks is None else len(self.marks)
-
-    async def _await_marks(self, marks: "asyncio.Future[object]") -> None:
-        """Note whether there are marks, of which it is then not known which, and what is paused."""
-        try:
-            found = cast("int", await marks)
-            self._note_marks(found % _PAUSED)
-            paused: object = []
-            if found >= _PAUSED:
-                paused = await self._reader.execute_command("HKEYS", self._keys.paused)
-            self._paused.note(cast("list[bytes]", paused))
-        except (RedisError, OSError) as error:
-            # What was read beside it is here all the same, and is looked for among the marks.
-            self._note_marks(1)
-            if isinstance(error, ResponseError) and is_foreign_type(error):
-                self._paused.note([])
-
-    def _count_marks(self) -> "asyncio.Future[object]":
-        """Whether there are marks (1), and anything is paused (2): Redis counts a key as often as it is named."""
-        keys = (self._keys.cancelled, *[self._keys.paused] * _PAUSED)
-        return asyncio.ensure_future(self._reader.execute_command("EXISTS", *keys))
 
     async def _read_large(self, order: Sequence[str], count: int, rule: SuspectRule, most_bytes: int) -> list[Delivery]:
         # A script copies what it hands on several times. It still says whether this worker may read.
@@ -334,7 +298,7 @@ class Fetcher:
                     raise
                 break
         if deliveries:
-            await self._await_marks(self._count_marks())
+            await self.marks.end_look(self.marks.begin_look())
         return deliveries
 
     async def _read(
@@ -354,9 +318,7 @@ class Fetcher:
         return Taken(worker=self._lease.worker, epoch=self._lease.epoch)
 
     def _take(self, deliveries: Sequence[Delivery], taken: Taken) -> list[Delivery]:
-        if deliveries:
-            self._usual_bytes = max(_bytes_of(deliveries) // len(deliveries), 1)
-            self._usual_weight = max(sum(one.weight for one in deliveries) // len(deliveries), 1)
+        self._size.note(deliveries)
         # An answer to a name that was lost meanwhile: what it brings is with others, or soon will be.
         return self._in_flight.take(deliveries) if taken.worker == self._lease.worker else []
 
@@ -368,10 +330,6 @@ def _split_paused(found: list[object]) -> list[bytes]:
     paused = cast("list[bytes]", found.pop())
     found.pop()
     return paused
-
-
-def _bytes_of(deliveries: Iterable[Delivery]) -> int:
-    return sum(len(one.data) for one in deliveries)
 
 
 def _note_error(marks: "asyncio.Future[object]") -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from redis.exceptions import RedisError, ResponseError
 
-from kiqstart.broker.delivery import Delivery, local_time
+from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.janitor import Janitor
 from kiqstart.broker.keys import QueueKeys
@@ -26,6 +26,7 @@ from kiqstart.broker.registrar import Registrar
 from kiqstart.broker.run_stats import RunStats
 from kiqstart.broker.running import RunningReport
 from kiqstart.broker.worker_load import LoadReporter
+from kiqstart.clock import local_time
 from kiqstart.processes.signal_safe_event import SignalSafeEvent
 from kiqstart.redis.commands import BlockingCommands
 from kiqstart.tasks.errors import WiringError

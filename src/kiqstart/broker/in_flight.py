@@ -8,7 +8,8 @@ from typing import Final
 
 from taskiq import TaskiqMessage
 
-from kiqstart.broker.delivery import DONE, Delivery, local_time
+from kiqstart.broker.delivery import DONE, Delivery
+from kiqstart.clock import local_time
 from kiqstart.tasks.sizes import SMALL
 
 # Of which it is known that they were given to others while a receiver still ran them.

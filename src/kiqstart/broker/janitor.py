@@ -8,7 +8,6 @@ from typing import Final, TypeVar
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.forgetting import Forgetting
 from kiqstart.broker.keys import QueueKeys
@@ -24,6 +23,7 @@ from kiqstart.broker.results import encode_failure
 from kiqstart.broker.run_bounds import RunBounds
 from kiqstart.broker.script import Script
 from kiqstart.broker.unique_key_audit import UniqueKeyAudit
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands, Value
 from kiqstart.tasks.results.errors import TaskCancelledError, UnreadableTaskError
 
@@ -157,7 +157,8 @@ class Janitor:
     def _look_at_late(self) -> LateWorkers:
         names, beat = self._keys, self._registrar.next_beat()
         late_before = beat - round(self._options.beat * 1000 * _LATE_BEATS)
-        arguments: list[Value] = [self._lease.worker, beat, late_before, _LATE_AT_ONCE, self._role_seen]
+        arguments: list[Value] = [self._lease.worker, beat, self._registrar.possible_beats]
+        arguments += [late_before, _LATE_AT_ONCE, self._role_seen]
         answer = _WATCH.in_thread(self._redis, [names.workers, names.janitor], arguments)
         return self._noted(LateWorkers.of(answer))
 
@@ -196,7 +197,8 @@ class Janitor:
             self._dropped = self._count_dropped()
         options, names = self._options, self._keys
         keys = [names.janitor, names.workers, *names.shared, *names.all_streams(self._queues)]
-        arguments: list[Value] = [self._lease.worker, self._registrar.next_beat(), self._group]
+        beat = self._registrar.next_beat()
+        arguments: list[Value] = [self._lease.worker, beat, self._registrar.possible_beats, self._group]
         arguments += [round(options.dead_letter_age * 1000), options.dead_letter_bytes]
         arguments += [self._next_stream if local_time() >= self._tidy_at else "", self._streams_at_once]
         answer = _TEND.in_thread(self._redis, keys, arguments)

@@ -4,8 +4,8 @@ import uuid
 from collections.abc import Callable
 from typing import Final
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_text import whole_number
+from kiqstart.clock import local_time
 
 # Consumers that are ours begin so; others in the group are those of plain taskiq-redis.
 WORKER_PREFIX: Final = "kiq-"

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from math import inf
 from typing import Final, Self, cast
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_text import beat_of, queue_names, text_of_name, whole_number
+from kiqstart.clock import local_time
 
 # What the janitor says is text that anybody may have written.
 _MOST_WORKERS: Final = 1_000_000

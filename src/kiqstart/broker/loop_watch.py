@@ -2,7 +2,7 @@
 
 import asyncio
 
-from kiqstart.broker.delivery import local_time
+from kiqstart.clock import local_time
 
 
 class LoopWatch:

@@ -4,7 +4,6 @@ from collections import defaultdict
 from logging import getLogger
 from typing import Final
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.misfits import group_of
 from kiqstart.broker.options import StreamOptions
@@ -12,6 +11,7 @@ from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import texts_of, whole_number
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands
 from kiqstart.tasks.queue_names import queue_name_problem
 

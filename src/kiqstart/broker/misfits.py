@@ -4,12 +4,12 @@ import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.paused_names import PausedNames
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import raw_name, texts_of
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands
 
 _SAY_KNOWN: Final = Script[int]("say_known")

@@ -9,8 +9,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_retry import is_outage, pause, reason
+from kiqstart.clock import local_time
 
 Answer = TypeVar("Answer")
 

@@ -7,7 +7,7 @@ from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import Delivery, local_time
+from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.failure_detector import FailureDetector
 from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.keys import QueueKeys
@@ -20,6 +20,7 @@ from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import queue_names, raw_name
 from kiqstart.broker.script import Script
 from kiqstart.broker.worker_info import place_of
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands, PendingEntry, Value
 
 logger = getLogger(__name__)

@@ -23,7 +23,7 @@ from redis.exceptions import (
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from kiqstart.broker.delivery import local_time
+from kiqstart.clock import local_time
 from kiqstart.tasks.results.error_encoding import text_of
 from kiqstart.tasks.results.plain_values import class_name
 

@@ -10,12 +10,12 @@ from uuid import uuid4
 from redis.exceptions import OutOfMemoryError
 
 from kiqstart.broker.beats import Beats
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
 from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import beat_of, text_of_name
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands, Value, milliseconds_of
 from kiqstart.tasks.errors import WiringError
 
@@ -90,19 +90,24 @@ class Registrar:
 
     def renew(self, worker: str) -> bool:
         """Beat once; False where Redis does not know the name any more."""
-        beat = self.next_beat()
+        if not self._beats.is_certain:
+            return self._renew_by_script(worker, self.next_beat())
+        last, beat = self._beats.last, self.next_beat()
         # Adding gives the sum, and so says what was there before.
-        step = beat - self._beats.last
+        step = beat - last
         try:
             found = self._redis.zadd(self._keys.workers, {worker: step}, xx=True, incr=True)
         except OutOfMemoryError:
-            before = _BEAT.in_thread(self._redis, [self._keys.workers], [worker, beat])
-            if before is not None:
-                self.answered(beat_of(before))
-            return before is not None
+            return self._renew_by_script(worker, beat)
         if found is not None:
             self.answered(int(found) - step, beat=int(found))
         return found is not None
+
+    def _renew_by_script(self, worker: str, beat: int) -> bool:
+        before = _BEAT.in_thread(self._redis, [self._keys.workers], [worker, beat, self.possible_beats])
+        if before is not None:
+            self.answered(beat_of(before))
+        return before is not None
 
     @property
     def last_beat(self) -> int:
@@ -113,6 +118,11 @@ class Registrar:
         """What a beat says that is sent now: Redis' time in milliseconds, or more where the last one said that."""
         self._renewed_at = local_time()
         return self._beats.next(self.now_ms())
+
+    @property
+    def possible_beats(self) -> str:
+        """Those that Redis may have of this worker, for its scripts."""
+        return " ".join(map(str, self._beats.possible))
 
     def answered(self, before: int, *, beat: int | None = None) -> None:
         """Redis has answered the last beat: which one it had before, and which it has now if that is another one."""

@@ -7,8 +7,9 @@ from typing import Generic, TypeVar
 from taskiq import AsyncResultBackend, TaskiqResult
 from taskiq.depends.progress_tracker import TaskProgress
 
-from kiqstart.broker.delivery import current_delivery, local_time
+from kiqstart.broker.delivery import current_delivery
 from kiqstart.broker.redis_retry import pause, reason
+from kiqstart.clock import local_time
 from kiqstart.tasks.results.error_decoding import with_short_chain
 from kiqstart.tasks.results.errors import UnserializableResultError
 from kiqstart.tasks.results.result_labels import sendable_labels

@@ -2,10 +2,10 @@
 
 from typing import Final
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands
 
 _BOUND: Final = Script[object]("bound_runs")

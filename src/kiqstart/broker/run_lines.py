@@ -5,8 +5,9 @@ from typing import Final
 
 from taskiq import TaskiqMessage
 
-from kiqstart.broker.delivery import Delivery, local_time
+from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.run_stats import outcome_of
+from kiqstart.clock import local_time
 from kiqstart.observability.run_log import RUN_LOG, log_end, log_start
 from kiqstart.observability.task_fields import bind_to_structlog
 from kiqstart.tasks.errors import InvalidTaskArgumentsError

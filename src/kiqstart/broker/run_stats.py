@@ -9,30 +9,26 @@ nothing but counts is lost with it. What clean-ups have done in this process goe
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from enum import StrEnum
 from logging import getLogger
-from math import inf
 from operator import sub
 from typing import Final
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Left, local_time
+from kiqstart.broker.delivery import DONE, Again, Dead, Delivery, Left
+from kiqstart.broker.histogram import SECONDS_BUCKETS
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import may_pass, reason
-from kiqstart.broker.redis_text import text_of_name, whole_number
-from kiqstart.broker.stats_batch import FLUSH, KEEP_HOUR_MS, KEEP_MINUTE_MS, SENT, StatsBatch
+from kiqstart.broker.stats_batch import FLUSH, KEEP_HOUR_MS, KEEP_MINUTE_MS, StatsBatch
+from kiqstart.clock import local_time
 from kiqstart.observability.process_counts import PROCESS_COUNTS
-from kiqstart.redis.commands import AsyncCommands, BlockingCommands
+from kiqstart.redis.commands import BlockingCommands
 from kiqstart.retention.count_names import SECTION as RETENTION
 from kiqstart.tasks.results.result_encoding import FAILED_RESULT
 
 logger = getLogger(__name__)
 
-SECONDS_BUCKETS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 600.0, 3600.0, inf)
-"""Upper bounds of the histograms, in seconds."""
-_HOUR_MS: Final = 3_600_000
 # Tasks of other names than a worker has are counted together.
 _UNKNOWN: Final = ""
 
@@ -52,24 +48,24 @@ class Outcome(StrEnum):
 
 PROBLEMS: Final = (Outcome.FAILED, Outcome.RETRIED, Outcome.DEAD)
 """How a run ends that did not succeed, but for cancelled ones."""
-_STARTED: Final = "started"
+STARTED: Final = "started"
 PROBLEMS_FIELD: Final = "problems"
 """Of a minute: how many runs of a task did not succeed."""
-_RUN, _WAIT = "run", "wait"
+RUN, WAIT = "run", "wait"
 # What is counted of a task, in the order in which a worker keeps it; the times are in microseconds.
 _NAMES: Final = (
-    _STARTED,
+    STARTED,
     *Outcome,
-    *(f"{_RUN}:{place}" for place in range(len(SECONDS_BUCKETS))),
-    f"{_RUN}:us",
-    *(f"{_WAIT}:{place}" for place in range(len(SECONDS_BUCKETS))),
-    f"{_WAIT}:us",
+    *(f"{RUN}:{place}" for place in range(len(SECONDS_BUCKETS))),
+    f"{RUN}:us",
+    *(f"{WAIT}:{place}" for place in range(len(SECONDS_BUCKETS))),
+    f"{WAIT}:us",
 )
 _PLACE_OF_OUTCOME: Final = {outcome: _NAMES.index(outcome) for outcome in Outcome}
 # What is kept of each minute: the field, and its place.
-_OF_A_MINUTE: Final = tuple((f"\n{name}", _NAMES.index(name)) for name in (_STARTED, *Outcome, f"{_WAIT}:us"))
-_PLACE_OF_RUN, _PLACE_OF_RUN_US = _NAMES.index(f"{_RUN}:0"), _NAMES.index(f"{_RUN}:us")
-_PLACE_OF_WAIT, _PLACE_OF_WAIT_US = _NAMES.index(f"{_WAIT}:0"), _NAMES.index(f"{_WAIT}:us")
+_OF_A_MINUTE: Final = tuple((f"\n{name}", _NAMES.index(name)) for name in (STARTED, *Outcome, f"{WAIT}:us"))
+_PLACE_OF_RUN, _PLACE_OF_RUN_US = _NAMES.index(f"{RUN}:0"), _NAMES.index(f"{RUN}:us")
+_PLACE_OF_WAIT, _PLACE_OF_WAIT_US = _NAMES.index(f"{WAIT}:0"), _NAMES.index(f"{WAIT}:us")
 
 
 class RunStats:
@@ -210,110 +206,3 @@ def outcome_of(delivery: Delivery) -> Outcome | None:
     # A result that could not be stored, or not as JSON, is that of a failed task as well.
     has_failed = delivery.has_failed or delivery.result.startswith(FAILED_RESULT)
     return Outcome.FAILED if has_failed else Outcome.SUCCEEDED
-
-
-@dataclass(frozen=True, kw_only=True)
-class Histogram:
-    """How long something took.
-
-    Args:
-        counts: how many took up to each of `SECONDS_BUCKETS`, and more than the one before.
-        seconds: all together.
-    """
-
-    counts: Sequence[int] = (0,) * len(SECONDS_BUCKETS)
-    seconds: float = 0.0
-
-    @property
-    def count(self) -> int:
-        """How many there are."""
-        return sum(self.counts)
-
-    @property
-    def mean(self) -> float | None:
-        """Seconds; None where there is none."""
-        return self.seconds / self.count if self.count else None
-
-    def within(self, part: float) -> float | None:
-        """The one of `SECONDS_BUCKETS` within which that part of them ended; None where there is none."""
-        needed, count = part * self.count, 0
-        for bound, one in zip(SECONDS_BUCKETS, self.counts, strict=True):
-            count += one
-            if count and count >= needed:
-                return bound
-        return None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TaskStats:
-    """What all workers together have counted of a task.
-
-    Args:
-        task: its name; '' for messages of tasks that no worker knows.
-        sent: messages that were sent; retries are none.
-        started: runs that began.
-        ended: how many runs ended how.
-        run: how long its function took.
-        wait: how long its messages were in the queue before a run; a retry's delay is not part of it.
-    """
-
-    task: str
-    sent: int = 0
-    started: int = 0
-    ended: Mapping[Outcome, int] = field(default_factory=dict[Outcome, int])
-    run: Histogram = Histogram()
-    wait: Histogram = Histogram()
-
-    @property
-    def problems(self) -> int:
-        """Runs that did not succeed, but for cancelled ones."""
-        return sum(self.ended.get(one, 0) for one in PROBLEMS)
-
-
-async def read_task_stats(redis: AsyncCommands, keys: QueueKeys) -> list[TaskStats]:
-    """What was ever counted, by task.
-
-    Raises:
-        RedisError: Redis is away.
-    """
-    return _parsed(await redis.hgetall(keys.stats))
-
-
-async def read_recent_task_stats(redis: AsyncCommands, keys: QueueKeys) -> list[TaskStats]:
-    """What was counted in the last full hour and in the one that runs, by task.
-
-    Raises:
-        RedisError: Redis is away.
-    """
-    seconds, _ = await redis.time()
-    found: dict[bytes, int] = {}
-    for now_ms in (seconds * 1000, seconds * 1000 - _HOUR_MS):
-        counted = await redis.hgetall(keys.stats_of_hour(now_ms))
-        for name, value in counted.items():
-            found[name] = found.get(name, 0) + whole_number(value.decode(errors="replace"), 0)
-    return _parsed({name: str(value).encode() for name, value in found.items()})
-
-
-def _parsed(counted: Mapping[bytes, bytes]) -> list[TaskStats]:
-    by_task: dict[str, dict[str, int]] = {}
-    for raw, value in counted.items():
-        task, _, what = text_of_name(raw).rpartition("\n")
-        by_task.setdefault(task, {})[what] = whole_number(value.decode(errors="replace"), 0)
-    return [
-        TaskStats(
-            task=task,
-            sent=counts.get(SENT, 0),
-            started=counts.get(_STARTED, 0),
-            ended={outcome: counts[outcome] for outcome in Outcome if outcome in counts},
-            run=_histogram(counts, _RUN),
-            wait=_histogram(counts, _WAIT),
-        )
-        for task, counts in sorted(by_task.items())
-    ]
-
-
-def _histogram(counts: Mapping[str, int], what: str) -> Histogram:
-    return Histogram(
-        counts=[counts.get(f"{what}:{place}", 0) for place in range(len(SECONDS_BUCKETS))],
-        seconds=counts.get(f"{what}:us", 0) / 1e6,
-    )

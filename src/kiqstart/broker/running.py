@@ -16,7 +16,7 @@ from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import Delivery, local_time
+from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.in_flight import InFlightDeliveries
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.lease import Lease
@@ -24,6 +24,7 @@ from kiqstart.broker.redis_retry import without_foreign_keys
 from kiqstart.broker.redis_text import raw_name
 from kiqstart.broker.registrar import Registrar
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 from kiqstart.observability.redaction import redact
 from kiqstart.redis.commands import AsyncCommands, BlockingCommands
 from kiqstart.tasks.progress import LONGEST_TEXT, Progress, finite_number

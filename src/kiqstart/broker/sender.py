@@ -12,11 +12,11 @@ from redis.exceptions import NoScriptError
 from taskiq.exceptions import SendTaskError
 
 from kiqstart.broker.batcher import Batches, Work, only
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_retry import is_outage, may_have_run, pause, reason
 from kiqstart.broker.script import Script
 from kiqstart.broker.sent_stats import SentCounter
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import ScriptClient, Value
 from kiqstart.tasks.labels import DEFAULT_QUEUE
 

@@ -18,9 +18,9 @@ from weakref import ref
 
 from redis.exceptions import RedisError
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.stats_batch import FLUSH, SENT, StatsBatch
+from kiqstart.clock import local_time
 from kiqstart.processes.forks import tell_of_forks
 from kiqstart.redis.commands import ScriptClient
 from kiqstart.redis.connections import RedisConnections

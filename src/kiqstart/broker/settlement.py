@@ -8,10 +8,11 @@ from typing import Final
 
 from redis.exceptions import RedisError
 
-from kiqstart.broker.delivery import Again, Dead, Delivery, Left, Outcome, local_time
+from kiqstart.broker.delivery import Again, Dead, Delivery, Left, Outcome
 from kiqstart.broker.redis_retry import is_outage, may_pass, pause, reason
 from kiqstart.broker.results import encode_failure
 from kiqstart.broker.settler import Settler
+from kiqstart.clock import local_time
 from kiqstart.tasks.results.errors import ResultRefusedError
 
 logger = getLogger(__name__)

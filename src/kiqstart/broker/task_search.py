@@ -9,7 +9,6 @@ from redis.exceptions import NoPermissionError
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delayed_messages import read_delayed
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.entry_search import EntrySearch
 from kiqstart.broker.known_queues import every_queue
 from kiqstart.broker.redis_retry import without_foreign_keys
@@ -18,6 +17,7 @@ from kiqstart.broker.run_pages import read_pages_onward
 from kiqstart.broker.running_tasks import Holdings, pending_of
 from kiqstart.broker.whereabouts import Whereabouts, delayed_task, waiting_task
 from kiqstart.broker.worker_group import group_of_workers
+from kiqstart.clock import local_time
 from kiqstart.errors import OperatorError
 
 SECONDS_TO_FIND: Final = 0.7

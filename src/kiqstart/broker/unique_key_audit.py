@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Final
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import queue_names
 from kiqstart.broker.script import Script
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import BlockingCommands, Value
 
 logger = getLogger(__name__)

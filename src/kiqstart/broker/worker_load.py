@@ -11,10 +11,10 @@ from typing import Final, cast
 
 from redis.exceptions import ResponseError
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.loop_watch import LoopWatch
 from kiqstart.broker.redis_text import raw_name
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import AsyncCommands, BlockingCommands
 
 _SECONDS_BETWEEN: Final = 15.0

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.pauses import Pausable, Pauses
 from kiqstart.broker.stats import takeable_in
+from kiqstart.clock import local_time
 from kiqstart.metrics.health import SECONDS_UNTIL_FOUND, Finding
 from kiqstart.scheduler.source import DurableScheduleSource
 

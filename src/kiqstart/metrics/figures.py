@@ -1,7 +1,7 @@
 """All figures of an application, as they are in Redis now."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from redis.exceptions import NoPermissionError
@@ -12,36 +12,15 @@ from kiqstart.broker.fleet import QueueView, WorkerView, queue_views, read_worke
 from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.pauses import Pause, Pauses
-from kiqstart.broker.redis_text import text_of_name, whole_number
-from kiqstart.broker.run_stats import TaskStats, read_task_stats
 from kiqstart.broker.stats import QueueStats, count_tasks
-from kiqstart.retention.count_names import BACKLOG, BATCHES, LAST_SUCCESS, MICROSECONDS, ROWS, RUNS
+from kiqstart.broker.task_stats import TaskStats, read_task_stats
+from kiqstart.metrics.policies import PolicyStats, read_policies
 from kiqstart.scheduler.overview import Overview, overview
 from kiqstart.scheduler.scheduler_stats import ScheduleStats, read_schedule_stats
 from kiqstart.scheduler.source import DurableScheduleSource
 
 _LOST_RECENTLY: Final = 24 * 3600
 _ACTS_LOOKED_AT: Final = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class PolicyStats:
-    """What all workers together have counted of a retention policy.
-
-    Args:
-        seconds: that its batches took.
-        runs: how many ended, by why.
-        backlog: rows that were left, by estimate, after its latest batch; None where none is known.
-        last_success: when a run last went through all rows, in seconds since the Unix epoch; 0.0 where none is known.
-    """
-
-    policy: str
-    rows: int = 0
-    batches: int = 0
-    seconds: float = 0.0
-    runs: Mapping[str, int] = field(default_factory=dict[str, int])
-    backlog: int | None = None
-    last_success: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +63,7 @@ async def read_figures(broker: StreamBroker, policies: Sequence[str] = ()) -> Fi
         tasks=_with_known(await read_task_stats(redis, keys), broker.get_all_tasks()),
         schedules=await overview(DurableScheduleSource(broker).store, broker, limit=0),
         schedule_stats=await read_schedule_stats(redis, keys),
-        policies=await _read_policies(broker, policies),
+        policies=await read_policies(broker, policies),
         acts=await _read_acts(broker),
     )
 
@@ -101,23 +80,3 @@ async def _read_acts(broker: StreamBroker) -> Sequence[RecordedAct]:
     except NoPermissionError:
         # A monitor of an earlier version could not read them, and is to see the rest.
         return ()
-
-
-async def _read_policies(broker: StreamBroker, known: Sequence[str]) -> list[PolicyStats]:
-    by_policy: dict[str, dict[str, str]] = {name: {} for name in known}
-    for raw, value in (await broker.connection.redis.hgetall(broker.keys.retention_stats)).items():
-        name, _, what = text_of_name(raw).rpartition("\n")
-        by_policy.setdefault(name, {})[what] = value.decode(errors="replace")
-    return [_policy_stats(name, by_policy[name]) for name in sorted(by_policy)]
-
-
-def _policy_stats(name: str, found: Mapping[str, str]) -> PolicyStats:
-    return PolicyStats(
-        policy=name,
-        rows=whole_number(found.get(ROWS), 0),
-        batches=whole_number(found.get(BATCHES), 0),
-        seconds=whole_number(found.get(MICROSECONDS), 0) / 1e6,
-        runs={what.removeprefix(RUNS): whole_number(count, 0) for what, count in sorted(found.items()) if RUNS in what},
-        backlog=None if BACKLOG not in found else whole_number(found[BACKLOG], 0),
-        last_success=float(whole_number(found.get(LAST_SUCCESS), 0)),
-    )

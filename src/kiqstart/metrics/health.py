@@ -12,9 +12,9 @@ from typing import Final, Protocol
 from redis.exceptions import RedisError
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.loop_watch import LoopWatch
 from kiqstart.broker.redis_retry import reason
+from kiqstart.clock import local_time
 
 SECONDS_UNTIL_FOUND: Final = 15.0
 """How long something must last to be a finding."""

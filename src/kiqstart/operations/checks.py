@@ -7,7 +7,8 @@ from typing import Final
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, read_queues, read_workers
 from kiqstart.broker.known_queues import queues_of_tasks
-from kiqstart.broker.run_stats import PROBLEMS, TaskStats, read_recent_task_stats
+from kiqstart.broker.run_stats import PROBLEMS
+from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats
 from kiqstart.errors import OperatorError
 from kiqstart.operations.fleet import STUCK, said_of_stuck, state_of
 from kiqstart.operations.pausing import pauses_of, said

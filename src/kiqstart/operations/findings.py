@@ -34,20 +34,13 @@ class Finding:
     is_set: bool = True
 
 
-async def find(name: str, check: Callable[[], Awaitable[str]]) -> Finding:
-    """Make a check."""
+async def find(name: str, check: Callable[[], Awaitable[str] | str]) -> Finding:
+    """Make a check, or judge what was read already."""
     try:
-        return Finding(name=name, is_ok=True, text=await check())
+        text = check()
+        return Finding(name=name, is_ok=True, text=text if isinstance(text, str) else await text)
     except OperatorError as error:
         return Finding(name=name, is_ok=False, text=str(error), is_set=not isinstance(error, SettingsError))
-
-
-def judged(name: str, judge: Callable[[], str]) -> Finding:
-    """Judge what was read."""
-    try:
-        return Finding(name=name, is_ok=True, text=judge())
-    except OperatorError as error:
-        return Finding(name=name, is_ok=False, text=str(error))
 
 
 def how_they_are(findings: Sequence[Finding]) -> Mapping[str, bool]:

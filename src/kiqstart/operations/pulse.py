@@ -11,7 +11,7 @@ from kiqstart.broker.fleet import KnownWorkers, WorkerView, worker_views
 from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.pauses import Pausable, field_of
 from kiqstart.broker.redis_text import queue_names, text_of_name
-from kiqstart.broker.run_stats import TaskStats, read_task_stats
+from kiqstart.broker.task_stats import TaskStats, read_task_stats
 from kiqstart.broker.worker_group import group_of_workers
 from kiqstart.redis.commands import NONE_PENDING, AsyncCommands, ConsumerGroup, Entry, answer_or, milliseconds_of
 from kiqstart.tasks.labels import DEFAULT_QUEUE

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from kiqstart.broker.histogram import Histogram
 from kiqstart.broker.keys import QueueKeys
-from kiqstart.broker.run_stats import Histogram, TaskStats, read_recent_task_stats
+from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats
 from kiqstart.operations.pulse import Pulse, QueuePulse
 from kiqstart.redis.commands import AsyncCommands
 

@@ -8,32 +8,28 @@ from uuid import uuid4
 
 from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, AsyncSession, async_sessionmaker
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker
 
 from kiqstart.processes.forked_pool import ForkedPool
-from kiqstart.retention.bloat import describe_bloat
 from kiqstart.retention.ceilings import lower
-from kiqstart.retention.cost import BatchCost
 from kiqstart.retention.dry_run import DryRun, dry_run
 from kiqstart.retention.errors import RetentionSchemaError
 from kiqstart.retention.figures import count_run
 from kiqstart.retention.history import PastRun, read_history
 from kiqstart.retention.load import LoadCheck, LoadGate, PostgresLoad
 from kiqstart.retention.models import RetentionRun, UndeletableRow
-from kiqstart.retention.notes import describe_run
 from kiqstart.retention.planner import ScanChoice, choose_scan
 from kiqstart.retention.policy import RetentionPolicy
 from kiqstart.retention.preview import RetentionPreview, preview
 from kiqstart.retention.progress import ProgressCallback, ProgressMeter
 from kiqstart.retention.quarantine import Quarantine
-from kiqstart.retention.reconnect import transact
-from kiqstart.retention.report import RetentionFailure, RetentionReport, StopReason, merge_failures
+from kiqstart.retention.report import RetentionReport, StopReason
 from kiqstart.retention.run import Run
 from kiqstart.retention.run_options import RunLimits, check_count, check_run_options
+from kiqstart.retention.run_report import report_of
 from kiqstart.retention.run_store import RunStore
 from kiqstart.retention.schema import check_columns, check_tables, missing_tables, upgrade_retention
 from kiqstart.retention.settings import RetentionSettings
-from kiqstart.retention.shard import Shard
 from kiqstart.retention.spans import traced
 from kiqstart.retention.standing import PolicyStanding, read_standing
 from kiqstart.retention.transaction import Transactions, promptly, to_its_end, transaction
@@ -155,7 +151,7 @@ class RetentionEngine:
             raise
         finally:
             await to_its_end(run.release())
-        report = await self._report(run, shards)
+        report = await report_of(run, shards)
         count_run(report)
         await run.meter.report_end(report.deleted, is_complete=report.stopped is StopReason.END)
         logger.info(
@@ -193,7 +189,7 @@ class RetentionEngine:
         async with self._run(policy, run_id) as run:
             async with run.transactions.begin() as connection:
                 shards = await run.run_store.shards(connection)
-            return await self._report(run, shards) if shards else None
+            return await report_of(run, shards) if shards else None
 
     async def preview(self, policy: RetentionPolicy) -> RetentionPreview:
         """Say what a run would delete, and which way it would go.
@@ -298,49 +294,3 @@ class RetentionEngine:
         except (DBAPIError, OSError):
             logger.debug("What is wrong with the engine's tables cannot be looked at")
         return missing
-
-    async def _report(self, run: Run, shards: Sequence[Shard]) -> RetentionReport:
-        states = [shard.state for shard in shards]
-        deleted, seconds = sum(state.deleted for state in states), max(shard.age for shard in shards)
-
-        async def look(connection: AsyncConnection) -> tuple[tuple[str, ...], int]:
-            bloat = await describe_bloat(connection, run.policy.table, deleted, seconds)
-            return bloat, await run.quarantine.count(connection)
-
-        bloat, left_alone = await transact(run.transactions, look, wait=self._settings.reconnect_wait, stop=run.stop)
-        failures = merge_failures(failure for state in states for failure in state.failures)
-        return RetentionReport(
-            policy=run.policy.name,
-            run_id=run.run_store.run_id,
-            scan=shards[0].scan,
-            reason=shards[0].reason,
-            deleted=deleted,
-            batches=sum(state.batches for state in states),
-            seconds=seconds,
-            longest_batch=max(state.longest_batch for state in states),
-            skipped=sum(state.skipped for state in states),
-            failed=sum(state.failed for state in states),
-            errors=tuple(RetentionFailure(key=one.key, error=one.error, rows=one.rows) for one in failures),
-            left_alone=left_alone,
-            waited=sum(state.waited for state in states),
-            rested=sum(state.rested for state in states),
-            stopped=_why(shards, left_alone),
-            resumed=any(shard.resumed for shard in shards),
-            notes=describe_run(states, left_alone),
-            bloat=bloat,
-            per_row=sum((state.cost for state in states), BatchCost()).per_row,
-            partitions=tuple(one for state in states for one in state.partitions),
-        )
-
-
-def _why(shards: Sequence[Shard], left_alone: int) -> StopReason:
-    reasons = {shard.stopped for shard in shards}
-    if not all(shard.is_done for shard in shards):
-        return StopReason.STOPPED
-    early = (StopReason.UNDELETABLE, StopReason.LOAD, StopReason.WINDOW, StopReason.TIME_BUDGET, StopReason.ROW_LIMIT)
-    deleted, failed = (
-        sum(counts) for counts in zip(*((one.state.deleted, one.state.failed) for one in shards), strict=True)
-    )
-    if not deleted and (failed or left_alone):
-        return StopReason.UNDELETABLE
-    return next((one for one in early if one in reasons), StopReason.END)

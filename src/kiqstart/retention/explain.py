@@ -21,6 +21,7 @@ class PlanNode(BaseModel):
     node_type: str = Field(alias="Node Type")
     rows: int = Field(alias="Plan Rows")
     cost: float = Field(alias="Total Cost")
+    relation: str | None = Field(alias="Relation Name", default=None)
     index: str | None = Field(alias="Index Name", default=None)
     subplan: str | None = Field(alias="Subplan Name", default=None)
     actual_rows: float = Field(alias="Actual Rows", default=0)
@@ -34,6 +35,10 @@ class PlanNode(BaseModel):
     def inside_limit(self) -> "PlanNode":
         """Return what a LIMIT at the top cuts off."""
         return self.children[0] if self.node_type == "Limit" and self.children else self
+
+    def relations(self) -> frozenset[str]:
+        """Return the names of the tables and partitions that it reads."""
+        return frozenset(node.relation for node in self.nodes() if node.relation is not None)
 
     def indexes(self) -> frozenset[str]:
         """Return the names of the indexes that it uses."""

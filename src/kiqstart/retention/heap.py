@@ -50,10 +50,18 @@ def is_at(places: Sequence[Place]) -> ColumnElement[bool]:
 
 def rows_between(policy: RetentionPolicy, size: TableSize, first: int, last: int) -> ColumnElement[bool]:
     """Return the condition that a row lies on these lines, of partitions that may have the policy's rows."""
-    between = Heap(size).between(first, last)
-    column = next((one for one in policy.table.columns if one.name == size.by_range_of), None)
-    bound = None if column is None else pruning_bound(policy.rows, column)
+    between, bound = Heap(size).between(first, last), _bound_of_partitions(policy, size)
     return between if bound is None else and_(between, bound)
+
+
+def leaves_out_partitions(policy: RetentionPolicy, size: TableSize) -> bool:
+    """Whether `rows_between` reads only those partitions whose bounds allow for the policy's rows."""
+    return _bound_of_partitions(policy, size) is not None
+
+
+def _bound_of_partitions(policy: RetentionPolicy, size: TableSize) -> ColumnElement[bool] | None:
+    column = next((one for one in policy.table.columns if one.name == size.by_range_of), None)
+    return None if column is None else pruning_bound(policy.rows, column)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Which scan a run goes through its table by, and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from sqlalchemy import literal, select, text
@@ -11,6 +11,7 @@ from kiqstart.retention.errors import PolicyError
 from kiqstart.retention.expired_partitions import check_partitions
 from kiqstart.retention.explain import explain
 from kiqstart.retention.faults import refused_by_server
+from kiqstart.retention.heap import leaves_out_partitions
 from kiqstart.retention.index import CursorIndex, find_index
 from kiqstart.retention.index_scan import IndexScan, key_basis
 from kiqstart.retention.page_scan import PageScan
@@ -22,6 +23,7 @@ from kiqstart.retention.table import (
     TableSize,
     qualified_name,
     read_column_statistics,
+    read_pages_of,
     read_table_size,
 )
 
@@ -51,6 +53,7 @@ class ScanChoice:
         """Build the scan of a kind, through a table of that size."""
         if kind is ScanKind.PAGES:
             return PageScan(policy=policy, size=size)
+        size = replace(size, share=self.size.share)
         return IndexScan(policy=policy, size=size, types=self.relation.types, index=self.index)
 
 
@@ -66,10 +69,12 @@ async def choose_scan(connection: AsyncConnection, policy: RetentionPolicy) -> S
     await check_partitions(connection, policy)
     size = await read_table_size(connection, policy.table)
     with refused_by_server(policy.name):
-        rows = (await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))).rows
+        plan = await explain(connection, select(literal(1)).select_from(policy.table).where(policy.rows))
+    if size.pages and leaves_out_partitions(policy, size):
+        size = replace(size, share=await read_pages_of(connection, policy.table, plan.relations()) / size.pages)
     index = None if policy.scan is ScanKind.PAGES or not policy.cursor else await find_index(connection, policy)
-    kind, reason = await _decide(connection, policy, size, rows, index)
-    rows = min(rows, size.rows) if size.pages else 0
+    kind, reason = await _decide(connection, policy, size, plan.rows, index)
+    rows = min(plan.rows, size.rows) if size.pages else 0
     return ScanChoice(kind=kind, reason=reason, rows=rows, size=size, relation=relation, index=index)
 
 

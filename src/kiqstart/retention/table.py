@@ -1,5 +1,6 @@
 """What PostgreSQL knows about a policy's table."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Final, cast
 
@@ -32,6 +33,11 @@ SELECT
 FROM block LEFT JOIN pg_class c ON c.relkind = 'r' AND c.oid IN (SELECT oid FROM family)
 GROUP BY block.size
 """)  # noqa: S608 - made of constants
+_PAGES: Final = text(f"""
+WITH RECURSIVE {FAMILY}
+SELECT coalesce(sum(pg_relation_size(c.oid) / current_setting('block_size')::bigint), 0)::bigint
+FROM pg_class c WHERE c.relkind = 'r' AND c.oid IN (SELECT oid FROM family) AND c.relname = ANY(CAST(:names AS text[]))
+""")  # noqa: S608 - made of constants
 _COLUMN: Final = text("""
 SELECT s.correlation, coalesce(s.most_common_freqs[1], 0) AS commonest
 FROM pg_class c
@@ -50,7 +56,9 @@ class TableSize:
     """A table's pages, those of its longest partition (or itself), and the rows that were counted at the last ANALYZE.
 
     `storage` changes when the table is rewritten (`VACUUM FULL`, `CLUSTER`), which moves all rows to other pages. Costs
-    are the planner's, in its units. `by_range_of` names the first column of which its partitions are ranges, if any.
+    are the planner's, in its units. `by_range_of` names the first column of which its partitions are ranges, if any;
+    `share` is the part of the pages that lies in partitions which may have a policy's rows, the only ones that a page
+    walk reads.
     """
 
     longest: int
@@ -62,11 +70,12 @@ class TableSize:
     page_cost: float = 1.0
     row_cost: float = 0.0125
     by_range_of: str | None = None
+    share: float = 1.0
 
     @property
     def cost(self) -> float:
-        """What the planner reckons for reading all pages and looking at each row (`cost_seqscan` in costsize.c)."""
-        return self.pages * self.page_cost + self.rows * self.row_cost
+        """What the planner reckons for reading its share and looking at each row (`cost_seqscan` in costsize.c)."""
+        return self.share * (self.pages * self.page_cost + self.rows * self.row_cost)
 
     @property
     def is_one(self) -> bool:
@@ -113,6 +122,12 @@ async def read_table_size(connection: AsyncConnection, table: FromClause) -> Tab
         row_cost=row.row_cost,
         by_range_of=row.by_range_of,
     )
+
+
+async def read_pages_of(connection: AsyncConnection, table: FromClause, names: Collection[str]) -> int:
+    """Read how many pages those of a table's partitions have."""
+    parameters = {"table": qualified_name(connection, table), "names": list(names)}
+    return int(await connection.scalar(_PAGES, parameters) or 0)
 
 
 async def read_column_statistics(connection: AsyncConnection, column: Column[Any]) -> ColumnStatistics | None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from logging import getLogger
 from typing import Final
 
-from kiqstart.broker.delivery import local_time
+from kiqstart.clock import local_time
 
 logger = getLogger(__name__)
 

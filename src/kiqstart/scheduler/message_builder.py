@@ -10,7 +10,7 @@ from typing import Final
 
 from taskiq import AsyncBroker
 
-from kiqstart.broker.delivery import local_time
+from kiqstart.clock import local_time
 from kiqstart.scheduler.definition import ScheduleDefinition, UnreadableScheduleError
 from kiqstart.scheduler.due import DueSchedule
 from kiqstart.scheduler.firing import FireRequest, Outcome

@@ -11,11 +11,11 @@ from enum import StrEnum
 from logging import getLogger
 from typing import Final
 
-from kiqstart.broker.delivery import local_time
+from kiqstart.broker.histogram import SECONDS_BUCKETS, Histogram
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.redis_text import text_of_name, whole_number
-from kiqstart.broker.run_stats import SECONDS_BUCKETS, Histogram
 from kiqstart.broker.stats_batch import StatsBatch
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import AsyncCommands, ScriptClient
 from kiqstart.scheduler.firing import FireRequest, FireResult, Outcome
 from kiqstart.scheduler.misfires import ON_TIME

@@ -9,8 +9,8 @@ from redis.exceptions import NoPermissionError, RedisError
 from taskiq import AsyncBroker, ScheduledTask, ScheduleSource
 
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.redis_retry import pause, reason
+from kiqstart.clock import local_time
 from kiqstart.processes.exits import exit_on_operator_error
 from kiqstart.redis.client import RedisUnavailableError, with_remedy
 from kiqstart.scheduler.broker_limits import send_deadline

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 from taskiq import TaskiqMessage
+from tests.deliveries import delivery_with
 from tests.end_to_end.cli.in_process import Kiqstart
 
 from kiqstart.broker.broker import StreamBroker
@@ -121,19 +122,7 @@ async def run_some() -> None:
 def delivered(broker: StreamBroker, number: int) -> Delivery:
     message = TaskiqMessage(task_id=f"{number}", task_name="report", labels={}, args=[], kwargs={})
     entry = f"{round(time.time() * 1000) - 2000}-0"
-    delivery = Delivery(
-        queue="default",
-        stream=broker.keys.name,
-        entry=entry,
-        data=b"",
-        fields={},
-        deliveries=0,
-        worker="one",
-        epoch="",
-        is_suspect=False,
-    )
-    delivery.message, delivery.is_started = message, True
-    return delivery
+    return delivery_with(stream=broker.keys.name, entry=entry, message=message, is_started=True)
 
 
 def test_that_tasks_fail_is_seen_and_how_long_they_take(kiqstart_on_database: Kiqstart) -> None:

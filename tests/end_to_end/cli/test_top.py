@@ -16,8 +16,10 @@ from redis import Redis
 from tests.deadlines import HANG
 from tests.end_to_end.cli.in_process import Kiqstart
 
-from kiqstart.broker.run_stats import Histogram, Outcome, TaskStats
+from kiqstart.broker.histogram import Histogram
+from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.settings import TasksSettings
+from kiqstart.broker.task_stats import TaskStats
 from kiqstart.cli.application import stream_broker
 from kiqstart.operations.pulse import Pulse, QueuePulse
 from kiqstart.operations.rates import Rates

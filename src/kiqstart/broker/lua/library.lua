@@ -50,16 +50,51 @@ local function named(answer, key)
     return answer
 end
 
--- Renews a worker's lease; gives its last beat before, or nil for one that is not registered. A Redis that is full lets a script go on whose first command that
--- writes frees memory.
-local function renew_lease(workers, worker, time)
-    local before = redis.call('ZSCORE', workers, worker)
-    local renewed = redis.pcall('ZADD', workers, 'XX', 'CH', time, worker)
-    if is_error(renewed) then
-        redis.call('ZREM', workers, '')
-        renewed = redis.call('ZADD', workers, 'XX', 'CH', time, worker)
+-- Redis has come back with older data: remembers who is registered there. Whoever is and does not take itself out again may have
+-- ended long ago, and has not died of what it has there as far as anybody knows (fence.lua). The last beat is the one that Redis
+-- had answered to the worker that has noticed it, before it came back: that one's time. Gives when it was noted.
+local function note_older_data(workers, last_beat)
+    local noted, now = workers .. ':restored', now_ms()
+    -- Others may have noticed it before. But what was noted before that beat was saved with these data, since Redis had come back
+    -- once before: it says nothing of who has ended since. So does what has a time yet to come: the clock was set back.
+    local noted_at = tonumber(unless_foreign('HGET', noted, '') or '') or 0
+    if noted_at > tonumber(last_beat) and noted_at <= now then
+        return noted_at
     end
-    return renewed == 1 and before or nil
+    local registered = redis.call('ZRANGE', workers, 0, -1, 'WITHSCORES')
+    -- Comes first: a Redis that is full lets a script go on whose first command that writes frees memory.
+    redis.call('DEL', noted)
+    -- No worker has this name.
+    redis.call('HSET', noted, '', now)
+    for place = 1, #registered, 2 do
+        redis.call('HSET', noted, registered[place], registered[place + 1])
+    end
+    redis.call('PEXPIRE', noted, 3600000)
+    return now
+end
+
+-- Renews a worker's lease; gives its last beat before, or nil for one that is not registered. That beat should be one of those
+-- that are possible, separated by spaces, the last one with an answer first. Where it is not, Redis has come back with older data.
+-- That is noted here, and the worker sees it still with a later beat, should the answer to this one be lost.
+local function renew_lease(workers, worker, beat, possible)
+    local before = redis.call('ZSCORE', workers, worker)
+    if not before then
+        return nil
+    end
+    local is_possible = false
+    for one in string.gmatch(possible, '%d+') do
+        is_possible = is_possible or tonumber(one) == tonumber(before)
+    end
+    if not is_possible then
+        pcall(note_older_data, workers, string.match(possible, '%d+'))
+    end
+    local renewed = is_possible and beat or string.format('%.0f', before + 1)
+    -- A Redis that is full lets a script go on whose first command that writes frees memory.
+    if is_error(redis.pcall('ZADD', workers, renewed, worker)) then
+        redis.call('ZREM', workers, '')
+        redis.call('ZADD', workers, renewed, worker)
+    end
+    return before
 end
 
 -- Where the holder of a unique key waits or runs: the janitor frees the keys of messages that are gone.

@@ -1,8 +1,9 @@
 -- The janitor's beat, with which it looks at the whole queue; or a worker's attempt to become the janitor: the role is free
 -- where the worker that has it is not registered.
 -- KEYS  1 janitor, 2 workers, 3... shared, then for each queue: isolated, suspects, returned, stream
--- ARGV  1 worker, 2 time of this beat, 3 group, 4 milliseconds to keep dead letters, 5 bytes of dead letters to keep, 6 which of
---       the streams is the first whose consumers are looked at, from 0 on, or '' where it does not tidy now, 7 of how many streams
+-- ARGV  1 worker, 2 this beat, 3 beats that are possible before it, 4 group, 5 milliseconds to keep dead letters, 6 bytes of dead
+--       letters to keep, 7 which of the streams is the first whose consumers are looked at, from 0 on, or '' where it does not tidy
+--       now, 8 of how many streams
 -- Returns 0 for a worker that is not registered, 1 and its last beat before for one that is not the janitor; else 2, the time, milliseconds until the
 -- next delayed message or -1, how many dead letters were ever dropped, how many suspects wait, how many messages were left to
 -- other workers, the workers with the time of their last beat, and its own before. Where it tidies also how many unique keys and early acknowledgements are noted, the queues
@@ -12,7 +13,7 @@ local keys = shared_keys(3)
 local FIRST_STREAM = 3 + SHARED
 -- Comes first: a Redis that is full lets a script go on whose first command that writes frees memory.
 unless_foreign('ZREMRANGEBYSCORE', keys.cancelled, '-inf', now)
-local before = renew_lease(KEYS[2], ARGV[1], ARGV[2])
+local before = renew_lease(KEYS[2], ARGV[1], ARGV[2], ARGV[3])
 if not before then
     return {0}
 end
@@ -26,7 +27,7 @@ for first = FIRST_STREAM, #KEYS, 4 do
     for place = first, first + 1 do
         local entries = redis.pcall('XLEN', KEYS[place])
         if type(entries) == 'number' and entries > 0 then
-            local pending = redis.pcall('XPENDING', KEYS[place], ARGV[3])
+            local pending = redis.pcall('XPENDING', KEYS[place], ARGV[4])
             suspects = suspects + entries - (is_error(pending) and 0 or pending[1])
         end
     end
@@ -40,11 +41,11 @@ redis.call('SET', KEYS[1], table.concat({ARGV[1], #workers / 2, suspects, now, m
 -- Whatever is wrong with the dead letters, the tasks of dead workers are given to others. Gives how many were dropped.
 local function bound_dead_letters()
     local letters = redis.call('XLEN', keys.dead)
-    local removed = letters > 0 and redis.call('XTRIM', keys.dead, 'MINID', math.max(now - ARGV[4], 0)) or 0
+    local removed = letters > 0 and redis.call('XTRIM', keys.dead, 'MINID', math.max(now - ARGV[5], 0)) or 0
     letters = letters - removed
     local bytes = letters > 1 and redis.pcall('MEMORY', 'USAGE', keys.dead, 'SAMPLES', 20) or 0
-    if type(bytes) == 'number' and bytes > tonumber(ARGV[5]) then
-        removed = removed + redis.call('XTRIM', keys.dead, 'MAXLEN', math.max(math.floor(letters * ARGV[5] / bytes), 1))
+    if type(bytes) == 'number' and bytes > tonumber(ARGV[6]) then
+        removed = removed + redis.call('XTRIM', keys.dead, 'MAXLEN', math.max(math.floor(letters * ARGV[6] / bytes), 1))
     end
     return removed > 0 and redis.call('INCRBY', keys.dropped, removed) or nil
 end
@@ -53,7 +54,7 @@ local is_well, dropped = pcall(bound_dead_letters)
 local next_due = redis.pcall('ZRANGE', keys.delayed, 0, 0, 'WITHSCORES')[2]
 next_due = next_due and math.max(math.min(math.ceil(tonumber(next_due) - now), 1e9), 0) or -1
 local answer = {2, now, next_due, is_well and dropped or number_of(kept[2]), suspects, misfits, workers, before}
-if ARGV[6] == '' then
+if ARGV[7] == '' then
     return answer
 end
 
@@ -75,20 +76,20 @@ local function note(place, consumer, pending)
         orphans[#orphans + 1] = consumer
     else
         -- Should it read after all, Redis makes it anew.
-        redis.pcall('XGROUP', 'DELCONSUMER', KEYS[place], ARGV[3], consumer)
+        redis.pcall('XGROUP', 'DELCONSUMER', KEYS[place], ARGV[4], consumer)
     end
 end
 
 -- Those that have nothing are many in a large fleet, and looked at in turn.
 local streams = #KEYS - FIRST_STREAM + 1
 for place = FIRST_STREAM, #KEYS do
-    if (place - FIRST_STREAM - ARGV[6]) % streams < tonumber(ARGV[7]) then
-        local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[place], ARGV[3])
+    if (place - FIRST_STREAM - ARGV[7]) % streams < tonumber(ARGV[8]) then
+        local consumers = redis.pcall('XINFO', 'CONSUMERS', KEYS[place], ARGV[4])
         for _, one in ipairs(is_error(consumers) and {} or consumers) do
             note(place, one[2], one[4])
         end
     else
-        local pending = redis.pcall('XPENDING', KEYS[place], ARGV[3])
+        local pending = redis.pcall('XPENDING', KEYS[place], ARGV[4])
         for _, one in ipairs(not is_error(pending) and pending[4] or {}) do
             note(place, one[1], tonumber(one[2]))
         end

@@ -9,11 +9,11 @@ from typing import Final, Protocol
 
 from redis.exceptions import RedisError
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.fetcher import SuspectRule
 from kiqstart.broker.quarantine.ward_orders import WardOrders
 from kiqstart.broker.quarantine.ward_process import WardEnd, WardProcess
 from kiqstart.broker.redis_retry import reason, retry_transient
+from kiqstart.clock import local_time
 from kiqstart.processes.memory_headroom import has_room_for_another
 from kiqstart.processes.shutdown import on_shutdown_signals
 

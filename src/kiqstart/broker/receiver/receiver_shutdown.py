@@ -9,7 +9,8 @@ from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.consumer import StreamConsumer
-from kiqstart.broker.delivery import Delivery, local_time
+from kiqstart.broker.delivery import Delivery
+from kiqstart.clock import local_time
 from kiqstart.processes.shutdown import on_shutdown_signals
 from kiqstart.processes.shutdown_watchdog import ShutdownWatchdog
 

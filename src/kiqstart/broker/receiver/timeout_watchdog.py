@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from logging import getLogger
 from typing import Any, Final
 
-from kiqstart.broker.delivery import local_time
+from kiqstart.clock import local_time
 
 logger = getLogger(__name__)
 

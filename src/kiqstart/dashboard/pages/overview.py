@@ -11,13 +11,14 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import queue_views, read_workers
 from kiqstart.broker.known_queues import queues_of_tasks
 from kiqstart.broker.minute_stats import read_minutes
-from kiqstart.broker.run_stats import Outcome, TaskStats, read_recent_task_stats
+from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.stats import QueueStats, count_tasks
+from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats
 from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart
 from kiqstart.dashboard.minute_charts import charts
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.checks import check_paused, check_runs, check_scheduler, judge_queues, judge_workers
-from kiqstart.operations.findings import Finding, find, judged
+from kiqstart.operations.findings import Finding, find
 
 _CHECKS: Final[Sequence[tuple[str, Callable[[StreamBroker], Awaitable[str]]]]] = (
     ("Paused", check_paused),
@@ -75,8 +76,8 @@ async def read_overview(broker: StreamBroker) -> OverviewSeen:
     queues = await queue_views(broker, counts, workers)
     return OverviewSeen(
         findings=[
-            judged("Workers", lambda: judge_workers(workers)),
-            judged("Queues", lambda: judge_queues(queues)),
+            await find("Workers", partial(judge_workers, workers)),
+            await find("Queues", partial(judge_queues, queues)),
             *[await find(name, partial(check, broker)) for name, check in _CHECKS],
         ],
         counts=counts,

@@ -10,18 +10,6 @@ from kiqstart.broker.broker import StreamBroker
 
 
 @pytest.fixture
-def queue_name(key_prefix: str) -> str:
-    return f"{{{key_prefix}}}:tasks"
-
-
-@pytest_asyncio.fixture
-async def brokers(redis_url: str, queue_name: str) -> AsyncGenerator[Brokers]:
-    made = Brokers(redis_url, queue_name)
-    yield made
-    await made.close()
-
-
-@pytest.fixture
 def broker(brokers: Brokers) -> StreamBroker:
     return brokers()
 

@@ -39,7 +39,7 @@ async def test_a_dead_worker_is_remembered_with_its_host_and_what_it_ran(
         assert [(one.task, one.task_id) for one in found.running] == [("report.build", "5f0c")]
         assert found.last_beat.timestamp() == seconds - 100
         assert found.last_beat < found.lost
-        figures = families_of(await read_figures(broker), "x")
+        figures = families_of(await read_figures(broker), "x", {})
         [lost] = [one for one in figures if one.name == "kiqstart_worker_lost_timestamp_seconds"]
         assert [(one.labels["worker"], one.labels["host"], one.value) for one in lost.samples] == [
             ("kiq-gone", "worker-7", found.lost.timestamp())

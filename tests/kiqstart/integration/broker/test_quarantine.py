@@ -219,7 +219,7 @@ async def test_the_janitor_counts_suspects_of_queues_that_it_does_not_take(broke
 async def test_what_is_to_run_alone_is_taken_alone(brokers: Brokers, redis: Redis) -> None:
     names: list[str] = []
     broker = brokers()
-    broker.run_suspects(names.append, lambda: None)
+    broker.run_suspects(names.append, lambda _: None)
     consumer = await broker.consume()
     for stream in broker.keys.quarantine("default"):
         await redis.xadd(stream, {"data": "{}", "deliveries": "2"})

@@ -11,13 +11,15 @@ from redis.asyncio import Redis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from taskiq import TaskiqMessage
 from tests.deadlines import HANG
+from tests.deliveries import delivery_with
 from tests.kiqstart.integration.broker.brokers import Brokers, working
 from tests.kiqstart.integration.broker.wire import Wire
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.delivery import Delivery
-from kiqstart.broker.run_stats import Outcome, RunStats, TaskStats, read_recent_task_stats, read_task_stats
+from kiqstart.broker.run_stats import Outcome, RunStats
 from kiqstart.broker.stats_batch import FLUSH
+from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats, read_task_stats
 from kiqstart.redis.commands import blocking_commands
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
@@ -28,16 +30,9 @@ async def stats_of(broker: StreamBroker) -> Mapping[str, TaskStats]:
 
 
 def started_delivery(broker: StreamBroker) -> Delivery:
-    return Delivery(
-        queue="default",
+    return delivery_with(
         stream=broker.keys.name,
         entry=f"{round(time.time() * 1000)}-0",
-        data=b"",
-        fields={},
-        deliveries=0,
-        worker="one",
-        epoch="",
-        is_suspect=False,
         seconds=1.0,
         message=TaskiqMessage(task_id="1", task_name="work", labels={}, args=[], kwargs={}),
     )

@@ -10,8 +10,8 @@ from tests.kiqstart.integration.broker.wire import Wire
 
 from kiqstart.broker import sent_stats
 from kiqstart.broker.broker import StreamBroker
-from kiqstart.broker.run_stats import read_task_stats
 from kiqstart.broker.stats_batch import FLUSH
+from kiqstart.broker.task_stats import read_task_stats
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
 

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
 from sqlalchemy.orm import InstrumentedAttribute
 
 from kiqstart.retention.policy import RetentionPolicy, ScanKind
@@ -10,6 +11,7 @@ from todo_service.core.session.models import RefreshSession
 from todo_service.core.todo.models import Todo
 
 SCANS = [ScanKind.KEY, ScanKind.PAGES]
+BOTH_SCANS = pytest.mark.parametrize("scan", SCANS)
 
 
 def expired_sessions(scan: ScanKind | None, cutoff: datetime | None = None) -> RetentionPolicy:

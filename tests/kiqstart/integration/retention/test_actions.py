@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Computed, func
 from sqlalchemy.orm import Mapped, mapped_column
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS
 from tests.kiqstart.integration.retention.shapes import SHAPES
 from tests.kiqstart.integration.retention.tables import Tables, Token
 from tests.todo_service.integration.core.engines import EngineFactory
@@ -51,7 +51,7 @@ def redacted(scan: ScanKind | None = None) -> RetentionPolicy:
     return replace(TOKENS.policy(scan), update=RowUpdate(values={Token.note: "gone"}, done=Token.note == "gone"))
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_rows_are_archived_as_they_are_deleted(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
@@ -139,7 +139,7 @@ async def test_an_archive_that_does_not_fit_is_refused(retention: RetentionEngin
         )
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_rows_are_updated_once(make_retention: EngineFactory, database: Database, scan: ScanKind) -> None:
     await database.fill(TOKENS)
     before = await database.rows(Token)

@@ -3,7 +3,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos, expired_sessions
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos, expired_sessions
 from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
@@ -80,7 +80,7 @@ async def test_page_batches_hold_as_many_pages_as_have_so_many_rows(
     assert await database.count("todos") == await database.count("todos WHERE NOT is_completed") == 500
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_an_empty_table_is_done_at_once(retention: RetentionEngine, scan: ScanKind) -> None:
     seen: list[RetentionProgress] = []
 
@@ -93,7 +93,7 @@ async def test_an_empty_table_is_done_at_once(retention: RetentionEngine, scan: 
 
 
 @pytest.mark.usefixtures("completed", "every_batch_is_reported")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_run_ends_though_rows_keep_coming(
     make_retention: EngineFactory, user: User, database: Database, scan: ScanKind
 ) -> None:
@@ -111,7 +111,7 @@ async def test_a_run_ends_though_rows_keep_coming(
 
 
 @pytest.mark.usefixtures("expired", "every_batch_is_reported")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_progress_rises_to_one(make_retention: EngineFactory, database: Database, scan: ScanKind) -> None:
     await database.execute("ANALYZE refresh_sessions")
     seen: list[RetentionProgress] = []
@@ -132,7 +132,7 @@ async def test_progress_rises_to_one(make_retention: EngineFactory, database: Da
 
 
 @pytest.mark.usefixtures("expired", "completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_failing_watcher_ends_the_run_and_the_next_goes_on(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
@@ -178,7 +178,7 @@ async def test_batches_do_not_wait_for_the_disk_and_the_runs_end_waits_as_the_ro
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 @pytest.mark.parametrize("moment", ["BEFORE", "AFTER"])
 async def test_what_triggers_ask_for_each_row_is_not_planned_anew_for_each(
     make_retention: EngineFactory, database: Database, scan: ScanKind, moment: str

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from sqlalchemy.exc import DBAPIError
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import ScanKind
@@ -21,7 +21,7 @@ from todo_service.core.user.service import UserService
 @pytest.mark.parametrize(
     ("checked", "batch_rows"), [("NOT DEFERRABLE", 250), ("DEFERRABLE INITIALLY DEFERRED", 100_000)]
 )
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_referenced_row_costs_only_itself(
     make_retention: EngineFactory, user: User, database: Database, scan: ScanKind, checked: str, batch_rows: int
 ) -> None:
@@ -60,7 +60,7 @@ async def test_one_users_failure_does_not_stop_the_rest(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_errors_are_grouped_by_their_key_and_by_what_was_wrong(
     make_retention: EngineFactory, users: UserService, user: User, database: Database, scan: ScanKind
 ) -> None:
@@ -101,7 +101,7 @@ async def test_a_failing_session_is_reported_by_its_id(sessions: RefreshSessionS
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_rows_that_a_trigger_keeps_do_not_hold_the_run_up(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
@@ -112,7 +112,7 @@ async def test_rows_that_a_trigger_keeps_do_not_hold_the_run_up(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 @pytest.mark.parametrize(
     ("failure", "said"),
     [
@@ -141,7 +141,7 @@ async def test_what_no_row_is_to_blame_for_ends_the_run(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 @pytest.mark.parametrize("lock_timeout", [0.05, 10])
 async def test_a_row_that_became_live_meanwhile_is_kept(
     make_retention: EngineFactory, database: Database, scan: ScanKind, lock_timeout: float

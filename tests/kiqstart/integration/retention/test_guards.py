@@ -2,7 +2,7 @@
 
 import pytest
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.engine import RetentionEngine
@@ -13,7 +13,6 @@ from kiqstart.retention.report import RetentionReport, StopReason
 
 pytestmark = pytest.mark.usefixtures("completed", "every_batch_is_reported")
 
-BOTH_SCANS = pytest.mark.parametrize("scan", SCANS)
 RULE = "CREATE RULE keep AS ON DELETE TO todos DO INSTEAD NOTHING"
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from tests.kiqstart.integration.retention.conftest import Clock
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.kiqstart.integration.retention.shapes import SHAPES
 from tests.todo_service.integration.core.engines import EngineFactory
 
@@ -21,7 +21,7 @@ from todo_service.core.user.models import User
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 @pytest.mark.parametrize(("rows", "batch_rows"), [(1, 100_000), (7, 25), (100, 25), (501, 100_000)])
 async def test_a_run_stops_after_exactly_so_many_rows(
     make_retention: EngineFactory, database: Database, scan: ScanKind, rows: int, batch_rows: int
@@ -34,7 +34,7 @@ async def test_a_run_stops_after_exactly_so_many_rows(
     assert await database.count("todos") == 1000 - deleted
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 @pytest.mark.parametrize("rows", [1, 100])
 async def test_the_limit_is_exact_over_partitions(
     retention: RetentionEngine, database: Database, scan: ScanKind, rows: int
@@ -50,7 +50,7 @@ async def test_the_limit_is_exact_over_partitions(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 @pytest.mark.parametrize("rows", [2, 100])
 async def test_shards_share_the_limit_out(
     retention: RetentionEngine, database: Database, scan: ScanKind, rows: int
@@ -70,7 +70,7 @@ async def test_shards_share_the_limit_out(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_runs_of_a_limit_each_go_on_until_nothing_is_left(
     retention: RetentionEngine, database: Database, scan: ScanKind
 ) -> None:
@@ -87,7 +87,7 @@ async def test_runs_of_a_limit_each_go_on_until_nothing_is_left(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_the_next_run_begins_where_the_limited_one_stopped(
     retention: RetentionEngine, database: Database, user: User, scan: ScanKind
 ) -> None:
@@ -115,7 +115,7 @@ async def test_the_next_run_begins_where_the_limited_one_stopped(
 
 
 @pytest.mark.usefixtures("completed", "every_batch_is_reported")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_run_stops_between_batches_when_its_time_is_over(
     make_retention: EngineFactory, database: Database, clock: Clock, scan: ScanKind
 ) -> None:

@@ -7,7 +7,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.conftest import Clock
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import ScanKind
@@ -24,7 +24,6 @@ ALL_SIZES = pytest.mark.parametrize(
     [(ScanKind.KEY, 60), (ScanKind.KEY, 100_000), (ScanKind.PAGES, 50), (ScanKind.PAGES, 100_000)],
 )
 SIZES = pytest.mark.parametrize(("scan", "batch_rows"), [(ScanKind.KEY, 60), (ScanKind.PAGES, 100_000)])
-BOTH_SCANS = pytest.mark.parametrize("scan", SCANS)
 # Two beside each other on one page, two on others.
 FOUR = "title IN ('todo 2', 'todo 4', 'todo 500', 'todo 1000')"
 

@@ -1,10 +1,9 @@
 import asyncio
 
-import pytest
 from sqlalchemy import func, select, tuple_
 from sqlalchemy.orm import aliased
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS
 from tests.kiqstart.integration.retention.tables import Token
 from tests.todo_service.integration.core.engines import EngineFactory
 
@@ -26,7 +25,7 @@ LAST_THREE = """
 """
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_the_newest_of_each_group_stay(make_retention: EngineFactory, database: Database, scan: ScanKind) -> None:
     await database.create(Token, FILL, "ANALYZE tokens")
     newest = await database.value(LAST_THREE)

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.load import PostgresLoad
@@ -19,7 +19,7 @@ from kiqstart.testing import eventually
 pytestmark = pytest.mark.usefixtures("completed")
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_run_rests_after_each_batch(make_retention: EngineFactory, scan: ScanKind) -> None:
     report = await make_retention(batch_rows=120, pause=0.05).run(completed_todos(scan))
     assert report.batches >= 4
@@ -28,7 +28,7 @@ async def test_a_run_rests_after_each_batch(make_retention: EngineFactory, scan:
     assert (report.deleted, report.waited) == (500, 0)
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 @pytest.mark.parametrize("batch_rows", [30, 100_000])
 async def test_a_run_keeps_to_its_rows_per_second(
     make_retention: EngineFactory, scan: ScanKind, batch_rows: int

@@ -1,10 +1,11 @@
 import re
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from sqlalchemy import ColumnElement, exists, literal, or_
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.kiqstart.integration.retention.shapes import SHAPES
 from tests.kiqstart.integration.retention.tables import Article, Event, Token, Visit
 
@@ -74,6 +75,33 @@ async def test_equal_values_are_looked_for_and_so_have_their_price(
     assert (made.kind, "heap follows 'expires_at' by 1.00" in made.reason) == (ScanKind.PAGES, True)
 
 
+async def test_only_partitions_that_may_have_rows_count_in_the_price_of_the_pages(
+    retention: RetentionEngine, database: Database
+) -> None:
+    months = [f"2026-{month:02}-01 00:00+00" for month in range(1, 12)]
+    await database.create(
+        Event,
+        *(
+            f"CREATE TABLE events_{number} PARTITION OF events FOR VALUES FROM ('{begin}') TO ('{end}')"
+            for number, (begin, end) in enumerate(pairwise(months))
+        ),
+        *(
+            f"INSERT INTO events (id, at, body) SELECT n, timestamptz '{begin}' + n * interval '10 minutes',"  # noqa: S608 - made of constants
+            " repeat('x', 1000) FROM generate_series(1, 2000) n ORDER BY md5(n::text)"
+            for begin in months[:-1]
+        ),
+        "ANALYZE events",
+    )
+    made = await choice(
+        retention,
+        RetentionPolicy(
+            name="events", model=Event, predicate=Event.at < datetime(2026, 1, 8, tzinfo=UTC), cursor=(Event.at,)
+        ),
+    )
+    assert made.kind is ScanKind.PAGES, made.reason
+    assert made.size.share == pytest.approx(0.1, rel=0.1)
+
+
 async def test_the_price_of_a_page_read_is_the_servers(retention: RetentionEngine, database: Database) -> None:
     await database.create(Token, f"{FILL} md5(n::text)", "ANALYZE tokens")
     name = await database.value("SELECT quote_ident(current_database())")
@@ -106,7 +134,7 @@ async def test_a_table_that_was_never_analysed_is_gone_through_by_its_index(
     assert (made.kind, "never analysed" in made.reason) == (ScanKind.KEY, True)
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_the_policy_has_the_last_word(retention: RetentionEngine, database: Database, scan: ScanKind) -> None:
     for order in ("n", "md5(n::text)"):
         await database.create(Token, f"{FILL} {order}", "ANALYZE tokens")

@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import func
 from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, SCANS, completed_todos
 from tests.kiqstart.integration.retention.shapes import SHAPES, Shape
 
 from kiqstart.retention.engine import RetentionEngine
@@ -40,7 +40,7 @@ async def test_previews_and_dry_runs_tell_what_would_go_and_delete_nothing(
 
 
 @pytest.mark.usefixtures("completed")
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_count_that_would_take_too_long_is_estimated(
     retention: RetentionEngine, database: Database, scan: ScanKind, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, async_sessionma
 from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.faults.cutting_proxy import cutting_proxy
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.kiqstart.integration.retention.test_pacing import Busy
 from tests.kiqstart.integration.retention.test_undeletable import counting, tries
 from tests.service import database_settings
@@ -25,8 +25,6 @@ from kiqstart.retention.transaction import Limits, transaction
 from kiqstart.testing import eventually
 
 pytestmark = pytest.mark.usefixtures("completed")
-
-BOTH_SCANS = pytest.mark.parametrize("scan", SCANS)
 
 
 @BOTH_SCANS

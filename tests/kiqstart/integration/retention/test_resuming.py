@@ -3,7 +3,7 @@ import asyncio
 import pytest
 from tests.deadlines import HANG
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.errors import UnreadableRunError
@@ -23,7 +23,7 @@ IN_TRANSACTION = (
 )
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_run_cancelled_between_batches_goes_on_and_counts_all(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
@@ -54,7 +54,7 @@ async def test_a_run_cancelled_between_batches_goes_on_and_counts_all(
     assert seen[0].rate == pytest.approx((seen[0].deleted - gone) / seen[0].seconds)
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_cancelled_run_finishes_its_batch_first(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
@@ -101,7 +101,7 @@ async def test_a_second_cancellation_cuts_the_batch_off(make_retention: EngineFa
     assert (await retention.run(completed_todos(ScanKind.KEY), run_id="one")).deleted == 500
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_run_stops_when_told_to(make_retention: EngineFactory, database: Database, scan: ScanKind) -> None:
     stop = asyncio.Event()
 
@@ -118,7 +118,7 @@ async def test_a_run_stops_when_told_to(make_retention: EngineFactory, database:
     assert (report.stopped, report.deleted, report.resumed) == (StopReason.END, 500, False)
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_another_run_goes_on_with_what_a_stopped_one_left(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import ScanKind
@@ -12,8 +12,6 @@ from kiqstart.testing import eventually
 from todo_service.core.todo.models import Todo
 
 pytestmark = pytest.mark.usefixtures("completed")
-
-BOTH_SCANS = pytest.mark.parametrize("scan", SCANS)
 
 
 @BOTH_SCANS

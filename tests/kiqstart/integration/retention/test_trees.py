@@ -11,14 +11,13 @@ from sqlalchemy.ext.asyncio import async_sessionmaker, create_async_engine
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from tests.kiqstart.integration.retention.database import Database
 from tests.kiqstart.integration.retention.examples import examples
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, SCANS
 from tests.service import database_settings
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import RetentionPolicy, ScanKind
 from kiqstart.retention.report import StopReason
 from kiqstart.retention.run_options import RunLimits
-
-SCANS = [ScanKind.KEY, ScanKind.PAGES]
 
 
 class Trees(DeclarativeBase):
@@ -120,7 +119,7 @@ def test_leaves_go_first_and_no_row_that_another_holds(
     asyncio.run(check_forest(database_settings(database_url).parsed_url().url, forest, scan, batch_rows))
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_table_of_tokens_that_replace_each_other_is_deleted_in_a_few_batches(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:
@@ -195,7 +194,7 @@ async def test_a_chain_goes_up_to_a_row_that_cannot_which_is_counted_once(
     assert report.batches <= 200
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_reference_that_becomes_null_holds_no_row_for_one_that_stays(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:

@@ -3,7 +3,7 @@
 import pytest
 from sqlalchemy.exc import DBAPIError
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import ScanKind
@@ -11,7 +11,6 @@ from kiqstart.retention.report import StopReason
 
 pytestmark = pytest.mark.usefixtures("completed")
 
-BOTH_SCANS = pytest.mark.parametrize("scan", SCANS)
 COUNT = "PERFORM nextval('tries');"
 
 

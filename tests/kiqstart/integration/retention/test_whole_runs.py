@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 from tests.kiqstart.integration.retention.database import Database
-from tests.kiqstart.integration.retention.policies import SCANS, completed_todos
+from tests.kiqstart.integration.retention.policies import BOTH_SCANS, completed_todos
 from tests.todo_service.integration.core.engines import EngineFactory
 
 from kiqstart.retention.policy import RetentionPolicy, ScanKind
@@ -27,7 +27,7 @@ def up_to(last: int, scan: ScanKind | None = None) -> RetentionPolicy:
 
 
 @pytest.mark.parametrize("rewrite", REWRITES)
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_table_may_be_rewritten_in_the_middle(
     make_retention: EngineFactory, database: Database, scan: ScanKind, rewrite: str
 ) -> None:
@@ -70,7 +70,7 @@ async def test_a_shard_that_was_done_is_done_again_with_a_table_that_was_rewritt
 
 
 @pytest.mark.parametrize("run_id", ["one", "two"])
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_a_run_that_goes_on_with_another_predicate_comes_to_what_was_passed(
     make_retention: EngineFactory, database: Database, scan: ScanKind, run_id: str
 ) -> None:
@@ -91,7 +91,7 @@ async def test_a_run_that_goes_on_with_another_predicate_comes_to_what_was_passe
     assert report.deleted == 1000 if run_id == "one" else 1000 - first.deleted
 
 
-@pytest.mark.parametrize("scan", SCANS)
+@BOTH_SCANS
 async def test_more_days_or_fewer_are_another_run(
     make_retention: EngineFactory, database: Database, scan: ScanKind
 ) -> None:

@@ -134,7 +134,7 @@ async def obey_in_memory(scenario: Scenario) -> None:
     check(world, sent)
 
 
-@settings(
+_many_scenarios = settings(
     max_examples=_EXAMPLES,
     deadline=None,
     suppress_health_check=[
@@ -143,21 +143,16 @@ async def obey_in_memory(scenario: Scenario) -> None:
         HealthCheck.data_too_large,
     ],
 )
+
+
+@_many_scenarios
 @given(scenario=scenarios())
 def test_what_is_due_is_sent_once_out_of_memory(scenario: Scenario) -> None:
     asyncio.run(obey_in_memory(scenario))
 
 
 @pytest.mark.usefixtures("key_prefix")
-@settings(
-    max_examples=_EXAMPLES,
-    deadline=None,
-    suppress_health_check=[
-        HealthCheck.function_scoped_fixture,
-        HealthCheck.too_slow,
-        HealthCheck.data_too_large,
-    ],
-)
+@_many_scenarios
 @given(scenario=scenarios())
 def test_what_is_due_is_sent_once_out_of_redis(redis_url: str, key_prefix: str, scenario: Scenario) -> None:
     asyncio.run(obey_in_redis(scenario, redis_url, key_prefix))

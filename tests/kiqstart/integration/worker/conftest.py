@@ -16,12 +16,14 @@ def worker_environment(redis_url: str, key_prefix: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def worker(worker_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
+def command() -> list[str]:
+    return kiqstart_command("worker", "tests.kiqstart.integration.worker.app:broker")
+
+
+@pytest.fixture
+def worker(command: list[str], worker_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
     return ForkingFactory(
-        command=kiqstart_command("worker", "tests.kiqstart.integration.worker.app:broker"),
-        environment=worker_environment,
-        ready="Listening started.",
-        log_folder=tmp_path,
+        command=command, environment=worker_environment, ready="Listening started.", log_folder=tmp_path
     )
 
 

@@ -1,10 +1,10 @@
 import asyncio
 import os
 import signal
-from contextlib import suppress
 from dataclasses import replace
 
 from tests.deadlines import HANG
+from tests.kiqstart.integration.worker.orphans import is_over, orphans_end_with_their_tasks
 from tests.kiqstart.integration.worker.sender import Sender
 
 from kiqstart.testing import ProcessFactory, ServiceProcess, eventually
@@ -30,13 +30,6 @@ def start(worker: ProcessFactory, *arguments: str) -> ServiceProcess:
     process = worker.start("--workers", "2", *arguments)
     process.wait_for_log("Listening started.", times=2)
     return process
-
-
-async def is_over(process: ServiceProcess) -> None:
-    async def has_ended() -> bool:
-        return not process.is_running
-
-    await eventually(has_ended)
 
 
 async def test_one_that_is_killed_is_started_anew(worker: ProcessFactory, sender: Sender) -> None:
@@ -90,23 +83,7 @@ async def test_a_second_signal_ends_all_at_once_and_their_tasks_are_given_back(
 
 
 async def test_they_end_when_their_parent_is_killed(worker: ProcessFactory, sender: Sender) -> None:
-    process = start(worker)
-    try:
-        task = await sender.send_waiting()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-        async def waits() -> bool:
-            return "Waiting for 1 running tasks to complete" in process.log
-
-        await eventually(waits)
-        sender.go_on.touch()
-        await is_over(process)
-    finally:
-        # The leader is gone; where the test fails, its workers are not.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert not (await task.wait_result(timeout=HANG)).is_err
+    await orphans_end_with_their_tasks(start(worker), sender)
 
 
 async def test_a_process_is_replaced_after_its_number_of_tasks(worker: ProcessFactory, sender: Sender) -> None:

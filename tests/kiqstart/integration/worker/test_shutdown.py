@@ -1,20 +1,17 @@
 """Workers that cannot end by themselves: their event loop is blocked, or whoever was to end them is gone."""
 
 import asyncio
-import os
 import signal
 import time
-from contextlib import suppress
-from pathlib import Path
 from typing import cast
 
 import pytest
 from redis.asyncio import Redis
 from tests.deadlines import HANG
-from tests.fork_server.client import ForkingFactory
+from tests.kiqstart.integration.worker.orphans import orphans_end_with_their_tasks
 from tests.kiqstart.integration.worker.sender import Sender
 
-from kiqstart.testing import ProcessFactory, eventually
+from kiqstart.testing import ProcessFactory
 from kiqstart.testing.processes import kiqstart_command, taskiq_command
 
 APP = "tests.kiqstart.integration.worker.app:broker"
@@ -25,13 +22,6 @@ TASKIQ = taskiq_command("worker", APP, "--workers", "1")
 @pytest.fixture
 def command() -> list[str]:
     return TASKIQ
-
-
-@pytest.fixture
-def worker(command: list[str], worker_environment: dict[str, str], tmp_path: Path) -> ProcessFactory:
-    return ForkingFactory(
-        command=command, environment=worker_environment, ready="Listening started.", log_folder=tmp_path
-    )
 
 
 @pytest.mark.parametrize(("command", "task"), [(KIQSTART, "block"), (KIQSTART, "spin"), (TASKIQ, "block")])
@@ -68,24 +58,5 @@ async def test_the_children_of_a_killed_manager_end_once_their_tasks_have(
     worker: ProcessFactory, sender: Sender
 ) -> None:
     process = worker.start()
-    try:
-        process.wait_for_log(worker.ready)
-        task = await sender.send_waiting()
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-
-        async def waits() -> bool:
-            return "Waiting for 1 running tasks to complete" in process.log
-
-        await eventually(waits)
-        sender.go_on.touch()
-
-        async def is_over() -> bool:
-            return not process.is_running
-
-        await eventually(is_over)
-    finally:
-        # The leader is gone; if the test fails, its worker is not.
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-    assert not (await task.wait_result(timeout=HANG)).is_err
+    process.wait_for_log(worker.ready)
+    await orphans_end_with_their_tasks(process, sender)

@@ -2,6 +2,7 @@
 
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.deliveries import delivery_with
 
 from kiqstart.broker.delivery import Delivery
 from kiqstart.broker.in_flight import InFlightDeliveries
@@ -19,21 +20,6 @@ STEPS = st.lists(
 )
 
 
-def delivery_of(entry: str, weight: int, *, is_suspect: bool) -> Delivery:
-    return Delivery(
-        queue="default",
-        stream="stream",
-        entry=entry,
-        data=b"",
-        fields={},
-        deliveries=0,
-        worker="worker",
-        epoch="epoch",
-        is_suspect=is_suspect,
-        weight=weight,
-    )
-
-
 @given(STEPS)
 def test_the_memory_and_the_suspects_in_hand_are_those_of_the_deliveries(
     steps: list[tuple[str, str, int, bool]],
@@ -43,7 +29,7 @@ def test_the_memory_and_the_suspects_in_hand_are_those_of_the_deliveries(
     for step, entry, size, is_suspect in steps:
         of_entry = [one for one in known if one.entry == entry]
         if step == "take":
-            known += in_flight.take([delivery_of(entry, size, is_suspect=is_suspect)])
+            known += in_flight.take([delivery_with(entry=entry, weight=size, is_suspect=is_suspect)])
         elif step == "withdraw":
             in_flight.withdraw_waiting()
         elif of_entry and step == "settle":

@@ -1,22 +1,11 @@
 import time
-from collections.abc import AsyncGenerator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-import pytest_asyncio
 from tests.deadlines import HANG, SOON
 
 from kiqstart.broker.in_memory import DelayingInMemoryBroker
-from kiqstart.broker.retries import RetryMiddleware
 from kiqstart.tasks.registration import register_task
-
-
-@pytest_asyncio.fixture
-async def broker() -> AsyncGenerator[DelayingInMemoryBroker]:
-    broker = DelayingInMemoryBroker()
-    broker.add_middlewares(RetryMiddleware(broker))
-    yield broker
-    await broker.shutdown()
 
 
 async def tell_time() -> float:

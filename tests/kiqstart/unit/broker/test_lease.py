@@ -1,15 +1,8 @@
 import pytest
+from tests.clock import Clock
 
 from kiqstart.broker import lease as lease_module
 from kiqstart.broker.lease import Lease, is_ward, watch_span
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

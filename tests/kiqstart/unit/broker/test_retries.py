@@ -1,7 +1,4 @@
-from collections.abc import AsyncGenerator
-
 import pytest
-import pytest_asyncio
 from taskiq import Context, NoResultError, TaskiqDepends
 from tests.deadlines import HANG
 
@@ -25,14 +22,6 @@ class Attempts:
         if len(self.task_ids) <= len(self._failures):
             raise self._failures[len(self.task_ids) - 1]
         return answer
-
-
-@pytest_asyncio.fixture
-async def broker() -> AsyncGenerator[DelayingInMemoryBroker]:
-    broker = DelayingInMemoryBroker()
-    broker.add_middlewares(RetryMiddleware(broker))
-    yield broker
-    await broker.shutdown()
 
 
 async def test_a_failed_task_is_tried_again_until_it_succeeds(broker: DelayingInMemoryBroker) -> None:

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from taskiq import TaskiqMessage
+from tests.deliveries import delivery_with
 from tests.fuzz.odd import ANY_TEXTS, BYTES, JSON, damaged
 
 from kiqstart.broker.delivery import DONE, Again, Dead, DeadLetterReason, Delivery, Outcome
@@ -32,23 +33,18 @@ def delivery(
     logged: Sequence[str] = (),
 ) -> Delivery:
     message = TaskiqMessage(task_id=task_id, task_name=name, labels={}, labels_types={}, args=list(args), kwargs={})
-    made = Delivery(
-        queue="default",
+    made = delivery_with(
         stream="{x}:tasks",
         entry="1701250000000-3",
         data=json.dumps({"task_id": task_id, "task_name": name, "args": args}).encode() if data is None else data,
-        fields={},
-        deliveries=0,
         worker="kiq-1-5000",
-        epoch="",
-        is_suspect=False,
         began_at=0.25,
         seconds=0.5,
         result=result,
         outcome=outcome,
         problem=problem,
+        message=message,
     )
-    made.message = message
     for line in logged:
         made.lines = made.lines or KeptLines(1_000_000)
         made.lines.add(line)

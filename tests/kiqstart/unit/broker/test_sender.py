@@ -10,9 +10,9 @@ from redis.exceptions import BusyLoadingError, MaxConnectionsError, OutOfMemoryE
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 
-from kiqstart.broker.delivery import local_time
 from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.sender import Sender, SendFailedError, Sending
+from kiqstart.clock import local_time
 from kiqstart.redis.commands import ScriptClient
 
 UNANSWERED = "the last try may still arrive"

@@ -1,11 +1,6 @@
+from tests.clock import Clock
+
 from kiqstart.dashboard.login_limit import SECONDS, TRIES, LoginLimit
-
-
-class Clock:
-    now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def fail(limit: LoginLimit, address: str, times: int = TRIES) -> None:

@@ -3,6 +3,7 @@ import gc
 import weakref
 
 import pytest
+from tests.clock import Clock
 
 from kiqstart.dashboard.latest import Latest
 from kiqstart.dashboard.looks import SECONDS, Looks
@@ -26,13 +27,6 @@ class Source:
 
 class Large:
     """What a page shows."""
-
-
-class Clock:
-    now = 50.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 async def test_what_was_read_is_shared_for_a_second() -> None:

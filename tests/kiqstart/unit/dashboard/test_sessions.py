@@ -2,6 +2,7 @@ from dataclasses import replace
 
 import pytest
 from pydantic import SecretStr
+from tests.clock import Clock
 
 from kiqstart.dashboard.passwords import hash_password
 from kiqstart.dashboard.sessions import DashboardRole, Sessions
@@ -9,13 +10,6 @@ from kiqstart.dashboard.settings import DashboardSettings
 
 HASH, OTHER = hash_password("correct horse"), hash_password("battery staple")
 SECRET = SecretStr("s" * 32)
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def sessions(*, clock: Clock | None = None, **changes: object) -> Sessions:

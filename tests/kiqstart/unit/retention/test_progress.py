@@ -1,22 +1,15 @@
 from itertools import pairwise
 
 import pytest
+from tests.clock import Clock
 
 from kiqstart.retention import progress
 from kiqstart.retention.progress import ProgressMeter, RetentionProgress
 
 
-class Clock:
-    def __init__(self) -> None:
-        self.time = 100.0
-
-    def __call__(self) -> float:
-        return self.time
-
-
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
+    made = Clock(100.0)
     monkeypatch.setattr(progress, "monotonic", made)
     return made
 
@@ -38,7 +31,7 @@ async def test_progress_comes_ten_times_a_second_and_at_the_end(
     clock: Clock, meter: ProgressMeter, seen: list[RetentionProgress]
 ) -> None:
     for batch in range(1, 101):
-        clock.time = 100.0 + batch / 64
+        clock.now = 100.0 + batch / 64
         await meter.report(batch, 200, None)
     await meter.report_end(100, is_complete=True)
 
@@ -51,9 +44,9 @@ async def test_progress_comes_ten_times_a_second_and_at_the_end(
 async def test_the_rate_is_that_of_this_process(
     clock: Clock, meter: ProgressMeter, seen: list[RetentionProgress]
 ) -> None:
-    clock.time = 110.0
+    clock.now = 110.0
     meter.begin(1000)
-    clock.time = 114.0
+    clock.now = 114.0
     await meter.report(1200, 2000, None)
     assert (seen[0].seconds, seen[0].rate, seen[0].eta, seen[0].fraction) == (4.0, 50.0, 16.0, 0.6)
 
@@ -62,7 +55,7 @@ async def test_the_scan_knows_the_fraction_better_than_the_rows(
     clock: Clock, meter: ProgressMeter, seen: list[RetentionProgress]
 ) -> None:
     for second, (deleted, fraction) in enumerate([(10, 0.3), (20, 0.2), (500, 0.9), (600, 1.1)]):
-        clock.time = 101.0 + second
+        clock.now = 101.0 + second
         await meter.report(deleted, 100, fraction)
     # It never goes back, nor beyond one; and there are never fewer rows than are gone.
     assert [one.fraction for one in seen] == [0.3, 0.3, 0.9, 1.0]
@@ -72,7 +65,7 @@ async def test_the_scan_knows_the_fraction_better_than_the_rows(
 async def test_a_run_that_stopped_early_is_not_complete(
     clock: Clock, meter: ProgressMeter, seen: list[RetentionProgress]
 ) -> None:
-    clock.time = 101.0
+    clock.now = 101.0
     await meter.report(25, 100, None)
     await meter.report_end(50, is_complete=False)
     assert (seen[-1].fraction, seen[-1].total, seen[-1].eta) == (0.25, 100, 1.0)
@@ -81,7 +74,7 @@ async def test_a_run_that_stopped_early_is_not_complete(
 async def test_nothing_can_be_said_of_the_end_while_nothing_is_done(
     clock: Clock, meter: ProgressMeter, seen: list[RetentionProgress]
 ) -> None:
-    clock.time = 101.0
+    clock.now = 101.0
     await meter.report(0, 100, None, waiting="a replica")
     assert (seen[0].eta, seen[0].rate, seen[0].fraction, seen[0].waiting) == (None, 0.0, 0.0, "a replica")
     await meter.report_end(0, is_complete=True)
