@@ -73,9 +73,7 @@ async def test_calls_are_run_in_their_order_and_each_task_has_its_calls_result(
     assert [result.return_value for result in results] == [number * 2 for number in range(1200)]
 
 
-async def test_twenty_thousand_calls_take_forty_round_trips(
-    plain: StreamBroker, wire: Wire, redis: Redis
-) -> None:
+async def test_twenty_thousand_calls_take_forty_round_trips(plain: StreamBroker, wire: Wire, redis: Redis) -> None:
     task = register_task(plain, double, name="double")
     await task.kiq(number=-1)
     wire.forget()
