@@ -15,7 +15,8 @@ def marked_lines() -> set[int]:
 
 
 def test_mypy_accepts_right_calls_and_rejects_wrong_ones(tmp_path: Path) -> None:
-    # What a call takes and gives comes from these packages; to go through all that they import takes four times as long.
+    # What a call takes and gives comes from these packages: to go through all that they import takes four times as
+    # long.
     config = tmp_path / "mypy.ini"
     config.write_text(
         "[mypy]\nstrict = true\nmypy_path = src\nexplicit_package_bases = true\nfollow_imports = skip\n"
