@@ -5,6 +5,7 @@ The names here, and those of `kiqstart.broker`, `kiqstart.scheduler`, `kiqstart.
 it uses.
 """
 
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from kiqstart.lazy_names import lazy_names
@@ -104,7 +105,6 @@ __all__ = [
     "TaskLogFilter",
     "TaskLogMiddleware",
     "TaskReference",
-    "TracingMiddleware",
     "UniquenessMiddleware",
     "UnreadableResultError",
     "UnserializableResultError",
@@ -123,6 +123,9 @@ __all__ = [
     "source_file",
     "sync",
 ]
+# `from kiqstart import *` takes what is installed.
+if find_spec("opentelemetry") is not None:
+    __all__ += ["TracingMiddleware"]
 
 __getattr__ = lazy_names(
     __name__,

@@ -24,6 +24,7 @@ from kiqstart.operations.checks import (
     check_schedules,
     check_workers,
 )
+from kiqstart.operations.clean_ups import check_clean_ups
 from kiqstart.operations.database_checks import (
     RetentionCheckError,
     check_postgresql,
@@ -157,6 +158,10 @@ async def _run_all(findings: Findings, *, needs_scheduler: bool, role: Role | No
     if isinstance(app.broker, StreamBroker) and role in _SEE_RUNS:
         for name, check in _RUNNING.items():
             await findings.look(name, partial(_running, check, app), is_needed=False, needs=[_REDIS])
+        if app.retention is not None:
+            # Other roles than all together use Redis only.
+            stale = partial(check_clean_ups, retention=app.retention, sees_postgresql=role is None)
+            await findings.look("clean-ups", partial(_running, stale, app), is_needed=False, needs=[_REDIS])
     await app.close()
     return findings.finish()
 

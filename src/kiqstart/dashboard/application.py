@@ -24,7 +24,7 @@ from kiqstart.dashboard.pages.metrics import metrics
 from kiqstart.dashboard.pages.overview import overview
 from kiqstart.dashboard.pages.queues import pausing_pages, queues
 from kiqstart.dashboard.pages.resending import resend_page
-from kiqstart.dashboard.pages.retention import retention
+from kiqstart.dashboard.pages.retention import retention, retention_pages
 from kiqstart.dashboard.pages.runs import cancel_page, runs, task_runs
 from kiqstart.dashboard.pages.schedules import schedule_pages, schedules
 from kiqstart.dashboard.pages.workers import workers
@@ -38,7 +38,7 @@ from kiqstart.dashboard.visits import Visit
 from kiqstart.metrics.page import MetricsPage
 from kiqstart.metrics.policies import names_of
 from kiqstart.operations.brokers import broker_of
-from kiqstart.operations.findings import how_they_are, look_at_database
+from kiqstart.operations.findings import how_they_are, look_at_clean_ups, look_at_database
 from kiqstart.operations.letter_index import LetterIndex
 from kiqstart.settings import load_settings
 
@@ -91,6 +91,7 @@ def make_dashboard(
         run_index=RunIndex(broker.keys, broker.secrets),
         letter_index=LetterIndex(broker),
         database=database,
+        clean_ups=Latest(lambda: look_at_clean_ups(app, broker), seconds=_SECONDS_BETWEEN_LOOKS),
         policies=Latest(lambda: read_standings(app), seconds=_SECONDS_BETWEEN_ESTIMATES),
     )
     return SecurityHeaders(
@@ -114,6 +115,7 @@ def _routes(site: Site, streams: Streams | None) -> list[Route]:
         "/dead/letter": letter,
         "/acts": acts,
     }
+    of_policies = [] if site.app.retention is None else retention_pages()
     if site.app.retention is not None:
         views["/retention"] = retention
     looks = {path: for_viewers(site, view) for path, view in views.items()}
@@ -127,7 +129,7 @@ def _routes(site: Site, streams: Streams | None) -> list[Route]:
         *(Route(path, look) for path, look in looks.items()),
         *(
             Route(page.path, for_operators(site, page), methods=["GET", "POST"])
-            for page in (*pausing_pages(), *schedule_pages(), *dead_pages(), cancel_page(), resend_page())
+            for page in (*pausing_pages(), *schedule_pages(), *dead_pages(), cancel_page(), resend_page(), *of_policies)
         ),
     ]
 

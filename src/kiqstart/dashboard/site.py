@@ -77,6 +77,7 @@ class Site:
     run_index: RunIndex
     letter_index: LetterIndex
     database: Latest[Sequence[Finding]]
+    clean_ups: Latest[Sequence[Finding]]
     policies: Latest[PolicyStandings]
     has_streams: bool = False
     limit: LoginLimit = field(default_factory=LoginLimit)

@@ -1,16 +1,18 @@
 """What may be wrong with an application while it runs; each raises the line that says so."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import QueueView, WorkerView, read_queues, read_workers
 from kiqstart.broker.known_queues import queues_of_tasks
+from kiqstart.broker.lost_workers import LostWorker, read_lost_workers
 from kiqstart.broker.run_stats import PROBLEMS
 from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats
 from kiqstart.errors import OperatorError
 from kiqstart.operations.fleet import STUCK, said_of_stuck, state_of
+from kiqstart.operations.numbers import counted
 from kiqstart.operations.pausing import pauses_of, said
 from kiqstart.operations.schedule_wording import shown_seconds
 from kiqstart.operations.schedulers import missing_scheduler
@@ -21,6 +23,8 @@ _MOST_SHOWN: Final = 5
 _MOST_SCHEDULES: Final = 1000
 # A scheduler looks several times a second.
 _STUCK: Final = timedelta(minutes=1)
+LOST_OF_LATE: Final = 3600
+"""For how many seconds it is a fault that a worker has died."""
 
 
 class UnservedQueueError(OperatorError):
@@ -28,7 +32,7 @@ class UnservedQueueError(OperatorError):
 
 
 class StuckWorkerError(OperatorError):
-    """A worker does nothing, or none is there."""
+    """A worker does nothing or has died, or none is there."""
 
 
 class PausedError(OperatorError):
@@ -75,24 +79,44 @@ async def check_workers(broker: StreamBroker) -> str:
     """How many workers live.
 
     Raises:
-        StuckWorkerError: none does, or one's event loop is blocked, or one is silent.
+        StuckWorkerError: none does, or one's event loop is blocked, one is silent, or one has died in the last hour.
         RedisError: Redis is away.
     """
-    return judge_workers(await read_workers(broker))
+    return judge_workers(await read_workers(broker), await read_lost_workers(broker, seconds=LOST_OF_LATE))
 
 
-def judge_workers(workers: Sequence[WorkerView]) -> str:
+def judge_workers(workers: Sequence[WorkerView], lost: Sequence[LostWorker] = ()) -> str:
     """How many live.
 
+    Args:
+        workers: that are known, those that are silent included.
+        lost: those that died in the last hour, the last one first.
+
     Raises:
-        StuckWorkerError: none does, or one's event loop is blocked, or one is silent.
+        StuckWorkerError: none does, or one's event loop is blocked, one is silent, or one has died.
     """
-    if stuck := [one for one in workers if state_of(one) in STUCK]:
-        more = f"; and {len(stuck) - _MOST_SHOWN} more" if len(stuck) > _MOST_SHOWN else ""
-        raise StuckWorkerError("; ".join(map(said_of_stuck, stuck[:_MOST_SHOWN])) + more)
+    problems = _said_of_stuck(workers)
     if not workers:
-        raise StuckWorkerError("no worker lives: start `kiqstart worker`")
+        problems.append("no worker lives: start `kiqstart worker`")
+    if lost:
+        problems.append(_said_of_lost(lost))
+    if problems:
+        raise StuckWorkerError("; ".join(problems))
     return f"{len(workers)} live"
+
+
+def _said_of_stuck(workers: Sequence[WorkerView]) -> list[str]:
+    stuck = [one for one in workers if state_of(one) in STUCK]
+    more = [f"and {len(stuck) - _MOST_SHOWN} more"] if len(stuck) > _MOST_SHOWN else []
+    return [*map(said_of_stuck, stuck[:_MOST_SHOWN]), *more]
+
+
+def _said_of_lost(lost: Sequence[LostWorker]) -> str:
+    last = lost[0]
+    seconds = max((datetime.now(UTC) - last.lost).total_seconds(), 0.0)
+    place = f" on {last.host}, process {last.pid}," if last.host else ""
+    others = f" and {counted(len(lost) - 1, 'other')}" if len(lost) > 1 else ""
+    return f"{last.name}{place} died {shown_seconds(seconds)} ago{others}; `kiqstart workers --lost` says what it ran"
 
 
 async def check_paused(broker: StreamBroker) -> str:
@@ -114,7 +138,15 @@ async def check_runs(broker: StreamBroker) -> str:
         FailingTasksError: some failed.
         RedisError: Redis is away.
     """
-    stats = await read_recent_task_stats(broker.connection.redis, broker.keys)
+    return judge_runs(await read_recent_task_stats(broker.connection.redis, broker.keys))
+
+
+def judge_runs(stats: Sequence[TaskStats]) -> str:
+    """How many runs there were of late.
+
+    Raises:
+        FailingTasksError: some failed.
+    """
     if failing := [one for one in stats if one.problems]:
         failing.sort(key=lambda one: -one.problems)
         shown = "; ".join(map(_shown_problems, failing[:_MOST_SHOWN]))

@@ -44,7 +44,7 @@ async def check_retention(app: App) -> str:
         raise OperatorError(str(error)) from None
     except (DBAPIError, OSError):
         raise RetentionCheckError("cannot be checked without PostgreSQL and its schema") from None
-    return f"{len(known)} policies can be run"
+    return f"{len(known)} {'policy' if len(known) == 1 else 'policies'} can be run"
 
 
 def said_by_database(error: Exception) -> str:

@@ -9,7 +9,9 @@ from typing import Final
 from sqlalchemy.exc import SQLAlchemyError
 
 from kiqstart.app import App
+from kiqstart.broker.broker import StreamBroker
 from kiqstart.errors import OperatorError
+from kiqstart.operations.clean_ups import check_clean_ups
 from kiqstart.operations.database_checks import check_postgresql, check_retention, check_schema, said_by_database
 from kiqstart.settings import SettingsError
 
@@ -59,6 +61,13 @@ async def look_at_database(app: App) -> Sequence[Finding]:
     if app.retention is not None:
         found.append(await find("Retention", partial(_in_time, check_retention, app)))
     return found
+
+
+async def look_at_clean_ups(app: App, broker: StreamBroker) -> Sequence[Finding]:
+    """Whether the policies' clean-ups come to their end; nothing where the application has no policies."""
+    if app.retention is None:
+        return []
+    return [await find("Clean-ups", partial(check_clean_ups, broker, app.retention, sees_postgresql=True))]
 
 
 async def _in_time(check: Callable[[App], Awaitable[str]], app: App) -> str:

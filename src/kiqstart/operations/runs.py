@@ -1,9 +1,12 @@
 """What became of a task, and where it is now."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
+from redis.exceptions import NoPermissionError
+
+from kiqstart.broker.acts import MOST_KEPT, Acts, RecordedAct
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.run_decoding import Run
 from kiqstart.broker.run_filter import RunFilter
@@ -14,6 +17,8 @@ from kiqstart.broker.whereabouts import Whereabouts
 from kiqstart.errors import OperatorError
 
 _MOST_RUNS_OF_A_TASK: Final = 1000
+# Of a task of which there is more to be seen.
+_ACTS_LOOKED_AT: Final = 500
 NONE_KEPT: Final = "none are kept: TASKS_RUNS_KEPT is 0"
 
 
@@ -29,11 +34,40 @@ class TaskHistory:
         runs: those of its runs that are kept, the last one first.
         now: where it is; None if it has ended, or if that is not known.
         problem: why it is not known; '' where it is.
+        acts: what operators have done with it, newest first, where they were asked for.
     """
 
     runs: Sequence[Run]
     now: Whereabouts | None
     problem: str = ""
+    acts: Sequence[RecordedAct] = ()
+
+
+async def read_history_with_acts(broker: StreamBroker, task_id: str, *, index: RunIndex | None = None) -> TaskHistory:
+    """The same as `read_history`, and who has sent, cancelled or retried it.
+
+    What was cancelled before a worker had it has no run: of that the acts alone say what became of it.
+
+    Raises:
+        UnknownRunError: nothing is known of it.
+        RedisError: Redis is away.
+    """
+    try:
+        history = await read_history(broker, task_id, index=index)
+    except UnknownRunError:
+        if acts := await _acts_on(broker, task_id, MOST_KEPT):
+            return TaskHistory(runs=(), now=None, acts=acts)
+        raise
+    return replace(history, acts=await _acts_on(broker, task_id, _ACTS_LOOKED_AT))
+
+
+async def _acts_on(broker: StreamBroker, task_id: str, most: int) -> list[RecordedAct]:
+    try:
+        found = await Acts(broker.connection.redis, broker.keys).newest(most)
+    except NoPermissionError:
+        # Who may see runs could not always see acts.
+        return []
+    return [one for one in found if task_id in (one.target, *one.detail.split())]
 
 
 async def read_history(

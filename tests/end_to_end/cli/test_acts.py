@@ -97,3 +97,19 @@ async def test_the_log_is_bounded_by_count_and_age(kiqstart_here: Kiqstart, redi
         assert redis.xlen(key) <= MOST_KEPT + 100
         assert redis.xrange(key, max=str(redis.time()[0] * 1000 - SECONDS_KEPT * 1000)) == []
     assert len(json.loads((await asyncio.to_thread(kiqstart_here, "acts", "--json", "--limit", "7")).out)) == 7
+
+
+def test_a_task_that_was_cancelled_before_it_ran_is_shown_with_who_did_it(kiqstart_here: Kiqstart) -> None:
+    sent = kiqstart_here("tasks", "run", "ping", "--reason", "try it").out.strip()
+    kiqstart_here("cancel", sent, "--reason", "by mistake")
+    done = kiqstart_here("runs", "show", sent)
+    assert (done.code, done.err) == (0, "")
+    assert "no run of it is kept, and it waits nowhere" in done.out
+    found = json.loads(kiqstart_here("runs", "show", sent, "--json").out)
+    assert (found["now"], found["runs"]) == (None, [])
+    assert [(one["act"], one["detail"], one["reason"]) for one in found["acts"]] == [
+        ("cancel-task", "waiting", "by mistake"),
+        ("run-task", sent, "try it"),
+    ]
+    assert found["acts"][0]["user"] in done.out
+    assert "why: by mistake" in done.out

@@ -1,6 +1,7 @@
 import asyncio
 import json
 from collections.abc import Generator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Kiqstart, look_once
 from tests.kiqstart.integration.redis.servers import make_server, running
 
+from kiqstart.broker.keys import QueueKeys
 from kiqstart.broker.settings import TasksSettings
 from kiqstart.retention import RetentionEngine
 from kiqstart.testing import ProcessFactory
@@ -21,7 +23,7 @@ from todo_service.delivery.tasks.schedules import SCHEDULES
 def test_everything_is_there(kiqstart: CommandLine) -> None:
     done = kiqstart.run("check")
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("ok ") == 9
+    assert done.stdout.count("ok ") == 10
     assert f"{len(TaskName)} tasks, {len(list(SCHEDULES))} schedules" in done.stdout
     assert "retention   2 policies can be run" in done.stdout
 
@@ -60,7 +62,7 @@ def test_all_that_is_wrong_is_shown_at_once(kiqstart_on_database: Kiqstart) -> N
     # One cause is one line; the others say that they could not be looked at.
     skipped = [line.split(maxsplit=2) for line in done.out.splitlines() if line.startswith("skip ")]
     assert [name for _, name, _ in skipped] == [
-        "schema", "retention", "scheduler", "schedules", "queues", "workers", "paused", "runs"
+        "schema", "retention", "scheduler", "schedules", "queues", "workers", "paused", "runs", "clean-ups"
     ]  # fmt: skip
     assert {text for *_, text in skipped} == {
         "not looked at, since Redis cannot be used", "not looked at, since PostgreSQL cannot be used"
@@ -227,3 +229,18 @@ def test_schedules_that_are_stuck_and_tasks_that_wait_for_nobody_are_named(
     failed = "mail: 2 failed of 3 runs; `kiqstart runs list --outcome failed` says why"
     assert f"note    runs        in the last one to two hours {failed}\n" in done.out
     assert "note    workers     no worker lives: start `kiqstart worker`\n" in done.out
+
+
+def test_a_policy_whose_rows_were_not_gone_through_for_two_days_is_a_note(
+    kiqstart_on_database: Kiqstart, redis_url: str, key_prefix: str
+) -> None:
+    with Redis.from_url(redis_url) as redis:
+        seconds = int(datetime.now(UTC).timestamp()) - 3 * 86400
+        key = QueueKeys(f"{{{key_prefix}}}:tasks").retention_stats
+        redis.hset(key, "completed_todos\nlast_success", str(seconds))
+    done = kiqstart_on_database("check")
+    assert (done.code, done.err) == (0, "")
+    assert (
+        "note    clean-ups   the last clean-up by 'completed_todos' that went through all rows was 3 d ago; "
+        in done.out
+    )

@@ -182,7 +182,7 @@ def look_around(command: Command) -> None:
     assert "  once\n" in command(role, "runs", "list", "--state", "waiting")
     for state in ("delayed", "running"):
         assert "no such task" in command(role, "runs", "list", "--state", state)
-    assert "nothing is known" in command(role, "runs", "show", "x")
+    assert "nothing is known" in command(role, "runs", "show", "nobodys")
     assert "0 of 0 dead letters" in command(role, "dead", "list")
     assert "no dead letter" in command(role, "dead", "show", "x")
 

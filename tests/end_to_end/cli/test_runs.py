@@ -363,8 +363,8 @@ def test_tasks_that_have_not_ended_are_listed_and_found(
     done = kiqstart_here("runs", "list", "--state", "running", environment={"COLUMNS": "80"})
     assert (done.code, done.err) == (0, "")
     assert done.out == (
-        "since (UTC)     place          try  task\n"
-        f"09-21 14:13:20  running      try 1  {running}  session.cleanup\n"
+        "since (UTC)     place      try  task\n"
+        f"09-21 14:13:20  running  try 1  {running}  session.cleanup\n"
         f"    queue default: days_old=7\n    worker {WORKER} on host-7, process 4711\n"
         "    40 %, 400 of 1,000 rows\\x1b[2J\n"
     )

@@ -100,7 +100,7 @@ def test_every_command_is_about_the_shop(shop: Example) -> None:
         assert expected in printed[command]
         ends_well = {"0", "1"} if command in {"doctor", "cancel nothing"} else {"0"}
         assert printed[command].split("\n")[-1] in ends_well, printed[command]
-    assert "1 policies can be run" in printed["check"]
+    assert "1 policy can be run" in printed["check"]
     # Of the framework's own, which was run, it has what runs took.
     assert "ping" not in printed["tasks"].replace("kiqstart.ping", "")
     assert "is not" not in printed["dead list"]

@@ -80,3 +80,21 @@ def test_a_part_alone_imports_only_what_it_needs(line: str, others: str) -> None
     program = f"{line}\nimport sys\nprint([name for name in {others.split()} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_all_names_can_be_imported_at_once_where_opentelemetry_is_not_installed() -> None:
+    program = """
+import sys
+from importlib.machinery import PathFinder
+
+class WithoutOpenTelemetry(PathFinder):
+    @classmethod
+    def find_spec(cls, fullname, path=None, target=None):
+        return None if fullname.partition(".")[0] == "opentelemetry" else super().find_spec(fullname, path, target)
+
+sys.meta_path = [WithoutOpenTelemetry if finder is PathFinder else finder for finder in sys.meta_path]
+from kiqstart import *
+print(register_task.__name__, "TracingMiddleware" in globals())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout == "register_task False\n", done.stderr

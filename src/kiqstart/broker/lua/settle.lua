@@ -115,6 +115,7 @@ local function leave(target, details, stream, entry)
         fields['unique'], fields['task'] = ARGV[details + 1], ARGV[details]
     end
     fields['data'], fields['left'], fields['tried'] = ARGV[details + 3], 1, tried
+    fields['first'] = fields['first'] or string.match(entry, '^%d+')
     local index = beside(keys, ':misfits:index')
     local facts = {'queue', queue, 'name', name, 'tried', tried, 'since', now_ms()}
     if held ~= '' then

@@ -63,13 +63,13 @@ def run_page(run: Run) -> str:
 def outstanding_titles(place: Place) -> str:
     """What stands above `outstanding_lines`."""
     since = zoned("due" if place is Place.DELAYED else "since")
-    return f"{since:14}  {'place':9}  {'try':>7}  task"
+    return f"{since:14}  {'place':7}  {'try':>5}  task"
 
 
 def outstanding_lines(one: Whereabouts) -> str:
     """Since when it is where it is, or when it is due, its try, id and task; below it queue, arguments and worker."""
     since, names = shown_moment(one.since), f"{_or_none(one.task_id)}  {_or_none(one.task)}"
-    lines = [f"{since}  {one.place:9}  {f'try {one.attempt}':>7}  {names}"]
+    lines = [f"{since}  {one.place:7}  {f'try {one.attempt}':>5}  {names}"]
     arguments = f": {shown(redact_beginning(one.arguments, _LONGEST_LINE))}" if one.arguments else ""
     lines.append(f"queue {_or_none(one.queue)}{arguments}")
     if one.worker:

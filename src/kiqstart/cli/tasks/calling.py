@@ -3,27 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, cast
 
 from taskiq import AsyncTaskiqDecoratedTask
-from taskiq.exceptions import SendTaskError
 
 from kiqstart.app import App
-from kiqstart.broker.acts import Act, ActKind
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.cli.recording import record
 from kiqstart.cli.tasks.call_options import HelpAsked, RunOptions, parse_call
 from kiqstart.cli.terminal import echo
-from kiqstart.errors import OperatorError
 from kiqstart.operations.schedule_wording import shown_arguments
+from kiqstart.operations.sending import NotRunError, send_task
 from kiqstart.tasks.arguments import task_arguments
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, UnsupportedTaskError
-from kiqstart.tasks.kicker import held_by
-from kiqstart.tasks.sealing.secrets import ENCRYPTED
-
-
-class NotRunError(OperatorError):
-    """A task was not sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,21 +68,9 @@ async def send(broker: StreamBroker, call: TaskCall) -> str:
         NotRunError: it was not sent.
         RedisError: Redis is away.
     """
-    # Its signature is not known to a type checker; it was checked by what the task declares.
-    task = cast("AsyncTaskiqDecoratedTask[..., Any]", broker.find_task(call.name))
-    try:
-        sent = await task.kiq(*call.args, **call.kwargs)
-    except InvalidTaskArgumentsError as error:
-        raise NotRunError(str(error)) from None
-    except SendTaskError as error:
-        raise NotRunError(f"{call.name}: {error}") from None
-    if (holder := held_by.get()) is not None:
-        raise NotRunError(f"{call.name} is not sent, since task {holder} waits or runs with its unique key")
-    # What is encrypted in its message is not to stand beside it.
-    called = [ENCRYPTED] if broker.secrets.encrypts else shown_arguments(call.args, call.kwargs)
-    detail = " ".join([sent.task_id, *called])
-    await record(broker, [Act(kind=ActKind.RUN_TASK, target=call.name, detail=detail)], call.own.reason)
-    return sent.task_id
+    task_id, act = await send_task(broker, call.name, call.args, call.kwargs)
+    await record(broker, [act], call.own.reason)
+    return task_id
 
 
 def _task_of(app: App, name: str) -> AsyncTaskiqDecoratedTask[..., object]:

@@ -8,9 +8,10 @@ from kiqstart.cli.application import on_broker, unconnected_application
 from kiqstart.cli.one_by_one import one_by_one
 from kiqstart.cli.results import line_of_result
 from kiqstart.cli.tasks.call_options import RunOptions
-from kiqstart.cli.tasks.calling import NotRunError, TaskCall, prepare, send
+from kiqstart.cli.tasks.calling import TaskCall, prepare, send
 from kiqstart.cli.terminal import echo, shown, shown_lines
 from kiqstart.operations.dead_letters import indented
+from kiqstart.operations.sending import NotRunError
 from kiqstart.tasks.errors import InvalidTaskArgumentsError
 from kiqstart.tasks.kicker import Kicker
 

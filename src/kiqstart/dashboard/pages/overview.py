@@ -10,6 +10,7 @@ from starlette.responses import Response
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.fleet import queue_views, read_workers
 from kiqstart.broker.known_queues import queues_of_tasks
+from kiqstart.broker.lost_workers import read_lost_workers
 from kiqstart.broker.minute_stats import read_minutes
 from kiqstart.broker.run_stats import Outcome
 from kiqstart.broker.stats import QueueStats, count_tasks
@@ -17,12 +18,18 @@ from kiqstart.broker.task_stats import TaskStats, read_recent_task_stats
 from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart
 from kiqstart.dashboard.minute_charts import charts
 from kiqstart.dashboard.visits import Visit
-from kiqstart.operations.checks import check_paused, check_runs, check_scheduler, judge_queues, judge_workers
+from kiqstart.operations.checks import (
+    LOST_OF_LATE,
+    check_paused,
+    check_scheduler,
+    judge_queues,
+    judge_runs,
+    judge_workers,
+)
 from kiqstart.operations.findings import Finding, find
 
 _CHECKS: Final[Sequence[tuple[str, Callable[[StreamBroker], Awaitable[str]]]]] = (
     ("Paused", check_paused),
-    ("Runs", check_runs),
     ("Scheduler", check_scheduler),
 )
 # In how many units a bar is drawn.
@@ -53,7 +60,7 @@ async def overview(visit: Visit) -> Response:
     """Show it."""
     broker = visit.site.broker
     seen = await visit.site.looks.share("overview", lambda: read_overview(broker))
-    findings = [*seen.findings, *await visit.site.database.get()]
+    findings = [*seen.findings, *await visit.site.database.get(), *await visit.site.clean_ups.get()]
     most = max((sum(one.ended.values()) for one in seen.tasks), default=0)
     return visit.render(
         "overview.html",
@@ -73,11 +80,13 @@ async def read_overview(broker: StreamBroker) -> OverviewSeen:
     tasks = await read_recent_task_stats(redis, keys)
     counts = await count_tasks(broker, [*broker.queues, *queues_of_tasks(broker)])
     workers = await read_workers(broker)
+    lost = await read_lost_workers(broker, seconds=LOST_OF_LATE)
     queues = await queue_views(broker, counts, workers)
     return OverviewSeen(
         findings=[
-            await find("Workers", partial(judge_workers, workers)),
+            await find("Workers", partial(judge_workers, workers, lost)),
             await find("Queues", partial(judge_queues, queues)),
+            await find("Runs", partial(judge_runs, tasks)),
             *[await find(name, partial(check, broker)) for name, check in _CHECKS],
         ],
         counts=counts,

@@ -13,6 +13,7 @@ from kiqstart.broker.pauses import Pausable, Pause, described, where_as_text, wh
 from kiqstart.dashboard.acting import ActPage, Question, operator_of
 from kiqstart.dashboard.visits import Visit
 from kiqstart.errors import OperatorError
+from kiqstart.operations.fleet import state_of_queue
 from kiqstart.operations.pausing import pauses_of, said
 from kiqstart.tasks.queue_names import queue_name_problem
 
@@ -33,7 +34,7 @@ async def queues(visit: Visit) -> Response:
     """Show them."""
     broker = visit.site.broker
     seen = await visit.site.looks.share("queues", lambda: _read(broker))
-    return visit.render("queues.html", seen=seen, said_of=said, calls_of=where_as_text)
+    return visit.render("queues.html", seen=seen, said_of=said, calls_of=where_as_text, state_of_queue=state_of_queue)
 
 
 def pausing_pages() -> list[ActPage]:

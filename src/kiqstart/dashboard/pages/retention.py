@@ -1,4 +1,4 @@
-"""Retention policies, how each stands, and their last runs."""
+"""Retention policies, how each stands, their last runs, and running one now."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,11 +7,17 @@ from typing import Final
 
 from starlette.responses import Response
 
+from kiqstart.broker.acts import Act
+from kiqstart.cleanups.task import RETENTION_RUN
+from kiqstart.dashboard.acting import ActPage, Question
 from kiqstart.dashboard.charts import HEIGHT, WIDTH, Chart
 from kiqstart.dashboard.retention_charts import charts_of_runs
 from kiqstart.dashboard.visits import Visit
 from kiqstart.operations.retention import state_of_run
-from kiqstart.operations.retention_policies import PolicyView, last_success
+from kiqstart.operations.retention_policies import PolicyView, last_success, needed_task_of_policy
+from kiqstart.operations.schedule_wording import shown_arguments
+from kiqstart.operations.sending import NotRunError, send_task
+from kiqstart.retention.errors import UnknownPolicyError
 from kiqstart.retention.history import PastRun
 from kiqstart.retention.policies import RetentionPolicies
 
@@ -72,3 +78,40 @@ async def _last_runs(policies: RetentionPolicies) -> Mapping[str, Sequence[PastR
         if len(found) == _MOST_READ and len(some) < _MOST_OF_EACH:
             runs[name] = await policies.engine.history(name, limit=_MOST_OF_EACH)
     return runs
+
+
+def retention_pages() -> list[ActPage]:
+    """Running a policy."""
+    return [ActPage(path="/retention/run", back="/retention", ask=_ask, do=_run)]
+
+
+async def _ask(visit: Visit) -> Question:
+    name, task = _named(visit)
+    view = (await visit.site.policies.get()).views.get(name)
+    rows = "" if view is None or view.standing is None else f" About {view.standing.backlog:,} rows are to go."
+    return Question(
+        title=f"Run the policy {name!r} now?",
+        button="Run the policy",
+        notes=[f"It sends {' '.join([task, *shown_arguments((), _arguments(name, task))])}.{rows}"],
+        is_final=True,
+    )
+
+
+async def _run(visit: Visit, _: Mapping[str, str]) -> tuple[str, Sequence[Act]]:
+    name, task = _named(visit)
+    task_id, act = await send_task(visit.site.broker, task, (), _arguments(name, task))
+    return f"The policy {name!r} is run by the task {task_id}", [act]
+
+
+def _named(visit: Visit) -> tuple[str, str]:
+    """The policy's name, and that of its task."""
+    name = visit.query.get("policy", "")
+    try:
+        visit.site.app.needs_retention().named(name)
+    except UnknownPolicyError as error:
+        raise NotRunError(str(error)) from None
+    return name, needed_task_of_policy(visit.site.app, name)
+
+
+def _arguments(name: str, task: str) -> Mapping[str, object]:
+    return {"policy": name} if task == RETENTION_RUN else {}

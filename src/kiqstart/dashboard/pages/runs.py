@@ -21,7 +21,7 @@ from kiqstart.operations.cancelling import cancel_task
 from kiqstart.operations.outstanding import said_of_rest
 from kiqstart.operations.progress import said_of_progress
 from kiqstart.operations.run_selection import by_parameters, parse_state, which_runs
-from kiqstart.operations.runs import NONE_KEPT, read_history
+from kiqstart.operations.runs import NONE_KEPT, read_history_with_acts
 from kiqstart.tasks.task_ids import InvalidTaskIdError
 
 _MOST_SHOWN: Final = 100
@@ -105,7 +105,7 @@ async def task_runs(visit: Visit) -> Response:
     broker, task_id = visit.site.broker, visit.query.get("id", "")
     history = await visit.site.looks.share(
         ("runs of", task_id),
-        lambda: read_history(broker, task_id, index=visit.site.run_index),
+        lambda: read_history_with_acts(broker, task_id, index=visit.site.run_index),
     )
     return visit.render(
         "task.html",
@@ -113,6 +113,7 @@ async def task_runs(visit: Visit) -> Response:
         runs=history.runs,
         now=history.now,
         problem=history.problem,
+        acts=history.acts,
         timeline=timeline_of(history.runs),
         timeline_width=WIDTH,
         timeline_row=ROW,

@@ -15,6 +15,8 @@ from kiqstart.broker.broker import StreamBroker
 from kiqstart.broker.cancellation import CancelOutcome
 from kiqstart.broker.options import StreamOptions
 from kiqstart.broker.pauses import NotPausedError, Pausable, Pauses
+from kiqstart.broker.run_filter import RunFilter
+from kiqstart.broker.runs import read_runs
 from kiqstart.broker.stats import count_tasks
 from kiqstart.tasks.registration import register_task
 from kiqstart.testing import eventually
@@ -338,3 +340,30 @@ async def test_a_pause_lets_nobody_look_for_what_was_cancelled(brokers: Brokers,
             assert (await (await sender.ping.kiq()).wait_result(timeout=HANG)).return_value == "pong"
     assert wire.count("EXISTS")
     assert not wire.count("ZMSCORE")
+
+
+@pytest.mark.parametrize("kind", Pausable)
+async def test_a_run_of_what_was_paused_was_sent_before_it_was_resumed(
+    bench: Bench, kind: Pausable, redis: Redis
+) -> None:
+    paused = "low" if kind is Pausable.QUEUE else "other"
+    async with working(bench.broker()):
+        await bench.pauses.pause(kind, paused, by=ADA)
+        held = await bench.call("other", "low").kiq(1)
+
+        async def waits() -> bool:
+            return (await bench.waiting())["low"] == 1
+
+        await eventually(waits)
+        seconds, micros = await redis.time()
+        resumed_ms = seconds * 1000 + micros // 1000
+        await bench.pauses.resume(kind, paused)
+        assert not (await held.wait_result(timeout=HANG)).is_err
+        keys, which = bench.sender.keys, RunFilter(task_id=held.task_id)
+
+        async def is_kept() -> bool:
+            return len(await read_runs(bench.sender.connection.redis, keys, which, limit=2)) == 1
+
+        await eventually(is_kept)
+        [run] = await read_runs(bench.sender.connection.redis, keys, which, limit=2)
+        assert run.sent.timestamp() * 1000 <= resumed_ms

@@ -115,6 +115,14 @@ async def test_queues_are_paused_and_resumed(browser: Browser, broker: StreamBro
     assert "ada@dashboard 10.0.0.9 pause-queue default the database moves" in shown
 
 
+async def test_a_queue_says_how_it_is_as_the_command_does(browser: Browser, broker: StreamBroker) -> None:
+    task = broker.find_task("work")
+    assert task is not None
+    await task.kicker().with_labels(queue_name="nobodys").kiq(1)
+    assert re.search(r" nobodys 1 \S+ m?s 0 0 unserved ", text_of(await browser.get("/queues")))
+    assert re.search(r" nobodys 1 \S+ m?s 0 0 paused ", text_of(await browser.submit("/queues/pause?name=nobodys")))
+
+
 async def test_tasks_are_paused_by_names_that_are_odd(browser: Browser, broker: StreamBroker) -> None:
     page = await browser.client.get("/tasks/pause", params={"name": ODD})
     assert "<script>x" not in page.text
@@ -161,6 +169,25 @@ async def test_a_worker_that_died_is_shown_with_what_it_ran(
     assert "worker-7" in text_of(page)
     assert '<a href="/runs/task?id=5f0c">' in page.text
     assert tags_of(page).count("script") == 1
+
+    async def is_on_the_overview() -> bool:
+        return "on worker-7, process 4711, died " in text_of(await browser.get("/"))
+
+    await eventually(is_on_the_overview)
+
+
+async def test_that_a_worker_died_is_no_fault_for_ever(browser: Browser, broker: StreamBroker, redis: Redis) -> None:
+    seconds, _ = await redis.time()
+    said = {"worker": "kiq-1", "beat": "1", "info": '{"host": "worker-7"}', "running": ""}
+    await redis.zadd(broker.keys.lost_workers, {json.dumps(said): (seconds - 3700) * 1000})
+    last = {"worker": "kiq-2", "beat": "1", "info": '{"host": "worker-8"}', "running": ""}
+    await redis.zadd(broker.keys.lost_workers, {json.dumps(last): (seconds - 3500) * 1000})
+    assert "worker-7" in text_of(await browser.get("/workers"))
+
+    async def is_on_the_overview() -> bool:
+        return "on worker-8, process 0, died 58 min ago; " in text_of(await browser.get("/"))
+
+    await eventually(is_on_the_overview)
 
 
 async def test_schedules_are_paused_resumed_and_run(browser: Browser, broker: StreamBroker) -> None:
@@ -278,6 +305,11 @@ async def test_a_task_that_waits_is_found_and_cancelled(browser: Browser, broker
     said = text_of(await browser.submit(f"/runs/cancel?id={sent.task_id}", reason="why"))
     assert f"'{sent.task_id}' was waiting, and is cancelled" in said
     assert await acts_of(broker) == [("cancel-task", sent.task_id, "ada", "why")]
+    page = await browser.get(f"/runs/task?id={sent.task_id}")
+    assert re.search(
+        r"No run of it is kept, and it waits nowhere\. Acts \S+ \S+ UTC: cancel-task by ada@\S+ \S+, waiting: why$",
+        text_of(page),
+    )
 
 
 async def test_tasks_that_have_not_ended_are_listed_and_found(browser: Browser, broker: StreamBroker) -> None:

@@ -1,8 +1,11 @@
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
+from redis.asyncio import Redis
 from sqlalchemy import literal_column
 from sqlalchemy import text as text_clause
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
@@ -11,6 +14,7 @@ from tests.kiqstart.integration.dashboard.browser import VIEWER, browsing, text_
 from kiqstart.app import App
 from kiqstart.broker.broker import StreamBroker
 from kiqstart.retention import RetentionEngine, RetentionPolicies, RetentionPolicy
+from kiqstart.tasks.registration import register_task
 from todo_service.core.todo.models import Todo
 from todo_service.core.user.models import User
 from todo_service.infrastructure.database.database import service_database
@@ -18,6 +22,10 @@ from todo_service.infrastructure.database.database import service_database
 
 def policy(name: str) -> RetentionPolicy:
     return RetentionPolicy(name=name, model=Todo, predicate=Todo.completed_at.is_not(None))
+
+
+def policies_of(names: Iterable[str]) -> list[RetentionPolicy]:
+    return [policy(name) for name in names]
 
 
 async def test_policies_are_shown_with_their_last_runs(
@@ -136,7 +144,7 @@ async def test_the_state_of_postgresql_is_on_the_overview(
     async with browsing(app) as browser:
         await browser.log_in(VIEWER)
         text = text_of(await browser.get("/"))
-        assert re.search(r"PostgreSQL ok [0-9.]+ .*Schema ok \S+ Retention ok 1 policies can be run", text)
+        assert re.search(r"PostgreSQL ok [0-9.]+ .*Schema ok \S+ Retention ok 1 policy can be run", text)
     async with engine.begin() as connection:
         await connection.execute(text_clause("ALTER TABLE retention_runs RENAME TO mine"))
         await connection.execute(text_clause("UPDATE alembic_version SET version_num = 'later'"))
@@ -193,3 +201,77 @@ async def test_an_application_without_policies_has_no_such_page(broker: StreamBr
         await browser.log_in(VIEWER)
         assert (await browser.get("/retention")).status_code == 404
         assert "Retention" not in text_of(await browser.get("/"))
+
+
+async def test_a_policy_whose_rows_were_not_gone_through_for_long_is_named_on_the_overview(
+    broker: StreamBroker, redis: Redis, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    engine, now = RetentionEngine(session_factory), int(datetime.now(UTC).timestamp())
+    await redis.hset(broker.keys.retention_stats, "stale\nlast_success", str(now - 3 * 86400))
+    await redis.hset(broker.keys.retention_stats, "good\nlast_success", str(now - 86400))
+    # Of this one Redis has forgotten that it has run.
+    await engine.run(policy("forgotten"), run_id="first")
+    policies = RetentionPolicies(engine, lambda: [policy(name) for name in ("stale", "good", "forgotten", "new")])
+    async with browsing(App(broker=broker, retention=policies)) as browser:
+        await browser.log_in(VIEWER)
+        overview = text_of(await browser.get("/"))
+        assert "Clean-ups look the last clean-up by 'stale' that went through all rows was 3 d ago; " in overview
+        assert not {"'good'", "'forgotten'", "'new'"} & {*overview.split()}
+        # It is nothing that keeps a policy from being run.
+        assert 'kiqstart_check_ok{check="Retention"' in (figures := (await browser.get("/metrics")).text)
+        assert "Clean-ups" not in figures
+
+
+async def test_a_policy_whose_runs_never_came_to_an_end_is_named_on_the_overview(
+    broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    engine = RetentionEngine(session_factory)
+    await engine.run(policy("endless"), run_id="first")
+    await engine.run(policy("done"), run_id="first")
+    async with session_factory() as session:
+        changed = "UPDATE retention_runs SET started_at = started_at - interval '3 days'"
+        await session.execute(text_clause(f"{changed}, stopped = 'row limit' WHERE policy = 'endless'"))
+        await session.commit()
+    for names, said in (
+        (
+            ("endless", "done"),
+            "no clean-up by 'endless' has gone through all rows since the first that is known, 3 d ago",
+        ),
+        (
+            ("done", "new"),
+            "all rows of 1 of 2 policies were gone through within two days; of 'new' no such clean-up is",
+        ),
+    ):
+        policies = RetentionPolicies(engine, partial(policies_of, names))
+        async with browsing(App(broker=broker, retention=policies)) as browser:
+            await browser.log_in(VIEWER)
+            assert said in text_of(await browser.get("/"))
+
+
+async def test_a_policy_is_run_by_its_task(
+    broker: StreamBroker, session_factory: async_sessionmaker[AsyncSession]
+) -> None:
+    async def clean() -> None: ...
+
+    register_task(broker, clean, name="todo.clean")
+    policies = RetentionPolicies(
+        RetentionEngine(session_factory), partial(policies_of, ["done", "nobodys"]), tasks={"done": "todo.clean"}
+    )
+    app = App(broker=broker, retention=policies)
+    async with browsing(app) as browser:
+        await browser.log_in(VIEWER)
+        assert "/retention/run" not in (await browser.get("/retention")).text
+        assert (await browser.get("/retention/run?policy=done")).status_code == 403
+    async with browsing(app) as browser:
+        await browser.log_in()
+        assert re.findall(r"/retention/run[^\"]+", (await browser.get("/retention")).text) == [
+            "/retention/run?policy=done"
+        ]
+        asked = text_of(await browser.get("/retention/run?policy=done"))
+        assert "Run the policy 'done' now? It sends todo.clean. About 0 rows are to go." in asked
+        said = text_of(await browser.submit("/retention/run?policy=done", reason="the disk is full"))
+        task_id = re.findall(r"The policy 'done' is run by the task (\w+)", said)[0]
+        assert f"todo.clean {task_id} the disk is full" in text_of(await browser.get("/acts"))
+        assert "Task todo.clean" in text_of(await browser.get(f"/runs/task?id={task_id}"))
+        for name, problem in (("nobodys", "no task runs the policy"), ("none", "none")):
+            assert problem in text_of(await browser.get(f"/retention/run?policy={name}"))

@@ -1,4 +1,4 @@
-"""What is said while one waits: one line of a terminal, renewed; elsewhere a line for each thing, and once a minute."""
+"""What is said while one waits: one line of a terminal, renewed; elsewhere a line now and then."""
 
 import io
 
@@ -43,8 +43,20 @@ def test_elsewhere_what_stays_the_same_is_said_once_a_minute(
     clock: list[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
     line = StatusLine()
-    for passed, text in ((0, "one"), (1, "one"), (1, "two"), (59, "two"), (1, "two")):
+    for passed, text in ((0, "one"), (1, "one"), (5, "two"), (59, "two"), (1, "two")):
         clock[0] += passed
         line.write(text)
     line.clear()
     assert capsys.readouterr().err == "one\ntwo\ntwo\n"
+
+
+def test_elsewhere_of_what_changes_quickly_a_line_is_said_every_five_seconds_and_the_last_one(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = StatusLine()
+    for second in range(13):
+        line.write(f"{second} of 13")
+        clock[0] += 1
+    line.clear()
+    line.clear()
+    assert capsys.readouterr().err == "0 of 13\n5 of 13\n10 of 13\n12 of 13\n"
