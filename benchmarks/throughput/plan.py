@@ -53,6 +53,11 @@ class Plan:
     log_folder: Path
     progress: Progress
 
+    @property
+    def tried(self) -> Sequence[Entrant]:
+        """Who shows that a measurement works: in the short form the first, which is kiqstart; else each is measured."""
+        return self.entrants[:1] if self.is_short else self.entrants
+
     def variables(self, contestant: Installed) -> Mapping[str, str]:
         """The environment variables of a contestant's programs."""
         return {

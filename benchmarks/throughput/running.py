@@ -14,7 +14,7 @@ async def measure_running(plan: Plan) -> FiguresPart:
     figures: list[Figure] = []
     for repetition in range(plan.repeat):
         for processes, measure in _MEASURES.items():
-            for entrant in plan.entrants:
+            for entrant in plan.entrants if processes == 1 else plan.tried:
                 plan.progress.say(f"running, {repetition + 1} of {plan.repeat}: {processes} at work, {entrant.name}")
                 figures += await _figures(plan, entrant, processes, measure)
     return FiguresPart(

@@ -54,7 +54,6 @@ def _in_turn(plan: Plan, entrants: Sequence[Entrant]) -> Iterator[tuple[Entrant,
 def _points(plan: Plan, entrant: Entrant) -> Iterator[_Point]:
     tasks = plan.tasks * entrant.installed.share
     if plan.is_short:
-        yield _Point(axis=Axis.WAITING, name=f"{tasks:,}", order=Order(tasks=tasks))
         yield _Point(axis=Axis.TASK, name="statement", order=Order(tasks=tasks, task="statement"))
         return
     for processes in _WORKERS:

@@ -30,12 +30,12 @@ async def measure_waiting(plan: Plan) -> FiguresPart:
     """Start a worker while a task waits, make round trips, and let it idle."""
     figures: list[Figure] = []
     for repetition in range(plan.repeat):
-        for entrant in plan.entrants:
+        for entrant in plan.tried:
             plan.progress.say(f"waiting, {repetition + 1} of {plan.repeat}: {entrant.name}")
             figures += await _figures(plan, entrant)
     return FiguresPart(
         environment=plan.environment,
-        contestants=[one.record for one in plan.entrants],
+        contestants=[one.record for one in plan.tried],
         repeat=plan.repeat,
         figures=figures,
     )

@@ -11,6 +11,7 @@ from typing import Final
 from unittest.mock import patch
 
 from tests.fuzz.judge import FindingError, check_printed, escape_all
+from tests.typer_command import PUT_TOGETHER_ONCE
 
 from kiqstart.cli.main import run_command
 
@@ -40,6 +41,7 @@ def run_command_line(arguments: Sequence[str], *, environment: Mapping[str, str]
         during.enter_context(patch.dict(os.environ, {**kept, **environment}, clear=True))
         during.enter_context(chdir(folder))
         during.enter_context(patch.object(sys, "argv", ["kiqstart", *arguments]))
+        during.enter_context(patch("typer.main.get_command", PUT_TOGETHER_ONCE))
         during.enter_context(patch.object(sys, "stdin", io.StringIO()))
         during.enter_context(patch.object(sys, "excepthook", sys.excepthook))
         during.enter_context(redirect_stdout(out))

@@ -5,6 +5,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from importlib.resources import files
 from typing import Final
 from urllib.parse import quote, urlencode
@@ -117,8 +118,12 @@ def read_assets() -> dict[str, Asset]:
     }
 
 
+@cache
 def make_templates() -> Environment:
-    """Templates, in which every text is shown as on the command line, then escaped for HTML."""
+    """Templates, in which every text is shown as on the command line, then escaped for HTML.
+
+    All dashboards of a process share them: a page takes several times as long to compile as to fill in.
+    """
     made = Environment(
         loader=PackageLoader("kiqstart.dashboard"),
         autoescape=True,

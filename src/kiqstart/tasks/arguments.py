@@ -7,13 +7,13 @@ from functools import cache
 from typing import Any, Final, cast, get_args, get_origin
 
 import typing_extensions
-from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import PydanticSchemaGenerationError, ValidationError
 from taskiq import TaskiqMessage, TaskiqMiddleware
 
 from kiqstart.observability.redaction import is_secret_name
+from kiqstart.tasks.checked_type import CheckedType, checked_type
 from kiqstart.tasks.errors import InvalidTaskArgumentsError, UnsupportedTaskError
 from kiqstart.tasks.injection import Injection
-from kiqstart.tasks.json_types import json_problem
 from kiqstart.tasks.signatures import read_signature
 
 _ATTRIBUTE: Final = "_kiqstart_arguments"
@@ -39,7 +39,8 @@ class TaskArguments:
         self.signature = read.signature.replace(parameters=list(taken.values()))
         self.hints = {name: _hint(one, read.hints.get(name, Any)) for name, one in taken.items()}
         self.return_type = read.return_type
-        self.adapters = {name: _adapter(f"parameter {name}: its type", hint) for name, hint in self.hints.items()}
+        self._types = {name: _checked(f"parameter {name}: its type", hint) for name, hint in self.hints.items()}
+        self.adapters = {name: checked.adapter for name, checked in self._types.items()}
         # Half the time of a validation is TypeAdapter's own.
         self._validators = {name: adapter.validator for name, adapter in self.adapters.items()}
         self._options = {
@@ -83,11 +84,11 @@ class TaskArguments:
         for name, one in self.signature.parameters.items():
             if one.name == "self" and one.annotation is one.empty:
                 raise UnsupportedTaskError("it takes self: register the method of an instance, such as self.build")
-            _check_json(f"parameter {name}: its type", self.hints[name], self.adapters[name])
+            _check_json(f"parameter {name}: its type", self.hints[name], self._types[name])
         self.injection.check()
         if self.return_type not in _NO_RESULT:
             what = "its return type"
-            _check_json(what, self.return_type, _adapter(what, self.return_type))
+            _check_json(what, self.return_type, _checked(what, self.return_type))
 
     def validate(
         self, task_name: str, args: Sequence[object], kwargs: Mapping[str, object]
@@ -231,9 +232,9 @@ def _keys(options: Any) -> frozenset[str]:  # noqa: ANN401  # a TypedDict, which
     return cast("frozenset[str]", options.__required_keys__ | options.__optional_keys__)
 
 
-def _adapter(what: str, hint: Any) -> TypeAdapter[Any]:  # noqa: ANN401  # a type of any kind
+def _checked(what: str, hint: Any) -> CheckedType:  # noqa: ANN401  # a type of any kind
     try:
-        return TypeAdapter(hint)
+        return checked_type(hint)
     except PydanticSchemaGenerationError:
         raise UnsupportedTaskError(f"{what} {_shown(hint)} cannot be checked or sent as JSON") from None
     except Exception as error:  # noqa: BLE001  # pydantic lets through what a type's own hooks raise
@@ -241,8 +242,8 @@ def _adapter(what: str, hint: Any) -> TypeAdapter[Any]:  # noqa: ANN401  # a typ
         raise UnsupportedTaskError(f"{what} {_shown(hint)} cannot be checked: {reason}") from None
 
 
-def _check_json(what: str, hint: object, adapter: TypeAdapter[Any]) -> None:
-    if problem := json_problem(adapter):
+def _check_json(what: str, hint: object, checked: CheckedType) -> None:
+    if problem := checked.json_problem:
         raise UnsupportedTaskError(f"{what} {_shown(hint)} cannot travel as JSON: {problem}")
 
 

@@ -12,6 +12,7 @@ from tests.deadlines import HANG
 from tests.end_to_end.cli.command_line import CommandLine
 from tests.end_to_end.cli.in_process import Answer, Kiqstart, look_once
 from tests.planted_secrets import check_output
+from tests.typer_command import PUT_TOGETHER_ONCE
 
 from kiqstart.cli.main import run_command
 
@@ -46,6 +47,7 @@ def kiqstart_here(
             for name, value in (environment or {}).items():
                 during.setenv(name, value)
             during.setattr(sys, "argv", ["kiqstart", *arguments])
+            during.setattr("typer.main.get_command", PUT_TOGETHER_ONCE)
             during.setattr(sys, "stdin", io.StringIO(stdin))
             during.setattr(sys, "excepthook", sys.excepthook)
             # A command that serves sets up logging, to a standard error that ends with its test.

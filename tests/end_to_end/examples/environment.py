@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
@@ -114,7 +115,26 @@ def make_environment(folder: Path, packages: Sequence[str]) -> Path:
         _uv(*install, "--offline")
     except subprocess.CalledProcessError:
         _uv(*install)
+    _take_compiled(Path(sysconfig.get_path("purelib", vars={"base": str(folder)})))
     return folder / "bin"
+
+
+def _take_compiled(packages: Path) -> None:
+    """Take over what is compiled here of the same files: to compile the libraries again takes as long as the tests."""
+    here = Path(sysconfig.get_path("purelib"))
+    ending = f".{sys.implementation.cache_tag}.pyc"
+    for compiled in here.rglob(f"__pycache__/*{ending}"):
+        source = compiled.parents[1] / f"{compiled.name.removesuffix(ending)}.py"
+        theirs = packages / source.relative_to(here)
+        if source.exists() and theirs.exists() and _is_same(source.stat(), theirs.stat()):
+            target = theirs.parent / "__pycache__" / compiled.name
+            target.parent.mkdir(exist_ok=True)
+            shutil.copyfile(compiled, target)
+
+
+def _is_same(one: os.stat_result, other: os.stat_result) -> bool:
+    """Whether Python takes what was compiled of one file for what was compiled of the other."""
+    return (int(one.st_mtime), one.st_size) == (int(other.st_mtime), other.st_size)
 
 
 def session_environment(session: Path) -> Path:
