@@ -26,7 +26,19 @@ from kiqstart.tasks.errors import UnsupportedTaskError
 _PREFIX: Final = "argument_"
 _NEEDED: Final = "needed"
 # Whose values stand in a line; others are JSON.
-_IN_A_LINE: Final = (str, int, float, bool, NoneType, Decimal, UUID, date, datetime, time, timedelta)
+_IN_A_LINE: Final[tuple[object, ...]] = (
+    str,
+    int,
+    float,
+    bool,
+    NoneType,
+    Decimal,
+    UUID,
+    date,
+    datetime,
+    time,
+    timedelta,
+)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -374,11 +374,11 @@ async def test_what_a_page_has_no_line_of_is_reached_by_its_name(browser: Browse
     assert actions(await browser.get("/queues")) == ["/queues/pause"]
     assert actions(await browser.get("/tasks")) == ["/tasks/pause", "/tasks/pause-calls"]
     source = DurableScheduleSource(broker)
+    nightly = ScheduledTask(task_name="shop.order", labels={}, args=[7], kwargs={}, cron="0 2 * * *")
     for number in range(100):
-        call = {"task_name": "shop.order", "labels": {}, "args": [7], "kwargs": {}}
-        await source.add_schedule(ScheduledTask(**call, schedule_id=f"s{number}", cron="0 2 * * *"))
+        await source.add_schedule(nightly.model_copy(update={"schedule_id": f"s{number}"}))
     assert actions(await browser.get("/schedules")) == []
-    await source.add_schedule(ScheduledTask(**call, schedule_id="last", cron="0 2 * * *"))
+    await source.add_schedule(nightly.model_copy(update={"schedule_id": "last"}))
 
     async def is_there() -> bool:
         found = actions(await browser.get("/schedules"))
