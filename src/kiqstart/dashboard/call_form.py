@@ -26,7 +26,7 @@ from kiqstart.tasks.errors import UnsupportedTaskError
 _PREFIX: Final = "argument_"
 _NEEDED: Final = "needed"
 # Whose values stand in a line; others are JSON.
-_IN_A_LINE: Final[tuple[object, ...]] = (
+_IN_A_LINE: Final = (
     str,
     int,
     float,
@@ -193,7 +193,7 @@ class CallForm:
 def _is_in_a_line(hint: object) -> bool:
     if get_origin(hint) in (Union, UnionType):
         return all(_is_in_a_line(plain_annotation(one)) for one in get_args(hint))
-    return hint in _IN_A_LINE or (isinstance(hint, type) and issubclass(hint, Enum))
+    return any(hint is one for one in _IN_A_LINE) or (isinstance(hint, type) and issubclass(hint, Enum))
 
 
 def _text(typed: str) -> str:
