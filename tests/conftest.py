@@ -16,6 +16,8 @@ from tests.planted_secrets import (
     servers,
 )
 
+from kiqstart.observability import redaction
+
 # How long an example takes is the machine's affair.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("suite")
@@ -42,6 +44,12 @@ _ORDER: Final = (
     "tests/kiqstart/unit",
     "tests/todo_service/unit",
 )
+
+
+@pytest.fixture(autouse=True)
+def _forget_what_was_concealed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one test lets be replaced in all texts may be an ordinary word in another one's."""
+    monkeypatch.setattr(redaction._CONCEALED, "_notations", redaction._CONCEALED._notations)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -10,6 +10,7 @@ import redis
 import redis.asyncio
 from greenlet import GreenletExit  # type: ignore[import-untyped]  # it has no types
 from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import ResponseError
 from tests.simulation.kernel import Process, current_thread
 from tests.simulation.network import Link, Network
 from tests.simulation.server import Value
@@ -104,9 +105,17 @@ class _Batch(AsyncClient):
         self._answers.append(answer())
         return self
 
-    async def execute(self) -> list[object]:
-        """All answers."""
-        return [await one for one in self._answers]
+    async def execute(self, raise_on_error: bool = True) -> list[object]:
+        """All answers; errors among them, where they are not to be raised."""
+        answers: list[object] = []
+        for one in self._answers:
+            try:
+                answers.append(await one)
+            except ResponseError as error:
+                if raise_on_error:
+                    raise
+                answers.append(error)
+        return answers
 
     async def __aenter__(self) -> Any:
         return self

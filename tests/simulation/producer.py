@@ -69,7 +69,7 @@ class Producer:
             for work, give_up in works:
                 task = self.process.loop.create_task(work)
                 self._open.add(task)
-                task.add_done_callback(self._open.discard)
+                task.add_done_callback(self._note_end)
                 if give_up is not None:
                     self.process.loop.call_later(give_up, task.cancel)
 
@@ -78,6 +78,12 @@ class Producer:
                 work.close()
         else:
             self.process.soon(begin)
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        self._open.discard(task)
+        if not (task.cancelled() or self.process.is_dead) and (error := task.exception()) is not None:
+            kernel = self.process.kernel
+            kernel.error = kernel.error or f"{error!r} in {self.process.name}"
 
     async def send(self, sent: Sent, *, task: str = "job", delay: float, queue: str, wait: float | None) -> None:
         """Send a message, and wait for what becomes of it."""

@@ -47,6 +47,7 @@ def test_local_servers_are_migrated_and_end_with_the_command_also_if_the_applica
         ["note", "workers"],
         ["ok", "paused"],
         ["ok", "runs"],
+        ["ok", "clean-ups"],
     ]
     assert not list((kiqstart.folder / ".local" / "stack").rglob("state.json"))
 

@@ -173,6 +173,13 @@ local function finish(target, result_key, send, details, stream, entry, result, 
     return problem, is_cancelled
 end
 
+-- Where Redis' clock was set back before it came back with older data, what is sent then may have an id that was lost.
+local function is_entry_of(stream, entry, task)
+    local data = (fields_of(stream, entry) or {})['data']
+    local named = data and string.find(data, '"task_id"', 1, true) and '"' .. task .. '"' or task
+    return data ~= nil and string.find(data, named, 1, true) ~= nil
+end
+
 local function settle_single(stream, is_known, worker, is_repeated, block)
     local target, result_key, send, details = KEYS[key], KEYS[key + 1], ARGV[at], at + 1
     local entry, result = ARGV[at + 9], ARGV[at + 10]
@@ -180,7 +187,7 @@ local function settle_single(stream, is_known, worker, is_repeated, block)
     local is_owned = owner_of(stream, group, entry) ~= nil
     if not is_owned and is_known and has_kept_lease(keys, worker) then
         -- Older data have it as waiting, or not at all. Of a repeated step only the result may be there twice.
-        is_owned = fields_of(stream, entry) ~= nil
+        is_owned = is_entry_of(stream, entry, ARGV[details])
         is_known = not is_owned and is_repeated and ARGV[details + 2] ~= 'done'
     end
     if not is_owned and is_known then
