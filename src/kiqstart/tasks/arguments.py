@@ -75,8 +75,8 @@ class TaskArguments:
             return args, kwargs
         return args[:first], {**dict(zip((one.name for one in named), args[first:], strict=True)), **kwargs}
 
-    def check_json(self) -> None:
-        """Check that arguments and result arrive as they are sent.
+    def check_sendable(self) -> None:
+        """Check that arguments and result arrive as they are sent, and that each secret can be told from other values.
 
         Raises:
             UnsupportedTaskError: with the parameter and its type.
@@ -85,10 +85,22 @@ class TaskArguments:
             if one.name == "self" and one.annotation is one.empty:
                 raise UnsupportedTaskError("it takes self: register the method of an instance, such as self.build")
             _check_json(f"parameter {name}: its type", self.hints[name], self._types[name])
+        self._check_secrets()
         self.injection.check()
         if self.return_type not in _NO_RESULT:
             what = "its return type"
             _check_json(what, self.return_type, _checked(what, self.return_type))
+
+    def _check_secrets(self) -> None:
+        parameters = list(self.signature.parameters.values())
+        # Whatever stands before it can be handed in by its place only, where there is such a one.
+        rest = next((place for place, one in enumerate(parameters) if one.kind is one.VAR_POSITIONAL), -1)
+        for place, one in enumerate(parameters):
+            if is_secret_name(one.name) and (place <= rest or one.kind is one.POSITIONAL_ONLY):
+                raise UnsupportedTaskError(
+                    f"parameter {one.name}: a secret is known by its name, beside which it has to be sent: put it behind "
+                    "a * in the parameters"
+                )
 
     def validate(
         self, task_name: str, args: Sequence[object], kwargs: Mapping[str, object]

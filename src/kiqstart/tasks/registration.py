@@ -179,7 +179,7 @@ def _check_numbers(
 def _arguments(where: str, method: object) -> TaskArguments:
     try:
         arguments = TaskArguments(check_callable(method))
-        arguments.check_json()
+        arguments.check_sendable()
     except UnsupportedTaskError as error:
         raise WiringError(f"{where}: {error}") from None
     except Exception as error:  # reading a callable runs whatever its author hooked into that

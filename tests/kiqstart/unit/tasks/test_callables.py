@@ -265,6 +265,12 @@ def misleading() -> None: ...
 misleading.__signature__ = "none"  # type: ignore[attr-defined]  # the point
 
 
+def secret_by_place(password: str, /) -> None: ...
+
+
+def secret_before_others(api_key: str, *numbers: int) -> None: ...
+
+
 UNSUITABLE: list[tuple[Any, str]] = [
     (Reports.build, "it takes self: register the method of an instance"),
     (unknown, "parameter amount: its type 'Decimal' names Decimal, which is not known: import it at run time"),
@@ -274,6 +280,8 @@ UNSUITABLE: list[tuple[Any, str]] = [
     (generating, "it yields, and a task has one result"),
     (filled_in_by_place, "parameter context: what the worker fills in is passed by its name"),
     (filled_in_before, r"parameter \*numbers: what the worker fills in has to stand after it"),
+    (secret_by_place, "parameter password: a secret is known by its name"),
+    (secret_before_others, "parameter api_key: a secret is known by its name"),
     (misleading, ""),
     (circular, ""),
     (Hostile(), ""),
