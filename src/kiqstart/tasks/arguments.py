@@ -98,8 +98,8 @@ class TaskArguments:
         for place, one in enumerate(parameters):
             if is_secret_name(one.name) and (place <= rest or one.kind is one.POSITIONAL_ONLY):
                 raise UnsupportedTaskError(
-                    f"parameter {one.name}: a secret is known by its name, beside which it has to be sent: put it behind "
-                    "a * in the parameters"
+                    f"parameter {one.name}: a secret is known by its name, with which it has to be sent: put it "
+                    "behind a * in the parameters"
                 )
 
     def validate(
