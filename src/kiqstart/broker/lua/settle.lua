@@ -175,9 +175,10 @@ end
 
 -- Where Redis' clock was set back before it came back with older data, what is sent then may have an id that was lost.
 local function is_entry_of(stream, entry, task)
-    local data = (fields_of(stream, entry) or {})['data']
-    local named = data and string.find(data, '"task_id"', 1, true) and '"' .. task .. '"' or task
-    return data ~= nil and string.find(data, named, 1, true) ~= nil
+    local fields = fields_of(stream, entry)
+    local is_json, message = pcall(cjson.decode, fields and fields['data'] or '')
+    local other = is_json and type(message) == 'table' and message['task_id'] or task
+    return fields ~= nil and (task == '' or other == task)
 end
 
 local function settle_single(stream, is_known, worker, is_repeated, block)
